@@ -75,8 +75,11 @@ class StrictArray:
         if any(type(x) not in SCALARS and not isinstance(x, (StrictArray, np.ndarray))
                and hasattr(x, "__array_ufunc__") for x in inputs):
             return NotImplemented
-        if method == "__call__" and ufunc in _REFLECTED and isinstance(inputs[0], np.generic):
-            return _REFLECTED[ufunc](inputs[1], inputs[0])             # numpy_scalar * array
+        left = inputs[0]
+        if isinstance(left, np.ndarray) and not left.ndim and ufunc.__name__ in _COMPARED:
+            left = left[()]                         # NumPy wraps the scalar of `scalar < array`
+        if method == "__call__" and ufunc in _REFLECTED and isinstance(left, np.generic):
+            return _REFLECTED[ufunc](inputs[1], left)                  # numpy_scalar * array
         raise StrictError(f"numpy.{ufunc.__name__} was called on arrays of the device; "
                           f"use xp.{ufunc.__name__} with xp = namespace(array)")
 
@@ -251,6 +254,7 @@ _OPERATORS = {
     "lshift": "left_shift", "rshift": "right_shift"}
 _COMPARISONS = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
                 "gt": "greater", "ge": "greater_equal"}
+_COMPARED = set(_COMPARISONS.values())
 _REFLECTED = {}             # ufunc -> the method for `scalar <op> array`
 for _short, _long in (_OPERATORS | _COMPARISONS).items():
     _ufunc = getattr(np, _long)

@@ -246,8 +246,8 @@ class _Capsule:
     def __init__(self, owner):
         self.owner = owner
 
-    def __dlpack__(self, **options):
-        return self.owner.__dlpack__(stream=STREAM)
+    def __dlpack__(self, *, max_version=None, **options):
+        return self.owner.__dlpack__(stream=STREAM, max_version=max_version)
 
     def __dlpack_device__(self):
         return 1, 0

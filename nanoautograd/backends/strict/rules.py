@@ -38,17 +38,17 @@ class _Modes(threading.local):
     promotion = False
 
 
-_modes = _Modes()
+modes = _Modes()
 
 
 @contextmanager
 def _mode(name):
-    before = getattr(_modes, name)
-    setattr(_modes, name, True)
+    before = getattr(modes, name)
+    setattr(modes, name, True)
     try:
         yield
     finally:
-        setattr(_modes, name, before)
+        setattr(modes, name, before)
 
 
 def no_sync():
@@ -67,7 +67,7 @@ def allow_promotion():
 
 def waits(what):
     """Called by all that would make the CPU wait: an error inside no_sync()."""
-    if _modes.no_sync:
+    if modes.no_sync:
         raise StrictError(f"{what} makes the CPU wait for the GPU, which no_sync() forbids")
 
 
@@ -78,7 +78,7 @@ def check_dtypes(name, given, result):
     where the caller asked for a dtype by name. Integer arrays are in `given` too, for
     float32 * int64 is float64. Scalars are not: Python's promote nothing, and NumPy's do.
     """
-    if _modes.promotion:
+    if modes.promotion:
         return
     floats = {d for d in given if d.kind == "f"}
     if len(floats) > 1:
@@ -94,7 +94,7 @@ def check_dtypes(name, given, result):
 
 def check_default(name, result):
     """No floating array may be made with the default dtype: with CuPy it would be float64."""
-    if result == np.float64 and not _modes.promotion:
+    if result == np.float64 and not modes.promotion:
         raise StrictError(f"{name}: made a float64 array because no dtype was given; name one")
 
 

@@ -1,0 +1,88 @@
+"""What all tests share: the backends they run on, Hypothesis's profiles, a watch over globals.
+
+    pytest                                    each property on a few, fixed examples
+    pytest --hypothesis-profile=thorough      many, and new ones in each run
+    pytest -m "not slow", -m gpu, -m oracle   a part
+"""
+
+import random
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import nanoautograd as nag
+from nanoautograd.backends import available, strict, to_device, to_numpy
+from nanoautograd.modes import INSPECTING, RECORDING
+
+# Deadlines measure the machine, not the code. Fixtures below keep no state between examples.
+settings.register_profile("default", deadline=None, max_examples=25, derandomize=True,
+                          suppress_health_check=[HealthCheck.function_scoped_fixture,
+                                                 HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), print_blob=True)
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=500,
+                          derandomize=False, print_blob=True)
+settings.load_profile("default")
+
+DEVICES = {"numpy": "cpu", "strict": "strict", "cupy": "cuda"}
+
+
+class Backend:
+    """One array library, as a test uses it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.device = DEVICES[name]
+        self.xp = {"numpy": np, "strict": strict.xp}.get(name) or pytest.importorskip("cupy")
+
+    def __repr__(self):
+        return self.name
+
+    def array(self, x, dtype=None):
+        """`x` (anything that np.array takes) as an array of this library."""
+        return to_device(np.array(x, dtype=dtype), self.device)
+
+    def tensor(self, x, requires_grad=False, dtype=None):
+        """`x` as a Tensor on this library's device."""
+        return nag.Tensor(self.array(x, dtype), requires_grad=requires_grad)
+
+    def numpy(self, x):
+        """An array or Tensor of this library as a NumPy array."""
+        return to_numpy(x.data if isinstance(x, nag.Tensor) else x)
+
+    def allow_promotion(self):
+        """For tests that mix float32 and float64 on purpose, which the stand-in refuses."""
+        return strict.allow_promotion() if self.name == "strict" else nullcontext()
+
+
+@pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)],
+                scope="session")
+def backend(request):
+    """Runs a test on each backend; on CuPy only where there is a GPU."""
+    status = available()[request.param]
+    if not status.usable:
+        pytest.skip(status.detail)
+    return Backend(request.param)
+
+
+def _global_state():
+    """What a test must leave as it found it, by name."""
+    name, keys, position, *_ = np.random.get_state()
+    return {"recording (no_grad)": RECORDING.get(),
+            "inspecting (detect_anomaly)": INSPECTING.get(),
+            "numpy's errstate": np.geterr(),
+            "numpy's global random state": (name, keys.tobytes(), position),
+            "Python's global random state": random.getstate(),
+            "the stand-in's modes": (strict.rules.modes.no_sync, strict.rules.modes.promotion)}
+
+
+@pytest.fixture(autouse=True)
+def no_leaks():
+    """Fails a test that changes a global and does not put it back."""
+    before = _global_state()
+    yield
+    after = _global_state()
+    leaked = [what for what in before if before[what] != after[what]]
+    np.seterr(**before["numpy's errstate"])
+    assert not leaked, f"the test left changed: {', '.join(leaked)}"
