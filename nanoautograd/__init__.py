@@ -1,0 +1,40 @@
+"""nanoautograd: automatic differentiation, and the language models built on it, from scratch.
+
+    import nanoautograd as nag
+
+    x = nag.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = (x ** 2).sum()
+    y.backward()
+    x.grad                          # tensor([2., 4., 6.])
+
+README.md beside this file is the map of the package, in the order in which to read it.
+"""
+
+from importlib import import_module
+
+from . import autograd, backends, functional, methods, ops  # noqa: F401
+from .function import AnomalyError, Function, function
+from .graph import GraphError, ShapeError
+from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
+from .ops import *  # noqa: F401, F403
+from .tensor import Tensor, from_dlpack
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+__version__ = "0.1.0"
+
+# Loaded when they are first asked for: `import nanoautograd` takes hardly longer than NumPy.
+_LAZY = {"checkpoint", "nn", "optim", "testing"}
+_LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
+
+__all__ = ["AnomalyError", "Function", "GraphError", "ShapeError", "Tensor", "autograd",
+           "backends", "detect_anomaly", "enable_grad", "from_dlpack", "function", "functional",
+           "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp", "no_grad",
+           "value_and_grad", "vjp", *ops.__all__, *_LAZY, *_LAZY_NAMES]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return import_module(f".{name}", __name__)
+    if name in _LAZY_NAMES:
+        return getattr(import_module(f".{_LAZY_NAMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

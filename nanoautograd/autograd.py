@@ -1,0 +1,55 @@
+"""Gradients of Tensors with respect to Tensors, as values."""
+
+from .backends import namespace
+from .graph import GraphError, backpropagate
+from .tensor import Tensor, wrap
+
+__all__ = ["grad"]
+
+
+def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False,
+         allow_unused=False):
+    """The gradients of `outputs` with respect to `inputs`, as a tuple of Tensors.
+
+    outputs: a Tensor, or a sequence of them, whose gradients are added up.
+    inputs: a Tensor or a sequence; leaves, or computed Tensors on the way to `outputs`.
+    grad_outputs: dL/d(output) for each output, of its shape; 1 for scalars by default.
+    retain_graph: keep the graph for another walk; by default, if `create_graph`.
+    create_graph: record the computation of the gradients, so that they can be differentiated.
+    allow_unused: give None for an input that the outputs do not depend on, instead of an error.
+
+    No `.grad` is touched. Raises GraphError if an output or input has no history, or an input is
+    not used; ShapeError if a gradient has another shape than its output.
+    """
+    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if grad_outputs is None:
+        grad_outputs = (None,) * len(outputs)
+    elif isinstance(grad_outputs, Tensor) or hasattr(grad_outputs, "shape"):
+        grad_outputs = (grad_outputs,)
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs; "
+                         "each output needs one (or None, for a scalar)")
+    for what, tensors in (("output", outputs), ("input", inputs)):
+        for i, t in enumerate(tensors):
+            if t._edge is None:
+                raise GraphError(f"grad: {what} {i}, of shape {t.shape}, requires no gradient; "
+                                 "is it computed within no_grad, or detached?")
+            t._check_history("grad")
+    seeds = [y._seed(g, create_graph) for y, g in zip(outputs, grad_outputs)]
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    gradients = backpropagate([y._edge for y in outputs], seeds, [x._edge for x in inputs],
+                              retain_graph, create_graph)
+    for i, g in enumerate(gradients):
+        if g is None and not allow_unused:
+            raise GraphError(f"grad: the outputs do not depend on input {i}, of shape "
+                             f"{inputs[i].shape}; with allow_unused=True its gradient is None")
+    return tuple(_own(g, gradients[:i]) if not isinstance(g, Tensor) else g
+                 for i, g in enumerate(gradients))
+
+
+def _own(g, others):
+    """A gradient as a Tensor of its own; None stays None."""
+    if g is None:
+        return None
+    return wrap(namespace(g).array(g))

@@ -1,0 +1,186 @@
+"""Which library owns an array, and the few things the libraries do differently.
+
+The engine has no global backend. An operation asks the array that it was given (`namespace(x)`)
+and computes with the module that made it: NumPy on the CPU, CuPy on an NVIDIA GPU, or the strict
+stand-in for CuPy (`strict.py`) with which the GPU path is tested on machines that have no GPU.
+"""
+
+import importlib
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["DeviceError", "Status", "available", "device_of", "is_array", "last_writers",
+           "namespace", "scatter_add", "to_device", "to_numpy"]
+
+INSTALL_CUPY = "pip install 'nanoautograd[gpu]'  (CUDA 13; for CUDA 12: 'nanoautograd[gpu12]')"
+
+
+class DeviceError(TypeError):
+    """Arrays of two devices met in one operation, or a device is not to be had."""
+
+
+class Status(NamedTuple):
+    """Whether a backend can be used here, and its version or the reason why not."""
+    usable: bool
+    detail: str
+
+
+# Array type -> the namespace that owns it. CuPy and the stand-in join when their first array is
+# seen, so neither is imported by those who do not use it. None marks types that are no arrays.
+_OWNERS = {np.ndarray: np, float: None, int: None, bool: None, complex: None, type(None): None}
+
+
+def _owner(cls):
+    """The namespace of arrays of type `cls`, or None; found once and remembered."""
+    home = cls.__module__.partition(".")[0]
+    if issubclass(cls, np.ndarray):
+        owner = np
+    elif home == "cupy" and cls.__name__ == "ndarray":
+        owner = importlib.import_module("cupy")
+    elif cls.__module__.startswith(__name__):          # the stand-in
+        owner = importlib.import_module(".strict", __name__).xp
+    else:
+        owner = None
+    _OWNERS[cls] = owner
+    return owner
+
+
+def namespace(*arrays):
+    """The module (numpy, cupy, ...) whose arrays these are; numpy if there are only scalars.
+
+    Raises DeviceError when arrays of two devices are mixed.
+    """
+    found = None
+    for a in arrays:
+        cls = type(a)
+        owner = _OWNERS[cls] if cls in _OWNERS else _owner(cls)
+        if owner is not None and owner is not found:
+            if found is not None:
+                devices = sorted({device_of(b) for b in arrays if is_array(b)})
+                raise DeviceError(f"arrays on {' and '.join(devices)} cannot be mixed in one "
+                                  f"operation; move one with .to({devices[0]!r})")
+            found = owner
+    return found or np
+
+
+def is_array(x):
+    """True for an array of any backend; False for scalars, lists and Tensors."""
+    cls = type(x)
+    return (_OWNERS[cls] if cls in _OWNERS else _owner(cls)) is not None
+
+
+def device_of(array):
+    """The name of the device that holds `array`: "cpu", "cuda:0", ... or "strict"."""
+    owner = namespace(array)
+    if owner is np:
+        return "cpu"
+    return f"cuda:{array.device.id}" if owner.__name__ == "cupy" else "strict"
+
+
+def _cupy_status():
+    try:
+        import cupy
+    except ImportError:
+        return Status(False, f"cupy is not installed; install it with: {INSTALL_CUPY}")
+    if not cupy.cuda.is_available():
+        return Status(False, f"cupy {cupy.__version__} is installed, but the NVIDIA driver or a "
+                             "GPU is missing: `nvidia-smi` should list one")
+    return Status(True, f"cupy {cupy.__version__}, {cupy.cuda.runtime.getDeviceCount()} GPU(s)")
+
+
+def available():
+    """What can be used on this machine: {"numpy": Status, "cupy": Status, "strict": Status}.
+
+    A Status is (usable, detail); the detail of one that cannot be used says why.
+    """
+    return {"numpy": Status(True, f"numpy {np.__version__}"),
+            "cupy": _cupy_status(),
+            "strict": Status(True, "the strict stand-in for cupy, for tests, on the CPU")}
+
+
+def to_device(array, device):
+    """`array` on `device` ("cpu", "cuda", "cuda:N", "strict"); itself if it is there already.
+
+    Raises DeviceError when the device cannot be used, with the reason.
+    """
+    name, _, number = str(device).partition(":")
+    here = device_of(array)
+    if here == device or (name == here.partition(":")[0] and not number):
+        return array
+    if name == "cpu":
+        return to_numpy(array)
+    if name == "strict":
+        return importlib.import_module(".strict", __name__).xp.array(to_numpy(array))
+    if name != "cuda" or not (number.isdigit() or not number):
+        raise DeviceError(f"no device is called {str(device)!r}; "
+                          "there are 'cpu', 'cuda', 'cuda:0', 'cuda:1', ... and 'strict'")
+    status = _cupy_status()
+    if not status.usable:
+        raise DeviceError(f"{str(device)!r} cannot be used: {status.detail}")
+    import cupy
+    count = cupy.cuda.runtime.getDeviceCount()
+    if int(number or 0) >= count:
+        raise DeviceError(f"{str(device)!r} cannot be used: this machine has {count} GPU(s), "
+                          f"the last is 'cuda:{count - 1}'")
+    with cupy.cuda.Device(int(number or 0)):
+        return cupy.asarray(array)
+
+
+def to_numpy(array):
+    """`array` as a NumPy array: itself on the CPU, a copy from any other device."""
+    return np.asarray(array) if namespace(array) is np else array.get()
+
+
+def _is_fancy(index):
+    """Does the index hold an integer array, so that an element can be named twice?"""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts)
+
+
+def scatter_add(buffer, index, values):
+    """buffer[index] += values, in place; an element that `index` names twice gets both values."""
+    xp = namespace(buffer)
+    if not _is_fancy(index):
+        buffer[index] += values
+    elif xp is not np:
+        extension = importlib.import_module("cupyx") if xp.__name__ == "cupy" else xp
+        extension.scatter_add(buffer, index, values)
+    elif not isinstance(index, tuple) or len(index) == 1:
+        _add_rows(buffer, index[0] if isinstance(index, tuple) else index, values)
+    else:
+        np.add.at(buffer, index, values)
+
+
+def _add_rows(buffer, rows, values):
+    """buffer[rows] += values for one array of row numbers, faster than np.add.at.
+
+    Rows are sorted, so that those with one number are neighbours and `reduceat` adds them up.
+    """
+    if not rows.size:
+        return
+    rows = np.where(rows < 0, rows + len(buffer), rows).ravel()
+    values = np.broadcast_to(values, (rows.size, *buffer.shape[1:])) if values.ndim == 0 else \
+        values.reshape(rows.size, *buffer.shape[1:])
+    order = np.argsort(rows, kind="stable")
+    rows = rows[order]
+    starts = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
+    buffer[rows[starts]] += np.add.reduceat(values[order], starts, axis=0)
+
+
+def last_writers(positions, size):
+    """For each entry of `positions` (integers < size): which entry names that position last.
+
+    In `x[index] = value` with repeated indices the last value stays; a GPU leaves the order open,
+    so the winner is found first, and the write is then the same on every backend.
+    """
+    xp = namespace(positions)
+    flat = positions.ravel()
+    winner = xp.zeros(size, dtype=flat.dtype)
+    order = xp.arange(flat.size, dtype=flat.dtype)
+    if xp is np:
+        winner[flat] = order
+    else:
+        extension = importlib.import_module("cupyx") if xp.__name__ == "cupy" else xp
+        extension.scatter_max(winner, flat, order)
+    return winner[flat]

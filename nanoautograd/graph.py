@@ -1,0 +1,223 @@
+"""The backward walk: reverse-mode differentiation of a recorded graph.
+
+A *node* is one recorded operation, or a leaf. An *edge* (node, i) stands for its i-th output, and
+every recorded Tensor carries the edge that it came from. A node has
+
+    node.parents       the edges of its inputs; None for an input that needs no gradient
+    node.outputs       what each of its outputs looks like: (shape, dtype, namespace)
+    node.vjp(gs, ...)  given the gradients of its outputs, those of its inputs, as pairs
+                       (edge, gradient): the vector-Jacobian product
+
+and the walk applies the chain rule: it visits the nodes so that each comes after all that used its
+results, adds up what arrives on every edge, and calls each node's rule once. (Speelpenning 1980;
+Griewank & Walther 2008, "Evaluating Derivatives", section 3.2.) Nothing here recurses, and no node
+is visited twice, so a graph of a million nodes costs a million steps.
+"""
+
+from .backends import namespace, scatter_add
+
+__all__ = ["GraphError", "IndexedGradient", "ShapeError", "backpropagate", "nodes_below",
+           "unbroadcast"]
+
+
+class GraphError(RuntimeError):
+    """The graph cannot be walked: it was freed, or a value in it was overwritten."""
+
+
+class ShapeError(ValueError):
+    """A gradient does not have the shape of what it is the gradient of."""
+
+
+class IndexedGradient:
+    """The gradient of x with respect to y = x[index]: `values` there, zero everywhere else.
+
+    Kept in this form until it is added, so that reading T slices of x costs one array of x's
+    size, and not T of them.
+    """
+
+    def __init__(self, index, values, shape):
+        self.index, self.values, self.shape = index, values, shape
+
+    def add_to(self, buffer):
+        scatter_add(buffer, self.index, self.values)
+        return buffer
+
+    def dense(self, dtype):
+        return self.add_to(namespace(self.values).zeros(self.shape, dtype=dtype))
+
+
+def unbroadcast(g, shape):
+    """Sums `g` over the axes along which an input of `shape` was broadcast.
+
+    If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij.
+    """
+    added = g.ndim - len(shape)
+    axes = tuple(range(added)) + tuple(
+        added + i for i, n in enumerate(shape) if n == 1 != g.shape[added + i])
+    if axes:
+        g = g.sum(axis=axes, keepdims=True)
+    return g.reshape(shape)
+
+
+class Sums:
+    """The gradients that have arrived on each edge, added up."""
+
+    def __init__(self):
+        self.total = {}
+        self.owned = set()          # edges whose total no one else holds: it may be added into
+
+    def add(self, edge, d, is_new):
+        """total[edge] += d. `is_new`: d is an array that nobody else holds."""
+        total = self.total.get(edge)
+        if type(d) is IndexedGradient:
+            if edge in self.owned:
+                d.add_to(total)
+                return
+            d, is_new = d.dense(edge[0].outputs[edge[1]][1]), len(d.shape) > 0
+        if total is None:
+            self.total[edge] = d
+            if is_new:
+                self.owned.add(edge)
+        elif edge in self.owned:
+            total += d
+        else:
+            self.total[edge] = total + d
+            if is_new:              # the sum is as new as d, with or without a graph
+                self.owned.add(edge)
+
+
+def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_graph=False):
+    """Walks from the edges `roots`, which have `gradients`, to the leaves.
+
+    With `wanted`, a list of edges, returns their gradients in a list (None where there is none)
+    and visits only the nodes that lead there. Without, adds each leaf's gradient to that leaf.
+    With `create_graph` the gradients are Tensors, and the rules record themselves.
+    """
+    order = nodes_below(roots)
+    useful = order if wanted is None else _leading_to(wanted, order)
+    results = dict.fromkeys(wanted or ())
+    leaves = []                 # written at the end: an error on the way changes no gradient
+    sums = Sums()
+    for edge, g in zip(roots, gradients):
+        sums.add(edge, g, False)
+
+    for node in order:
+        edges = [(node, i) for i in range(len(node.outputs))]
+        gs = [sums.total.pop(edge, None) for edge in edges]
+        if all(g is None for g in gs):
+            continue
+        if wanted is None and not node.parents:
+            leaves.append((node, gs[0], edges[0] in sums.owned))
+            continue
+        results.update((edge, g) for edge, g in zip(edges, gs) if edge in results)
+        if wanted is not None and node not in useful:
+            continue
+        for edge, d in node.vjp(gs, create_graph):
+            d = _fitted(d, edge, node)
+            sums.add(edge, d, not create_graph and _is_new(d, gs))
+        if not retain_graph:
+            node.free()
+
+    for leaf, g, is_owned in leaves:
+        leaf.add(g, is_owned)
+    return [results[edge] for edge in wanted or ()]
+
+
+def _fitted(d, edge, node):
+    """`d`, which a rule of `node` returned, in the shape and dtype of what it is a gradient of."""
+    if type(d) is IndexedGradient:
+        return d
+    shape, dtype, _ = edge[0].outputs[edge[1]]
+    if d.shape != shape:
+        try:
+            d = unbroadcast(d, shape)
+        except (ValueError, IndexError):
+            raise ShapeError(f"a rule of {node.name} gave a gradient of shape {d.shape} for an "
+                             f"argument of shape {shape}") from None
+    return d if d.dtype == dtype else d.astype(dtype)
+
+
+def _is_new(d, gs):
+    """A rule returns a new array, or a gradient that it was given, or a view; which is it?
+
+    (NumPy's 0-d results may be scalars, which cannot be added into.)
+    """
+    return (type(d) is IndexedGradient
+            or d.ndim > 0 and d.base is None and not any(d is g for g in gs))
+
+
+def nodes_below(roots):
+    """The nodes from which `roots` were computed, each after all nodes that use its outputs.
+
+    (Kahn 1962, counting for every node the uses that have not been visited yet.)
+    """
+    uses = {}
+    stack = [node for node, _ in roots]
+    while stack:
+        node = stack.pop()
+        if node in uses:
+            uses[node] += 1
+        else:
+            uses[node] = 1
+            stack.extend([edge[0] for edge in node.parents if edge is not None])
+    for node, _ in roots:
+        uses[node] -= 1                         # being a root is not a use
+    ready = [node for node in dict.fromkeys(node for node, _ in roots) if not uses[node]]
+    order = []
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for edge in node.parents:
+            if edge is not None:
+                uses[edge[0]] -= 1
+                if not uses[edge[0]]:
+                    ready.append(edge[0])
+    return order
+
+
+def _leading_to(wanted, order):
+    """Those nodes of `order` that have a wanted edge somewhere below them."""
+    targets = {node for node, _ in wanted}
+    useful = set()
+    for node in reversed(order):
+        if any(e is not None and (e[0] in useful or e[0] in targets) for e in node.parents):
+            useful.add(node)
+    return useful
+
+
+def _accept(arrived, owned, node, edge, d, gs, create_graph):
+    """Gives `d`, which a rule of `node` returned, the shape and dtype of `edge`, and adds it."""
+    shape, dtype, _ = edge[0].outputs[edge[1]]
+    if type(d) is IndexedGradient:
+        if edge in owned:
+            d.add_to(arrived[edge])
+            return
+        d = d.dense(dtype)
+    else:
+        if d.shape != shape:
+            try:
+                d = unbroadcast(d, shape)
+            except (ValueError, IndexError):
+                raise ShapeError(f"a rule of {node.name} gave a gradient of shape {d.shape} for "
+                                 f"an argument of shape {shape}") from None
+        if d.dtype != dtype:
+            d = d.astype(dtype)
+    # A rule returns a new array, or a gradient that it was given, or a view. Only the first is
+    # ours to add into. (0-d results may be immutable NumPy scalars, and are cheap.)
+    new = not create_graph and d.ndim > 0 and d.base is None and not any(d is g for g in gs)
+    _add(arrived, owned, edge, d, new)
+
+
+def _add(arrived, owned, edge, d, new):
+    """arrived[edge] += d, in place only where the sum so far is ours."""
+    total = arrived.get(edge)
+    if total is None:
+        arrived[edge] = d
+        if new:
+            owned.add(edge)
+    elif edge in owned:
+        total += d
+    else:
+        arrived[edge] = total + d
+        if new or d.ndim > 0 and type(d) is type(arrived[edge]) and hasattr(d, "base"):
+            owned.add(edge)

@@ -1,0 +1,126 @@
+"""What a Tensor can do: its operators, its methods, and NumPy's functions on it.
+
+Each is an operation of `ops/` under another spelling; here is the list of spellings.
+"""
+
+import numpy as np
+
+from . import ops
+from .ops.indexing import assign
+from .tensor import Tensor
+
+# ---- operators
+
+OPERATORS = {
+    "add": ops.add, "sub": ops.subtract, "mul": ops.multiply, "truediv": ops.divide,
+    "pow": ops.power, "matmul": ops.matmul, "mod": ops.remainder, "floordiv": ops.floor_divide}
+COMPARISONS = {"eq": ops.equal, "ne": ops.not_equal, "lt": ops.less, "le": ops.less_equal,
+               "gt": ops.greater, "ge": ops.greater_equal}
+OF_ONE = {"neg": ops.negative, "pos": ops.positive, "abs": ops.abs, "invert": ops.logical_not}
+LOGICAL = {"and": ops.logical_and, "or": ops.logical_or, "xor": ops.logical_xor}
+
+
+def _knows(other):
+    """Whether an operator should try: if not, Python asks the other operand's class."""
+    return not isinstance(other, (str, dict, set, type(None)))
+
+
+def _attach_operator(name, operation):
+    def operator(self, other):
+        return operation(self, other) if _knows(other) else NotImplemented
+
+    def reflected(self, other):
+        return operation(other, self) if _knows(other) else NotImplemented
+
+    def in_place(self, other):
+        assign(self, Ellipsis, operation(self, other))
+        return self
+
+    setattr(Tensor, f"__{name}__", operator)
+    if name not in COMPARISONS:
+        setattr(Tensor, f"__r{name}__", reflected)
+        setattr(Tensor, f"__i{name}__", in_place)
+
+
+for _name, _operation in (OPERATORS | COMPARISONS | LOGICAL).items():
+    _attach_operator(_name, _operation)
+for _name, _operation in OF_ONE.items():
+    setattr(Tensor, f"__{_name}__", lambda self, _operation=_operation: _operation(self))
+
+Tensor.__getitem__ = lambda self, index: ops.getitem(self, index)
+Tensor.__setitem__ = assign
+Tensor.T = property(lambda self: ops.transpose(self), doc="The Tensor with its axes reversed.")
+
+# ---- methods: the operation with the Tensor as its first argument
+
+METHODS = (
+    "abs", "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cos", "cumsum",
+    "diagonal", "dot", "exp", "log", "logsumexp", "matmul", "max", "mean", "min", "moveaxis",
+    "norm", "permute", "prod", "ravel", "repeat", "round", "sigmoid", "sin", "sort", "split",
+    "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tanh", "to", "trace", "tril",
+    "triu", "var")
+
+
+def _attach_method(name):
+    operation = getattr(ops, name)
+
+    def method(self, *args, **kwargs):
+        return operation(self, *args, **kwargs)
+    method.__name__, method.__doc__ = name, operation.__doc__
+    setattr(Tensor, name, method)
+
+
+for _name in METHODS:
+    _attach_method(_name)
+
+
+def _reshape(self, *shape):
+    """The Tensor in another shape: t.reshape(2, 3), t.reshape((2, 3)), t.reshape(-1)."""
+    return ops.reshape(self, *shape)
+
+
+def _transpose(self, *axes):
+    """t.transpose(), t.transpose(1, 0, 2) or t.transpose((1, 0, 2)), as in NumPy."""
+    if not axes or axes == (None,):
+        return ops.transpose(self)
+    return ops.transpose(self, axes if isinstance(axes[0], int) else axes[0])
+
+
+Tensor.reshape, Tensor.transpose = _reshape, _transpose
+
+# ---- NumPy's functions and ufuncs
+
+NUMPY = {getattr(np, name): getattr(ops, name) for name in ops.__all__ if hasattr(np, name)}
+NUMPY |= {np.linalg.norm: ops.norm, np.linalg.matmul: ops.matmul, np.linalg.outer: ops.outer,
+          np.linalg.tensordot: ops.tensordot, np.linalg.trace: ops.trace, np.amax: ops.max,
+          np.amin: ops.min, np.absolute: ops.abs, np.fabs: ops.abs, np.float_power: ops.power,
+          np.concat: ops.concatenate, np.permute_dims: ops.transpose, np.fmod: None,
+          np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size}
+NUMPY = {f: operation for f, operation in NUMPY.items() if operation is not None}
+
+
+def _without_rule(name):
+    return TypeError(f"{name} has no rule for Tensors; to compute it without a gradient, pass "
+                     "t.detach().numpy()")
+
+
+def _array_ufunc(self, ufunc, method, *inputs, **options):
+    """Called by NumPy for np.tanh(t), array * t and the like."""
+    if method != "__call__" or ufunc not in NUMPY:
+        raise _without_rule(f"numpy.{ufunc.__name__}"
+                            + (f".{method}" if method != "__call__" else ""))
+    if options:
+        raise TypeError(f"numpy.{ufunc.__name__} on a Tensor takes no {', '.join(options)}=: "
+                        "the result is a new Tensor, with a gradient")
+    return NUMPY[ufunc](*inputs)
+
+
+def _array_function(self, f, types, args, kwargs):
+    """Called by NumPy for np.sum(t), np.concatenate([t, u]) and the like."""
+    if f not in NUMPY:
+        raise _without_rule(f"{f.__module__}.{f.__name__}")
+    return NUMPY[f](*args, **kwargs)
+
+
+Tensor.__array_ufunc__ = _array_ufunc
+Tensor.__array_function__ = _array_function

@@ -1,0 +1,197 @@
+"""Putting arrays together, taking them apart, and repeating, shifting or masking their parts.
+
+All are linear, so that each rule is the transpose of its operation: what splits an array joins the
+gradients, what repeats an element adds them up, and what leaves an element out gives it 0.
+"""
+
+from ..backends import namespace
+from ..function import function
+from ..tensor import Tensor
+from .indexing import getitem, take
+from .shaping import as_tuple, broadcast_to, checked, expand_dims, moveaxis, ravel, reshape
+
+# ---- order along an axis
+
+
+def flip(a, axis=None):
+    """`a` with the order along the axes reversed: all of them, or those named."""
+    ndim = len(a.shape)
+    axes = range(ndim) if axis is None else [checked(i, ndim, "flip") for i in as_tuple(axis)]
+    return getitem(a, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
+
+
+@function
+def roll(a, shift, axis=None):
+    """`a` with the elements shifted along the axes, those that leave coming in at the front."""
+    return namespace(a).roll(a, shift, axis=axis)
+
+
+roll.vjp(a=lambda g, shift, axis: roll(g, _negated(shift), axis))
+
+
+def _negated(shift):
+    return tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift
+
+
+# ---- several arrays to one, and one to several
+
+
+@function
+def _concatenate(*arrays, axis=0):
+    return namespace(*arrays).concatenate(arrays, axis=axis)
+
+
+def _split_as(g, arrays_shape, axis, needs):
+    """The part of the gradient that belongs to each array."""
+    edges = [0]
+    for shape in arrays_shape:
+        edges.append(edges[-1] + shape[axis])
+    return [getitem(g, _along(axis, slice(i, j), g.ndim)) if need else None
+            for i, j, need in zip(edges, edges[1:], needs)]
+
+
+def _along(axis, index, ndim):
+    """The index that applies `index` to one axis."""
+    return (slice(None),) * (axis % ndim) + (index,)
+
+
+_concatenate.vjp(arrays=_split_as)
+
+
+def concatenate(arrays, axis=0):
+    """The arrays one after the other along an axis they have; `axis=None`: flattened."""
+    if axis is None:
+        arrays, axis = [ravel(a) for a in arrays], 0
+    return _concatenate(*arrays, axis=axis)
+
+
+def stack(arrays, axis=0):
+    """The arrays, all of one shape, one after the other along a new axis."""
+    arrays = list(arrays)
+    if len({a.shape for a in arrays}) > 1:
+        raise ValueError("stack: the arrays must have one shape; got "
+                         f"{', '.join(str(a.shape) for a in arrays)}")
+    return concatenate([expand_dims(a, axis) for a in arrays], axis)
+
+
+@function(shares_memory=True)
+def _split(a, edges, axis):
+    return tuple(a[_along(axis, slice(i, j), a.ndim)] for i, j in zip(edges, edges[1:]))
+
+
+_split.vjp(a=lambda g, axis: concatenate(g, axis))
+
+
+def split(ary, indices_or_sections, axis=0):
+    """`ary` in equal parts (given their number), or cut at the given positions: a tuple."""
+    n = ary.shape[axis]
+    if isinstance(indices_or_sections, int):
+        if indices_or_sections < 1 or n % indices_or_sections:
+            raise ValueError(f"split: axis {axis} of length {n} is not divided into "
+                             f"{indices_or_sections} equal parts")
+        edges = range(0, n + 1, n // indices_or_sections) if n else (0,) * (indices_or_sections + 1)
+    else:
+        edges = (0, *(slice(i).indices(n)[1] for i in indices_or_sections), n)
+    return _split(ary, tuple(edges), axis)
+
+
+# ---- repetition and padding
+
+
+def tile(A, reps):
+    """`A` repeated as a whole, reps[i] times along axis i."""
+    reps = as_tuple(reps)
+    ndim = max(len(reps), len(A.shape))
+    reps = (1,) * (ndim - len(reps)) + tuple(reps)
+    shape = (1,) * (ndim - len(A.shape)) + A.shape
+    pairs = broadcast_to(reshape(A, tuple(m for n in shape for m in (1, n))),
+                         tuple(m for r, n in zip(reps, shape) for m in (r, n)))
+    return reshape(pairs, tuple(r * n for r, n in zip(reps, shape)))
+
+
+def repeat(a, repeats, axis=None):
+    """`a` with each element repeated: all as often, or as often as `repeats` says for each."""
+    if axis is None:
+        a, axis = ravel(a), 0
+    n = a.shape[axis]
+    repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
+    counts = [repeats] * n if isinstance(repeats, int) else list(repeats)
+    counts = counts * n if len(counts) == 1 else counts
+    if len(counts) != n:
+        raise ValueError(f"repeat: {len(counts)} counts for an axis of length {n}")
+    xp = namespace(a.data if isinstance(a, Tensor) else a)
+    source = xp.asarray([i for i, count in enumerate(counts) for _ in range(count)], dtype="int64")
+    return take(a, source, axis)
+
+
+@function
+def _pad_constant(array, pad_width, value):
+    return namespace(array).pad(array, pad_width, mode="constant", constant_values=value)
+
+
+_pad_constant.vjp(array=lambda g, array_shape, pad_width: getitem(
+    g, tuple(slice(before, before + n) for (before, _), n in zip(pad_width, array_shape))))
+
+
+def pad(array, pad_width, mode="constant", *, constant_values=0):
+    """`array` with elements added before and after each axis.
+
+    pad_width: n, (before, after), or a pair for each axis. mode: "constant", or one that repeats
+    elements: "edge", "reflect", "symmetric", "wrap".
+    """
+    ndim = len(array.shape)
+    if isinstance(pad_width, int):
+        widths = [(pad_width, pad_width)]
+    elif all(isinstance(w, int) for w in pad_width):
+        widths = [(*pad_width, *pad_width)[:2]]
+    else:
+        widths = [(*as_tuple(w), *as_tuple(w))[:2] for w in pad_width]
+    widths = tuple(widths * ndim if len(widths) == 1 else widths)
+    if len(widths) != ndim or min((w for pair in widths for w in pair), default=0) < 0:
+        raise ValueError(f"pad: pad_width {pad_width} does not fit an array of {ndim} dimensions; "
+                         "it takes n, (before, after) or one such pair for each axis, none below 0")
+    if mode == "constant":
+        return _pad_constant(array, widths, constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
+                         "'reflect', 'symmetric' and 'wrap'")
+    xp = namespace(array.data if isinstance(array, Tensor) else array)
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            source = xp.pad(xp.arange(array.shape[axis]), (before, after), mode=mode)
+            array = take(array, source, axis)
+    return array
+
+
+# ---- triangles and diagonals
+
+
+@function
+def tril(m, k=0):
+    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above."""
+    return namespace(m).tril(m, k)
+
+
+@function
+def triu(m, k=0):
+    """The upper triangle of the last two axes, from the k-th diagonal; zeros below."""
+    return namespace(m).triu(m, k)
+
+
+tril.vjp(m=lambda g, k: tril(g, k))
+triu.vjp(m=lambda g, k: triu(g, k))
+
+
+def diagonal(a, offset=0, axis1=0, axis2=1):
+    """The diagonal of each matrix in the axes `axis1` and `axis2`, as a new last axis."""
+    a = moveaxis(a, (axis1, axis2), (-2, -1))
+    rows, columns = a.shape[-2:]
+    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    xp = namespace(a.data if isinstance(a, Tensor) else a)
+    i = xp.arange(n)
+    return getitem(a, (Ellipsis, i + max(-offset, 0), i + max(offset, 0)))
+
+
+def trace(a, offset=0, axis1=0, axis2=1):
+    """The sum of the diagonal."""
+    return diagonal(a, offset, axis1, axis2).sum(axis=-1)

@@ -1,0 +1,109 @@
+"""Functions without a derivative: comparisons, positions, tests, rounding, and new arrays.
+
+Given a Tensor they return a Tensor that requires no gradient. (Where a function is constant
+almost everywhere, as `floor` is, that is also its derivative: none flows through it.)
+"""
+
+from functools import wraps
+
+from ..backends import namespace
+from ..tensor import Tensor, wrap
+
+
+def without_gradient(f):
+    """Makes f, a function of arrays, one that also takes Tensors, and forgets their history."""
+    @wraps(f)
+    def operation(*args, **kwargs):
+        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        if not tensors:
+            return f(*args, **kwargs)
+        arrays = [a._data if isinstance(a, Tensor) else a for a in args]
+        options = {k: v._data if isinstance(v, Tensor) else v for k, v in kwargs.items()}
+        return _wrapped(f(*arrays, **options), namespace(tensors[0]._data))
+    return operation
+
+
+def _wrapped(result, xp):
+    if isinstance(result, (tuple, list)):
+        return tuple(_wrapped(y, xp) for y in result)
+    return wrap(result if hasattr(result, "dtype") else xp.asarray(result))
+
+
+@without_gradient
+def equal(x1, x2):
+    """x1 == x2, elementwise."""
+    return x1 == x2
+
+
+@without_gradient
+def not_equal(x1, x2):
+    """x1 != x2, elementwise."""
+    return x1 != x2
+
+
+@without_gradient
+def less(x1, x2):
+    """x1 < x2, elementwise."""
+    return x1 < x2
+
+
+@without_gradient
+def less_equal(x1, x2):
+    """x1 <= x2, elementwise."""
+    return x1 <= x2
+
+
+@without_gradient
+def greater(x1, x2):
+    """x1 > x2, elementwise."""
+    return x1 > x2
+
+
+@without_gradient
+def greater_equal(x1, x2):
+    """x1 >= x2, elementwise."""
+    return x1 >= x2
+
+
+@without_gradient
+def floor_divide(a, b):
+    """⌊a / b⌋, elementwise."""
+    return a // b
+
+
+def _as_in_numpy(name):
+    """The function `name` of the array's own namespace, with its arguments."""
+    def f(*args, **kwargs):
+        return getattr(namespace(*args), name)(*args, **kwargs)
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"As `numpy.{name}`, on Tensors and arrays of any backend; has no gradient."
+    return without_gradient(f)
+
+
+all = _as_in_numpy("all")
+allclose = _as_in_numpy("allclose")
+any = _as_in_numpy("any")
+argmax = _as_in_numpy("argmax")
+argmin = _as_in_numpy("argmin")
+argsort = _as_in_numpy("argsort")
+array_equal = _as_in_numpy("array_equal")
+bincount = _as_in_numpy("bincount")
+ceil = _as_in_numpy("ceil")
+count_nonzero = _as_in_numpy("count_nonzero")
+floor = _as_in_numpy("floor")
+full_like = _as_in_numpy("full_like")
+isclose = _as_in_numpy("isclose")
+isfinite = _as_in_numpy("isfinite")
+isinf = _as_in_numpy("isinf")
+isnan = _as_in_numpy("isnan")
+logical_and = _as_in_numpy("logical_and")
+logical_not = _as_in_numpy("logical_not")
+logical_or = _as_in_numpy("logical_or")
+logical_xor = _as_in_numpy("logical_xor")
+nonzero = _as_in_numpy("nonzero")
+ones_like = _as_in_numpy("ones_like")
+rint = _as_in_numpy("rint")
+round = _as_in_numpy("round")
+searchsorted = _as_in_numpy("searchsorted")
+trunc = _as_in_numpy("trunc")
+zeros_like = _as_in_numpy("zeros_like")

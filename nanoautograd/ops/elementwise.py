@@ -1,0 +1,428 @@
+"""Elementwise operations, with NumPy's broadcasting.
+
+For y = f(x) the rule is x̄ = ȳ f'(x), where x̄ is short for dL/dx; in code ȳ is `g`.
+
+Ties and kinks: where several arguments attain the value of a maximum or minimum, they share the
+gradient equally. So maximum(a, a) gives one half to each, relu(x) = maximum(x, 0) has the slope
+1/2 at 0, |x| = maximum(x, -x) the slope 0, and clip the slope 1/2 at its bounds. The choice is the
+same in max, min and sort (reductions.py), and it is the slope that central differences see.
+"""
+
+import math
+
+from ..backends import device_of, namespace, to_device
+from ..function import function
+from ..tensor import Tensor
+
+# ---- arithmetic
+
+
+@function
+def add(a, b):
+    """a + b."""
+    return a + b
+
+
+add.vjp(a=lambda g: g,
+        b=lambda g: g)
+
+
+@function
+def subtract(a, b):
+    """a - b."""
+    return a - b
+
+
+subtract.vjp(a=lambda g: g,
+             b=lambda g: -g)
+
+
+@function
+def multiply(a, b):
+    """a · b."""
+    return a * b
+
+
+multiply.vjp(a=lambda g, b: g * b,
+             b=lambda g, a: g * a)
+
+
+@function
+def divide(a, b):
+    """a / b."""
+    return a / b
+
+
+divide.vjp(a=lambda g, b: g / b,
+           b=lambda g, b, out: -g * out / b)
+
+
+@function
+def power(a, b):
+    """a to the power b:  ā = ȳ b a^(b-1),  b̄ = ȳ aᵇ log a.
+
+    The limits are taken at the edges of the domain: a⁰ has the slope 0 everywhere, and 0ᵇ does
+    not depend on b. A negative a with a fractional b gives NaN, as in NumPy.
+    """
+    return a ** b
+
+
+power.vjp(a=lambda g, a, b: g * b * a ** _less_one(b),
+          b=lambda g, a, out: g * out * _log_base(a))
+
+
+def _less_one(b):
+    """b - 1, but 1 where b = 0: that factor is multiplied by b, and 0 · 0⁻¹ is not wanted."""
+    if isinstance(b, (int, float)):             # a Python scalar must stay one, to promote nothing
+        return b - 1 if b else 1
+    return where(b == 0, 1, b - 1)
+
+
+def _log_base(a):
+    """log a, but 0 where a = 0: that is multiplied by 0ᵇ."""
+    if isinstance(a, (int, float)):
+        return math.log(a) if a > 0 else 0.0 if a == 0 else math.nan
+    return log(where(a == 0, 1, a))
+
+
+@function
+def remainder(a, b):
+    """a % b, with the sign of b:  a - b ⌊a/b⌋."""
+    return a % b
+
+
+remainder.vjp(a=lambda g: g,
+              b=lambda g, a, b: -g * (a // b))
+
+
+@function
+def negative(x):
+    """-x."""
+    return -x
+
+
+negative.vjp(x=lambda g: -g)
+
+
+@function
+def positive(x):
+    """+x."""
+    return +x
+
+
+positive.vjp(x=lambda g: g)
+
+
+@function
+def reciprocal(x):
+    """1 / x."""
+    return namespace(x).reciprocal(x)
+
+
+reciprocal.vjp(x=lambda g, out: -g * out * out)
+
+
+@function
+def square(x):
+    """x²."""
+    return namespace(x).square(x)
+
+
+square.vjp(x=lambda g, x: g * (2 * x))
+
+
+@function
+def sqrt(x):
+    """√x."""
+    return namespace(x).sqrt(x)
+
+
+sqrt.vjp(x=lambda g, out: g / (2 * out))
+
+
+# ---- absolute value and sign
+
+
+@function
+def abs(x):
+    """|x|; the slope at 0 is 0."""
+    return namespace(x).abs(x)
+
+
+abs.vjp(x=lambda g, x: g * sign(x))
+
+
+@function
+def sign(x):
+    """-1, 0 or 1; its derivative is 0."""
+    return namespace(x).sign(x)
+
+
+sign.vjp(x=lambda g: g * 0)
+
+
+# ---- exponentials and logarithms
+
+
+@function
+def exp(x):
+    """eˣ."""
+    return namespace(x).exp(x)
+
+
+exp.vjp(x=lambda g, out: g * out)
+
+
+@function
+def expm1(x):
+    """eˣ - 1, accurate near 0."""
+    return namespace(x).expm1(x)
+
+
+expm1.vjp(x=lambda g, out: g * (out + 1))
+
+
+@function
+def log(x):
+    """The natural logarithm."""
+    return namespace(x).log(x)
+
+
+log.vjp(x=lambda g, x: g / x)
+
+
+@function
+def log1p(x):
+    """log(1 + x), accurate near 0."""
+    return namespace(x).log1p(x)
+
+
+log1p.vjp(x=lambda g, x: g / (1 + x))
+
+
+@function
+def sigmoid(x):
+    """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, e) / (1 + e)
+
+
+sigmoid.vjp(x=lambda g, out: g * out * (1 - out))
+
+
+@function
+def softplus(x):
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|). Never overflows."""
+    xp = namespace(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+softplus.vjp(x=lambda g, x: g * sigmoid(x))
+
+
+# ---- trigonometric and hyperbolic functions
+
+
+@function
+def sin(x):
+    """The sine; x in radians."""
+    return namespace(x).sin(x)
+
+
+sin.vjp(x=lambda g, x: g * cos(x))
+
+
+@function
+def cos(x):
+    """The cosine; x in radians."""
+    return namespace(x).cos(x)
+
+
+cos.vjp(x=lambda g, x: -g * sin(x))
+
+
+@function
+def tan(x):
+    """The tangent; x in radians."""
+    return namespace(x).tan(x)
+
+
+tan.vjp(x=lambda g, out: g * (1 + out * out))
+
+
+@function
+def sinh(x):
+    """The hyperbolic sine."""
+    return namespace(x).sinh(x)
+
+
+sinh.vjp(x=lambda g, x: g * cosh(x))
+
+
+@function
+def cosh(x):
+    """The hyperbolic cosine."""
+    return namespace(x).cosh(x)
+
+
+cosh.vjp(x=lambda g, x: g * sinh(x))
+
+
+@function
+def tanh(x):
+    """The hyperbolic tangent."""
+    return namespace(x).tanh(x)
+
+
+tanh.vjp(x=lambda g, out: g * (1 - out * out))
+
+
+@function
+def arcsin(x):
+    """The inverse sine, in radians."""
+    return namespace(x).arcsin(x)
+
+
+arcsin.vjp(x=lambda g, x: g / sqrt(1 - x * x))
+
+
+@function
+def arccos(x):
+    """The inverse cosine, in radians."""
+    return namespace(x).arccos(x)
+
+
+arccos.vjp(x=lambda g, x: -g / sqrt(1 - x * x))
+
+
+@function
+def arctan(x):
+    """The inverse tangent, in radians."""
+    return namespace(x).arctan(x)
+
+
+arctan.vjp(x=lambda g, x: g / (1 + x * x))
+
+
+@function
+def arctan2(x1, x2):
+    """The angle of the point (x2, x1), in radians, from -π to π."""
+    return namespace(x1, x2).arctan2(x1, x2)
+
+
+arctan2.vjp(x1=lambda g, x1, x2: g * x2 / (x1 * x1 + x2 * x2),
+            x2=lambda g, x1, x2: -g * x1 / (x1 * x1 + x2 * x2))
+
+
+# ---- the error function
+
+CELLS = 32                                      # grid points per unit
+EDGE = 6                                        # erf(6) = 1 - 2e-17
+_C = [k / CELLS for k in range(-EDGE * CELLS, EDGE * CELLS + 1)]
+_TABLES = {}                                    # (namespace, dtype) -> erf and its slope at _C
+
+
+@function
+def erf(x):
+    """The error function 2/√π ∫₀ˣ e^(-t²) dt:  x̄ = ȳ 2/√π e^(-x²).
+
+    Computed by Taylor's formula about the nearest c of a grid, x = c + d with |d| ≤ 1/64. Since
+    erf'(c) = 2/√π e^(-c²), and each further derivative brings a Hermite polynomial,
+
+        erf(c + d) = erf(c) + erf'(c) Σ_n (-1)ⁿ Hₙ(c) dⁿ⁺¹ / (n+1)!
+
+    with Hₙ₊₁ = 2c Hₙ - 2n Hₙ₋₁ (Abramowitz & Stegun 1964, 7.1.19, 22.7.13). Eight terms give
+    float64 precision.
+    """
+    xp = namespace(x)
+    x = xp.asarray(x)
+    x = x.astype(float) if x.dtype.kind in "iub" else x
+    if (xp, x.dtype) not in _TABLES:
+        _TABLES[xp, x.dtype] = (
+            xp.asarray([math.erf(c) for c in _C], dtype=x.dtype),
+            xp.asarray([2 / math.sqrt(math.pi) * math.exp(-c * c) for c in _C], dtype=x.dtype))
+    values, slopes = _TABLES[xp, x.dtype]
+    inside = xp.clip(xp.where(x == x, x, 0), -EDGE, EDGE)
+    k = xp.rint(inside * CELLS).astype("int32")
+    c = k.astype(x.dtype) / CELLS
+    k = k + EDGE * CELLS
+    d = inside - c
+    before, h, power, total = xp.zeros_like(c), xp.ones_like(c), d, d   # Hₙ₋₁, Hₙ, dⁿ⁺¹/(n+1)!
+    for n in range(7):
+        before, h = h, 2 * c * h - 2 * n * before
+        power = power * d / -(n + 2)
+        total = total + h * power
+    return xp.where(x == x, values[k] + slopes[k] * total, x)
+
+
+erf.vjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+
+
+# ---- choice
+
+
+@function
+def maximum(x1, x2):
+    """The larger of x1 and x2; equal ones share the gradient."""
+    return namespace(x1, x2).maximum(x1, x2)
+
+
+@function
+def minimum(x1, x2):
+    """The smaller of x1 and x2; equal ones share the gradient."""
+    return namespace(x1, x2).minimum(x1, x2)
+
+
+maximum.vjp(x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 == x2),
+            x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x1 == x2))
+minimum.vjp(x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 == x2),
+            x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x1 == x2))
+
+
+def _to_winner(g, wins, ties):
+    """All of `g` where the argument wins, half of it where it ties."""
+    return where(wins, g, where(ties, g / 2, 0))
+
+
+def clip(a, a_min=None, a_max=None):
+    """`a` limited to [a_min, a_max]; None is no limit. At a limit, the slope is 1/2."""
+    if a_min is not None:
+        a = maximum(a, a_min)
+    if a_max is not None:
+        a = minimum(a, a_max)
+    return positive(a) if a_min is None and a_max is None else a
+
+
+@function
+def where(condition, x, y):
+    """x where the condition holds, elsewhere y."""
+    return namespace(condition, x, y).where(condition, x, y)
+
+
+where.vjp(x=lambda g, condition: where(condition, g, 0),
+          y=lambda g, condition: where(condition, 0, g))
+
+
+@function(shares_memory=True)
+def astype(a, dtype):
+    """`a` in another dtype; the gradient comes back in the old one."""
+    return a.astype(dtype, copy=False)
+
+
+astype.vjp(a=lambda g: g)
+
+
+def to(a, device):
+    """`a` on a device: "cpu", "cuda", "cuda:N"; itself if it is there. Raises DeviceError."""
+    origin = device_of(a.data if isinstance(a, Tensor) else a)
+    return a if device == origin else _moved(a, device, origin)
+
+
+@function
+def _moved(a, device, origin):
+    """`a`, which is on `origin`, on `device`."""
+    return to_device(a, device)
+
+
+_moved.vjp(a=lambda g, origin: to(g, origin))

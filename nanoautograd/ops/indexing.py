@@ -1,0 +1,174 @@
+"""Reading and writing parts of an array.
+
+Reading, y = x[i], takes elements to where they are wanted; its rule brings the gradients back,
+x̄[i] += ȳ, and an element that was read twice gets both. Writing is the other way round, and each
+is the other's rule.
+"""
+
+from ..backends import is_array, last_writers, namespace
+from ..backends import scatter_add as scatter_add_
+from ..function import function
+from ..graph import GraphError, IndexedGradient
+from ..modes import RECORDING
+from ..tensor import Tensor, is_float, wrap
+from .shaping import broadcast_to, copy, ravel, reshape
+
+
+def _plain(index, x):
+    """The index with Tensors replaced by their arrays, and lists by arrays on x's device."""
+    if type(index) is tuple:
+        return tuple(_plain(i, x) for i in index)
+    if isinstance(index, Tensor):
+        return index._data
+    if isinstance(index, (list, range)):
+        xp = namespace(x._data if isinstance(x, Tensor) else x)
+        index = xp.asarray(index)
+        return index if index.size else index.astype("int64")       # [] would be float64
+    return index
+
+
+@function(shares_memory=True)
+def _getitem(x, index):
+    return x[index]
+
+
+_getitem.vjp(x=lambda g, x_shape, index: _scattered(g, index, x_shape))
+
+
+def getitem(x, index):
+    """x[index], for any index that NumPy takes."""
+    return _getitem(x, _plain(index, x))
+
+
+def _scattered(g, index, shape):
+    """Zeros of `shape` with g added at `index`."""
+    if isinstance(g, Tensor):
+        return scatter_add(g, index, shape)
+    return IndexedGradient(index, g, shape)     # the walk adds it to what it has
+
+
+@function
+def scatter_add(values, index, shape):
+    """An array of `shape`, zero but for `values` added at `index`, repeated entries included."""
+    xp = namespace(values)
+    y = xp.zeros(shape, dtype=values.dtype)
+    scatter_add_(y, index, values)
+    return y
+
+
+scatter_add.vjp(values=lambda g, index: getitem(g, index))
+
+
+# ---- writing
+
+
+@function
+def _put(x, index, value):
+    """A copy of x in which x[index] = value."""
+    y = x.copy()
+    y[index] = value
+    return y
+
+
+_put.vjp(x=lambda g, index: _put(g, index, 0),
+         value=lambda g, index: getitem(g, index))
+
+
+def put(x, index, value):
+    """A copy of x with `value` at `index`, differentiated with respect to both.
+
+    As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
+    """
+    index = _plain(index, x)
+    value = value if isinstance(value, Tensor) or is_array(value) else _like(x, value)
+    return _put(x, index, _last_at(x, index, value))
+
+
+def _like(x, value):
+    """A Python value as an array of x's dtype and device."""
+    x = x._data if isinstance(x, Tensor) else x
+    return namespace(x).asarray(value, dtype=x.dtype)
+
+
+def _last_at(x, index, value):
+    """`value`, with entries that are overwritten later replaced by what they are replaced with.
+
+    After this the order of writing does not matter, and the rule for `value` gives the gradient
+    to the entries that stay.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts):
+        return value
+    x = x._data if isinstance(x, Tensor) else x
+    xp = namespace(x)
+    positions = xp.arange(x.size).reshape(x.shape)[index]
+    last = last_writers(positions, x.size)
+    if (last == xp.arange(last.size)).all():
+        return value                            # nothing is repeated
+    everywhere = broadcast_to(value, positions.shape)
+    return reshape(getitem(ravel(everywhere), last), positions.shape)
+
+
+def assign(x, index, value):
+    """x[index] = value, in place, for a Tensor x.
+
+    If the old x or `value` has a history, the write becomes part of x's: the gradient of the
+    elements written goes to `value`, that of the others to the old x. An operation that still
+    needs the old value refuses to be differentiated, as does every other Tensor that shares the
+    memory (see Memory in tensor.py).
+    """
+    x._check_history("assignment")
+    index = _plain(index, x)
+    if isinstance(value, Tensor):
+        value._check_history("assignment")
+        if namespace(value._data).may_share_memory(value._data, x._data):
+            value = copy(value)                # x[1:] = x[:-1] reads before it writes
+    recorded = RECORDING.get() and (x.requires_grad
+                                    or isinstance(value, Tensor) and value.requires_grad)
+    if recorded and x.requires_grad and x.is_leaf:
+        raise GraphError("assignment into a leaf that requires a gradient would change the value "
+                         "that the gradient is for; use `y = nag.put(x, index, value)`, or "
+                         "assign within no_grad() if it is an update")
+    if recorded and not is_float(x.dtype):
+        raise TypeError(f"a value that requires a gradient was assigned into a Tensor of dtype "
+                        f"{x.dtype}, which cannot carry one; use .astype() first")
+    if not isinstance(value, Tensor) and not is_array(value):
+        value = _like(x, value)
+    if recorded:
+        value = _last_at(x, index, value)
+    x._memory.writes += 1
+    x._data[index] = value._data if isinstance(value, Tensor) else value
+    if recorded:
+        y = _put.recorded((wrap(x._data, x._edge), index, value), x._data)
+        x._edge = y._edge
+        x._memory.recorded = x._memory.writes
+    x._seen = x._memory.writes
+
+
+# ---- take and gather
+
+
+def take(a, indices, axis=None):
+    """The elements of `a` at `indices` along an axis; `axis=None`: of the flattened array."""
+    if axis is None:
+        a, axis = ravel(a), 0
+    if not -len(a.shape) <= axis < len(a.shape):
+        raise ValueError(f"take: axis {axis} is out of range for {len(a.shape)} dimensions")
+    return getitem(a, (slice(None),) * (axis % len(a.shape)) + (indices,))
+
+
+def take_along_axis(arr, indices, axis=-1):
+    """y[..., i, ...] = arr[..., indices[..., i, ...], ...], i along `axis`."""
+    if axis is None:
+        arr, axis = ravel(arr), 0
+    indices = indices._data if isinstance(indices, Tensor) else indices
+    ndim = len(arr.shape)
+    if indices.ndim != ndim:
+        raise ValueError(f"take_along_axis: indices of shape {indices.shape} for an array of "
+                         f"shape {arr.shape}; both need the same number of dimensions")
+    xp = namespace(indices)
+    axis = range(ndim)[axis]
+    index = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(ndim)])
+             for d, n in enumerate(arr.shape)]
+    index[axis] = indices
+    return getitem(arr, tuple(index))

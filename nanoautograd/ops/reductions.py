@@ -1,0 +1,241 @@
+"""Reductions: operations that take many elements to one, along one axis, several, or all.
+
+`axis` is None (all), an integer or a tuple; `keepdims` leaves the reduced axes in place with
+length 1. In the rules, `_kept(g, ...)` puts them back, so that ȳ broadcasts against x.
+"""
+
+import math
+
+from ..backends import namespace
+from ..function import function
+from .arranging import concatenate, flip
+from .constants import argsort, not_equal
+from .elementwise import abs as absolute
+from .elementwise import exp, where
+from .indexing import take_along_axis
+from .shaping import broadcast_to, moveaxis, ravel, reshape
+
+
+def _axes(axis, ndim):
+    """`axis` as a tuple of numbers from 0 to ndim - 1."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _kept(y, shape, axis):
+    """A reduction's result, or its gradient, in the shape that keepdims=True would have given."""
+    axes = _axes(axis, len(shape))
+    return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+def _count(shape, axis):
+    """How many elements are taken to one."""
+    return math.prod(shape[i] for i in _axes(axis, len(shape)))
+
+
+# ---- sums
+
+
+@function
+def sum(a, axis=None, *, keepdims=False):
+    """y = Σ a:  ā = ȳ for every element of the sum."""
+    return namespace(a).sum(a, axis=axis, keepdims=keepdims)
+
+
+sum.vjp(a=lambda g, a_shape, axis: broadcast_to(_kept(g, a_shape, axis), a_shape))
+
+
+@function
+def mean(a, axis=None, *, keepdims=False):
+    """The mean of n elements:  ā = ȳ / n."""
+    return namespace(a).mean(a, axis=axis, keepdims=keepdims)
+
+
+mean.vjp(a=lambda g, a_shape, axis: broadcast_to(
+    _kept(g, a_shape, axis) / _count(a_shape, axis), a_shape))
+
+
+def var(a, axis=None, *, ddof=0, keepdims=False):
+    """The variance Σ (a - mean a)² / (n - ddof)."""
+    d = a - mean(a, axis, keepdims=True)
+    return sum(d * d, axis, keepdims=keepdims) / (_count(a.shape, axis) - ddof)
+
+
+def std(a, axis=None, *, ddof=0, keepdims=False):
+    """The standard deviation; its gradient where all elements are equal is 0, as that of norm."""
+    d = a - mean(a, axis, keepdims=True)
+    return _norm(d, axis, keepdims=keepdims) / math.sqrt(_count(a.shape, axis) - ddof)
+
+
+@function
+def cumsum(a, axis=None):
+    """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array."""
+    return namespace(a).cumsum(a, axis=axis)
+
+
+cumsum.vjp(a=lambda g, a_shape, axis: reshape(
+    flip(cumsum(flip(g, axis or 0), axis or 0), axis or 0), a_shape))
+
+
+# ---- products
+
+
+def prod(a, axis=None, *, keepdims=False):
+    """The product, computed as a tree of products of pairs.
+
+    The textbook's ā_i = ȳ y / a_i fails where an element is 0. Every step of the tree is a plain
+    multiplication, so that its derivatives of all orders hold there too.
+    """
+    shape, axes = a.shape, _axes(axis, len(a.shape))
+    a = moveaxis(a, axes, tuple(range(len(axes))))
+    a = reshape(a, (_count(shape, axis), *a.shape[len(axes):]))
+    if len(a) == 0:
+        a = sum(a, 0) + 1                       # the empty product
+    else:
+        while len(a) > 1:
+            half = len(a) // 2
+            pairs = a[:half] * a[half:2 * half]
+            a = concatenate([pairs, a[2 * half:]]) if len(a) % 2 else pairs
+        a = a[0]
+    return _kept(a, shape, axis) if keepdims else a
+
+
+# ---- largest and smallest
+
+
+@function
+def max(a, axis=None, *, keepdims=False):
+    """The largest element; those that are equally large share the gradient."""
+    return namespace(a).max(a, axis=axis, keepdims=keepdims)
+
+
+@function
+def min(a, axis=None, *, keepdims=False):
+    """The smallest element; those that are equally small share the gradient."""
+    return namespace(a).min(a, axis=axis, keepdims=keepdims)
+
+
+def _to_extremes(g, a, out, axis):
+    """ȳ / k for each of the k elements that attain the extreme, 0 for the others."""
+    extreme = a == _kept(out, a.shape, axis)
+    share = _kept(g, a.shape, axis) / extreme.sum(axis=axis, keepdims=True).astype(g.dtype)
+    return where(extreme, share, 0)
+
+
+max.vjp(a=_to_extremes)
+min.vjp(a=_to_extremes)
+
+
+@function
+def logsumexp(a, axis=None, *, keepdims=False):
+    """y = log Σ eᵃ:  ā = ȳ e^(a - y), that is ȳ softmax(a).
+
+    The largest element m is taken out, y = m + log Σ e^(a - m), so that nothing overflows. A
+    sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
+    """
+    xp = namespace(a)
+    if not _count(a.shape, axis):
+        return xp.sum(a, axis=axis, keepdims=keepdims) - math.inf
+    m = xp.max(a, axis=axis, keepdims=True)
+    m = xp.where(xp.isfinite(m), m, 0)
+    s = xp.sum(xp.exp(a - m), axis=axis, keepdims=True)
+    y = xp.where(s > 0, m + xp.log(xp.where(s > 0, s, 1)), -math.inf)
+    return y if keepdims else y.reshape(xp.sum(a, axis=axis).shape)
+
+
+logsumexp.vjp(a=lambda g, a, out, axis:
+              _kept(g, a.shape, axis) * exp(a - _finite(_kept(out, a.shape, axis))))
+
+
+def _finite(y):
+    """y, but 0 where y = -∞, for which e^(a - y) is to be 0."""
+    return where(y == -math.inf, 0, y)
+
+
+# ---- order
+
+
+def sort(a, axis=-1):
+    """The elements in ascending order; those that are equal share the gradient."""
+    if axis is None:
+        a, axis = ravel(a), 0
+    order = argsort(a, axis=axis, kind="stable")
+    return _sorted(take_along_axis(a, order, axis), axis)
+
+
+@function
+def _sorted(y, axis):
+    """y itself, which is sorted: equal neighbours share their gradients."""
+    return y
+
+
+_sorted.vjp(y=lambda g, y, axis: _averaged_over_ties(g, y, axis))
+
+
+@function
+def _averaged_over_ties(x, y, axis):
+    """Each run of equal neighbours in the sorted y gets the mean of x over the run."""
+    xp = namespace(x)
+    rows = xp.moveaxis(y, axis, -1)
+    if not x.size:
+        return x
+    starts = xp.ones(rows.shape, dtype=bool)
+    starts[..., 1:] = not_equal(rows[..., 1:], rows[..., :-1])
+    if starts.all():
+        return x
+    run = xp.cumsum(starts.ravel()) - 1                             # the number of each one's run
+    sums = xp.bincount(run, weights=xp.moveaxis(x, axis, -1).ravel().astype("float64"))
+    means = (sums / xp.bincount(run)).astype(x.dtype)
+    return xp.ascontiguousarray(xp.moveaxis(means[run].reshape(rows.shape), -1, axis))
+
+
+# Averaging is a symmetric matrix: it is its own transpose.
+_averaged_over_ties.vjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis))
+
+
+# ---- norms
+
+
+@function
+def _norm(x, axis=None, *, keepdims=False):
+    """y = √Σx²:  x̄ = ȳ x / y, and 0 at x = 0, the middle of the slopes there."""
+    xp = namespace(x)
+    return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
+
+
+_norm.vjp(x=lambda g, x, out, axis:
+            _kept(g / where(out == 0, 1, out), x.shape, axis) * x)
+
+
+def norm(x, ord=None, axis=None, *, keepdims=False):
+    """A norm of vectors or matrices, as `numpy.linalg.norm`.
+
+    Vectors (`axis` an integer, or `x` 1-D): any `ord`. Matrices (`axis` a pair, or `x` 2-D with
+    an `ord`): "fro", 1, -1, inf, -inf. Raises ValueError for the matrix norms 2, -2 and "nuc",
+    which need singular values.
+    """
+    if axis is None and (ord is None or x.ndim == 1):
+        axes = tuple(range(x.ndim))
+    elif axis is None:
+        axes = (0, 1)
+    else:
+        axes = _axes(axis, x.ndim)
+    matrix = len(axes) == 2 and (axis is not None or ord is not None)
+    if ord is None or (ord == 2 and not matrix) or (ord == "fro" and matrix):
+        return _norm(x, axes, keepdims=keepdims)
+    if matrix and ord in (1, -1, math.inf, -math.inf):
+        along, _ = axes if ord in (1, -1) else axes[::-1]
+        sums = sum(absolute(x), along, keepdims=True)
+        y = (max if ord > 0 else min)(sums, axes, keepdims=True)
+        return y if keepdims else reshape(y, sum(x, axes).shape)
+    if matrix or isinstance(ord, str) or len(axes) > 2:
+        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes has no rule here; vectors take "
+                         "any number, matrices 'fro', 1, -1, inf and -inf")
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(absolute(x), axes, keepdims=keepdims)
+    if ord == 0:
+        return sum((x != 0).astype(x.dtype), axes, keepdims=keepdims)
+    if ord == 1:
+        return sum(absolute(x), axes, keepdims=keepdims)
+    return sum(absolute(x) ** ord, axes, keepdims=keepdims) ** (1 / ord)

@@ -1,0 +1,132 @@
+"""The same elements in another shape, or with the axes in another order.
+
+Each is a linear map y = Px with a matrix P of zeros and ones, so its rule is the transpose,
+x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
+"""
+
+import math
+
+from ..backends import namespace
+from ..function import function
+
+# ---- another shape
+
+
+@function(shares_memory=True)
+def _reshape(a, shape):
+    """`a` in another shape, elements in C order."""
+    return a.reshape(shape)
+
+
+_reshape.vjp(a=lambda g, a_shape: _reshape(g, a_shape))
+
+
+def reshape(a, shape, *more):
+    """`a` in another shape; one length may be -1. `reshape(a, 2, 3)` is `reshape(a, (2, 3))`."""
+    return _reshape(a, (shape, *more) if more else shape)
+
+
+def ravel(a):
+    """`a` as a 1-D array."""
+    return _reshape(a, (-1,))
+
+
+def expand_dims(a, axis):
+    """`a` with new axes of length 1, which are numbered `axis` in the result."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    ndim = len(a.shape) + len(axes)
+    axes = [checked(i, ndim, "expand_dims") for i in axes]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"expand_dims: axis {axis} names one axis twice")
+    lengths = iter(a.shape)
+    return _reshape(a, tuple(1 if i in axes else next(lengths) for i in range(ndim)))
+
+
+def squeeze(a, axis=None):
+    """`a` without axes of length 1: all of them, or those named."""
+    shape = a.shape
+    if axis is None:
+        return _reshape(a, tuple(n for n in shape if n != 1))
+    axes = [checked(i, len(shape), "squeeze")
+            for i in (axis if isinstance(axis, tuple) else (axis,))]
+    if any(shape[i] != 1 for i in axes):
+        raise ValueError(f"squeeze: axis {axis} of shape {shape} does not have length 1")
+    return _reshape(a, tuple(n for i, n in enumerate(shape) if i not in axes))
+
+
+def checked(axis, ndim, name):
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{name}: axis {axis} is out of range for {ndim} dimensions")
+    return axis % ndim
+
+
+@function(shares_memory=True)
+def broadcast_to(a, shape):
+    """`a` repeated along new axes, and axes of length 1. The walk sums the gradient back."""
+    return namespace(a).broadcast_to(a, shape)
+
+
+broadcast_to.vjp(a=lambda g: g)
+
+
+@function
+def copy(a):
+    """The same elements in memory of their own."""
+    return a.copy()
+
+
+copy.vjp(a=lambda g: g)
+
+
+# ---- axes in another order
+
+
+@function(shares_memory=True)
+def _transpose(a, axes):
+    return a.transpose(axes)
+
+
+_transpose.vjp(a=lambda g, axes: _transpose(g, _inverse(axes)))
+
+
+def _inverse(permutation):
+    """The permutation that undoes one."""
+    return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
+
+
+def transpose(a, axes=None):
+    """`a` with its axes in the order `axes`; reversed by default."""
+    ndim = len(a.shape)
+    axes = range(ndim)[::-1] if axes is None else [checked(i, ndim, "transpose") for i in axes]
+    return _transpose(a, tuple(axes))
+
+
+def permute(a, *axes):
+    """`transpose`, with PyTorch's name: permute(a, 1, 0, 2) or permute(a, (1, 0, 2))."""
+    return transpose(a, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+
+
+def swapaxes(a, axis1, axis2):
+    """`a` with two axes exchanged."""
+    ndim = len(a.shape)
+    i, j = checked(axis1, ndim, "swapaxes"), checked(axis2, ndim, "swapaxes")
+    axes = list(range(ndim))
+    axes[i], axes[j] = j, i
+    return _transpose(a, tuple(axes))
+
+
+def moveaxis(a, source, destination):
+    """`a` with the axes `source` moved to the positions `destination`, the others in order."""
+    ndim = len(a.shape)
+    source = [checked(i, ndim, "moveaxis") for i in as_tuple(source)]
+    destination = [checked(i, ndim, "moveaxis") for i in as_tuple(destination)]
+    if len(source) != len(destination) or len(set(source)) < len(source):
+        raise ValueError(f"moveaxis: cannot move the axes {source} to {destination}")
+    axes = [i for i in range(ndim) if i not in source]
+    for position, i in sorted(zip(destination, source)):
+        axes.insert(position, i)
+    return _transpose(a, tuple(axes))
+
+
+def as_tuple(x):
+    return x if isinstance(x, (tuple, list)) else (x,)
