@@ -1,0 +1,129 @@
+"""Functions with PyTorch's names and argument names: what layers and losses compute.
+
+Each takes Tensors or plain arrays of any backend, and returns what it was given. Those with a
+derivation of their own are in manual/, one file each; the rest is written from primitives here.
+"""
+
+from .backends import is_array, namespace
+from .function import by_hand
+from .manual import array_of, attention, log_softmax as log_softmax_, rnn as rnn_
+from .manual import cross_entropy as cross_entropy_, softmax as softmax_
+from .ops import matmul, maximum
+
+__all__ = ["cross_entropy", "embedding", "linear", "log_softmax", "relu", "rnn",
+           "scaled_dot_product_attention", "softmax"]
+
+
+def _operation(name, module):
+    return by_hand(name, module.forward, module.backward, module.composed)
+
+
+_attention = _operation("scaled_dot_product_attention", attention)
+_cross_entropy = _operation("cross_entropy", cross_entropy_)
+_log_softmax = _operation("log_softmax", log_softmax_)
+_rnn = _operation("rnn", rnn_)
+_softmax = _operation("softmax", softmax_)
+
+
+def relu(input):
+    """max(input, 0), elementwise. Its derivative at 0 is 1/2, as at every tie of this library."""
+    return maximum(input, 0)
+
+
+def softmax(input, dim=-1):
+    """exp(x_i) / Σ_j exp(x_j) along the axis `dim`; any shape, floating. See manual/softmax.py."""
+    return _softmax(input, axis=dim)
+
+
+def log_softmax(input, dim=-1):
+    """log softmax(x) along the axis `dim`, also where softmax is 0. See manual/log_softmax.py."""
+    return _log_softmax(input, axis=dim)
+
+
+def linear(input, weight, bias=None):
+    """x Wᵀ + b: input (..., I), weight (O, I), bias (O,) or None -> (..., O).
+
+    Raises ValueError if the numbers of features differ.
+    """
+    if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
+        raise ValueError("linear: input must be (..., I) and weight (O, I); "
+                         f"got input {input.shape} and weight {weight.shape}")
+    y = matmul(input, weight.T)
+    return y if bias is None else y + bias
+
+
+def embedding(input, weight):
+    """The rows of weight (V, D) that input, integers of any shape, names -> (*input.shape, D).
+
+    The gradient of a row is the sum over all places where it was used. Raises IndexError for an id
+    outside 0 ... V-1, TypeError if the ids are not integers.
+    """
+    ids = array_of(input)
+    if not is_array(ids):
+        ids = namespace(array_of(weight)).asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"embedding: the ids must be integers; got {ids.dtype}")
+    V = weight.shape[0]
+    if ids.size:
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= V:
+            raise IndexError(f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
+                             f"its size is {V}, so ids go from 0 to {V - 1}")
+    return weight[ids]
+
+
+def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
+                  label_smoothing=0.0):
+    """Cross entropy of logits: -log softmax(input) at the target. See manual/cross_entropy.py.
+
+    input: logits (C,), (N, C) or (N, C, d1, ..., dk), floating.
+    target: class numbers, integers (), (N,) or (N, d1, ..., dk); or distributions over the classes,
+    floating and like input, which are differentiated too.
+    weight: (C,), one factor a class, or None.
+    ignore_index: class numbers equal to it add nothing to the loss.
+    reduction: "none" (a loss for each class number), "sum", or "mean", which for class numbers
+    divides by the sum of their weights and for distributions by their number.
+    label_smoothing: ε; the target becomes 1-ε of itself and ε of the uniform distribution.
+
+    Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
+    and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
+    """
+    return _cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
+                          label_smoothing=label_smoothing)
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,
+                                 return_weights=False):
+    """softmax(scale · query keyᵀ + attn_mask) value. See manual/attention.py.
+
+    query (..., T, d), key (..., S, d), value (..., S, e) -> (..., T, e); batch axes, such as heads,
+    broadcast.
+    attn_mask: broadcasts to (..., T, S); boolean, True = takes part, or floating and added to the
+    scores, in which case it is differentiated too. is_causal: query t sees the keys 0 to t only.
+    scale: 1/√d if None. return_weights: also return the weights (..., T, S).
+
+    A query that sees no key gives zeros. Raises ValueError and TypeError for shapes and dtypes.
+    """
+    return _attention(query, key, value, attn_mask, scale=scale, causal=is_causal,
+                      return_weights=return_weights)
+
+
+def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
+        batch_first=False, bias=True):
+    """Elman's recurrent network, h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh). See manual/rnn.py.
+
+    L layers, D = 2 directions if `bidirectional`, else 1; the semantics of torch.nn.RNN.
+
+    input: (T, B, I), or (B, T, I) if batch_first, or (T, I) for one sequence; floating.
+    hx: the state to begin with, (L·D, B, H), or (L·D, H) for one sequence; None for zeros.
+    weights: for each layer, and in it for each direction, W (H, I; after the first layer H, D·H),
+    U (H, H) and, if `bias`, b_ih (H,) and b_hh (H,).
+    nonlinearity: "tanh" or "relu".
+    lengths: B integers from 1 to T; what is beyond a sequence's length is padding: it has no
+    influence, the output there is zero, and the reverse direction begins before it.
+
+    Returns (output, h_n): input with D·H in place of I, and the last states, like hx. Raises
+    ValueError and TypeError for shapes, dtypes and options.
+    """
+    return _rnn(input, hx, *weights, nonlinearity=nonlinearity, bidirectional=bidirectional,
+                lengths=lengths, batch_first=batch_first, bias=bias)

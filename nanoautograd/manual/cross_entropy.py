@@ -1,0 +1,231 @@
+"""Cross entropy of scores (logits) with class numbers or distributions, by hand.
+
+Written for N rows of C scores; an input (N, C, d1, ..., dk) is N·d1·...·dk rows, an input (C,) one.
+
+    x   (N, C)   scores
+    y   (N,)     targets: class numbers 0 ... C-1
+    t   (N, C)   or targets: distributions over the classes
+    w   (C,)     class weights; 1 if not given
+    ε            label smoothing, 0 ≤ ε ≤ 1
+    p   (N, C)   softmax of the rows of x
+    q   (N, C)   smoothed targets
+    W            what a mean divides by
+    ℓ   (N,)     losses of the rows
+    g   (N,)     ∂L/∂ℓ, what arrives at each row
+    dx, dt, dw   ∂L/∂x, ∂L/∂t, ∂L/∂w
+
+Forward (cross entropy of a softmax: Bridle 1990; label smoothing: Szegedy et al. 2016, "Rethinking
+the inception architecture for computer vision", section 7; weights and means as in PyTorch):
+
+    log p_nc = x_nc - m_n - log Z_n        m_n = max_c x_nc,   Z_n = Σ_c exp(x_nc - m_n)
+    q_nc = (1 - ε) [c = y_n] + ε/C         or    q_nc = (1 - ε) t_nc + ε/C
+    ℓ_n = - Σ_c w_c q_nc log p_nc          or 0 where y_n = ignore_index
+
+    L = ℓ                                  reduction "none"
+    L = Σ_n ℓ_n                            reduction "sum"
+    L = Σ_n ℓ_n / W                        reduction "mean"
+    W = Σ_n w_{y_n} over the rows not ignored, for class numbers;    W = N, for distributions
+
+No logarithm is taken of a finished probability, so scores of ±10000 are harmless. Where every row
+is ignored the mean is 0/0: the loss is nan, as in PyTorch, and its gradient is zero.
+
+Backward. What arrives at a row is g_n = dL_n ("none"), dL ("sum") or dL/W ("mean"), and 0 if the
+row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/∂x_nk = [c = k] - p_nk
+(derived in log_softmax.py), so with a_nc = w_c q_nc and s_n = Σ_c a_nc
+
+    dx_nk = - g_n Σ_c a_nc ([c = k] - p_nk)  =  g_n (s_n p_nk - a_nk)
+
+For class numbers without smoothing a row has one a_nc, that of c = y_n: dx_n = g_n w_{y_n} (p_n -
+onehot(y_n)), which the code makes in one pass over the scores. From q_nc and from ℓ_n directly:
+
+    dt_nk = - g_n (1 - ε) w_k log p_nk
+    dw_k = - Σ_n g_n q_nk log p_nk  -  [mean of class numbers]  dL/W · L · #{n not ignored: y_n = k}
+
+The last term is there because W depends on w: ∂(Σℓ/W)/∂W = -L/W, and ∂W/∂w_k counts the rows of
+class k.
+"""
+
+from numpy import unravel_index
+
+from ..backends import namespace, scatter_add
+from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where
+from ..tensor import is_float
+from . import array_of
+
+NAN = float("nan")
+
+
+def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
+            label_smoothing=0.0):
+    """logits (C,), (N, C) or (N, C, d1, ...) -> loss, and the cache.
+
+    target: integers, shaped like logits without the class axis, or floating, like logits. The loss
+    has the shape of the integer targets with reduction "none", and no axes otherwise.
+    """
+    xp = namespace(logits, target, weight)
+    ε = float(label_smoothing)
+    _check(logits, target, weight, ignore_index, reduction, ε)
+    x, w = _rows(logits), weight                                    # (N, C)
+    N, C = x.shape
+    z = x - xp.max(x, axis=1, keepdims=True)
+
+    y = q = None
+    if is_float(target.dtype):
+        kept, W = xp.ones(N, dtype=bool), float(N) or NAN
+        q = (1 - ε) * _rows(target) + ε / C
+    else:
+        kept, y = _class_numbers(xp, target, ignore_index, C)
+        w_y = kept.astype(x.dtype) if w is None else kept * w[y]
+        W = xp.sum(w_y)
+        W = xp.where(W == 0, NAN, W)
+        if ε:
+            q = xp.full((N, C), ε / C, dtype=x.dtype)
+            q[xp.arange(N), y] += 1 - ε
+
+    if q is None:
+        logp = z[xp.arange(N), y]                                   # (N,)  log p_ny, and no more
+        e = xp.exp(z, out=z)
+        Z = xp.sum(e, axis=1)
+        logp -= xp.log(Z)
+        ell = -w_y * logp
+    else:
+        e = xp.exp(z)
+        Z = xp.sum(e, axis=1)
+        logp = z
+        logp -= xp.log(Z)[:, None]                                  # (N, C)
+        ell = -xp.sum((q if w is None else w * q) * logp, axis=1)
+    ell = xp.where(kept, ell, 0.0)
+
+    if reduction == "none":
+        loss = ell.reshape(logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:])
+    else:
+        loss = xp.sum(ell) if reduction == "sum" else xp.sum(ell) / W
+    return loss, (logits.shape, e, Z, logp, y, q, w, kept, W, loss, reduction, ε)
+
+
+def backward(dL, cache, needs=None):
+    """dL like the loss -> dlogits, dtarget (None for integers), dweight (None without weights)."""
+    shape, e, Z, logp, y, q, w, kept, W, loss, reduction, ε = cache
+    need_x, need_t, need_w = needs or (True,) * 3
+    xp = namespace(e)
+    rows = xp.arange(len(e))
+    g = dL.reshape(-1) if reduction == "none" else dL / W if reduction == "mean" else dL
+    g = xp.where(kept, g, 0.0)                                      # (N,)
+    dx = dt = dw = None
+    if need_x:
+        if q is None:
+            gs = g if w is None else g * w[y]
+            dx = e * (gs / Z)[:, None]                              # g s p, with p = e/Z
+            dx[rows, y] -= gs
+        else:
+            ga = g[:, None] * (q if w is None else w * q)
+            dx = e * (xp.sum(ga, axis=1) / Z)[:, None]
+            dx -= ga
+        dx = _unrows(dx, shape)
+    if need_t and y is None:
+        dt = (ε - 1) * g[:, None] * (logp if w is None else w * logp)
+        dt = _unrows(dt, shape)
+    if need_w and w is not None:
+        dw = xp.zeros_like(w)
+        if q is None:
+            scatter_add(dw, y, -g * logp)
+        else:
+            dw -= xp.sum(g[:, None] * q * logp, axis=0)
+        if y is not None and reduction == "mean":
+            scatter_add(dw, y, xp.where(kept, -g * loss, 0.0))
+    return dx, dt, dw
+
+
+def composed(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
+             label_smoothing=0.0):
+    """The same from primitives."""
+    ε = float(label_smoothing)
+    _check(logits, target, weight, ignore_index, reduction, ε)
+    axis = 1 if logits.ndim > 1 else 0
+    C = logits.shape[axis]
+    logp = logits - logsumexp(logits, axis=axis, keepdims=True)
+    wlogp = logp if weight is None else logp * reshape(weight, (C,) + (1,) * (logits.ndim - 2))
+
+    if is_float(target.dtype):
+        ell = -sum(((1 - ε) * target + ε / C) * wlogp, axis=axis)
+        W = float(ell.size) or NAN
+    else:
+        t = array_of(target)
+        xp = namespace(t)
+        kept, y = _class_numbers(xp, t, ignore_index, C)
+        kept, y = kept.reshape(t.shape), y.reshape(t.shape)
+        ell = -squeeze(take_along_axis(wlogp, xp.expand_dims(y, axis), axis=axis), axis=axis)
+        if ε:
+            ell = (1 - ε) * ell - ε / C * sum(wlogp, axis=axis)
+        ell = where(kept, ell, 0.0)
+        W = sum(kept.astype(logits.dtype) if weight is None else where(kept, weight[y], 0.0))
+        W = where(W == 0, NAN, W)
+
+    if reduction == "none":
+        return ell
+    return sum(ell) if reduction == "sum" else sum(ell) / W
+
+
+def _rows(a):
+    """(C,), (N, C) or (N, C, d1, ...) -> (1, C), (N, C) or (N·d1·..., C)."""
+    if a.ndim < 3:
+        return a.reshape(-1, a.shape[-1])
+    a = namespace(a).moveaxis(a, 1, -1)
+    return a.reshape(-1, a.shape[-1])
+
+
+def _unrows(a, shape):
+    """The inverse of `_rows`, for an array of that shape."""
+    if len(shape) < 3:
+        return a.reshape(shape)
+    return namespace(a).moveaxis(a.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+
+
+def _class_numbers(xp, target, ignore_index, C):
+    """Which rows are kept, and their class numbers (0 for the others), both flat."""
+    y = target.reshape(-1)
+    kept = y != ignore_index
+    wrong = kept & ((y < 0) | (y >= C))
+    if bool(xp.any(wrong)):
+        n = int(xp.argmax(wrong))
+        position = tuple(int(i) for i in unravel_index(n, target.shape))
+        raise IndexError(f"cross_entropy: target {int(y[n])} at position {position} is out of "
+                         f"range: there are {C} classes, 0 to {C - 1}, and ignore_index is "
+                         f"{ignore_index}")
+    return kept, xp.where(kept, y, 0)
+
+
+def _check(logits, target, weight, ignore_index, reduction, ε):
+    """Raises the error that names what does not fit."""
+    got = f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError("cross_entropy: reduction must be 'none', 'mean' or 'sum'; "
+                         f"got {reduction!r}")
+    if not 0 <= ε <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1; got {ε}")
+    if not is_float(logits.dtype):
+        raise TypeError(f"cross_entropy: logits must be floating; {got}")
+    if logits.ndim == 0 or logits.shape[min(1, logits.ndim - 1)] == 0:
+        raise ValueError("cross_entropy: logits must be (C,), (N, C) or (N, C, d1, ...) with at "
+                         f"least one class; {got}")
+    C = logits.shape[min(1, logits.ndim - 1)]
+    if is_float(target.dtype):
+        if target.shape != logits.shape:
+            raise ValueError("cross_entropy: a floating target holds distributions over the "
+                             f"classes and has the shape of the logits; {got}")
+        if target.dtype != logits.dtype:
+            raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got}")
+        if ignore_index >= 0:
+            raise ValueError("cross_entropy: ignore_index has no meaning for distributions; "
+                             f"got {ignore_index}")
+    elif target.dtype.kind not in "iu":
+        raise TypeError("cross_entropy: the target must hold class numbers (integers) or "
+                        f"distributions (floating); {got}")
+    elif target.shape != logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:]:
+        raise ValueError("cross_entropy: there must be one class number for each row of scores: "
+                         "logits (C,), (N, C), (N, C, d1, ...) with target (), (N,), "
+                         f"(N, d1, ...); {got}")
+    if weight is not None and (weight.shape != (C,) or weight.dtype != logits.dtype):
+        raise (ValueError if weight.shape != (C,) else TypeError)(
+            f"cross_entropy: weight must be ({C},) {logits.dtype}, one for each class; "
+            f"got {weight.shape} {weight.dtype}")

@@ -1,0 +1,221 @@
+"""attention: three ways to one gradient, PyTorch, and queries that see nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from three_ways import agree, by_composition, by_hand, close, each_alone
+
+import nanoautograd as nag
+from nanoautograd.manual import attention
+
+SEEDS = st.integers(0, 2**32 - 1)
+INF = np.inf
+
+
+@st.composite
+def cases(draw, masks=("none", "boolean", "added", "added -inf")):
+    """Arrays q, k, v, mask whose batch axes broadcast in all ways, and options."""
+    rng = np.random.default_rng(draw(SEEDS))
+    T, S, d, e = (draw(st.integers(1, 4)) for _ in range(4))
+    batch = draw(st.lists(st.integers(1, 3), max_size=2))
+    S, batch = draw(st.sampled_from([(S, batch)] * 4 + [(0, batch), (S, [0])]))
+
+    def ahead():
+        """The batch axes, some of them missing or of length 1."""
+        kept = batch[draw(st.integers(0, len(batch))):]
+        return [n if draw(st.booleans()) else 1 for n in kept]
+
+    q = rng.standard_normal((*batch, T, d))
+    k, v = rng.standard_normal((*ahead(), S, d)), rng.standard_normal((*ahead(), S, e))
+    kind = draw(st.sampled_from(masks))
+    shape = *ahead(), draw(st.sampled_from([1, T])), draw(st.sampled_from([1, S]))
+    mask = None if kind == "none" else rng.standard_normal(shape)
+    if kind == "boolean":
+        mask = mask > draw(st.sampled_from([-1.0, 0.5, INF]))       # the last: nothing is seen
+    elif kind == "added -inf":
+        mask[mask < 0.5] = -INF
+    return [q, k, v, mask], {"causal": draw(st.booleans()),
+                             "scale": draw(st.sampled_from([None, 1, 0.3]))}
+
+
+@given(cases(), st.booleans(), SEEDS)
+def test_three_ways(backend, case, return_weights, seed):
+    arrays, options = case
+    agree(backend, attention, arrays, seed, return_weights=return_weights, **options)
+
+
+@given(cases())
+def test_only_what_is_needed(backend, case):
+    arrays, options = case
+    each_alone(backend, attention, arrays, return_weights=True, **options)
+
+
+@given(cases())
+def test_against_a_loop(backend, case):
+    """Every query on its own, over the keys that it sees."""
+    (q, k, v, mask), options = case
+    (o, P), *_ = by_hand(backend, attention, [q, k, v, mask], return_weights=True, **options)
+    c = 1 / np.sqrt(q.shape[-1]) if options["scale"] is None else options["scale"]
+    batch, (T, S) = o.shape[:-2], (q.shape[-2], k.shape[-2])
+    q, k, v = (np.broadcast_to(a, batch + a.shape[-2:]) for a in (q, k, v))
+    added = np.zeros((*batch, T, S))
+    if mask is not None:
+        added = added + (mask if mask.dtype == float else np.where(mask, 0, -INF))
+    P = np.broadcast_to(P, (*batch, T, S))
+    for *b, t in np.ndindex(*batch, T):
+        b = tuple(b)
+        weights = np.zeros(S)
+        for s in range(S):
+            if not (options["causal"] and s > t):
+                weights[s] = np.exp(c * q[b][t] @ k[b][s] + added[b][t, s])
+        weights /= max(weights.sum(), 1e-300)
+        np.testing.assert_allclose(P[b][t], weights, atol=1e-12)
+        np.testing.assert_allclose(o[b][t], weights @ v[b], atol=1e-12)
+
+
+@pytest.mark.oracle
+@given(cases(masks=("none", "boolean", "added")))
+def test_pytorch(case):
+    torch = pytest.importorskip("torch")
+    arrays, options = case
+    if options["causal"] and arrays[3] is not None:
+        arrays[3] = None                                            # PyTorch takes one of the two
+    out, cache = attention.forward(*arrays, **options)
+    g = np.random.default_rng(0).standard_normal(out.shape)
+    ds = attention.backward(g, cache)
+    ts = [a if a is None else torch.tensor(a, requires_grad=a.dtype == float) for a in arrays]
+    # PyTorch wants the batch axes of q, k and v written out
+    full = [t.broadcast_to(out.shape[:-2] + t.shape[-2:]) for t in ts[:3]]
+    want = torch.nn.functional.scaled_dot_product_attention(
+        *full, attn_mask=ts[3], is_causal=options["causal"], scale=options["scale"])
+    close(out, want.detach().numpy(), "the output")
+    wanted = [(t, d) for t, d in zip(ts, ds) if t is not None and t.requires_grad]
+    grads = torch.autograd.grad(want, [t for t, _ in wanted], torch.tensor(g), allow_unused=True)
+    for (t, d), dt in zip(wanted, grads):
+        close(d, np.zeros(t.shape) if dt is None else dt.numpy(), "a gradient")
+
+
+@pytest.mark.parametrize("kind", ["boolean", "added", "no keys"])
+def test_a_query_that_sees_nothing(backend, kind):
+    rng = np.random.default_rng(0)
+    S = 0 if kind == "no keys" else 3
+    q, k, v = (rng.standard_normal((2, n, 4)) for n in (5, S, S))
+    mask = np.ones((5, S), bool)
+    mask[1] = False
+    if kind == "added":
+        mask = np.where(mask, 0.0, -INF)
+    (o, P), gs, ds = by_hand(backend, attention, [q, k, v, mask], return_weights=True)
+    _, ds2 = by_composition(backend, attention, [q, k, v, mask], gs, return_weights=True)
+    blind = np.s_[:] if kind == "no keys" else np.s_[:, 1]
+    assert not o[blind].any() and not P[blind].any() and not ds[0][blind].any()
+    for a in [o, P, *ds, *ds2]:
+        assert a is None or np.isfinite(a).all()
+
+
+def test_the_future_does_not_matter(backend):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 4, 3)) for _ in range(3))
+    (o,), *_ = by_hand(backend, attention, [q, k, v], causal=True)
+    k[:, 3], v[:, 3] = 100.0, -100.0
+    (changed,), *_ = by_hand(backend, attention, [q, k, v], causal=True)
+    np.testing.assert_array_equal(o[:, :3], changed[:, :3])
+    assert not np.allclose(o[:, 3], changed[:, 3])
+
+
+@pytest.mark.parametrize("T, S", [(2, 4), (4, 2), (1, 3), (3, 1)])
+def test_causal_with_more_or_fewer_keys_counts_from_the_first(backend, T, S):
+    """Query t sees the keys 0 to t: PyTorch's reading, not one aligned at the end."""
+    q, k, v = np.zeros((T, 1)), np.zeros((S, 1)), np.ones((S, 1))
+    (_, P), *_ = by_hand(backend, attention, [q, k, v], causal=True, return_weights=True)
+    for t in range(T):
+        n = min(t + 1, S)
+        np.testing.assert_allclose(P[t], [1 / n] * n + [0] * (S - n))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_scores(backend, dtype):
+    q, k = np.array([[1e2], [-1e2]], dtype), np.array([[1e2], [-1e2], [0]], dtype)
+    v = np.eye(3, dtype=dtype)
+    (o,), _, ds = by_hand(backend, attention, [q, k, v], scale=1)
+    np.testing.assert_array_equal(o, np.eye(3, dtype=dtype)[:2])
+    for d in ds[:3]:
+        assert np.isfinite(d).all()
+
+
+@pytest.mark.parametrize("mask", ["none", "boolean", "added"])
+def test_float32_stays(backend, mask):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((2, n, 3)) for n in (4, 5, 5)]
+    arrays.append({"none": None, "boolean": np.ones((4, 5), bool),
+                   "added": rng.standard_normal((4, 5))}[mask])
+    low = [a.astype("float32") if a is not None and a.dtype == float else a for a in arrays]
+    outs, gs, ds = by_hand(backend, attention, arrays, causal=True, return_weights=True)
+    outs32, _, ds32 = by_hand(backend, attention, low, [g.astype("float32") for g in gs],
+                              causal=True, return_weights=True)
+    outs2, ds2 = by_composition(backend, attention, low, [g.astype("float32") for g in gs],
+                                causal=True, return_weights=True)
+    for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2):
+        if a is not None:
+            close(a, b.astype("float32"), "by hand")
+            close(c, b.astype("float32"), "composed")
+
+
+def test_any_layout_will_do(backend):
+    """Heads come as views: (B, T, H, d) with the axes of time and head swapped."""
+    rng = np.random.default_rng(0)
+    q, k, v, g = (rng.standard_normal((2, 5, 3, 4)) for _ in range(4))
+    (o,), _, ds = by_hand(backend, attention, [a.swapaxes(1, 2).copy() for a in (q, k, v)],
+                          [g.swapaxes(1, 2).copy()])
+    views = [backend.array(a).swapaxes(1, 2) for a in (q, k, v, g)]
+    out, cache = attention.forward(*views[:3])
+    close(backend.numpy(out), o, "the output")
+    for a, b in zip(attention.backward(views[3], cache)[:3], ds):
+        close(backend.numpy(a), b, "a gradient")
+
+
+def test_second_order(backend):
+    """The gradient's own gradient against differences of the gradient by hand."""
+    rng = np.random.default_rng(0)
+    xs = [rng.standard_normal(s) for s in ((2, 3, 4), (2, 5, 4), (2, 5, 3), (3, 5))]
+    us = [rng.standard_normal(x.shape) for x in xs]
+    vs = [rng.standard_normal(x.shape) for x in xs]
+    g = rng.standard_normal((2, 3, 3))
+
+    def slope_along_u(*xs):
+        out, cache = attention.forward(*xs, causal=True)
+        return sum(np.sum(u * d) for u, d in zip(us, attention.backward(2 * g * out, cache)))
+
+    ts = [backend.tensor(x, requires_grad=True) for x in xs]
+    out = nag.functional.scaled_dot_product_attention(*ts, is_causal=True)
+    ds = nag.autograd.grad((nag.Tensor(backend.array(g)) * out**2).sum(), ts, create_graph=True)
+    total = sum((d * nag.Tensor(backend.array(u))).sum() for d, u in zip(ds, us))
+    np.testing.assert_allclose(backend.numpy(total.detach()), slope_along_u(*xs), rtol=1e-10)
+    dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, ts)]
+    h = 1e-5
+    ahead, behind = ([x + s * v for x, v in zip(xs, vs)] for s in (h, -h))
+    np.testing.assert_allclose(sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
+                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+                               rtol=1e-6)
+
+
+@pytest.mark.parametrize("q, k, v, mask, error, says", [
+    (np.ones(3), np.ones((2, 3)), np.ones((2, 3)), None, ValueError, "two axes"),
+    (np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4)), None, ValueError, "number of features"),
+    (np.ones((2, 0)), np.ones((2, 0)), np.ones((2, 4)), None, ValueError, "one or more"),
+    (np.ones((2, 3)), np.ones((4, 3)), np.ones((5, 3)), None, ValueError, "one value for each"),
+    (np.ones((2, 2, 3)), np.ones((3, 2, 3)), np.ones((2, 3)), None, ValueError, "batch axes"),
+    (np.ones((2, 3), int), np.ones((4, 3)), np.ones((4, 3)), None, TypeError, "int64"),
+    (np.ones((2, 3)), np.ones((4, 3), "f"), np.ones((4, 3)), None, TypeError, "float32"),
+    (np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4), int), TypeError,
+     "must be boolean"),
+    (np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4), "f"), TypeError,
+     "float64 like q"),
+    (np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((4, 2), bool), ValueError,
+     r"\(4, 2\) does not broadcast to the scores, \(2, 4\)"),
+    (np.ones((1, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4), bool), ValueError,
+     "does not broadcast")])
+def test_errors(q, k, v, mask, error, says):
+    with pytest.raises(error, match=says):
+        attention.forward(q, k, v, mask)
+    with pytest.raises(error, match=says):
+        attention.composed(q, k, v, mask)

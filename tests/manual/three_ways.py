@@ -1,0 +1,105 @@
+"""The comparison that every hand-derived operation has to pass."""
+
+import numpy as np
+
+import nanoautograd as nag
+
+CLOSE = {"float64": {"rtol": 1e-9, "atol": 1e-10}, "float32": {"rtol": 5e-4, "atol": 5e-5}}
+
+
+def as_tuple(x):
+    return x if isinstance(x, tuple) else (x,)
+
+
+def is_float(a):
+    return a is not None and a.dtype.kind == "f"
+
+
+def close(a, b, what, **tolerance):
+    """Two arrays agree in shape and dtype, and in value as closely as the dtype allows."""
+    assert (a.shape, a.dtype) == (b.shape, b.dtype), what
+    np.testing.assert_allclose(a, b, **(tolerance or CLOSE[b.dtype.name]), err_msg=what)
+
+
+def by_hand(backend, module, arrays, gs=None, needs=None, seed=0, **options):
+    """`forward` and `backward` on `backend`: outputs, cotangents and gradients, in NumPy.
+
+    The cotangents are random unless given. Fails if anything that was passed in was written to.
+    """
+    here = [a if a is None else backend.array(a) for a in arrays]
+    out, cache = module.forward(*here, **options)
+    outs = [np.asarray(backend.numpy(o)) for o in as_tuple(out)]
+    if gs is None:
+        rng = np.random.default_rng(seed)
+        gs = [rng.standard_normal(o.shape).astype(o.dtype) for o in outs]
+    gs_here = [backend.array(g) for g in gs]
+    ds = module.backward(tuple(gs_here) if isinstance(out, tuple) else gs_here[0], cache, needs)
+    for given, now in zip([*arrays, *gs], [*here, *gs_here], strict=True):
+        if given is not None:
+            np.testing.assert_array_equal(backend.numpy(now), given, "this was written to")
+    assert len(ds) >= len(arrays) and all(d is None for d in ds[len(arrays):])  # left out: no d
+    ds = [d if d is None else np.asarray(backend.numpy(d)) for d in ds[:len(arrays)]]
+    return outs, gs, ds
+
+
+def by_composition(backend, module, arrays, gs, **options):
+    """Outputs and gradients of `composed`, by the engine."""
+    xs = [a if a is None else backend.tensor(a, requires_grad=is_float(a)) for a in arrays]
+    outs = as_tuple(module.composed(*xs, **options))
+    wanted = [x for x in xs if x is not None and x.requires_grad]
+    ds = iter(nag.autograd.grad(outs, wanted, [nag.Tensor(backend.array(g)) for g in gs],
+                                allow_unused=True))
+    ds = [next(ds) if is_float(a) else None for a in arrays]
+    return ([backend.numpy(o) for o in outs],
+            [d if d is None else backend.numpy(d) for d in ds])
+
+
+def slope(f, x, v):
+    """d/ds f(x + s v) at s = 0: central differences with two steps, extrapolated."""
+    def central(h):
+        return (f(x + h * v) - f(x - h * v)) / (2 * h)
+    return (4 * central(5e-4) - central(1e-3)) / 3
+
+
+def agree(backend, module, arrays, seed=0, **options):
+    """By hand = composed = finite differences for every floating argument; arrays are float64.
+
+    Returns outputs, cotangents and gradients by hand, for more comparisons.
+    """
+    outs, gs, ds = by_hand(backend, module, arrays, seed=seed, **options)
+    outs2, ds2 = by_composition(backend, module, arrays, gs, **options)
+    for a, b in zip(outs, outs2, strict=True):
+        close(a, b, "the output, by hand and composed")
+
+    for i, (a, d, d2) in enumerate(zip(arrays, ds, ds2, strict=True)):
+        if not is_float(a):
+            assert d is None
+            continue
+        assert (d.shape, d.dtype) == (a.shape, a.dtype)
+        d2 = np.zeros_like(a) if d2 is None else d2
+        close(d, d2, f"the gradient of argument {i}, by hand and composed")
+
+        def loss(moved):
+            out, _ = module.forward(*arrays[:i], moved, *arrays[i + 1:], **options)
+            return sum(np.sum(o * g) for o, g in zip(as_tuple(out), gs, strict=True))
+
+        v = np.random.default_rng(seed + 1).standard_normal(a.shape)
+        v[~np.isfinite(a)] = 0.0                     # -inf in a mask stays where it is
+        scale = np.sum(np.abs(d * v)) + 1.0
+        np.testing.assert_allclose(np.sum(d * v), slope(loss, a, v),
+                                   rtol=0, atol=1e-7 * scale,
+                                   err_msg=f"the gradient of argument {i}, and differences")
+    return outs, gs, ds
+
+
+def each_alone(backend, module, arrays, **options):
+    """Asked for one gradient, `backward` gives that one, the same to the bit, and no other."""
+    _, gs, ds = by_hand(backend, module, arrays, **options)
+    for i in range(len(arrays)):
+        needs = tuple(i == j for j in range(len(arrays)))
+        _, _, only = by_hand(backend, module, arrays, gs, needs, **options)
+        for j, (a, b) in enumerate(zip(only, ds)):
+            if i != j or b is None:
+                assert a is None
+            else:
+                np.testing.assert_array_equal(a, b)
