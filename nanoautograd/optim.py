@@ -1,0 +1,222 @@
+"""Optimisers, gradient clipping and learning-rate schedules, with PyTorch's names and defaults.
+
+An optimiser changes the arrays of its parameters in place, between one backward pass and the next:
+
+    optimizer = AdamW(model.parameters(), lr=1e-3)
+    for x, y in batches:
+        optimizer.zero_grad()
+        loss(model(x), y).backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+In the formulas θ is a parameter, g its gradient, γ the learning rate, λ the weight decay, t the
+number of this step from 1.
+"""
+
+import math
+
+from .backends import namespace, to_device
+from .tensor import Tensor, wrap
+
+
+class Optimizer:
+    """The bookkeeping that all optimisers share; a subclass defines `update`.
+
+    `params` is an iterable of parameters, or of dicts {"params": [...], "lr": ..., ...}: groups,
+    each with options of its own. `param_groups` holds them, and a schedule writes `group["lr"]`.
+    """
+
+    def __init__(self, params, **defaults):
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: got no parameters to optimise")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        self.param_groups = [{**defaults, **g, "params": list(g["params"])} for g in groups]
+        for group in self.param_groups:
+            self._check(group, known=defaults)
+        params = [p for group in self.param_groups for p in group["params"]]
+        if len({id(p) for p in params}) != len(params):
+            raise ValueError(f"{type(self).__name__}: a parameter is given more than once")
+        self.state = [{} for _ in params]           # what `update` remembers, one dict a parameter
+
+    def _check(self, group, known):
+        name = type(self).__name__
+        unknown = sorted(group.keys() - known.keys() - {"params"})
+        if unknown:
+            raise ValueError(f"{name}: unknown option {unknown[0]!r}; it takes {', '.join(known)}")
+        for p in group["params"]:
+            if not (isinstance(p, Tensor) and p.requires_grad):
+                raise TypeError(f"{name}: parameters must be Tensors that require a gradient, "
+                                f"got {type(p).__name__}")
+        for option in ("lr", "momentum", "weight_decay", "eps"):
+            if not group.get(option, 0.0) >= 0.0:
+                raise ValueError(f"{name}: {option} must be at least 0, got {group[option]}")
+        if not all(0.0 <= beta < 1.0 for beta in group.get("betas", ())):
+            raise ValueError(f"{name}: betas must be in [0, 1), got {group['betas']}")
+
+    def zero_grad(self):
+        """Forget all gradients: each parameter's `grad` becomes None."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    def step(self):
+        """Update every parameter that has a gradient; one whose `grad` is None stays as it is."""
+        states = iter(self.state)
+        for group in self.param_groups:
+            for p, state in zip(group["params"], states):
+                if p.grad is not None:
+                    theta = p.data
+                    self.update(theta, p.grad.data, state, group)
+                    p.data = theta      # so that a graph which still needs the old value notices
+
+    def update(self, theta, g, state, group):
+        """Change the array `theta` in place, given its gradient `g`; `state` is its own dict."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    def state_dict(self):
+        """PyTorch's layout: {"state": {i: {name: array or int}}, "param_groups": [options]}, where
+        i counts the parameters over all groups and "params" lists those numbers. Arrays are
+        copies."""
+        groups, count = [], 0
+        for group in self.param_groups:
+            numbers = list(range(count, count + len(group["params"])))
+            groups.append({**group, "params": numbers})
+            count += len(numbers)
+        state = {i: {key: value if key == "step" else value.copy() for key, value in s.items()}
+                 for i, s in enumerate(self.state) if s}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict):
+        """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
+        ValueError where it was made for other parameters."""
+        name, params = type(self).__name__, [p for g in self.param_groups for p in g["params"]]
+        sizes = [len(g["params"]) for g in self.param_groups]
+        given = [len(g["params"]) for g in state_dict["param_groups"]]
+        if given != sizes:
+            raise ValueError(f"{name}.load_state_dict: the state is of groups of {given} "
+                             f"parameters, this optimiser has groups of {sizes}")
+        new = [{} for _ in params]
+        for i, state in state_dict["state"].items():
+            for key, value in state.items():
+                if key == "step":
+                    new[i][key] = int(value)
+                    continue
+                if value.shape != params[i].shape:
+                    raise ValueError(f"{name}.load_state_dict: {key} of parameter {i} has shape "
+                                     f"{value.shape}, the parameter has {params[i].shape}")
+                new[i][key] = to_device(value, params[i].device).astype(params[i].dtype)
+        self.state = new
+        for group, saved in zip(self.param_groups, state_dict["param_groups"]):
+            group.update({k: v for k, v in saved.items() if k != "params"})
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent (Robbins & Monro 1951) with momentum (Polyak 1964; Nesterov
+    1983).
+
+        g ← g + λ θ
+        b ← μ b + (1 − dampening) g         (b = g at the first step; without momentum, b is g)
+        θ ← θ − γ b                         (nesterov: θ ← θ − γ (g + μ b))
+    """
+
+    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0,
+                 nesterov=False):
+        if nesterov and (momentum <= 0.0 or dampening != 0.0):
+            raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening, got "
+                             f"momentum {momentum} and dampening {dampening}")
+        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening,
+                         weight_decay=weight_decay, nesterov=nesterov)
+
+    def update(self, theta, g, state, group):
+        mu = group["momentum"]
+        if group["weight_decay"]:
+            g = g + group["weight_decay"] * theta
+        if mu:
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = namespace(theta).array(g)
+            else:
+                b = state["momentum_buffer"]
+                b *= mu
+                b += (1.0 - group["dampening"]) * g
+            b = state["momentum_buffer"]
+            g = g + mu * b if group["nesterov"] else b
+        theta -= group["lr"] * g
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1); weight decay, if any, is added to the gradient.
+
+        g ← g + λ θ
+        m ← β₁ m + (1 − β₁) g               the mean of the gradients
+        v ← β₂ v + (1 − β₂) g²              and of their squares
+        θ ← θ − γ m̂ / (√v̂ + ε)             m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def update(self, theta, g, state, group):
+        if group["weight_decay"]:
+            g = g + group["weight_decay"] * theta
+        self.descend(theta, g, state, group)
+
+    def descend(self, theta, g, state, group):
+        """The last three lines of the algorithm."""
+        if not state:
+            xp = namespace(theta)
+            state.update(step=0, exp_avg=xp.zeros_like(theta), exp_avg_sq=xp.zeros_like(theta))
+        beta1, beta2 = group["betas"]
+        state["step"] += 1
+        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        m += (1.0 - beta1) * (g - m)
+        v *= beta2
+        v += (1.0 - beta2) * (g * g)
+        root = namespace(v).sqrt(v) / math.sqrt(1.0 - beta2 ** t)           # √v̂
+        theta -= group["lr"] / (1.0 - beta1 ** t) * m / (root + group["eps"])
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): θ ← θ − γ λ θ comes
+    first, and the moments m and v see the gradient alone."""
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def update(self, theta, g, state, group):
+        theta *= 1.0 - group["lr"] * group["weight_decay"]
+        self.descend(theta, g, state, group)
+
+
+def clip_grad_norm_(parameters, max_norm, error_if_nonfinite=False):
+    """Scale all gradients together so that their joint Euclidean norm is at most `max_norm`
+    (Pascanu et al. 2013). Returns the norm before, a Python float; a norm that is not finite raises
+    FloatingPointError where that is asked for, and otherwise spreads to the gradients as in
+    PyTorch.
+    """
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
+    parameters = [p for p in parameters if p.grad is not None]
+    norm = math.sqrt(float(sum((p.grad.data ** 2).sum() for p in parameters)))
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
+    scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
+    for p in parameters:            # a new array each: two gradients may share one, or be a view
+        if scale != 1.0:
+            p.grad = wrap(p.grad.data * scale)
+    return norm
+
+
+def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
+    """The rate for step 0 ≤ step < steps: a linear rise to `peak` over the first `warmup` steps,
+    then a fall to `floor` at the last one, along half a cosine (Loshchilov & Hutter 2017, eq. 5) or
+    a straight line; decay="constant" stays at `peak`."""
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    if decay not in ("cosine", "linear", "constant"):
+        raise ValueError(f"learning_rate: decay must be cosine, linear or constant, got {decay!r}")
+    if decay == "constant":
+        return peak
+    done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))       # 0 at the peak, then to 1
+    remaining = 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return floor + (peak - floor) * remaining
