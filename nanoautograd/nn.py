@@ -1,0 +1,216 @@
+"""Layers: objects that hold parameters. Names, arguments, defaults, initialisation and state_dict
+layouts are PyTorch's, so that weights cross over both ways.
+
+What a layer computes is in functional.py and, derived by hand, in manual/; here are only the
+weights. Initial weights are drawn on the host with NumPy, so a seed gives the same ones on every
+device.
+"""
+
+import math
+
+import numpy as np
+
+from . import functional as F
+from .backends import is_array, namespace, to_device
+from .tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module finds among its attributes, and an optimiser changes."""
+    __slots__ = ()
+
+    def __init__(self, data, requires_grad=True, dtype=None, device=None):
+        super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
+
+
+class Module:
+    """A part of a model: its attributes that are Parameters or Modules are found by name.
+
+    A subclass sets them in `__init__` and defines `forward`; calling the module calls that.
+    """
+    training = True
+
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def named_modules(self, prefix=""):
+        """Pairs (name, module): this one and, depth first, all inside it; names are dotted
+        paths."""
+        yield prefix, self
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def _named_slots(self):
+        """Pairs (dotted name, Parameter), each place that holds one, shared parameters repeated."""
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self):
+        """Pairs (dotted name, Parameter); a parameter that is used in two places comes once."""
+        seen = set()
+        for name, p in self._named_slots():
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield name, p
+
+    def parameters(self):
+        """The Parameters of this module and all inside it, each once."""
+        return [p for _, p in self.named_parameters()]
+
+    def train(self, mode=True):
+        """Set `training` here and in all modules inside (dropout reads it). Returns the module."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """The same as `train(False)`."""
+        return self.train(False)
+
+    def to(self, device):
+        """Move all parameters to `device`, in place: optimisers keep their hold on them. Gradients
+        are dropped. Returns the module."""
+        for p in self.parameters():
+            p.grad = None
+            p.data = to_device(p.data, device)
+        return self
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def state_dict(self):
+        """{dotted name: array}: copies of all parameters, on the device where they are."""
+        return {name: p.data.copy() for name, p in self._named_slots()}
+
+    def load_state_dict(self, state_dict, strict=True):
+        """Copy arrays (or Tensors) into the parameters of the same names, cast to their dtype.
+
+        Raises ValueError, before anything is changed, that lists every missing, unexpected and
+        mis-shaped key; with `strict=False` missing and unexpected ones are left alone.
+        """
+        slots = dict(self._named_slots())
+        given = {name: v.data if isinstance(v, Tensor) else v for name, v in state_dict.items()}
+        given = {name: v if is_array(v) else np.asarray(v) for name, v in given.items()}
+        lines = []
+        if strict:
+            lines += [f"missing: {name} {p.shape}" for name, p in slots.items()
+                      if name not in given]
+            lines += [f"unexpected: {name} {a.shape}" for name, a in given.items()
+                      if name not in slots]
+        lines += [f"mis-shaped: {name} is {given[name].shape}, the model has {p.shape}"
+                  for name, p in slots.items() if name in given and given[name].shape != p.shape]
+        if lines:
+            raise ValueError(f"{type(self).__name__}.load_state_dict: the weights are of another "
+                             "model:\n  " + "\n  ".join(lines))
+        for name, p in slots.items():
+            if name in given:
+                p.data = namespace(p.data).array(to_device(given[name], p.device), dtype=p.dtype)
+
+    def __repr__(self):
+        inside = [f"({name}): {value!r}" for name, value in vars(self).items()
+                  if isinstance(value, Module)]
+        body = "".join("\n  " + line.replace("\n", "\n  ") for line in inside)
+        return f"{type(self).__name__}({self.extra_repr()}{body}{chr(10) if inside else ''})"
+
+    def extra_repr(self):
+        """What `repr` shows of the options; a subclass defines it."""
+        return ""
+
+
+def uniform(rng, bound, *shape, dtype):
+    """A Parameter drawn from U(−bound, bound)."""
+    return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)
+
+
+class Linear(Module):
+    """y = x Wᵀ + b. x (..., in_features) -> y (..., out_features); weight (out_features,
+    in_features).
+
+    Weights and biases start from U(−1/√in_features, 1/√in_features), drawn from `rng`: a seed, a
+    numpy Generator, or None for a new one each time.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, rng=None, dtype=np.float32):
+        rng, bound = np.random.default_rng(rng), 1.0 / math.sqrt(max(1, in_features))
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = uniform(rng, bound, out_features, in_features, dtype=dtype)
+        self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self):
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Embedding(Module):
+    """A table of vectors. Integers (...) -> (..., embedding_dim); weight (num_embeddings,
+    embedding_dim).
+
+    The vectors start from N(0, 1), drawn from `rng`: a seed, a numpy Generator, or None.
+    """
+
+    def __init__(self, num_embeddings, embedding_dim, *, rng=None, dtype=np.float32):
+        rng = np.random.default_rng(rng)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.weight = Parameter(rng.standard_normal((num_embeddings, embedding_dim)), dtype=dtype)
+
+    def forward(self, index):
+        return F.embedding(index, self.weight)
+
+    def extra_repr(self):
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class RNN(Module):
+    """h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh), or relu, over a sequence, in layers and
+    directions.
+
+    W is `weight_ih_l{k}` (hidden_size, input size of layer k), U `weight_hh_l{k}` (hidden_size,
+    hidden_size), and so on with `bias_ih`, `bias_hh`, and `_reverse` after the names of the
+    backward direction. All start from U(−1/√hidden_size, 1/√hidden_size), drawn from `rng`: a seed,
+    a numpy Generator, or None. The equations and their gradients are derived in manual/rnn.py.
+    """
+
+    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True,
+                 batch_first=False, *, bidirectional=False, rng=None, dtype=np.float32):
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        if min(input_size, hidden_size, num_layers) < 1:
+            raise ValueError("RNN: input_size, hidden_size and num_layers must be at least 1, got "
+                             f"{input_size}, {hidden_size}, {num_layers}")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.nonlinearity, self.batch_first = nonlinearity, batch_first
+        self.bias, self.bidirectional = bias, bidirectional
+        rng, bound = np.random.default_rng(rng), 1.0 / math.sqrt(hidden_size)
+        directions = ("", "_reverse") if bidirectional else ("",)
+        self._names = []                    # of the weights, in the order that functional.rnn takes
+        for layer in range(num_layers):
+            for suffix in directions:
+                size = hidden_size * len(directions) if layer else input_size
+                for name, shape in (("weight_ih", (hidden_size, size)),
+                                    ("weight_hh", (hidden_size, hidden_size)),
+                                    ("bias_ih", (hidden_size,)), ("bias_hh", (hidden_size,))):
+                    if bias or name.startswith("weight"):
+                        self._names.append(f"{name}_l{layer}{suffix}")
+                        setattr(self, self._names[-1], uniform(rng, bound, *shape, dtype=dtype))
+
+    def forward(self, x, hx=None, lengths=None):
+        """x (T, B, input_size), or (B, T, input_size) if batch_first, or (T, input_size) for one
+        sequence; hx (num_layers·directions, B, hidden_size), None for zeros; lengths: the number of
+        steps of each sequence that are not padding -> outputs like x with directions·hidden_size
+        last, and the last state of each layer and direction, like hx."""
+        return F.rnn(x, hx, *(getattr(self, name) for name in self._names), bias=self.bias,
+                     nonlinearity=self.nonlinearity, bidirectional=self.bidirectional,
+                     batch_first=self.batch_first, lengths=lengths)
+
+    def extra_repr(self):
+        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
