@@ -1,0 +1,190 @@
+"""Saving and loading: whole or not at all, and damage of any kind is one clear error."""
+
+import builtins
+import json
+import os
+import random
+
+import numpy as np
+import pytest
+
+from nanoautograd import checkpoint
+from nanoautograd.checkpoint import (CheckpointError, load, load_checkpoint, load_metadata, save,
+                                     save_checkpoint)
+from nanoautograd.tensor import Tensor
+
+pytest.importorskip("safetensors")
+
+
+def test_arrays_come_back_as_they_were(tmp_path, rng):
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    arrays = {"dense": x, "transposed": x.T, "strided": x[::2, ::-1], "scalar": np.array(2.5),
+              "empty": np.zeros((0, 3)), "half": x.astype(np.float16), "ids": np.arange(5),
+              "mask": x > 0, "big-endian": x.astype(">f8"), "read-only": np.broadcast_to(x, (2, 3, 4))}
+    save({**arrays, "tensor": Tensor(x, requires_grad=True)}, tmp_path / "a.safetensors", {"k": "é"})
+    loaded = load(tmp_path / "a.safetensors")
+    assert loaded.keys() == {*arrays, "tensor"}
+    for name, array in arrays.items():
+        assert loaded[name].dtype == array.dtype.newbyteorder("="), name
+        assert loaded[name].shape == array.shape, name
+        assert np.array_equal(loaded[name], array), name
+    assert np.array_equal(loaded["tensor"], x)
+    loaded["dense"] += 1                                        # writable
+    assert load_metadata(tmp_path / "a.safetensors") == {"k": "é"}
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+@pytest.mark.oracle
+def test_pytorch_reads_the_same(tmp_path, rng):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    save({"x": x.T}, tmp_path / "ours")
+    assert np.array_equal(load_file(tmp_path / "ours")["x"].numpy(), x.T)
+    save_file({"x": torch.tensor(x)}, tmp_path / "theirs")
+    assert np.array_equal(load(tmp_path / "theirs")["x"], x)
+    assert load_metadata(tmp_path / "theirs") == {}
+
+
+@pytest.mark.parametrize("value", ["text", np.array(["a"]), np.array([1j]), None])
+def test_what_is_no_numeric_array_is_refused(tmp_path, value):
+    with pytest.raises(TypeError, match="'x' must be a real numeric array"):
+        save({"x": value}, tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_package(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("safetensors"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match="pip install"):
+        save({"x": np.ones(1)}, tmp_path / "a")
+
+
+def damaged(data, rng):
+    """Copies of the bytes: cut, with bytes changed, with a monstrous header, of another format."""
+    for n in [0, 1, 7, 8, 9, len(data) // 2, len(data) - 1]:
+        yield data[:n]
+    for _ in range(100):
+        copy = bytearray(data)
+        copy[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        yield bytes(copy)
+    yield (2 ** 63 - 1).to_bytes(8, "little") + data[8:]
+    header = json.dumps({"x": {"dtype": "F64", "shape": [2 ** 40, 2 ** 20],
+                               "data_offsets": [0, 2 ** 63]}}).encode()
+    yield len(header).to_bytes(8, "little") + header
+    yield b"\x80\x04\x95 a pickle"
+    yield data + b"more"
+
+
+def test_a_damaged_file_is_an_error(tmp_path, rng):
+    path = tmp_path / "a.safetensors"
+    save({"x": np.ones((2, 3)), "n": np.array(7)}, path)
+    data = path.read_bytes()
+    header = 8 + int.from_bytes(data[:8], "little")
+    for bad in damaged(data, random.Random(0)):
+        path.write_bytes(bad)
+        if bad[:header] == data[:header] and len(bad) == len(data):
+            continue                    # a changed number: only a checkpoint's check sum shows it
+        try:
+            names = load(path).keys()
+        except CheckpointError as e:
+            assert "a.safetensors is not a whole safetensors file" in str(e)
+        else:                           # still well-formed: then something else was renamed
+            assert names != {"x", "n"} or bad[8:header] != data[8:header]
+
+
+def test_checkpoint_round_trip_and_replacement(tmp_path):
+    save_checkpoint(tmp_path, {"x": np.ones(3)}, {"step": 1})
+    save_checkpoint(tmp_path, {"x": np.zeros(3)}, {"step": 2, "nested": {"a": [0.1, None, "é"]}})
+    tensors, state = load_checkpoint(tmp_path)
+    assert state == {"step": 2, "nested": {"a": [0.1, None, "é"]}}
+    assert (tensors["x"] == 0).all()
+    assert len(os.listdir(tmp_path)) == 2                       # the former arrays are gone
+
+
+def test_any_damage_to_a_checkpoint_is_an_error(tmp_path):
+    save_checkpoint(tmp_path, {"x": np.arange(6.0)}, {"step": 1, "config": {"hidden": 8}})
+    rng = random.Random(0)
+    for path in list(tmp_path.iterdir()):
+        data = path.read_bytes()
+        for bad in damaged(data, rng):
+            path.write_bytes(bad)
+            if path.suffix == ".json" and _same(bad, data):
+                continue                                        # white space: says the same
+            with pytest.raises(CheckpointError, match="damaged|no checkpoint|missing"):
+                load_checkpoint(tmp_path)
+        path.unlink()
+        with pytest.raises(CheckpointError, match="no checkpoint in|missing"):
+            load_checkpoint(tmp_path)
+        path.write_bytes(data)
+    load_checkpoint(tmp_path)
+    (tmp_path / "checkpoint.json").write_text('{"a":' * 100_000)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path)
+
+
+def _same(a, b):
+    try:
+        return json.loads(a) == json.loads(b)
+    except ValueError:
+        return False
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "checkpoint.json")
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        load_checkpoint(tmp_path)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL between two calls to the operating system."""
+
+
+CALLS = ["open", "fsync", "replace", "unlink"]
+
+
+def test_killed_between_any_two_system_calls(tmp_path, monkeypatch):
+    """The old checkpoint or the new one is there, whole, wherever the kill comes; and saving again
+    works and leaves two files."""
+    old, new = ({"x": np.ones(3)}, {"step": 1}), ({"x": np.zeros(3)}, {"step": 2})
+    real = {name: getattr(os, name) for name in CALLS}
+    real_open = builtins.open
+    seen = []
+    for survive in range(100):
+        save_checkpoint(tmp_path, *old)
+        calls = iter(range(survive))
+
+        def dying(name, function):
+            def call(*args, **kwargs):
+                if next(calls, None) is None:
+                    raise Killed(name)
+                return function(*args, **kwargs)
+            return call
+
+        with monkeypatch.context() as m:
+            for name in CALLS:
+                m.setattr(os, name, dying(name, real[name]))
+            m.setattr(checkpoint, "open", dying("open", real_open), raising=False)
+            # a killed process tidies nothing up
+            m.setattr(checkpoint.Path, "unlink", lambda self, missing_ok=False: os.unlink(self))
+            try:
+                save_checkpoint(tmp_path, *new)
+                finished = True
+            except (Killed, FileNotFoundError):
+                finished = False
+        tensors, state = load_checkpoint(tmp_path)
+        expected = old if state["step"] == 1 else new
+        assert np.array_equal(tensors["x"], expected[0]["x"])
+        seen.append(state["step"])
+        save_checkpoint(tmp_path, *new)
+        assert len([f for f in os.listdir(tmp_path) if not f.startswith(".")]) == 2
+        assert load_checkpoint(tmp_path)[1] == new[1]
+        if finished:
+            break
+    assert finished and seen == sorted(seen) and set(seen) == {1, 2}
