@@ -84,5 +84,8 @@ def no_leaks():
     yield
     after = _global_state()
     leaked = [what for what in before if before[what] != after[what]]
+    RECORDING.set(before["recording (no_grad)"])            # so that the next test starts clean
+    INSPECTING.set(before["inspecting (detect_anomaly)"])
+    strict.rules.modes.no_sync, strict.rules.modes.promotion = before["the stand-in's modes"]
     np.seterr(**before["numpy's errstate"])
     assert not leaked, f"the test left changed: {', '.join(leaked)}"

@@ -111,6 +111,9 @@ def test_the_host_is_copied():
     b = xp.zeros((3, 4), dtype=np.float32)
     b.set(HOST)
     same(b, HOST)
+    for wrong in (HOST[0], HOST.astype(np.float64), 1.0):
+        with pytest.raises(StrictError, match="set"):
+            b.set(wrong)
 
 
 # --- what differs from NumPy without an error -----------------------------------------------------
@@ -254,7 +257,8 @@ def test_all_methods_are_cupys():
     lambda a: xp.tanh(a, where=a > 0), lambda a: xp.einsum("ij->i", a, out=a[:, 0]),
     lambda a: xp.argsort(a, stable=True), lambda a: xp.take(a, 0, mode="clip"),
     lambda a: xp.clip(a, min=0.0), lambda a: xp.sum(a, 0, None, None, False, 0),
-    lambda a: xp.asarray(a, ndmin=3), lambda a: a.item(0), lambda a: xp.concatenate([a], where=1),
+    lambda a: xp.asarray(a, device=None), lambda a: a.item(0),
+    lambda a: xp.concatenate([a], where=1),
 ])
 def test_unknown_parameters_are_refused(f, a):
     with pytest.raises(TypeError):
@@ -267,6 +271,10 @@ def test_other_limits_of_cupy(a, i):
               lambda: xp.array([None])):
         with pytest.raises(ValueError):
             f()
+    with pytest.raises(IndexError, match="integers or booleans"):
+        a[xp.asarray(np.float32([0, 1]))]
+    with pytest.raises(TypeError, match="iteration over a 0-d"):
+        iter(a[0, 0])
     for f in (lambda: xp.maximum.reduce(a), lambda: xp.maximum.accumulate(a)):
         with pytest.raises(AttributeError):
             f()

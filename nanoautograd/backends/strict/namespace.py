@@ -273,8 +273,6 @@ class _Namespace(types.ModuleType):
         self._home, self._functions = home, functions
 
     def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
         made = self._make(name)
         setattr(self, name, made)
         return made
