@@ -33,7 +33,11 @@ def _attach_operator(name, operation):
         return operation(other, self) if _knows(other) else NotImplemented
 
     def in_place(self, other):
-        assign(self, Ellipsis, operation(self, other))
+        result = operation(self, other)
+        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"a result of dtype {result.dtype} cannot be put into a Tensor of "
+                            f"dtype {self.dtype} in place; write t = t ... instead")
+        assign(self, Ellipsis, result)
         return self
 
     setattr(Tensor, f"__{name}__", operator)

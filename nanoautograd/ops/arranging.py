@@ -8,7 +8,8 @@ from ..backends import namespace
 from ..function import function
 from ..tensor import Tensor
 from .indexing import getitem, take
-from .shaping import as_tuple, broadcast_to, checked, expand_dims, moveaxis, ravel, reshape
+from .shaping import (as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel,
+                      reshape)
 
 # ---- order along an axis
 
@@ -151,7 +152,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
         raise ValueError(f"pad: pad_width {pad_width} does not fit an array of {ndim} dimensions; "
                          "it takes n, (before, after) or one such pair for each axis, none below 0")
     if mode == "constant":
-        return _pad_constant(array, widths, constant_values)
+        return _pad_constant(array, widths, constant_values) if widths else copy(array)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
                          "'reflect', 'symmetric' and 'wrap'")

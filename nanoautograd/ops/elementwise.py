@@ -405,12 +405,12 @@ where.vjp(x=lambda g, condition: where(condition, g, 0),
 
 
 @function(shares_memory=True)
-def astype(a, dtype):
-    """`a` in another dtype; the gradient comes back in the old one."""
-    return a.astype(dtype, copy=False)
+def astype(x, dtype):
+    """x in another dtype; the gradient comes back in the old one."""
+    return x.astype(dtype, copy=False)
 
 
-astype.vjp(a=lambda g: g)
+astype.vjp(x=lambda g: g)
 
 
 def to(a, device):

@@ -11,7 +11,7 @@ from ..function import function
 from ..graph import GraphError, IndexedGradient
 from ..modes import RECORDING
 from ..tensor import Tensor, is_float, wrap
-from .shaping import broadcast_to, copy, ravel, reshape
+from .shaping import broadcast_to, copy, ravel
 
 
 def _plain(index, x):
@@ -81,7 +81,7 @@ def put(x, index, value):
     """
     index = _plain(index, x)
     value = value if isinstance(value, Tensor) or is_array(value) else _like(x, value)
-    return _put(x, index, _last_at(x, index, value))
+    return _put(x, *_without_repeats(x, index, value))
 
 
 def _like(x, value):
@@ -90,23 +90,23 @@ def _like(x, value):
     return namespace(x).asarray(value, dtype=x.dtype)
 
 
-def _last_at(x, index, value):
-    """`value`, with entries that are overwritten later replaced by what they are replaced with.
+def _without_repeats(x, index, value):
+    """`index` and `value` without the entries that are overwritten by later ones.
 
-    After this the order of writing does not matter, and the rule for `value` gives the gradient
-    to the entries that stay.
+    After this the order of writing does not matter, and the rule for `value` gives a gradient
+    only to the entries that stay.
     """
     parts = index if isinstance(index, tuple) else (index,)
     if not any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts):
-        return value
+        return index, value
     x = x._data if isinstance(x, Tensor) else x
     xp = namespace(x)
     positions = xp.arange(x.size).reshape(x.shape)[index]
-    last = last_writers(positions, x.size)
-    if (last == xp.arange(last.size)).all():
-        return value                            # nothing is repeated
-    everywhere = broadcast_to(value, positions.shape)
-    return reshape(getitem(ravel(everywhere), last), positions.shape)
+    stays = last_writers(positions, x.size) == xp.arange(positions.size)
+    if stays.all():
+        return index, value
+    value = getitem(ravel(broadcast_to(value, positions.shape)), stays)
+    return xp.unravel_index(positions.ravel()[stays], x.shape), value
 
 
 def assign(x, index, value):
@@ -135,7 +135,7 @@ def assign(x, index, value):
     if not isinstance(value, Tensor) and not is_array(value):
         value = _like(x, value)
     if recorded:
-        value = _last_at(x, index, value)
+        index, value = _without_repeats(x, index, value)
     x._memory.writes += 1
     x._data[index] = value._data if isinstance(value, Tensor) else value
     if recorded:

@@ -190,8 +190,10 @@ def _averaged_over_ties(x, y, axis):
     return xp.ascontiguousarray(xp.moveaxis(means[run].reshape(rows.shape), -1, axis))
 
 
-# Averaging is a symmetric matrix: it is its own transpose.
-_averaged_over_ties.vjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis))
+# Averaging is a symmetric matrix: it is its own transpose. Which elements are equal is constant
+# almost everywhere, so nothing flows to y.
+_averaged_over_ties.vjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis),
+                        y=lambda g: g * 0)
 
 
 # ---- norms

@@ -1,0 +1,242 @@
+"""Assignment, views and saved values: differentiated right, or refused, and never silently wrong."""
+
+import operator
+
+import numpy as np
+import pytest
+
+import nanoautograd as nag
+
+
+def leaf(x, backend):
+    return backend.tensor(np.array(x, dtype=float), requires_grad=True)
+
+
+def test_an_assignment_is_differentiated(backend):
+    x, v = leaf([1.0, 2.0, 3.0], backend), leaf(5.0, backend)
+    y = x * 2
+    y[1] = v * v
+    (y * y).sum().backward()
+    assert backend.numpy(y).tolist() == [2, 25, 6]
+    assert backend.numpy(x.grad).tolist() == [8, 0, 24]
+    assert backend.numpy(v.grad) == 2 * 25 * 10
+
+
+def test_a_buffer_filled_row_by_row(backend):
+    x = leaf(np.arange(6.0).reshape(3, 2), backend)
+    out = backend.tensor(np.zeros((3, 2)))
+    for t in range(3):
+        out[t] = nag.tanh(x[t]) * (t + 1)
+    (out * out).sum().backward()
+    n = np.arange(6.0).reshape(3, 2)
+    k = np.array([[1.0], [2.0], [3.0]])
+    np.testing.assert_allclose(backend.numpy(x.grad),
+                               2 * k ** 2 * np.tanh(n) * (1 - np.tanh(n) ** 2), rtol=1e-14)
+
+
+def test_of_values_for_one_place_the_last_stays(backend):
+    x, v = leaf(np.zeros(3), backend), leaf([1.0, 2.0, 3.0], backend)
+    index = backend.array([0, 2, 0])
+    for y in (nag.put(x, index, v), x * 1):
+        if y._edge[0].name != "put":
+            y[index] = v
+        assert backend.numpy(y).tolist() == [3, 0, 2]
+        (y * backend.array([1.0, 10.0, 100.0])).sum().backward()
+    assert backend.numpy(v.grad).tolist() == [0, 200, 2]
+    assert backend.numpy(x.grad).tolist() == [0, 20, 0]
+
+
+def test_a_broadcast_value_gets_the_sum(backend):
+    x, v = leaf(np.zeros((3, 4)), backend), leaf(2.0, backend)
+    y = nag.put(x, (slice(1, None), backend.array([0, 3])), v)
+    y.sum().backward()
+    assert backend.numpy(v.grad) == 4
+    assert backend.numpy(x.grad).sum() == 8
+
+
+def test_second_order_through_an_assignment(backend):
+    x = leaf([1.0, 2.0, 3.0], backend)
+    y = x * x
+    y[0] = x[1] ** 3
+    g, = nag.autograd.grad((y * y).sum(), x, create_graph=True)
+    h, = nag.autograd.grad(g.sum(), x)
+    n = np.array([1.0, 2.0, 3.0])               # f = x1^6 + x1^4 + x2^4
+    np.testing.assert_allclose(backend.numpy(g), [0, 6 * n[1] ** 5 + 4 * n[1] ** 3, 4 * n[2] ** 3])
+    np.testing.assert_allclose(backend.numpy(h), [0, 30 * n[1] ** 4 + 12 * n[1] ** 2,
+                                                  12 * n[2] ** 2])
+
+
+def test_into_a_leaf_it_is_refused():
+    x = nag.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(nag.GraphError, match="leaf that requires a gradient.*nag.put"):
+        x[0] = 5.0
+    with pytest.raises(nag.GraphError, match="leaf"):
+        x += 1
+    assert x.numpy is not None and x.data.tolist() == [1, 2]
+    with nag.no_grad():
+        x[0] = 5.0
+    assert x.data.tolist() == [5, 2]
+
+
+def test_into_integers_a_gradient_cannot_go():
+    x = nag.Tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match="dtype int64.*cannot carry"):
+        nag.Tensor([1, 2])[0] = x[0]
+
+
+@pytest.mark.parametrize("kept, name", [
+    (lambda y: y * y, "multiply"), (lambda y: nag.sin(y), "sin"),
+    (lambda y: nag.maximum(y, 0.5), "maximum"), (lambda y: nag.power(y, 3), "power"),
+    (lambda y: nag.matmul(y, y), "matmul"), (lambda y: nag.functional.softmax(y), "softmax")])
+def test_a_saved_argument_that_changed_is_detected_and_the_operation_named(kept, name):
+    x = nag.Tensor([1.0, 2.0], requires_grad=True)
+    y = x + 1
+    z = kept(y).sum()
+    y[0] = 7.0
+    with pytest.raises(nag.GraphError, match=f"{name} needs.*overwritten in place"):
+        z.backward()
+
+
+@pytest.mark.parametrize("kept, name", [
+    (lambda x: nag.exp(x), "exp"), (lambda x: nag.tanh(x), "tanh"), (lambda x: nag.sqrt(x), "sqrt")])
+def test_a_saved_result_that_changed_is_detected(kept, name):
+    x = nag.Tensor([1.0, 2.0], requires_grad=True)
+    y = kept(x)
+    z = (y + 1).sum()
+    y *= 2
+    with pytest.raises(nag.GraphError, match=f"{name} needs its result"):
+        z.backward()
+
+
+def test_a_change_that_nobody_needs_is_fine():
+    x = nag.Tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3                                   # keeps nothing of y
+    z = (y + 1).sum()
+    y[0] = 7.0
+    z.backward()
+    assert x.grad.numpy().tolist() == [3, 3]
+
+
+def test_an_optimisers_write_between_steps_is_fine_and_within_a_step_detected():
+    w = nag.Tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(3):
+        (w * w).sum().backward()
+        w.data -= 0.1 * w.grad.data
+        w.grad = None
+    y = (w * w).sum()
+    w.data -= 1.0
+    with pytest.raises(nag.GraphError, match="multiply needs its"):
+        y.backward()
+
+
+def test_replaced_data_leaves_the_old_value_to_what_was_computed():
+    w = nag.Tensor([1.0, 2.0], requires_grad=True)
+    y = (w * w).sum()
+    w.data = np.array([10.0, 20.0])
+    y.backward()
+    assert w.grad.numpy().tolist() == [2, 4]
+    with pytest.raises(nag.GraphError, match="computed Tensor"):
+        (w * 2).data = np.zeros(2)
+
+
+# ---- views
+
+
+VIEWS = [lambda y: y[1:], lambda y: y.reshape(2, 2), lambda y: y.T, lambda y: nag.split(y, 2)[1],
+         lambda y: y.detach(), lambda y: nag.broadcast_to(y, (3, 4)), lambda y: nag.flip(y),
+         lambda y: nag.expand_dims(y, 0), lambda y: y.astype(float)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_write_through_a_view_of_a_saved_value_is_detected(view, backend):
+    x = leaf([1.0, 2.0, 3.0, 4.0], backend)
+    y = x + 1
+    seen = view(y.detach())
+    z = (y * y).sum()
+    if seen.shape != (3, 4):                    # NumPy's broadcast views are read-only
+        seen[...] = 0.0
+        with pytest.raises(nag.GraphError, match="multiply needs its"):
+            z.backward()
+
+
+@pytest.mark.parametrize("view", VIEWS[:4] + VIEWS[5:])
+def test_a_view_with_a_history_cannot_be_used_after_a_write_to_its_base(view, backend):
+    y = leaf([1.0, 2.0, 3.0, 4.0], backend) + 1
+    seen = view(y)
+    y[0] = 7.0
+    with pytest.raises(nag.GraphError, match="shares memory"):
+        seen * 2
+    assert (y * 2).requires_grad
+
+
+def test_a_base_cannot_be_used_after_a_recorded_write_to_a_view():
+    v = nag.Tensor(5.0, requires_grad=True)
+    base = nag.Tensor(np.zeros(4))
+    part = base[:2]
+    part[0] = v * 2                             # now base[0] depends on v, and cannot know it
+    with pytest.raises(nag.GraphError, match="shares memory"):
+        base.sum()
+    assert part.sum().requires_grad
+
+
+def test_constants_share_memory_as_numpys_arrays_do(backend):
+    base = backend.tensor(np.zeros(4))
+    part = base[1:3]
+    part[0] = 5.0
+    base[2] = 6.0
+    assert backend.numpy(base).tolist() == [0, 5, 6, 0]
+    assert backend.numpy(part * 1).tolist() == [5, 6]
+    base += 1
+    assert backend.numpy(part).tolist() == [6, 7]
+
+
+def test_overlapping_assignment_reads_before_it_writes(backend):
+    y = leaf([1.0, 2.0, 3.0], backend) * 1
+    y[1:] = y[:-1]
+    assert backend.numpy(y).tolist() == [1, 1, 2]
+
+
+def test_arrays_are_copied_when_they_are_kept():
+    # An array has no version, so one that a rule needs is copied: a batch may be reused.
+    x, batch = nag.Tensor([1.0, 2.0], requires_grad=True), np.array([3.0, 4.0])
+    rows, mask = np.array([0, 0]), np.array([True, False])
+    y = (x * batch).sum() + x[rows].sum() + x[mask].sum() + nag.where(mask, x, 0).sum()
+    batch[:], rows[:], mask[:] = 0, 1, False
+    y.backward()
+    assert x.grad.numpy().tolist() == [3 + 2 + 1 + 1, 4]
+
+
+def test_a_tensor_is_a_copy_of_what_it_is_made_of():
+    a = np.ones(3)
+    t = nag.Tensor(a)
+    a[0] = 5
+    assert t.numpy().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "matmul", "mod"])
+def test_augmented_assignment_is_in_place_and_differentiated(name):
+    x = nag.Tensor(np.array([[2.0, 3.0], [4.0, 5.0]]), requires_grad=True)
+    u = nag.Tensor(np.array([[1.5, 2.0], [3.0, 1.25]]))
+    y = same = x * 1.0
+    y = getattr(operator, f"i{name}")(y, u)
+    assert y is same
+    y.sum().backward()
+    again = nag.Tensor(x.data, requires_grad=True)
+    z = getattr(operator, name)(again, u)
+    z.sum().backward()
+    assert y.detach().numpy().tolist() == z.detach().numpy().tolist()
+    assert x.grad.numpy().tolist() == again.grad.numpy().tolist()
+
+
+def test_augmented_assignment_of_an_operation_that_needs_the_old_value_is_refused():
+    y = nag.Tensor([2.0, 3.0], requires_grad=True) * 1.0
+    y **= 2
+    with pytest.raises(nag.GraphError, match="power needs its 'a'"):
+        y.sum().backward()
+
+
+def test_augmented_assignment_does_not_turn_floats_into_integers():
+    y = nag.Tensor([1, 2])
+    with pytest.raises(TypeError, match="float64.*int64"):
+        y *= 1.5
+    assert y.numpy().tolist() == [1, 2]
