@@ -288,7 +288,7 @@ def _check(x, h0, weights, nonlinearity, D, lengths, batch_first, bias):
                          f"and direction; got {h0.shape}")
     if lengths is not None:
         lengths = _on_host(lengths)
-        if lengths.shape != batch or not batch or lengths.dtype.kind not in "iu":
+        if lengths.shape != batch or not batch or lengths.size and lengths.dtype.kind not in "iu":
             raise ValueError("rnn: lengths must be an integer for each sequence of a batch; "
                              f"got lengths {lengths.shape} {lengths.dtype} and x {x.shape}")
         if lengths.size and not 1 <= lengths.min() <= lengths.max() <= T:

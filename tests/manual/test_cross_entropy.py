@@ -1,0 +1,237 @@
+"""cross_entropy: three ways to one gradient, a plain loop, PyTorch, and bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from three_ways import agree, by_composition, by_hand, close, each_alone
+
+import nanoautograd as nag
+from nanoautograd.manual import cross_entropy
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def cases(draw):
+    """Logits, targets and weights of all the shapes there are, and options."""
+    rng = np.random.default_rng(draw(SEEDS))
+    C = draw(st.integers(1, 5))
+    N, ds = draw(st.integers(0, 4)), draw(st.lists(st.integers(0, 3), max_size=2))
+    shape, rows = draw(st.sampled_from([((C,), ()), ((N, C), (N,)), ((N, C, *ds), (N, *ds))]))
+    x = 3 * rng.standard_normal(shape)
+    options = {"reduction": draw(st.sampled_from(["none", "mean", "sum"])),
+               "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0]))}
+    if draw(st.booleans()):
+        y = rng.random(shape)
+    else:
+        y = rng.integers(0, C, rows, dtype=draw(st.sampled_from([np.int64, np.uint8])))
+        if y.dtype == np.int64:
+            options["ignore_index"] = draw(st.sampled_from([-100, 0, C]))
+            ignored = rng.random(rows) < draw(st.sampled_from([0.0, 0.3, 1.0]))
+            y = np.where(ignored, options["ignore_index"], y)
+    w = rng.random(C) + 0.1 if draw(st.booleans()) else None
+    return [x, y, w], options
+
+
+def has_no_mean(arrays, options):
+    """The mean over no rows at all is nan, and its gradient is tested on its own."""
+    _, y, _ = arrays
+    kept = y != options.get("ignore_index", -100)
+    return options["reduction"] == "mean" and not kept.any()
+
+
+@given(cases(), SEEDS)
+def test_three_ways(backend, case, seed):
+    arrays, options = case
+    if not has_no_mean(arrays, options):
+        agree(backend, cross_entropy, arrays, seed, **options)
+
+
+@given(cases())
+def test_only_what_is_needed(backend, case):
+    arrays, options = case
+    each_alone(backend, cross_entropy, arrays, **options)
+
+
+@given(cases())
+def test_against_a_loop(backend, case):
+    """Row by row, the sums written out."""
+    (x, y, w), options = case
+    (loss,), *_ = by_hand(backend, cross_entropy, [x, y, w], **options)
+    C, ε = x.shape[min(1, x.ndim - 1)], options["label_smoothing"]
+    w = np.ones(C) if w is None else w
+    numbers = y.dtype != float
+    rows = np.moveaxis(x, min(1, x.ndim - 1), -1)
+    targets = y if numbers else np.moveaxis(y, min(1, x.ndim - 1), -1)
+    losses, W = np.zeros(rows.shape[:-1]), 0.0
+    for n in np.ndindex(rows.shape[:-1]):
+        if numbers and targets[n] == options.get("ignore_index", -100):
+            continue
+        p = np.exp(rows[n]) / np.exp(rows[n]).sum()
+        t = np.eye(C)[targets[n]] if numbers else targets[n]
+        losses[n] = -sum(w[c] * ((1 - ε) * t[c] + ε / C) * np.log(p[c]) for c in range(C))
+        W += w[targets[n]] if numbers else 1.0
+    want = {"none": losses, "sum": losses.sum(),
+            "mean": losses.sum() / W if W else np.nan}[options["reduction"]]
+    np.testing.assert_allclose(loss, want, rtol=1e-10)
+
+
+@pytest.mark.oracle
+@given(cases())
+def test_pytorch(case):
+    torch = pytest.importorskip("torch")
+    (x, y, w), options = case
+    loss, cache = cross_entropy.forward(x, y, w, **options)
+    g = np.asarray(np.random.default_rng(0).standard_normal(np.shape(loss)))
+    dx, dy, dw = cross_entropy.backward(g, cache)
+
+    tx = torch.tensor(x, requires_grad=True)
+    floating = y.dtype == float
+    ty = torch.tensor(y, requires_grad=floating)
+    tw = None if w is None else torch.tensor(w, requires_grad=floating)  # else PyTorch has no dw
+    want = torch.nn.functional.cross_entropy(tx, ty, tw, **options)
+    close(np.asarray(loss), want.detach().numpy(), "the loss")
+    if has_no_mean([x, y, w], options) and options["label_smoothing"]:
+        return                                  # PyTorch's gradient is nan here, ours is zero
+    grads = torch.autograd.grad(want, [t for t in (tx, ty, tw) if t is not None and
+                                       t.requires_grad], torch.tensor(g))
+    for d, t in zip([dx, dy, dw] if floating else [dx], grads):
+        close(d, t.numpy(), "a gradient")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("ε", [0.0, 0.1])
+def test_all_ignored(backend, weighted, ε):
+    """There is no mean of nothing: nan, as in PyTorch. And nothing to learn from it: zero."""
+    arrays = [np.ones((3, 4)), np.full(3, 2), np.ones(4) if weighted else None]
+    options = {"ignore_index": 2, "label_smoothing": ε}
+    (loss,), gs, ds = by_hand(backend, cross_entropy, arrays, **options)
+    (loss2,), ds2 = by_composition(backend, cross_entropy, arrays, gs, **options)
+    assert np.isnan(loss) and np.isnan(loss2)
+    for d in ds + ds2:
+        assert d is None or not d.any()
+    (loss,), *_ = by_hand(backend, cross_entropy, arrays, reduction="sum", **options)
+    assert loss == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("ε", [0.0, 0.1])
+def test_large_logits(backend, dtype, ε):
+    x = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4, -1e4, -1e4]], dtype)
+    y = np.array([0, 1, 2])
+    (loss,), gs, (dx, *_) = by_hand(backend, cross_entropy, [x, y], [np.ones(3, dtype)],
+                                    reduction="none", label_smoothing=ε)
+    away = ε / 3 * np.array([3e4, -3e4, 0])             # what smoothing adds to each row
+    np.testing.assert_allclose(loss, np.array([0, 2e4, np.log(3)]) + away, rtol=1e-6)
+    p = np.array([[1, 0, 0], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(dx, p - (1 - ε) * np.eye(3) - ε / 3, atol=1e-6)
+    (loss2,), (dx2, *_) = by_composition(backend, cross_entropy, [x, y], gs, reduction="none",
+                                         label_smoothing=ε)
+    close(loss2, loss, "composed")
+    np.testing.assert_allclose(dx2, dx, atol=1e-3 if dtype == "float32" else 1e-10)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("ε", [0.0, 0.1])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_float32_stays(backend, reduction, ε, numbers):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((3, 4, 2)), rng.random(4) + 0.5
+    y = rng.integers(0, 4, (3, 2)) if numbers else rng.random((3, 4, 2))
+    options = {"reduction": reduction, "label_smoothing": ε}
+    low = [a.astype("float32") if a.dtype == float else a for a in (x, y, w)]
+    outs, gs, ds = by_hand(backend, cross_entropy, [x, y, w], **options)
+    gs32 = [g.astype("float32") for g in gs]
+    outs32, _, ds32 = by_hand(backend, cross_entropy, low, gs32, **options)
+    outs2, ds2 = by_composition(backend, cross_entropy, low, gs32, **options)
+    for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2, strict=True):
+        if a is not None:
+            close(a, b.astype("float32"), "by hand")
+            close(c, b.astype("float32"), "composed")
+
+
+def test_any_layout_will_do(backend):
+    rng = np.random.default_rng(0)
+    x, y, g = rng.standard_normal((5, 4)), rng.integers(0, 4, 5), rng.standard_normal(5)
+    (loss,), _, (dx, *_) = by_hand(backend, cross_entropy, [x, y], [g], reduction="none")
+    view = backend.array(x.T.copy()).T
+    out, cache = cross_entropy.forward(view, backend.array(y[::-1].copy())[::-1],
+                                       reduction="none")
+    close(backend.numpy(out), loss, "the loss")
+    dout = backend.array(np.repeat(g, 2))[::2]
+    close(backend.numpy(cross_entropy.backward(dout, cache)[0]), dx, "the gradient")
+
+
+def test_logits_of_minus_infinity_elsewhere_do_no_harm(backend):
+    x = np.array([[0.0, -np.inf, 1.0], [1.0, 2.0, -np.inf]])
+    (loss,), _, (dx, *_) = by_hand(backend, cross_entropy, [x, np.array([0, 1])])
+    assert np.isfinite(loss) and np.isfinite(dx).all() and dx[0, 1] == dx[1, 2] == 0
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_second_order(backend, numbers):
+    """The gradient's own gradient against differences of the gradient by hand."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((5, 4)), rng.random(4) + 0.5
+    y = rng.integers(0, 4, 5) if numbers else rng.random((5, 4))
+    floating = [0, 2] if numbers else [0, 1, 2]
+    us = [rng.standard_normal(a.shape) for a in (x, y, w)]
+    vs = [rng.standard_normal(a.shape) for a in (x, y, w)]
+
+    def slope_along_u(x, y, w):
+        loss, cache = cross_entropy.forward(x, y, w, label_smoothing=0.1)
+        ds = cross_entropy.backward(2 * loss, cache)
+        return sum(np.sum(us[i] * ds[i]) for i in floating)
+
+    ts = [backend.tensor(a, requires_grad=i in floating) for i, a in enumerate((x, y, w))]
+    wanted = [ts[i] for i in floating]
+    loss = nag.functional.cross_entropy(*ts, label_smoothing=0.1)
+    ds = nag.autograd.grad(loss**2, wanted, create_graph=True)
+    total = sum((d * nag.Tensor(backend.array(us[i]))).sum() for i, d in zip(floating, ds))
+    np.testing.assert_allclose(backend.numpy(total.detach()), slope_along_u(x, y, w), rtol=1e-10)
+    dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, wanted)]
+    h = 1e-5
+    ahead, behind = ([a + s * v if a.dtype == float else a for a, v in zip((x, y, w), vs)]
+                     for s in (h, -h))
+    np.testing.assert_allclose(sum(np.sum(dd * vs[i]) for i, dd in zip(floating, dds)),
+                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+                               rtol=1e-6)
+
+
+X = np.zeros((2, 3))
+
+
+@pytest.mark.parametrize("target", [[0, 3], [0, -1], [0, 1000]])
+def test_a_target_out_of_range_is_named(backend, target):
+    for f in (cross_entropy.forward, cross_entropy.composed):
+        with pytest.raises(IndexError, match=rf"target {target[1]} at position \(1,\).* 3 classes"):
+            f(backend.array(X), backend.array(target))
+
+
+def test_a_target_out_of_range_is_named_in_more_axes(backend):
+    y = np.zeros((2, 3, 4), int)
+    y[1, 0, 2] = 7
+    with pytest.raises(IndexError, match=r"target 7 at position \(1, 0, 2\)"):
+        cross_entropy.forward(backend.array(np.zeros((2, 5, 3, 4))), backend.array(y))
+
+
+@pytest.mark.parametrize("x, y, w, options, error, says", [
+    (X, np.array([0, 1]), None, {"reduction": "avg"}, ValueError, "'none', 'mean' or 'sum'.*'avg'"),
+    (X, np.array([0, 1]), None, {"label_smoothing": 1.5}, ValueError, "from 0 to 1; got 1.5"),
+    (X.astype(int), np.array([0, 1]), None, {}, TypeError, "logits must be floating.*int64"),
+    (np.float64(1) * np.ones(()), np.array(0), None, {}, ValueError, r"logits \(\)"),
+    (np.zeros((2, 0)), np.array([0, 1]), None, {}, ValueError, "at least one class"),
+    (X, np.array([True, False]), None, {}, TypeError, "bool"),
+    (X, np.array([0, 1, 2]), None, {}, ValueError, r"target \(3,\)"),
+    (X, np.array([[0], [1]]), None, {}, ValueError, r"target \(2, 1\)"),
+    (X, np.zeros((2, 4)), None, {}, ValueError, r"distributions.*target \(2, 4\)"),
+    (X, np.array([0.0, 1.0]), None, {}, ValueError, "distributions"),
+    (X, X.astype("f"), None, {}, TypeError, "dtype of the logits.*float32"),
+    (X, X, None, {"ignore_index": 1}, ValueError, "ignore_index has no meaning"),
+    (X, np.array([0, 1]), np.ones(4), {}, ValueError, r"weight must be \(3,\).*got \(4,\)"),
+    (X, np.array([0, 1]), np.ones(3, "f"), {}, TypeError, "float64.*float32")])
+def test_errors(x, y, w, options, error, says):
+    with pytest.raises(error, match=says):
+        cross_entropy.forward(x, y, w, **options)
+    with pytest.raises(error, match=says):
+        nag.functional.cross_entropy(nag.Tensor(x), nag.Tensor(y), w, **options)
