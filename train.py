@@ -16,13 +16,13 @@ bit.
 """
 
 import argparse
-import json
 import math
-import os
+import shlex
 import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,14 +33,13 @@ from models import rnn
 from models.sampling import choose
 from nanoautograd import functional as F
 from nanoautograd.backends import DeviceError, is_array, to_device
-from nanoautograd.checkpoint import (CheckpointError, load_checkpoint, save_checkpoint,
-                                     write_whole)
+from nanoautograd.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from nanoautograd.data import (Characters, DataError, Streams, fingerprint, in_order,
                                read_text, split)
 from nanoautograd.optim import AdamW, clip_grad_norm_, learning_rate
 
 try:
-    import matplotlib
+    from nanoautograd.metrics import Metrics, draw_curves
     from tqdm import tqdm
 except ImportError as e:
     sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
@@ -115,7 +114,7 @@ def parse(argv):
             raise CheckpointError(f"the checkpoint in {o.out} is not of a {KIND}")
         p.set_defaults(**state["options"])
         o = p.parse_args(argv)
-    if Path(o.data).exists():
+    if o.data not in ("python", "shakespeare"):
         o.data = str(Path(o.data).resolve())                # the same from any folder
     for name in FIXED if o.resume and checkpoint else ():
         if getattr(o, name) != state["options"][name]:
@@ -165,31 +164,6 @@ def write(model, vocabulary, prompt, length, temperature, top_k, seed):
         yield vocabulary.decode([next(tokens)])
 
 
-def draw_curves(metrics, png, title):
-    """A picture of the losses in a metrics file."""
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    steps, losses = zip(*((m["step"], m["loss"]) for m in lines if "loss" in m))
-    window = max(1, len(losses) // 50)
-    smooth = np.convolve(losses, np.ones(window) / window, "valid")
-    middles = np.arange(len(smooth)) + steps[0] + (window - 1) / 2
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    fig, ax = plt.subplots(figsize=(8, 5), dpi=120, layout="constrained")
-    ax.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
-    ax.plot(middles, smooth, color="tab:blue", label=f"training, mean over {window} steps")
-    validation = [(m["step"], m["validation_loss"]) for m in lines if "validation_loss" in m]
-    if validation:
-        ax.plot(*zip(*validation), "o-", color="tab:orange", markersize=4, label="validation")
-        ax.annotate(f"{validation[-1][1]:.3f}", validation[-1], xytext=(0, 8), ha="right",
-                    textcoords="offset points", color="tab:orange")
-    ax.set(title=title, xlabel="step", ylabel="loss (nats a character)",
-           ylim=(None, 1.1 * np.percentile(losses, 98)))                    # not all of the fall
-    ax.grid(alpha=0.3)
-    ax.legend()
-    fig.savefig(png)
-    plt.close(fig)
-
-
 # ------------------------------------------------------------------------------------- checkpoint
 
 def pack(model, optimizer, h):
@@ -231,14 +205,6 @@ def check_folder(o):
     tempfile.TemporaryFile(dir=o.out).close()
 
 
-def open_metrics(file, step):
-    """The metrics file, to add to: its lines up to `step` stay, those after it will come again."""
-    lines = file.read_text().splitlines(keepends=True) if step and file.exists() else []
-    lines = [m for m in lines if m.endswith("}\n") and json.loads(m)["step"] <= step]
-    write_whole(file, "".join(lines).encode())
-    return open(file, "a")
-
-
 # ------------------------------------------------------------------------------------------ train
 
 def train(o, checkpoint):
@@ -267,25 +233,21 @@ def train(o, checkpoint):
     # what is kept, and what is noted down
     if not start:
         (o.out / "checkpoint.json").unlink(missing_ok=True)             # of the run to --overwrite
-    metrics = open_metrics(o.out / "metrics.jsonl", start)
+    metrics = Metrics(o.out / "metrics.jsonl", start)
     fixed = {"kind": KIND, "config": asdict(config), "vocabulary": vocabulary.symbols,
              "text": fingerprint(text),
              "options": {k: v for k, v in vars(o).items() if k not in MOMENTARY}}
 
-    def note(**values):
-        metrics.write(json.dumps(values) + "\n")
-
     def save():
-        metrics.flush()
-        os.fsync(metrics.fileno())
+        metrics.sync()
         save_checkpoint(o.out, pack(model, optimizer, h), {**fixed, "step": step})
 
     # loop
     step, size, began = start, o.batch * o.block, time.perf_counter()
-    if not start:
-        save()
-    stop = catch_signals()
-    with tqdm(total=o.steps * size, initial=start * size, unit="token", unit_scale=True) as bar:
+    with catch_signals() as stop, tqdm(total=o.steps * size, initial=start * size, unit="token",
+                                       unit_scale=True) as bar:
+        if not start:
+            save()
         for step in range(start + 1, o.steps + 1):
             x, y, begins = batch(step - 1)                              # (B, T), (B, T)
             x, y = to_device(x, o.device), to_device(y, o.device)
@@ -304,13 +266,13 @@ def train(o, checkpoint):
                 group["lr"] = lr
             optimizer.step()
 
-            note(step=step, loss=loss, norm=norm, lr=lr)
+            metrics.note(step, loss=loss, norm=norm, lr=lr)
             bar.set_description(f"step {step}", refresh=False)
             bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             bar.update(size)
             if step % o.evaluate_every == 0 or step == o.steps:
                 val, accuracy = evaluate(model, validation, o)
-                note(step=step, validation_loss=val, accuracy=accuracy)
+                metrics.note(step, validation_loss=val, accuracy=accuracy)
                 bar.write(f"step {step:6}   loss {loss:.3f}   validation {val:.3f}")
                 save()
             if stop and step < o.steps:
@@ -323,7 +285,7 @@ def train(o, checkpoint):
     draw_curves(o.out / "metrics.jsonl", o.out / "loss.png",
                 f"{Path(o.data).name}: recurrent network, {o.layers} × {o.hidden} units")
     if step < o.steps:
-        print(f"stopped after step {step}; to go on: python train.py --resume --out {o.out}")
+        print(f"stopped after step {step}; to go on: python train.py --resume --out {shlex.quote(str(o.out))}")
         return 128 + stop[0]
     prompt = "The " if set("The ") <= set(vocabulary.symbols) else vocabulary.symbols[0]
     for temperature in (0.5, 0.8, 1.0):
@@ -335,9 +297,10 @@ def train(o, checkpoint):
           f"{(step - start) * size / seconds:,.0f} tokens a second; picture: {o.out / 'loss.png'}")
 
 
+@contextmanager
 def catch_signals():
-    """Ctrl-C (and SIGTERM) ask to stop after the step at hand: a list, empty until then. A second
-    Ctrl-C stops at once."""
+    """Ctrl-C (and SIGTERM) ask to stop after the step at hand: gives a list, empty until then. A
+    second Ctrl-C stops at once."""
     stop = []
 
     def handle(number, frame):
@@ -345,14 +308,19 @@ def catch_signals():
             raise KeyboardInterrupt
         stop.append(number)
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-    return stop
+    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 # --------------------------------------------------------------------------------------- generate
 
 def generate(o, checkpoint):
+    if not o.generate:
+        raise DataError("the text to --generate from is empty; it needs a character or more")
     tensors, state = checkpoint
     vocabulary = Characters(state["vocabulary"])
     model = rnn.RNNLanguageModel(rnn.Config(**state["config"]), dtype=o.dtype).to(o.device)
@@ -374,6 +342,7 @@ def main(argv=None):
     except (CheckpointError, DataError, DeviceError, OSError, MemoryError, ImportError) as e:
         return f"train.py: {e}"
     except KeyboardInterrupt:
+        print("\ntrain.py: interrupted", file=sys.stderr)
         return 130
 
 

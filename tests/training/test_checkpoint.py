@@ -20,9 +20,11 @@ def test_arrays_come_back_as_they_were(tmp_path, rng):
     x = rng.standard_normal((3, 4)).astype(np.float32)
     arrays = {"dense": x, "transposed": x.T, "strided": x[::2, ::-1], "scalar": np.array(2.5),
               "empty": np.zeros((0, 3)), "half": x.astype(np.float16), "ids": np.arange(5),
-              "mask": x > 0, "big-endian": x.astype(">f8"), "read-only": np.broadcast_to(x, (2, 3, 4))}
-    save({**arrays, "tensor": Tensor(x, requires_grad=True)}, tmp_path / "a.safetensors", {"k": "é"})
-    loaded = load(tmp_path / "a.safetensors")
+              "mask": x > 0, "big-endian": x.astype(">f8"),
+              "read-only": np.broadcast_to(x, (2, 3, 4))}
+    path = tmp_path / "a.safetensors"
+    save({**arrays, "tensor": Tensor(x, requires_grad=True)}, path, {"k": "é"})
+    loaded = load(path)
     assert loaded.keys() == {*arrays, "tensor"}
     for name, array in arrays.items():
         assert loaded[name].dtype == array.dtype.newbyteorder("="), name
@@ -30,7 +32,7 @@ def test_arrays_come_back_as_they_were(tmp_path, rng):
         assert np.array_equal(loaded[name], array), name
     assert np.array_equal(loaded["tensor"], x)
     loaded["dense"] += 1                                        # writable
-    assert load_metadata(tmp_path / "a.safetensors") == {"k": "é"}
+    assert load_metadata(path) == {"k": "é"}
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 

@@ -81,7 +81,7 @@ def test_split():
 @pytest.mark.parametrize("n, B, T", [(1000, 4, 7), (100, 3, 11), (34, 3, 11), (9, 2, 4), (2, 1, 1)])
 def test_streams(n, B, T):
     batch = Streams(np.arange(n), B, T, seed=1)
-    read = set()
+    read, before = set(), None
     for step in range(3 * batch.blocks):
         x, y, begins = batch(step)
         assert x.shape == y.shape == (B, T)

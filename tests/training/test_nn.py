@@ -30,8 +30,8 @@ def test_names():
     model = Tagger()
     assert [name for name, _ in model.named_parameters()] == NAMES
     assert list(model.state_dict()) == NAMES + ["output.weight"]
-    assert [name for name, _ in model.named_modules()] == ["", "embedding", "inner", "inner.rnn",
-                                                          "output"]
+    assert [name for name, _ in model.named_modules()] == [
+        "", "embedding", "inner", "inner.rnn", "output"]
     assert len(model.parameters()) == len(NAMES)
 
 

@@ -24,7 +24,8 @@ def start(rng, dtype=np.float64):
 
 
 def gradients_of(thetas, target):
-    """Of Σ (θ - target)⁴/4: they depend on θ, so that an error at one step shows in all after it."""
+    """Of Σ (θ - target)⁴/4: they depend on θ, so that an error at one step shows in all after
+    it."""
     return [(theta - target) ** 3 for theta in thetas]
 
 

@@ -1,0 +1,65 @@
+"""What is noted down during training: a file of JSON lines, and its picture."""
+
+import json
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from .checkpoint import write_whole
+
+matplotlib.use("Agg")                                   # pictures go to files, not to a screen
+
+
+class Metrics:
+    """A file with one JSON object a line, each with a "step".
+
+    When a run is resumed after step `step`, the lines up to it stay; those after it are dropped,
+    for they will come again. So the file of a run that was killed is that of one that was not.
+    """
+
+    def __init__(self, path, step=0):
+        path = Path(path)
+        lines = path.read_text().splitlines(keepends=True) if step and path.exists() else []
+        lines = [m for m in lines if m.endswith("}\n") and json.loads(m)["step"] <= step]
+        write_whole(path, "".join(lines).encode())
+        self.file = open(path, "a")
+
+    def note(self, step, **values):
+        """Add a line."""
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def sync(self):
+        """Bring all lines to the disk: before a checkpoint, which relies on them."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self):
+        self.file.close()
+
+
+def draw_curves(path, png, title):
+    """Draw "loss" and "validation_loss" of a metrics file over the steps, into a PNG."""
+    from matplotlib import pyplot as plt
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    training = np.array([(m["step"], m["loss"]) for m in lines if "loss" in m])
+    validation = [(m["step"], m["validation_loss"]) for m in lines if "validation_loss" in m]
+    fig, ax = plt.subplots(figsize=(8, 5), dpi=120, layout="constrained")
+    if len(training):
+        steps, losses = training.T
+        window = max(1, len(losses) // 50)
+        mean = np.ones(window) / window
+        ax.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+        ax.plot(np.convolve(steps, mean, "valid"), np.convolve(losses, mean, "valid"),
+                color="tab:blue", label=f"training, mean of {window} steps")
+        ax.set_ylim(top=1.1 * np.percentile(losses, 98))        # the curve, more than its fall
+    if validation:
+        ax.plot(*zip(*validation), "o-", color="tab:orange", markersize=4, label="validation")
+        ax.annotate(f"{validation[-1][1]:.3f}", validation[-1], xytext=(0, 8), ha="right",
+                    textcoords="offset points", color="tab:orange")
+    ax.set(title=title, xlabel="step", ylabel="loss (nats a character)")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    fig.savefig(png)
+    plt.close(fig)

@@ -1,0 +1,323 @@
+"""train.py as its users run it: training, stopping, resuming, generating, and their mistakes."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+import train  # noqa: E402
+from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+
+SCRIPT = Path(train.__file__)
+TINY = ["--hidden", "8", "--embedding", "4", "--batch", "2", "--block", "8", "--length", "20",
+        "--warmup", "3"]
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A file in which the next character can be guessed."""
+    words = random.Random(0).choices(["alpha ", "beta ", "gamma ", "delta.\n"], k=600)
+    path = tmp_path / "text.txt"
+    path.write_text("".join(words))
+    return path
+
+
+@pytest.fixture
+def run(text, tmp_path):
+    """Calls train.py in this process, on the text and into the folder "run", or as told."""
+    def call(*options):
+        return train.main(["--data", str(text), "--out", str(tmp_path / "run"), *TINY,
+                           *map(str, options)])
+    return call
+
+
+def start(text, out, *options):
+    """The same in a process of its own."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, str(SCRIPT), "--data", str(text), "--out", str(out),
+                             *TINY, *options], env=env, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def result(out):
+    """What a run has made: check sum of all arrays (weights, moments, h), and the metrics."""
+    document = json.loads((out / "checkpoint.json").read_text())
+    return (document["sha256"], document["state"]["step"], (out / "metrics.jsonl").read_text())
+
+
+def metrics(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+# ---- what it should do
+
+def test_it_learns_reports_and_writes(run, tmp_path, capsys):
+    assert run("--steps", 150, "--lr", 0.02, "--evaluate-every", 50) is None
+    out = capsys.readouterr().out
+    loss = float(re.search(r"validation loss ([\d.]+) nats", out)[1])
+    perplexity = float(re.search(r"perplexity ([\d.]+)", out)[1])
+    accuracy = float(re.search(r"accuracy ([\d.]+)%", out)[1])
+    assert loss < 1.2 and accuracy > 60                             # of log(14) = 2.6 and 7
+    assert perplexity == pytest.approx(np.exp(loss), rel=1e-3)
+    for temperature in (0.5, 0.8, 1.0):
+        assert f"--- temperature {temperature}" in out
+    lines = metrics(tmp_path / "run")
+    assert [m["step"] for m in lines if "loss" in m] == list(range(1, 151))
+    validation = [m for m in lines if "validation_loss" in m]
+    assert [m["step"] for m in validation] == [50, 100, 150]
+    assert validation[-1]["validation_loss"] == pytest.approx(loss, abs=1e-4)
+    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_default_text_needs_no_options(tmp_path, capsys):
+    assert train.main(["--out", str(tmp_path), *TINY, "--steps", "2"]) is None
+    assert "python: 4" in capsys.readouterr().out or sys.version_info[:2] != (3, 11)
+
+
+def test_a_seed_decides_everything_and_another_differs(run, tmp_path):
+    results = []
+    for seed in (0, 0, 1):
+        run("--steps", 3, "--overwrite", "--seed", seed)
+        results.append(result(tmp_path / "run"))
+    assert results[0] == results[1] != results[2]
+
+
+def test_on_the_stand_in_for_the_gpu_too(run, tmp_path):
+    run("--steps", 5, "--decay", "constant")
+    losses = [m["loss"] for m in metrics(tmp_path / "run") if "loss" in m]
+    run("--steps", 3, "--overwrite", "--device", "strict", "--decay", "constant")
+    run("--steps", 5, "--resume", "--device", "strict")
+    again = [m["loss"] for m in metrics(tmp_path / "run") if "loss" in m]
+    np.testing.assert_allclose(again, losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [["--layers", "2", "--dtype", "float64"],
+                                     ["--nonlinearity", "relu", "--clip", "0"],
+                                     ["--decay", "linear", "--weight-decay", "0"]])
+def test_other_options_train_and_resume(run, tmp_path, options):
+    run("--steps", 8, "--evaluate-every", 4, *options)
+    straight = result(tmp_path / "run")
+    run("--steps", 8, "--overwrite", "--evaluate-every", 4, *options)
+    assert result(tmp_path / "run") == straight
+    assert all(np.isfinite(m["loss"]) for m in metrics(tmp_path / "run") if "loss" in m)
+
+
+def test_generate(run, tmp_path, capsys):
+    run("--steps", 60, "--lr", 0.02)
+
+    def write(*options):
+        capsys.readouterr()
+        assert train.main(["--out", str(tmp_path / "run"), "--generate", "alp", "--length", "30",
+                           *options]) is None
+        return capsys.readouterr().out
+
+    sampled = write()
+    assert sampled.startswith("alp") and len(sampled) == 3 + 30 + 1
+    assert write() == sampled != write("--seed", "5")
+    greedy = write("--greedy")
+    assert greedy == write("--temperature", "0") == write("--top-k", "1") == write(
+        "--greedy", "--seed", "5")
+    assert write("--temperature", "100") != greedy
+
+
+# ---- stopping and going on
+
+def test_killed_at_any_moment_the_result_is_the_same_to_the_bit(text, tmp_path):
+    options = ["--steps", "300", "--evaluate-every", "7"]
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    assert start(text, straight, *options).wait() == 0
+    rng, kills, steps = random.Random(0), 0, set()
+    while True:
+        process = start(text, killed, *options, "--resume")
+        if kills < 8:
+            # The first is killed wherever it is; others some time after they have set to work.
+            metrics_file, before = killed / "metrics.jsonl", time.time()
+            while kills and process.poll() is None and (
+                    not metrics_file.exists() or metrics_file.stat().st_mtime < before):
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, 0.15))
+            process.kill()
+            kills += process.wait() < 0
+            if (killed / "checkpoint.json").exists():
+                steps.add(load_checkpoint(killed)[1]["step"])
+        process.communicate()
+        if process.returncode == 0:
+            break
+    assert kills >= 4 and len(steps) >= 3           # it was interrupted, at different places
+    assert result(killed) == result(straight)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
+    options = ["--steps", "700", "--evaluate-every", "10000"]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert start(text, straight, *options).wait() == 0
+    process = start(text, stopped, *options)
+    while not (stopped / "checkpoint.json").exists():
+        time.sleep(0.005)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in err
+    command = re.search(r"python train.py (--resume --out .*)", out)[1]
+    step = load_checkpoint(stopped)[1]["step"]
+    assert 0 < step < 700 and f"stopped after step {step}" in out
+    assert (stopped / "loss.png").exists()
+    assert train.main(command.split()) is None      # all other options come from the checkpoint
+    assert result(stopped) == result(straight)
+
+
+def test_resume_can_go_further_but_not_elsewhere(run, tmp_path, text, capsys):
+    run("--steps", 5)
+    assert run("--resume", "--steps", 8, "--lr", 0.001) is None
+    assert load_checkpoint(tmp_path / "run")[1]["step"] == 8
+    assert run("--resume", "--steps", 8) is None                    # nothing left to do: reports
+    assert "validation loss" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run("--resume", "--hidden", 9)
+    assert "has --hidden 8, and --resume cannot change it to 9" in capsys.readouterr().err
+    text.write_text(text.read_text() + "more")
+    assert "is not the one that this run was started with" in run("--resume")
+
+
+def test_resume_without_a_checkpoint_starts(run, tmp_path):
+    assert run("--resume", "--steps", 2) is None
+    assert load_checkpoint(tmp_path / "run")[1]["step"] == 2
+
+
+def test_a_run_is_not_overwritten_by_accident(run, tmp_path):
+    run("--steps", 2)
+    before = result(tmp_path / "run")
+    message = run("--steps", 3)
+    assert "holds a run already" in message and "--resume" in message and "--overwrite" in message
+    assert result(tmp_path / "run") == before
+    assert run("--steps", 3, "--overwrite") is None
+    assert load_checkpoint(tmp_path / "run")[1]["step"] == 3
+
+
+# ---- what users do wrong, and what goes wrong
+
+def fails(capsys, message, expected):
+    """The call ended in one line that says so, and not in a traceback."""
+    assert isinstance(message, str) and message.startswith("train.py: ")
+    assert re.search(expected, message), message
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content, expected", [
+    (b"", "is empty"), (b"\n \n", "is empty"),
+    (b"abc" * 10, "has 27 tokens.*needs at least 65"),
+    (b"abc\xff" * 100, "not UTF-8: byte 0xff at offset 3"),
+    (None, "no file or folder")])
+def test_bad_text(tmp_path, capsys, content, expected):
+    path = tmp_path / "bad.txt"
+    if content is not None:
+        path.write_bytes(content)
+    fails(capsys, train.main(["--data", str(path), "--out", str(tmp_path / "out"), "--batch", "4",
+                              "--block", "16"]), expected)
+    assert not (tmp_path / "out" / "checkpoint.json").exists()
+
+
+def test_bad_text_does_not_cost_the_run_to_overwrite(run, tmp_path):
+    run("--steps", 2)
+    before = result(tmp_path / "run")
+    assert "no file" in run("--overwrite", "--data", tmp_path / "missing")
+    assert result(tmp_path / "run") == before
+
+
+def test_unwritable_folder(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    fails(capsys, run("--out", tmp_path / "file" / "run"), "file")
+    fails(capsys, run("--out", tmp_path / "file"), "file")
+    if os.geteuid():                                                # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        fails(capsys, run("--out", tmp_path / "locked"), "[Pp]ermission")
+    fails(capsys, run("--out", "/proc/nothing"), "/proc/nothing")
+
+
+@pytest.mark.parametrize("options, expected", [
+    (["--hidden", "0"], "--hidden: must be at least 1, got 0"),
+    (["--lr", "-1"], "--lr: must be above 0, got -1"),
+    (["--lr", "nan"], "--lr: must be above 0, got nan"),
+    (["--lr", "inf"], "--lr: must be above 0, got inf"),
+    (["--validation", "1"], "--validation: must be above 0 and below 1, got 1"),
+    (["--betas", "0.9", "1"], "--betas: must be at least 0 and below 1, got 1"),
+    (["--steps", "many"], "--steps: invalid int value: 'many'"),
+    (["--decay", "exponential"], "--decay: invalid choice"),
+    (["--seed", "-1"], "--seed: must be at least 0"),
+    (["--temperature", "-0.5"], "--temperature: must be at least 0"),
+    (["--top-k", "0"], "--top-k: must be at least 1"),
+    (["--hiden", "3"], "unrecognized arguments: --hiden")])
+def test_option_out_of_range(run, capsys, options, expected):
+    with pytest.raises(SystemExit) as e:
+        run(*options)
+    assert e.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there(run, capsys):
+    fails(capsys, run("--device", "cuda:99"), "cuda:99.*cannot be used")
+    fails(capsys, run("--device", "tpu"), "'tpu'")
+
+
+def test_too_much_memory(run, capsys):
+    fails(capsys, run("--hidden", 10 ** 15), "[Aa]llocate")
+
+
+def test_generation_mistakes(run, tmp_path, capsys):
+    fails(capsys, run("--generate", "alpha"), "no checkpoint in")
+    run("--steps", 2)
+    fails(capsys, run("--generate", "alphaß"), r"lacks 'ß' \(U\+00DF\)")
+    fails(capsys, run("--generate", ""), "empty")
+
+
+def test_damaged_and_foreign_checkpoints(run, tmp_path, capsys):
+    run("--steps", 2)
+    folder = tmp_path / "run"
+    arrays, = folder.glob("*.safetensors")
+    data = arrays.read_bytes()
+    for bad in (data[:-1], data[:100], b"", bytes([*data[:-1], data[-1] ^ 1])):
+        arrays.write_bytes(bad)
+        for options in (["--resume"], ["--generate", "a"]):
+            fails(capsys, run(*options), "truncated or damaged")
+    arrays.write_bytes(data)
+    tensors, state = load_checkpoint(folder)
+
+    save_checkpoint(folder, tensors, {**state, "config": {**state["config"], "hidden": 9}})
+    fails(capsys, run("--generate", "a"), "(?s)does not fit.*mis-shaped: rnn.weight_hh_l0 is")
+    save_checkpoint(folder, {"model.weight": np.ones(3)}, state)
+    fails(capsys, run("--resume"), "(?s)does not fit.*missing: embedding.weight.*unexpected: w")
+    for other in ({"kind": "GPT"}, [1, 2], None):
+        save_checkpoint(folder, tensors, other)
+        fails(capsys, run("--resume"), "is not of a nanoautograd recurrent language model")
+    (folder / "checkpoint.json").write_bytes(b'{"step": 1}')
+    fails(capsys, run("--resume"), "damaged, or no checkpoint")
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(run, tmp_path, capsys):
+    message = run("--steps", 50, "--lr", 1e38, "--warmup", 0, "--evaluate-every", 1)
+    fails(capsys, message, "(?s)(nan|inf|finite).*keeps the last good checkpoint.*lower --lr")
+    tensors, state = load_checkpoint(tmp_path / "run")
+    assert all(np.isfinite(array).all() for array in tensors.values())
+
+
+@pytest.mark.parametrize("package", ["tqdm", "matplotlib"])
+def test_missing_package(tmp_path, package):
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError('no {package}', name={package!r})")
+    process = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True,
+                             env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert process.returncode == 1
+    assert process.stderr == f"train.py needs the package {package}: pip install '.[train]'\n"
