@@ -96,11 +96,12 @@ Tensor.reshape, Tensor.transpose = _reshape, _transpose
 
 NUMPY = {getattr(np, name): getattr(ops, name) for name in ops.__all__ if hasattr(np, name)}
 NUMPY |= {np.linalg.norm: ops.norm, np.linalg.matmul: ops.matmul, np.linalg.outer: ops.outer,
-          np.linalg.tensordot: ops.tensordot, np.linalg.trace: ops.trace, np.amax: ops.max,
+          np.linalg.tensordot: ops.tensordot, np.amax: ops.max,
           np.amin: ops.min, np.absolute: ops.abs, np.fabs: ops.abs, np.float_power: ops.power,
-          np.concat: ops.concatenate, np.permute_dims: ops.transpose, np.fmod: None,
+          np.concat: ops.concatenate, np.permute_dims: ops.transpose,
+          np.linalg.trace: lambda x, offset=0: ops.trace(x, offset, -2, -1),
+          np.linalg.diagonal: lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
           np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size}
-NUMPY = {f: operation for f, operation in NUMPY.items() if operation is not None}
 
 
 def _without_rule(name):

@@ -347,5 +347,3 @@ def from_dlpack(x):
         return wrap(np.from_dlpack(x))
     import cupy
     return wrap(cupy.from_dlpack(x))
-
-

@@ -11,7 +11,7 @@ from .elementwise import (abs, add, arccos, arcsin, arctan, arctan2, astype, cli
                           divide, erf, exp, expm1, log, log1p, maximum, minimum, multiply,
                           negative, positive, power, reciprocal, remainder, sigmoid, sign, sin,
                           sinh, softplus, sqrt, square, subtract, tan, tanh, to, where)
-from .indexing import getitem, put, scatter_add, take, take_along_axis
+from .indexing import getitem, index_put, scatter_add, take, take_along_axis
 from .linalg import dot, einsum, matmul, outer, tensordot
 from .reductions import (cumsum, logsumexp, max, mean, min, norm, prod, sort, std, sum, var)
 from .shaping import (broadcast_to, copy, expand_dims, moveaxis, permute, ravel, reshape, squeeze,
@@ -21,9 +21,9 @@ from .shaping import (broadcast_to, copy, expand_dims, moveaxis, permute, ravel,
 DIFFERENTIABLE = (
     "abs", "add", "arccos", "arcsin", "arctan", "arctan2", "astype", "broadcast_to", "clip",
     "concatenate", "copy", "cos", "cosh", "cumsum", "diagonal", "divide", "dot", "einsum", "erf",
-    "exp", "expand_dims", "expm1", "flip", "getitem", "log", "log1p", "logsumexp", "matmul", "max",
+    "exp", "expand_dims", "expm1", "flip", "getitem", "index_put", "log", "log1p", "logsumexp", "matmul", "max",
     "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "norm", "outer",
-    "pad", "permute", "positive", "power", "prod", "put", "ravel", "reciprocal", "remainder",
+    "pad", "permute", "positive", "power", "prod", "ravel", "reciprocal", "remainder",
     "repeat", "reshape", "roll", "scatter_add", "sigmoid", "sign", "sin", "sinh", "softplus",
     "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes",
     "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "to", "trace", "transpose",

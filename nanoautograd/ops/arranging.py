@@ -14,11 +14,11 @@ from .shaping import (as_tuple, broadcast_to, checked, copy, expand_dims, moveax
 # ---- order along an axis
 
 
-def flip(a, axis=None):
-    """`a` with the order along the axes reversed: all of them, or those named."""
-    ndim = len(a.shape)
+def flip(m, axis=None):
+    """`m` with the order along the axes reversed: all of them, or those named."""
+    ndim = len(m.shape)
     axes = range(ndim) if axis is None else [checked(i, ndim, "flip") for i in as_tuple(axis)]
-    return getitem(a, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
+    return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
 
 
 @function

@@ -63,25 +63,25 @@ scatter_add.vjp(values=lambda g, index: getitem(g, index))
 
 
 @function
-def _put(x, index, value):
+def _index_put(x, index, value):
     """A copy of x in which x[index] = value."""
     y = x.copy()
     y[index] = value
     return y
 
 
-_put.vjp(x=lambda g, index: _put(g, index, 0),
+_index_put.vjp(x=lambda g, index: _index_put(g, index, 0),
          value=lambda g, index: getitem(g, index))
 
 
-def put(x, index, value):
+def index_put(x, index, value):
     """A copy of x with `value` at `index`, differentiated with respect to both.
 
     As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
     """
     index = _plain(index, x)
     value = value if isinstance(value, Tensor) or is_array(value) else _like(x, value)
-    return _put(x, *_without_repeats(x, index, value))
+    return _index_put(x, *_without_repeats(x, index, value))
 
 
 def _like(x, value):
@@ -127,7 +127,7 @@ def assign(x, index, value):
                                     or isinstance(value, Tensor) and value.requires_grad)
     if recorded and x.requires_grad and x.is_leaf:
         raise GraphError("assignment into a leaf that requires a gradient would change the value "
-                         "that the gradient is for; use `y = nag.put(x, index, value)`, or "
+                         "that the gradient is for; use `y = nag.index_put(x, index, value)`, or "
                          "assign within no_grad() if it is an update")
     if recorded and not is_float(x.dtype):
         raise TypeError(f"a value that requires a gradient was assigned into a Tensor of dtype "
@@ -139,7 +139,7 @@ def assign(x, index, value):
     x._memory.writes += 1
     x._data[index] = value._data if isinstance(value, Tensor) else value
     if recorded:
-        y = _put.recorded((wrap(x._data, x._edge), index, value), x._data)
+        y = _index_put.recorded((wrap(x._data, x._edge), index, value), x._data)
         x._edge = y._edge
         x._memory.recorded = x._memory.writes
     x._seen = x._memory.writes

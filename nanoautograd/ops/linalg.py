@@ -42,10 +42,10 @@ def matmul(x1, x2):
     m, n = len(x1.shape), len(x2.shape)
     if not m or not n:
         raise ValueError("matmul: a 0-d argument has no matrix product; use * to scale")
-    if x1.shape[-1] != x2.shape[-2 if n > 1 else 0]:
-        raise ValueError(f"matmul: shapes {x1.shape} and {x2.shape} do not fit: the last axis of "
-                         f"the first has length {x1.shape[-1]}, the {'second-last' if n > 1 else ''}"
-                         f" axis of the second {x2.shape[-2 if n > 1 else 0]}")
+    rows = x2.shape[-2 if n > 1 else 0]
+    if x1.shape[-1] != rows:
+        raise ValueError(f"matmul: shapes {x1.shape} and {x2.shape} do not fit: the rows of the "
+                         f"first have length {x1.shape[-1]}, the columns of the second {rows}")
     y = _matmul(x1 if m > 1 else expand_dims(x1, 0), x2 if n > 1 else expand_dims(x2, 1))
     dropped = ((-2,) if m == 1 else ()) + ((-1,) if n == 1 else ())
     return squeeze(y, dropped) if dropped else y

@@ -207,7 +207,7 @@ def _norm(x, axis=None, *, keepdims=False):
 
 
 _norm.vjp(x=lambda g, x, out, axis:
-            _kept(g / where(out == 0, 1, out), x.shape, axis) * x)
+          _kept(g / where(out == 0, 1, out), x.shape, axis) * x)
 
 
 def norm(x, ord=None, axis=None, *, keepdims=False):

@@ -4,8 +4,6 @@ Each is a linear map y = Px with a matrix P of zeros and ones, so its rule is th
 x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
 """
 
-import math
-
 from ..backends import namespace
 from ..function import function
 
@@ -61,12 +59,12 @@ def checked(axis, ndim, name):
 
 
 @function(shares_memory=True)
-def broadcast_to(a, shape):
-    """`a` repeated along new axes, and axes of length 1. The walk sums the gradient back."""
-    return namespace(a).broadcast_to(a, shape)
+def broadcast_to(array, shape):
+    """`array` repeated along new axes and axes of length 1. The walk sums the gradient back."""
+    return namespace(array).broadcast_to(array, shape)
 
 
-broadcast_to.vjp(a=lambda g: g)
+broadcast_to.vjp(array=lambda g: g)
 
 
 @function

@@ -100,7 +100,7 @@ def test_every_operation_with_a_numpy_twin_is_reached_through_it():
 def test_arguments_are_numpys():
     """Each parameter that an operation and its NumPy twin both have stands at the same place."""
     for f, operation in NUMPY.items():
-        if isinstance(f, np.ufunc) or getattr(ops, f.__name__, None) is not operation:
+        if isinstance(f, np.ufunc) or getattr(np, f.__name__, None) is not f:
             continue
         try:
             theirs = list(inspect.signature(f).parameters)
@@ -109,8 +109,7 @@ def test_arguments_are_numpys():
             continue
         ours = [p.name for p in ours.values()
                 if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        common = [name for name in ours if name in theirs]
-        assert [theirs[i] for i in range(len(common))] == common, f.__name__
+        assert ours == theirs[:len(ours)] or f is np.trace, f.__name__
 
 
 def test_what_has_no_rule_says_so():
