@@ -1,0 +1,551 @@
+"""The table of operations: every public differentiable one, with its domain.
+
+A row says how to draw a call of the operation, as a Program of one instruction (programs.py): with
+all forms of its arguments, at points where it is smooth. From a row follow the tests of the result
+against plain NumPy, of the gradients of first and second order, of dtypes and shapes, on every
+backend (tests/test_operations.py), and the search for mistakes that the tests would miss
+(mutants.py). A new operation needs a row here, and nothing else, to be tested.
+
+    >>> from hypothesis import given
+    >>> from nanoautograd.testing import gradcheck
+    >>> @given(OPERATIONS["tanh"].calls)
+    ... def test_tanh(call):
+    ...     gradcheck(call, call.inputs, order=2)
+"""
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from . import strategies as some
+from .programs import call
+from .strategies import arrays, axes, broadcastable_shapes, indices, shapes, spread
+
+__all__ = ["KINKS", "OPERATIONS", "Operation"]
+
+SIZES = st.one_of(shapes(), shapes(), shapes(min_side=0))      # the last may be empty
+FULL = shapes(1, 3)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """name: as in `nag.<name>`. calls: a strategy for Programs of one instruction.
+    domain: where the operation is smooth, in words; the calls are drawn from there.
+    """
+    name: str
+    calls: st.SearchStrategy
+    domain: str = "everywhere"
+
+
+OPERATIONS = {}
+
+
+def row(name, calls, domain="everywhere"):
+    OPERATIONS[name] = Operation(name, calls, domain)
+
+
+def rows(domain="everywhere"):
+    """Decorator: the function, called with Hypothesis's `draw`, returns a call of the operation
+    whose name it has (with an underscore behind it, where Python has the name as well)."""
+    def add(draw_call):
+        name = draw_call.__name__.rstrip("_").replace("functional_", "functional.")
+        row(name, st.composite(draw_call)(), domain)
+        return draw_call
+    return add
+
+
+# ---- elementwise
+
+def elementwise(name, low=-2.0, high=2.0, away=(), margin=0.1, domain="everywhere"):
+    values = arrays(SIZES, low, high, away, margin)
+    row(name, values.map(lambda x: call(name, x)), domain)
+
+
+for _name in ("arctan", "copy", "cos", "cosh", "erf", "exp", "expm1", "negative", "positive",
+              "sigmoid", "sin", "sinh", "softplus", "square", "tanh"):
+    elementwise(_name)
+elementwise("abs", away=(0,), domain="x ≠ 0")
+elementwise("functional.relu", away=(0,), domain="x ≠ 0")
+elementwise("sign", away=(0,), domain="x ≠ 0")
+elementwise("arccos", -0.9, 0.9, domain="|x| < 1")
+elementwise("arcsin", -0.9, 0.9, domain="|x| < 1")
+elementwise("log", 0.2, 3.0, domain="x > 0")
+elementwise("log1p", -0.7, 3.0, domain="x > -1")
+elementwise("reciprocal", away=(0,), margin=0.3, domain="x ≠ 0")
+elementwise("sqrt", 0.2, 3.0, domain="x > 0")
+elementwise("tan", -1.2, 1.2, domain="|x| < π/2")
+row("astype", arrays(SIZES).map(lambda x: call("astype", x, "float64")))
+row("to", arrays(SIZES).map(lambda x: call("to", x, "cpu")))
+
+
+@st.composite
+def pairs(draw, low=(-2.0, -2.0), high=(2.0, 2.0), away=((), ())):
+    """Two arrays that broadcast together; sometimes a Python number in place of one."""
+    sides = draw(st.sampled_from([1, 1, 1, 0]))
+    values = [draw(arrays(shape, *limits)) for shape, *limits in zip(
+        draw(broadcastable_shapes(2, min_side=sides)), low, high, away)]
+    number = draw(st.integers(0, 7))
+    if number < 2:
+        values[number] = float(spread((), np.random.default_rng(number), low[number],
+                                      high[number], away[number]))
+    return tuple(values)
+
+
+def pairwise(name, domain="everywhere", **limits):
+    row(name, pairs(**limits).map(lambda values: call(name, *values)), domain)
+
+
+pairwise("add")
+pairwise("multiply")
+pairwise("subtract")
+pairwise("divide", "b ≠ 0", away=((), (0, -0.1, 0.1)))
+pairwise("power", "a > 0", low=(0.3, -2.0))
+pairwise("arctan2", "not both 0, and not x1 = 0 with x2 < 0", away=((0,), (0,)))
+
+
+@st.composite
+def unequal(draw):
+    """Two arrays that broadcast together, of which no two elements are equal."""
+    a, b = draw(broadcastable_shapes(2))
+    m, n = int(np.prod(a)), int(np.prod(b))
+    x = draw(arrays((m + n,)))
+    return x[:m].reshape(a), x[m:].reshape(b)
+
+
+row("maximum", unequal().map(lambda ab: call("maximum", *ab)), "x1 ≠ x2")
+row("minimum", unequal().map(lambda ab: call("minimum", *ab)), "x1 ≠ x2")
+
+
+@rows("a/b not an integer")
+def remainder(draw):
+    a, b = draw(broadcastable_shapes(2))
+    quotient = draw(arrays(np.broadcast_shapes(a, b), -2.9, 2.9, range(-3, 4), 0.15))
+    b = draw(arrays(b, 0.5, 2.0)) * draw(st.sampled_from([-1.0, 1.0]))
+    return call("remainder", np.asarray(quotient * b), np.asarray(b))
+
+
+@rows("a ≠ a_min, a ≠ a_max")
+def clip(draw):
+    low, high = draw(st.sampled_from([(-0.5, 0.7), (None, 0.7), (-0.5, None), (None, None)]))
+    a = draw(arrays(SIZES, away=(-0.5, 0.7)))
+    if low is not None and draw(st.booleans()):
+        low = np.asarray(low + spread(a.shape[-1:], np.random.default_rng(0), 0.0, 0.05))
+    return call("clip", a, low, high)
+
+
+@rows()
+def where(draw):
+    condition, x, y = draw(broadcastable_shapes(3))
+    return call("where", draw(some.masks(condition)), draw(arrays(x)), draw(arrays(y)))
+
+
+# ---- reductions
+
+def reduction(name, shape=FULL, tuples=True, domain="everywhere", **limits):
+    @st.composite
+    def calls(draw):
+        a = draw(arrays(shape, **limits))
+        return call(name, a, axis=draw(axes(a.ndim, tuples=tuples)), keepdims=draw(st.booleans()))
+    row(name, calls(), domain)
+
+
+reduction("sum", SIZES)
+reduction("mean")
+reduction("prod", SIZES)
+reduction("logsumexp")
+reduction("max", domain="no two elements equal")
+reduction("min", domain="no two elements equal")
+
+
+def moments(name, domain):
+    @st.composite
+    def calls(draw):
+        a = draw(arrays(shapes(1, 3, 2, 4)))
+        axis = draw(axes(a.ndim))
+        if axis == ():                          # the variance of one element is 0
+            axis = None
+        return call(name, a, axis=axis, ddof=draw(st.integers(0, 1)), keepdims=draw(st.booleans()))
+    row(name, calls(), domain)
+
+
+moments("var", "everywhere")
+moments("std", "not all elements equal")
+
+
+@rows("no element 0; and, for ord = ±inf and ±1, no ties")
+def norm(draw):
+    if draw(st.booleans()):
+        x = draw(arrays(FULL, away=(0,)))
+        axis = draw(st.integers(-x.ndim, x.ndim - 1)) if x.ndim > 1 else None
+        ord = draw(st.sampled_from([None, 1, 2, 3, 0.5, np.inf, -np.inf]))
+    else:
+        x = draw(arrays(shapes(2, 3), away=(0,)))
+        axis = draw(st.permutations(range(x.ndim))).copy()[:2] if x.ndim > 2 else [0, 1]
+        axis = tuple(axis)
+        ord = draw(st.sampled_from(["fro", 1, -1, np.inf, -np.inf]))
+    return call("norm", x, ord, axis, keepdims=draw(st.booleans()))
+
+
+@rows()
+def cumsum(draw):
+    a = draw(arrays(SIZES))
+    return call("cumsum", a, axis=draw(axes(a.ndim, tuples=False)))
+
+
+@rows("no two elements equal")
+def sort(draw):
+    a = draw(arrays(FULL))
+    return call("sort", a, axis=draw(axes(a.ndim, tuples=False)))
+
+
+# ---- shapes
+
+@rows()
+def reshape(draw):
+    a = draw(arrays(SIZES))
+    shape = draw(st.permutations(a.shape)).copy()
+    if a.size and draw(st.booleans()):
+        shape.insert(draw(st.integers(0, len(shape))), -1)
+    return call("reshape", a, tuple(shape))
+
+
+row("ravel", arrays(SIZES).map(lambda a: call("ravel", a)))
+
+
+@rows()
+def transpose(draw):
+    a = draw(arrays(SIZES))
+    order = tuple(draw(st.permutations(range(a.ndim))))
+    return call("transpose", a, draw(st.sampled_from([None, order])))
+
+
+@rows()
+def permute(draw):
+    a = draw(arrays(FULL))
+    return call("permute", a, tuple(draw(st.permutations(range(a.ndim)))))
+
+
+@rows()
+def swapaxes(draw):
+    a = draw(arrays(FULL))
+    axis = st.integers(-a.ndim, a.ndim - 1)
+    return call("swapaxes", a, draw(axis), draw(axis))
+
+
+@rows()
+def moveaxis(draw):
+    a = draw(arrays(FULL))
+    source = draw(st.permutations(range(a.ndim)))[:draw(st.integers(1, a.ndim))]
+    destination = draw(st.permutations(range(-a.ndim, 0)))[:len(source)]
+    if len(source) == 1 and draw(st.booleans()):
+        return call("moveaxis", a, source[0], destination[0])
+    return call("moveaxis", a, tuple(source), tuple(destination))
+
+
+@rows()
+def expand_dims(draw):
+    a = draw(arrays(SIZES))
+    several = (0, -1) if draw(st.booleans()) else draw(st.integers(-a.ndim - 1, a.ndim))
+    return call("expand_dims", a, several)
+
+
+@rows()
+def squeeze(draw):
+    a = draw(arrays(broadcastable_shapes(1).map(lambda s: s[0])))
+    ones = [i for i, n in enumerate(a.shape) if n == 1]
+    axis = draw(st.sampled_from([None, tuple(ones)] + [i - a.ndim for i in ones]))
+    return call("squeeze", a, axis)
+
+
+@rows()
+def broadcast_to(draw):
+    small, large = draw(broadcastable_shapes(2))
+    return call("broadcast_to", draw(arrays(small)), np.broadcast_shapes(small, large))
+
+
+# ---- arranging
+
+@rows()
+def flip(draw):
+    a = draw(arrays(SIZES))
+    return call("flip", a, draw(axes(a.ndim)))
+
+
+@rows()
+def roll(draw):
+    a = draw(arrays(SIZES))
+    axis = draw(axes(a.ndim, tuples=False))
+    if a.ndim > 1 and draw(st.booleans()):
+        return call("roll", a, (1, -2), axis=(0, -1))
+    return call("roll", a, draw(st.integers(-4, 4)), axis=axis)
+
+
+@rows()
+def concatenate(draw):
+    shape = draw(FULL)
+    axis = draw(st.one_of(st.integers(-len(shape), len(shape) - 1), st.none()))
+    sides = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    parts = []
+    for side in sides:
+        part = list(shape)
+        if axis is not None:
+            part[axis] = side
+        parts.append(draw(arrays(tuple(part))))
+    return call("concatenate", parts, axis=axis)
+
+
+@rows()
+def stack(draw):
+    shape = draw(shapes(0, 2))
+    several = [draw(arrays(shape)) for _ in range(draw(st.integers(1, 3)))]
+    return call("stack", several, axis=draw(st.integers(-len(shape) - 1, len(shape))))
+
+
+@rows()
+def split(draw):
+    shape = list(draw(FULL))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    if draw(st.booleans()):
+        sections = draw(st.integers(1, 3))
+        shape[axis] = sections * draw(st.integers(1, 2))
+        return call("split", draw(arrays(tuple(shape))), sections, axis, results=sections)
+    cuts = sorted(draw(st.lists(st.integers(0, shape[axis]), min_size=1, max_size=2)))
+    return call("split", draw(arrays(tuple(shape))), cuts, axis, results=len(cuts) + 1)
+
+
+@rows()
+def tile(draw):
+    a = draw(arrays(SIZES))
+    counts = st.integers(1, 2)
+    return call("tile", a, draw(st.one_of(counts, st.lists(counts, max_size=4).map(tuple))))
+
+
+@rows()
+def repeat(draw):
+    a = draw(arrays(shapes(0, 2)))
+    axis = draw(axes(a.ndim, tuples=False))
+    n = a.size if axis is None else a.shape[axis]
+    each = st.lists(st.integers(0, 3), min_size=n, max_size=n)
+    return call("repeat", a, draw(st.one_of(st.integers(0, 3), each)), axis=axis)
+
+
+@rows()
+def pad(draw):
+    a = draw(arrays(shapes(0, 2, 2, 4)))
+    if not a.ndim:
+        return call("pad", a, draw(st.integers(0, 2)))
+    width = draw(st.one_of(st.integers(0, 1), st.just((1, 0)), st.just(((0, 1),) * a.ndim),
+                           st.just(((1, 1), (0, 1))[:a.ndim])))
+    mode = draw(st.sampled_from(["constant", "edge", "reflect", "symmetric", "wrap"]))
+    if mode == "constant" and draw(st.booleans()):
+        return call("pad", a, width, constant_values=2.0)
+    return call("pad", a, width, mode)
+
+
+def triangle(name):
+    @st.composite
+    def calls(draw):
+        return call(name, draw(arrays(shapes(2, 3))), draw(st.integers(-3, 3)))
+    row(name, calls())
+
+
+triangle("tril")
+triangle("triu")
+
+
+def along_diagonal(name):
+    @st.composite
+    def calls(draw):
+        a = draw(arrays(shapes(2, 3)))
+        axis1, axis2 = draw(st.permutations(range(a.ndim)))[:2]
+        return call(name, a, draw(st.integers(-2, 2)), axis1, axis2 - a.ndim)
+    row(name, calls())
+
+
+along_diagonal("diagonal")
+along_diagonal("trace")
+
+
+# ---- indexing
+
+@rows()
+def getitem(draw):
+    x = draw(arrays(SIZES))
+    return call("getitem", x, draw(indices(x.shape)))
+
+
+@rows()
+def index_put(draw):
+    x = draw(arrays(SIZES))
+    index = draw(indices(x.shape))
+    place = x[index].shape
+    cut = draw(st.integers(0, len(place))) if draw(st.booleans()) else 0
+    shape = tuple(1 if draw(st.integers(0, 3)) == 3 else n for n in place[cut:])
+    return call("index_put", x, index, draw(arrays(shape)))
+
+
+@rows()
+def scatter_add(draw):
+    shape = draw(FULL)
+    index = draw(indices(shape))
+    return call("scatter_add", draw(arrays(np.zeros(shape)[index].shape)), index, shape)
+
+
+@rows()
+def take(draw):
+    a = draw(arrays(FULL))
+    axis = draw(axes(a.ndim, tuples=False))
+    n = a.size if axis is None else a.shape[axis]
+    which = st.one_of(st.integers(-n, n - 1), some.integers_below(n, shapes(0, 2), low=-n))
+    return call("take", a, draw(which), axis=axis)
+
+
+@rows()
+def take_along_axis(draw):
+    a = draw(arrays(FULL))
+    axis = draw(axes(a.ndim, tuples=False))
+    shape = list(a.shape) if axis is not None else [a.size]
+    n, shape[axis or 0] = shape[axis or 0], draw(st.integers(1, 4))
+    return call("take_along_axis", a, draw(some.integers_below(n, tuple(shape))), axis)
+
+
+# ---- products
+
+@rows()
+def matmul(draw):
+    a, b = draw(some.matmul_shapes())
+    return call("matmul", draw(arrays(a)), draw(arrays(b)))
+
+
+@rows()
+def dot(draw):
+    k = draw(st.integers(1, 3))
+    a = draw(shapes(0, 2, 1, 3)) + (k,)
+    b = draw(st.sampled_from([(k,), (k, 2), (2, k, 3), ()]))
+    a = () if draw(st.integers(0, 7)) == 7 else a
+    return call("dot", draw(arrays(a)), draw(arrays(b)))
+
+
+@rows()
+def outer(draw):
+    return call("outer", draw(arrays(shapes(0, 2, 1, 3))), draw(arrays(shapes(0, 2, 1, 3))))
+
+
+@rows()
+def tensordot(draw):
+    summed = draw(shapes(0, 2, 1, 3))
+    n = len(summed)
+    a, b = draw(shapes(0, 2, 1, 3)) + summed, summed + draw(shapes(0, 1, 1, 3))
+    if draw(st.booleans()):
+        return call("tensordot", draw(arrays(a)), draw(arrays(b)), n)
+    order = draw(st.permutations(range(n)))
+    return call("tensordot", draw(arrays(a)), draw(arrays(b)),
+                ([len(a) - n + i for i in order], [i - len(b) for i in order]))
+
+
+@rows()
+def einsum(draw):
+    subscripts, several = draw(some.einsums())
+    return call("einsum", subscripts, *[draw(arrays(shape)) for shape in several])
+
+
+# ---- functions of neural networks
+
+@rows()
+def functional_softmax(draw):
+    x = draw(arrays(FULL))
+    return call("functional.softmax", x, draw(st.integers(-x.ndim, x.ndim - 1)))
+
+
+@rows()
+def functional_log_softmax(draw):
+    x = draw(arrays(FULL))
+    return call("functional.log_softmax", x, draw(st.integers(-x.ndim, x.ndim - 1)))
+
+
+@rows()
+def functional_linear(draw):
+    n, m = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    x = draw(arrays(draw(shapes(0, 2)) + (n,)))
+    bias = [draw(arrays((m,)))] if draw(st.booleans()) else []
+    return call("functional.linear", x, draw(arrays((m, n))), *bias)
+
+
+@rows()
+def functional_embedding(draw):
+    V, D = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    return call("functional.embedding", draw(some.integers_below(V, shapes(0, 2))),
+                draw(arrays((V, D))))
+
+
+@rows()
+def functional_cross_entropy(draw):
+    shape = draw(shapes(1, 3))
+    C = shape[0] if len(shape) == 1 else shape[1]
+    targets = shape[:1] * (len(shape) > 1) + shape[2:]
+    options = {"reduction": draw(st.sampled_from(["mean", "sum", "none"])),
+               "label_smoothing": draw(st.sampled_from([0.0, 0.1]))}
+    if draw(st.booleans()):
+        target = draw(some.integers_below(C, targets))
+        if draw(st.booleans()) and C > 1 and (target != 0).any():
+            options["ignore_index"] = 0
+    else:
+        target = draw(arrays(shape, 0.1, 1.0))
+    weight = [draw(arrays((C,), 0.2, 2.0))] if draw(st.booleans()) else []
+    return call("functional.cross_entropy", draw(arrays(shape)), target, *weight, **options)
+
+
+@rows()
+def functional_scaled_dot_product_attention(draw):
+    T, S, d, e = (draw(st.integers(1, 3)) for _ in range(4))
+    of_q, of_k, of_v, of_mask = draw(broadcastable_shapes(4, max_dims=2))
+    inputs = [draw(arrays(of_q + (T, d))), draw(arrays(of_k + (S, d))), draw(arrays(of_v + (S, e)))]
+    mask = draw(st.sampled_from(["none", "boolean", "added"]))
+    if mask == "boolean":                       # a query may see no key at all
+        inputs.append(draw(some.masks(of_mask + (T, S))))
+    if mask == "added":
+        inputs.append(draw(arrays(of_mask + (T, S))))
+    weights = draw(st.booleans())
+    return call("functional.scaled_dot_product_attention", *inputs, is_causal=draw(st.booleans()),
+                scale=draw(st.sampled_from([None, 1.0, 0.3])), return_weights=weights,
+                results=1 + weights)
+
+
+@rows("nonlinearity relu: no state exactly 0")
+def functional_rnn(draw):
+    T, B, n, H = (draw(st.integers(1, 3)) for _ in range(4))
+    layers, both, bias = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
+    D = 2 if both else 1
+    weights = []
+    for k in range(layers):
+        for _ in range(D):
+            weights += [draw(arrays((H, n if k == 0 else D * H))), draw(arrays((H, H), -0.9, 0.9))]
+            weights += [draw(arrays((H,))), draw(arrays((H,)))] if bias else []
+    options = {"bidirectional": both, "bias": bias,
+               "nonlinearity": draw(st.sampled_from(["tanh", "tanh", "relu"]))}
+    form = draw(st.sampled_from(["batch", "batch first", "alone"]))
+    x, h = {"batch": ((T, B, n), (layers * D, B, H)),
+            "batch first": ((B, T, n), (layers * D, B, H)),
+            "alone": ((T, n), (layers * D, H))}[form]
+    if form == "batch first":
+        options["batch_first"] = True
+    if form != "alone" and draw(st.booleans()):
+        options["lengths"] = draw(some.integers_below(T + 1, (B,), low=1))
+    h = draw(arrays(h, -0.9, 0.9)) if draw(st.booleans()) else None
+    return call("functional.rnn", draw(arrays(x)), h, *weights, results=2, **options)
+
+
+# ---- points where two sides meet. The rules share a tie equally, as central differences do.
+
+KINKS = {
+    "abs at 0": call("abs", np.array([0.0, 1.0])),
+    "clip at its bounds": call("clip", np.array([-1.0, 0.0, 1.0]), -1.0, 1.0),
+    "max of two equal": call("max", np.array([2.0, -1.0, 2.0])),
+    "max along rows": call("max", np.array([[1.0, 1.0], [0.0, 3.0]]), axis=1),
+    "maximum of equals": call("maximum", np.array([1.0, 2.0]), np.array([1.0, -1.0])),
+    "min of two equal": call("min", np.array([0.5, 0.5, 1.0])),
+    "minimum of equals": call("minimum", np.array([1.0, 2.0]), np.array([1.0, -1.0])),
+    "norm at 0": call("norm", np.zeros(3)),
+    "relu at 0": call("functional.relu", np.array([-1.0, 0.0, 2.0])),
+    "sort of two equal": call("sort", np.array([1.0, -2.0, 1.0, 4.0])),
+}

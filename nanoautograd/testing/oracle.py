@@ -1,0 +1,163 @@
+"""The operations in plain NumPy, as simply as they can be written: for comparing results.
+
+Finite differences confirm the gradient of whatever is computed, right or wrong. So the results
+themselves are compared with these. Attribute access falls back to `numpy`: `oracle.tanh` is
+`numpy.tanh`, and only what NumPy lacks is written out here, one formula or loop each.
+"""
+import math
+
+import numpy as np
+
+
+def __getattr__(name):
+    return getattr(np, name)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.log(1 + np.exp(x))
+
+
+def erf(x):
+    return np.vectorize(math.erf, otypes=[float])(x)
+
+
+def relu(x):
+    return np.where(x > 0, x, 0.0)
+
+
+def logsumexp(a, axis=None, keepdims=False):
+    return np.log(np.exp(a).sum(axis=axis, keepdims=keepdims))
+
+
+def norm(x, ord=None, axis=None, keepdims=False):
+    return np.linalg.norm(x, ord, axis, keepdims)
+
+
+def permute(a, axes):
+    return np.transpose(a, axes)
+
+
+def getitem(x, index):
+    return x[index]
+
+
+def index_put(x, index, value):
+    y = x.copy()
+    y[index] = value
+    return y
+
+
+def scatter_add(values, index, shape):
+    y = np.zeros(shape)
+    np.add.at(y, index, values)
+    return y
+
+
+def astype(a, dtype):
+    return np.asarray(a).astype(dtype)
+
+
+def softmax(x, axis=-1):
+    return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+
+
+def log_softmax(x, axis=-1):
+    return np.log(softmax(x, axis))
+
+
+def find(name):
+    """The function that stands for `nag.<name>`."""
+    return globals().get(name.split(".")[-1]) or getattr(np, name)
+
+
+def copy(a):
+    return np.array(a)
+
+
+def to(a, device):
+    return np.array(a)
+
+
+def linear(input, weight, bias=None):
+    y = np.einsum("...i,oi->...o", input, weight)
+    return y if bias is None else y + bias
+
+
+def embedding(input, weight):
+    rows = [weight[i] for i in input.ravel()]
+    return np.array(rows).reshape(*input.shape, weight.shape[1])
+
+
+def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
+                  label_smoothing=0.0):
+    if input.ndim == 1:                                         # one row, a batch of it
+        out = cross_entropy(input[None], target[None], weight, ignore_index=ignore_index,
+                            reduction=reduction, label_smoothing=label_smoothing)
+        return out[0] if reduction == "none" else out
+    C = input.shape[1]
+    w = np.ones(C) if weight is None else weight
+    x = np.moveaxis(input, 1, -1).reshape(-1, C)
+    numbers = target.dtype.kind in "iu"
+    targets = target.ravel() if numbers else np.moveaxis(target, 1, -1).reshape(-1, C)
+    losses, total = [], 0.0
+    for row, t in zip(x, targets):
+        if numbers and t == ignore_index:
+            losses.append(0.0)
+            continue
+        total += w[t] if numbers else 1.0
+        q = (1 - label_smoothing) * (np.eye(C)[t] if numbers else t) + label_smoothing / C
+        losses.append(-np.sum(w * q * log_softmax(row)))
+    if reduction == "none":
+        return np.reshape(losses, input.shape[:1] + input.shape[2:])
+    return np.sum(losses) / (total if reduction == "mean" else 1.0)
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,
+                                 return_weights=False):
+    T, S, d = query.shape[-2], key.shape[-2], query.shape[-1]
+    scores = np.einsum("...td,...sd->...ts", query, key) * (d ** -0.5 if scale is None else scale)
+    visible = np.ones((T, S), dtype=bool)
+    if is_causal:
+        visible = visible & (np.arange(S)[None, :] <= np.arange(T)[:, None])
+    if attn_mask is not None and attn_mask.dtype == bool:
+        visible = visible & attn_mask
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    e = np.exp(scores) * visible
+    total = e.sum(axis=-1, keepdims=True)
+    weights = np.divide(e, total, out=np.zeros_like(e), where=total > 0)
+    out = np.einsum("...ts,...se->...te", weights, value)
+    return (out, weights) if return_weights else out
+
+
+def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
+        batch_first=False, bias=True):
+    if input.ndim == 2:                                         # one sequence, a batch of it
+        out, last = rnn(input[:, None], None if hx is None else hx[:, None], *weights, bias=bias,
+                        nonlinearity=nonlinearity, bidirectional=bidirectional, lengths=lengths)
+        return out[:, 0], last[:, 0]
+    x = input.swapaxes(0, 1) if batch_first else input
+    T, B, _ = x.shape
+    each, D, H = (4 if bias else 2), (2 if bidirectional else 1), weights[1].shape[0]
+    steps = [T] * B if lengths is None else [int(n) for n in lengths]
+    f = np.tanh if nonlinearity == "tanh" else relu
+    last = []
+    for layer in range(len(weights) // (each * D)):
+        y = np.zeros((T, B, D * H))
+        for way in range(D):
+            k = layer * D + way
+            W, U, *b = weights[each * k:each * (k + 1)]
+            final = np.zeros((B, H))
+            for c in range(B):
+                h = np.zeros(H) if hx is None else hx[k, c]
+                for t in range(steps[c]) if way == 0 else reversed(range(steps[c])):
+                    h = f(W @ x[t, c] + U @ h + sum(b))
+                    y[t, c, way * H:(way + 1) * H] = h
+                final[c] = h
+            last.append(final)
+        x = y
+    return (x.swapaxes(0, 1) if batch_first else x), np.array(last)

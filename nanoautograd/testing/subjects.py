@@ -1,0 +1,251 @@
+"""What a gradient check examines: functions of NumPy arrays, whatever computes behind them.
+
+Each subject has a name and two methods on lists of float64 arrays:
+
+    values(xs)          the results f_k(xs)
+    gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero
+"""
+import functools
+import inspect
+from itertools import combinations
+
+import numpy as np
+
+from .report import GUESSES, GradientError
+from ..autograd import grad
+from ..backends import device_of, is_array, to_numpy
+from ..modes import enable_grad, no_grad
+from ..tensor import Tensor, is_float
+
+
+class CheckRefused(ValueError):
+    """The check would prove nothing about this function at this point; the message says why."""
+
+
+class Differentiated:
+    """A function of Tensors: NumPy arrays go in and come out, whatever happens in between."""
+    order = 1
+
+    def __init__(self, f, device):
+        self.f, self.device = f, device
+        self.name = name_of(f)
+
+    def tensors(self, xs, requires_grad):
+        return [Tensor(x, device=self.device, requires_grad=requires_grad) for x in xs]
+
+    def call(self, tensors):
+        """The floating results, in one list."""
+        outs = list(flat(self.f(*tensors)))
+        for out in outs:
+            if not isinstance(out, Tensor):
+                raise CheckRefused(
+                    f"{self.name} returned {type(out).__name__} where it was given Tensors, so the "
+                    "graph is lost: return Tensors, computed by operations of this package")
+        return [out for out in outs if is_float(out.dtype)]
+
+    def values(self, xs):
+        with no_grad():
+            return [to_numpy(y.data) for y in self.call(self.tensors(xs, False))]
+
+    def gradients(self, xs, us):
+        """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
+        tensors = self.tensors(xs, True)
+        with enable_grad():
+            outs = self.call(tensors)
+        self._unchanged(tensors, xs, "the forward computation")
+        connected = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
+        if not connected:
+            if self.order == 2:
+                return [None] * len(xs)             # f is linear: its gradient is a constant
+            raise CheckRefused(
+                f"the result of {self.name} does not depend on any input: it was computed from "
+                "detached values (.detach(), .data, Tensor(...), no_grad) or not from the inputs")
+        outs, given = zip(*connected)
+        cotangents = [Tensor(u, device=y.device) for y, u in connected]
+        first = grad(outs, tensors, cotangents, retain_graph=True, allow_unused=True)
+        again = grad(outs, tensors, cotangents, allow_unused=True)
+        self._unchanged(tensors, xs, "the backward computation")
+        self._unchanged(cotangents, given, "the backward computation, which was given it as the "
+                        "cotangent,")
+        return [None if g is None else self._examined(i, x, g, h)
+                for i, (x, g, h) in enumerate(zip(tensors, first, again))]
+
+    def _examined(self, i, x, g, again):
+        if g.shape != x.shape or g.dtype != x.dtype:
+            key = "broadcast" if g.shape != x.shape else "precision"
+            raise self.error(i, f"is {g.dtype} of shape {g.shape}, but the argument is {x.dtype} "
+                             f"of shape {x.shape}", key)
+        g, again = to_numpy(g.data), to_numpy(again.data)
+        if not np.array_equal(g, again, equal_nan=True):
+            raise self.error(i, "is not the same when the graph is walked a second time: a rule "
+                             "changes what it was given, or is random", "unknown")
+        if not np.isfinite(g).all():
+            raise self.error(i, f"holds {g[~np.isfinite(g)][0]} where the function is finite",
+                             "unknown")
+        return g
+
+    def _unchanged(self, tensors, xs, by):
+        for i, (t, x) in enumerate(zip(tensors, xs)):
+            if not np.array_equal(to_numpy(t.data), x):
+                raise CheckRefused(f"{self.name}: array {i}, of shape {x.shape}, was changed by "
+                                   f"{by} so nothing can be compared; compute on a copy")
+
+    def error(self, i, text, guess, **found):
+        name = self.names(i + 1)[i]
+        return GradientError(f"the gradient of {self.name} with respect to argument {i} ({name}) "
+                             f"{text}", operation=self.name, argument=i, name=name, guess=guess,
+                             explanation=GUESSES[guess], **found)
+
+    def names(self, count):
+        """Names of the arguments, as f declares them."""
+        try:
+            parameters = inspect.signature(self.f).parameters.values()
+        except (TypeError, ValueError):
+            parameters = ()
+        names = []
+        for p in parameters:
+            if p.kind is p.VAR_POSITIONAL:
+                names += [f"{p.name}[{k}]" for k in range(count - len(names))]
+            elif p.kind is not p.KEYWORD_ONLY:
+                names.append(p.name)
+        return (names + [f"x{k}" for k in range(len(names), count)])[:count]
+
+
+class Gradient(Differentiated):
+    """The gradient of f as a function, of f's inputs and cotangents: checked for order 2."""
+    order = 2
+
+    def __init__(self, f, device, count):
+        super().__init__(f, device)
+        self.first, self.count = Differentiated(f, device), count
+        self.name = f"the gradient of {self.first.name}"
+        self.recorded = True
+
+    def call(self, tensors):
+        xs, us = tensors[:self.count], tensors[self.count:]
+        if not xs[0].requires_grad:                 # plain values are wanted
+            xs, recorded = self.first.tensors([x.data for x in xs], True), False
+        else:
+            recorded = True
+        with enable_grad():
+            outs = self.first.call(xs)
+        outs, us = zip(*[(y, u) for y, u in zip(outs, us) if y.requires_grad])
+        gs = grad(outs, xs, us, create_graph=recorded, allow_unused=True)
+        return [Tensor(np.zeros(x.shape), device=self.device) if g is None else g
+                for x, g in zip(xs, gs)]
+
+    def compare_recorded(self, xs):
+        """Gradients under create_graph must be those without, but for rounding."""
+        plain = self.values(xs)
+        recorded = [to_numpy(g.data) for g in self.call(self.tensors(xs, True))]
+        for i, (a, b) in enumerate(zip(recorded, plain)):
+            close = 1e-10 * np.abs(b).max(initial=0.0) + 1e-300
+            if a.shape != b.shape or np.any(np.abs(a - b) > close):
+                raise self.first.error(i, "differs under create_graph=True by "
+                                       f"{np.abs(a - b).max():.1e}: the rule or the composed form "
+                                       "that is used for higher orders is not the same function",
+                                       "unknown")
+
+    def names(self, count):
+        outs = count - self.count
+        return self.first.names(self.count) + [
+            "the cotangent" if outs == 1 else f"cotangent {k}" for k in range(outs)]
+
+
+class ByHand(Differentiated):
+    """A function of plain arrays with a gradient written by hand."""
+
+    def __init__(self, f, vjp):
+        super().__init__(f, "cpu")
+        self.vjp = vjp
+
+    def values(self, xs):
+        ys = [np.asarray(y) for y in flat(self.f(*map(np.copy, xs)))]
+        return [y for y in ys if y.dtype.kind == "f"]
+
+    def gradients(self, xs, us):
+        several = isinstance(self.f(*map(np.copy, xs)), (tuple, list))
+        copies, given = list(map(np.copy, xs)), list(map(np.copy, us))
+        gs = self.vjp(tuple(given) if several else given[0], *copies)
+        for before, after in zip(list(xs) + list(us), copies + given):
+            if not np.array_equal(before, after):
+                raise CheckRefused(f"{self.name}: the gradient changes what it is given")
+        gs = gs if isinstance(gs, (tuple, list)) else (gs,)
+        if len(gs) != len(xs):
+            raise CheckRefused(f"{self.name}: vjp returned {len(gs)} gradients for {len(xs)} "
+                               "inputs; it is to return one for each (None for zero)")
+        return [None if g is None else self._shaped(i, x, np.asarray(g))
+                for i, (x, g) in enumerate(zip(xs, gs))]
+
+    def _shaped(self, i, x, g):
+        if g.shape != x.shape:
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}",
+                             "broadcast")
+        return g
+
+
+def name_of(f):
+    """What to call a function in a message."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def flat(value):
+    """The leaves of nested tuples, lists and dicts."""
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from flat(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from flat(item)
+    elif value is not None:
+        yield value
+
+
+# ---- what is refused
+
+def device_for(inputs, backend):
+    if backend is not None:
+        return {"numpy": "cpu", "cupy": "cuda"}.get(backend, backend)
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    return next((device_of(a) for a in arrays if is_array(a)), "cpu")
+
+
+def accepted(inputs):
+    """The inputs as NumPy arrays, or CheckRefused."""
+    if is_array(inputs) or isinstance(inputs, Tensor):
+        raise CheckRefused("inputs is a sequence with one array for each argument; for a function "
+                           "of one array x write [x]")
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    arrays = [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
+    if not arrays:
+        raise CheckRefused("there are no inputs to differentiate with respect to")
+    for i, a in enumerate(arrays):
+        if a.dtype != np.float64:
+            advice = (f"convert it, x.astype(np.float64); with the 7 digits of {a.dtype} a "
+                      "difference quotient has 3" if a.dtype.kind == "f" else
+                      "what has no gradient (indices, masks, labels) goes into f, as in "
+                      "lambda x: nag.take(x, indices)")
+            raise CheckRefused(f"input {i} is {a.dtype}, and finite differences need float64: "
+                               f"{advice}")
+        if not np.isfinite(a).all():
+            raise CheckRefused(f"input {i} holds {a[~np.isfinite(a)][0]}; there is no gradient "
+                               "where the function has no finite value")
+        if _overlaps_itself(a):
+            raise CheckRefused(f"input {i}, of shape {a.shape} and strides {a.strides}, holds one "
+                               "number in several entries (a broadcast view?): moving one moves "
+                               "all. Give a copy, x.copy()")
+    for (i, a), (j, b) in combinations(enumerate(arrays), 2):
+        if np.may_share_memory(a, b) and np.shares_memory(a, b):
+            raise CheckRefused(f"inputs {i} and {j} share memory, so they are not two arguments "
+                               "but one. Give copies, or f(x, x) as a function of one x")
+    return [np.array(a) for a in arrays]
+
+
+def _overlaps_itself(a):
+    if a.size < 2:
+        return False
+    places = sum((np.arange(n).reshape([-1] + [1] * (a.ndim - 1 - k)) * stride
+                  for k, (n, stride) in enumerate(zip(a.shape, a.strides))), np.int64(0))
+    return np.unique(places).size < a.size
