@@ -71,7 +71,7 @@ def _index_put(x, index, value):
 
 
 _index_put.vjp(x=lambda g, index: _index_put(g, index, 0),
-         value=lambda g, index: getitem(g, index))
+               value=lambda g, index: getitem(g, index))
 
 
 def index_put(x, index, value):
