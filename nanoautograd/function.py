@@ -289,7 +289,9 @@ class HandDerived(Function):
         options = {name: _frozen(options[name]) for name in self.keywords}
         node.saved = {"cache": cache, "options": options,
                       "arrays": tuple(map(_kept, args))}
-        node.origins = {"arrays": [_origin(a) for a in args]}
+        node.origins = {"arrays": [_origin(a) for a in args],
+                        "out": [(None, t._memory, t._memory.writes) for t in tensors
+                                if _shares_memory(t._data, cache)]}
 
     def pull_back(self, node, g, saved, create_graph):
         needs = tuple(edge is not None for edge in node.parents)
@@ -360,6 +362,17 @@ def _frozen(value):
     if type(value) in (tuple, list):
         return type(value)(map(_frozen, value))
     return value
+
+
+def _shares_memory(array, cache):
+    """Whether any array in a cache, which may be nested, overlaps with `array`."""
+    if isinstance(cache, dict):
+        cache = cache.values()
+    elif is_array(cache):
+        return bool(namespace(array).may_share_memory(array, cache))
+    elif not isinstance(cache, (tuple, list)):
+        return False
+    return any(_shares_memory(array, part) for part in cache)
 
 
 def _shape(array):

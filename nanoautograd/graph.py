@@ -14,7 +14,10 @@ Griewank & Walther 2008, "Evaluating Derivatives", section 3.2.) Nothing here re
 is visited twice, so a graph of a million nodes costs a million steps.
 """
 
+from contextlib import nullcontext
+
 from .backends import namespace, scatter_add
+from .modes import enable_grad
 
 __all__ = ["GraphError", "IndexedGradient", "ShapeError", "backpropagate", "nodes_below",
            "unbroadcast"]
@@ -93,6 +96,11 @@ def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_grap
     and visits only the nodes that lead there. Without, adds each leaf's gradient to that leaf.
     With `create_graph` the gradients are Tensors, and the rules record themselves.
     """
+    with enable_grad() if create_graph else nullcontext():
+        return _walk(roots, gradients, wanted, retain_graph, create_graph)
+
+
+def _walk(roots, gradients, wanted, retain_graph, create_graph):
     order = nodes_below(roots)
     useful = order if wanted is None else _leading_to(wanted, order)
     results = dict.fromkeys(wanted or ())

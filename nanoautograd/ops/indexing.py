@@ -125,6 +125,9 @@ def assign(x, index, value):
             value = copy(value)                # x[1:] = x[:-1] reads before it writes
     recorded = RECORDING.get() and (x.requires_grad
                                     or isinstance(value, Tensor) and value.requires_grad)
+    if not recorded and not x.is_leaf:
+        raise GraphError("assignment within no_grad() into a computed Tensor would leave it with "
+                         "the gradient of another value; assign into a .detach().copy() of it")
     if recorded and x.requires_grad and x.is_leaf:
         raise GraphError("assignment into a leaf that requires a gradient would change the value "
                          "that the gradient is for; use `y = nag.index_put(x, index, value)`, or "

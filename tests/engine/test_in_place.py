@@ -108,6 +108,22 @@ def test_a_saved_result_that_changed_is_detected(kept, name):
         z.backward()
 
 
+def test_a_saved_result_of_a_hand_derived_operation_that_changed_is_detected():
+    x = nag.Tensor([1.0, 2.0], requires_grad=True)
+    y = nag.functional.softmax(x)
+    z = (y * 2).sum()
+    y[0] = 0.0
+    with pytest.raises(nag.GraphError, match="softmax needs its result"):
+        z.backward()
+
+
+def test_into_a_computed_tensor_within_no_grad_it_is_refused():
+    y = nag.Tensor([1.0, 2.0], requires_grad=True) * 2
+    with nag.no_grad(), pytest.raises(nag.GraphError, match="within no_grad"):
+        y[0] = 5.0
+    assert y.detach().numpy().tolist() == [2, 4]
+
+
 def test_a_change_that_nobody_needs_is_fine():
     x = nag.Tensor([1.0, 2.0], requires_grad=True)
     y = x * 3                                   # keeps nothing of y

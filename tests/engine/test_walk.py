@@ -297,6 +297,15 @@ def test_grad_with_create_graph_leaves_no_cycles():
         gc.enable()
 
 
+def test_create_graph_within_no_grad():
+    x = nag.Tensor(3.0, requires_grad=True)
+    y = x ** 3
+    with nag.no_grad():
+        g, = nag.autograd.grad(y, x, create_graph=True)
+    h, = nag.autograd.grad(g, x)
+    assert h.item() == 18
+
+
 def test_one_tensor_as_two_arguments(backend):
     x = leaf([2.0, 3.0], backend)
     g, = nag.autograd.grad((x * x * x).sum(), x, create_graph=True)
