@@ -1,18 +1,14 @@
 """Train a language model on a text, watch it learn, and let it write.
 
-    python train.py                             a recurrent network on Python's own reference, in
-    minutes
-    python train.py --data FILE_OR_FOLDER       on any UTF-8 text;  --data shakespeare  on the plays
-    python train.py --resume                    goes on after Ctrl-C or a kill, as if nothing had
-    happened
-    python train.py --generate "The "           writes with what was trained
-    python train.py --help                      all options
+    python train.py                         a recurrent network, on Python's own reference
+    python train.py --data FILE_OR_FOLDER   on any UTF-8 text; --data shakespeare: on the plays
+    python train.py --resume                goes on after Ctrl-C or a kill
+    python train.py --generate "The "       writes with what was trained
+    python train.py --help                  all options
 
-The folder --out gets the checkpoint, metrics.jsonl (one JSON object a line) and loss.png.
-
-All that is random in a run is drawn from the seed and the number of the step, and nothing is kept
-between steps that is not in the checkpoint: therefore a resumed run gives the same weights to the
-bit.
+The folder --out gets the checkpoint, metrics.jsonl (one JSON object a line) and loss.png. All that
+is random in a run is drawn from the seed and the number of the step, and nothing is carried from
+step to step that is not in the checkpoint: a resumed run ends with the same weights to the bit.
 """
 
 import argparse
@@ -196,13 +192,14 @@ def unpack(tensors, model, optimizer=None):
 
 
 def check_folder(o):
-    """Find out before the work begins whether --out can be written to, and that no run is lost
-    there."""
+    """Find out before the work begins that --out can be written to, and that no run is lost."""
     if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
         raise FileExistsError(f"{o.out} holds a run already: go on with it by --resume, start anew "
                               "by --overwrite, or choose another folder by --out")
     o.out.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=o.out).close()
+    if o.resume and not (o.out / "checkpoint.json").exists():
+        print(f"there is no checkpoint in {o.out} yet: starting from the beginning")
 
 
 # ------------------------------------------------------------------------------------------ train
@@ -285,7 +282,8 @@ def train(o, checkpoint):
     draw_curves(o.out / "metrics.jsonl", o.out / "loss.png",
                 f"{Path(o.data).name}: recurrent network, {o.layers} × {o.hidden} units")
     if step < o.steps:
-        print(f"stopped after step {step}; to go on: python train.py --resume --out {shlex.quote(str(o.out))}")
+        print(f"stopped after step {step}; to go on: python train.py --resume --out "
+              f"{shlex.quote(str(o.out))}")
         return 128 + stop[0]
     prompt = "The " if set("The ") <= set(vocabulary.symbols) else vocabulary.symbols[0]
     for temperature in (0.5, 0.8, 1.0):

@@ -49,9 +49,8 @@ def test_reading_in_pieces_is_reading_at_once(backend, rng):
     first, h_1 = model(x[:, :6])
     second, h_2 = model(x[:, 6:], h_1)
     assert whole.dtype == np.float32
-    np.testing.assert_allclose(backend.numpy(whole)[:, :6], backend.numpy(first), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(backend.numpy(whole)[:, 6:], backend.numpy(second), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(backend.numpy(h), backend.numpy(h_2), rtol=1e-5, atol=1e-6)
+    for a, b in [(whole[:, :6], first), (whole[:, 6:], second), (h, h_2)]:
+        np.testing.assert_allclose(backend.numpy(a), backend.numpy(b), rtol=1e-5, atol=1e-6)
 
 
 def test_generation_carries_the_state(backend):
