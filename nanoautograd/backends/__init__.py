@@ -2,7 +2,7 @@
 
 The engine has no global backend. An operation asks the array that it was given (`namespace(x)`)
 and computes with the module that made it: NumPy on the CPU, CuPy on an NVIDIA GPU, or the strict
-stand-in for CuPy (`strict.py`) with which the GPU path is tested on machines that have no GPU.
+stand-in for CuPy (`strict/`) with which the GPU path is tested on machines that have no GPU.
 """
 
 import importlib
@@ -143,13 +143,10 @@ def scatter_add(buffer, index, values):
     xp = namespace(buffer)
     if not _is_fancy(index):
         buffer[index] += values
-    elif xp is not np:
-        extension = importlib.import_module("cupyx") if xp.__name__ == "cupy" else xp
-        extension.scatter_add(buffer, index, values)
-    elif not isinstance(index, tuple) or len(index) == 1:
+    elif xp is np and buffer.ndim > 1 and (not isinstance(index, tuple) or len(index) == 1):
         _add_rows(buffer, index[0] if isinstance(index, tuple) else index, values)
     else:
-        np.add.at(buffer, index, values)
+        xp.add.at(buffer, index, values)
 
 
 def _add_rows(buffer, rows, values):
@@ -157,13 +154,15 @@ def _add_rows(buffer, rows, values):
 
     Rows are sorted, so that those with one number are neighbours and `reduceat` adds them up.
     """
-    if not rows.size:
-        return
+    values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
+    values = values.reshape(rows.size, *buffer.shape[1:])
     rows = np.where(rows < 0, rows + len(buffer), rows).ravel()
-    values = np.broadcast_to(values, (rows.size, *buffer.shape[1:])) if values.ndim == 0 else \
-        values.reshape(rows.size, *buffer.shape[1:])
+    if not values.size:
+        return
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
+    if rows[0] < 0 or rows[-1] >= len(buffer):
+        raise IndexError(f"rows {rows[0]} to {rows[-1]} are out of range for {len(buffer)} rows")
     starts = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
     buffer[rows[starts]] += np.add.reduceat(values[order], starts, axis=0)
 
@@ -177,10 +176,5 @@ def last_writers(positions, size):
     xp = namespace(positions)
     flat = positions.ravel()
     winner = xp.zeros(size, dtype=flat.dtype)
-    order = xp.arange(flat.size, dtype=flat.dtype)
-    if xp is np:
-        winner[flat] = order
-    else:
-        extension = importlib.import_module("cupyx") if xp.__name__ == "cupy" else xp
-        extension.scatter_max(winner, flat, order)
+    xp.maximum.at(winner, flat, xp.arange(flat.size, dtype=flat.dtype))
     return winner[flat]

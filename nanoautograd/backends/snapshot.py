@@ -19,7 +19,6 @@ import numpy as np
 __all__ = ["Signature", "load", "record"]
 
 PATH = Path(__file__).with_name("cupy_api.json")
-CUPYX = ["scatter_add", "scatter_max", "scatter_min"]
 
 
 @cache
@@ -77,7 +76,6 @@ def _functions(module, names):
 def record():
     """The snapshot of the CuPy that is installed here, as `load` returns it."""
     import cupy
-    import cupyx
     shared, ufuncs, functions = [], {}, {}
     for name in sorted(n for n in dir(cupy) if not n.startswith("_")):
         value = getattr(cupy, name)
@@ -106,7 +104,6 @@ def record():
         "linalg": _functions(cupy.linalg, [n for n in dir(cupy.linalg) if inspect.isfunction(
             getattr(cupy.linalg, n))] + ["matmul"]),
         "ndarray": {"methods": methods, "attributes": " ".join(attributes)},
-        "cupyx": _functions(cupyx, CUPYX),
         "missing": " ".join(n for n in dir(np) if n[0] != "_" and not hasattr(cupy, n)),
     }
 

@@ -1,7 +1,6 @@
 """The namespace `xp`: NumPy's functions behind the names and parameters of CuPy's."""
 
 import types
-from functools import partial
 
 import numpy as np
 
@@ -259,9 +258,7 @@ def _put(a, ind, v, mode="wrap"):
 
 _OWN = {"take": _take, "take_along_axis": _take_along_axis, "repeat": _repeat, "sort": _sort,
         "argsort": _argsort, "where": _where, "asnumpy": _asnumpy, "from_dlpack": _from_dlpack,
-        "put": _put,
-        # These two are cupyx's; the backends reach them through this namespace.
-        "scatter_add": partial(_scatter, np.add), "scatter_max": partial(_scatter, np.maximum)}
+        "put": _put}
 _FROM_HOST = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"}
 
 
