@@ -25,8 +25,7 @@ def cases(draw, masks=("none", "boolean", "added", "added -inf")):
         kept = batch[draw(st.integers(0, len(batch))):]
         return [n if draw(st.booleans()) else 1 for n in kept]
 
-    q = rng.standard_normal((*batch, T, d))
-    k, v = rng.standard_normal((*ahead(), S, d)), rng.standard_normal((*ahead(), S, e))
+    q, k, v = (rng.standard_normal((*ahead(), *last)) for last in ((T, d), (S, d), (S, e)))
     kind = draw(st.sampled_from(masks))
     shape = *ahead(), draw(st.sampled_from([1, T])), draw(st.sampled_from([1, S]))
     mask = None if kind == "none" else rng.standard_normal(shape)
@@ -42,6 +41,13 @@ def cases(draw, masks=("none", "boolean", "added", "added -inf")):
 def test_three_ways(backend, case, return_weights, seed):
     arrays, options = case
     agree(backend, attention, arrays, seed, return_weights=return_weights, **options)
+
+
+def test_one_set_of_weights_for_many_values(backend):
+    """Only v has batch axes: the gradient that arrives at the weights counts once, not per batch."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal(s) for s in ((2, 3), (4, 3), (5, 4, 2)))
+    agree(backend, attention, [q, k, v], return_weights=True)
 
 
 @given(cases())

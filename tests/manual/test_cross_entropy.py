@@ -87,7 +87,7 @@ def test_pytorch(case):
 
     tx = torch.tensor(x, requires_grad=True)
     floating = y.dtype == float
-    ty = torch.tensor(y, requires_grad=floating)
+    ty = torch.tensor(y if floating else y.astype(np.int64), requires_grad=floating)
     tw = None if w is None else torch.tensor(w, requires_grad=floating)  # else PyTorch has no dw
     want = torch.nn.functional.cross_entropy(tx, ty, tw, **options)
     close(np.asarray(loss), want.detach().numpy(), "the loss")
@@ -99,6 +99,7 @@ def test_pytorch(case):
         close(d, t.numpy(), "a gradient")
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
 def test_all_ignored(backend, weighted, ε):

@@ -1,0 +1,98 @@
+"""nag.functional: the functions that are not in manual/, and how those that are get wrapped."""
+
+import numpy as np
+import pytest
+
+import nanoautograd as nag
+from nanoautograd import functional as F
+
+
+def test_relu(backend):
+    x = backend.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    y = F.relu(x)
+    y.sum().backward()
+    np.testing.assert_array_equal(backend.numpy(y.detach()), [0, 0, 2])
+    np.testing.assert_array_equal(backend.numpy(x.grad), [0, 0.5, 1])
+    assert F.relu(backend.tensor([1.0], dtype="float32")).dtype == np.float32
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0, 3)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_linear(backend, batch, biased):
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((*batch, 4)), rng.standard_normal((5, 4))
+    b, g = rng.standard_normal(5) if biased else None, rng.standard_normal((*batch, 5))
+    tx, tW = (backend.tensor(a, requires_grad=True) for a in (x, W))
+    tb = backend.tensor(b, requires_grad=True) if biased else None
+    y = F.linear(tx, tW, tb)
+    y.backward(backend.tensor(g))
+    np.testing.assert_allclose(backend.numpy(y.detach()), x @ W.T + (b if biased else 0))
+    np.testing.assert_allclose(backend.numpy(tx.grad), g @ W)
+    x, g = x.reshape(-1, 4) if x.size else x.reshape(0, 4), g.reshape(x.size // 4, 5)
+    np.testing.assert_allclose(backend.numpy(tW.grad), g.T @ x, atol=1e-12)
+    if biased:
+        np.testing.assert_allclose(backend.numpy(tb.grad), g.sum(axis=0), atol=1e-12)
+
+
+def test_linear_names_the_shapes():
+    with pytest.raises(ValueError, match=r"input \(2, 3\) and weight \(5, 4\)"):
+        F.linear(np.ones((2, 3)), np.ones((5, 4)))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)])
+def test_embedding_counts_every_use(backend, shape):
+    rng = np.random.default_rng(0)
+    E, ids = rng.standard_normal((3, 2)), rng.integers(0, 2, shape)     # some ids more than once
+    g = rng.standard_normal((*shape, 2))
+    table = backend.tensor(E, requires_grad=True)
+    y = F.embedding(backend.array(ids), table)
+    y.backward(backend.tensor(g))
+    want = np.zeros_like(E)
+    np.add.at(want, ids, g)
+    np.testing.assert_array_equal(backend.numpy(y.detach()), E[ids])
+    np.testing.assert_allclose(backend.numpy(table.grad), want)
+
+
+def test_embedding_takes_lists_and_tensors(backend):
+    table = backend.tensor(np.arange(6.0).reshape(3, 2))
+    for ids in ([[2, 0]], backend.tensor([[2, 0]])):
+        np.testing.assert_array_equal(backend.numpy(F.embedding(ids, table)), [[[4, 5], [0, 1]]])
+
+
+@pytest.mark.parametrize("ids, named", [([0, 3], "id 3"), ([0, -1, 2], "id -1"), ([[7]], "id 7")])
+def test_embedding_names_an_unknown_id(backend, ids, named):
+    with pytest.raises(IndexError, match=rf"{named} .*size is 3.*0 to 2"):
+        F.embedding(backend.array(ids), backend.tensor(np.ones((3, 2))))
+
+
+def test_embedding_wants_integers():
+    with pytest.raises(TypeError, match="integers; got float64"):
+        F.embedding(np.ones(2), np.ones((3, 2)))
+
+
+CALLS = {
+    "softmax": lambda x, i: F.softmax(x, dim=0),
+    "log_softmax": lambda x, i: F.log_softmax(x),
+    "cross_entropy": lambda x, i: F.cross_entropy(x, i),
+    "scaled_dot_product_attention": lambda x, i: F.scaled_dot_product_attention(x, x, x),
+    "rnn": lambda x, i: F.rnn(x, None, x, x, bias=False)[0],
+    "relu": lambda x, i: F.relu(x),
+    "linear": lambda x, i: F.linear(x, x),
+    "embedding": lambda x, i: F.embedding(i, x)}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_arrays_give_arrays_and_tensors_tensors(backend, name):
+    x, i = backend.array(np.eye(3)), backend.array([0, 2, 1])
+    of_arrays = CALLS[name](x, i)
+    assert isinstance(of_arrays, type(x)) or name == "cross_entropy"   # a NumPy scalar
+    t = nag.Tensor(x, requires_grad=True)
+    of_tensors = CALLS[name](t, i)
+    assert isinstance(of_tensors, nag.Tensor) and of_tensors.requires_grad
+    np.testing.assert_array_equal(backend.numpy(of_tensors.detach()), backend.numpy(of_arrays))
+    with nag.no_grad():
+        assert not CALLS[name](t, i).requires_grad
+
+
+def test_all_are_covered():
+    assert set(CALLS) == set(F.__all__)
