@@ -44,7 +44,7 @@ def test_three_ways(backend, case, return_weights, seed):
 
 
 def test_one_set_of_weights_for_many_values(backend):
-    """Only v has batch axes: the gradient that arrives at the weights counts once, not per batch."""
+    """Only v has batch axes: what arrives at the weights counts once, not once for each batch."""
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal(s) for s in ((2, 3), (4, 3), (5, 4, 2)))
     agree(backend, attention, [q, k, v], return_weights=True)
