@@ -13,6 +13,7 @@ step to step that is not in the checkpoint: a resumed run ends with the same wei
 
 import argparse
 import math
+import os
 import shlex
 import signal
 import sys
@@ -21,6 +22,11 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+
+if "numpy" not in sys.modules:
+    # For products of this size more threads gain little, cost much where the cores have other work,
+    # and round differently from machine to machine. For a large model set it to what you have.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
@@ -82,7 +88,7 @@ def parse(argv):
     option("--layers", number(int, least=1), 1, "number of recurrent layers")
     option("--nonlinearity", str, "tanh", "of the recurrent layer", choices=["tanh", "relu"])
 
-    option("--steps", number(int, least=1), 1000, "updates of the weights")
+    option("--steps", number(int, least=1), 1200, "updates of the weights")
     option("--batch", number(int, least=1), 64, "sequences in a step")
     option("--block", number(int, least=1), 64, "characters of a sequence in a step")
     option("--lr", number(float, above=0), 4e-3, "highest learning rate")
