@@ -60,6 +60,7 @@ def draw_curves(path, png, title):
                     textcoords="offset points", color="tab:orange")
     ax.set(title=title, xlabel="step", ylabel="loss (nats a character)")
     ax.grid(alpha=0.3)
-    ax.legend()
+    if ax.lines:
+        ax.legend()
     fig.savefig(png)
     plt.close(fig)
