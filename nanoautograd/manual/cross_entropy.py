@@ -45,7 +45,7 @@ The last term is there because W depends on w: ∂(Σℓ/W)/∂W = -L/W, and ∂
 class k.
 """
 
-from numpy import unravel_index
+from numpy import unravel_index     # of one position, on the host
 
 from ..backends import namespace, scatter_add
 from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where

@@ -249,12 +249,13 @@ def _keep(xp, lengths, T):
     lengths = _on_host(lengths)
     if (lengths == T).all():
         return None
-    return xp.asarray(np.arange(T)[:, None, None] < lengths[:, None])
+    return xp.arange(T)[:, None, None] < xp.asarray(lengths)[:, None]
 
 
 def _on_host(lengths):
+    """The lengths, given as a list or any array, as a NumPy array: they are checked there."""
     lengths = array_of(lengths)
-    return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)
+    return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)      # on the host
 
 
 def _check(x, h0, weights, nonlinearity, D, lengths, batch_first, bias):
