@@ -27,84 +27,15 @@ never does. A rule must not change what it is given, nor return a kept value its
 
 import inspect
 import sys
+from functools import cache
 
 from .backends import is_array, namespace
-from .graph import GraphError, IndexedGradient, backpropagate
+from .graph import backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
+from .node import AnomalyError, Kept, Node, inspect_values, keep
 from .tensor import Tensor, is_float, wrap
 
 __all__ = ["AnomalyError", "Function", "HandDerived", "by_hand", "function"]
-
-
-class AnomalyError(ArithmeticError):
-    """A NaN or an infinity appeared while `detect_anomaly` was watching."""
-
-
-class Node:
-    """One recorded call of a Function. See graph.py for what the walk asks of it."""
-
-    __slots__ = ("function", "parents", "outputs", "several", "saved", "origins", "where")
-
-    def __init__(self, function, parents, several, where):
-        self.function = function
-        self.parents = parents          # for each argument: the edge it came from, or None
-        self.several = several          # whether the result is a tuple
-        self.where = where              # the line that made the call, under detect_anomaly
-        self.saved = {}                 # what the rules read: name -> value
-        self.origins = {}               # for the Tensors among them: name -> (edge, memory, writes)
-
-    @property
-    def name(self):
-        return self.function.name
-
-    def free(self):
-        self.saved = self.origins = None
-
-    def vjp(self, gs, create_graph):
-        """Yields (edge, gradient) for each argument that needs one, from those of the results."""
-        if self.saved is None:
-            raise GraphError(f"the graph was freed when it was walked before, at {self.name}; to "
-                             "walk it twice, the first walk needs retain_graph=True")
-        if any(g is None for g in gs):  # a result that nobody used
-            gs = [xp.zeros(shape, dtype=dtype) if g is None else g
-                  for g, (shape, dtype, xp) in zip(gs, self.outputs)]
-            gs = [wrap(g) if create_graph and not isinstance(g, Tensor) else g for g in gs]
-        g = tuple(gs) if self.several else gs[0]
-        saved = self._unpack(create_graph)
-        for edge, d in self.function.pull_back(self, g, saved, create_graph):
-            if d is not None:
-                if INSPECTING.get():
-                    inspect_values(d, f"the gradient of {self.name}", self.where)
-                yield edge, d
-
-    def _unpack(self, create_graph):
-        """The saved values, checked to be unchanged; with create_graph linked to their history."""
-        saved = self.saved
-        for name, origin in self.origins.items():
-            for _, memory, writes in origin if type(origin) is list else (origin,):
-                if memory is not None and memory.writes != writes:
-                    raise GraphError(
-                        f"{self.name} needs its {'result' if name == 'out' else repr(name)} for "
-                        "the gradient, but the value was overwritten in place after the "
-                        "operation; assign to a copy, or call backward() before the assignment")
-        if create_graph:
-            saved = {name: self._linked(name, value) for name, value in saved.items()}
-        return saved
-
-    def _linked(self, name, value):
-        origin = self.origins.get(name)
-        if origin is None:
-            return value
-        if name == "out":               # the edge back to this node was not kept: no cycles
-            origins = origin if self.several else [origin]
-            values = [wrap(v, (self, i), memory) for i, (v, (_, memory, _))
-                      in enumerate(zip(value if self.several else [value], origins))]
-            return tuple(values) if self.several else values[0]
-        if type(origin) is list:
-            return tuple(wrap(v, edge, memory) if memory else v
-                         for v, (edge, memory, _) in zip(value, origin))
-        edge, memory, _ = origin
-        return wrap(value, edge, memory)
 
 
 class Function:
@@ -124,6 +55,7 @@ class Function:
         self.names = tuple(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
         self.keywords = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        self._reads_for = cache(self._reads_for)
 
     def __repr__(self):
         return f"<function {self.name}{inspect.signature(self.forward)}>"
@@ -139,7 +71,10 @@ class Function:
                                 f"the arguments are {', '.join(sorted(known))}, and a rule may "
                                 "read them, their shapes <argument>_shape, 'out' and 'needs'")
             self.rules[name], self.reads[name] = rule, reads
+        self._reads_for.cache_clear()
         return self
+
+    # ---- forward
 
     def __call__(self, *args, **kwargs):
         if self.variadic:
@@ -181,11 +116,11 @@ class Function:
         several = type(out) in (tuple, list)
         parents = tuple([a._edge if isinstance(a, Tensor) else None for a in args])
         node = Node(self, parents, several, where)
-        tensors = [wrap(y, (node, i) if is_float(y.dtype) else None, self._memory_of(y, args))
+        results = [wrap(y, (node, i) if is_float(y.dtype) else None, self._memory_of(y, args))
                    for i, y in enumerate(out if several else (out,))]
-        node.outputs = [(t._data.shape, t._data.dtype, namespace(t._data)) for t in tensors]
-        self.save(node, args, options, tensors, cache)
-        return tuple(tensors) if several else tensors[0]
+        node.outputs = [(t._data.shape, t._data.dtype, namespace(t._data)) for t in results]
+        node.saved = self.save(parents, args, options, results, cache)
+        return tuple(results) if several else results[0]
 
     def _bind(self, args, kwargs):
         """The arguments in the order of the signature, with defaults filled in."""
@@ -206,7 +141,7 @@ class Function:
                 return args[0]._memory
         return None
 
-    # ---- what a hand-derived operation does otherwise
+    # ---- the three steps that a hand-derived operation takes otherwise
 
     def compute(self, arrays, options):
         """The result, and what else the gradient needs from the computation."""
@@ -215,53 +150,49 @@ class Function:
             arrays, options = arrays[:n], dict(zip(self.keywords, arrays[n:]))
         return self.forward(*arrays, **options), None
 
-    def save(self, node, args, options, tensors, cache):
-        """Keeps in `node` what the rules that are going to be called will read."""
-        if self.variadic:
-            wanted = (self.variadic,)
-        else:
-            wanted = [name for name, edge in zip(self.names, node.parents) if edge is not None]
+    def save(self, parents, args, options, results, cache):
+        """What the rules that are going to be called will read, by name."""
+        needs = tuple([edge is not None for edge in parents])
+        saved = {}
+        for read in self._reads_for(needs):
+            name = read.removesuffix("_shape")
+            if read == "out":
+                kept = tuple([Kept(t, i) for i, t in enumerate(results)])
+                saved[read] = kept if len(kept) > 1 else kept[0]
+            elif read == "needs":
+                saved[read] = needs
+            elif read in options:
+                saved[read] = keep(options[read])
+            elif name == self.variadic:
+                saved[read] = keep(args) if read == name else tuple(map(_shape, args))
+            elif read in self.names:
+                saved[read] = keep(args[self.names.index(read)])
+            else:
+                saved[read] = _shape(args[self.names.index(name)])
+        return saved
+
+    def _reads_for(self, needs):
+        """The names that are read by the rules for the arguments that need a gradient."""
+        wanted = (self.variadic,) if self.variadic else [
+            name for name, need in zip(self.names, needs) if need]
         for name in wanted:
             if name not in self.rules:
                 raise TypeError(f"{self.name} has no derivative with respect to {name!r}; give "
                                 "it without a gradient, as .detach()")
-            for read in self.reads[name]:
-                if read not in node.saved:
-                    self._save(node, read, args, options, tensors)
-
-    def _save(self, node, read, args, options, tensors):
-        if read == "out":
-            origins = [(None, t._memory, t._memory.writes) for t in tensors]
-            values = tuple(t._data for t in tensors)
-            node.saved[read] = values if node.several else values[0]
-            node.origins[read] = origins if node.several else origins[0]
-        elif read == "needs":
-            node.saved[read] = tuple(edge is not None for edge in node.parents)
-        elif read in options:
-            node.saved[read] = _frozen(options[read])
-        elif read == self.variadic:
-            node.saved[read] = tuple(map(_kept, args))
-            node.origins[read] = [_origin(a) for a in args]
-        elif read.endswith("_shape") and read not in self.names:
-            name = read.removesuffix("_shape")
-            node.saved[read] = (tuple(map(_shape, args)) if name == self.variadic
-                                else _shape(args[self.names.index(name)]))
-        else:
-            i = self.names.index(read)
-            node.saved[read] = _kept(args[i])
-            if isinstance(args[i], Tensor):
-                node.origins[read] = _origin(args[i])
+        return tuple(dict.fromkeys(read for name in wanted for read in self.reads[name]))
 
     def pull_back(self, node, g, saved, create_graph):
-        """Applies the rules: yields (edge, gradient) for each argument that needs one."""
+        """Applies the rules: [(edge, gradient)] of the arguments that need one."""
         if self.variadic:
-            name = self.variadic
-            ds = self.rules[name](g, *[saved[read] for read in self.reads[name]])
-            yield from _for_edges(node, ds)
-            return
+            rule, reads = self.rules[self.variadic], self.reads[self.variadic]
+            return _for_edges(node, rule(g, *[saved[read] for read in reads]))
+        pairs = []
         for name, edge in zip(self.names, node.parents):
             if edge is not None:
-                yield edge, self.rules[name](g, *[saved[read] for read in self.reads[name]])
+                d = self.rules[name](g, *[saved[read] for read in self.reads[name]])
+                if d is not None:
+                    pairs.append((edge, d))
+        return pairs
 
 
 class HandDerived(Function):
@@ -285,30 +216,27 @@ class HandDerived(Function):
     def compute(self, arrays, options):
         return self.forward(*arrays, **{name: options[name] for name in self.keywords})
 
-    def save(self, node, args, options, tensors, cache):
-        options = {name: _frozen(options[name]) for name in self.keywords}
-        node.saved = {"cache": cache, "options": options,
-                      "arrays": tuple(map(_kept, args))}
-        node.origins = {"arrays": [_origin(a) for a in args],
-                        "out": [(None, t._memory, t._memory.writes) for t in tensors
-                                if _shares_memory(t._data, cache)]}
+    def save(self, parents, args, options, results, cache):
+        return {"cache": cache, "arrays": keep(args),
+                "options": keep(tuple([options[name] for name in self.keywords])),
+                "out": tuple([Kept(t, i) for i, t in enumerate(results)
+                              if _shares_memory(t._data, cache)])}
 
     def pull_back(self, node, g, saved, create_graph):
-        needs = tuple(edge is not None for edge in node.parents)
         if not create_graph:
-            yield from _for_edges(node, self.backward(g, saved["cache"], needs))
-            return
+            needs = tuple([edge is not None for edge in node.parents])
+            return _for_edges(node, self.backward(g, saved["cache"], needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in saved["arrays"]]
-            out = self.composed(*inputs, **saved["options"])
+            out = self.composed(*inputs, **dict(zip(self.keywords, saved["options"])))
         outs, gs = (out, g) if node.several else ((out,), (g,))
         used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
-        wanted = [a._edge for a, need in zip(inputs, needs) if need]
-        ds = backpropagate([e for e, _ in used], [d for _, d in used], wanted,
-                           retain_graph=True, create_graph=True)
-        yield from zip([edge for edge in node.parents if edge is not None], ds)
+        pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
+        ds = backpropagate([edge for edge, _ in used], [dy for _, dy in used],
+                           [own for _, own in pairs], retain_graph=True, create_graph=True)
+        return [(edge, d) for (edge, _), d in zip(pairs, ds) if d is not None]
 
 
 def function(forward=None, *, shares_memory=False):
@@ -336,32 +264,13 @@ alias.vjp(a=lambda g: g)
 
 
 def _for_edges(node, ds):
-    """(edge, gradient) for those arguments that need one; no array is given out twice."""
-    given = set()
+    """[(edge, gradient)] of the arguments that need one; no array is given out twice."""
+    pairs, given = [], set()
     for edge, d in zip(node.parents, ds, strict=True):
         if edge is not None and d is not None:
-            if id(d) in given:
-                d = d.copy()
+            pairs.append((edge, d.copy() if id(d) in given else d))
             given.add(id(d))
-            yield edge, d
-
-
-def _origin(a):
-    """Which edge and memory the kept value of an argument belongs to."""
-    return (a._edge, a._memory, a._memory.writes) if isinstance(a, Tensor) else (None, None, 0)
-
-
-def _kept(a):
-    """The value to keep for an argument. Only a Tensor knows when it changes; arrays are copied."""
-    return a._data if isinstance(a, Tensor) else _frozen(a)
-
-
-def _frozen(value):
-    if is_array(value):
-        return value.copy()
-    if type(value) in (tuple, list):
-        return type(value)(map(_frozen, value))
-    return value
+    return pairs
 
 
 def _shares_memory(array, cache):
@@ -385,17 +294,6 @@ def _described(a):
         return f"{'Tensor' if isinstance(a, Tensor) else 'array'} {a.shape} {a.dtype}"
     text = repr(a)
     return text if len(text) < 60 else text[:57] + "..."
-
-
-def inspect_values(y, what, where):
-    """Raises AnomalyError if `y` holds a NaN or an infinity."""
-    y = y.values if type(y) is IndexedGradient else y
-    y = y._data if isinstance(y, Tensor) else y
-    xp = namespace(y)
-    if is_float(y.dtype) and not bool(xp.isfinite(y).all()):
-        kind = "NaN" if bool(xp.isnan(y).any()) else "infinity"
-        raise AnomalyError(f"{what}, of shape {y.shape}, holds {kind}; "
-                           f"the operation was called at {where}")
 
 
 def _caller():

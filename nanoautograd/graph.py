@@ -63,30 +63,30 @@ def unbroadcast(g, shape):
 
 
 class Sums:
-    """The gradients that have arrived on each edge, added up."""
+    """The gradients that have arrived at each node, one for each of its outputs, added up."""
 
     def __init__(self):
-        self.total = {}
+        self.totals = {}            # node -> [gradient or None]
         self.owned = set()          # edges whose total no one else holds: it may be added into
 
     def add(self, edge, d, is_new):
-        """total[edge] += d. `is_new`: d is an array that nobody else holds."""
-        total = self.total.get(edge)
+        """Adds d to the total of an edge. `is_new`: d is an array that nobody else holds."""
+        node, i = edge
+        totals = self.totals.get(node)
+        if totals is None:
+            totals = self.totals[node] = [None] * len(node.outputs)
+        total = totals[i]
         if type(d) is IndexedGradient:
             if edge in self.owned:
                 d.add_to(total)
                 return
-            d, is_new = d.dense(edge[0].outputs[edge[1]][1]), len(d.shape) > 0
-        if total is None:
-            self.total[edge] = d
-            if is_new:
-                self.owned.add(edge)
-        elif edge in self.owned:
+            d, is_new = d.dense(node.outputs[i][1]), len(d.shape) > 0
+        if total is not None and edge in self.owned:
             total += d
-        else:
-            self.total[edge] = total + d
-            if is_new:              # the sum is as new as d, with or without a graph
-                self.owned.add(edge)
+            return
+        totals[i] = d if total is None else total + d
+        if is_new:                  # a sum is as new as d, with or without a graph
+            self.owned.add(edge)
 
 
 def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_graph=False):
@@ -102,7 +102,7 @@ def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_grap
 
 def _walk(roots, gradients, wanted, retain_graph, create_graph):
     order = nodes_below(roots)
-    useful = order if wanted is None else _leading_to(wanted, order)
+    useful = set(order) if wanted is None else _leading_to(wanted, order)
     results = dict.fromkeys(wanted or ())
     leaves = []                 # written at the end: an error on the way changes no gradient
     sums = Sums()
@@ -110,15 +110,15 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
         sums.add(edge, g, False)
 
     for node in order:
-        edges = [(node, i) for i in range(len(node.outputs))]
-        gs = [sums.total.pop(edge, None) for edge in edges]
-        if all(g is None for g in gs):
+        gs = sums.totals.pop(node, None)
+        if gs is None:
             continue
         if wanted is None and not node.parents:
-            leaves.append((node, gs[0], edges[0] in sums.owned))
+            leaves.append((node, gs[0], (node, 0) in sums.owned))
             continue
-        results.update((edge, g) for edge, g in zip(edges, gs) if edge in results)
-        if wanted is not None and node not in useful:
+        if results:
+            results.update(((node, i), g) for i, g in enumerate(gs) if (node, i) in results)
+        if node not in useful:
             continue
         for edge, d in node.vjp(gs, create_graph):
             d = _fitted(d, edge, node)
