@@ -8,8 +8,7 @@ not at all. A checkpoint is two files, and the second commits the first:
     checkpoint.json                                 the state; the name and SHA-256 of that file
 
 The arrays go first, under a name that no other content has. Until the rename of the JSON, the old
-JSON with the old arrays is the checkpoint; from then on, the new; only then the old arrays are
-removed.
+JSON with the old arrays is the checkpoint; from then on, the new. The old arrays go last.
 """
 
 import hashlib

@@ -131,11 +131,11 @@ def uniform(rng, bound, *shape, dtype):
 
 
 class Linear(Module):
-    """y = x Wᵀ + b. x (..., in_features) -> y (..., out_features); weight (out_features,
-    in_features).
+    """y = x Wᵀ + b, for x (..., in_features) -> y (..., out_features).
 
-    Weights and biases start from U(−1/√in_features, 1/√in_features), drawn from `rng`: a seed, a
-    numpy Generator, or None for a new one each time.
+    W is `weight` (out_features, in_features), b is `bias` (out_features,). Weights and biases start
+    from U(−1/√in_features, 1/√in_features), drawn from `rng`: a seed, a numpy Generator, or None
+    for a new one each time.
     """
 
     def __init__(self, in_features, out_features, bias=True, *, rng=None, dtype=np.float32):
@@ -152,10 +152,10 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table of vectors. Integers (...) -> (..., embedding_dim); weight (num_embeddings,
-    embedding_dim).
+    """A table of vectors: integers (...) -> (..., embedding_dim).
 
-    The vectors start from N(0, 1), drawn from `rng`: a seed, a numpy Generator, or None.
+    They are the rows of `weight` (num_embeddings, embedding_dim), and start from N(0, 1), drawn
+    from `rng`: a seed, a numpy Generator, or None.
     """
 
     def __init__(self, num_embeddings, embedding_dim, *, rng=None, dtype=np.float32):
@@ -171,8 +171,7 @@ class Embedding(Module):
 
 
 class RNN(Module):
-    """h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh), or relu, over a sequence, in layers and
-    directions.
+    """h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh), or relu, in layers and directions.
 
     W is `weight_ih_l{k}` (hidden_size, input size of layer k), U `weight_hh_l{k}` (hidden_size,
     hidden_size), and so on with `bias_ih`, `bias_hh`, and `_reverse` after the names of the

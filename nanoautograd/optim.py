@@ -77,8 +77,7 @@ class Optimizer:
 
     def state_dict(self):
         """PyTorch's layout: {"state": {i: {name: array or int}}, "param_groups": [options]}, where
-        i counts the parameters over all groups and "params" lists those numbers. Arrays are
-        copies."""
+        i counts the parameters over all groups and "params" lists those numbers. Copies."""
         groups, count = [], 0
         for group in self.param_groups:
             numbers = list(range(count, count + len(group["params"])))
