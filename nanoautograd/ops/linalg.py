@@ -18,14 +18,19 @@ from .shaping import expand_dims, moveaxis, reshape, squeeze, swapaxes, transpos
 def _matmul(a, b):
     """Matrices in the last two axes; the axes before them broadcast."""
     if a.ndim > 2 and b.ndim == 2:              # one large product is faster than many small ones
-        return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+        return (_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
     return a @ b
+
+
+def _rows(a):
+    """The rows of all matrices of a batch, as one matrix."""
+    return reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 def _times_a(g, a, b_shape):
     """B̄ = Aᵀ C̄. Where one B served a whole batch, the sum over the batch is one product too."""
     if len(b_shape) == 2 and a.ndim > 2:
-        a, g = reshape(a, (-1, a.shape[-1])), reshape(g, (-1, g.shape[-1]))
+        a, g = _rows(a), _rows(g)
     return _matmul(swapaxes(a, -1, -2), g)
 
 
