@@ -13,7 +13,7 @@ import numpy as np
 __all__ = ["DeviceError", "Status", "available", "device_of", "is_array", "last_writers",
            "namespace", "scatter_add", "to_device", "to_numpy"]
 
-INSTALL_CUPY = "pip install 'nanoautograd[gpu]'  (CUDA 13; for CUDA 12: 'nanoautograd[gpu12]')"
+INSTALL_CUPY = "pip install cupy-cuda13x  (for CUDA 12: cupy-cuda12x)"
 
 
 class DeviceError(TypeError):

@@ -80,7 +80,7 @@ def test_without_cupy_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)          # what makes `import cupy` fail
     status = available()["cupy"]
     assert not status.usable
-    for text in ("not installed", "pip install", "gpu12"):
+    for text in ("not installed", "pip install cupy-cuda13x", "cupy-cuda12x"):
         assert text in status.detail
     with pytest.raises(DeviceError) as error:
         nag.Tensor([1.0]).to("cuda")
