@@ -14,8 +14,8 @@ for every function. Three measurements replace them:
   - the noise of phi is read off a difference table (`noise`);
   - the step is swept over powers of ten, and each pair of neighbours is extrapolated to
     R(h) = (100 D(h/10) - D(h)) / 99, which removes the h^2 term (L. F. Richardson, 1911);
-  - the error of R(h) is taken as its distance to R(10 h) and R(h/10) plus noise / h, and the step
-    with the smallest error wins.
+  - the error of R(h) is taken as its distance to R(10 h) and R(h/10) plus rounding / h, and the
+    step with the smallest error wins.
 
 On functions of ordinary scale the winner is good to about eleven digits.
 """
@@ -121,8 +121,10 @@ def sweep(phi, noise, steps=STEPS):
     R = [(100 * fine - coarse) / 99 for coarse, fine in zip(central, central[1:])] + [nan]
     error = [inf] * len(R)
     for k in range(1, len(R) - 2):
-        # noise / h: the smaller of the two steps in R(h) is h/10, both of its values are rounded
-        estimate = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1])) + 10 * noise / steps[k]
+        # The smaller of the two steps in R(h) is h/10, where phi is rounded, and x + tv as well.
+        slope = max(abs(ahead[k] - here), abs(behind[k] - here)) / steps[k]
+        rounding = 10 * (noise + EPS * slope) / steps[k]
+        estimate = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1])) + rounding
         error[k] = estimate if isfinite(estimate) else inf
     best = min(range(len(R)), key=error.__getitem__)
     rows = [Row(h, central[k], (here - behind[k]) / h, (ahead[k] - here) / h, R[k], error[k])

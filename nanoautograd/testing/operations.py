@@ -21,7 +21,7 @@ from . import strategies as some
 from .programs import call
 from .strategies import arrays, axes, broadcastable_shapes, indices, shapes, spread
 
-__all__ = ["KINKS", "OPERATIONS", "Operation"]
+__all__ = ["EDGES", "KINKS", "OPERATIONS", "Operation"]
 
 SIZES = st.one_of(shapes(), shapes(), shapes(min_side=0))      # the last may be empty
 FULL = shapes(1, 3)
@@ -75,7 +75,8 @@ elementwise("reciprocal", away=(0,), margin=0.3, domain="x ≠ 0")
 elementwise("sqrt", 0.2, 3.0, domain="x > 0")
 elementwise("tan", -1.2, 1.2, domain="|x| < π/2")
 row("astype", arrays(SIZES).map(lambda x: call("astype", x, "float64")))
-row("to", arrays(SIZES).map(lambda x: call("to", x, "cpu")))
+row("to", st.tuples(arrays(SIZES), st.sampled_from(["cpu", "strict"])).map(
+    lambda args: call("to", *args)))
 
 
 @st.composite
@@ -548,4 +549,33 @@ KINKS = {
     "norm at 0": call("norm", np.zeros(3)),
     "relu at 0": call("functional.relu", np.array([-1.0, 0.0, 2.0])),
     "sort of two equal": call("sort", np.array([1.0, -2.0, 1.0, 4.0])),
+}
+
+# ---- points where a formula could divide by zero or overflow, but the function is smooth
+
+_Z = np.array([-1.5, 0.0, 0.7])
+EDGES = {
+    "0 to the power 0": call("power", _Z, 0),
+    "0 to the power 1": call("power", _Z, 1),
+    "0 to the power 2": call("power", _Z, 2),
+    "0 to the power 3.0": call("power", _Z, 3.0),
+    "a negative power of a negative number": call("power", np.array([-1.5, 0.7]), -2),
+    "1 and 0 to a variable power": call("power", np.array([1.0, 2.0]), np.array([0.0, 1.0])),
+    "the number 0 to a power": call("power", 0.0, np.array([0.5, 2.0])),
+    "the number 2 to a power": call("power", 2, np.array([-0.5, 0.0, 2.0])),
+    "product with a 0": call("prod", np.array([2.0, 0.0, 3.0])),
+    "product with two 0s": call("prod", np.array([[0.0, 2.0, 0.0, 3.0]]), axis=1),
+    "arctan2 on the positive axis": call("arctan2", np.array([0.0, 1.0]), np.array([1.0, 0.0])),
+    "sigmoid far out": call("sigmoid", np.array([-800.0, 0.0, 800.0])),
+    "softplus far out": call("softplus", np.array([-800.0, 0.0, 800.0])),
+    "logsumexp of large numbers": call("logsumexp", np.array([[900.0, 901.0], [-900.0, -901.0]]),
+                                       axis=1),
+    "softmax of large numbers": call("functional.softmax", np.array([900.0, 901.0, 0.0])),
+    "log_softmax of large numbers": call("functional.log_softmax", np.array([900.0, 901.0, 0.0])),
+    "variance of equal elements": call("var", np.array([2.0, 2.0, 2.0])),
+    "attention that sees nothing": call(
+        "functional.scaled_dot_product_attention", np.array([[0.3, 0.5], [0.1, -0.2]]),
+        np.array([[0.7, -0.4]]), np.array([[1.0, 2.0]]), np.array([[True], [False]])),
+    "cross entropy of large logits": call(
+        "functional.cross_entropy", np.array([[90.0, 91.0], [-90.0, 90.0]]), np.array([0, 1])),
 }

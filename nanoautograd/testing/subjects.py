@@ -70,11 +70,35 @@ class Differentiated:
         return [None if g is None else self._examined(i, x, g, h)
                 for i, (x, g, h) in enumerate(zip(tensors, first, again))]
 
+    def compare_alone(self, xs, us, gs):
+        """The gradient of each input, when it is the only one that needs one, must be the same."""
+        rounding = 1e-14 * _largest([g for g in gs if g is not None])
+        for i, expected in enumerate(gs):
+            tensors = self.tensors(xs, False)
+            tensors[i].requires_grad = True
+            with enable_grad():
+                outs = self.call(tensors)
+            connected = [(y, Tensor(u, device=y.device)) for y, u in zip(outs, us)
+                         if y.requires_grad]
+            found = None
+            if connected:
+                outs, cotangents = zip(*connected)
+                found, = grad(outs, tensors[i], cotangents, allow_unused=True)
+            zero = np.zeros_like(xs[i])
+            found = zero if found is None else to_numpy(found.data)
+            expected = zero if expected is None else expected
+            close = 1e-11 * _largest([expected]) + rounding
+            if found.shape != expected.shape or np.any(np.abs(found - expected) > close):
+                raise self.error(i, "is another one when no other input needs a gradient; what a "
+                                 "rule leaves out for inputs that need none is wrong", "unknown")
+
     def _examined(self, i, x, g, again):
         if g.shape != x.shape or g.dtype != x.dtype:
             key = "broadcast" if g.shape != x.shape else "precision"
             raise self.error(i, f"is {g.dtype} of shape {g.shape}, but the argument is {x.dtype} "
                              f"of shape {x.shape}", key)
+        if g.device != x.device:
+            raise self.error(i, f"is on {g.device}, but the argument is on {x.device}", "unknown")
         g, again = to_numpy(g.data), to_numpy(again.data)
         if not np.array_equal(g, again, equal_nan=True):
             raise self.error(i, "is not the same when the graph is walked a second time: a rule "
@@ -129,7 +153,7 @@ class Gradient(Differentiated):
             recorded = True
         with enable_grad():
             outs = self.first.call(xs)
-        outs, us = zip(*[(y, u) for y, u in zip(outs, us) if y.requires_grad])
+        outs, us = zip(*[(y, u.to(y.device)) for y, u in zip(outs, us) if y.requires_grad])
         gs = grad(outs, xs, us, create_graph=recorded, allow_unused=True)
         return [Tensor(np.zeros(x.shape), device=self.device) if g is None else g
                 for x, g in zip(xs, gs)]
@@ -137,10 +161,10 @@ class Gradient(Differentiated):
     def compare_recorded(self, xs):
         """Gradients under create_graph must be those without, but for rounding."""
         plain = self.values(xs)
+        rounding = 1e-14 * _largest([*plain, *xs])
         recorded = [to_numpy(g.data) for g in self.call(self.tensors(xs, True))]
         for i, (a, b) in enumerate(zip(recorded, plain)):
-            close = 1e-10 * np.abs(b).max(initial=0.0) + 1e-300
-            if a.shape != b.shape or np.any(np.abs(a - b) > close):
+            if a.shape != b.shape or np.any(np.abs(a - b) > 1e-10 * _largest([b]) + rounding):
                 raise self.first.error(i, "differs under create_graph=True by "
                                        f"{np.abs(a - b).max():.1e}: the rule or the composed form "
                                        "that is used for higher orders is not the same function",
@@ -182,6 +206,10 @@ class ByHand(Differentiated):
             raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}",
                              "broadcast")
         return g
+
+
+def _largest(arrays):
+    return max((float(np.abs(a).max(initial=0.0)) for a in arrays), default=0.0)
 
 
 def name_of(f):

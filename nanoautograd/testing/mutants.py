@@ -1,0 +1,596 @@
+"""Tests the tests: plants mistakes in the rules, one at a time, and counts how many are caught.
+
+    python -m nanoautograd.testing.mutants                    all of them, in a few minutes
+    python -m nanoautograd.testing.mutants --sample 60        some, evenly spread
+    python -m nanoautograd.testing.mutants --only multiply    those whose place contains a word
+
+Mistakes are generated from the source of everything that computes gradients: the rules of ops/
+with the functions that only rules use, the `backward` functions of manual/, and the un-broadcasting
+and adding-up of the engine. Each is a small change of the syntax tree of one function (`changes`),
+and is planted by giving the function the code of the changed one.
+
+A mistake is *caught* if `gradcheck` refuses one of the calls that the table of operations draws for
+an operation that runs the changed function: by its finite differences, or because the code fails.
+A change that leaves all gradients of these calls as they are is *equivalent* on the operations'
+domain. What changes a gradient, and is not caught, *survives*.
+(DeMillo, Lipton and Sayward, Hints on test data selection, 1978.)
+"""
+import argparse
+import ast
+import copy
+import importlib
+import pkgutil
+import signal
+import sys
+import types
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+
+from .. import backends, graph, manual, ops
+from ..autograd import grad
+from ..backends import to_numpy
+from ..function import Function, _for_edges
+from ..tensor import Tensor
+from .gradcheck import gradcheck
+from .operations import EDGES, KINKS, OPERATIONS
+from .programs import programs
+from .report import GradientError
+
+CALLS = 50                  # calls drawn for each operation, some of them twice
+SECONDS = 20                # for one call; a mistake that loops for ever is caught, too
+
+# Survivors that are no gap in the tests: (place, change) -> the reason.
+EXPLAINED = {}
+
+
+# ---- where mistakes are planted
+
+@dataclass(frozen=True)
+class Site:
+    """A function that takes part in computing gradients, and its syntax tree."""
+    place: str                  # "ops.elementwise.multiply.vjp(a)", "manual.rnn.backward"
+    function: types.FunctionType
+    tree: ast.AST               # ast.Lambda or ast.FunctionDef
+
+    @property
+    def namespace(self):
+        return self.function.__globals__
+
+
+@cache
+def tree_of(module):
+    with open(module.__file__, encoding="utf-8") as file:
+        return ast.parse(file.read())
+
+
+def sites():
+    """All of them, in the order of the source."""
+    found = {}
+    forward, backward = set(), set()
+    for module in (*_modules(ops), *_modules(manual)):
+        for rule, place, tree in _rules(module):
+            backward |= _reached(rule)
+            if isinstance(tree, ast.Lambda):
+                found[rule.__code__] = Site(place, rule, tree)
+        for value in vars(module).values():
+            if isinstance(value, Function):
+                forward |= _reached(value.forward)
+            elif isinstance(value, types.FunctionType):
+                (backward if value.__name__ == "backward" else forward).update(
+                    _reached(value) if not value.__name__.startswith("_") else ())
+    for f in (backward - forward) | engine():
+        if f.__code__ not in found and isinstance(f, types.FunctionType):
+            tree = _definition(f)
+            if tree is not None:
+                found[f.__code__] = Site(f"{_short(f.__module__)}.{f.__qualname__}", f, tree)
+    return sorted(found.values(), key=lambda s: (s.function.__module__, s.tree.lineno,
+                                                 s.tree.col_offset))
+
+
+def engine():
+    """The functions and methods of graph.py, and those that add up gradients elsewhere."""
+    found = {backends.scatter_add, _for_edges}
+    for value in vars(graph).values():
+        if getattr(value, "__module__", "") == graph.__name__:
+            found |= {f for f in (vars(value).values() if isinstance(value, type) else [value])
+                      if isinstance(f, types.FunctionType) and f.__name__ != "__init__"}
+    return set().union(*map(_reached, found))
+
+
+def _modules(package):
+    for info in pkgutil.iter_modules(package.__path__):
+        yield importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+def _short(module):
+    return module.removeprefix("nanoautograd.")
+
+
+def _rules(module):
+    """(rule, place, tree) for each `name.vjp(argument=rule, ...)` in a module."""
+    for call in ast.walk(tree_of(module)):
+        if (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+                and call.func.attr == "vjp" and isinstance(call.func.value, ast.Name)):
+            name = call.func.value.id
+            for keyword in call.keywords:
+                rule = getattr(module, name).rules[keyword.arg]
+                place = f"{_short(module.__name__)}.{name}.vjp({keyword.arg})"
+                yield rule, place, keyword.value
+
+
+def _reached(f):
+    """f and the functions of this package that it calls, but for the operations themselves."""
+    found, waiting = set(), [f]
+    while waiting:
+        f = waiting.pop()
+        if f in found or not f.__module__.startswith("nanoautograd."):
+            continue
+        found.add(f)
+        for name in _names(f.__code__):
+            g = f.__globals__.get(name)
+            if isinstance(g, types.FunctionType) and g.__name__ not in ops.__all__:
+                waiting.append(g)
+    return found
+
+
+def _names(code):
+    """All names that a code object reads, and those in the functions inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _definition(f):
+    """The FunctionDef of a function or method in its module, or None."""
+    body = tree_of(sys.modules[f.__module__]).body
+    for part in f.__qualname__.split("."):
+        node = next((n for n in body if getattr(n, "name", None) == part), None)
+        body = getattr(node, "body", [])
+    return node if isinstance(node, ast.FunctionDef) else None
+
+
+# ---- what mistakes are made
+
+OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+             ast.Pow: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv}
+COMPARISONS = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE,
+               ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is}
+
+
+def changes(node, arguments):
+    """(kind, replacement) for every mistake that can be made at one node of a rule's tree.
+
+    arguments: the names of the rule's parameters.
+    """
+    if isinstance(node, ast.Lambda):
+        yield from ((kind, _lambda(node, body)) for kind, body in _spoiled(node.body))
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield from ((kind, ast.Return(value)) for kind, value in _spoiled(node.value))
+    elif isinstance(node, ast.BinOp):
+        left, op, right = node.left, node.op, node.right
+        if type(op) in OPERATORS:
+            yield "operator", ast.BinOp(left, OPERATORS[type(op)](), right)
+        if isinstance(op, (ast.Sub, ast.Div, ast.MatMult, ast.Pow)):
+            yield "swapped operands", ast.BinOp(right, op, left)
+        kind = "dropped term" if isinstance(op, (ast.Add, ast.Sub)) else "dropped factor"
+        yield kind, left
+        yield kind, right
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not, ast.Invert)):
+        yield "sign" if isinstance(node.op, ast.USub) else "condition", node.operand
+    elif isinstance(node, ast.Compare):
+        if type(node.ops[0]) in COMPARISONS:
+            yield "condition", ast.Compare(node.left, [COMPARISONS[type(node.ops[0])]()],
+                                           node.comparators)
+    elif isinstance(node, ast.BoolOp):
+        for value in node.values:
+            yield "condition", value
+    elif isinstance(node, ast.IfExp):
+        yield "missing case", node.body
+        yield "missing case", node.orelse
+    elif isinstance(node, ast.Call):
+        yield from _changed_call(node)
+    elif isinstance(node, ast.Constant) and type(node.value) is bool:
+        yield "option", ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and type(node.value) is int:
+        yield "off by one", ast.Constant(node.value + 1)
+        yield "off by one", ast.BinOp(ast.Constant(node.value), ast.Sub(), ast.Constant(1))
+    elif isinstance(node, ast.Constant) and type(node.value) is float:
+        yield "factor", ast.BinOp(ast.Constant(2), ast.Mult(), ast.Constant(node.value))
+    elif isinstance(node, ast.Attribute) and node.attr == "T":
+        yield "not transposed", node.value
+    elif (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in arguments
+          and len(arguments) < 5):
+        for other in arguments:
+            if other != node.id and "needs" not in (other, node.id):
+                kind = "stale value" if "out" in (other, node.id) else "swapped arguments"
+                yield kind, ast.Name(other, ast.Load())
+    elif isinstance(node, ast.Slice):
+        if node.lower is not None:
+            yield "off by one", ast.Slice(None, node.upper, node.step)
+        if node.upper is not None:
+            yield "off by one", ast.Slice(node.lower, None, node.step)
+    elif isinstance(node, ast.AugAssign):
+        target = copy.deepcopy(node.target)
+        if isinstance(target, ast.Name) or isinstance(node.op, ast.Add):
+            yield "lost duplicates", ast.Assign([target], node.value)
+        yield "missing step", ast.Pass()
+        if type(node.op) in OPERATORS:
+            yield "operator", ast.AugAssign(target, OPERATORS[type(node.op)](), node.value)
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield "missing step", ast.Pass()
+    elif isinstance(node, ast.If):
+        for truth in (True, False):
+            yield "condition", ast.If(ast.Constant(truth), node.body, node.orelse)
+
+
+def _lambda(node, body):
+    return ast.Lambda(node.args, body)
+
+
+def _spoiled(value):
+    """A returned gradient (or each of several) with the wrong sign, or a wrong factor."""
+    if isinstance(value, ast.Tuple):
+        for k, item in enumerate(value.elts):
+            if not isinstance(item, ast.Starred):
+                for kind, worse in _spoiled(item):
+                    yield kind, ast.Tuple([*value.elts[:k], worse, *value.elts[k + 1:]],
+                                          ast.Load())
+    else:
+        yield "sign", ast.UnaryOp(ast.USub(), value)
+        yield "factor", ast.BinOp(value, ast.Mult(), ast.Constant(1 + 1e-5))
+
+
+def _changed_call(node):
+    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    first = [a for a in node.args if not isinstance(a, ast.Starred)]
+    if name == "where" and len(first) == 3:
+        yield "missing mask", first[1]
+        yield "missing mask", first[2]
+        yield "condition", ast.Call(node.func, [first[0], first[2], first[1]], [])
+        return
+    if name in {"scatter_add", "scatter_add_"} and len(first) == 3:
+        buffer, index, values = first
+        assign = ast.Call(ast.Attribute(copy.deepcopy(buffer), "__setitem__", ast.Load()),
+                          [index, values], [])
+        yield "lost duplicates", assign
+    if len(first) > 1:
+        yield "swapped arguments", ast.Call(node.func, [first[1], first[0], *node.args[2:]],
+                                            node.keywords)
+    if first and isinstance(node.func, ast.Name) and name not in {"len", "range", "isinstance"}:
+        yield "missing call", first[0]
+    if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
+        yield "missing call", node.func.value                   # x.sum(...) -> x
+    for k, keyword in enumerate(node.keywords):
+        if keyword.arg == "axis":
+            others = [*node.keywords[:k], *node.keywords[k + 1:]]
+            for axis in (0, -1):
+                yield "wrong axis", ast.Call(node.func, node.args, [
+                    *others, ast.keyword("axis", ast.parse(str(axis), mode="eval").body)])
+
+
+def _is_module(node):
+    return isinstance(node, ast.Name) and node.id in {"xp", "np", "math"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: the site, the kind, the change in words, and the changed code."""
+    site: Site
+    kind: str
+    change: str
+    code: types.CodeType
+
+    def __str__(self):
+        return f"{self.site.place}, line {self.site.tree.lineno}: {self.kind}: {self.change}"
+
+
+def mutants(site):
+    """Every mistake that can be made in the function of a site, each once."""
+    arguments = [a.arg for a in site.tree.args.args]
+    seen = {ast.dump(site.tree)}
+    places = [n for n in ast.walk(site.tree) if n is not site.tree or isinstance(n, ast.Lambda)]
+    hidden = {id(n) for n in _without_effect(site.tree)}
+    for node in places:
+        if id(node) in hidden:
+            continue
+        for kind, new in changes(node, arguments):
+            tree = _replaced(site.tree, node, new)
+            text = ast.dump(tree)
+            if text in seen:
+                continue
+            seen.add(text)
+            try:
+                code = _compiled(site, tree)
+            except (SyntaxError, ValueError):
+                continue
+            before, after = (ast.unparse(ast.fix_missing_locations(copy.deepcopy(n)))
+                             for n in (node, new))
+            yield Mutant(site, kind, f"{_line(before)}  ->  {_line(after)}", code)
+
+
+def _without_effect(tree):
+    """Nodes that say nothing about gradients: docstrings, annotations, raised errors, defaults."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Raise, ast.arguments, ast.JoinedStr)):
+            yield from ast.walk(node)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield from ast.walk(node)
+
+
+def _replaced(tree, old, new):
+    class Replace(ast.NodeTransformer):
+        def visit(self, node):
+            return copy.deepcopy(new) if node is old else self.generic_visit(node)
+
+    # deepcopy first would lose `old`: so the copy remembers what became of it
+    memo = {}
+    copied = copy.deepcopy(tree, memo)
+    old = memo[id(old)]
+    return ast.fix_missing_locations(Replace().visit(copied))
+
+
+def _line(text):
+    text = " ".join(text.split())
+    return text if len(text) < 90 else text[:87] + "..."
+
+
+def _compiled(site, tree):
+    """The code object of a changed function."""
+    space = dict(site.namespace)
+    if isinstance(tree, ast.Lambda):
+        return eval(compile(ast.Expression(tree), "<mutant>", "eval"), space).__code__
+    tree.decorator_list = []
+    exec(compile(ast.Module([tree], []), "<mutant>", "exec"), space)
+    return space[tree.name].__code__
+
+
+# ---- whether they are caught
+
+def examples(strategy, count):
+    """Up to `count` calls from a Hypothesis strategy, always the same ones, the largest first."""
+    found = {}
+
+    @settings(max_examples=count, derandomize=True, database=None, deadline=None,
+              phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def collect(call):
+        found[repr(call)] = call
+    collect()
+    return sorted(found.values(), key=lambda call: -sum(x.size for x in call.inputs))
+
+
+@cache
+def table():
+    """{name of operation: its calls}; and random programs, where gradients are added up."""
+    calls = {name: examples(row.calls, CALLS) for name, row in OPERATIONS.items()}
+    for call in [*KINKS.values(), *EDGES.values()]:
+        calls[call.instructions[0].name].append(call)
+    return calls | {"random programs": examples(programs(), 2 * CALLS)}
+
+
+@cache
+def coverage():
+    """{code of a site: [(order, operation), ...]}: where it runs, first order first."""
+    codes = {site.function.__code__ for site in sites()}
+    found = {code: [] for code in codes}
+    for order in (1, 2):
+        for name, calls in table().items():
+            seen = set()
+
+            def profile(frame, event, _):
+                if event == "call":
+                    seen.add(frame.f_code)
+            for k in range(len(calls)):
+                sys.setprofile(profile)
+                try:
+                    gradients.__wrapped__(order, name, k)
+                finally:
+                    sys.setprofile(None)
+            for code in seen & codes:
+                if (1, name) not in found[code]:
+                    found[code].append((order, name))
+    return found
+
+
+@cache
+def gradients(order, name, k):
+    """The gradients of first or second order of the k-th call of an operation, as arrays.
+
+    Those of first order also for each input alone: rules leave out what nobody needs.
+    """
+    call = table()[name][k]
+    xs = [Tensor(x, requires_grad=True) for x in call.inputs]
+    if order == 2:
+        outs = call(*xs)
+        us = [_cotangent(y, True) for y in outs]
+        gs = grad(outs, xs, us, create_graph=True, allow_unused=True)
+        return _arrays(gs) + _gradients([g for g in gs if g is not None], [*xs, *us])
+    found = _gradients(call(*xs), xs)
+    for i in range(len(xs) if len(xs) > 1 else 0):
+        alone = [Tensor(x, requires_grad=i == j) for j, x in enumerate(call.inputs)]
+        found += _gradients(call(*alone), [alone[i]])
+    return found
+
+
+def _gradients(outs, xs):
+    outs = [y for y in outs if y.requires_grad]
+    return _arrays(grad(outs, xs, [_cotangent(y, False) for y in outs], allow_unused=True))
+
+
+def _arrays(gs):
+    return [None if g is None else to_numpy(g.data) for g in gs]
+
+
+def _cotangent(y, requires_grad):
+    u = 1.5 + np.cos(np.arange(y.size) + 1.0).reshape(y.shape)
+    return Tensor(u, requires_grad, device=y.device)
+
+
+class Planted:
+    """`with Planted(function, code)`: the function runs the code."""
+
+    def __init__(self, function, code):
+        self.function, self.code = function, code
+
+    def __enter__(self):
+        self.original, self.function.__code__ = self.function.__code__, self.code
+
+    def __exit__(self, *_):
+        self.function.__code__ = self.original
+
+
+def verdict(mutant):
+    """("caught", how) or ("equivalent", "") or ("survived", the operations that it passed)."""
+    where, passed = coverage()[mutant.site.function.__code__], []
+    if not where:
+        return "survived", "no operation"
+    for order, name in where:
+        for k, call in enumerate(table()[name]):
+            if _differs(mutant, order, name, k):
+                passed.append(name)
+                try:
+                    with Planted(mutant.site.function, mutant.code), _time_limit(SECONDS):
+                        gradcheck(call, call.inputs, order=order)
+                except GradientError as error:
+                    return "caught", f"difference ({error.guess})"
+                except Exception as error:          # whatever the wrong code leads to
+                    return "caught", f"error ({type(error).__name__})"
+    if not passed:
+        return "equivalent", ""
+    return "survived", ", ".join(dict.fromkeys(passed))
+
+
+class _time_limit:
+    """Raises TimeoutError in the block after some seconds."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __enter__(self):
+        def stop(*_):
+            raise TimeoutError
+        self.before = signal.signal(signal.SIGALRM, stop)
+        signal.alarm(self.seconds)
+
+    def __exit__(self, *_):
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, self.before)
+
+
+def _differs(mutant, order, name, k):
+    """Does the mistake change a gradient of the k-th call of an operation?"""
+    expected = gradients(order, name, k)
+    try:
+        with Planted(mutant.site.function, mutant.code), _time_limit(SECONDS):
+            found = gradients.__wrapped__(order, name, k)
+    except Exception:
+        return True
+    return not all(map(_same, found, expected))
+
+
+def _same(a, b):
+    """Equal but for rounding."""
+    if a is None or b is None:
+        return a is b
+    return (a.shape, a.dtype) == (b.shape, b.dtype) and np.allclose(
+        a, b, rtol=0, atol=1e-13 * np.abs(b).max(initial=0.0), equal_nan=True)
+
+
+# ---- the command
+
+def all_mutants():
+    return [mutant for site in sites() for mutant in mutants(site)]
+
+
+def sample(everything, count):
+    """`count` of a list, evenly spread."""
+    step = max(1.0, len(everything) / count)
+    return [everything[int(k * step)] for k in range(min(count, len(everything)))]
+
+
+def _verdict_of(number):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return number, verdict(_CHOSEN[number])
+
+
+_CHOSEN = []                # what the processes work on: they are forked, and inherit it
+
+
+def judge(chosen, jobs, progress=lambda done, total: done):
+    """[(mutant, status, detail)] for every mutant of a list."""
+    _CHOSEN[:] = chosen
+    coverage()
+    results = {}
+    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+        waiting = [pool.submit(_verdict_of, number) for number in range(len(chosen))]
+        for done in progress(as_completed(waiting), len(chosen)):
+            number, result = done.result()
+            results[number] = result
+    return [(mutant, *results[k]) for k, mutant in enumerate(chosen)]
+
+
+def bar(iterator, total):
+    """A progress bar, where tqdm is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iterator
+    return tqdm(iterator, total=total, unit=" mistakes", disable=None)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m nanoautograd.testing.mutants",
+        description="Plants mistakes in the rules, one at a time, and counts those caught.")
+    parser.add_argument("--sample", type=int, metavar="N", help="plant N, evenly spread")
+    parser.add_argument("--only", default="", metavar="WORD",
+                        help="plant those whose place contains WORD")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default %(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="list every mistake")
+    options = parser.parse_args(argv)
+    chosen = [m for m in all_mutants() if options.only in m.site.place]
+    if options.sample:
+        chosen = sample(chosen, options.sample)
+    results = judge(chosen, options.jobs, bar)
+    return report(results, options.verbose)
+
+
+def report(results, verbose=False):
+    """Prints the result; returns the number of survivors without an explanation."""
+    kinds = {}
+    for mutant, status, _ in results:
+        kinds.setdefault(mutant.kind, Counter())[status] += 1
+    print(f"{'mistake':<20}{'planted':>9}{'caught':>9}{'equivalent':>12}{'survived':>10}")
+    for kind, counts in sorted(kinds.items()):
+        print(f"{kind:<20}{counts.total():>9}{counts['caught']:>9}{counts['equivalent']:>12}"
+              f"{counts['survived']:>10}")
+    total = sum(kinds.values(), Counter())
+    how = Counter(detail.partition(" ")[0] for _, status, detail in results if status == "caught")
+    print(f"{'all':<20}{total.total():>9}{total['caught']:>9}{total['equivalent']:>12}"
+          f"{total['survived']:>10}")
+    print(f"caught: {how['difference']} by comparison with finite differences or between two ways "
+          f"to a gradient,\n        {how['error']} because the wrong code failed")
+    print(f"caught / planted that change the function: {total['caught']} / "
+          f"{total['caught'] + total['survived']}")
+    unexplained = 0
+    for mutant, status, detail in results:
+        if status == "survived":
+            reason = EXPLAINED.get((mutant.site.place, mutant.change))
+            unexplained += reason is None
+            print(f"SURVIVED  {mutant}\n          {reason or 'not explained; ran in: ' + detail}")
+        elif verbose:
+            print(f"{status:<12}{mutant}  {detail}")
+    return unexplained
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))
