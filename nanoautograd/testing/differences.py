@@ -73,7 +73,7 @@ def _alike(a, b):
 
 
 def noise(phi, size):
-    """Standard deviation of the rounding errors in phi near 0.
+    """The size of the rounding errors in phi near 0.
 
     The k-th differences of a smooth function on a fine grid vanish like spacing^k; what remains is
     noise, whose k-th difference has variance (2k)! / k!^2 times its own. (R. W. Hamming,
@@ -86,13 +86,15 @@ def noise(phi, size):
     k, points = 6, 10
     amplification = sqrt(factorial(2 * k)) / factorial(k)
     measured = []
-    for spacing in (0.7e-3, 1.1e-5, 1.3e-7):             # no round multiples of one another
+    spacings = 0.7e-3, 1.1e-5, 1.3e-7                    # no round multiples of one another
+    for spacing in spacings:
         values = [phi((i - points // 2) * spacing) for i in range(points)]
         differences = [sum((-1) ** j * comb(k, j) * values[i + j] for j in range(k + 1))
                        for i in range(points - k)]
         if all(map(isfinite, differences)) and any(differences):
-            measured.append(sqrt(sum(d * d for d in differences) / len(differences)))
-    if len(measured) == 3 and 30 < measured[1] / measured[2] < 250:
+            measured.append(max(map(abs, differences)))
+    each = [m / spacing for m, spacing in zip(measured, spacings)]
+    if len(each) == 3 and _alike(each[0], each[1]) and _alike(each[1], each[2]):
         measured = []
     return max(min(measured, default=0.0) / amplification, EPS * size / 4, TINY)
 

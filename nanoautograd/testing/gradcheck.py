@@ -249,7 +249,10 @@ class Point:
     # ---- what to say
 
     def explain(self, i, entries, along):
-        """Raises the error that says what is wrong with the gradient of argument i."""
+        """Raises the error that says what is wrong with the gradient of argument i.
+
+        along: the sweep that failed.
+        """
         subject, x, A = self.subject, self.xs[i], self.gs[i]
         N, error, sweeps = self.numeric(i, entries)
         tolerance = SAFETY * error + self.rounding(np.abs(A), along)
@@ -267,6 +270,8 @@ class Point:
             j = order[0]
         if kinks and (j in kinks or not excess[j] > 0):
             j = next(iter(kinks))
+        elif not excess[j] > 0 and len(entries) == x.size and along.kink():
+            return              # only the long way along the direction crosses the kink
         found, scale = sweeps[j]
         index = tuple(int(k) for k in np.unravel_index(j, x.shape))
         rows = [_rescaled(row, scale) for row in found.rows]

@@ -530,6 +530,9 @@ def judge(chosen, jobs, progress=lambda done, total: done):
     _CHOSEN[:] = chosen
     coverage()
     results = {}
+    if jobs == 1:
+        results = dict(map(_verdict_of, progress(range(len(chosen)), len(chosen))))
+        return [(mutant, *results[k]) for k, mutant in enumerate(chosen)]
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
         waiting = [pool.submit(_verdict_of, number) for number in range(len(chosen))]
         for done in progress(as_completed(waiting), len(chosen)):

@@ -1,0 +1,51 @@
+"""The tests are tested: mistakes planted in the rules are caught. The whole set, about two
+thousand, is run by `python -m nanoautograd.testing.mutants`; this is an even sample of it."""
+
+import pytest
+
+from nanoautograd import ops
+from nanoautograd.testing import mutants
+
+PLANTED = 60
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return mutants.all_mutants()
+
+
+def test_there_are_many_of_every_kind(everything):
+    assert len(everything) > 1000
+    kinds = {m.kind for m in everything}
+    assert kinds >= {"sign", "factor", "operator", "not transposed", "swapped arguments",
+                     "lost duplicates", "wrong axis", "stale value", "off by one", "missing mask",
+                     "dropped factor", "dropped term", "missing call", "missing step"}
+    assert len({str(m) for m in everything}) > 1000
+
+
+def test_every_rule_has_some(everything):
+    places = {m.site.place for m in everything}
+    for site in mutants.sites():
+        assert site.place in places or "vjp" not in site.place
+    assert any("graph.unbroadcast" in place for place in places)
+    for name in ("rnn", "attention", "cross_entropy", "softmax", "log_softmax"):
+        assert f"manual.{name}.backward" in places
+
+
+def test_planting_and_taking_out_again():
+    rule = ops.tanh.rules["x"]
+    site = next(s for s in mutants.sites() if s.function is rule)
+    mutant = next(m for m in mutants.mutants(site) if m.kind == "sign")
+    assert rule(1.0, 0.5) == 0.75
+    with mutants.Planted(rule, mutant.code):
+        assert rule(1.0, 0.5) == -0.75
+    assert rule(1.0, 0.5) == 0.75
+
+
+def test_a_sample_is_caught(everything, monkeypatch):
+    monkeypatch.setattr(mutants, "CALLS", 12)
+    chosen = mutants.sample(everything, PLANTED)
+    results = mutants.judge(chosen, jobs=1)
+    survivors = [f"{m}: {detail}" for m, status, detail in results if status == "survived"]
+    assert not survivors
+    assert sum(status == "caught" for _, status, _ in results) > PLANTED // 2

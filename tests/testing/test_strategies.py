@@ -1,0 +1,156 @@
+"""The strategies draw what they promise, and reach the cases they exist for."""
+
+import numpy as np
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from nanoautograd.testing import oracle
+from nanoautograd.testing import strategies as some
+from nanoautograd.testing.operations import OPERATIONS
+from nanoautograd.testing.programs import Instruction, Program, Value
+
+
+def reaches(strategy, condition):
+    quick = settings(max_examples=2000, database=None, derandomize=True, phases=[Phase.generate])
+    try:
+        find(strategy, condition, settings=quick)
+    except NoSuchExample:
+        return False
+    return True
+
+
+@given(some.arrays(some.shapes(min_side=0), away=(0, 1), margin=0.1))
+def test_arrays(x):
+    assert x.dtype == np.float64
+    assert np.all(np.abs(x) <= 2) and np.all(np.abs(x) >= 0.1 - 1e-12)
+    assert np.all(np.abs(x - 1) >= 0.1 - 1e-12)
+    assert np.unique(x).size == x.size
+
+
+@given(st.integers(1, 3).flatmap(some.broadcastable_shapes))
+def test_broadcastable_shapes(shapes):
+    np.broadcast_shapes(*shapes)
+
+
+@given(some.matmul_shapes())
+def test_matmul_shapes(shapes):
+    a, b = shapes
+    np.matmul(np.zeros(a), np.zeros(b))
+
+
+def test_matmul_shapes_reach_every_form():
+    for m in (1, 2, 3):
+        for n in (1, 2, 3):
+            assert reaches(some.matmul_shapes(), lambda s: (len(s[0]), len(s[1])) == (m, n))
+
+
+@given(some.shapes().flatmap(lambda s: st.tuples(st.just(s), some.axes(len(s)))))
+def test_axes(drawn):
+    shape, axis = drawn
+    np.sum(np.zeros(shape), axis=axis)
+
+
+def test_axes_reach_every_form():
+    for kind in (type(None), int, tuple):
+        assert reaches(some.axes(3), lambda axis: isinstance(axis, kind))
+    assert reaches(some.axes(3), lambda axis: isinstance(axis, int) and axis < 0)
+    assert reaches(some.axes(3), lambda axis: isinstance(axis, tuple) and len(axis) == 2)
+
+
+@given(some.shapes(min_side=0).flatmap(lambda s: st.tuples(st.just(s), some.indices(s))))
+def test_indices(drawn):
+    shape, index = drawn
+    np.zeros(shape)[index]
+
+
+def parts(index):
+    return index if isinstance(index, tuple) else (index,)
+
+
+@pytest.mark.parametrize("wanted", [
+    lambda i: i is None,
+    lambda i: i is Ellipsis,
+    lambda i: isinstance(i, int) and i < 0,
+    lambda i: isinstance(i, slice) and i.step is not None and i.step < 0,
+    lambda i: isinstance(i, np.ndarray) and i.dtype == bool and i.any(),
+    lambda i: isinstance(i, np.ndarray) and i.dtype != bool and np.unique(i).size < i.size,
+], ids=["newaxis", "ellipsis", "negative", "backwards", "mask", "repeated"])
+def test_indices_reach_every_form(wanted):
+    assert reaches(some.indices((3, 4)), lambda index: any(map(wanted, parts(index))))
+
+
+@given(some.einsums())
+def test_einsums(drawn):
+    subscripts, shapes = drawn
+    np.einsum(subscripts, *map(np.zeros, shapes))
+
+
+@pytest.mark.parametrize("wanted", [
+    lambda text: "..." in text,
+    lambda text: "->" not in text,
+    lambda text: any(term.count("i") == 2 for term in text.split("->")[0].split(",")),
+    lambda text: text.count(",") == 2,
+], ids=["ellipsis", "implicit", "repeated", "three operands"])
+def test_einsums_reach_every_form(wanted):
+    assert reaches(some.einsums(), lambda drawn: wanted(drawn[0]))
+
+
+# ---- random programs
+
+@given(some.programs())
+def test_programs_can_be_read_and_run(program):
+    space = {"np": np, "nag": Library()}
+    exec(repr(program), space)
+    inputs = [space[f"v{n}"] for n in range(len(program.inputs))]
+    results = space["program"](*inputs)
+    results = results if isinstance(results, tuple) else (results,)
+    for a, b in zip(results, program.in_numpy(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Library:
+    """`nag` as the printed program sees it."""
+    def __getattr__(self, name):
+        return self if name == "functional" else oracle.find(name)
+
+
+def test_programs_reach_what_they_exist_for():
+    def uses(program):
+        return [v.number for step in program.instructions for v in step.args
+                if isinstance(v, Value)]
+    assert reaches(some.programs(), lambda p: len(p.outputs) > 2)
+    assert reaches(some.programs(), lambda p: len({len(x.shape) for x in p.inputs}) > 1)
+    assert reaches(some.programs(), lambda p: any(uses(p).count(n) > 2 for n in uses(p)))
+    assert reaches(some.programs(), lambda p: len(p.instructions) > 4)
+    for name in ("matmul", "getitem", "split", "sort", "concatenate", "logsumexp", "where"):
+        assert reaches(some.programs(), lambda p: any(s.name == name for s in p.instructions))
+
+
+def test_a_failing_program_shrinks_to_the_smallest():
+    smallest = find(some.programs(), lambda p: any(s.name == "tanh" for s in p.instructions),
+                    settings=settings(database=None, derandomize=True, max_examples=2000))
+    assert [step.name for step in smallest.instructions] == ["tanh"]
+    assert all(x.size == 1 for x in smallest.inputs)
+
+
+def test_a_program_prints_as_python():
+    program = Program((np.array([1.0, 2.0]),), (
+        Instruction("tanh", (Value(0),), {}, (1,)),
+        Instruction("concatenate", ([Value(0), Value(1)],), {"axis": 0}, (2,))), (2,))
+    assert repr(program) == ("def program(v0):\n"
+                             "    v1 = nag.tanh(v0)\n"
+                             "    v2 = nag.concatenate([v0, v1], axis=0)\n"
+                             "    return v2\n"
+                             "v0 = np.array([1.0, 2.0])")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_rows_of_the_table_are_calls_of_their_operation(name):
+    @settings(max_examples=5)
+    @given(OPERATIONS[name].calls)
+    def check(call):
+        assert [step.name for step in call.instructions] == [name]
+        assert all(x.dtype == np.float64 for x in call.inputs)
+    check()
