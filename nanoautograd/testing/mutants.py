@@ -96,12 +96,12 @@ def sites():
 
 def engine():
     """The functions and methods of graph.py, and those that add up gradients elsewhere."""
-    found = {backends.scatter_add, _for_edges}
+    found = {backends.scatter_add, backends._add_rows, _for_edges}
     for value in vars(graph).values():
         if getattr(value, "__module__", "") == graph.__name__:
             found |= {f for f in (vars(value).values() if isinstance(value, type) else [value])
                       if isinstance(f, types.FunctionType) and f.__name__ != "__init__"}
-    return set().union(*map(_reached, found))
+    return found
 
 
 def _modules(package):

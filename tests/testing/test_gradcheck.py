@@ -170,6 +170,27 @@ def test_entry_by_entry_finds_the_same_mistakes(name):
         gradcheck(f, inputs, vjp=vjp, entries=True)
 
 
+# ---- what a cotangent of ones does not see
+
+ONES_PASS = {
+    "transposition": (lambda a: a.T.copy(), lambda u, a: u),
+    "roll": (lambda a: np.roll(a, 1, axis=0), lambda u, a: u),
+    "softmax": (lambda a: np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True),
+                lambda u, a: 0 * a),
+    "sum over the wrong axis": (lambda a: a.sum(axis=0),
+                                lambda u, a: np.broadcast_to(u[:, None], a.shape).copy()),
+}
+
+
+@pytest.mark.parametrize("name", ONES_PASS)
+def test_random_cotangents_find_what_ones_do_not(name):
+    f, wrong = ONES_PASS[name]
+    a = np.random.default_rng(0).normal(size=(3, 3))
+    gradcheck(lambda a: f(a).sum(), [a], vjp=lambda u, a: u * wrong(np.ones_like(f(a)), a))
+    with pytest.raises(GradientError):
+        gradcheck(f, [a], vjp=wrong)
+
+
 # ---- the error model
 
 SMOOTH = {
