@@ -13,9 +13,10 @@ README.md beside this file is the map of the package, in the order in which to r
 from importlib import import_module
 
 from . import autograd, backends, functional, methods, ops  # noqa: F401
-from .function import AnomalyError, Function, function
+from .function import Function, function
 from .graph import GraphError, ShapeError
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
+from .node import AnomalyError
 from .ops import *  # noqa: F401, F403
 from .tensor import Tensor, from_dlpack
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -30,6 +31,10 @@ __all__ = ["AnomalyError", "Function", "GraphError", "ShapeError", "Tensor", "au
            "backends", "detect_anomaly", "enable_grad", "from_dlpack", "function", "functional",
            "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp", "no_grad",
            "value_and_grad", "vjp", *ops.__all__, *_LAZY, *_LAZY_NAMES]
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name):

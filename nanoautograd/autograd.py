@@ -44,12 +44,5 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         if g is None and not allow_unused:
             raise GraphError(f"grad: the outputs do not depend on input {i}, of shape "
                              f"{inputs[i].shape}; with allow_unused=True its gradient is None")
-    return tuple(_own(g, gradients[:i]) if not isinstance(g, Tensor) else g
-                 for i, g in enumerate(gradients))
-
-
-def _own(g, others):
-    """A gradient as a Tensor of its own; None stays None."""
-    if g is None:
-        return None
-    return wrap(namespace(g).array(g))
+    return tuple(g if g is None or isinstance(g, Tensor) else wrap(namespace(g).array(g))
+                 for g in gradients)

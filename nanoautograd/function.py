@@ -13,76 +13,107 @@ If L depends on y = multiply(a, b), and g = dL/dy, then the rule for a gives dL/
 vector-Jacobian product of g with dy/da. The names of a rule's parameters say what it reads, and
 only that is kept until the backward walk:
 
-    g                   the gradient of the result (a tuple of them if there are several results)
+    g                   the gradient of the result (always first)
     out                 the result
     a, b, axis, ...     an argument
     a_shape, ...        the shape of an argument, when its values are not needed
-    needs               for `*arrays`: a tuple that says which of them need a gradient
 
 A rule is written with operators and other operations. Those compute on whatever they are given,
 so one rule serves all orders: on arrays it computes at full speed, on Tensors it records itself.
 If an argument was broadcast, or has another dtype, the walk mends the gradient (graph.py); a rule
-never does. A rule must not change what it is given, nor return a kept value itself.
+never does. A rule returns an array in the shape of the argument, or in one that it was broadcast
+to, or None for zero. It must not change what it is given, nor return a kept value itself.
+
+Several results: return a tuple; `g` and `out` are then tuples too, `g` with zeros for a result that
+was not used.
+
+    @function
+    def polar(x, y):
+        return namespace(x).sqrt(x * x + y * y), namespace(x).arctan2(y, x)
+
+    polar.vjp(x=lambda g, x, y, out: (g[0] * x - g[1] * y / out[0]) / out[0],
+              y=lambda g, x, y, out: (g[0] * y + g[1] * x / out[0]) / out[0])
+
+Any number of arrays: take `*arrays`, and options by keyword. Their one rule returns a gradient for
+each, and may read `needs`, a tuple that says for which ones it is wanted.
+
+    @function
+    def total(*arrays, scale=1):
+        return scale * sum(arrays)
+
+    total.vjp(arrays=lambda g, needs, scale: [scale * g for _ in needs])
 """
 
+import functools
 import inspect
 import sys
-from functools import cache
 
 from .backends import is_array, namespace
 from .graph import backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
-from .node import AnomalyError, Kept, Node, inspect_values, keep
-from .tensor import Tensor, is_float, wrap
+from .node import Kept, Node, inspect_values, keep
+from .tensor import Tensor, is_float, shape_of, wrap
 
-__all__ = ["AnomalyError", "Function", "HandDerived", "by_hand", "function"]
+__all__ = ["Function", "HandDerived", "by_hand", "function"]
 
 
 class Function:
-    """A differentiable operation; see the text above. Made by `@function`."""
+    """A differentiable operation; see the text above. Made by `@function`.
 
-    def __init__(self, forward, shares_memory=False):
+    Called with at least one Tensor it returns a Tensor (a tuple of them, if `forward` returns
+    one), and records itself if a Tensor requires a gradient; called with arrays only, it returns
+    what `forward` returns.
+    """
+
+    def __init__(self, forward):
         self.forward = forward
         self.name = self.__name__ = self.__qualname__ = forward.__name__.lstrip("_")
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
-        self.shares_memory = shares_memory      # the result may be a view of the first argument
         self.rules = {}                         # argument -> rule
         self.reads = {}                         # argument -> what its rule reads, after g
         parameters = inspect.signature(forward).parameters.values()
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-        self.names = tuple(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
+        self.names = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self.keywords = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        self._reads_for = cache(self._reads_for)
+        self._reads_for = functools.cache(self._reads_for)
 
     def __repr__(self):
         return f"<function {self.name}{inspect.signature(self.forward)}>"
 
     def vjp(self, **rules):
         """Sets the rule for each argument named; returns the Function."""
-        known = {*self.names, self.variadic} - {None}
-        readable = known | {name + "_shape" for name in known} | {"out", "needs"}
+        known = {*self.names, *self.keywords, self.variadic} - {None}
+        shapes = {name + "_shape" for name in known}
+        if clash := known & ({"g", "out", "needs"} | shapes):
+            raise TypeError(f"{self.name}: the argument {clash.pop()!r} has a name that means "
+                            "something else in a rule; give it another")
+        if self.variadic and self.names:
+            raise TypeError(f"{self.name}: beside *{self.variadic} there can only be options by "
+                            f"keyword; put {', '.join(self.names)} after it")
         for name, rule in rules.items():
-            reads = tuple(inspect.signature(rule).parameters)[1:]
-            if name not in known or not readable.issuperset(reads):
-                raise TypeError(f"{self.name}: a rule for {name!r} that reads {', '.join(reads)}; "
-                                f"the arguments are {', '.join(sorted(known))}, and a rule may "
-                                "read them, their shapes <argument>_shape, 'out' and 'needs'")
-            self.rules[name], self.reads[name] = rule, reads
+            parameters = tuple(inspect.signature(rule).parameters)
+            if name not in {*self.names, self.variadic}:
+                raise TypeError(f"{self.name} has no argument {name!r} that could need a gradient; "
+                                f"it has {', '.join(self.names) or '*' + self.variadic}")
+            if not parameters or not (known | shapes | {"out", "needs"}).issuperset(parameters[1:]):
+                raise TypeError(f"{self.name}: a rule takes g and then what it reads: arguments "
+                                f"({', '.join(sorted(known))}), their shapes (<argument>_shape), "
+                                f"'out' or 'needs'; that for {name!r} takes "
+                                f"({', '.join(parameters)})")
+            self.rules[name], self.reads[name] = rule, parameters[1:]
         self._reads_for.cache_clear()
         return self
 
     # ---- forward
 
     def __call__(self, *args, **kwargs):
-        if self.variadic:
-            options = self.defaults | kwargs
+        if kwargs or self.keywords or len(args) != len(self.names):
+            args, options = self._bind(args, kwargs)
         else:
             options = {}
-            if kwargs or self.keywords or len(args) != len(self.names):
-                args = self._bind(args, kwargs)
         arrays, is_tensor, needs_grad = list(args), False, False
         for i, a in enumerate(args):
             if isinstance(a, Tensor):
@@ -100,75 +131,72 @@ class Function:
         except Exception as error:
             error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
             raise
+        several = type(out) in (tuple, list)
+        outs = tuple(out) if several else (out,)
+        for y in outs:
+            if not hasattr(y, "dtype"):
+                raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
+                                f"{type(y).__name__}")
         where = None
         if INSPECTING.get():
             where = _caller()
-            for y in out if type(out) in (tuple, list) else (out,):
+            for y in outs:
                 inspect_values(y, f"the result of {self.name}", where)
         if needs_grad and RECORDING.get():
-            return self.recorded(args, out, options, cache, where)
-        if type(out) in (tuple, list):
-            return tuple([wrap(y, None, self._memory_of(y, args)) for y in out])
-        return wrap(out, None, self._memory_of(out, args))
-
-    def recorded(self, args, out, options={}, cache=None, where=None):
-        """The result `out` of a call with `args`, as Tensors that know where they came from."""
-        several = type(out) in (tuple, list)
-        parents = tuple([a._edge if isinstance(a, Tensor) else None for a in args])
-        node = Node(self, parents, several, where)
-        results = [wrap(y, (node, i) if is_float(y.dtype) else None, self._memory_of(y, args))
-                   for i, y in enumerate(out if several else (out,))]
-        node.outputs = [(t._data.shape, t._data.dtype, namespace(t._data)) for t in results]
-        node.saved = self.save(parents, args, options, results, cache)
+            results = self.recorded(args, outs, several, options, cache, where)
+        else:
+            results = _as_tensors(outs, args)
         return tuple(results) if several else results[0]
 
-    def _bind(self, args, kwargs):
-        """The arguments in the order of the signature, with defaults filled in."""
-        rest = self.names[len(args):]
-        given = sum(name in kwargs for name in rest)
-        missing = any(name not in kwargs and name not in self.defaults for name in rest)
-        if missing or given < len(kwargs) or len(args) > len(self.names) - len(self.keywords):
-            raise TypeError(f"{self.name} was called with {len(args)} positional arguments and "
-                            f"the keywords {', '.join(kwargs) or '(none)'}; its signature is "
-                            f"{self.name}{inspect.signature(self.forward)}")
-        return args + tuple([kwargs[name] if name in kwargs else self.defaults[name]
-                             for name in rest])
+    def recorded(self, args, outs, several=False, options=None, cache=None, where=None):
+        """The results `outs` of a call with `args`, as Tensors that know where they came from."""
+        parents = [a._edge if isinstance(a, Tensor) else None for a in args]
+        node = Node(self, parents, several, where)
+        results = _as_tensors(outs, args, node)
+        node.outputs = [(t._data.shape, t._data.dtype, namespace(t._data)) for t in results]
+        node.saved = self.save(node, args, options or {}, results, cache)
+        return results
 
-    def _memory_of(self, y, args):
-        """The Memory of the first argument if the result `y` is a view of it, else None."""
-        if self.shares_memory and isinstance(args[0], Tensor):
-            if namespace(y).may_share_memory(y, args[0]._data):
-                return args[0]._memory
-        return None
+    def _bind(self, args, kwargs):
+        """(args, options): the arguments by position, and those that are keyword-only."""
+        rest = self.names[len(args):]
+        known = [name for name in kwargs if name in rest or name in self.keywords]
+        if len(known) == len(kwargs) and (self.variadic or len(args) <= len(self.names)):
+            values = {**self.defaults, **kwargs}
+            try:
+                return (args + tuple([values[name] for name in rest]),
+                        {name: values[name] for name in self.keywords})
+            except KeyError:
+                pass
+        raise TypeError(f"{self.name} was called with {len(args)} positional arguments and the "
+                        f"keywords {', '.join(kwargs) or '(none)'}; its signature is "
+                        f"{self.name}{inspect.signature(self.forward)}")
 
     # ---- the three steps that a hand-derived operation takes otherwise
 
     def compute(self, arrays, options):
         """The result, and what else the gradient needs from the computation."""
-        if self.keywords and not self.variadic:
-            n = len(self.names) - len(self.keywords)
-            arrays, options = arrays[:n], dict(zip(self.keywords, arrays[n:]))
         return self.forward(*arrays, **options), None
 
-    def save(self, parents, args, options, results, cache):
+    def save(self, node, args, options, results, cache):
         """What the rules that are going to be called will read, by name."""
-        needs = tuple([edge is not None for edge in parents])
+        needs = tuple([edge is not None for edge in node.parents])
         saved = {}
         for read in self._reads_for(needs):
             name = read.removesuffix("_shape")
             if read == "out":
                 kept = tuple([Kept(t, i) for i, t in enumerate(results)])
-                saved[read] = kept if len(kept) > 1 else kept[0]
+                saved[read] = kept if node.several else kept[0]
             elif read == "needs":
                 saved[read] = needs
             elif read in options:
                 saved[read] = keep(options[read])
             elif name == self.variadic:
-                saved[read] = keep(args) if read == name else tuple(map(_shape, args))
+                saved[read] = keep(args) if read == name else tuple(map(shape_of, args))
             elif read in self.names:
                 saved[read] = keep(args[self.names.index(read)])
             else:
-                saved[read] = _shape(args[self.names.index(name)])
+                saved[read] = shape_of(args[self.names.index(name)])
         return saved
 
     def _reads_for(self, needs):
@@ -177,8 +205,8 @@ class Function:
             name for name, need in zip(self.names, needs) if need]
         for name in wanted:
             if name not in self.rules:
-                raise TypeError(f"{self.name} has no derivative with respect to {name!r}; give "
-                                "it without a gradient, as .detach()")
+                raise TypeError(f"{self.name} has no rule for the gradient of {name!r}; give the "
+                                "argument without one, as .detach()")
         return tuple(dict.fromkeys(read for name in wanted for read in self.reads[name]))
 
     def pull_back(self, node, g, saved, create_graph):
@@ -214,11 +242,11 @@ class HandDerived(Function):
         return super().__call__(*bound.args, **bound.kwargs)
 
     def compute(self, arrays, options):
-        return self.forward(*arrays, **{name: options[name] for name in self.keywords})
+        return self.forward(*arrays, **options)
 
-    def save(self, parents, args, options, results, cache):
-        return {"cache": cache, "arrays": keep(args),
-                "options": keep(tuple([options[name] for name in self.keywords])),
+    def save(self, node, args, options, results, cache):
+        # Results that are part of the cache are kept so that a change of one is noticed.
+        return {"cache": cache, "arrays": keep(args), "options": keep(tuple(options.items())),
                 "out": tuple([Kept(t, i) for i, t in enumerate(results)
                               if _shares_memory(t._data, cache)])}
 
@@ -230,7 +258,7 @@ class HandDerived(Function):
         # alone, also where one argument was computed from another.
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in saved["arrays"]]
-            out = self.composed(*inputs, **dict(zip(self.keywords, saved["options"])))
+            out = self.composed(*inputs, **dict(saved["options"]))
         outs, gs = (out, g) if node.several else ((out,), (g,))
         used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -239,14 +267,9 @@ class HandDerived(Function):
         return [(edge, d) for (edge, _), d in zip(pairs, ds) if d is not None]
 
 
-def function(forward=None, *, shares_memory=False):
-    """Decorator: makes a Function of a function on arrays.
-
-    shares_memory: the result may be a view of the first argument.
-    """
-    if forward is None:
-        return lambda forward: Function(forward, shares_memory)
-    return Function(forward, shares_memory)
+def function(forward):
+    """Decorator: makes a Function of a function on arrays. Its derivative is set by `.vjp`."""
+    return Function(forward)
 
 
 def by_hand(name, forward, backward, composed):
@@ -254,7 +277,7 @@ def by_hand(name, forward, backward, composed):
     return HandDerived(name, forward, backward, composed)
 
 
-@function(shares_memory=True)
+@function
 def alias(a):
     """The same value, as a result of its own in the graph."""
     return a
@@ -265,8 +288,12 @@ alias.vjp(a=lambda g: g)
 
 def _for_edges(node, ds):
     """[(edge, gradient)] of the arguments that need one; no array is given out twice."""
+    ds = list(ds)
+    if len(ds) != len(node.parents):
+        raise TypeError(f"the rule of {node.name} gave {len(ds)} gradients for "
+                        f"{len(node.parents)} arrays; it must give one, or None, for each")
     pairs, given = [], set()
-    for edge, d in zip(node.parents, ds, strict=True):
+    for edge, d in zip(node.parents, ds):
         if edge is not None and d is not None:
             pairs.append((edge, d.copy() if id(d) in given else d))
             given.add(id(d))
@@ -284,8 +311,18 @@ def _shares_memory(array, cache):
     return any(_shares_memory(array, part) for part in cache)
 
 
-def _shape(array):
-    return getattr(array, "shape", ())
+def _as_tensors(outs, args, node=None):
+    """The results as Tensors. A view of an argument shares the argument's count of writes."""
+    results = []
+    for i, y in enumerate(outs):
+        memory = None
+        for t in (*args, *results):
+            if isinstance(t, Tensor) and (y is t._data or y.base is not None and
+                                          namespace(y).may_share_memory(y, t._data)):
+                memory = t._memory
+        edge = (node, i) if node is not None and is_float(y.dtype) else None
+        results.append(wrap(y, edge, memory))
+    return results
 
 
 def _described(a):

@@ -6,9 +6,10 @@ derivation of their own are in manual/, one file each; the rest is written from 
 
 from .backends import is_array, namespace
 from .function import by_hand
-from .manual import array_of, attention, log_softmax as log_softmax_, rnn as rnn_
+from .manual import attention, log_softmax as log_softmax_, rnn as rnn_
 from .manual import cross_entropy as cross_entropy_, softmax as softmax_
 from .ops import matmul, maximum
+from .tensor import array_of
 
 __all__ = ["cross_entropy", "embedding", "linear", "log_softmax", "relu", "rnn",
            "scaled_dot_product_attention", "softmax"]

@@ -3,12 +3,18 @@
 A *node* is one recorded operation, or a leaf. An *edge* (node, i) stands for its i-th output, and
 every recorded Tensor carries the edge that it came from. A node has
 
+    node.name          what to call it in an error
     node.parents       the edges of its inputs; None for an input that needs no gradient
     node.outputs       what each of its outputs looks like: (shape, dtype, namespace)
-    node.vjp(gs, ...)  given the gradients of its outputs, those of its inputs, as pairs
-                       (edge, gradient): the vector-Jacobian product
+    node.vjp(gs, create_graph)
+                       given the gradients of its outputs (None for an unused one), those of its
+                       inputs, as pairs (edge, gradient): the vector-Jacobian product
+    node.free()        drops what was kept for it
 
-and the walk applies the chain rule: it visits the nodes so that each comes after all that used its
+or, for a leaf (a Tensor that was not computed), no parents, and leaf.add(g, is_owned), which adds
+to its gradient.
+
+The walk applies the chain rule: it visits the nodes so that each comes after all that used its
 results, adds up what arrives on every edge, and calls each node's rule once. (Speelpenning 1980;
 Griewank & Walther 2008, "Evaluating Derivatives", section 3.2.) Nothing here recurses, and no node
 is visited twice, so a graph of a million nodes costs a million steps.
@@ -32,9 +38,9 @@ class ShapeError(ValueError):
 
 
 class IndexedGradient:
-    """The gradient of x with respect to y = x[index]: `values` there, zero everywhere else.
+    """What y = x[index] contributes to the gradient of x: `values` there, zero everywhere else.
 
-    Kept in this form until it is added, so that reading T slices of x costs one array of x's
+    It stays in this form until it is added, so that reading T slices of x costs one array of x's
     size, and not T of them.
     """
 
@@ -42,19 +48,24 @@ class IndexedGradient:
         self.index, self.values, self.shape = index, values, shape
 
     def add_to(self, buffer):
+        """Adds it to an array of x's shape, in place, and returns the array."""
         scatter_add(buffer, self.index, self.values)
         return buffer
 
     def dense(self, dtype):
+        """It as an array of x's shape."""
         return self.add_to(namespace(self.values).zeros(self.shape, dtype=dtype))
 
 
 def unbroadcast(g, shape):
     """Sums `g` over the axes along which an input of `shape` was broadcast.
 
-    If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij.
+    If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij. Raises
+    ShapeError if `shape` does not broadcast to that of `g`.
     """
     added = g.ndim - len(shape)
+    if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
+        raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
     axes = tuple(range(added)) + tuple(
         added + i for i, n in enumerate(shape) if n == 1 != g.shape[added + i])
     if axes:
@@ -80,12 +91,13 @@ class Sums:
             if edge in self.owned:
                 d.add_to(total)
                 return
-            d, is_new = d.dense(node.outputs[i][1]), len(d.shape) > 0
+            d = d.dense(node.outputs[i][1])
+            is_new = d.ndim > 0
         if total is not None and edge in self.owned:
             total += d
             return
         totals[i] = d if total is None else total + d
-        if is_new:                  # a sum is as new as d, with or without a graph
+        if is_new:
             self.owned.add(edge)
 
 
@@ -136,12 +148,14 @@ def _fitted(d, edge, node):
     if type(d) is IndexedGradient:
         return d
     shape, dtype, _ = edge[0].outputs[edge[1]]
-    if d.shape != shape:
-        try:
+    try:
+        if d.shape != shape:
             d = unbroadcast(d, shape)
-        except (ValueError, IndexError):
-            raise ShapeError(f"a rule of {node.name} gave a gradient of shape {d.shape} for an "
-                             f"argument of shape {shape}") from None
+    except ShapeError as error:
+        raise ShapeError(f"a rule of {node.name} gave {error}") from None
+    except AttributeError:
+        raise TypeError(f"a rule of {node.name} gave {type(d).__name__} {d!r}; it must give an "
+                        "array, or None for zero") from None
     return d if d.dtype == dtype else d.astype(dtype)
 
 

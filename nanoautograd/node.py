@@ -1,9 +1,12 @@
-"""Node: one recorded call of an operation, and what it keeps for the backward walk."""
+"""Node: one recorded call of an operation, and what it keeps for the backward walk.
+
+(An operation is a Function, and its rules are what reads the kept values: function.py.)
+"""
 
 from .backends import is_array, namespace
 from .graph import GraphError, IndexedGradient
 from .modes import INSPECTING
-from .tensor import Tensor, is_float, wrap
+from .tensor import Tensor, array_of, is_float, wrap
 
 __all__ = ["AnomalyError", "Kept", "Node", "inspect_values", "keep"]
 
@@ -27,6 +30,7 @@ class Node:
         self.parents = parents          # for each argument: the edge it came from, or None
         self.several = several          # whether the result is a tuple
         self.where = where              # the line that made the call, under detect_anomaly
+        # and, once the results exist: `outputs`, as graph.py describes it, and `saved`
 
     @property
     def name(self):
@@ -105,7 +109,7 @@ def keep(a):
 def inspect_values(y, what, where):
     """Raises AnomalyError if `y` holds a NaN or an infinity."""
     y = y.values if type(y) is IndexedGradient else y
-    y = y._data if isinstance(y, Tensor) else y
+    y = array_of(y)
     xp = namespace(y)
     if is_float(y.dtype) and not bool(xp.isfinite(y).all()):
         kind = "NaN" if bool(xp.isnan(y).any()) else "infinity"

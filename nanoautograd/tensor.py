@@ -2,7 +2,7 @@
 
 A Tensor holds an array (`.data`, NumPy's or CuPy's) and, if it takes part in a differentiation,
 the edge of the graph that produced it (see graph.py). Its operators and methods are operations of
-`nanoautograd/ops/`, attached to the class in `ops/methods.py`.
+`nanoautograd/ops/`, attached to the class in `methods.py`.
 """
 
 import numpy as np
@@ -18,11 +18,21 @@ def is_float(dtype):
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
+def array_of(x):
+    """The array in a Tensor; anything else as it is."""
+    return x._data if isinstance(x, Tensor) else x
+
+
+def shape_of(x):
+    """The shape of a Tensor or array; () for a number."""
+    return getattr(x, "shape", ())
+
+
 class Memory:
     """What Tensors that share memory share: how often it was written to.
 
     `writes` counts all writes through a Tensor, `recorded` is the count after the last one that
-    became part of a graph. Operations note the count when they keep a value (function.py), and
+    became part of a graph. Operations note the count when they keep a value (node.py), and
     every Tensor notes it when it is made, so that a change behind their back is seen.
     """
     writes = 0
@@ -101,7 +111,7 @@ class Tensor:
         if not self.is_leaf:
             raise GraphError("the data of a computed Tensor cannot be replaced, because its "
                              "gradient would be that of the old value; use .detach() first")
-        value = value._data if isinstance(value, Tensor) else value
+        value = array_of(value)
         if value is self._data:
             self._memory.writes += 1
         else:
@@ -232,7 +242,7 @@ class Tensor:
         if gradient.shape != self.shape:
             raise ShapeError(f"the gradient has shape {gradient.shape}, but the Tensor that it "
                              f"belongs to has shape {self.shape}")
-        data = gradient._data if isinstance(gradient, Tensor) else gradient
+        data = array_of(gradient)
         namespace(data, self._data)             # both on one device
         if not create_graph:
             return data.astype(self.dtype, copy=False)

@@ -2,16 +2,21 @@
 
 f takes Tensors (arrays that it is given become Tensors) and returns a Tensor, or a tuple of them.
 An argument may be a nested list, tuple or dict of arrays, the weights of a model say; its gradient
-has the same structure. The transforms nest: grad(grad(f)) is the second derivative.
+has the same structure. (So a list of numbers is a list of scalars, and no array.) The transforms
+nest: grad(grad(f)) is the second derivative.
+
+All raise TypeError for an argument that has no derivative, an integer say, or an f that does not
+return Tensors, and ShapeError for values or directions of the wrong shape.
 """
 
 from functools import wraps
 
+from .backends import namespace
 from .function import alias
 from .graph import ShapeError, backpropagate, nodes_below
 from .modes import enable_grad
 from .ops import reshape, stack, sum
-from .tensor import Leaf, Tensor, is_float, wrap
+from .tensor import Leaf, Tensor, is_float, shape_of, wrap
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -86,8 +91,7 @@ class _Call:
     def arranged(self, values):
         """One value for each input, in the structure of the arguments."""
         values = iter(values)
-        trees = tuple(_tree_map(lambda x: next(values), a) for a in self.args)
-        return trees
+        return tuple(_tree_map(lambda x: next(values), a) for a in self.args)
 
 
 def _input(x, name):
@@ -100,7 +104,15 @@ def _input(x, name):
 
 
 def _zeros(x):
-    return x._data * 0
+    return namespace(x._data).zeros_like(x._data)
+
+
+def _check_tangents(name, tangents, primals):
+    """Raises if the directions are not one array for each primal, and of its shape."""
+    shapes = [shape_of(v) for v in tangents], [shape_of(x) for x in primals]
+    if shapes[0] != shapes[1]:
+        raise ShapeError(f"{name}: the tangents have the shapes {shapes[0]}, the primals "
+                         f"{shapes[1]}; each primal needs a tangent of its shape")
 
 
 # ---- the transforms
@@ -158,9 +170,7 @@ def jvp(f, primals, tangents):
     primals, tangents = tuple(primals), tuple(tangents)
     call = _Call("jvp", f, primals, {}, tuple(range(len(primals))))
     vs = [v for t in tangents for v in _arrays(t)]
-    if [_shape(v) for v in vs] != [x.shape for x in call.inputs]:
-        raise ShapeError(f"jvp: the tangents have shapes {[_shape(v) for v in vs]}, the primals "
-                         f"{[x.shape for x in call.inputs]}; they must be the same")
+    _check_tangents("jvp", vs, call.inputs)
     with enable_grad():
         us = [Tensor(_zeros(y), requires_grad=True) for y in call.outs]
         pulled = call.pull_back(us, create_graph=True)
@@ -171,10 +181,6 @@ def jvp(f, primals, tangents):
     ds = tuple(wrap(_zeros(y)) if d is None else d if isinstance(d, Tensor) else wrap(d)
                for y, d in zip(call.outs, ds))
     return call.value(), ds if call.several else ds[0]
-
-
-def _shape(x):
-    return getattr(x, "shape", ())
 
 
 def jacobian(f, argnums=0):
@@ -212,6 +218,7 @@ def hvp(f, primals, tangents):
     primals, tangents: sequences, one entry per argument of f; so is the result.
     """
     primals, tangents = tuple(primals), tuple(tangents)
+    _check_tangents("hvp", _arrays(tangents), _arrays(primals))
     argnums = tuple(range(len(primals)))
 
     def slope(*primals):

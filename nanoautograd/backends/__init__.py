@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["DeviceError", "Status", "available", "device_of", "is_array", "last_writers",
+__all__ = ["DeviceError", "Status", "available", "device_of", "is_array", "is_fancy",
+           "last_writers",
            "namespace", "scatter_add", "to_device", "to_numpy"]
 
 INSTALL_CUPY = "pip install cupy-cuda13x  (for CUDA 12: cupy-cuda12x)"
@@ -132,7 +133,7 @@ def to_numpy(array):
     return np.asarray(array) if namespace(array) is np else array.get()
 
 
-def _is_fancy(index):
+def is_fancy(index):
     """Does the index hold an integer array, so that an element can be named twice?"""
     parts = index if isinstance(index, tuple) else (index,)
     return any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts)
@@ -141,7 +142,7 @@ def _is_fancy(index):
 def scatter_add(buffer, index, values):
     """buffer[index] += values, in place; an element that `index` names twice gets both values."""
     xp = namespace(buffer)
-    if not _is_fancy(index):
+    if not is_fancy(index):
         buffer[index] += values
     elif xp is np and buffer.ndim > 1 and (not isinstance(index, tuple) or len(index) == 1):
         _add_rows(buffer, index[0] if isinstance(index, tuple) else index, values)

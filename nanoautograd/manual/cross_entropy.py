@@ -49,8 +49,7 @@ from numpy import unravel_index     # of one position, on the host
 
 from ..backends import namespace, scatter_add
 from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where
-from ..tensor import is_float
-from . import array_of
+from ..tensor import array_of, is_float
 
 NAN = float("nan")
 

@@ -56,8 +56,7 @@ import numpy as np
 
 from ..backends import is_array, namespace, to_numpy
 from ..ops import concatenate, matmul, maximum, split, tanh, where, zeros_like
-from ..tensor import is_float
-from . import array_of
+from ..tensor import array_of, is_float
 
 
 def forward(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,

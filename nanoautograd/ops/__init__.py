@@ -20,14 +20,14 @@ from .shaping import (broadcast_to, copy, expand_dims, moveaxis, permute, ravel,
 # Those with a derivative, and those without.
 DIFFERENTIABLE = (
     "abs", "add", "arccos", "arcsin", "arctan", "arctan2", "astype", "broadcast_to", "clip",
-    "concatenate", "copy", "cos", "cosh", "cumsum", "diagonal", "divide", "dot", "einsum", "erf",
-    "exp", "expand_dims", "expm1", "flip", "getitem", "index_put", "log", "log1p", "logsumexp", "matmul", "max",
-    "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "norm", "outer",
-    "pad", "permute", "positive", "power", "prod", "ravel", "reciprocal", "remainder",
-    "repeat", "reshape", "roll", "scatter_add", "sigmoid", "sign", "sin", "sinh", "softplus",
-    "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes",
-    "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "to", "trace", "transpose",
-    "tril", "triu", "var", "where")
+    "concatenate", "copy", "cos", "cosh", "cumsum", "diagonal", "divide", "dot", "einsum",
+    "erf", "exp", "expand_dims", "expm1", "flip", "getitem", "index_put", "log", "log1p",
+    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply",
+    "negative", "norm", "outer", "pad", "permute", "positive", "power", "prod", "ravel",
+    "reciprocal", "remainder", "repeat", "reshape", "roll", "scatter_add", "sigmoid", "sign",
+    "sin", "sinh", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
+    "tile", "to", "trace", "transpose", "tril", "triu", "var", "where")
 CONSTANT = (
     "all", "allclose", "any", "argmax", "argmin", "argsort", "array_equal", "bincount", "ceil",
     "count_nonzero", "equal", "floor", "floor_divide", "full_like", "greater", "greater_equal",

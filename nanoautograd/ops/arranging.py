@@ -6,8 +6,8 @@ gradients, what repeats an element adds them up, and what leaves an element out 
 
 from ..backends import namespace
 from ..function import function
-from ..tensor import Tensor
-from .indexing import getitem, take
+from ..tensor import array_of
+from .indexing import along, getitem, take
 from .shaping import (as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel,
                       reshape)
 
@@ -47,13 +47,8 @@ def _split_as(g, arrays_shape, axis, needs):
     edges = [0]
     for shape in arrays_shape:
         edges.append(edges[-1] + shape[axis])
-    return [getitem(g, _along(axis, slice(i, j), g.ndim)) if need else None
+    return [getitem(g, along(axis, slice(i, j), g.ndim)) if need else None
             for i, j, need in zip(edges, edges[1:], needs)]
-
-
-def _along(axis, index, ndim):
-    """The index that applies `index` to one axis."""
-    return (slice(None),) * (axis % ndim) + (index,)
 
 
 _concatenate.vjp(arrays=_split_as)
@@ -75,9 +70,9 @@ def stack(arrays, axis=0):
     return concatenate([expand_dims(a, axis) for a in arrays], axis)
 
 
-@function(shares_memory=True)
+@function
 def _split(a, edges, axis):
-    return tuple(a[_along(axis, slice(i, j), a.ndim)] for i, j in zip(edges, edges[1:]))
+    return tuple(a[along(axis, slice(i, j), a.ndim)] for i, j in zip(edges, edges[1:]))
 
 
 _split.vjp(a=lambda g, axis: concatenate(g, axis))
@@ -85,6 +80,7 @@ _split.vjp(a=lambda g, axis: concatenate(g, axis))
 
 def split(ary, indices_or_sections, axis=0):
     """`ary` in equal parts (given their number), or cut at the given positions: a tuple."""
+    axis = checked(axis, len(ary.shape), "split")
     n = ary.shape[axis]
     if isinstance(indices_or_sections, int):
         if indices_or_sections < 1 or n % indices_or_sections:
@@ -114,13 +110,14 @@ def repeat(a, repeats, axis=None):
     """`a` with each element repeated: all as often, or as often as `repeats` says for each."""
     if axis is None:
         a, axis = ravel(a), 0
+    axis = checked(axis, len(a.shape), "repeat")
     n = a.shape[axis]
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
     counts = [repeats] * n if isinstance(repeats, int) else list(repeats)
     counts = counts * n if len(counts) == 1 else counts
     if len(counts) != n:
         raise ValueError(f"repeat: {len(counts)} counts for an axis of length {n}")
-    xp = namespace(a.data if isinstance(a, Tensor) else a)
+    xp = namespace(array_of(a))
     source = xp.asarray([i for i, count in enumerate(counts) for _ in range(count)], dtype="int64")
     return take(a, source, axis)
 
@@ -156,7 +153,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
                          "'reflect', 'symmetric' and 'wrap'")
-    xp = namespace(array.data if isinstance(array, Tensor) else array)
+    xp = namespace(array_of(array))
     for axis, (before, after) in enumerate(widths):
         if before or after:
             source = xp.pad(xp.arange(array.shape[axis]), (before, after), mode=mode)
@@ -188,7 +185,7 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    xp = namespace(a.data if isinstance(a, Tensor) else a)
+    xp = namespace(array_of(a))
     i = xp.arange(n)
     return getitem(a, (Ellipsis, i + max(-offset, 0), i + max(offset, 0)))
 

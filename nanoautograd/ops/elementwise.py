@@ -12,7 +12,7 @@ import math
 
 from ..backends import device_of, namespace, to_device
 from ..function import function
-from ..tensor import Tensor
+from ..tensor import array_of
 
 # ---- arithmetic
 
@@ -348,11 +348,12 @@ def erf(x):
     c = k.astype(x.dtype) / CELLS
     k = k + EDGE * CELLS
     d = inside - c
-    before, h, power, total = xp.zeros_like(c), xp.ones_like(c), d, d   # Hₙ₋₁, Hₙ, dⁿ⁺¹/(n+1)!
+    h_before, h = xp.zeros_like(c), xp.ones_like(c)                     # Hₙ₋₁ and Hₙ, n = 0
+    term = total = d                                                    # (-1)ⁿ dⁿ⁺¹ / (n+1)!
     for n in range(7):
-        before, h = h, 2 * c * h - 2 * n * before
-        power = power * d / -(n + 2)
-        total = total + h * power
+        h_before, h = h, 2 * c * h - 2 * n * h_before
+        term = term * d / -(n + 2)
+        total = total + h * term
     return xp.where(x == x, values[k] + slopes[k] * total, x)
 
 
@@ -404,7 +405,7 @@ where.vjp(x=lambda g, condition: where(condition, g, 0),
           y=lambda g, condition: where(condition, 0, g))
 
 
-@function(shares_memory=True)
+@function
 def astype(x, dtype):
     """x in another dtype; the gradient comes back in the old one."""
     return x.astype(dtype, copy=False)
@@ -415,8 +416,8 @@ astype.vjp(x=lambda g: g)
 
 def to(a, device):
     """`a` on a device: "cpu", "cuda", "cuda:N"; itself if it is there. Raises DeviceError."""
-    origin = device_of(a.data if isinstance(a, Tensor) else a)
-    return a if device == origin else _moved(a, device, origin)
+    x = array_of(a)
+    return a if to_device(x, device) is x else _moved(a, device, device_of(x))
 
 
 @function

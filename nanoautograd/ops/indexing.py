@@ -5,13 +5,13 @@ x̄[i] += ȳ, and an element that was read twice gets both. Writing is the other
 is the other's rule.
 """
 
-from ..backends import is_array, last_writers, namespace
+from ..backends import is_array, is_fancy, last_writers, namespace
 from ..backends import scatter_add as scatter_add_
 from ..function import function
 from ..graph import GraphError, IndexedGradient
 from ..modes import RECORDING
-from ..tensor import Tensor, is_float, wrap
-from .shaping import broadcast_to, copy, ravel
+from ..tensor import Tensor, array_of, is_float, wrap
+from .shaping import broadcast_to, checked, copy, ravel
 
 
 def _plain(index, x):
@@ -21,13 +21,13 @@ def _plain(index, x):
     if isinstance(index, Tensor):
         return index._data
     if isinstance(index, (list, range)):
-        xp = namespace(x._data if isinstance(x, Tensor) else x)
+        xp = namespace(array_of(x))
         index = xp.asarray(index)
         return index if index.size else index.astype("int64")       # [] would be float64
     return index
 
 
-@function(shares_memory=True)
+@function
 def _getitem(x, index):
     return x[index]
 
@@ -86,7 +86,7 @@ def index_put(x, index, value):
 
 def _like(x, value):
     """A Python value as an array of x's dtype and device."""
-    x = x._data if isinstance(x, Tensor) else x
+    x = array_of(x)
     return namespace(x).asarray(value, dtype=x.dtype)
 
 
@@ -96,10 +96,9 @@ def _without_repeats(x, index, value):
     After this the order of writing does not matter, and the rule for `value` gives a gradient
     only to the entries that stay.
     """
-    parts = index if isinstance(index, tuple) else (index,)
-    if not any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts):
+    if not is_fancy(index):
         return index, value
-    x = x._data if isinstance(x, Tensor) else x
+    x = array_of(x)
     xp = namespace(x)
     positions = xp.arange(x.size).reshape(x.shape)[index]
     stays = last_writers(positions, x.size) == xp.arange(positions.size)
@@ -140,9 +139,9 @@ def assign(x, index, value):
     if recorded:
         index, value = _without_repeats(x, index, value)
     x._memory.writes += 1
-    x._data[index] = value._data if isinstance(value, Tensor) else value
+    x._data[index] = array_of(value)
     if recorded:
-        y = _index_put.recorded((wrap(x._data, x._edge), index, value), x._data)
+        y, = _index_put.recorded((wrap(x._data, x._edge), index, value), (x._data,))
         x._edge = y._edge
         x._memory.recorded = x._memory.writes
     x._seen = x._memory.writes
@@ -151,20 +150,24 @@ def assign(x, index, value):
 # ---- take and gather
 
 
+def along(axis, index, ndim):
+    """The index that applies `index` to one axis, and takes all of the others."""
+    return (slice(None),) * (axis % ndim) + (index,)
+
+
 def take(a, indices, axis=None):
     """The elements of `a` at `indices` along an axis; `axis=None`: of the flattened array."""
     if axis is None:
         a, axis = ravel(a), 0
-    if not -len(a.shape) <= axis < len(a.shape):
-        raise ValueError(f"take: axis {axis} is out of range for {len(a.shape)} dimensions")
-    return getitem(a, (slice(None),) * (axis % len(a.shape)) + (indices,))
+    axis = checked(axis, len(a.shape), "take")
+    return getitem(a, along(axis, indices, len(a.shape)))
 
 
 def take_along_axis(arr, indices, axis=-1):
     """y[..., i, ...] = arr[..., indices[..., i, ...], ...], i along `axis`."""
     if axis is None:
         arr, axis = ravel(arr), 0
-    indices = indices._data if isinstance(indices, Tensor) else indices
+    indices = array_of(indices)
     ndim = len(arr.shape)
     if indices.ndim != ndim:
         raise ValueError(f"take_along_axis: indices of shape {indices.shape} for an array of "

@@ -11,7 +11,7 @@ from ..backends import namespace
 from ..function import function
 from .arranging import diagonal
 from .reductions import sum
-from .shaping import expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
+from .shaping import as_tuple, checked, expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
 
 
 @function
@@ -76,8 +76,8 @@ def tensordot(a, b, axes=2):
     axes: n, for the last n of `a` with the first n of `b`; or two sequences, axes of each.
     """
     if isinstance(axes, int):
-        axes = range(len(a.shape) - axes, len(a.shape)), range(axes)
-    of_a, of_b = [[i % len(x.shape) for i in (s if hasattr(s, "__iter__") else (s,))]
+        axes = tuple(range(len(a.shape) - axes, len(a.shape))), tuple(range(axes))
+    of_a, of_b = [[checked(i, len(x.shape), "tensordot") for i in as_tuple(s)]
                   for s, x in zip(axes, (a, b))]
     if [a.shape[i] for i in of_a] != [b.shape[j] for j in of_b]:
         raise ValueError(f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of shape "

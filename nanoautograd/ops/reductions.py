@@ -1,7 +1,7 @@
 """Reductions: operations that take many elements to one, along one axis, several, or all.
 
 `axis` is None (all), an integer or a tuple; `keepdims` leaves the reduced axes in place with
-length 1. In the rules, `_kept(g, ...)` puts them back, so that ȳ broadcasts against x.
+length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcasts against x.
 """
 
 import math
@@ -13,17 +13,17 @@ from .constants import argsort, not_equal
 from .elementwise import abs as absolute
 from .elementwise import exp, where
 from .indexing import take_along_axis
-from .shaping import broadcast_to, moveaxis, ravel, reshape
+from .shaping import as_tuple, broadcast_to, checked, moveaxis, ravel, reshape
 
 
 def _axes(axis, ndim):
     """`axis` as a tuple of numbers from 0 to ndim - 1."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+    return tuple(checked(i, ndim, "reduction") for i in as_tuple(axis))
 
 
-def _kept(y, shape, axis):
+def _with_axes(y, shape, axis):
     """A reduction's result, or its gradient, in the shape that keepdims=True would have given."""
     axes = _axes(axis, len(shape))
     return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(shape)))
@@ -43,7 +43,7 @@ def sum(a, axis=None, *, keepdims=False):
     return namespace(a).sum(a, axis=axis, keepdims=keepdims)
 
 
-sum.vjp(a=lambda g, a_shape, axis: broadcast_to(_kept(g, a_shape, axis), a_shape))
+sum.vjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis), a_shape))
 
 
 @function
@@ -53,7 +53,7 @@ def mean(a, axis=None, *, keepdims=False):
 
 
 mean.vjp(a=lambda g, a_shape, axis: broadcast_to(
-    _kept(g, a_shape, axis) / _count(a_shape, axis), a_shape))
+    _with_axes(g, a_shape, axis) / _count(a_shape, axis), a_shape))
 
 
 def var(a, axis=None, *, ddof=0, keepdims=False):
@@ -98,7 +98,7 @@ def prod(a, axis=None, *, keepdims=False):
             pairs = a[:half] * a[half:2 * half]
             a = concatenate([pairs, a[2 * half:]]) if len(a) % 2 else pairs
         a = a[0]
-    return _kept(a, shape, axis) if keepdims else a
+    return _with_axes(a, shape, axis) if keepdims else a
 
 
 # ---- largest and smallest
@@ -118,8 +118,8 @@ def min(a, axis=None, *, keepdims=False):
 
 def _to_extremes(g, a, out, axis):
     """ȳ / k for each of the k elements that attain the extreme, 0 for the others."""
-    extreme = a == _kept(out, a.shape, axis)
-    share = _kept(g, a.shape, axis) / extreme.sum(axis=axis, keepdims=True).astype(g.dtype)
+    extreme = a == _with_axes(out, a.shape, axis)
+    share = _with_axes(g, a.shape, axis) / extreme.sum(axis=axis, keepdims=True).astype(g.dtype)
     return where(extreme, share, 0)
 
 
@@ -145,7 +145,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
 
 
 logsumexp.vjp(a=lambda g, a, out, axis:
-              _kept(g, a.shape, axis) * exp(a - _finite(_kept(out, a.shape, axis))))
+              _with_axes(g, a.shape, axis) * exp(a - _finite(_with_axes(out, a.shape, axis))))
 
 
 def _finite(y):
@@ -207,7 +207,7 @@ def _norm(x, axis=None, *, keepdims=False):
 
 
 _norm.vjp(x=lambda g, x, out, axis:
-          _kept(g / where(out == 0, 1, out), x.shape, axis) * x)
+          _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
 
 
 def norm(x, ord=None, axis=None, *, keepdims=False):

@@ -10,7 +10,7 @@ from ..function import function
 # ---- another shape
 
 
-@function(shares_memory=True)
+@function
 def _reshape(a, shape):
     """`a` in another shape, elements in C order."""
     return a.reshape(shape)
@@ -58,7 +58,7 @@ def checked(axis, ndim, name):
     return axis % ndim
 
 
-@function(shares_memory=True)
+@function
 def broadcast_to(array, shape):
     """`array` repeated along new axes and axes of length 1. The walk sums the gradient back."""
     return namespace(array).broadcast_to(array, shape)
@@ -79,7 +79,7 @@ copy.vjp(a=lambda g: g)
 # ---- axes in another order
 
 
-@function(shares_memory=True)
+@function
 def _transpose(a, axes):
     return a.transpose(axes)
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from . import strategies as some
+from . import arguments as some
+from .arguments import arrays, axes, broadcastable_shapes, indices, shapes, spread
 from .programs import call
-from .strategies import arrays, axes, broadcastable_shapes, indices, shapes, spread
 
 __all__ = ["EDGES", "KINKS", "OPERATIONS", "Operation"]
 

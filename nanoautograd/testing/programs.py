@@ -19,7 +19,7 @@ from inspect import Parameter, Signature
 import numpy as np
 from hypothesis import strategies as st
 
-from . import oracle
+from . import arguments, oracle
 from .. import functional, ops
 from ..backends import device_of, is_array, to_device
 from ..tensor import Tensor
@@ -190,17 +190,16 @@ SIZE, LARGEST = 40, 30.0            # of a value: elements, absolute value
 @st.composite
 def programs(draw, max_instructions=7, max_inputs=3):
     """Random programs (see the top of programs.py), each with inputs at which it is smooth."""
-    from . import strategies            # which offers this strategy, too
-    first = draw(strategies.shapes(0, 2, 1, 3))
-    shapes = [first] + [draw(st.one_of(st.just(first), strategies.shapes(0, 2, 1, 3)))
+    first = draw(arguments.shapes(0, 2, 1, 3))
+    shapes = [first] + [draw(st.one_of(st.just(first), arguments.shapes(0, 2, 1, 3)))
                         for _ in range(draw(st.integers(0, max_inputs - 1)))]
-    inputs = tuple(draw(strategies.arrays(shape, low=-1.5, high=1.5)) for shape in shapes)
+    inputs = tuple(draw(arguments.arrays(shape, low=-1.5, high=1.5)) for shape in shapes)
     values, steps = dict(enumerate(inputs)), []
     for _ in range(max_instructions):
         kind = draw(st.sampled_from(KINDS))
         if kind == "none":                      # to which an instruction shrinks, if it can
             continue
-        step = _draw_instruction(draw, kind, strategies, values)
+        step = _draw_instruction(draw, kind, values)
         out = _tried(step, values)
         if out is not None:
             results = tuple(range(len(values), len(values) + len(out)))
@@ -209,7 +208,7 @@ def programs(draw, max_instructions=7, max_inputs=3):
     return _without_dead_code(inputs, steps, draw(st.integers(0, 1)))
 
 
-def _draw_instruction(draw, kind, strategies, values):
+def _draw_instruction(draw, kind, values):
     pick = lambda: draw(st.integers(0, len(values) - 1))    # noqa: E731
     a = pick()
     x, va = values[a], Value(a)
@@ -219,7 +218,7 @@ def _draw_instruction(draw, kind, strategies, values):
         return Instruction(draw(st.sampled_from([*PAIRWISE])), (va, Value(pick())))
     if kind == "reduction":
         name = draw(st.sampled_from([*REDUCTIONS]))
-        axis = draw(strategies.axes(x.ndim, tuples=name != "norm"))
+        axis = draw(arguments.axes(x.ndim, tuples=name != "norm"))
         return Instruction(name, (va,), {"axis": axis, "keepdims": draw(st.booleans())})
     if kind == "matmul":
         return Instruction(draw(st.sampled_from(["matmul", "dot", "outer"])), (va, Value(pick())))
@@ -247,11 +246,11 @@ def _draw_instruction(draw, kind, strategies, values):
         return Instruction(draw(st.sampled_from(["concatenate", "stack"])),
                            ([va, *map(Value, others)],), {"axis": draw(st.integers(0, x.ndim - 1))})
     if kind == "index":
-        return Instruction("getitem", (va, draw(strategies.indices(x.shape))))
+        return Instruction("getitem", (va, draw(arguments.indices(x.shape))))
     if kind == "split" and x.ndim and x.shape[-1] > 1:
         return Instruction("split", (va, [draw(st.integers(1, x.shape[-1] - 1))], -1))
     if kind == "choice":
-        return Instruction("where", (draw(strategies.masks(x.shape)), va, Value(pick())))
+        return Instruction("where", (draw(arguments.masks(x.shape)), va, Value(pick())))
     return Instruction("multiply", (va, va))
 
 

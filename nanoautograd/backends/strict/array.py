@@ -226,7 +226,8 @@ class StrictArray:
     # Methods whose behaviour is CuPy's own.
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
-        return wrap(self._host.astype(dtype, order, casting or "unsafe", copy=copy))
+        host = self._host.astype(dtype, order, casting or "unsafe", copy=copy)
+        return self if host is self._host else wrap(host)       # as CuPy does with copy=False
 
     def copy(self, order="C"):
         return wrap(self._host.copy(order))
