@@ -1,0 +1,160 @@
+"""Strategies for the arguments of operations: shapes, arrays, axes, indices, einsums.
+
+Offered as `strategies`, which says how to use them.
+"""
+import math
+from string import ascii_lowercase
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+__all__ = ["arrays", "axes", "broadcastable_shapes", "einsums", "indices", "integers_below",
+           "masks", "matmul_shapes", "shapes", "spread"]
+
+
+# ---- shapes
+
+def shapes(min_dims=0, max_dims=3, min_side=1, max_side=4):
+    """Shapes: tuples of ints. Simplest: the fewest dimensions, sides of `min_side`."""
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side,
+                            max_side=max_side)
+
+
+@st.composite
+def broadcastable_shapes(draw, count=2, max_dims=3, min_side=1, max_side=3):
+    """`count` shapes that broadcast together, with ones and missing dimensions: a tuple."""
+    whole = draw(shapes(0, max_dims, min_side, max_side))
+    result = []
+    for _ in range(count):
+        shape = [1 if draw(st.integers(0, 3)) == 3 else n for n in whole]
+        result.append(tuple(shape[draw(st.integers(0, len(shape))) if draw(st.booleans()) else 0:]))
+    return tuple(result)
+
+
+@st.composite
+def matmul_shapes(draw, max_side=3):
+    """Two shapes that `matmul` takes: vectors, matrices, and batches that broadcast."""
+    n, k, m = (draw(st.integers(1, max_side)) for _ in range(3))
+    batch_a, batch_b = draw(broadcastable_shapes(2, max_dims=2, max_side=max_side))
+    a = (k,) if draw(st.integers(0, 3)) == 3 else (*batch_a, n, k)
+    b = (k,) if draw(st.integers(0, 3)) == 3 else (*batch_b, k, m)
+    return a, b
+
+
+# ---- values
+
+@st.composite
+def arrays(draw, shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
+    """Float64 arrays with distinct values in [low, high], at least `margin` from every point of
+    `away` (where the function has a kink or a pole).
+
+    shape: a shape, or a strategy for one. The values are spread evenly and then shuffled, so that
+    none are nearly equal: `sort` and `max` have no near-ties.
+    """
+    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    rng = np.random.default_rng(draw(st.integers(0, 2 ** 20)))
+    return spread(shape, rng, low, high, away, margin)
+
+
+def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
+    """What `arrays` makes, from a NumPy random generator."""
+    edges = [low, *(e for p in sorted(away) if low - margin < p < high + margin
+                    for e in (p - margin, p + margin)), high]
+    rooms = [(a, b) for a, b in zip(edges[::2], edges[1::2]) if b > a]
+    widths = np.array([b - a for a, b in rooms])
+    n = math.prod(shape)
+    places = (rng.permutation(n) + rng.uniform(0.2, 0.8, n)) / max(n, 1) * widths.sum()
+    room = np.minimum(np.searchsorted(np.cumsum(widths), places, side="right"), len(rooms) - 1)
+    starts = np.array([a for a, _ in rooms])
+    before = np.concatenate(([0.0], np.cumsum(widths)[:-1]))
+    return (starts[room] + places - before[room]).reshape(shape)
+
+
+@st.composite
+def masks(draw, shape=shapes()):
+    """Boolean arrays."""
+    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    return np.asarray(np.random.default_rng(draw(st.integers(0, 2 ** 20))).random(shape) < 0.6)
+
+
+@st.composite
+def integers_below(draw, n, shape=shapes(), low=0):
+    """Integer arrays with values from `low` to n - 1, repeated ones included."""
+    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    rng = np.random.default_rng(draw(st.integers(0, 2 ** 20)))
+    return np.asarray(rng.integers(low, n, shape))
+
+
+# ---- arguments
+
+def axes(ndim, none=True, tuples=True):
+    """What `axis=` takes for `ndim` dimensions: None, an int (also negative), or a tuple."""
+    kinds = [st.none()] if none or not ndim else []
+    if ndim:
+        kinds.append(st.integers(-ndim, ndim - 1))
+    if tuples and ndim:
+        several = st.lists(st.integers(0, ndim - 1), unique=True, max_size=ndim)
+        kinds.append(several.flatmap(lambda chosen: st.tuples(
+            *(st.sampled_from([i, i - ndim]) for i in chosen))))
+    return st.one_of(*kinds)
+
+
+@st.composite
+def indices(draw, shape):
+    """What goes between brackets for an array of `shape`, in all of NumPy's forms.
+
+    Integers, slices (also with negative steps), ellipsis, newaxis, integer arrays with repeated
+    and negative entries, and boolean masks; alone or mixed.
+    """
+    kind = draw(st.sampled_from(["basic", "mixed", "mask"]))
+    if kind == "mask":
+        ndim = draw(st.integers(min(1, len(shape)), len(shape)))
+        return draw(masks(shape[:ndim]))
+    if kind == "basic" or not shape:
+        return draw(hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True))
+    together = draw(shapes(1, 2, 1, 3))         # arrays in one index broadcast together
+    parts = []
+    for n in shape[:draw(st.integers(1, len(shape)))]:
+        part = draw(st.sampled_from(["array", "slice", "integer"]))
+        if part == "array" and n:
+            parts.append(draw(integers_below(n, together, low=-n)))
+        elif part == "integer" and n:
+            parts.append(draw(st.integers(-n, n - 1)))
+        else:
+            parts.append(draw(st.slices(n)))
+    if draw(st.integers(0, 3)) == 3:
+        parts.insert(draw(st.integers(0, len(parts))), None)
+    if draw(st.integers(0, 3)) == 3:
+        parts.append(Ellipsis)
+    return tuple(parts)
+
+
+@st.composite
+def einsums(draw, max_operands=3, max_side=3):
+    """(subscripts, shapes of the operands) for `einsum`.
+
+    Repeated indices (diagonals), indices that are summed out of one operand alone, ellipses that
+    broadcast, implicit output.
+    """
+    letters = ascii_lowercase[8:12]                                     # i, j, k, l
+    side = {letter: draw(st.integers(1, max_side)) for letter in letters}
+    operands = draw(st.integers(1, max_operands))
+    dots = draw(st.booleans())
+    batch = draw(broadcastable_shapes(operands, max_dims=1, max_side=max_side))
+    terms, result = [], []
+    for k in range(operands):
+        term = "".join(draw(st.lists(st.sampled_from(letters), max_size=3)))
+        shape = tuple(side[letter] for letter in term)
+        if dots and (k == 0 or draw(st.booleans())):
+            cut = draw(st.integers(0, len(term)))
+            term, shape = (f"{term[:cut]}...{term[cut:]}", shape[:cut] + batch[k] + shape[cut:])
+        terms.append(term)
+        result.append(shape)
+    text = ",".join(terms)
+    if draw(st.booleans()):
+        used = sorted(set(text) & set(letters))
+        out = draw(st.permutations(used)) if used else []
+        out = "".join(out[:draw(st.integers(0, len(out)))])
+        text += f"->{'...' if dots else ''}{out}"
+    return text, tuple(result)
