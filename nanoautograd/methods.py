@@ -70,7 +70,7 @@ def _attach_method(name):
 
     def method(self, *args, **kwargs):
         return operation(self, *args, **kwargs)
-    method.__name__, method.__doc__ = name, operation.__doc__
+    method.__name__, method.__doc__, method.__wrapped__ = name, operation.__doc__, operation
     setattr(Tensor, name, method)
 
 

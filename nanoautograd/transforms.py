@@ -123,6 +123,9 @@ def value_and_grad(f, argnums=0, has_aux=False):
 
     argnums: which argument to differentiate with respect to, or a tuple of several; the gradient
     is then a tuple. has_aux: f returns (value, anything), and this ((value, anything), gradient).
+
+        >>> value_and_grad(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
+        (tensor(5.), tensor([2., 4.]))
     """
     @wraps(f)
     def value_and_gradient(*args, **kwargs):
@@ -161,7 +164,9 @@ def vjp(f, *primals):
 
 
 def jvp(f, primals, tangents):
-    """(f(*primals), J v): the derivative of f in the direction of `tangents`, one per primal.
+    """(f(*primals), J v): the derivative of f in the direction of `tangents`.
+
+    primals, tangents: sequences, one entry for each argument of f, of the same shapes.
 
     The vector-Jacobian product uᵀJ is linear in u, and its own transpose: differentiating
     ⟨uᵀJ, v⟩ with respect to u gives Jv. So every operation with a rule has this product too, at
@@ -184,7 +189,10 @@ def jvp(f, primals, tangents):
 
 
 def jacobian(f, argnums=0):
-    """A function that returns ∂f/∂x, of shape f(x).shape + x.shape, one walk for each row."""
+    """A function that returns ∂f/∂x, of shape f(x).shape + x.shape, one walk for each row.
+
+    argnums: as for `grad`; a tuple gives a tuple of Jacobians. f returns one Tensor.
+    """
     @wraps(f)
     def jacobian_of_f(*args, **kwargs):
         call = _Call("jacobian", f, args, kwargs, argnums)
@@ -206,9 +214,12 @@ def jacobian(f, argnums=0):
 
 
 def hessian(f, argnums=0):
-    """A function that returns the second derivatives, of shape x.shape + x.shape."""
+    """A function that returns the second derivatives of a scalar f, of shape x.shape + x.shape.
+
+    argnums: one integer; that argument is one array.
+    """
     if not isinstance(argnums, int):
-        raise TypeError("hessian: argnums must be one integer")
+        raise TypeError(f"hessian: argnums must be one integer, not {argnums!r}")
     return jacobian(grad(f, argnums), argnums)
 
 

@@ -1,6 +1,6 @@
 """Elementwise operations, with NumPy's broadcasting.
 
-For y = f(x) the rule is x̄ = ȳ f'(x), where x̄ is short for dL/dx; in code ȳ is `g`.
+For y = f(x) the rule is x̄ = ȳ f'(x), where x̄ is short for dL/dx; in code ȳ is `g`, and y is `out`.
 
 Ties and kinks: where several arguments attain the value of a maximum or minimum, they share the
 gradient equally. So maximum(a, a) gives one half to each, relu(x) = maximum(x, 0) has the slope
@@ -19,7 +19,7 @@ from ..tensor import array_of
 
 @function
 def add(a, b):
-    """a + b."""
+    """a + b:  ā = ȳ,  b̄ = ȳ."""
     return a + b
 
 
@@ -29,7 +29,7 @@ add.vjp(a=lambda g: g,
 
 @function
 def subtract(a, b):
-    """a - b."""
+    """a - b:  ā = ȳ,  b̄ = -ȳ."""
     return a - b
 
 
@@ -39,7 +39,7 @@ subtract.vjp(a=lambda g: g,
 
 @function
 def multiply(a, b):
-    """a · b."""
+    """a · b:  ā = ȳ b,  b̄ = ȳ a."""
     return a * b
 
 
@@ -49,7 +49,7 @@ multiply.vjp(a=lambda g, b: g * b,
 
 @function
 def divide(a, b):
-    """a / b."""
+    """a / b:  ā = ȳ / b,  b̄ = -ȳ a / b² = -ȳ y / b."""
     return a / b
 
 
@@ -87,7 +87,7 @@ def _log_base(a):
 
 @function
 def remainder(a, b):
-    """a % b, with the sign of b:  a - b ⌊a/b⌋."""
+    """a % b = a - b ⌊a/b⌋, with the sign of b:  ā = ȳ,  b̄ = -ȳ ⌊a/b⌋."""
     return a % b
 
 
@@ -115,7 +115,7 @@ positive.vjp(x=lambda g: g)
 
 @function
 def reciprocal(x):
-    """1 / x."""
+    """1 / x:  x̄ = -ȳ / x² = -ȳ y²."""
     return namespace(x).reciprocal(x)
 
 
@@ -124,7 +124,7 @@ reciprocal.vjp(x=lambda g, out: -g * out * out)
 
 @function
 def square(x):
-    """x²."""
+    """x²:  x̄ = 2 ȳ x."""
     return namespace(x).square(x)
 
 
@@ -133,7 +133,7 @@ square.vjp(x=lambda g, x: g * (2 * x))
 
 @function
 def sqrt(x):
-    """√x."""
+    """√x:  x̄ = ȳ / 2y."""
     return namespace(x).sqrt(x)
 
 
@@ -145,7 +145,7 @@ sqrt.vjp(x=lambda g, out: g / (2 * out))
 
 @function
 def abs(x):
-    """|x|; the slope at 0 is 0."""
+    """|x|:  x̄ = ȳ sign x; the slope at 0 is 0."""
     return namespace(x).abs(x)
 
 
@@ -166,7 +166,7 @@ sign.vjp(x=lambda g: g * 0)
 
 @function
 def exp(x):
-    """eˣ."""
+    """eˣ:  x̄ = ȳ y."""
     return namespace(x).exp(x)
 
 
@@ -175,7 +175,7 @@ exp.vjp(x=lambda g, out: g * out)
 
 @function
 def expm1(x):
-    """eˣ - 1, accurate near 0."""
+    """eˣ - 1, accurate near 0:  x̄ = ȳ eˣ = ȳ (y + 1)."""
     return namespace(x).expm1(x)
 
 
@@ -184,7 +184,7 @@ expm1.vjp(x=lambda g, out: g * (out + 1))
 
 @function
 def log(x):
-    """The natural logarithm."""
+    """The natural logarithm:  x̄ = ȳ / x."""
     return namespace(x).log(x)
 
 
@@ -193,7 +193,7 @@ log.vjp(x=lambda g, x: g / x)
 
 @function
 def log1p(x):
-    """log(1 + x), accurate near 0."""
+    """log(1 + x), accurate near 0:  x̄ = ȳ / (1 + x)."""
     return namespace(x).log1p(x)
 
 
@@ -213,7 +213,7 @@ sigmoid.vjp(x=lambda g, out: g * out * (1 - out))
 
 @function
 def softplus(x):
-    """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|). Never overflows."""
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|):  x̄ = ȳ sigmoid(x). Never overflows."""
     xp = namespace(x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
@@ -226,7 +226,7 @@ softplus.vjp(x=lambda g, x: g * sigmoid(x))
 
 @function
 def sin(x):
-    """The sine; x in radians."""
+    """The sine, of radians:  x̄ = ȳ cos x."""
     return namespace(x).sin(x)
 
 
@@ -235,7 +235,7 @@ sin.vjp(x=lambda g, x: g * cos(x))
 
 @function
 def cos(x):
-    """The cosine; x in radians."""
+    """The cosine, of radians:  x̄ = -ȳ sin x."""
     return namespace(x).cos(x)
 
 
@@ -244,7 +244,7 @@ cos.vjp(x=lambda g, x: -g * sin(x))
 
 @function
 def tan(x):
-    """The tangent; x in radians."""
+    """The tangent, of radians:  x̄ = ȳ / cos² x = ȳ (1 + y²)."""
     return namespace(x).tan(x)
 
 
@@ -253,7 +253,7 @@ tan.vjp(x=lambda g, out: g * (1 + out * out))
 
 @function
 def sinh(x):
-    """The hyperbolic sine."""
+    """The hyperbolic sine:  x̄ = ȳ cosh x."""
     return namespace(x).sinh(x)
 
 
@@ -262,7 +262,7 @@ sinh.vjp(x=lambda g, x: g * cosh(x))
 
 @function
 def cosh(x):
-    """The hyperbolic cosine."""
+    """The hyperbolic cosine:  x̄ = ȳ sinh x."""
     return namespace(x).cosh(x)
 
 
@@ -271,7 +271,7 @@ cosh.vjp(x=lambda g, x: g * sinh(x))
 
 @function
 def tanh(x):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent:  x̄ = ȳ (1 - y²)."""
     return namespace(x).tanh(x)
 
 
@@ -280,7 +280,7 @@ tanh.vjp(x=lambda g, out: g * (1 - out * out))
 
 @function
 def arcsin(x):
-    """The inverse sine, in radians."""
+    """The inverse sine, in radians:  x̄ = ȳ / √(1 - x²)."""
     return namespace(x).arcsin(x)
 
 
@@ -289,7 +289,7 @@ arcsin.vjp(x=lambda g, x: g / sqrt(1 - x * x))
 
 @function
 def arccos(x):
-    """The inverse cosine, in radians."""
+    """The inverse cosine, in radians:  x̄ = -ȳ / √(1 - x²)."""
     return namespace(x).arccos(x)
 
 
@@ -298,7 +298,7 @@ arccos.vjp(x=lambda g, x: -g / sqrt(1 - x * x))
 
 @function
 def arctan(x):
-    """The inverse tangent, in radians."""
+    """The inverse tangent, in radians:  x̄ = ȳ / (1 + x²)."""
     return namespace(x).arctan(x)
 
 
@@ -307,7 +307,10 @@ arctan.vjp(x=lambda g, x: g / (1 + x * x))
 
 @function
 def arctan2(x1, x2):
-    """The angle of the point (x2, x1), in radians, from -π to π."""
+    """The angle of the point (x2, x1), in radians, from -π to π.
+
+    With r² = x1² + x2²:  x̄1 = ȳ x2 / r²,  x̄2 = -ȳ x1 / r².
+    """
     return namespace(x1, x2).arctan2(x1, x2)
 
 
