@@ -4,8 +4,8 @@ Each token x_t (an integer < V) is looked up, joined with the state that sums up
 and the new state gives a distribution over the next token:
 
     e_t = E[x_t]                                    embedding         E (V, D)
-    h_t = tanh(W e_t + U h_{t-1} + b)               recurrent layer   W (H, D), U (H, H)
-    p_t = softmax(O h_t + c)                        output            O (V, H)
+    h_t = tanh(W e_t + U h_{t-1} + b)               recurrent layer   W (H, D), U (H, H), b (H,)
+    p_t = softmax(O h_t + c)                        output            O (V, H), c (V,)
 
 p_t[v] is the probability that x_{t+1} = v. With several layers, h_t of one is e_t of the next.
 Trained by truncated backpropagation through time: blocks of T tokens follow one another in the
@@ -41,10 +41,10 @@ class RNNLanguageModel(Module):
         rng = np.random.default_rng(rng)
         V, D, H = config.vocabulary, config.embedding, config.hidden
         self.config = config
-        self.embedding = Embedding(V, D, rng=rng, dtype=dtype)
+        self.embedding = Embedding(V, D, rng=rng, dtype=dtype)             # E
         self.rnn = RNN(D, H, config.layers, config.nonlinearity, batch_first=True, rng=rng,
                        dtype=dtype)
-        self.output = Linear(H, V, rng=rng, dtype=dtype)
+        self.output = Linear(H, V, rng=rng, dtype=dtype)                    # O, c
 
     def forward(self, x, h=None):
         """Tokens x (B, T) and the state before them h (layers, B, H), None for a beginning

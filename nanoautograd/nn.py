@@ -64,7 +64,7 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def train(self, mode=True):
-        """Set `training` here and in all modules inside (dropout reads it). Returns the module."""
+        """Set `training` here and in all modules inside. Returns the module."""
         for _, module in self.named_modules():
             module.training = mode
         return self

@@ -26,9 +26,10 @@ is replaced by 1.
 Backward, one product at a time. From o_ti = Σ_s P_ts v_si:
 
     dv_si = Σ_t P_ts do_ti       dv = Pᵀ do
-    dP_ts = Σ_i do_ti v_si       dP = do vᵀ, plus the gradient that arrives at P itself, if any
+    dP_ts = Σ_i do_ti v_si       dP = do vᵀ, and dweights added to it
 
-The rows of P are softmaxes, ∂P_ts/∂A_tr = P_ts ([s = r] - P_tr) (derived in softmax.py), so
+where dweights is what arrives at P itself, if the weights were asked for and used. The rows of P
+are softmaxes, ∂P_ts/∂A_tr = P_ts ([s = r] - P_tr) (derived in softmax.py), so
 
     dA_tr = P_tr (dP_tr - Σ_s dP_ts P_ts)
 
@@ -47,8 +48,8 @@ from numpy import broadcast_shapes
 
 from ..backends import namespace
 from ..graph import unbroadcast
-from ..ops import equal, exp, matmul, max, ones_like, sum, swapaxes, tril, where
-from ..tensor import is_float
+from ..ops import exp, matmul, max, sum, swapaxes, where
+from ..tensor import array_of, is_float
 
 INF = float("inf")
 
@@ -82,7 +83,7 @@ def _softmax(xp, A):
 
 
 def backward(dout, cache, needs=None):
-    """do, or (do, dP) if the weights were returned -> dq, dk, dv, dmask."""
+    """do, or (do, dweights) if the weights were returned -> dq, dk, dv, dmask."""
     q, k, v, mask, c, P, return_weights = cache
     need_q, need_k, need_v, need_mask = needs or (True,) * 4
     need_mask = need_mask and _is_added(mask)
@@ -113,7 +114,7 @@ def composed(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fal
     _check(q, k, v, mask)
     A = matmul(q, swapaxes(k, -1, -2)) * _scale(q, scale)
     if causal:
-        A = where(equal(tril(ones_like(A)), 1), A, -INF)
+        A = where(namespace(array_of(A)).tri(*A.shape[-2:], dtype=bool), A, -INF)
     if mask is not None:
         A = A + mask if _is_added(mask) else where(mask, A, -INF)
     P = A

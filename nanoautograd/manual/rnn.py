@@ -9,7 +9,9 @@ For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
     W    (H, I)      weights from the input          `weight_ih` in torch.nn.RNN
     U    (H, H)      weights from the state before   `weight_hh`
     b    (H,)        the sum of its two biases, `bias_ih` and `bias_hh`
+    h_n  (L·D, B, H) the last states, of L layers in D directions
     dh_t, da_t, ...  ∂L/∂h_t, ∂L/∂a_t, ... with all that follows from them
+    dout, dh_n       what arrives at the output and at the last states
 
 Forward (Elman 1990, "Finding structure in time", figure 2; in this notation torch.nn.RNN):
 
@@ -33,7 +35,7 @@ is 0, 1/2, 1 where a is negative, zero, positive (the choice that this library m
 W is used at every step, and its gradient is the sum over all of them. With c for a sequence,
 
     dW_ij = Σ_t Σ_c da_tci x_tcj          dW = daᵀ x           (t and c together as one axis)
-    dU_ij = Σ_t Σ_c da_tci h_{t-1,cj}     dU = daᵀ h_{before}
+    dU_ij = Σ_t Σ_c da_tci before_tcj     dU = daᵀ before      (before_t = h_{t-1})
     db_i  = Σ_t Σ_c da_tci                and the same for each of the two biases
     dx_tc = Wᵀ da_tc                      dx = da W
 
@@ -137,22 +139,22 @@ def _run(xp, x, h0, W, U, biases, nonlinearity, keep, reverse):
     return Run(x, h, before, times, df, W, U)
 
 
-def backward(dout, cache, needs=None):
-    """(dout, dh_n) -> dx, dh0, *dweights."""
+def backward(gradients, cache, needs=None):
+    """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
     runs, D, n, keep, alone, batch_first, given_h0 = cache        # n weights each
     needs = needs or (True,) * (2 + n * len(runs))
     need_x, need_h0, need = needs[0], needs[1] and given_h0, needs[2:]
-    dx, dh_n = dout
-    xp = namespace(dx, dh_n)
-    dx = _time_first(dx, batch_first)
+    dout, dh_n = gradients
+    xp = namespace(dout, dh_n)
+    dout = _time_first(dout, batch_first)
     dh_n = _time_first(dh_n, False)
     if keep is not None:
-        dx = xp.where(keep, dx, 0.0)
+        dout = xp.where(keep, dout, 0.0)
 
     dh0 = xp.zeros_like(dh_n) if need_h0 else None
     dweights = [None] * len(need)
     for i in range(len(runs) - D, -1, -D):                        # down the layers
-        dout, dx = dx, None
+        dx = None
         below = need_x or i > 0 and (need_h0 or any(need[:n * i]))
         for d in range(D):
             x, h, before, _, _, W, U = run = runs[i + d]
@@ -175,6 +177,7 @@ def backward(dout, cache, needs=None):
                 dx = dx_d if d == 0 else dx + dx_d
         if not below:
             break
+        dout = dx                                                   # of the layer below
     dx = _as_given(dx, alone, batch_first) if need_x else None
     return dx, dh0[:, 0] if alone and need_h0 else dh0, *dweights
 
@@ -232,7 +235,7 @@ def composed(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=
 
 
 def _time_first(x, batch_first):
-    """(T, B, ...) from what the caller gave: one sequence (T, ...), or (B, T, ...)."""
+    """(T, B, ...) from (T, ...) for one sequence, or (B, T, ...); likewise (L·D, B, H) states."""
     return x[:, None] if x.ndim == 2 else x.swapaxes(0, 1) if batch_first else x
 
 

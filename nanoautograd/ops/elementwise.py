@@ -1,6 +1,6 @@
 """Elementwise operations, with NumPy's broadcasting.
 
-For y = f(x) the rule is x̄ = ȳ f'(x), where x̄ is short for dL/dx; in code ȳ is `g`, and y is `out`.
+For y = f(x) the rule is x̄ = ȳ f'(x), where x̄ is short for dL/dx; in code ȳ is `g` and y is `out`.
 
 Ties and kinks: where several arguments attain the value of a maximum or minimum, they share the
 gradient equally. So maximum(a, a) gives one half to each, relu(x) = maximum(x, 0) has the slope
