@@ -7,11 +7,12 @@ derivation of their own are in manual/, one file each; the rest is written from 
 from .backends import is_array, namespace
 from .function import by_hand
 from .manual import attention, log_softmax as log_softmax_, rnn as rnn_
+from .manual import layer_norm as layer_norm_
 from .manual import cross_entropy as cross_entropy_, softmax as softmax_
 from .ops import matmul, maximum
 from .tensor import array_of
 
-__all__ = ["cross_entropy", "embedding", "linear", "log_softmax", "relu", "rnn",
+__all__ = ["cross_entropy", "embedding", "layer_norm", "linear", "log_softmax", "relu", "rnn",
            "scaled_dot_product_attention", "softmax"]
 
 
@@ -21,9 +22,14 @@ def _operation(name, module):
 
 _attention = _operation("scaled_dot_product_attention", attention)
 _cross_entropy = _operation("cross_entropy", cross_entropy_)
+_layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
 _rnn = _operation("rnn", rnn_)
 _softmax = _operation("softmax", softmax_)
+
+
+def _as_shape(n):
+    return (n,) if isinstance(n, int) else tuple(n)
 
 
 def relu(input):
@@ -71,6 +77,17 @@ def embedding(input, weight):
             raise IndexError(f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
                              f"its size is {V}, so ids go from 0 to {V - 1}")
     return weight[ids]
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """Over the last axes, (x - mean x) / √(var x + eps) · weight + bias. See manual/layer_norm.py.
+
+    input: (..., *normalized_shape), floating. normalized_shape: the sizes of the axes that are
+    normalised together, or one integer. weight, bias: of that shape and the input's dtype, or None.
+
+    Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
+    """
+    return _layer_norm(input, weight, bias, normalized_shape=_as_shape(normalized_shape), eps=eps)
 
 
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",

@@ -78,6 +78,7 @@ CALLS = {
     "rnn": lambda x, i: F.rnn(x, None, x, x, bias=False)[0],
     "relu": lambda x, i: F.relu(x),
     "linear": lambda x, i: F.linear(x, x),
+    "layer_norm": lambda x, i: F.layer_norm(x, 3, x[0], x[1]),
     "embedding": lambda x, i: F.embedding(i, x)}
 
 

@@ -536,6 +536,14 @@ def functional_rnn(draw):
     return call("functional.rnn", draw(arrays(x)), h, *weights, results=2, **options)
 
 
+@rows()
+def functional_layer_norm(draw):
+    x = draw(arrays(FULL))
+    shape = x.shape[draw(st.integers(0, x.ndim - 1)):]
+    weight, bias = ([None, draw(arrays(shape))][draw(st.integers(0, 1))] for _ in range(2))
+    return call("functional.layer_norm", x, shape, weight, bias, eps=0.1)
+
+
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
 
 KINKS = {

@@ -92,6 +92,15 @@ def embedding(input, weight):
     return np.array(rows).reshape(*input.shape, weight.shape[1])
 
 
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    y = np.empty_like(input)
+    for i in np.ndindex(input.shape[:-len(normalized_shape)]):
+        x = input[i]
+        y[i] = (x - x.mean()) / np.sqrt(x.var() + eps)
+        y[i] = y[i] * (1 if weight is None else weight) + (0 if bias is None else bias)
+    return y
+
+
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
                   label_smoothing=0.0):
     if input.ndim == 1:                                         # one row, a batch of it

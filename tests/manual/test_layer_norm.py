@@ -1,0 +1,125 @@
+"""layer_norm: three ways to one gradient, a plain formula, PyTorch, and bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from second_order import second_order
+from three_ways import agree, by_composition, by_hand, close, each_alone
+
+import nanoautograd as nag
+from nanoautograd.manual import layer_norm
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def cases(draw):
+    """Inputs with one to three axes, of which the last ones are normalised; zero sizes too."""
+    rng = np.random.default_rng(draw(SEEDS))
+    shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=3)))
+    last = shape[draw(st.integers(0, len(shape) - 1)):]
+    x = rng.standard_normal(shape)
+    weight, bias = ([None, rng.standard_normal(last)][draw(st.booleans())] for _ in range(2))
+    # ε is large here, so that rows of nearly equal numbers are smooth for finite differences.
+    return [x, weight, bias], {"normalized_shape": last, "eps": 0.1}
+
+
+@given(cases(), SEEDS)
+def test_three_ways(backend, case, seed):
+    arrays, options = case
+    agree(backend, layer_norm, arrays, seed, **options)
+
+
+@given(cases())
+def test_only_what_is_needed(backend, case):
+    arrays, options = case
+    each_alone(backend, layer_norm, arrays, **options)
+
+
+@given(cases())
+def test_rows_have_mean_0_and_variance_1(backend, case):
+    (x, _, _), options = case
+    N = np.prod(options["normalized_shape"], dtype=int)
+    if N < 2 or not x.size:
+        return
+    (y,), _, _ = by_hand(backend, layer_norm, [x], normalized_shape=options["normalized_shape"],
+                         eps=0.0)
+    rows = y.reshape(-1, N)
+    np.testing.assert_allclose(rows.mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(rows.var(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.oracle
+@given(cases())
+def test_pytorch(case):
+    torch = pytest.importorskip("torch")
+    arrays, options = case
+    y, cache = layer_norm.forward(*arrays, **options)
+    g = np.random.default_rng(0).standard_normal(y.shape)
+    ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
+    ty = torch.nn.functional.layer_norm(ts[0], options["normalized_shape"], *ts[1:], eps=0.1)
+    close(y, ty.detach().numpy(), "the output")
+    given = [t for t in ts if t is not None]
+    wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
+    for a, d in zip(arrays, layer_norm.backward(g, cache), strict=True):
+        if a is None:
+            assert d is None
+        elif (want := next(wants)) is not None:     # PyTorch has none for some empty inputs
+            close(d, want.numpy(), "a gradient")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equal_numbers_and_a_large_mean(backend, dtype):
+    """A row of equal numbers is all zeros; a mean of 4096 takes no digits from the deviations."""
+    x = np.array([[7, 7, 7], [4096, 4097, 4098]], dtype)
+    (y,), _, (dx, *_) = by_hand(backend, layer_norm, [x], normalized_shape=(3,))
+    assert y.dtype == dx.dtype == dtype and np.isfinite(dx).all()
+    np.testing.assert_array_equal(y[0], 0)
+    a = 1 / np.sqrt(2 / 3 + 1e-5)
+    np.testing.assert_allclose(y[1], [-a, 0, a], rtol=1e-6, atol=1e-12)
+
+
+def test_float32_stays_and_any_layout_will_do(backend):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((4, 6, 5)), rng.standard_normal((6, 5)),
+              rng.standard_normal((6, 5))]
+    outs, gs, ds = by_hand(backend, layer_norm, arrays, normalized_shape=(6, 5))
+    low, gs32 = ([a.astype("float32") for a in some] for some in (arrays, gs))
+    outs32, _, ds32 = by_hand(backend, layer_norm, low, gs32, normalized_shape=(6, 5))
+    outs2, ds2 = by_composition(backend, layer_norm, low, gs32, normalized_shape=(6, 5))
+    for a, b, c in zip(outs32 + ds32, outs2 + ds2, outs + ds, strict=True):
+        close(a, c.astype("float32"), "by hand")
+        close(b, c.astype("float32"), "composed")
+
+    views = [backend.array(a.T.copy()).T for a in arrays]
+    y, cache = layer_norm.forward(*views, normalized_shape=(6, 5))
+    close(backend.numpy(y), outs[0], "a view")
+    for d, want in zip(layer_norm.backward(backend.array(gs[0].T.copy()).T, cache), ds):
+        close(backend.numpy(d), want, "a view")
+
+
+def test_second_order(backend):
+    rng = np.random.default_rng(1)
+    arrays = [rng.standard_normal((3, 2, 4)), rng.standard_normal((2, 4)),
+              rng.standard_normal((2, 4))]
+    second_order(backend, lambda x, w, b: nag.functional.layer_norm(x, (2, 4), w, b), layer_norm,
+                 arrays, normalized_shape=(2, 4))
+
+
+X = np.zeros((2, 3))
+
+
+@pytest.mark.parametrize("x, shape, w, b, error, says", [
+    (X, (2,), None, None, ValueError, r"last axes of the input.*input \(2, 3\).*shape \(2,\)"),
+    (X, (), None, None, ValueError, "one or more"),
+    (X, (4, 2, 3), None, None, ValueError, r"\(4, 2, 3\)"),
+    (X.astype(int), (3,), None, None, TypeError, "floating.*int64"),
+    (X, (3,), np.ones(2), None, ValueError, r"weight must have.*weight \(2,\)"),
+    (X, (3,), None, np.ones((2, 3)), ValueError, r"bias must have.*bias \(2, 3\)"),
+    (X, (3,), np.ones(3, "f"), None, TypeError, "weight must have the dtype.*float32")])
+def test_errors(x, shape, w, b, error, says):
+    for f in (layer_norm.forward, layer_norm.composed):
+        with pytest.raises(error, match=says):
+            f(x, w, b, normalized_shape=shape)
+    with pytest.raises(error, match=says):
+        nag.functional.layer_norm(nag.Tensor(x), shape, w, b)

@@ -1,0 +1,40 @@
+"""The layers that have few weights or none, against PyTorch's."""
+
+import numpy as np
+import pytest
+
+import nanoautograd as nag
+from nanoautograd import nn
+
+
+def same_as_torch(ours, theirs, x):
+    """Names and shapes of the weights; then output and gradients, with PyTorch's weights moved
+    from where they start, so that none is 0 or 1."""
+    torch = pytest.importorskip("torch")
+    assert {n: p.shape for n, p in ours.state_dict().items()} == {
+        n: tuple(p.shape) for n, p in theirs.state_dict().items()}
+    for name, p in theirs.named_parameters():
+        np.testing.assert_array_equal(ours.state_dict()[name], p.detach().numpy(), name)
+        with torch.no_grad():
+            p += torch.linspace(0.1, 1.0, p.numel()).reshape(p.shape)
+    ours.load_state_dict({n: p.detach().numpy() for n, p in theirs.named_parameters()})
+    t, tx = nag.Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y, ty = ours(t), theirs(tx)
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(y.data, ty.detach().numpy(), rtol=1e-5, atol=1e-6)
+    g = np.cos(np.arange(y.size, dtype=x.dtype)).reshape(y.shape)
+    y.backward(nag.Tensor(g))
+    ty.backward(torch.tensor(g))
+    np.testing.assert_allclose(t.grad.data, tx.grad.numpy(), rtol=1e-4, atol=1e-5)
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("args, options", [
+    ((3,), {}), (([4, 3],), {}), ((3,), {"elementwise_affine": False}), ((3, 0.5), {}),
+    ((3,), {"bias": False})])
+def test_layer_norm(rng, args, options):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+    same_as_torch(nn.LayerNorm(*args, **options), torch.nn.LayerNorm(*args, **options), x)
