@@ -6,14 +6,19 @@ derivation of their own are in manual/, one file each; the rest is written from 
 
 from .backends import is_array, namespace
 from .function import by_hand
-from .manual import attention, log_softmax as log_softmax_, rnn as rnn_
+from .manual import attention
+from .manual import cross_entropy as cross_entropy_
+from .manual import gelu as gelu_
 from .manual import layer_norm as layer_norm_
-from .manual import cross_entropy as cross_entropy_, softmax as softmax_
+from .manual import log_softmax as log_softmax_
+from .manual import rnn as rnn_
+from .manual import silu as silu_
+from .manual import softmax as softmax_
 from .ops import matmul, maximum
 from .tensor import array_of
 
-__all__ = ["cross_entropy", "embedding", "layer_norm", "linear", "log_softmax", "relu", "rnn",
-           "scaled_dot_product_attention", "softmax"]
+__all__ = ["cross_entropy", "embedding", "gelu", "layer_norm", "linear", "log_softmax", "relu",
+           "rnn", "scaled_dot_product_attention", "silu", "softmax"]
 
 
 def _operation(name, module):
@@ -22,9 +27,11 @@ def _operation(name, module):
 
 _attention = _operation("scaled_dot_product_attention", attention)
 _cross_entropy = _operation("cross_entropy", cross_entropy_)
+_gelu = _operation("gelu", gelu_)
 _layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
 _rnn = _operation("rnn", rnn_)
+_silu = _operation("silu", silu_)
 _softmax = _operation("softmax", softmax_)
 
 
@@ -35,6 +42,20 @@ def _as_shape(n):
 def relu(input):
     """max(input, 0), elementwise. Its derivative at 0 is 1/2, as at every tie of this library."""
     return maximum(input, 0)
+
+
+def gelu(input, approximate="none"):
+    """x Φ(x), Φ the normal distribution function; elementwise. See manual/gelu.py.
+
+    input: any shape, floating. approximate: "none", or "tanh" for the approximation
+    x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). Raises ValueError for others, and TypeError.
+    """
+    return _gelu(input, approximate=approximate)
+
+
+def silu(input):
+    """x / (1 + e⁻ˣ), elementwise; any shape, floating (else TypeError). See manual/silu.py."""
+    return _silu(input)
 
 
 def softmax(input, dim=-1):

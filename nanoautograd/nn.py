@@ -12,6 +12,7 @@ import numpy as np
 
 from . import functional as F
 from .backends import is_array, namespace, to_device
+from .ops import tanh
 from .tensor import Tensor
 
 
@@ -234,3 +235,37 @@ class LayerNorm(Module):
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class Tanh(Module):
+    """tanh x, elementwise."""
+
+    def forward(self, x):
+        return tanh(x)
+
+
+class ReLU(Module):
+    """max(x, 0), elementwise: functional.relu."""
+
+    def forward(self, x):
+        return F.relu(x)
+
+
+class GELU(Module):
+    """x Φ(x), elementwise: functional.gelu. approximate: "none" or "tanh"."""
+
+    def __init__(self, approximate="none"):
+        self.approximate = approximate
+
+    def forward(self, x):
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self):
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(Module):
+    """x / (1 + e⁻ˣ), elementwise: functional.silu."""
+
+    def forward(self, x):
+        return F.silu(x)

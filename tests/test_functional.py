@@ -78,6 +78,8 @@ CALLS = {
     "rnn": lambda x, i: F.rnn(x, None, x, x, bias=False)[0],
     "relu": lambda x, i: F.relu(x),
     "linear": lambda x, i: F.linear(x, x),
+    "gelu": lambda x, i: F.gelu(x),
+    "silu": lambda x, i: F.silu(x),
     "layer_norm": lambda x, i: F.layer_norm(x, 3, x[0], x[1]),
     "embedding": lambda x, i: F.embedding(i, x)}
 

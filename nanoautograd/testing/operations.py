@@ -66,6 +66,7 @@ for _name in ("arctan", "copy", "cos", "cosh", "erf", "exp", "expm1", "negative"
     elementwise(_name)
 elementwise("abs", away=(0,), domain="x ≠ 0")
 elementwise("functional.relu", away=(0,), domain="x ≠ 0")
+elementwise("functional.silu")
 elementwise("sign", away=(0,), domain="x ≠ 0")
 elementwise("arccos", -0.9, 0.9, domain="|x| < 1")
 elementwise("arcsin", -0.9, 0.9, domain="|x| < 1")
@@ -465,6 +466,11 @@ def functional_log_softmax(draw):
 
 
 @rows()
+def functional_gelu(draw):
+    return call("functional.gelu", draw(arrays(SIZES)), draw(st.sampled_from(["none", "tanh"])))
+
+
+@rows()
 def functional_linear(draw):
     n, m = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     x = draw(arrays(draw(shapes(0, 2)) + (n,)))
@@ -576,6 +582,9 @@ EDGES = {
     "arctan2 on the positive axis": call("arctan2", np.array([0.0, 1.0]), np.array([1.0, 0.0])),
     "sigmoid far out": call("sigmoid", np.array([-800.0, 0.0, 800.0])),
     "softplus far out": call("softplus", np.array([-800.0, 0.0, 800.0])),
+    "gelu far out": call("functional.gelu", np.array([-800.0, 0.0, 800.0])),
+    "gelu by tanh far out": call("functional.gelu", np.array([-800.0, 0.0, 800.0]), "tanh"),
+    "silu far out": call("functional.silu", np.array([-900.0, 0.0, 900.0])),
     "logsumexp of large numbers": call("logsumexp", np.array([[900.0, 901.0], [-900.0, -901.0]]),
                                        axis=1),
     "softmax of large numbers": call("functional.softmax", np.array([900.0, 901.0, 0.0])),

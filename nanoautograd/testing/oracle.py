@@ -92,6 +92,17 @@ def embedding(input, weight):
     return np.array(rows).reshape(*input.shape, weight.shape[1])
 
 
+def gelu(input, approximate="none"):
+    x = input
+    if approximate == "tanh":
+        return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+    return x / 2 * (1 + erf(x / math.sqrt(2)))
+
+
+def silu(input):
+    return input * sigmoid(input)
+
+
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     y = np.empty_like(input)
     for i in np.ndindex(input.shape[:-len(normalized_shape)]):

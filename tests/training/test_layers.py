@@ -38,3 +38,13 @@ def test_layer_norm(rng, args, options):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     same_as_torch(nn.LayerNorm(*args, **options), torch.nn.LayerNorm(*args, **options), x)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name, args", [("ReLU", ()), ("Tanh", ()), ("SiLU", ()), ("GELU", ()),
+                                        ("GELU", ("tanh",))])
+def test_activations(rng, name, args):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+    same_as_torch(getattr(nn, name)(*args), getattr(torch.nn, name)(*args), x)
+    assert repr(getattr(nn, name)(*args)) == repr(getattr(torch.nn, name)(*args))
