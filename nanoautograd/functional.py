@@ -11,6 +11,7 @@ from .manual import cross_entropy as cross_entropy_
 from .manual import gelu as gelu_
 from .manual import layer_norm as layer_norm_
 from .manual import log_softmax as log_softmax_
+from .manual import rms_norm as rms_norm_
 from .manual import rnn as rnn_
 from .manual import silu as silu_
 from .manual import softmax as softmax_
@@ -18,7 +19,7 @@ from .ops import matmul, maximum
 from .tensor import array_of
 
 __all__ = ["cross_entropy", "embedding", "gelu", "layer_norm", "linear", "log_softmax", "relu",
-           "rnn", "scaled_dot_product_attention", "silu", "softmax"]
+           "rms_norm", "rnn", "scaled_dot_product_attention", "silu", "softmax"]
 
 
 def _operation(name, module):
@@ -30,6 +31,7 @@ _cross_entropy = _operation("cross_entropy", cross_entropy_)
 _gelu = _operation("gelu", gelu_)
 _layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
+_rms_norm = _operation("rms_norm", rms_norm_)
 _rnn = _operation("rnn", rnn_)
 _silu = _operation("silu", silu_)
 _softmax = _operation("softmax", softmax_)
@@ -109,6 +111,16 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
     """
     return _layer_norm(input, weight, bias, normalized_shape=_as_shape(normalized_shape), eps=eps)
+
+
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    """Over the last axes, x / √(mean x² + eps) · weight. See manual/rms_norm.py.
+
+    input, normalized_shape, weight: as for layer_norm. eps: None is the dtype's machine epsilon.
+
+    Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
+    """
+    return _rms_norm(input, weight, normalized_shape=_as_shape(normalized_shape), eps=eps)
 
 
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",

@@ -237,6 +237,26 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}"
 
 
+class RMSNorm(Module):
+    """x / √(mean x² + eps) · weight, over the last axes: functional.rms_norm.
+
+    normalized_shape: the sizes of those axes, or one integer. eps: None is the machine epsilon of
+    the input's dtype. `weight` has that shape and starts from 1; without elementwise_affine there
+    is none.
+    """
+
+    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=np.float32):
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+        self.normalized_shape, self.eps = tuple(shape), eps
+        self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
+
+    def forward(self, x):
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self):
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
 class Tanh(Module):
     """tanh x, elementwise."""
 

@@ -81,6 +81,7 @@ CALLS = {
     "gelu": lambda x, i: F.gelu(x),
     "silu": lambda x, i: F.silu(x),
     "layer_norm": lambda x, i: F.layer_norm(x, 3, x[0], x[1]),
+    "rms_norm": lambda x, i: F.rms_norm(x, 3, x[0]),
     "embedding": lambda x, i: F.embedding(i, x)}
 
 

@@ -550,6 +550,14 @@ def functional_layer_norm(draw):
     return call("functional.layer_norm", x, shape, weight, bias, eps=0.1)
 
 
+@rows()
+def functional_rms_norm(draw):
+    x = draw(arrays(FULL))
+    shape = x.shape[draw(st.integers(0, x.ndim - 1)):]
+    weight = [draw(arrays(shape))] if draw(st.booleans()) else []
+    return call("functional.rms_norm", x, shape, *weight, eps=0.1)
+
+
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
 
 KINKS = {

@@ -112,6 +112,14 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     return y
 
 
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    y = np.empty_like(input)
+    for i in np.ndindex(input.shape[:-len(normalized_shape)]):
+        y[i] = input[i] / np.sqrt((input[i] ** 2).mean() + eps)
+        y[i] = y[i] * (1 if weight is None else weight)
+    return y
+
+
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
                   label_smoothing=0.0):
     if input.ndim == 1:                                         # one row, a batch of it

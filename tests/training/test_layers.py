@@ -48,3 +48,12 @@ def test_activations(rng, name, args):
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     same_as_torch(getattr(nn, name)(*args), getattr(torch.nn, name)(*args), x)
     assert repr(getattr(nn, name)(*args)) == repr(getattr(torch.nn, name)(*args))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("args, options", [
+    ((3,), {}), (([4, 3],), {}), ((3,), {"elementwise_affine": False}), ((3, 0.5), {})])
+def test_rms_norm(rng, args, options):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+    same_as_torch(nn.RMSNorm(*args, **options), torch.nn.RMSNorm(*args, **options), x)

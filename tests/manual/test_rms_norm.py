@@ -1,0 +1,108 @@
+"""rms_norm: three ways to one gradient, a plain formula, PyTorch, and bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from second_order import second_order
+from three_ways import agree, by_composition, by_hand, close, each_alone
+
+import nanoautograd as nag
+from nanoautograd.manual import rms_norm
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def cases(draw):
+    """Inputs with one to three axes, of which the last ones are normalised; zero sizes too."""
+    rng = np.random.default_rng(draw(SEEDS))
+    shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=3)))
+    last = shape[draw(st.integers(0, len(shape) - 1)):]
+    weight = rng.standard_normal(last) if draw(st.booleans()) else None
+    return [rng.standard_normal(shape), weight], {"normalized_shape": last, "eps": 0.1}
+
+
+@given(cases(), SEEDS)
+def test_three_ways(backend, case, seed):
+    arrays, options = case
+    agree(backend, rms_norm, arrays, seed, **options)
+
+
+@given(cases())
+def test_only_what_is_needed(backend, case):
+    arrays, options = case
+    each_alone(backend, rms_norm, arrays, **options)
+
+
+@pytest.mark.oracle
+@given(cases(), st.sampled_from([None, 0.1]), st.sampled_from(["float32", "float64"]))
+def test_pytorch(case, eps, dtype):
+    torch = pytest.importorskip("torch")
+    arrays, options = case
+    options["eps"] = eps
+    arrays = [a if a is None else a.astype(dtype) for a in arrays]
+    y, cache = rms_norm.forward(*arrays, **options)
+    g = np.random.default_rng(0).standard_normal(y.shape).astype(dtype)
+    ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
+    ty = torch.nn.functional.rms_norm(ts[0], options["normalized_shape"], ts[1], eps=eps)
+    close(y, ty.detach().numpy(), "the output")
+    given = [t for t in ts if t is not None]
+    wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
+    for a, d in zip(arrays, rms_norm.backward(g, cache), strict=True):
+        if a is None:
+            assert d is None
+        elif (want := next(wants)) is not None:     # PyTorch has none for some empty inputs
+            scale = 1 + np.abs(want.numpy()).max(initial=0)
+            close(d / scale, want.numpy() / scale, "a gradient")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_zeros_and_the_default_epsilon(backend, dtype):
+    """Rows of mean square 1 stay, up to ε; zeros stay zeros, and their slope is ε^(-1/2)."""
+    x = np.array([[1, -1, 1, -1], [0, 0, 0, 0]], dtype)
+    g = np.ones((2, 4), dtype)
+    (y,), _, (dx, *_) = by_hand(backend, rms_norm, [x], [g], normalized_shape=(4,))
+    assert y.dtype == dx.dtype == dtype
+    np.testing.assert_allclose(y, x, rtol=np.finfo(dtype).eps)
+    np.testing.assert_allclose(dx[1], np.finfo(dtype).eps ** -0.5, rtol=1e-6)
+
+
+def test_float32_stays_and_any_layout_will_do(backend):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((4, 6, 5)), rng.standard_normal((6, 5))]
+    outs, gs, ds = by_hand(backend, rms_norm, arrays, normalized_shape=(6, 5))
+    low, gs32 = ([a.astype("float32") for a in some] for some in (arrays, gs))
+    outs32, _, ds32 = by_hand(backend, rms_norm, low, gs32, normalized_shape=(6, 5))
+    outs2, ds2 = by_composition(backend, rms_norm, low, gs32, normalized_shape=(6, 5))
+    for a, b, c in zip(outs32 + ds32, outs2 + ds2, outs + ds, strict=True):
+        close(a, c.astype("float32"), "by hand")
+        close(b, c.astype("float32"), "composed")
+
+    views = [backend.array(a.T.copy()).T for a in arrays]
+    y, cache = rms_norm.forward(*views, normalized_shape=(6, 5))
+    close(backend.numpy(y), outs[0], "a view")
+    for d, want in zip(rms_norm.backward(backend.array(gs[0].T.copy()).T, cache), ds):
+        close(backend.numpy(d), want, "a view")
+
+
+def test_second_order(backend):
+    rng = np.random.default_rng(1)
+    arrays = [rng.standard_normal((3, 2, 4)), rng.standard_normal((2, 4))]
+    second_order(backend, lambda x, w: nag.functional.rms_norm(x, (2, 4), w), rms_norm, arrays,
+                 normalized_shape=(2, 4))
+
+
+X = np.zeros((2, 3))
+
+
+@pytest.mark.parametrize("x, shape, w, error, says", [
+    (X, (2,), None, ValueError, r"rms_norm.*last axes.*input \(2, 3\).*shape \(2,\)"),
+    (X.astype(int), (3,), None, TypeError, "rms_norm.*floating.*int64"),
+    (X, (3,), np.ones(2), ValueError, r"rms_norm: weight must have.*weight \(2,\)"),
+    (X, (3,), np.ones(3, "f"), TypeError, "rms_norm: weight must have the dtype.*float32")])
+def test_errors(x, shape, w, error, says):
+    for f in (rms_norm.forward, rms_norm.composed):
+        with pytest.raises(error, match=says):
+            f(x, w, normalized_shape=shape)
+    with pytest.raises(error, match=says):
+        nag.functional.rms_norm(nag.Tensor(x), shape, w)
