@@ -21,13 +21,18 @@ def close(a, b, what, **tolerance):
     np.testing.assert_allclose(a, b, **(tolerance or CLOSE[b.dtype.name]), err_msg=what)
 
 
+def there(backend, options):
+    """The options with their arrays on `backend`."""
+    return {k: backend.array(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+
+
 def by_hand(backend, module, arrays, gs=None, needs=None, seed=0, **options):
     """`forward` and `backward` on `backend`: outputs, cotangents and gradients, in NumPy.
 
     The cotangents are random unless given. Fails if anything that was passed in was written to.
     """
     here = [a if a is None else backend.array(a) for a in arrays]
-    out, cache = module.forward(*here, **options)
+    out, cache = module.forward(*here, **there(backend, options))
     outs = [np.asarray(backend.numpy(o)) for o in as_tuple(out)]
     if gs is None:
         rng = np.random.default_rng(seed)
@@ -45,7 +50,7 @@ def by_hand(backend, module, arrays, gs=None, needs=None, seed=0, **options):
 def by_composition(backend, module, arrays, gs, **options):
     """Outputs and gradients of `composed`, by the engine."""
     xs = [a if a is None else backend.tensor(a, requires_grad=is_float(a)) for a in arrays]
-    outs = as_tuple(module.composed(*xs, **options))
+    outs = as_tuple(module.composed(*xs, **there(backend, options)))
     wanted = [x for x in xs if x is not None and x.requires_grad]
     ds = iter(nag.autograd.grad(outs, wanted, [nag.Tensor(backend.array(g)) for g in gs],
                                 allow_unused=True))

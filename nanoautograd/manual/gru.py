@@ -1,0 +1,158 @@
+"""The gated recurrent unit, and its gradient through time, by hand.
+
+For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
+
+    x    (T, B, I)   inputs; x_t is a step of all sequences, one a row
+    h    (T, B, H)   hidden states; h_{-1} = h0 is given, or 0
+    a    (T, B, 3H)  what comes from the input: a_r, a_z, a_n side by side
+    e    (T, B, 3H)  what comes from the state before: e_r, e_z, e_n
+    r, z             reset and update gate, each (T, B, H), from 0 to 1
+    n    (T, B, H)   the new state that is proposed, from -1 to 1
+    W    (3H, I)     weights from the input, of r, z, n in turn   `weight_ih` in torch.nn.GRU
+    U    (3H, H)     weights from the state before                `weight_hh`
+    b_ih, b_hh (3H,) biases beside each of the two
+    h_n  (L·D, B, H) the last states, of L layers in D directions
+    dh_t, da_t, ...  ∂L/∂h_t, ∂L/∂a_t, ... with all that follows from them
+    dout, dh_n       what arrives at the output and at the last states
+
+Forward (Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder for statistical
+machine translation", equations 5 to 8). With σ(a) = 1 / (1 + exp(-a)) and ⊙ elementwise:
+
+    a_t = W x_t + b_ih
+    e_t = U h_{t-1} + b_hh
+    r_t = σ(a_r + e_r)
+    z_t = σ(a_z + e_z)
+    n_t = tanh(a_n + r_t ⊙ e_n)
+    h_t = (1 - z_t) ⊙ n_t + z_t ⊙ h_{t-1}
+
+In the paper the reset gate acts before the product, tanh(W_n x_t + U_n (r_t ⊙ h_{t-1})), and there
+are no biases. Here it acts after it, on e_n with its bias, as in torch.nn.GRU: then all that needs
+h_{t-1} is one product, which does not have to wait for r_t; and the two biases of n differ.
+
+σ(a) = ½ tanh(½a) + ½, so both gates are one call of tanh.
+
+Backward. h_t acts on L through the output at t and, at t+1, through e and directly through the last
+term. Beginning at the last step with dh_n in place of what comes from t+1,
+
+    dh_t = dout_t + Uᵀ de_{t+1} + z_{t+1} ⊙ dh_{t+1}
+
+and from the products in h_t and n_t, with σ' = σ (1 - σ) and tanh' = 1 - tanh²,
+
+    da_n = dh_t ⊙ (1 - z_t) ⊙ (1 - n_t²)            de_n = da_n ⊙ r_t
+    da_r = da_n ⊙ e_n ⊙ r_t ⊙ (1 - r_t)             de_r = da_r
+    da_z = dh_t ⊙ (h_{t-1} - n_t) ⊙ z_t ⊙ (1 - z_t)  de_z = da_z
+
+    dh0 = Uᵀ de_0 + z_0 ⊙ dh_0
+
+From da and de follow dW, dU, the gradients of the biases and dx: see recurrent.py, which also has
+the layers, the directions and the padding.
+"""
+
+from typing import Any, NamedTuple
+
+from . import recurrent
+from ..ops import matmul, sigmoid, split, tanh
+from .recurrent import arrange, from_input, memory
+
+
+def forward(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
+            masks=None):
+    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache.
+
+    x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 (L·D, B, H), or (L·D, H)
+    for one sequence, or None for zeros. weights: for each layer and direction W (3H, I; D·H after
+    the first layer), U (3H, H) and, with `bias`, b_ih (3H,), b_hh (3H,). lengths: B integers, 1 to
+    T. masks: for dropout, L-1 arrays like out: the factors of the outputs of all layers but the
+    last.
+
+    out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
+    """
+    layers = arrange("gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, masks)
+    return recurrent.forward(_run, x, (h0,), layers)
+
+
+def backward(gradients, cache, needs=None):
+    """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
+    return recurrent.backward(_through_time, gradients, cache, needs)
+
+
+def composed(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
+             masks=None):
+    """The same from primitives, one step at a time."""
+    layers = arrange("gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, masks)
+    return recurrent.composed(_step, x, (h0,), layers)
+
+
+class Run(NamedTuple):
+    """One layer in one direction, as the gradient needs it."""
+    x: Any                  # (T, B, I)
+    h: Any                  # (T, B, H)
+    before: Any             # (T, B, H)  h_{t-1}
+    times: range            # the order of the steps
+    y: Any                  # (T, B, 3H) the gates r and z, and n
+    e_n: Any                # (T, B, H)
+    U: Any
+
+
+def _run(xp, x, starts, weights, times, keep):
+    """All the states of one layer in one direction."""
+    W, U, *biases = weights
+    B, H = starts[0].shape
+    h, before = memory(xp, starts[0], times)
+    y = from_input(xp, x, W, biases[:1])                            # a_t, and later r, z and n
+    UT = xp.ascontiguousarray(U.T)
+    e_n, e = xp.empty_like(h), xp.empty((B, 3 * H), dtype=x.dtype)
+    for t in times:
+        xp.matmul(before[t], UT, out=e)
+        for b in biases[1:]:
+            e += b
+        e_n[t] = e[:, 2 * H:]
+        rz, n = y[t, :, :2 * H], y[t, :, 2 * H:]
+        rz += e[:, :2 * H]
+        rz *= 0.5
+        xp.tanh(rz, out=rz)
+        rz *= 0.5
+        rz += 0.5
+        r, z = rz[:, :H], rz[:, H:]
+        n += r * e_n[t]
+        xp.tanh(n, out=n)
+        xp.subtract(before[t], n, out=h[t])                         # n + z (h - n)
+        h[t] *= z
+        h[t] += n
+        if keep is not None:
+            h[t] = xp.where(keep[t], h[t], before[t])
+    return Run(x, h, before, times, y, e_n, U), (h[times[-1]],)
+
+
+def _through_time(xp, dout, dlasts, run, keep):
+    """Backward through time in one layer and direction: da and de (T, B, 3H), and dh0 (B, H)."""
+    y, before, e_n, U = run.y, run.before, run.e_n, run.U
+    H = U.shape[1]
+    da, de = xp.empty_like(y), xp.empty_like(y)
+    dh = dlasts[0].copy()
+    for t in reversed(run.times):
+        r, z, n = y[t, :, :H], y[t, :, H:2 * H], y[t, :, 2 * H:]
+        da_r, da_z, da_n = da[t, :, :H], da[t, :, H:2 * H], da[t, :, 2 * H:]
+        dh += dout[t]
+        xp.multiply(dh * (1.0 - z), 1.0 - n * n, out=da_n)
+        xp.multiply(da_n * e_n[t], r * (1.0 - r), out=da_r)
+        xp.multiply(dh * (before[t] - n), z * (1.0 - z), out=da_z)
+        if keep is not None:
+            da[t] *= keep[t]
+        de[t] = da[t]
+        de[t, :, 2 * H:] *= r
+        new = xp.matmul(de[t], U)
+        new += z * dh
+        dh = new if keep is None else xp.where(keep[t], new, dh)
+    return da, de, (dh,)
+
+
+def _step(Wx, states, U, *biases):
+    """h_t from W x_t and h_{t-1}."""
+    h, = states
+    b_ih, b_hh = biases or (0.0, 0.0)
+    a_r, a_z, a_n = split(Wx + b_ih, 3, axis=-1)
+    e_r, e_z, e_n = split(matmul(h, U.T) + b_hh, 3, axis=-1)
+    r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
+    n = tanh(a_n + r * e_n)
+    return (1.0 - z) * n + z * h,

@@ -1,0 +1,186 @@
+"""Long short-term memory, and its gradient through time, by hand.
+
+For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
+
+    x    (T, B, I)   inputs; x_t is a step of all sequences, one a row
+    h    (T, B, H)   hidden states, the output; h_{-1} = h0 is given, or 0
+    c    (T, B, H)   cells, the memory;         c_{-1} = c0 is given, or 0
+    a    (T, B, 4H)  what enters the gates: a_i, a_f, a_g, a_o side by side
+    i, f, o          input, forget and output gate, each (T, B, H), from 0 to 1
+    g    (T, B, H)   what the input gate lets into the cell, from -1 to 1
+    W    (4H, I)     weights from the input, of i, f, g, o in turn   `weight_ih` in torch.nn.LSTM
+    U    (4H, H)     weights from the state before                   `weight_hh`
+    b    (4H,)       the sum of its two biases, `bias_ih` and `bias_hh`
+    h_n, c_n         (L·D, B, H) the last states, of L layers in D directions
+    dh_t, dc_t, ...  ∂L/∂h_t, ∂L/∂c_t, ... with all that follows from them
+    dout, dh_n, dc_n what arrives at the output and at the last states
+
+Forward (Hochreiter and Schmidhuber 1997, "Long short-term memory", equations 3 to 9; with the
+forget gate of Gers, Schmidhuber and Cummins 2000, "Learning to forget", equations 3 and 4; in this
+notation torch.nn.LSTM). With σ(a) = 1 / (1 + exp(-a)) and ⊙ elementwise:
+
+    a_t = W x_t + U h_{t-1} + b
+    i_t = σ(a_i),  f_t = σ(a_f),  g_t = tanh(a_g),  o_t = σ(a_o)        of a_t
+    c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+    h_t = o_t ⊙ tanh(c_t)
+
+One function for all four. Since σ(a) = ½ tanh(½a) + ½, both kinds of gate are
+
+    y = s tanh(s a) + 1 - s,        s = ½ for σ, and 1 for tanh
+
+so with s as a row of 4H numbers one call of tanh does all the gates. The factor in front of a moves
+into the weights, where it is exact: s W, s U, s b. The derivative has one form, too:
+
+    y' = s² (1 - tanh²(s a)) = (1 - y)(y + 2s - 1)
+
+which is y (1 - y) for σ and 1 - y² for tanh.
+
+Backward. h_t acts on L through the output at t and through a_{t+1}; c_t through h_t and through
+c_{t+1} = f_{t+1} ⊙ c_t + ... . Beginning at the last step with dh_n and dc_n in place of what comes
+from t+1,
+
+    dh_t = dout_t + Uᵀ da_{t+1}
+    dc_t = f_{t+1} ⊙ dc_{t+1} + dh_t ⊙ o_t ⊙ (1 - tanh²(c_t))
+
+and from the two products in c_t and h_t, times the derivative of the gate,
+
+    da_i = (dc_t ⊙ g_t)     ⊙ i'         da_g = (dc_t ⊙ i_t)       ⊙ g'
+    da_f = (dc_t ⊙ c_{t-1}) ⊙ f'         da_o = (dh_t ⊙ tanh(c_t)) ⊙ o'
+
+    dh0 = Uᵀ da_0,  dc0 = f_0 ⊙ dc_0
+
+Along the cells the gradient is only multiplied by f, once a step: where the forget gate is open it
+arrives unchanged from however far. (In a network without gates it meets Uᵀ and tanh' at each step.)
+
+From da follow dW, dU, the gradients of the biases and dx: see recurrent.py, which also has the
+layers, the directions and the padding, where c_t = c_{t-1} as h_t = h_{t-1}.
+"""
+
+from typing import Any, NamedTuple
+
+from . import recurrent
+from ..ops import matmul, sigmoid, split, tanh
+from .recurrent import arrange, from_input, memory
+
+
+def forward(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
+            masks=None):
+    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n, c_n), and the cache.
+
+    x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 and c0 (L·D, B, H), or
+    (L·D, H) for one sequence, or None for zeros. weights: for each layer and direction W (4H, I;
+    D·H after the first layer), U (4H, H) and, with `bias`, b_ih (4H,), b_hh (4H,). lengths: B
+    integers, 1 to T. masks: for dropout, L-1 arrays like out: the factors of the outputs of all
+    layers but the last.
+
+    out is x with D·H in place of I: the h of the last layer. h_n, c_n are the last states, like h0.
+    """
+    layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
+                     masks)
+    return recurrent.forward(_run, x, (h0, c0), layers)
+
+
+def backward(gradients, cache, needs=None):
+    """gradients, (dout, dh_n, dc_n) -> dx, dh0, dc0, *dweights."""
+    return recurrent.backward(_through_time, gradients, cache, needs)
+
+
+def composed(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
+             masks=None):
+    """The same from primitives, one step at a time."""
+    layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
+                     masks)
+    return recurrent.composed(_step, x, (h0, c0), layers)
+
+
+class Run(NamedTuple):
+    """One layer in one direction, as the gradient needs it."""
+    x: Any                  # (T, B, I)
+    h: Any                  # (T, B, H)
+    before: Any             # (T, B, H)  h_{t-1}
+    times: range            # the order of the steps
+    y: Any                  # (T, B, 4H) the gates i, f, g, o
+    c_before: Any           # (T, B, H)  c_{t-1}
+    tanh_c: Any             # (T, B, H)
+    s: Any                  # (4H,)
+    U: Any
+
+
+def _run(xp, x, starts, weights, times, keep):
+    """All the states of one layer in one direction."""
+    W, U, *biases = weights
+    h, h_before = memory(xp, starts[0], times)
+    c, c_before = memory(xp, starts[1], times)
+    s = _scales(xp, U)
+    shift = 1.0 - s
+    y = a = from_input(xp, x, W * s[:, None], [b * s for b in biases])  # s a_t, and later the gates
+    UT = xp.ascontiguousarray((U * s[:, None]).T)
+    tanh_c, Uh = xp.empty_like(h), xp.empty(a.shape[1:], dtype=x.dtype)
+    for t in times:
+        a_t = y_t = a[t]
+        a_t += xp.matmul(h_before[t], UT, out=Uh)
+        xp.tanh(a_t, out=y_t)
+        y_t *= s
+        y_t += shift
+        i, f, g, o = _gates(y_t)
+        xp.multiply(f, c_before[t], out=c[t])
+        c[t] += i * g
+        xp.tanh(c[t], out=tanh_c[t])
+        xp.multiply(o, tanh_c[t], out=h[t])
+        if keep is not None:
+            h[t] = xp.where(keep[t], h[t], h_before[t])
+            c[t] = xp.where(keep[t], c[t], c_before[t])
+    last = times[-1]
+    return Run(x, h, h_before, times, y, c_before, tanh_c, s, U), (h[last], c[last])
+
+
+def _through_time(xp, dout, dlasts, run, keep):
+    """Backward through time in one layer and direction: da (T, B, 4H) twice, and dh0, dc0."""
+    y, c_before, tanh_c, U = run.y, run.c_before, run.tanh_c, run.U
+    k = 2.0 * run.s - 1.0
+    da = xp.empty_like(y)
+    slope, room = xp.empty_like(y[0]), xp.empty_like(y[0])
+    dh, dc = (d.copy() for d in dlasts)
+    for t in reversed(run.times):
+        i, f, g, o = _gates(y[t])
+        da_i, da_f, da_g, da_o = _gates(da[t])
+        dh += dout[t]
+        step = dh * o * (1.0 - tanh_c[t] * tanh_c[t])
+        dc += step if keep is None else step * keep[t]
+        xp.multiply(dc, g, out=da_i)
+        xp.multiply(dc, c_before[t], out=da_f)
+        xp.multiply(dc, i, out=da_g)
+        xp.multiply(dh, tanh_c[t], out=da_o)
+        xp.subtract(1.0, y[t], out=slope)                           # y' = (1 - y)(y + k)
+        slope *= xp.add(y[t], k, out=room)
+        da_t = da[t]
+        da_t *= slope
+        if keep is None:
+            dc *= f
+            xp.matmul(da_t, U, out=dh)
+        else:
+            da_t *= keep[t]
+            dc = xp.where(keep[t], dc * f, dc)
+            dh = xp.where(keep[t], xp.matmul(da_t, U), dh)
+    return da, da, (dh, dc)
+
+
+def _scales(xp, U):
+    """s: a half for the gates i, f and o, one for g."""
+    s = xp.full(len(U), 0.5, dtype=U.dtype)
+    _gates(s)[2][...] = 1.0
+    return s
+
+
+def _gates(y):
+    """Views of the four parts of the last axis: i, f, g, o."""
+    H = y.shape[-1] // 4
+    return y[..., :H], y[..., H:2 * H], y[..., 2 * H:3 * H], y[..., 3 * H:]
+
+
+def _step(Wx, states, U, *biases):
+    """(h_t, c_t) from W x_t and (h_{t-1}, c_{t-1})."""
+    h, c = states
+    i, f, g, o = split(Wx + matmul(h, U.T) + sum(biases), 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c

@@ -1,0 +1,277 @@
+"""What the recurrent networks share: layers, directions, padding, dropout, and what may be given.
+
+The files rnn.py, lstm.py and gru.py derive a cell: one layer in one direction. A cell has G gates
+(1, 4 and 3) and one or two states, of which the first is its output h. It reads a step through two
+products only,
+
+    a_t = W x_t + b_ih        (T, B, G·H) for all steps       W (G·H, I)
+    e_t = U h_{t-1} + b_hh    (T, B, G·H)                     U (G·H, H)
+
+and is given here as three functions:
+
+    run(xp, x, starts, weights, times, keep)    all steps: a Run, and the last states
+    through_time(xp, dout, dlasts, run, keep)   and back: da, de, and the gradients of the starts
+    step(Wx_t, states, U, *biases)              one step from primitives: the states after it
+
+Gradients of the weights. Each is used at every step, so its gradient is a sum over all of them.
+With c for a sequence,
+
+    dW_ij = Σ_t Σ_c da_tci x_tcj          dW = daᵀ x           (t and c together as one axis)
+    dU_ij = Σ_t Σ_c de_tci before_tcj     dU = deᵀ before      (before_t = h_{t-1})
+    db_i  = Σ_t Σ_c da_tci, or de_tci     for b_ih, and for b_hh
+    dx_tc = Wᵀ da_tc                      dx = da W
+
+so once all da_t, de_t are known each is one matrix product over all steps, not a sum of T small
+ones.
+
+Layers. The output of a layer is the input of the next. In D = 2 directions a second set of weights
+runs from T-1 to 0 (Schuster and Paliwal 1997), and the outputs are put side by side.
+
+Padding. With `lengths`, sequence c has lengths[c] steps, and the rest of x is padding. There the
+states are carried along, as h_t = h_{t-1}. So the last state is that of the last valid step, and in
+the reverse direction, which meets the padding first, every sequence begins at its last valid step
+with h0. In the backward pass the padding likewise has da_t = de_t = 0 and hands the gradients of
+the states through unchanged. The output at padding is zero. (These are the results of PyTorch's
+packed sequences.)
+
+Dropout between layers (Zaremba et al. 2014, "Recurrent neural network regularization"): the output
+of every layer but the last is multiplied by a mask, and so is its gradient. The masks, 0 or
+1/(1-p), are given by the caller: with them the result is a function of its arguments alone.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends import is_array, namespace, to_numpy
+from ..ops import concatenate, matmul, split, where, zeros_like
+from ..tensor import array_of, is_float
+
+
+class Layers(NamedTuple):
+    """The weights of each layer and direction, and how the sequences lie in the arrays."""
+    groups: list            # (W, U) or (W, U, b_ih, b_hh); layer by layer, in it by direction
+    D: int                  # directions
+    keep: Any               # (T, B, 1), False at padding; None where there is none
+    masks: Any              # the factors of dropout, each like out; or None
+    alone: bool             # one sequence, no batch
+    batch_first: bool
+
+    def above(self, i):
+        """The mask (T, B, D·H) on the output of the layer whose first group is i, or None."""
+        if self.masks is None or i + self.D >= len(self.groups):
+            return None
+        return _time_first(self.masks[i // self.D], self.batch_first)
+
+
+def forward(run, x, starts, layers):
+    """Up the layers: -> (out, *last states), and the cache."""
+    groups, D, keep, _, alone, batch_first = layers
+    xp = namespace(x)
+    x = _time_first(x, batch_first)
+    T, B, _ = x.shape
+    H = groups[0][1].shape[1]
+    zeros = xp.zeros((B, H), dtype=x.dtype)
+    starts = [s if s is None else _time_first(s, False) for s in starts]
+    if keep is not None:
+        x = xp.where(keep, x, 0.0)
+
+    runs, lasts = [], []
+    for i in range(0, len(groups), D):
+        x, outs = xp.ascontiguousarray(x), []
+        for d, weights in enumerate(groups[i:i + D]):
+            begin = [zeros if s is None else s[i + d] for s in starts]
+            this, last = run(xp, x, begin, weights, _times(T, d), keep)
+            runs.append(this)
+            outs.append(this.h)
+            lasts.append(last)
+        x = outs[0] if D == 1 else xp.concatenate(outs, axis=-1)
+        if keep is not None:
+            x = xp.where(keep, x, 0.0)
+        mask = layers.above(i)
+        if mask is not None:
+            x = x * mask
+    lasts = [xp.stack(s) for s in zip(*lasts)]                      # each (L·D, B, H)
+    cache = runs, layers, [s is not None for s in starts]
+    return (_as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)), cache
+
+
+def backward(through_time, gradients, cache, needs=None):
+    """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights."""
+    runs, layers, given = cache
+    groups, D, keep, _, alone, batch_first = layers
+    n, S = len(groups[0]), len(given)                               # weights, states of a cell
+    needs = needs or (True,) * (1 + S + n * len(runs))
+    need_x, need = needs[0], needs[1 + S:]
+    need_starts = [wanted and here for wanted, here in zip(needs[1:1 + S], given)]
+    xp = namespace(*gradients)
+    dout = _time_first(gradients[0], batch_first)
+    dlasts = [_time_first(d, False) for d in gradients[1:]]
+    if keep is not None:
+        dout = xp.where(keep, dout, 0.0)
+
+    dstarts = [xp.zeros_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
+    dweights = [None] * len(need)
+    for i in range(len(runs) - D, -1, -D):
+        dx = None
+        below = need_x or i > 0 and (any(need_starts) or any(need[:n * i]))
+        for d in range(D):
+            this, W = runs[i + d], groups[i + d][0]
+            T, B, H = this.h.shape
+            da, de, begin = through_time(xp, dout[..., d * H:(d + 1) * H],
+                                         [s[i + d] for s in dlasts], this, keep)
+            for ds, s in zip(dstarts, begin):
+                if ds is not None:
+                    ds[i + d] = s
+            da, de = da.reshape(T * B, len(W)), de.reshape(T * B, len(W))
+            j = n * (i + d)
+            if need[j]:
+                dweights[j] = xp.matmul(da.T, this.x.reshape(T * B, W.shape[1]))
+            if need[j + 1]:
+                dweights[j + 1] = xp.matmul(de.T, this.before.reshape(T * B, H))
+            for k, db in enumerate((da, de)[:n - 2], j + 2):
+                if need[k]:
+                    dweights[k] = db.sum(axis=0)
+            if below:
+                dx_d = xp.matmul(da, W).reshape(this.x.shape)
+                dx = dx_d if d == 0 else dx + dx_d
+        if not below:
+            break
+        mask = layers.above(i - D) if i else None
+        dout = dx if mask is None else dx * mask                    # of the layer below
+    dx = _as_given(dx, alone, batch_first) if need_x else None
+    dstarts = [d[:, 0] if alone and d is not None else d for d in dstarts]
+    return dx, *dstarts, *dweights
+
+
+def composed(step, x, starts, layers):
+    """Up the layers from primitives, one step at a time: -> (out, *last states)."""
+    groups, D, keep, _, alone, batch_first = layers
+    x = _time_first(x, batch_first)
+    T = x.shape[0]
+    starts = [s if s is None else _time_first(s, False) for s in starts]
+    if keep is not None:
+        x = where(keep, x, 0.0)
+
+    lasts = []
+    for i in range(0, len(groups), D):
+        outs = []
+        for d, (W, U, *biases) in enumerate(groups[i:i + D]):
+            Wx = split(matmul(x, W.T), T)                           # T pieces (1, B, G·H)
+            zeros = zeros_like(Wx[0][..., :U.shape[1]])
+            states = [zeros if s is None else s[i + d:i + d + 1] for s in starts]
+            h = [None] * T
+            for t in _times(T, d):
+                new = step(Wx[t], states, U, *biases)
+                if keep is not None:
+                    new = [where(keep[t], *pair) for pair in zip(new, states)]
+                states = new
+                h[t] = states[0]
+            outs.append(concatenate(h))
+            lasts.append(states)
+        x = concatenate(outs, axis=-1)
+        if keep is not None:
+            x = where(keep, x, 0.0)
+        mask = layers.above(i)
+        if mask is not None:
+            x = x * mask
+    lasts = [concatenate(s) for s in zip(*lasts)]
+    return _as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)
+
+
+def memory(xp, start, times):
+    """Room for a state at all steps, and the same a step earlier: (T, B, H) twice, one memory."""
+    room = xp.empty((len(times) + 1, *start.shape), dtype=start.dtype)
+    now, before = (room[1:], room[:-1]) if times.step == 1 else (room[:-1], room[1:])
+    before[times[0]] = start
+    return now, before
+
+
+def from_input(xp, x, W, biases, out=None):
+    """W x_t + b for all steps as one product: (T, B, G·H)."""
+    T, B, _ = x.shape
+    a = xp.empty((T, B, len(W)), dtype=x.dtype) if out is None else out
+    xp.matmul(x.reshape(T * B, W.shape[1]), W.T, out=a.reshape(T * B, len(W)))
+    if biases:
+        a += sum(biases)
+    return a
+
+
+def _times(T, d):
+    """The order of the steps in direction d."""
+    return range(T - 1, -1, -1) if d else range(T)
+
+
+def _time_first(x, batch_first):
+    """(T, B, ...) from (T, ...) for one sequence, or (B, T, ...); likewise (L·D, B, H) states."""
+    return x[:, None] if x.ndim == 2 else x.swapaxes(0, 1) if batch_first else x
+
+
+def _as_given(x, alone, batch_first):
+    """The inverse of `_time_first`."""
+    return x[:, 0] if alone else x.swapaxes(0, 1) if batch_first else x
+
+
+def _keep(xp, lengths, T):
+    """(T, B, 1), False at padding; None where there is no padding."""
+    if lengths is None:
+        return None
+    lengths = _on_host(lengths)
+    if (lengths == T).all():
+        return None
+    return xp.arange(T)[:, None, None] < xp.asarray(lengths)[:, None]
+
+
+def _on_host(lengths):
+    """The lengths, given as a list or any array, as a NumPy array: they are checked there."""
+    lengths = array_of(lengths)
+    return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)      # on the host
+
+
+def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bias, masks):
+    """The Layers of a call; raises the error that names what does not fit.
+
+    name: of the operation, for messages. G: its gates. starts: h0, or h0 and c0; each may be None.
+    """
+    D = 2 if bidirectional else 1
+    n = 4 if bias else 2
+    if not weights or len(weights) % (n * D):
+        raise ValueError(f"{name}: with bias={bias} and {D} direction(s) a layer has {n * D} "
+                         f"weights; got {len(weights)}")
+    if x.ndim not in (2, 3):
+        raise ValueError(f"{name}: x must be (T, B, I), or (T, I) for one sequence; got {x.shape}")
+    states = " and ".join(("h0", "c0")[:len(starts)])
+    dtypes = [a.dtype for a in (x, *starts, *weights) if a is not None]
+    if not is_float(x.dtype) or any(dtype != x.dtype for dtype in dtypes):
+        raise TypeError(f"{name}: x, {states} and the weights must be floating and of one dtype; "
+                        f"got {', '.join(map(str, dtypes))}")
+    T = x.shape[1 if batch_first and x.ndim == 3 else 0]
+    batch = () if x.ndim == 2 else (x.shape[0 if batch_first else 1],)
+    if T == 0:
+        raise ValueError(f"{name}: a sequence needs one step or more; got x of shape {x.shape}")
+    groups = [weights[i:i + n] for i in range(0, len(weights), n)]
+    H = weights[1].shape[-1] if weights[1].ndim else 0
+    for i, group in enumerate(groups):
+        right = [(G * H, x.shape[-1] if i < D else D * H), (G * H, H), (G * H,), (G * H,)][:n]
+        if [w.shape for w in group] != right:
+            raise ValueError(f"{name}: for x of shape {x.shape} and {H} hidden units, the weights "
+                             f"of layer {i // D}, direction {i % D}, have the shapes {right}; got "
+                             f"{[w.shape for w in group]}")
+    for state, start in zip(("h0", "c0"), starts):
+        if start is not None and start.shape != (len(groups), *batch, H):
+            raise ValueError(f"{name}: {state} must be {(len(groups), *batch, H)}, one state for "
+                             f"each layer and direction; got {start.shape}")
+    if lengths is not None:
+        lengths = _on_host(lengths)
+        if lengths.shape != batch or not batch or lengths.size and lengths.dtype.kind not in "iu":
+            raise ValueError(f"{name}: lengths must be an integer for each sequence of a batch; "
+                             f"got lengths {lengths.shape} {lengths.dtype} and x {x.shape}")
+        if lengths.size and not 1 <= lengths.min() <= lengths.max() <= T:
+            raise ValueError(f"{name}: lengths must be from 1 to T = {T}; got {lengths.tolist()}")
+    if masks is not None:
+        masks, right = array_of(masks), (len(groups) // D - 1, *x.shape[:-1], D * H)
+        if masks.shape != right or masks.dtype != x.dtype:
+            raise ValueError(f"{name}: masks must be {right} {x.dtype}, a factor for each output "
+                             f"of each layer but the last; got {masks.shape} {masks.dtype}")
+    xp = namespace(*map(array_of, (x, *starts, *weights, masks)))
+    return Layers(groups, D, _keep(xp, lengths, T), masks, x.ndim == 2, batch_first)

@@ -1,0 +1,220 @@
+"""lstm and gru, and what they share with rnn: three ways to one gradient, a plain loop, PyTorch,
+padding, dropout between layers, and bad input. (More of rnn alone: test_rnn.py.)"""
+
+import numpy as np
+import pytest
+from cells import (GRU, LSTM, RNN, SEEDS, cases, draw_masks, draw_weights, in_pytorch,
+                   one_sequence_at_a_time)
+from hypothesis import assume, given, strategies as st
+from three_ways import agree, by_composition, by_hand, close, each_alone, there
+
+import nanoautograd as nag
+from nanoautograd.function import by_hand as operation_of
+
+each_cell = pytest.mark.parametrize("cell", [RNN, LSTM, GRU], ids=repr)
+
+
+def of(cell, **options):
+    """Arrays of two layers: x (5, 3, 2), states, weights."""
+    rng = np.random.default_rng(0)
+    D = 1 + options.get("bidirectional", False)
+    starts = [rng.standard_normal((2 * D, 3, 4)) for _ in range(cell.states)]
+    return [rng.standard_normal((5, 3, 2)), *starts, *draw_weights(rng, cell, 2, D, 2, 4)]
+
+
+@each_cell
+@given(data=st.data())
+def test_against_a_loop(backend, cell, data):
+    arrays, options = data.draw(cases(cell))
+    outs, *_ = by_hand(backend, cell.module, arrays, **options)
+    for out, want in zip(outs, one_sequence_at_a_time(cell, arrays, **options), strict=True):
+        close(out, want, "the output, or a last state")
+
+
+@each_cell
+@given(data=st.data(), seed=SEEDS)
+def test_three_ways(backend, cell, data, seed):
+    arrays, options = data.draw(cases(cell))
+    agree(backend, cell.module, arrays, seed, **options)
+
+
+@each_cell
+@given(data=st.data())
+def test_only_what_is_needed(backend, cell, data):
+    arrays, options = data.draw(cases(cell))
+    each_alone(backend, cell.module, arrays, **options)
+
+
+@pytest.mark.oracle
+@each_cell
+@given(data=st.data(), seed=SEEDS)
+def test_pytorch(cell, data, seed):
+    torch = pytest.importorskip("torch")
+    arrays, options = data.draw(cases(cell))
+    options.pop("masks", None)                              # PyTorch draws its own
+    assume(not any(a is None for a in arrays))
+    assume(options.get("lengths") != [] and arrays[0].size)     # no empty batch in PyTorch
+    outs, gs, ds = by_hand(NumPy, cell.module, arrays, seed=seed, **options)
+    outs_t, ds_t = in_pytorch(torch, cell, arrays, gs, **options)
+    for ours, theirs in zip(outs + ds, outs_t + ds_t, strict=True):
+        close(ours, theirs, "a result or a gradient")
+
+
+class NumPy:
+    """A backend without a fixture."""
+    array = staticmethod(np.array)
+    numpy = staticmethod(np.asarray)
+
+
+@each_cell
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_has_no_influence(backend, cell, bidirectional):
+    """Whatever stands in the padding, NaN included: results and gradients stay the same."""
+    options = {"lengths": [2, 5, 1], "bidirectional": bidirectional}
+    arrays = of(cell, **options)
+    x = arrays[0]
+    outs, gs, ds = by_hand(backend, cell.module, arrays, **options)
+    for c, length in enumerate(options["lengths"]):
+        x[length:, c] = np.nan
+        gs[0][length:, c] = 1e3
+    for outs2, ds2 in (by_hand(backend, cell.module, arrays, gs, **options)[::2],
+                       by_composition(backend, cell.module, arrays, gs, **options)):
+        for a, b in zip(outs + ds, outs2 + ds2, strict=True):
+            close(a, b, "with and without NaN in the padding")
+    for c, length in enumerate(options["lengths"]):
+        assert not outs[0][length:, c].any() and not ds[0][length:, c].any()
+
+
+@each_cell
+def test_dropout_cuts_what_it_drops(backend, cell):
+    """Where the only mask is zero the second layer sees nothing, and the first gets no gradient
+    through it; a mask of ones changes nothing."""
+    arrays = of(cell)
+    n = 1 + cell.states                                     # the first of the weights
+    gs = by_hand(backend, cell.module, arrays)[1]
+    for g in gs[1:]:
+        g[0] = 0.0                                          # the last state of the first layer
+    _, _, ds = by_hand(backend, cell.module, arrays, gs, masks=np.zeros((1, 5, 3, 4)))
+    assert not any(d.any() for d in [ds[0], *ds[n:n + 5]]) and all(d.any() for d in ds[n + 5:])
+    plain = by_hand(backend, cell.module, arrays, gs)
+    ones = by_hand(backend, cell.module, arrays, gs, masks=np.ones((1, 5, 3, 4)))
+    for a, b in zip(plain[0] + plain[2], ones[0] + ones[2], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@each_cell
+@given(data=st.data())
+def test_float32_stays(backend, cell, data):
+    arrays, options = data.draw(cases(cell))
+    arrays = [a if a is None else a / 2 for a in arrays]
+    low = [a if a is None else a.astype("float32") for a in arrays]
+    low_options = {k: v.astype("float32") if k == "masks" else v for k, v in options.items()}
+    outs, gs, ds = by_hand(backend, cell.module, arrays, **options)
+    gs = [g.astype("float32") for g in gs]
+    outs32, _, ds32 = by_hand(backend, cell.module, low, gs, **low_options)
+    outs2, ds2 = by_composition(backend, cell.module, low, gs, **low_options)
+    for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2, strict=True):
+        if a is not None:
+            close(a, b.astype("float32"), "by hand")
+            close(c, b.astype("float32"), "composed")
+
+
+@each_cell
+def test_any_layout_will_do(backend, cell):
+    arrays = of(cell)
+    outs, gs, ds = by_hand(backend, cell.module, arrays)
+    views = [backend.array(a.T.copy()).T for a in arrays + gs]
+    found, cache = cell.module.forward(*views[:len(arrays)])
+    found = [*found, *cell.module.backward(tuple(views[len(arrays):]), cache)]
+    for a, b in zip(found, outs + ds, strict=True):
+        close(backend.numpy(a), b, "views in another order")
+
+
+@each_cell
+def test_no_two_gradients_share_memory(cell):
+    arrays = of(cell)
+    outs, cache = cell.module.forward(*arrays)
+    ds = cell.module.backward(outs, cache)
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(ds) for b in ds[:i])
+
+
+@each_cell
+@pytest.mark.parametrize("options", [
+    {}, {"bidirectional": True}, {"lengths": [3, 1]}, {"masks": True}])
+def test_second_order(backend, cell, options):
+    """The gradient's own gradient against differences of the gradient by hand."""
+    rng = np.random.default_rng(0)
+    D, L = 1 + options.get("bidirectional", False), 1 + ("masks" in options)
+    if L == 2:
+        options = {"masks": draw_masks(rng, 2, (2,), 3, 3, False)}
+    xs = [rng.standard_normal((3, 2, 2)),
+          *(rng.standard_normal((L * D, 2, 3)) for _ in range(cell.states)),
+          *draw_weights(rng, cell, L, D, 2, 3)]
+    us = [rng.standard_normal(x.shape) for x in xs]
+    vs = [rng.standard_normal(x.shape) for x in xs]
+
+    def slope_along_u(*xs):
+        (out, *lasts), cache = cell.module.forward(*xs, **options)
+        ds = cell.module.backward((2 * out, *map(np.ones_like, lasts)), cache)
+        return sum(np.sum(u * d) for u, d in zip(us, ds, strict=True))
+
+    operation = operation_of(cell.name, cell.module.forward, cell.module.backward,
+                             cell.module.composed)
+    ts = [backend.tensor(x, requires_grad=True) for x in xs]
+    out, *lasts = operation(*ts, **there(backend, options))
+    ds = nag.autograd.grad((out**2).sum() + sum(s.sum() for s in lasts), ts, create_graph=True)
+    total = sum((d * nag.Tensor(backend.array(u))).sum() for d, u in zip(ds, us, strict=True))
+    np.testing.assert_allclose(backend.numpy(total.detach()), slope_along_u(*xs), rtol=1e-10)
+    dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, ts)]
+    h = 1e-5
+    ahead, behind = ([x + s * v for x, v in zip(xs, vs)] for s in (h, -h))
+    np.testing.assert_allclose(sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
+                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+                               rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU], ids=repr)
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_gates_far_open_or_shut(backend, cell, size):
+    """Where every gate is at an end of its range nothing overflows."""
+    arrays = [size * a for a in of(cell)]
+    with np.errstate(all="raise", under="ignore"):
+        outs, gs, ds = by_hand(backend, cell.module, arrays)
+    outs2, ds2 = by_composition(backend, cell.module, arrays, gs)
+    for a, b in zip(outs + ds, outs2 + ds2, strict=True):
+        assert np.isfinite(a).all()
+        close(a, b, "by hand and composed", rtol=1e-6, atol=1e-9 * size)
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU], ids=repr)
+@pytest.mark.parametrize("changed, options, error, says", [
+    ({"count": 3}, {}, ValueError, "has 4 weights; got 3"),
+    ({"count": 0}, {}, ValueError, "got 0"),
+    ({}, {"bidirectional": True}, ValueError, r"2 direction\(s\) a layer has 8 weights"),
+    ({"x": (2, 3, 4, 5)}, {}, ValueError, r"x must be \(T, B, I\)"),
+    ({"x": (0, 2, 3)}, {}, ValueError, "one step or more"),
+    ({"x": (5, 2, 7)}, {}, ValueError, r"layer 0, direction 0.*\(GH, 7\).*got.*\(GH, 3\)"),
+    ({"W": (4, 3)}, {}, ValueError, r"layer 0, direction 0.*\(GH, 3\).*got.*\(4, 3\)"),
+    ({"h0": (1, 4)}, {}, ValueError, r"h0 must be \(1, 2, 4\).*got \(1, 4\)"),
+    ({"dtype": "int64"}, {}, TypeError, "floating and of one dtype; got int64"),
+    ({"dtype": "float32"}, {}, TypeError, "float32, float64"),
+    ({}, {"lengths": [5]}, ValueError, r"each sequence.*\(1,\)"),
+    ({}, {"lengths": [0, 3]}, ValueError, r"from 1 to T = 5; got \[0, 3\]"),
+    ({}, {"masks": np.ones((1, 5, 2, 4))}, ValueError, r"masks must be \(0, 5, 2, 4\) float64"),
+    ({}, {"masks": np.ones((0, 5, 2, 4), "f")}, ValueError, r"got \(0, 5, 2, 4\) float32")])
+def test_errors(cell, changed, options, error, says):
+    G = cell.gates
+    x = np.zeros(changed.get("x", (5, 2, 3)), changed.get("dtype", "float64"))
+    starts = [np.zeros(changed["h0"]) if "h0" in changed else None] + [None] * (cell.states - 1)
+    weights = [np.zeros(changed.get("W", (G * 4, 3))), np.zeros((G * 4, 4)), np.zeros(G * 4),
+               np.zeros(G * 4)][:changed.get("count")]
+    says = f"{cell.name.lower()}: .*{says.replace('GH', str(G * 4))}"
+    for f, wrap in ((cell.module.forward, np.array), (cell.module.composed, nag.Tensor)):
+        with pytest.raises(error, match=says):
+            f(wrap(x), *starts, *weights, **options)
+
+
+def test_the_cell_is_checked_too():
+    x, weights = np.zeros((5, 2, 3)), [np.zeros((16, 3)), np.zeros((16, 4))]
+    with pytest.raises(ValueError, match=r"lstm: c0 must be \(1, 2, 4\).*got \(1, 2, 3\)"):
+        LSTM.module.forward(x, None, np.zeros((1, 2, 3)), *weights, bias=False)
