@@ -4,10 +4,13 @@ Each takes Tensors or plain arrays of any backend, and returns what it was given
 derivation of their own are in manual/, one file each; the rest is written from primitives here.
 """
 
+from secrets import randbits
+
 from .backends import is_array, namespace
 from .function import by_hand
 from .manual import attention
 from .manual import cross_entropy as cross_entropy_
+from .manual import dropout as dropout_
 from .manual import gelu as gelu_
 from .manual import layer_norm as layer_norm_
 from .manual import log_softmax as log_softmax_
@@ -18,8 +21,8 @@ from .manual import softmax as softmax_
 from .ops import matmul, maximum
 from .tensor import array_of
 
-__all__ = ["cross_entropy", "embedding", "gelu", "layer_norm", "linear", "log_softmax", "relu",
-           "rms_norm", "rnn", "scaled_dot_product_attention", "silu", "softmax"]
+__all__ = ["cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "log_softmax",
+           "relu", "rms_norm", "rnn", "scaled_dot_product_attention", "silu", "softmax"]
 
 
 def _operation(name, module):
@@ -28,6 +31,7 @@ def _operation(name, module):
 
 _attention = _operation("scaled_dot_product_attention", attention)
 _cross_entropy = _operation("cross_entropy", cross_entropy_)
+_dropout = _operation("dropout", dropout_)
 _gelu = _operation("gelu", gelu_)
 _layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
@@ -121,6 +125,20 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
     """
     return _rms_norm(input, weight, normalized_shape=_as_shape(normalized_shape), eps=eps)
+
+
+def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
+    """Elements are 0 with probability p, and otherwise divided by 1 - p. See manual/dropout.py.
+
+    input: any shape, floating. training: if False, the result is the input.
+    seed: an integer from 0 to 2⁶⁴ - 1 that decides what is dropped, the same on every device; None
+    is a new one each time. offset: how many of the seed's random numbers to pass over; a mask takes
+    input.size of them.
+
+    Raises ValueError if p is no probability, TypeError for dtypes.
+    """
+    seed = randbits(64) if seed is None else seed
+    return _dropout(input, p=p, training=training, seed=seed, offset=offset)
 
 
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",

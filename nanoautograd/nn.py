@@ -257,6 +257,30 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}"
 
 
+class Dropout(Module):
+    """While training, elements are 0 with probability p, and the others divided by 1 - p:
+    functional.dropout.
+
+    `seed` is drawn from `rng` (a seed, a numpy Generator, or None), and `offset` counts the random
+    numbers that were used: both together, two integers, are what to save for the same masks again.
+    """
+
+    def __init__(self, p=0.5, *, rng=None):
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p must be a probability, from 0 to 1; got {p}")
+        self.p, self.offset = p, 0
+        self.seed = int(np.random.default_rng(rng).integers(2**63))
+
+    def forward(self, x):
+        offset = self.offset
+        if self.training:
+            self.offset += x.size
+        return F.dropout(x, self.p, self.training, seed=self.seed, offset=offset)
+
+    def extra_repr(self):
+        return f"p={self.p}"
+
+
 class Tanh(Module):
     """tanh x, elementwise."""
 

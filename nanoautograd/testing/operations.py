@@ -558,6 +558,13 @@ def functional_rms_norm(draw):
     return call("functional.rms_norm", x, shape, *weight, eps=0.1)
 
 
+@rows()
+def functional_dropout(draw):
+    return call("functional.dropout", draw(arrays(SIZES)), draw(st.sampled_from([0.5, 0.2, 0, 1])),
+                draw(st.sampled_from([True, True, False])), seed=draw(st.integers(0, 2**64 - 1)),
+                offset=draw(st.integers(0, 2**40)))
+
+
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
 
 KINKS = {

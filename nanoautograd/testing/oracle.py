@@ -120,6 +120,26 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     return y
 
 
+def random_word(seed, n):
+    """Number n of the seed's random words: Philox 4x32-10, with Python's integers."""
+    word, (c0, c1, c2, c3) = 2 ** 32, (n // 4 % 2 ** 32, n // 4 >> 32, 0, 0)
+    k0, k1 = seed % word, seed // word
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * c0, word)
+        high1, low1 = divmod(0xCD9E8D57 * c2, word)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) % word, (k1 + 0xBB67AE85) % word
+    return (c0, c1, c2, c3)[n % 4]
+
+
+def dropout(input, p=0.5, training=True, *, seed, offset=0):
+    if not training:
+        return np.array(input)
+    kept = [random_word(seed, offset + i) >= p * 2 ** 32 for i in range(input.size)]
+    return np.array([x / (1 - p) if k else 0.0 for x, k in zip(input.ravel(), kept)]
+                    ).reshape(input.shape)
+
+
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
                   label_smoothing=0.0):
     if input.ndim == 1:                                         # one row, a batch of it

@@ -57,3 +57,26 @@ def test_rms_norm(rng, args, options):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     same_as_torch(nn.RMSNorm(*args, **options), torch.nn.RMSNorm(*args, **options), x)
+
+
+def test_dropout(backend):
+    x = backend.tensor(np.ones((40, 50), np.float32), requires_grad=True)
+    layer, again, other = nn.Dropout(0.2, rng=0), nn.Dropout(0.2, rng=0), nn.Dropout(0.2, rng=1)
+    first, second = (backend.numpy(layer(x)) for _ in range(2))
+    assert set(np.unique(first)) == {0, np.float32(1.25)} and abs((first == 0).mean() - 0.2) < 0.05
+    assert 0.25 < (first != second).mean() < 0.4                    # a new mask: 2 · 0.2 · 0.8
+    np.testing.assert_array_equal(backend.numpy(again(x)), first)   # the seed decides
+    assert 0.25 < (backend.numpy(other(x)) != first).mean() < 0.4
+    assert again.offset == 2000
+    layer.offset = 0                                                # and where it is up to
+    np.testing.assert_array_equal(backend.numpy(layer(x)), first)
+    y = layer(x)
+    y.sum().backward()
+    np.testing.assert_array_equal(backend.numpy(x.grad), backend.numpy(y.detach()))
+
+    assert layer.eval() is layer and layer.offset == 4000
+    np.testing.assert_array_equal(backend.numpy(layer(x)), 1)
+    assert layer.offset == 4000 and layer.state_dict() == {}
+    assert repr(layer) == "Dropout(p=0.2)"
+    with pytest.raises(ValueError, match="from 0 to 1; got 2"):
+        nn.Dropout(2)

@@ -1,0 +1,68 @@
+"""Dropout, by hand.
+
+    x   any shape   input
+    p               probability with which an element is dropped, 0 ≤ p ≤ 1
+    w   like x      random words, integers from 0 to 2³² - 1, all equally likely
+    r   like x      factors: 0 where the element is dropped, 1/(1 - p) where it is kept
+    y   like x      output
+    dy  like x      ∂L/∂y, the gradient that arrives
+    dx  like x      ∂L/∂x, the gradient that leaves
+
+Forward, elementwise (Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+overfitting", section 4; scaled while training, section 10, so that nothing remains to be done
+afterwards: the expectation of y is (1 - p) x / (1 - p) = x):
+
+    r_i = [w_i ≥ 2³² p] / (1 - p)
+    y_i = r_i x_i                    while training, and y = x otherwise
+
+For p = 1 nothing is kept, and r = 0. As in PyTorch, dropping an infinite number gives nan: 0·∞.
+
+Backward. y is linear in x, and r does not depend on x:
+
+    dx_i = r_i dy_i                  or dx = dy
+
+The words are computed from a seed and the position of the element (philox.py): w_i is number
+offset + i of the seed's words, i counting in the order of the axes. So NumPy and CuPy drop the same
+elements. With NumPy, on one core, drawing takes 7 ns an element, of 10 in all (float32). This is
+5 times what a generator of NumPy takes, whose numbers depend on all that it has drawn before.
+"""
+
+from math import ceil
+
+from ..backends import namespace
+from ..philox import words
+from ..tensor import array_of, is_float
+
+
+def forward(x, *, p=0.5, training=True, seed, offset=0):
+    """x of any shape -> y of the same shape and dtype, and the cache."""
+    r = _factors(x, p, training, seed, offset)
+    return (x.copy() if r is None else r * x), r
+
+
+def backward(dy, cache, needs=None):
+    """dy like y -> (dx,)."""
+    r = cache
+    return (dy.copy() if r is None else r * dy),
+
+
+def composed(x, *, p=0.5, training=True, seed, offset=0):
+    """The same from primitives."""
+    r = _factors(array_of(x), p, training, seed, offset)
+    return x * (1.0 if r is None else r)
+
+
+def _factors(x, p, training, seed, offset):
+    """r, or None where it is 1 everywhere."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must be a probability, from 0 to 1; got {p}")
+    if not is_float(x.dtype):
+        raise TypeError(f"dropout: the input must be floating; got {x.dtype}")
+    if p == 0 or not training:
+        return None
+    if p == 1:
+        return namespace(x).zeros(x.shape, dtype=x.dtype)
+    least = min(ceil(p * 2**32), 2**32 - 1)
+    r = (words(x, x.size, seed, offset) >= least).astype(x.dtype)
+    r *= 1.0 / (1.0 - float(p))
+    return r.reshape(x.shape)

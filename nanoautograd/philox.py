@@ -1,0 +1,57 @@
+"""Random numbers that depend on a seed and a position, and on nothing else: Philox 4x32-10.
+
+A generator with a state gives its numbers one after the other; on a GPU thousands are drawn at a
+time, and NumPy's and CuPy's states differ. A counter-based generator has no state. Its n-th number
+is a function of n, a cipher that scrambles the counter n under a key, the seed. So every element of
+an array is computed on its own, and any library that multiplies integers gets the same ones.
+
+    c = (c0, c1, c2, c3)    a block: the counter to begin with, four random words in the end
+    k = (k0, k1)            the key, from the seed
+    hi, lo                  upper and lower 32 bits of a product of two words, which has 64
+
+All words have 32 bits. A block goes through ten rounds (Salmon, Moraes, Dror and Shaw 2011,
+"Parallel random numbers: as easy as 1, 2, 3", section 3.3 and its equations for N = 4, W = 32):
+
+    c0, c1, c2, c3  ←  hi(M1 c2) ⊕ c1 ⊕ k0,  lo(M1 c2),  hi(M0 c0) ⊕ c3 ⊕ k1,  lo(M0 c0)
+    k0, k1          ←  k0 + W0,  k1 + W1     modulo 2³²
+
+    M0 = D2511F53,  M1 = CD9E8D57            chosen so that a changed bit spreads as fast as it can
+    W0 = 9E3779B9,  W1 = BB67AE85            the golden ratio and √3 - 1, times 2³²
+
+The words of the blocks 0, 1, 2, ... one after the other are the random numbers of a seed.
+"""
+
+from .backends import namespace
+
+WORD = 2**32 - 1
+M0, M1 = 0xD2511F53, 0xCD9E8D57
+W0, W1 = 0x9E3779B9, 0xBB67AE85
+BLOCKS = 16384              # so many at a time on the CPU: they stay in its cache
+
+
+def words(like, n, seed, offset=0):
+    """n random words, uint32 (n,), where the array `like` lives: those with the numbers offset,
+    offset + 1, ... of this seed. Both are integers from 0 to 2⁶⁴ - 1 (else ValueError)."""
+    for name, value in (("seed", seed), ("offset", offset)):
+        if not 0 <= value < 2**64:
+            raise ValueError(f"philox: {name} must be from 0 to 2**64 - 1; got {value}")
+    xp = namespace(like)
+    first, last = offset // 4, (offset + n + 3) // 4
+    out = xp.empty((last - first, 4), dtype=xp.uint32)
+    step = BLOCKS if xp.__name__ != "cupy" else len(out)
+    for i in range(0, len(out), max(step, 1)):
+        part = out[i:i + step]
+        number = xp.arange(first + i, first + i + len(part), dtype=xp.uint64)
+        c0, c1 = number & WORD, number >> 32
+        for lane, c in enumerate(philox(c0, c1, 0 * c0, 0 * c0, seed & WORD, seed >> 32)):
+            part[:, lane] = c
+    return out.reshape(-1)[offset % 4:][:n]
+
+
+def philox(c0, c1, c2, c3, k0, k1):
+    """Ten rounds: arrays of words, kept in uint64 to have room for products, and integers k."""
+    for _ in range(10):
+        p0, p1 = M0 * c0, M1 * c2
+        c0, c1, c2, c3 = p1 >> 32 ^ c1 ^ k0, p1 & WORD, p0 >> 32 ^ c3 ^ k1, p0 & WORD
+        k0, k1 = k0 + W0 & WORD, k1 + W1 & WORD
+    return c0, c1, c2, c3
