@@ -1,6 +1,5 @@
 """Gradients of Tensors with respect to Tensors, as values."""
 
-from .backends import namespace
 from .graph import GraphError, backpropagate
 from .tensor import Tensor, wrap
 
@@ -44,5 +43,4 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         if g is None and not allow_unused:
             raise GraphError(f"grad: the outputs do not depend on input {i}, of shape "
                              f"{inputs[i].shape}; with allow_unused=True its gradient is None")
-    return tuple(g if g is None or isinstance(g, Tensor) else wrap(namespace(g).array(g))
-                 for g in gradients)
+    return tuple(g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients)

@@ -118,7 +118,7 @@ class Function:
         for i, a in enumerate(args):
             if isinstance(a, Tensor):
                 is_tensor = True
-                arrays[i] = a._data
+                arrays[i] = a._array
                 if a._seen != a._memory.writes:
                     a._check_history(self.name)
                 if a._edge is not None:
@@ -139,7 +139,7 @@ class Function:
                                 f"{type(y).__name__}")
         where = None
         if INSPECTING.get():
-            where = _caller()
+            where = caller()
             for y in outs:
                 inspect_values(y, f"the result of {self.name}", where)
         if needs_grad and RECORDING.get():
@@ -153,7 +153,7 @@ class Function:
         parents = [a._edge if isinstance(a, Tensor) else None for a in args]
         node = Node(self, parents, several, where)
         results = _as_tensors(outs, args, node)
-        node.outputs = [(t._data.shape, t._data.dtype, namespace(t._data)) for t in results]
+        node.outputs = [(t._array.shape, t._array.dtype, namespace(t._array)) for t in results]
         node.saved = self.save(node, args, options or {}, results, cache)
         return results
 
@@ -239,16 +239,22 @@ class HandDerived(Function):
     def __call__(self, *args, **kwargs):
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return super().__call__(*bound.args, **bound.kwargs)
+        args, options = bound.args, bound.kwargs
+        if RECORDING.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            # The cache may hold an argument. Of an array nobody would notice that it changed.
+            args = [a.copy() if is_array(a) else a for a in args]
+            options = {name: keep(a) for name, a in options.items()}
+        return super().__call__(*args, **options)
 
     def compute(self, arrays, options):
         return self.forward(*arrays, **options)
 
     def save(self, node, args, options, results, cache):
         # Results that are part of the cache are kept so that a change of one is noticed.
-        return {"cache": cache, "arrays": keep(args), "options": keep(tuple(options.items())),
+        return {"cache": cache, "options": options,
+                "arrays": tuple([Kept(a) if isinstance(a, Tensor) else a for a in args]),
                 "out": tuple([Kept(t, i) for i, t in enumerate(results)
-                              if _shares_memory(t._data, cache)])}
+                              if _shares_memory(t._array, cache)])}
 
     def pull_back(self, node, g, saved, create_graph):
         if not create_graph:
@@ -258,7 +264,7 @@ class HandDerived(Function):
         # alone, also where one argument was computed from another.
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in saved["arrays"]]
-            out = self.composed(*inputs, **dict(saved["options"]))
+            out = self.composed(*inputs, **saved["options"])
         outs, gs = (out, g) if node.several else ((out,), (g,))
         used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -317,8 +323,8 @@ def _as_tensors(outs, args, node=None):
     for i, y in enumerate(outs):
         memory = None
         for t in (*args, *results):
-            if isinstance(t, Tensor) and (y is t._data or y.base is not None and
-                                          namespace(y).may_share_memory(y, t._data)):
+            if isinstance(t, Tensor) and (y is t._array or y.base is not None and
+                                          namespace(y).may_share_memory(y, t._array)):
                 memory = t._memory
         edge = (node, i) if node is not None and is_float(y.dtype) else None
         results.append(wrap(y, edge, memory))
@@ -333,7 +339,7 @@ def _described(a):
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def _caller():
+def caller():
     """"file:line, in function" of the innermost frame outside this package."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):

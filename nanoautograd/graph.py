@@ -140,7 +140,8 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
 
     for leaf, g, is_owned in leaves:
         leaf.add(g, is_owned)
-    return [results[edge] for edge in wanted or ()]
+    # A gradient may be a view, or stand for several edges: each caller gets an array of its own.
+    return [None if results[edge] is None else results[edge].copy() for edge in wanted or ()]
 
 
 def _fitted(d, edge, node):

@@ -16,8 +16,8 @@ OPERATORS = {
     "pow": ops.power, "matmul": ops.matmul, "mod": ops.remainder, "floordiv": ops.floor_divide}
 COMPARISONS = {"eq": ops.equal, "ne": ops.not_equal, "lt": ops.less, "le": ops.less_equal,
                "gt": ops.greater, "ge": ops.greater_equal}
-OF_ONE = {"neg": ops.negative, "pos": ops.positive, "abs": ops.abs, "invert": ops.logical_not}
-LOGICAL = {"and": ops.logical_and, "or": ops.logical_or, "xor": ops.logical_xor}
+OF_ONE = {"neg": ops.negative, "pos": ops.positive, "abs": ops.abs, "invert": ops.invert}
+BITWISE = {"and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
 
 
 def _knows(other):
@@ -46,7 +46,7 @@ def _attach_operator(name, operation):
         setattr(Tensor, f"__i{name}__", in_place)
 
 
-for _name, _operation in (OPERATORS | COMPARISONS | LOGICAL).items():
+for _name, _operation in (OPERATORS | COMPARISONS | BITWISE).items():
     _attach_operator(_name, _operation)
 for _name, _operation in OF_ONE.items():
     setattr(Tensor, f"__{_name}__", lambda self, _operation=_operation: _operation(self))

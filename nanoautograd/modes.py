@@ -4,6 +4,7 @@ Both are context variables: what one thread (or one asyncio task) sets, no other
 `with` block puts back what it found.
 """
 
+import threading
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 
@@ -13,14 +14,11 @@ RECORDING = ContextVar("recording", default=True)
 INSPECTING = ContextVar("inspecting", default=False)
 
 
-class _Mode(ContextDecorator):
+class _Mode(threading.local, ContextDecorator):
     """A `with` block, or a decorator, in which a context variable has another value."""
 
     def __init__(self):
-        self._tokens = []                       # a stack: one object may be entered twice
-
-    def _recreate_cm(self):
-        return type(self)()                     # as a decorator: calls may run in many threads
+        self._tokens = []                       # of this thread; an object may be entered twice
 
     def __enter__(self):
         self._tokens.append(self.variable.set(self.value))

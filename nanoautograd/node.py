@@ -88,7 +88,7 @@ class Kept:
     __slots__ = ("array", "memory", "writes", "edge", "result")
 
     def __init__(self, tensor, result=None):
-        self.array = tensor._data
+        self.array = tensor._array
         self.memory = tensor._memory
         self.writes = tensor._memory.writes
         self.edge = tensor._edge if result is None else None
@@ -113,5 +113,5 @@ def inspect_values(y, what, where):
     xp = namespace(y)
     if is_float(y.dtype) and not bool(xp.isfinite(y).all()):
         kind = "NaN" if bool(xp.isnan(y).any()) else "infinity"
-        raise AnomalyError(f"{what}, of shape {y.shape}, holds {kind}; "
-                           f"the operation was called at {where}")
+        at = f"called at {where}" if where else "recorded outside of detect_anomaly"
+        raise AnomalyError(f"{what}, of shape {y.shape}, holds {kind}; the operation was {at}")

@@ -5,6 +5,8 @@ the edge of the graph that produced it (see graph.py). Its operators and methods
 `nanoautograd/ops/`, attached to the class in `methods.py`.
 """
 
+import threading
+
 import numpy as np
 
 from .backends import device_of, is_array, namespace, to_device, to_numpy
@@ -20,7 +22,7 @@ def is_float(dtype):
 
 def array_of(x):
     """The array in a Tensor; anything else as it is."""
-    return x._data if isinstance(x, Tensor) else x
+    return x._array if isinstance(x, Tensor) else x
 
 
 def shape_of(x):
@@ -50,20 +52,25 @@ class Leaf:
 
     def add(self, g, is_owned):
         """grad += g, into a new array: what the caller has read before stays as it is."""
-        if isinstance(g, Tensor):
-            self.grad = g if self.grad is None else self.grad + g
-        elif self.grad is None:
-            self.grad = wrap(g if is_owned else namespace(g).array(g))
-        else:
-            self.grad = wrap(self.grad._data + g)
+        with _ADDING:                           # walks in several threads may meet here
+            if isinstance(g, Tensor):
+                self.grad = g.copy() if self.grad is None else self.grad + g
+            elif self.grad is None:
+                self.grad = wrap(g if is_owned else namespace(g).array(g))
+            else:
+                self.grad = wrap(self.grad._array + g)
+
+
+_ADDING = threading.RLock()
 
 
 def wrap(data, edge=None, memory=None):
     """A Tensor around `data` itself, without a copy."""
     t = Tensor.__new__(Tensor)
     # An operation on 0-d arrays gives NumPy scalars, which cannot be written to.
-    t._data = np.asarray(data) if isinstance(data, np.generic) else data
+    t._array = np.asarray(data) if isinstance(data, np.generic) else data
     t._edge = edge
+    t._leaf = None
     t._memory = memory = memory or Memory()
     t._seen = memory.writes
     return t
@@ -79,19 +86,16 @@ class Tensor:
     Raises TypeError if `data` does not hold numbers, or a gradient is asked for a dtype that
     cannot have one; DeviceError if the device cannot be used.
     """
-    __slots__ = ("_data", "_edge", "_memory", "_seen", "__weakref__")
+    __slots__ = ("_array", "_edge", "_leaf", "_memory", "_seen", "__weakref__")
 
     def __init__(self, data, requires_grad=False, dtype=None, device=None):
-        if isinstance(data, Tensor):
-            data = data._data
-        elif isinstance(data, (list, tuple)):
-            data = _untensored(data)
-        self._data = namespace(data).array(data, dtype=dtype)
-        if self._data.dtype.kind not in "biufc" and not is_float(self._data.dtype):
-            raise TypeError(f"a Tensor holds numbers; this data has dtype {self._data.dtype}")
+        data = _untensored(data)
+        self._array = namespace(data).array(data, dtype=dtype)
+        if self._array.dtype.kind not in "biufc" and not is_float(self._array.dtype):
+            raise TypeError(f"a Tensor holds numbers; this data has dtype {self._array.dtype}")
         if device is not None:
-            self._data = to_device(self._data, device)
-        self._edge = None
+            self._array = to_device(self._array, device)
+        self._edge = self._leaf = None
         self._memory = Memory()
         self._seen = 0
         self.requires_grad = requires_grad
@@ -104,60 +108,68 @@ class Tensor:
         the value outside the graph: what was computed before keeps its gradient, or says that
         the value it needs is gone. A write into the array, `t.data[i] = u`, is not seen.
         """
-        return self._data
+        return self._array
 
     @data.setter
     def data(self, value):
         if not self.is_leaf:
             raise GraphError("the data of a computed Tensor cannot be replaced, because its "
                              "gradient would be that of the old value; use .detach() first")
-        value = array_of(value)
-        if value is self._data:
+        if array_of(value) is self._array:
             self._memory.writes += 1
         else:
-            self._data = value if is_array(value) else namespace(self._data).asarray(value)
-            self._memory = Memory()
+            like = (self._array.shape, self._array.dtype, type(self._array))
+            if isinstance(value, Tensor):
+                new, memory = value._array, value._memory
+            elif is_array(value):
+                new, memory = value.copy(), Memory()
+            else:
+                new, memory = namespace(self._array).asarray(value, dtype=self.dtype), Memory()
+            if self.requires_grad and not is_float(new.dtype):
+                raise TypeError(f"the data of a Tensor that requires a gradient must be "
+                                f"floating-point; got dtype {new.dtype}")
+            self._array, self._memory = new, memory
+            if (new.shape, new.dtype, type(new)) != like and self.requires_grad:
+                self._leaf = Leaf(new)          # what was computed before leads to the old one
+                self._edge = (self._leaf, 0)
         self._seen = self._memory.writes
-        if self._edge is not None:
-            leaf = self._edge[0]
-            leaf.outputs = ((self._data.shape, self._data.dtype, namespace(self._data)),)
 
     @property
     def shape(self):
-        return self._data.shape
+        return self._array.shape
 
     @property
     def ndim(self):
-        return self._data.ndim
+        return self._array.ndim
 
     @property
     def size(self):
-        return self._data.size
+        return self._array.size
 
     @property
     def dtype(self):
-        return self._data.dtype
+        return self._array.dtype
 
     @property
     def device(self):
         """"cpu", "cuda:0", ..."""
-        return device_of(self._data)
+        return device_of(self._array)
 
     def numpy(self):
         """The value as a NumPy array; on the CPU it shares memory with the Tensor."""
         self._refuse_to_leave("numpy()")
-        return to_numpy(self._data)
+        return to_numpy(self._array)
 
     def item(self):
         """The value of a Tensor of one element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"only a Tensor of one element has an item(); this one has shape "
                              f"{self.shape}")
-        return self._data.item()
+        return self._array.item()
 
     def tolist(self):
         """The value as nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._array.tolist()
 
     # ---- its place in the graph
 
@@ -176,7 +188,9 @@ class Tensor:
         if value and not is_float(self.dtype):
             raise TypeError(f"a Tensor of dtype {self.dtype} cannot require a gradient; only "
                             "floating-point ones can: use .astype(np.float64) first")
-        self._edge = (Leaf(self._data), 0) if value else None
+        if self._leaf is None:
+            self._leaf = Leaf(self._array)
+        self._edge = (self._leaf, 0) if value else None
 
     def requires_grad_(self, value=True):
         """Sets `requires_grad` and returns the Tensor."""
@@ -186,7 +200,7 @@ class Tensor:
     @property
     def is_leaf(self):
         """True unless it was computed by a recorded operation."""
-        return self._edge is None or type(self._edge[0]) is Leaf
+        return self._edge is None or isinstance(self._edge[0], Leaf)
 
     @property
     def grad(self):
@@ -194,7 +208,7 @@ class Tensor:
 
         Only leaves that require a gradient collect one. For others: `nag.autograd.grad`.
         """
-        return self._edge[0].grad if self._edge is not None and self.is_leaf else None
+        return None if self._leaf is None else self._leaf.grad
 
     @grad.setter
     def grad(self, value):
@@ -207,7 +221,7 @@ class Tensor:
             if (value.shape, value.dtype) != (self.shape, self.dtype):
                 raise ShapeError(f"the gradient of a Tensor of shape {self.shape} and dtype "
                                  f"{self.dtype} has the same; got {value.shape}, {value.dtype}")
-        self._edge[0].grad = value
+        self._leaf.grad = value
 
     def backward(self, gradient=None, retain_graph=False, create_graph=False):
         """Adds the gradient of this Tensor with respect to each leaf to that leaf's `.grad`.
@@ -230,7 +244,7 @@ class Tensor:
 
     def _seed(self, gradient, create_graph):
         """The gradient to start a walk from, checked: an array, or with create_graph a Tensor."""
-        xp = namespace(self._data)
+        xp = namespace(self._array)
         if gradient is None:
             if self.size != 1:
                 raise ShapeError(f"the Tensor to differentiate has shape {self.shape}; without a "
@@ -243,14 +257,14 @@ class Tensor:
             raise ShapeError(f"the gradient has shape {gradient.shape}, but the Tensor that it "
                              f"belongs to has shape {self.shape}")
         data = array_of(gradient)
-        namespace(data, self._data)             # both on one device
+        namespace(data, self._array)             # both on one device
         if not create_graph:
             return data.astype(self.dtype, copy=False)
         return gradient if isinstance(gradient, Tensor) else wrap(gradient)
 
     def detach(self):
         """The same value (and memory) without a history: a constant."""
-        return wrap(self._data, None, self._memory)
+        return wrap(self._array, None, self._memory)
 
     def _check_history(self, name):
         """Raises if the memory was written through another Tensor since this one was made.
@@ -271,24 +285,29 @@ class Tensor:
         """Refuses to hand the value to code that would drop the gradient without saying so."""
         if self._edge is not None:
             raise GraphError(f"{way} of a Tensor that requires a gradient would lose the gradient "
-                             "silently; use .detach() first if that is what you want")
+                             "silently; use .detach() first if that is what you want, or .item() "
+                             "for a number")
 
     # ---- exchange with NumPy, PyTorch, CuPy
 
     def __array__(self, dtype=None, copy=None):
         self._refuse_to_leave("conversion to a NumPy array")
-        if namespace(self._data) is not np:
+        if namespace(self._array) is not np:
             raise TypeError(f"a Tensor on {self.device} is not converted to a NumPy array "
                             "silently; use .numpy()")
-        return np.array(self._data, dtype=dtype, copy=copy)
+        return np.array(self._array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options):
-        """The DLPack capsule, with which other libraries share the memory without a copy."""
+        """The DLPack capsule, with which other libraries share the memory without a copy.
+
+        (Not if it is read backwards: PyTorch cannot have that, and gets a copy.)
+        """
         self._refuse_to_leave("DLPack export")
-        return self._data.__dlpack__(**options)
+        backwards = min(self._array.strides, default=0) < 0
+        return (self._array.copy() if backwards else self._array).__dlpack__(**options)
 
     def __dlpack_device__(self):
-        return self._data.__dlpack_device__()
+        return self._array.__dlpack_device__()
 
     # ---- what Python asks of a value
 
@@ -303,28 +322,33 @@ class Tensor:
         return (self[i] for i in range(self.shape[0]))
 
     def __bool__(self):
-        return bool(self._data)
+        return bool(self._array)
 
     def __float__(self):
+        self._refuse_to_leave("float()")        # also called by array[i] = t
         return float(self.item())
 
     def __int__(self):
+        self._refuse_to_leave("int()")
         return int(self.item())
 
     def __index__(self):
-        return self._data.__index__()
+        return self._array.__index__()
 
     __hash__ = object.__hash__
 
     def __deepcopy__(self, memo):
         if not self.is_leaf:
-            raise GraphError("a computed Tensor cannot be deep-copied; use .detach() first")
-        twin = type(self).__new__(type(self))
-        Tensor.__init__(twin, self._data, requires_grad=self.requires_grad)
-        return twin
+            raise GraphError("a computed Tensor cannot be copied or pickled; use .detach() first")
+        return _leaf_of(type(self), self._array, self.requires_grad)
+
+    def __reduce__(self):
+        if not self.is_leaf:
+            raise GraphError("a computed Tensor cannot be copied or pickled; use .detach() first")
+        return _leaf_of, (type(self), to_numpy(self._array), self.requires_grad)
 
     def __repr__(self):
-        body = np.array2string(to_numpy(self._data), separator=", ", prefix="tensor(")
+        body = np.array2string(to_numpy(self._array), separator=", ", prefix="tensor(")
         notes = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         notes += "" if self.device == "cpu" else f", device={self.device}"
         notes += ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
@@ -335,13 +359,20 @@ class Tensor:
         return format(self.item(), spec) if spec and self.size == 1 else repr(self)
 
 
+def _leaf_of(cls, data, requires_grad):
+    """A Tensor of a given class that was not computed."""
+    t = cls.__new__(cls)
+    Tensor.__init__(t, data, requires_grad=requires_grad)
+    return t
+
+
 def _untensored(data):
-    """Nested lists with the Tensors in them replaced by their arrays."""
+    """A Tensor's array, and nested lists with the Tensors in them replaced by theirs."""
     if isinstance(data, (list, tuple)):
         return [_untensored(x) for x in data]
     if isinstance(data, Tensor):
-        data._refuse_to_leave("putting into a new Tensor")
-        return data._data
+        data._refuse_to_leave("making a new Tensor")
+        return data._array
     return data
 
 

@@ -11,11 +11,10 @@ return Tensors, and ShapeError for values or directions of the wrong shape.
 
 from functools import wraps
 
-from .backends import namespace
-from .function import alias
+from .backends import is_array, namespace
 from .graph import ShapeError, backpropagate, nodes_below
 from .modes import enable_grad
-from .ops import reshape, stack, sum
+from .ops import copy, reshape, stack, sum
 from .tensor import Leaf, Tensor, is_float, shape_of, wrap
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -58,20 +57,17 @@ class _Call:
                 args[i] = _tree_map(lambda x: _input(x, name), args[i])
             self.args = [args[i] for i in self.argnums]
             self.inputs = [x for a in self.args for x in _arrays(a)]
+            self.edges = [x._edge for x in self.inputs]         # now: f may assign into its input
             self.out = f(*args, **kwargs)
         self.aux = None
         if has_aux:
             self.out, self.aux = self.out
         self.several = isinstance(self.out, (tuple, list))
-        self.outs = tuple(self.out) if self.several else (self.out,)
-        for y in self.outs:
-            if not isinstance(y, Tensor):
-                raise TypeError(f"{name}: f must return a Tensor, or a tuple of them; it returned "
-                                f"{type(y).__name__}")
+        self.outs = tuple(_output(y, name) for y in (self.out if self.several else (self.out,)))
         # Is this call part of a larger differentiation? Then its results must be recorded too.
-        own = {x._edge[0] for x in self.inputs}
+        own = {leaf for node, _ in self.edges for leaf, _ in node.parents if type(leaf) is _Input}
         roots = [y._edge for y in self.outs if y._edge is not None]
-        self.nested = any(type(n) is Leaf and n not in own for n in nodes_below(roots))
+        self.nested = any(isinstance(n, Leaf) and n not in own for n in nodes_below(roots))
 
     def value(self):
         """What f returned, linked only to what is differentiated outside of this call."""
@@ -84,8 +80,8 @@ class _Call:
         pairs = [(y._edge, y._seed(g, create_graph))
                  for y, g in zip(self.outs, gs, strict=True) if y._edge is not None]
         ds = backpropagate([edge for edge, _ in pairs], [g for _, g in pairs],
-                           [x._edge for x in self.inputs], True, create_graph)
-        return [wrap(_zeros(x)) if d is None else d if isinstance(d, Tensor) else wrap(d.copy())
+                           self.edges, True, create_graph)
+        return [wrap(_zeros(x)) if d is None else d if isinstance(d, Tensor) else wrap(d)
                 for x, d in zip(self.inputs, ds)]
 
     def arranged(self, values):
@@ -95,16 +91,34 @@ class _Call:
 
 
 def _input(x, name):
-    """x as an input to differentiate with respect to: an edge of its own in the graph."""
+    """x as an input to differentiate with respect to: an edge of its own in the graph.
+
+    It is a copy, so that f may assign into it.
+    """
     x = x if isinstance(x, Tensor) else Tensor(x)
     if not is_float(x.dtype):
         raise TypeError(f"{name}: cannot differentiate with respect to an argument of dtype "
                         f"{x.dtype}; only floating-point ones have derivatives")
-    return alias(x) if x.requires_grad else wrap(x._data, (Leaf(x._data), 0), x._memory)
+    return copy(x if x.requires_grad else wrap(x._array, (_Input(x._array), 0), x._memory))
+
+
+class _Input(Leaf):
+    """The leaf of an input that is differentiated with respect to in one call only."""
+
+
+def _output(y, name):
+    """What f returned, as a Tensor. An array is a result that does not depend on the inputs."""
+    if is_array(y):
+        return wrap(y)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{name}: f must return a Tensor, or a tuple of them; it returned "
+                        f"{type(y).__name__}")
+    y._check_history(name)
+    return y
 
 
 def _zeros(x):
-    return namespace(x._data).zeros_like(x._data)
+    return namespace(x._array).zeros_like(x._array)
 
 
 def _check_tangents(name, tangents, primals):

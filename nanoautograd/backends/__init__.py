@@ -35,6 +35,9 @@ _OWNERS = {np.ndarray: np, float: None, int: None, bool: None, complex: None, ty
 def _owner(cls):
     """The namespace of arrays of type `cls`, or None; found once and remembered."""
     home = cls.__module__.partition(".")[0]
+    if cls.__name__ in ("matrix", "MaskedArray") and home == "numpy":
+        raise TypeError(f"numpy's {cls.__name__} gives the operators another meaning, and has no "
+                        "gradients here; use np.asarray(...)")
     if issubclass(cls, np.ndarray):
         owner = np
     elif home == "cupy" and cls.__name__ == "ndarray":
@@ -157,7 +160,8 @@ def _add_rows(buffer, rows, values):
     """
     values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
     values = values.reshape(rows.size, *buffer.shape[1:])
-    rows = np.where(rows < 0, rows + len(buffer), rows).ravel()
+    rows = rows.astype(np.int64).ravel()
+    rows = np.where(rows < 0, rows + len(buffer), rows)
     if not values.size:
         return
     order = np.argsort(rows, kind="stable")

@@ -2,11 +2,12 @@
 
 from .arranging import (concatenate, diagonal, flip, pad, repeat, roll, split, stack, tile, trace,
                         tril, triu)
-from .constants import (all, allclose, any, argmax, argmin, argsort, array_equal, bincount, ceil,
-                        count_nonzero, equal, floor, floor_divide, full_like, greater,
-                        greater_equal, isclose, isfinite, isinf, isnan, less, less_equal,
-                        logical_and, logical_not, logical_or, logical_xor, nonzero, not_equal,
-                        ones_like, rint, round, searchsorted, trunc, zeros_like)
+from .constants import (all, allclose, any, argmax, argmin, argsort, array_equal, bincount,
+                        bitwise_and, bitwise_or, bitwise_xor, ceil, count_nonzero, equal, floor,
+                        floor_divide, full_like, greater, greater_equal, invert, isclose,
+                        isfinite, isinf, isnan, less, less_equal, logical_and, logical_not,
+                        logical_or, logical_xor, nonzero, not_equal, ones_like, rint, round,
+                        searchsorted, trunc, zeros_like)
 from .elementwise import (abs, add, arccos, arcsin, arctan, arctan2, astype, clip, cos, cosh,
                           divide, erf, exp, expm1, log, log1p, maximum, minimum, multiply,
                           negative, positive, power, reciprocal, remainder, sigmoid, sign, sin,
@@ -29,9 +30,10 @@ DIFFERENTIABLE = (
     "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
     "tile", "to", "trace", "transpose", "tril", "triu", "var", "where")
 CONSTANT = (
-    "all", "allclose", "any", "argmax", "argmin", "argsort", "array_equal", "bincount", "ceil",
-    "count_nonzero", "equal", "floor", "floor_divide", "full_like", "greater", "greater_equal",
-    "isclose", "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "nonzero", "not_equal", "ones_like", "rint", "round",
-    "searchsorted", "trunc", "zeros_like")
+    "all", "allclose", "any", "argmax", "argmin", "argsort", "array_equal", "bincount",
+    "bitwise_and", "bitwise_or", "bitwise_xor", "ceil", "count_nonzero", "equal", "floor",
+    "floor_divide", "full_like", "greater", "greater_equal", "invert", "isclose", "isfinite",
+    "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "nonzero", "not_equal", "ones_like", "rint", "round", "searchsorted",
+    "trunc", "zeros_like")
 __all__ = [*DIFFERENTIABLE, *CONSTANT]

@@ -103,7 +103,8 @@ def tile(A, reps):
     shape = (1,) * (ndim - len(A.shape)) + A.shape
     pairs = broadcast_to(reshape(A, tuple(m for n in shape for m in (1, n))),
                          tuple(m for r, n in zip(reps, shape) for m in (r, n)))
-    return reshape(pairs, tuple(r * n for r, n in zip(reps, shape)))
+    y = reshape(pairs, tuple(r * n for r, n in zip(reps, shape)))
+    return copy(y) if set(reps) <= {1} else y           # it would be a view, as NumPy's never is
 
 
 def repeat(a, repeats, axis=None):
@@ -112,13 +113,11 @@ def repeat(a, repeats, axis=None):
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "repeat")
     n = a.shape[axis]
-    repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
-    counts = [repeats] * n if isinstance(repeats, int) else list(repeats)
-    counts = counts * n if len(counts) == 1 else counts
-    if len(counts) != n:
-        raise ValueError(f"repeat: {len(counts)} counts for an axis of length {n}")
     xp = namespace(array_of(a))
-    source = xp.asarray([i for i, count in enumerate(counts) for _ in range(count)], dtype="int64")
+    repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
+    if not isinstance(repeats, int) and len(repeats) not in (1, n):
+        raise ValueError(f"repeat: {len(repeats)} counts for an axis of length {n}")
+    source = xp.repeat(xp.arange(n), repeats)
     return take(a, source, axis)
 
 
@@ -158,7 +157,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
         if before or after:
             source = xp.pad(xp.arange(array.shape[axis]), (before, after), mode=mode)
             array = take(array, source, axis)
-    return array
+    return array if any(map(any, widths)) else copy(array)
 
 
 # ---- triangles and diagonals

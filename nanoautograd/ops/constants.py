@@ -19,7 +19,7 @@ def without_gradient(f):
             return f(*args, **kwargs)
         arrays = [array_of(a) for a in args]
         options = {name: array_of(a) for name, a in kwargs.items()}
-        return _wrapped(f(*arrays, **options), namespace(tensors[0]._data))
+        return _wrapped(f(*arrays, **options), namespace(tensors[0]._array))
     return operation
 
 
@@ -88,10 +88,14 @@ argmin = _as_in_numpy("argmin")
 argsort = _as_in_numpy("argsort")
 array_equal = _as_in_numpy("array_equal")
 bincount = _as_in_numpy("bincount")
+bitwise_and = _as_in_numpy("bitwise_and")
+bitwise_or = _as_in_numpy("bitwise_or")
+bitwise_xor = _as_in_numpy("bitwise_xor")
 ceil = _as_in_numpy("ceil")
 count_nonzero = _as_in_numpy("count_nonzero")
 floor = _as_in_numpy("floor")
 full_like = _as_in_numpy("full_like")
+invert = _as_in_numpy("invert")
 isclose = _as_in_numpy("isclose")
 isfinite = _as_in_numpy("isfinite")
 isinf = _as_in_numpy("isinf")
@@ -107,3 +111,4 @@ round = _as_in_numpy("round")
 searchsorted = _as_in_numpy("searchsorted")
 trunc = _as_in_numpy("trunc")
 zeros_like = _as_in_numpy("zeros_like")
+integer_prod = _as_in_numpy("prod")             # `prod` of integers, in reductions.py

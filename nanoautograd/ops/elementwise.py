@@ -410,8 +410,8 @@ where.vjp(x=lambda g, condition: where(condition, g, 0),
 
 @function
 def astype(x, dtype):
-    """x in another dtype; the gradient comes back in the old one."""
-    return x.astype(dtype, copy=False)
+    """A copy of x in a dtype; the gradient comes back in that of x."""
+    return x.astype(dtype)
 
 
 astype.vjp(x=lambda g: g)

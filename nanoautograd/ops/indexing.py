@@ -7,11 +7,12 @@ is the other's rule.
 
 from ..backends import is_array, is_fancy, last_writers, namespace
 from ..backends import scatter_add as scatter_add_
-from ..function import function
+from ..function import caller, function
 from ..graph import GraphError, IndexedGradient
-from ..modes import RECORDING
+from ..modes import INSPECTING, RECORDING
+from ..node import inspect_values
 from ..tensor import Tensor, array_of, is_float, wrap
-from .shaping import broadcast_to, checked, copy, ravel
+from .shaping import broadcast_to, checked, copy, ravel, reshape
 
 
 def _plain(index, x):
@@ -19,7 +20,7 @@ def _plain(index, x):
     if type(index) is tuple:
         return tuple(_plain(i, x) for i in index)
     if isinstance(index, Tensor):
-        return index._data
+        return index._array
     if isinstance(index, (list, range)):
         xp = namespace(array_of(x))
         index = xp.asarray(index)
@@ -80,14 +81,19 @@ def index_put(x, index, value):
     As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
     """
     index = _plain(index, x)
-    value = value if isinstance(value, Tensor) or is_array(value) else _like(x, value)
-    return _index_put(x, *_without_repeats(x, index, value))
+    return _index_put(x, *_without_repeats(x, index, _fitting(x, index, value)))
 
 
-def _like(x, value):
-    """A Python value as an array of x's dtype and device."""
+def _fitting(x, index, value):
+    """`value` as an array on x's device, without axes of length 1 that x[index] does not have."""
     x = array_of(x)
-    return namespace(x).asarray(value, dtype=x.dtype)
+    if not isinstance(value, Tensor) and not is_array(value):
+        return namespace(x).asarray(value, dtype=x.dtype)
+    if value.shape[:1] == (1,):
+        added = len(value.shape) - x[index].ndim
+        if added > 0 and value.shape[:added] == (1,) * added:
+            return reshape(value, value.shape[added:])
+    return value
 
 
 def _without_repeats(x, index, value):
@@ -120,7 +126,7 @@ def assign(x, index, value):
     index = _plain(index, x)
     if isinstance(value, Tensor):
         value._check_history("assignment")
-        if namespace(value._data).may_share_memory(value._data, x._data):
+        if namespace(value._array).may_share_memory(value._array, x._array):
             value = copy(value)                # x[1:] = x[:-1] reads before it writes
     recorded = RECORDING.get() and (x.requires_grad
                                     or isinstance(value, Tensor) and value.requires_grad)
@@ -134,14 +140,16 @@ def assign(x, index, value):
     if recorded and not is_float(x.dtype):
         raise TypeError(f"a value that requires a gradient was assigned into a Tensor of dtype "
                         f"{x.dtype}, which cannot carry one; use .astype() first")
-    if not isinstance(value, Tensor) and not is_array(value):
-        value = _like(x, value)
+    value = _fitting(x, index, value)
     if recorded:
         index, value = _without_repeats(x, index, value)
+    where = caller() if INSPECTING.get() else None
+    if where:
+        inspect_values(value, "the value of an assignment", where)
+    x._array[index] = array_of(value)
     x._memory.writes += 1
-    x._data[index] = array_of(value)
     if recorded:
-        y, = _index_put.recorded((wrap(x._data, x._edge), index, value), (x._data,))
+        y, = _index_put.recorded((wrap(x._array, x._edge), index, value), (x._array,), where=where)
         x._edge = y._edge
         x._memory.recorded = x._memory.writes
     x._seen = x._memory.writes
@@ -160,7 +168,8 @@ def take(a, indices, axis=None):
     if axis is None:
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "take")
-    return getitem(a, along(axis, indices, len(a.shape)))
+    y = getitem(a, along(axis, indices, len(a.shape)))
+    return copy(y) if isinstance(indices, int) else y               # NumPy's take is never a view
 
 
 def take_along_axis(arr, indices, axis=-1):
@@ -173,7 +182,7 @@ def take_along_axis(arr, indices, axis=-1):
         raise ValueError(f"take_along_axis: indices of shape {indices.shape} for an array of "
                          f"shape {arr.shape}; both need the same number of dimensions")
     xp = namespace(indices)
-    axis = range(ndim)[axis]
+    axis = checked(axis, ndim, "take_along_axis")
     index = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(ndim)])
              for d, n in enumerate(arr.shape)]
     index[axis] = indices

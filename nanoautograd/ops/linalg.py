@@ -5,7 +5,7 @@ for forward and reverse mode algorithmic differentiation", section 2.2.2).
 """
 
 import math
-from string import ascii_letters
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
 from ..backends import namespace
 from ..function import function
@@ -136,7 +136,7 @@ def einsum(subscripts, *operands):
                 raise ValueError(f"einsum: {letter!r} in {subscripts!r} stands for two lengths, "
                                  f"{lengths[letter]} and {n}")
     # An axis of length 1 that is broadcast, and one that stands nowhere else, is summed first.
-    simple = [_summed(x, s, {c for c, n in zip(s, x.shape) if n < lengths.get(c, 1)})
+    simple = [_summed(x, s, {c for c, n in zip(s, x.shape) if n == 1 != lengths.get(c, 1)})
               for x, s in simple]
     for i, (x, letters) in enumerate(simple):
         elsewhere = output + "".join(s for j, (_, s) in enumerate(simple) if j != i)
@@ -153,10 +153,11 @@ def _summed(x, letters, over):
 
 
 def _from_lists(*args):
-    """(a, [0, 1], b, [1, 2], [0, 2]) -> "ab,bc->ac", (a, b)."""
+    """(a, [0, 1], b, [1, 2], [0, 2]) -> "AB,BC->AC", (a, b)."""
     operands, lists = args[:len(args) // 2 * 2:2], args[1::2]
     output = args[-1] if len(args) % 2 else None
-    words = ["".join("..." if i is Ellipsis else ascii_letters[i] for i in indices)
+    names = ascii_uppercase + ascii_lowercase       # in NumPy's order, which sorts capitals first
+    words = ["".join("..." if i is Ellipsis else names[i] for i in indices)
              for indices in (*lists, *([output] if output is not None else []))]
     text = ",".join(words[:len(operands)])
     return (text + "->" + words[-1] if output is not None else text), operands

@@ -4,21 +4,23 @@
 length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcasts against x.
 """
 
+import builtins
 import math
 
 from ..backends import namespace
 from ..function import function
+from ..tensor import is_float
 from .arranging import concatenate, flip
-from .constants import argsort, not_equal
+from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute
 from .elementwise import exp, where
 from .indexing import take_along_axis
-from .shaping import as_tuple, broadcast_to, checked, moveaxis, ravel, reshape
+from .shaping import as_tuple, broadcast_to, checked, copy, moveaxis, ravel, reshape
 
 
 def _axes(axis, ndim):
     """`axis` as a tuple of numbers from 0 to ndim - 1."""
-    if axis is None:
+    if axis is None or ndim == 0 and axis in (0, -1):       # which NumPy allows
         return tuple(range(ndim))
     return tuple(checked(i, ndim, "reduction") for i in as_tuple(axis))
 
@@ -59,13 +61,17 @@ mean.vjp(a=lambda g, a_shape, axis: broadcast_to(
 def var(a, axis=None, *, ddof=0, keepdims=False):
     """The variance Σ (a - mean a)² / (n - ddof)."""
     d = a - mean(a, axis, keepdims=True)
-    return sum(d * d, axis, keepdims=keepdims) / (_count(a.shape, axis) - ddof)
+    return sum(d * d, axis, keepdims=keepdims) / _degrees_of_freedom(a, axis, ddof)
 
 
 def std(a, axis=None, *, ddof=0, keepdims=False):
     """The standard deviation; its gradient where all elements are equal is 0, as that of norm."""
     d = a - mean(a, axis, keepdims=True)
-    return _norm(d, axis, keepdims=keepdims) / math.sqrt(_count(a.shape, axis) - ddof)
+    return _norm(d, axis, keepdims=keepdims) / math.sqrt(_degrees_of_freedom(a, axis, ddof))
+
+
+def _degrees_of_freedom(a, axis, ddof):
+    return builtins.max(_count(a.shape, axis) - ddof, 0)
 
 
 @function
@@ -88,6 +94,8 @@ def prod(a, axis=None, *, keepdims=False):
     multiplication, so that its derivatives of all orders hold there too.
     """
     shape, axes = a.shape, _axes(axis, len(a.shape))
+    if not is_float(a.dtype) and a.dtype.kind != "c":
+        return integer_prod(a, axis=axis, keepdims=keepdims)
     a = moveaxis(a, axes, tuple(range(len(axes))))
     a = reshape(a, (_count(shape, axis), *a.shape[len(axes):]))
     if len(a) == 0:
@@ -97,7 +105,7 @@ def prod(a, axis=None, *, keepdims=False):
             half = len(a) // 2
             pairs = a[:half] * a[half:2 * half]
             a = concatenate([pairs, a[2 * half:]]) if len(a) % 2 else pairs
-        a = a[0]
+        a = copy(a[0])
     return _with_axes(a, shape, axis) if keepdims else a
 
 
@@ -140,7 +148,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
     m = xp.max(a, axis=axis, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)
     s = xp.sum(xp.exp(a - m), axis=axis, keepdims=True)
-    y = xp.where(s > 0, m + xp.log(xp.where(s > 0, s, 1)), -math.inf)
+    y = xp.where(s == 0, -math.inf, m + xp.log(xp.where(s == 0, 1, s)))
     return y if keepdims else y.reshape(xp.sum(a, axis=axis).shape)
 
 
@@ -223,6 +231,8 @@ def norm(x, ord=None, axis=None, *, keepdims=False):
         axes = (0, 1)
     else:
         axes = _axes(axis, x.ndim)
+    if x.dtype.kind in "iub":
+        x = x.astype(float)
     matrix = len(axes) == 2 and (axis is not None or ord is not None)
     if ord is None or (ord == 2 and not matrix) or (ord == "fro" and matrix):
         return _norm(x, axes, keepdims=keepdims)
@@ -240,4 +250,5 @@ def norm(x, ord=None, axis=None, *, keepdims=False):
         return sum((x != 0).astype(x.dtype), axes, keepdims=keepdims)
     if ord == 1:
         return sum(absolute(x), axes, keepdims=keepdims)
-    return sum(absolute(x) ** ord, axes, keepdims=keepdims) ** (1 / ord)
+    s = sum(absolute(x) ** ord, axes, keepdims=keepdims)
+    return where(s == 0, s, where(s == 0, 1, s) ** (1 / ord))       # the slope at 0 is 0
