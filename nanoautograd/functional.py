@@ -11,6 +11,7 @@ from .function import by_hand
 from .manual import attention
 from .manual import cross_entropy as cross_entropy_
 from .manual import dropout as dropout_
+from .manual import embedding as embedding_
 from .manual import gelu as gelu_
 from .manual import layer_norm as layer_norm_
 from .manual import log_softmax as log_softmax_
@@ -32,6 +33,7 @@ def _operation(name, module):
 _attention = _operation("scaled_dot_product_attention", attention)
 _cross_entropy = _operation("cross_entropy", cross_entropy_)
 _dropout = _operation("dropout", dropout_)
+_embedding = _operation("embedding", embedding_)
 _gelu = _operation("gelu", gelu_)
 _layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
@@ -86,24 +88,17 @@ def linear(input, weight, bias=None):
     return y if bias is None else y + bias
 
 
-def embedding(input, weight):
+def embedding(input, weight, padding_idx=None):
     """The rows of weight (V, D) that input, integers of any shape, names -> (*input.shape, D).
 
-    The gradient of a row is the sum over all places where it was used. Raises IndexError for an id
-    outside 0 ... V-1, TypeError if the ids are not integers.
+    The gradient of a row is the sum over all places where it was used, and zero for the row
+    padding_idx, from -V to V-1. See manual/embedding.py.
+
+    Raises IndexError for an id outside 0 ... V-1; TypeError and ValueError for dtypes and shapes.
     """
-    ids = array_of(input)
-    if not is_array(ids):
-        ids = namespace(array_of(weight)).asarray(ids)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"embedding: the ids must be integers; got {ids.dtype}")
-    V = weight.shape[0]
-    if ids.size:
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= V:
-            raise IndexError(f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
-                             f"its size is {V}, so ids go from 0 to {V - 1}")
-    return weight[ids]
+    if not is_array(array_of(input)):
+        input = namespace(array_of(weight)).asarray(input)
+    return _embedding(input, weight, padding_idx=padding_idx)
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):

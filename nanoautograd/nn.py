@@ -156,19 +156,25 @@ class Embedding(Module):
     """A table of vectors: integers (...) -> (..., embedding_dim).
 
     They are the rows of `weight` (num_embeddings, embedding_dim), and start from N(0, 1), drawn
-    from `rng`: a seed, a numpy Generator, or None.
+    from `rng`: a seed, a numpy Generator, or None. The row padding_idx, if there is one, starts
+    from 0 and stays, for its gradient is zero.
     """
 
-    def __init__(self, num_embeddings, embedding_dim, *, rng=None, dtype=np.float32):
-        rng = np.random.default_rng(rng)
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, *, rng=None,
+                 dtype=np.float32):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.weight = Parameter(rng.standard_normal((num_embeddings, embedding_dim)), dtype=dtype)
+        self.padding_idx = padding_idx
+        rows = np.random.default_rng(rng).standard_normal((num_embeddings, embedding_dim))
+        if padding_idx is not None:
+            rows[padding_idx] = 0.0
+        self.weight = Parameter(rows, dtype=dtype)
 
     def forward(self, index):
-        return F.embedding(index, self.weight)
+        return F.embedding(index, self.weight, self.padding_idx)
 
     def extra_repr(self):
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
 class RNN(Module):

@@ -87,7 +87,7 @@ def linear(input, weight, bias=None):
     return y if bias is None else y + bias
 
 
-def embedding(input, weight):
+def embedding(input, weight, padding_idx=None):
     rows = [weight[i] for i in input.ravel()]
     return np.array(rows).reshape(*input.shape, weight.shape[1])
 

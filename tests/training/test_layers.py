@@ -80,3 +80,20 @@ def test_dropout(backend):
     assert repr(layer) == "Dropout(p=0.2)"
     with pytest.raises(ValueError, match="from 0 to 1; got 2"):
         nn.Dropout(2)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("padding", [None, 2, -2])
+def test_embedding(rng, padding):
+    torch = pytest.importorskip("torch")
+    ours, theirs = nn.Embedding(5, 3, padding, rng=rng), torch.nn.Embedding(5, 3, padding)
+    if padding is not None:
+        assert not ours.weight.data[padding].any()
+    theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
+    ids = np.array([[3, 2, 3], [0, 3, 3]])
+    y, ty = ours(ids), theirs(torch.tensor(ids))
+    np.testing.assert_array_equal(y.data, ty.detach().numpy())
+    (y * y).sum().backward()
+    (ty * ty).sum().backward()
+    np.testing.assert_allclose(ours.weight.grad.data, theirs.weight.grad.numpy(), rtol=1e-6)
+    assert repr(nn.Embedding(5, 3)) == "Embedding(5, 3)"
