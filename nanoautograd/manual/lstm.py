@@ -64,19 +64,19 @@ from .recurrent import arrange, from_input, memory
 
 
 def forward(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-            masks=None):
+            dropout=0.0, masks=None):
     """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n, c_n), and the cache.
 
     x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 and c0 (L·D, B, H), or
     (L·D, H) for one sequence, or None for zeros. weights: for each layer and direction W (4H, I;
     D·H after the first layer), U (4H, H) and, with `bias`, b_ih (4H,), b_hh (4H,). lengths: B
-    integers, 1 to T. masks: for dropout, L-1 arrays like out: the factors of the outputs of all
-    layers but the last.
+    integers, 1 to T. masks: booleans, for each layer but the last an array like out that says which
+    outputs are kept; dropout: the probability p that they were drawn with: they are divided by 1-p.
 
     out is x with D·H in place of I: the h of the last layer. h_n, c_n are the last states, like h0.
     """
     layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
-                     masks)
+                     dropout, masks)
     return recurrent.forward(_run, x, (h0, c0), layers)
 
 
@@ -86,10 +86,10 @@ def backward(gradients, cache, needs=None):
 
 
 def composed(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-             masks=None):
+             dropout=0.0, masks=None):
     """The same from primitives, one step at a time."""
     layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
-                     masks)
+                     dropout, masks)
     return recurrent.composed(_step, x, (h0, c0), layers)
 
 

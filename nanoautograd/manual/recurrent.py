@@ -35,8 +35,8 @@ the states through unchanged. The output at padding is zero. (These are the resu
 packed sequences.)
 
 Dropout between layers (Zaremba et al. 2014, "Recurrent neural network regularization"): the output
-of every layer but the last is multiplied by a mask, and so is its gradient. The masks, 0 or
-1/(1-p), are given by the caller: with them the result is a function of its arguments alone.
+of every layer but the last is multiplied by m / (1 - p), where m is 1 or 0, and so is its gradient.
+The masks m are given by the caller: with them the result is a function of its arguments alone.
 """
 
 from typing import Any, NamedTuple
@@ -53,20 +53,22 @@ class Layers(NamedTuple):
     groups: list            # (W, U) or (W, U, b_ih, b_hh); layer by layer, in it by direction
     D: int                  # directions
     keep: Any               # (T, B, 1), False at padding; None where there is none
-    masks: Any              # the factors of dropout, each like out; or None
+    masks: Any              # of dropout, one like out for each layer but the last; or None
+    scale: float            # 1 / (1 - p)
     alone: bool             # one sequence, no batch
     batch_first: bool
 
-    def above(self, i):
-        """The mask (T, B, D·H) on the output of the layer whose first group is i, or None."""
+    def dropout(self, x, i):
+        """That of x, the output of the layer with the groups i, ..., i+D-1, or its gradient."""
         if self.masks is None or i + self.D >= len(self.groups):
-            return None
-        return _time_first(self.masks[i // self.D], self.batch_first)
+            return x
+        m = _time_first(self.masks[i // self.D], self.batch_first)
+        return where(m, x * self.scale, 0.0)
 
 
 def forward(run, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache."""
-    groups, D, keep, _, alone, batch_first = layers
+    groups, D, keep, _, _, alone, batch_first = layers
     xp = namespace(x)
     x = _time_first(x, batch_first)
     T, B, _ = x.shape
@@ -88,9 +90,7 @@ def forward(run, x, starts, layers):
         x = outs[0] if D == 1 else xp.concatenate(outs, axis=-1)
         if keep is not None:
             x = xp.where(keep, x, 0.0)
-        mask = layers.above(i)
-        if mask is not None:
-            x = x * mask
+        x = layers.dropout(x, i)
     lasts = [xp.stack(s) for s in zip(*lasts)]                      # each (L·D, B, H)
     cache = runs, layers, [s is not None for s in starts]
     return (_as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)), cache
@@ -99,7 +99,7 @@ def forward(run, x, starts, layers):
 def backward(through_time, gradients, cache, needs=None):
     """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights."""
     runs, layers, given = cache
-    groups, D, keep, _, alone, batch_first = layers
+    groups, D, keep, _, _, alone, batch_first = layers
     n, S = len(groups[0]), len(given)                               # weights, states of a cell
     needs = needs or (True,) * (1 + S + n * len(runs))
     need_x, need = needs[0], needs[1 + S:]
@@ -137,8 +137,8 @@ def backward(through_time, gradients, cache, needs=None):
                 dx = dx_d if d == 0 else dx + dx_d
         if not below:
             break
-        mask = layers.above(i - D) if i else None
-        dout = dx if mask is None else dx * mask                    # of the layer below
+        if i > 0:
+            dout = layers.dropout(dx, i - D)                        # of the layer below
     dx = _as_given(dx, alone, batch_first) if need_x else None
     dstarts = [d[:, 0] if alone and d is not None else d for d in dstarts]
     return dx, *dstarts, *dweights
@@ -146,7 +146,7 @@ def backward(through_time, gradients, cache, needs=None):
 
 def composed(step, x, starts, layers):
     """Up the layers from primitives, one step at a time: -> (out, *last states)."""
-    groups, D, keep, _, alone, batch_first = layers
+    groups, D, keep, _, _, alone, batch_first = layers
     x = _time_first(x, batch_first)
     T = x.shape[0]
     starts = [s if s is None else _time_first(s, False) for s in starts]
@@ -172,9 +172,7 @@ def composed(step, x, starts, layers):
         x = concatenate(outs, axis=-1)
         if keep is not None:
             x = where(keep, x, 0.0)
-        mask = layers.above(i)
-        if mask is not None:
-            x = x * mask
+        x = layers.dropout(x, i)
     lasts = [concatenate(s) for s in zip(*lasts)]
     return _as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)
 
@@ -228,7 +226,7 @@ def _on_host(lengths):
     return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)      # on the host
 
 
-def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bias, masks):
+def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bias, dropout, masks):
     """The Layers of a call; raises the error that names what does not fit.
 
     name: of the operation, for messages. G: its gates. starts: h0, or h0 and c0; each may be None.
@@ -268,10 +266,15 @@ def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bi
                              f"got lengths {lengths.shape} {lengths.dtype} and x {x.shape}")
         if lengths.size and not 1 <= lengths.min() <= lengths.max() <= T:
             raise ValueError(f"{name}: lengths must be from 1 to T = {T}; got {lengths.tolist()}")
+    if not 0 <= dropout <= 1 or dropout and masks is None:
+        raise ValueError(f"{name}: dropout must be a probability, from 0 to 1, and beside it masks "
+                         f"are needed that say what is kept; got {dropout}, masks: "
+                         f"{None if masks is None else masks.shape}")
     if masks is not None:
         masks, right = array_of(masks), (len(groups) // D - 1, *x.shape[:-1], D * H)
-        if masks.shape != right or masks.dtype != x.dtype:
-            raise ValueError(f"{name}: masks must be {right} {x.dtype}, a factor for each output "
-                             f"of each layer but the last; got {masks.shape} {masks.dtype}")
+        if masks.shape != right or masks.dtype.kind != "b":
+            raise ValueError(f"{name}: masks must be {right} bool, True where an output of a layer "
+                             f"but the last is kept; got {masks.shape} {masks.dtype}")
     xp = namespace(*map(array_of, (x, *starts, *weights, masks)))
-    return Layers(groups, D, _keep(xp, lengths, T), masks, x.ndim == 2, batch_first)
+    scale = 1.0 / (1.0 - float(dropout)) if dropout < 1 else 0.0
+    return Layers(groups, D, _keep(xp, lengths, T), masks, scale, x.ndim == 2, batch_first)

@@ -47,18 +47,20 @@ from .recurrent import arrange, from_input, memory
 
 
 def forward(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-            batch_first=False, bias=True, masks=None):
+            batch_first=False, bias=True, dropout=0.0, masks=None):
     """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache.
 
     x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 (L·D, B, H), or (L·D, H)
     for one sequence, or None for zeros. weights: for each layer and direction W (H, I; D·H after
     the first layer), U (H, H) and, with `bias`, b_ih (H,), b_hh (H,). lengths: B integers, 1 to T.
-    masks: for dropout, L-1 arrays like out: the factors of the outputs of all layers but the last.
+    masks: booleans, for each layer but the last an array like out that says which outputs are kept;
+    dropout: the probability p that they were drawn with: they are divided by 1-p.
 
     out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
     """
     _check(nonlinearity)
-    layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, masks)
+    layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
+                     dropout, masks)
     return recurrent.forward(partial(_run, nonlinearity=nonlinearity), x, (h0,), layers)
 
 
@@ -68,10 +70,11 @@ def backward(gradients, cache, needs=None):
 
 
 def composed(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-             batch_first=False, bias=True, masks=None):
+             batch_first=False, bias=True, dropout=0.0, masks=None):
     """The same from primitives, one step at a time."""
     _check(nonlinearity)
-    layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, masks)
+    layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
+                     dropout, masks)
     return recurrent.composed(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
 
 

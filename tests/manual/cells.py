@@ -64,9 +64,9 @@ def draw_weights(rng, cell, layers, D, inputs, H, bias=True):
 
 
 def draw_masks(rng, layers, batch, T, width, batch_first):
-    """Dropout with p = 1/4."""
+    """What dropout with p = 1/4 keeps."""
     shape = (layers - 1, *batch, T, width) if batch_first else (layers - 1, T, *batch, width)
-    return (rng.random(shape) > 0.25) / 0.75
+    return rng.random(shape) > 0.25
 
 
 @st.composite
@@ -83,7 +83,7 @@ def cases(draw, cell):
         options["lengths"] = rng.integers(1, T + 1, B).tolist()
     first = options["batch_first"]
     if draw(st.booleans()):
-        options["masks"] = draw_masks(rng, L, batch, T, D * H, first)
+        options |= {"dropout": 0.25, "masks": draw_masks(rng, L, batch, T, D * H, first)}
     x = rng.standard_normal((*batch, T, inputs) if first else (T, *batch, inputs))
     starts = [rng.standard_normal((L * D, *batch, H)) if draw(st.booleans()) else None
               for _ in range(cell.states)]
@@ -91,7 +91,7 @@ def cases(draw, cell):
 
 
 def one_sequence_at_a_time(cell, arrays, bidirectional=False, batch_first=False, bias=True,
-                           lengths=None, masks=None):
+                           lengths=None, dropout=0.0, masks=None):
     """out and the last states as `forward` returns them, from one step of one sequence."""
     x, starts, weights = arrays[0], arrays[1:1 + cell.states], arrays[1 + cell.states:]
     alone, D, n = x.ndim == 2, 1 + bidirectional, 4 if bias else 2
@@ -108,7 +108,8 @@ def one_sequence_at_a_time(cell, arrays, bidirectional=False, batch_first=False,
         sequence = x[:length, c]
         for i in range(0, len(groups), D):
             if i and masks is not None:
-                sequence = sequence * time_first(masks[i // D - 1])[:length, c]
+                m = time_first(masks[i // D - 1])[:length, c]
+                sequence = m * sequence / (1 - dropout)
             outputs = np.zeros((length, D * H))
             for d, (W, U, *biases) in enumerate(groups[i:i + D]):
                 b_ih, b_hh = biases or (np.zeros(len(W)), np.zeros(len(W)))

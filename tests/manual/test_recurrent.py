@@ -51,7 +51,7 @@ def test_only_what_is_needed(backend, cell, data):
 def test_pytorch(cell, data, seed):
     torch = pytest.importorskip("torch")
     arrays, options = data.draw(cases(cell))
-    options.pop("masks", None)                              # PyTorch draws its own
+    options = {k: v for k, v in options.items() if k not in ("dropout", "masks")}   # draws its own
     assume(not any(a is None for a in arrays))
     assume(options.get("lengths") != [] and arrays[0].size)     # no empty batch in PyTorch
     outs, gs, ds = by_hand(NumPy, cell.module, arrays, seed=seed, **options)
@@ -87,17 +87,17 @@ def test_padding_has_no_influence(backend, cell, bidirectional):
 
 @each_cell
 def test_dropout_cuts_what_it_drops(backend, cell):
-    """Where the only mask is zero the second layer sees nothing, and the first gets no gradient
-    through it; a mask of ones changes nothing."""
+    """Where nothing is kept the second layer sees nothing, and the first gets no gradient through
+    it; where all is kept nothing changes."""
     arrays = of(cell)
     n = 1 + cell.states                                     # the first of the weights
     gs = by_hand(backend, cell.module, arrays)[1]
     for g in gs[1:]:
         g[0] = 0.0                                          # the last state of the first layer
-    _, _, ds = by_hand(backend, cell.module, arrays, gs, masks=np.zeros((1, 5, 3, 4)))
+    _, _, ds = by_hand(backend, cell.module, arrays, gs, masks=np.zeros((1, 5, 3, 4), bool))
     assert not any(d.any() for d in [ds[0], *ds[n:n + 5]]) and all(d.any() for d in ds[n + 5:])
     plain = by_hand(backend, cell.module, arrays, gs)
-    ones = by_hand(backend, cell.module, arrays, gs, masks=np.ones((1, 5, 3, 4)))
+    ones = by_hand(backend, cell.module, arrays, gs, masks=np.ones((1, 5, 3, 4), bool))
     for a, b in zip(plain[0] + plain[2], ones[0] + ones[2], strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -108,11 +108,10 @@ def test_float32_stays(backend, cell, data):
     arrays, options = data.draw(cases(cell))
     arrays = [a if a is None else a / 2 for a in arrays]
     low = [a if a is None else a.astype("float32") for a in arrays]
-    low_options = {k: v.astype("float32") if k == "masks" else v for k, v in options.items()}
     outs, gs, ds = by_hand(backend, cell.module, arrays, **options)
     gs = [g.astype("float32") for g in gs]
-    outs32, _, ds32 = by_hand(backend, cell.module, low, gs, **low_options)
-    outs2, ds2 = by_composition(backend, cell.module, low, gs, **low_options)
+    outs32, _, ds32 = by_hand(backend, cell.module, low, gs, **options)
+    outs2, ds2 = by_composition(backend, cell.module, low, gs, **options)
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2, strict=True):
         if a is not None:
             close(a, b.astype("float32"), "by hand")
@@ -146,7 +145,7 @@ def test_second_order(backend, cell, options):
     rng = np.random.default_rng(0)
     D, L = 1 + options.get("bidirectional", False), 1 + ("masks" in options)
     if L == 2:
-        options = {"masks": draw_masks(rng, 2, (2,), 3, 3, False)}
+        options = {"dropout": 0.25, "masks": draw_masks(rng, 2, (2,), 3, 3, False)}
     xs = [rng.standard_normal((3, 2, 2)),
           *(rng.standard_normal((L * D, 2, 3)) for _ in range(cell.states)),
           *draw_weights(rng, cell, L, D, 2, 3)]
@@ -200,8 +199,10 @@ def test_gates_far_open_or_shut(backend, cell, size):
     ({"dtype": "float32"}, {}, TypeError, "float32, float64"),
     ({}, {"lengths": [5]}, ValueError, r"each sequence.*\(1,\)"),
     ({}, {"lengths": [0, 3]}, ValueError, r"from 1 to T = 5; got \[0, 3\]"),
-    ({}, {"masks": np.ones((1, 5, 2, 4))}, ValueError, r"masks must be \(0, 5, 2, 4\) float64"),
-    ({}, {"masks": np.ones((0, 5, 2, 4), "f")}, ValueError, r"got \(0, 5, 2, 4\) float32")])
+    ({}, {"masks": np.ones((1, 5, 2, 4), bool)}, ValueError, r"masks must be \(0, 5, 2, 4\) bool"),
+    ({}, {"masks": np.ones((0, 5, 2, 4))}, ValueError, r"got \(0, 5, 2, 4\) float64"),
+    ({}, {"dropout": 0.5}, ValueError, "masks are needed.*got 0.5, masks: None"),
+    ({}, {"dropout": 1.5, "masks": np.ones((0, 5, 2, 4), bool)}, ValueError, "from 0 to 1.*1.5")])
 def test_errors(cell, changed, options, error, says):
     G = cell.gates
     x = np.zeros(changed.get("x", (5, 2, 3)), changed.get("dtype", "float64"))
