@@ -14,6 +14,7 @@ def choose(logits, rng, temperature=1.0, top_k=None):
     if temperature == 0.0:
         return int(logits.argmax())
     order = np.argsort(-logits, kind="stable")[:top_k]          # likeliest first
-    p = np.exp((logits[order] - logits.max()) / temperature)
+    with np.errstate(over="ignore"):                            # near 0 to -inf: never chosen
+        p = np.exp((logits[order] - logits.max()) / temperature)
     cumulative = np.cumsum(p)
     return int(order[np.searchsorted(cumulative, rng.random() * cumulative[-1])])

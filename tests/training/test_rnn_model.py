@@ -80,3 +80,11 @@ def test_choose_from_the_likeliest(rng):
         assert drawn <= set(np.argsort(-logits)[:k])
     assert {choose(logits, rng, 0.0) for _ in range(5)} == {logits.argmax()}
     assert {choose(np.zeros(3), rng, 1.0, top_k=2) for _ in range(50)} == {0, 1}    # a tie
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-300, 1e308])
+def test_choose_at_the_ends_of_floating_point(temperature, rng):
+    drawn = {choose(np.array([0.0, 3e38, -3e38, 1.0], np.float32), rng, temperature)
+             for _ in range(20)}
+    assert drawn == {1} if temperature < 1 else len(drawn) > 1
