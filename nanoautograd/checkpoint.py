@@ -75,9 +75,9 @@ def load_checkpoint(folder):
     path = Path(folder) / "checkpoint.json"
     try:
         document = json.loads(_read(path))
-        check, file, digest = document.pop("check"), document["tensors"], document["sha256"]
+        check, digest, state = document.pop("check"), document["sha256"], document["state"]
+        arrays = path.with_name(document["tensors"])        # ValueError for a name with a folder
         intact = check == _check(document)
-        state = document["state"]
     except OSError as e:
         raise CheckpointError(f"no checkpoint in {folder}: {e}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
@@ -85,13 +85,13 @@ def load_checkpoint(folder):
     if not intact:
         raise CheckpointError(f"{path} is damaged: its content does not match its own check sum")
     try:
-        data = _read(path.with_name(file))
-    except OSError as e:
+        data = _read(arrays)
+    except (OSError, ValueError) as e:                      # ValueError: a name that no file has
         raise CheckpointError(f"the arrays of {path} are missing: {e}") from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CheckpointError(f"{path.with_name(file)} is truncated or damaged ({len(data)} bytes):"
+        raise CheckpointError(f"{arrays} is truncated or damaged ({len(data)} bytes):"
                               f" its SHA-256 is not the one that {path.name} names")
-    return _from_bytes(data, path.with_name(file)), state
+    return _from_bytes(data, arrays), state
 
 
 def write_whole(path, data):

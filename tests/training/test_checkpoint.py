@@ -131,6 +131,18 @@ def test_any_damage_to_a_checkpoint_is_an_error(tmp_path):
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("name", [5, None, ["a"], "", "..", "../x", "/etc/passwd", "a\0b", "\ud800",
+                                  "x" * 5000])
+def test_arrays_under_a_name_that_cannot_be(tmp_path, name):
+    save_checkpoint(tmp_path, {"x": np.ones(3)}, {"step": 1})
+    path = tmp_path / "checkpoint.json"
+    document = {**json.loads(path.read_text()), "tensors": name}
+    document["check"] = checkpoint._check(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="damaged|missing"):
+        load_checkpoint(tmp_path)
+
+
 def _same(a, b):
     try:
         return json.loads(a) == json.loads(b)
