@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 if "numpy" not in sys.modules:
@@ -59,9 +58,7 @@ class Diverged(ArithmeticError):
 
 # ---------------------------------------------------------------------------------------- options
 
-def parse(argv):
-    """The options, and the (tensors, state) of the checkpoint in --out, or None. A checkpoint's own
-    options are the defaults when it is resumed or generates."""
+def parser():
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False,
                                 formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
@@ -76,8 +73,8 @@ def parse(argv):
     option("--validation", number(float, above=0, below=1), 0.1, "share of the text, its end, that "
            "is not trained on")
     option("--out", Path, Path("runs/rnn"), "folder of the run")
-    option("--seed", number(int, least=0), 0, "decides the first weights, the order of the data, "
-           "and what is sampled")
+    option("--seed", number(int, least=0, below=math.inf), 0, "decides the first weights, the "
+           "order of the data, and what is sampled")
     option("--device", str, "cpu", "cpu, cuda, or cuda:N")
     option("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])
     flag("--resume", "go on with the run in --out, from its start if it has no checkpoint yet")
@@ -107,13 +104,18 @@ def parse(argv):
     option("--temperature", number(float, least=0), 0.8, "above 1 bolder, below 1 safer, 0 greedy")
     option("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
     flag("--greedy", "always the likeliest: temperature 0")
+    return p
 
-    o, checkpoint = p.parse_args(argv), None
+
+def parse(argv):
+    """The options, and the (tensors, state) of the checkpoint in --out, or None. A checkpoint's own
+    options are the defaults when it is resumed or generates."""
+    p, checkpoint = parser(), None
+    o = p.parse_args(argv)
     if o.generate is not None or o.resume and (o.out / "checkpoint.json").exists():
         checkpoint = load_checkpoint(o.out)
         state = checkpoint[1]
-        if not isinstance(state, dict) or state.get("kind") != KIND:
-            raise CheckpointError(f"the checkpoint in {o.out} is not of a {KIND}")
+        check_state(state, o.out)
         p.set_defaults(**state["options"])
         o = p.parse_args(argv)
     if o.data not in ("python", "shakespeare"):
@@ -125,8 +127,11 @@ def parse(argv):
     return o, checkpoint
 
 
-def number(kind, least=-math.inf, above=-math.inf, below=math.inf):
-    """A checker for argparse: a finite number of this kind and range."""
+def number(kind, least=-math.inf, above=-math.inf, below=None):
+    """A checker for argparse: a finite number of this kind and range, a whole one below 10⁹ where
+    `below` does not say otherwise (the product of two still counts bytes in 64 bits)."""
+    below = below or (10 ** 9 if kind is int else math.inf)
+
     def check(text):
         value = kind(text)
         if not (least <= value and above < value < below):
@@ -168,6 +173,37 @@ def write(model, vocabulary, prompt, length, temperature, top_k, seed):
 
 # ------------------------------------------------------------------------------------- checkpoint
 
+def describe(o, symbols, text):
+    """The state of a run, as its checkpoint holds it, all but the step. o: the options as a dict;
+    symbols: the vocabulary's; text: its fingerprint."""
+    config = {name: o[name] for name in ("embedding", "hidden", "layers", "nonlinearity")}
+    return {"kind": KIND, "config": {"vocabulary": len(symbols), **config}, "vocabulary": symbols,
+            "text": text, "options": {k: v for k, v in o.items() if k not in MOMENTARY}}
+
+
+def check_state(state, folder):
+    """Raise CheckpointError unless the state is one that `train` writes, with options that could
+    have been typed. The arrays are checked by `unpack`."""
+    def refuse(why):
+        raise CheckpointError(f"the checkpoint in {folder} is not of a {KIND}, as this train.py "
+                              f"writes it: {why}")
+
+    p = parser()
+    p.error = refuse
+    try:
+        o, step, words = state["options"], state["step"], []
+        for name in sorted(vars(p.parse_args([])).keys() - {*MOMENTARY}):
+            words += ["--" + name.replace("_", "-"),
+                      *map(str, o[name] if name == "betas" else [o[name]])]
+        o = vars(p.parse_args(words))
+        right = describe(o, Characters(state["vocabulary"]).symbols, state["text"])
+        wrong = [part for part in right if state[part] != right[part]]
+        if wrong or type(step) is not int or not 0 <= step <= o["steps"]:
+            refuse(f"its {' and '.join(wrong) or 'step'} cannot be right")
+    except (LookupError, TypeError) as e:
+        refuse(f"{type(e).__name__}: {e}")
+
+
 def pack(model, optimizer, h):
     """All arrays that the next step depends on, by name."""
     tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
@@ -179,8 +215,8 @@ def pack(model, optimizer, h):
     return tensors if h is None else {**tensors, "h": h}
 
 
-def unpack(tensors, model, optimizer=None):
-    """Put them back; returns h."""
+def unpack(tensors, model, optimizer=None, step=None):
+    """Put them back; returns h. With an optimizer they must be of this step."""
     def part(prefix):
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
@@ -192,7 +228,9 @@ def unpack(tensors, model, optimizer=None):
                 i, _, name = name.partition(".")
                 state.setdefault(int(i), {})[name] = array
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    except (ValueError, LookupError) as e:
+            if any(s.get("step", 0) != step for s in optimizer.state):
+                raise ValueError(f"its arrays are not of step {step}")
+    except (ValueError, TypeError, LookupError) as e:
         raise CheckpointError(f"the checkpoint does not fit its own config: {e}") from None
     return tensors.get("h")
 
@@ -200,8 +238,10 @@ def unpack(tensors, model, optimizer=None):
 def check_folder(o):
     """Find out before the work begins that --out can be written to, and that no run is lost."""
     if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
-        raise FileExistsError(f"{o.out} holds a run already: go on with it by --resume, start anew "
-                              "by --overwrite, or choose another folder by --out")
+        raise FileExistsError(
+            f"{o.out} holds a run already. To let it write, add --generate \"The \"; to go on with "
+            "it, --resume (and more --steps, if it has finished); to replace it, --overwrite; to "
+            "keep it and start another, --out FOLDER")
     o.out.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=o.out).close()
     if o.resume and not (o.out / "checkpoint.json").exists():
@@ -217,17 +257,18 @@ def train(o, checkpoint):
 
     # data
     text = read_text(o.data)
-    if checkpoint and fingerprint(text) != state["text"]:
-        raise DataError(f"the text in {o.data} is not the one that this run was started with")
     vocabulary = Characters(text)
+    fixed = describe(vars(o), vocabulary.symbols, fingerprint(text))
+    if checkpoint and any(state[part] != fixed[part] for part in ("text", "vocabulary")):
+        raise DataError(f"the text in {o.data} is not the one that this run was started with")
     training, validation = split(vocabulary.encode(text), o.validation)
     batch = Streams(training, o.batch, o.block, o.seed)
 
     # model and optimiser
-    config = rnn.Config(len(vocabulary), o.embedding, o.hidden, o.layers, o.nonlinearity)
+    config = rnn.Config(**fixed["config"])
     model = rnn.RNNLanguageModel(config, rng=[o.seed, 0], dtype=o.dtype).to(o.device)
     optimizer = AdamW(model.parameters(), betas=o.betas, weight_decay=o.weight_decay)
-    h = unpack(tensors, model, optimizer) if checkpoint else None       # state between two blocks
+    h = unpack(tensors, model, optimizer, start) if checkpoint else None  # state between blocks
     parameters = sum(p.size for p in model.parameters())
     print(f"{o.data}: {len(training):,} characters to train on, {len(validation):,} to validate, "
           f"{len(vocabulary)} different ones\n{parameters:,} parameters on {o.device}; everything "
@@ -237,9 +278,8 @@ def train(o, checkpoint):
     if not start:
         (o.out / "checkpoint.json").unlink(missing_ok=True)             # of the run to --overwrite
     metrics = Metrics(o.out / "metrics.jsonl", start)
-    fixed = {"kind": KIND, "config": asdict(config), "vocabulary": vocabulary.symbols,
-             "text": fingerprint(text),
-             "options": {k: v for k, v in vars(o).items() if k not in MOMENTARY}}
+    if metrics.damaged:
+        print(f"{metrics.damaged} damaged lines of {metrics.path} were moved to {metrics.aside}")
 
     def save():
         metrics.sync()
@@ -275,6 +315,8 @@ def train(o, checkpoint):
             bar.update(size)
             if step % o.evaluate_every == 0 or step == o.steps:
                 val, accuracy = evaluate(model, validation, o)
+                if not math.isfinite(val):
+                    raise Diverged(f"at step {step} the validation loss is {val}")
                 metrics.note(step, validation_loss=val, accuracy=accuracy)
                 bar.write(f"step {step:6}   loss {loss:.3f}   validation {val:.3f}")
                 save()
@@ -285,8 +327,13 @@ def train(o, checkpoint):
     seconds = time.perf_counter() - began
 
     # report
-    draw_curves(o.out / "metrics.jsonl", o.out / "loss.png",
-                f"{Path(o.data).name}: recurrent network, {o.layers} × {o.hidden} units")
+    picture = o.out / "loss.png"
+    try:
+        draw_curves(metrics.path, picture,
+                    f"{Path(o.data).name}: recurrent network, {o.layers} × {o.hidden} units")
+    except Exception as e:                      # whatever it is, the scores below matter more
+        print(f"the picture could not be drawn: {e}", file=sys.stderr)
+        picture = "none"
     if step < o.steps:
         print(f"stopped after step {step}; to go on: python train.py --resume --out "
               f"{shlex.quote(str(o.out))}")
@@ -296,9 +343,10 @@ def train(o, checkpoint):
         print(f"\n--- temperature {temperature} " + "-" * 60)
         print(*write(model, vocabulary, prompt, o.length, temperature, o.top_k, o.seed), sep="")
     val, accuracy = evaluate(model, validation, o)
+    perplexity = math.exp(val) if val < 700 else math.inf               # beyond floats
     print(f"\nvalidation loss {val:.4f} nats a character ({val / math.log(2):.3f} bits), "
-          f"perplexity {math.exp(val):.3f}, accuracy {accuracy:.1%}\n{seconds:.0f} seconds, "
-          f"{(step - start) * size / seconds:,.0f} tokens a second; picture: {o.out / 'loss.png'}")
+          f"perplexity {perplexity:.3f}, accuracy {accuracy:.1%}\n{seconds:.0f} seconds, "
+          f"{(step - start) * size / seconds:,.0f} tokens a second; picture: {picture}")
 
 
 @contextmanager
@@ -351,4 +399,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):      # a character that the terminal lacks becomes a "?"
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(main())

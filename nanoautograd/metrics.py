@@ -1,6 +1,7 @@
 """What is noted down during training: a file of JSON lines, and its picture."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -17,17 +18,26 @@ class Metrics:
 
     When a run is resumed after step `step`, the lines up to it stay; those after it are dropped,
     for they will come again. So the file of a run that was killed is that of one that was not.
+    Lines that were damaged are not dropped but moved to the file `aside`; `damaged` counts them.
     """
 
     def __init__(self, path, step=0):
-        path = Path(path)
-        lines = path.read_text().splitlines(keepends=True) if step and path.exists() else []
-        lines = [m for m in lines if m.endswith("}\n") and json.loads(m)["step"] <= step]
-        write_whole(path, "".join(lines).encode())
-        self.file = open(path, "a")
+        self.path, self.aside = Path(path), Path(f"{path}.damaged")
+        lines = self.path.read_bytes().splitlines(True) if step and self.path.exists() else []
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()                                 # the run was killed while it wrote this
+        steps = [_step(line) for line in lines]
+        damaged = [line for line, s in zip(lines, steps) if s is None]
+        self.damaged = len(damaged)
+        if damaged:
+            with open(self.aside, "ab") as file:
+                file.writelines(damaged)
+        kept = [line for line, s in zip(lines, steps) if s is not None and s <= step]
+        write_whole(self.path, b"".join(kept))
+        self.file = open(self.path, "a")
 
     def note(self, step, **values):
-        """Add a line."""
+        """Add a line of finite numbers."""
         self.file.write(json.dumps({"step": step, **values}) + "\n")
 
     def sync(self):
@@ -37,6 +47,15 @@ class Metrics:
 
     def close(self):
         self.file.close()
+
+
+def _step(line):
+    """The step of a line, None where it is not one that `note` writes."""
+    try:
+        m = json.loads(line)
+        return m["step"] if all(map(math.isfinite, m.values())) else None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        return None
 
 
 def draw_curves(path, png, title):
