@@ -9,6 +9,7 @@ from secrets import randbits
 from .backends import is_array, namespace
 from .function import by_hand
 from .manual import attention
+from .manual import crf
 from .manual import cross_entropy as cross_entropy_
 from .manual import dropout as dropout_
 from .manual import embedding as embedding_
@@ -19,11 +20,12 @@ from .manual import rms_norm as rms_norm_
 from .manual import rnn as rnn_
 from .manual import silu as silu_
 from .manual import softmax as softmax_
-from .ops import matmul, maximum
+from .ops import matmul, maximum, mean, sum
 from .tensor import array_of
 
-__all__ = ["cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear", "log_softmax",
-           "relu", "rms_norm", "rnn", "scaled_dot_product_attention", "silu", "softmax"]
+__all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding", "gelu",
+           "layer_norm", "linear", "log_softmax", "relu", "rms_norm", "rnn",
+           "scaled_dot_product_attention", "silu", "softmax"]
 
 
 def _operation(name, module):
@@ -31,6 +33,7 @@ def _operation(name, module):
 
 
 _attention = _operation("scaled_dot_product_attention", attention)
+_crf_log_partition = _operation("crf_log_partition", crf)
 _cross_entropy = _operation("cross_entropy", cross_entropy_)
 _dropout = _operation("dropout", dropout_)
 _embedding = _operation("embedding", embedding_)
@@ -154,6 +157,36 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     """
     return _cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
                           label_smoothing=label_smoothing)
+
+
+def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):
+    """log Σ exp(score) over all sequences of tags of a linear-chain conditional random field. Its
+    gradient is the marginal probabilities of tags and transitions. See manual/crf.py.
+
+    emissions: (T, B, K), scores of K tags at T steps of B sequences; floating.
+    transitions: (K, K), from the row's tag to the column's; start_transitions, end_transitions:
+    (K,), for the first and the last tag; of the same dtype. -inf forbids.
+    mask: (T, B), booleans, True for the steps of a sequence and then False; None for all True.
+
+    Returns (B,). Raises ValueError and TypeError for shapes, dtypes and masks with gaps.
+    """
+    return _crf_log_partition(emissions, transitions, start_transitions, end_transitions, mask=mask)
+
+
+def crf_loss(emissions, tags, transitions, start_transitions, end_transitions, *, mask=None,
+             reduction="mean"):
+    """-log P(tags) of a linear-chain conditional random field. See manual/crf.py.
+
+    tags: (T, B), integers from 0 to K-1; anything where the mask is False. The rest is as for
+    crf_log_partition. reduction: "none" (a loss for each sequence, (B,)), "sum", or "mean".
+
+    Raises IndexError for a tag out of range; ValueError and TypeError for shapes, dtypes, options.
+    """
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"crf_loss: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
+    scores = emissions, transitions, start_transitions, end_transitions
+    ell = crf_log_partition(*scores, mask=mask) - crf.score(*scores, tags, mask=mask)
+    return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,

@@ -58,6 +58,8 @@ CALLS = {
     "layer_norm": lambda x, i: F.layer_norm(x, 3, x[0], x[1]),
     "rms_norm": lambda x, i: F.rms_norm(x, 3, x[0]),
     "dropout": lambda x, i: F.dropout(x, seed=0),
+    "crf_log_partition": lambda x, i: F.crf_log_partition(x[:, None], x, x[0], x[1]),
+    "crf_loss": lambda x, i: F.crf_loss(x[:, None], i[:, None], x, x[0], x[1], reduction="none"),
     "embedding": lambda x, i: F.embedding(i, x)}
 
 

@@ -567,6 +567,28 @@ def functional_dropout(draw):
                 offset=draw(st.integers(0, 2**40)))
 
 
+@st.composite
+def chains(draw, fewest=1):
+    """The scores of a conditional random field, a mask or None, and tags."""
+    T, B, K = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(fewest, 3))
+    scores = [draw(arrays(shape)) for shape in ((T, B, K), (K, K), (K,), (K,))]
+    mask = np.arange(T)[:, None] < draw(some.integers_below(T + 1, (B,), low=1))
+    return scores, draw(st.sampled_from([mask, None])), draw(some.integers_below(K, (T, B)))
+
+
+@rows()
+def functional_crf_log_partition(draw):
+    scores, mask, _ = draw(chains())
+    return call("functional.crf_log_partition", *scores, mask=mask)
+
+
+@rows()
+def functional_crf_loss(draw):
+    (x, *scores), mask, tags = draw(chains(fewest=2))       # one tag is certain: the loss is 0
+    return call("functional.crf_loss", x, tags, *scores, mask=mask,
+                reduction=draw(st.sampled_from(["mean", "sum", "none"])))
+
+
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
 
 KINKS = {
@@ -612,4 +634,7 @@ EDGES = {
         np.array([[0.7, -0.4]]), np.array([[1.0, 2.0]]), np.array([[True], [False]])),
     "cross entropy of large logits": call(
         "functional.cross_entropy", np.array([[90.0, 91.0], [-90.0, 90.0]]), np.array([0, 1])),
+    "a conditional random field with large scores": call(
+        "functional.crf_log_partition", np.array([[[900.0, 901.0]], [[-900.0, -901.0]]]),
+        np.array([[0.3, -900.0], [0.1, 0.2]]), np.array([0.0, 0.5]), np.array([0.3, 0.0])),
 }

@@ -4,6 +4,7 @@ Finite differences confirm the gradient of whatever is computed, right or wrong.
 themselves are compared with these. Attribute access falls back to `numpy`: `oracle.tanh` is
 `numpy.tanh`, and only what NumPy lacks is written out here, one formula or loop each.
 """
+import itertools
 import math
 
 import numpy as np
@@ -138,6 +139,30 @@ def dropout(input, p=0.5, training=True, *, seed, offset=0):
     kept = [random_word(seed, offset + i) >= p * 2 ** 32 for i in range(input.size)]
     return np.array([x / (1 - p) if k else 0.0 for x, k in zip(input.ravel(), kept)]
                     ).reshape(input.shape)
+
+
+def crf_score(emissions, tags, transitions, start, end):
+    """The score of one sequence of tags; emissions are (T, K)."""
+    steps = zip(tags, tags[1:])
+    return (start[tags[0]] + np.add.reduce([x[y] for x, y in zip(emissions, tags)])
+            + np.add.reduce([transitions[i, j] for i, j in steps]) + end[tags[-1]])
+
+
+def crf_log_partition(emissions, transitions, start, end, *, mask=None):
+    out = []
+    for b in range(emissions.shape[1]):
+        x = emissions[:, b] if mask is None else emissions[mask[:, b], b]
+        out.append(logsumexp([crf_score(x, y, transitions, start, end)
+                              for y in itertools.product(range(x.shape[1]), repeat=len(x))]))
+    return np.array(out)
+
+
+def crf_loss(emissions, tags, transitions, start, end, *, mask=None, reduction="mean"):
+    out = crf_log_partition(emissions, transitions, start, end, mask=mask)
+    for b in range(emissions.shape[1]):
+        n = len(emissions) if mask is None else mask[:, b].sum()
+        out[b] -= crf_score(emissions[:n, b], tags[:n, b], transitions, start, end)
+    return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",

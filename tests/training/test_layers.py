@@ -97,3 +97,26 @@ def test_embedding(rng, padding):
     (ty * ty).sum().backward()
     np.testing.assert_allclose(ours.weight.grad.data, theirs.weight.grad.numpy(), rtol=1e-6)
     assert repr(nn.Embedding(5, 3)) == "Embedding(5, 3)"
+
+
+def test_crf_learns_which_tags_follow(backend, rng):
+    """Emissions say nothing here: 0 1 2 0 1 2 ... is learnt from the transitions alone."""
+    layer = nn.CRF(3, rng=0).to(backend.device)
+    assert {n: p.shape for n, p in layer.named_parameters()} == {
+        "start_transitions": (3,), "end_transitions": (3,), "transitions": (3, 3)}
+    assert 0.05 < abs(layer.transitions.data).max() <= 0.1
+    tags = np.arange(6)[:, None] % 3 * np.ones(2, int)
+    mask = np.arange(6)[:, None] < np.array([6, 4])
+    x = backend.array(np.zeros((6, 2, 3), np.float32))
+    first = layer(x, backend.array(tags), mask).item()
+    for _ in range(60):
+        layer.zero_grad()
+        layer(x, backend.array(tags), mask).backward()
+        for p in layer.parameters():
+            p.data -= p.grad.data
+    assert layer(x, backend.array(tags), mask).item() < 0.25 * first
+    np.testing.assert_array_equal(backend.numpy(layer.decode(x))[:, 0], tags[:, 0])
+    np.testing.assert_array_equal(backend.numpy(layer.decode(nag.Tensor(x), mask))[4:, 1], 0)
+    assert repr(layer) == "CRF(3)"
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        nn.CRF(0)
