@@ -18,13 +18,14 @@ from .manual import layer_norm as layer_norm_
 from .manual import log_softmax as log_softmax_
 from .manual import rms_norm as rms_norm_
 from .manual import rnn as rnn_
+from .manual import rotary
 from .manual import silu as silu_
 from .manual import softmax as softmax_
 from .ops import matmul, maximum, mean, sum
 from .tensor import array_of
 
 __all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding", "gelu",
-           "layer_norm", "linear", "log_softmax", "relu", "rms_norm", "rnn",
+           "layer_norm", "linear", "log_softmax", "relu", "rms_norm", "rnn", "rotary_embedding",
            "scaled_dot_product_attention", "silu", "softmax"]
 
 
@@ -42,6 +43,7 @@ _layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
 _rms_norm = _operation("rms_norm", rms_norm_)
 _rnn = _operation("rnn", rnn_)
+_rotary_embedding = _operation("rotary_embedding", rotary)
 _silu = _operation("silu", silu_)
 _softmax = _operation("softmax", softmax_)
 
@@ -187,6 +189,18 @@ def crf_loss(emissions, tags, transitions, start_transitions, end_transitions, *
     scores = emissions, transitions, start_transitions, end_transitions
     ell = crf_log_partition(*scores, mask=mask) - crf.score(*scores, tags, mask=mask)
     return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
+
+
+def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
+    """Turns pairs of features by angles that grow with the position. See manual/rotary.py.
+
+    input: (..., T, d), queries or keys, floating, d even. At position offset + t, pair i is turned
+    by (offset + t) base^(-2i/d). interleaved: pairs are neighbours, (0, 1), (2, 3), ...; otherwise
+    feature i of the first half goes with i of the second.
+
+    Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
+    """
+    return _rotary_embedding(input, base=base, offset=offset, interleaved=interleaved)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,

@@ -589,6 +589,13 @@ def functional_crf_loss(draw):
                 reduction=draw(st.sampled_from(["mean", "sum", "none"])))
 
 
+@rows()
+def functional_rotary_embedding(draw):
+    x = draw(arrays(draw(shapes(1, 2)) + (2 * draw(st.integers(1, 2)),)))
+    return call("functional.rotary_embedding", x, base=draw(st.sampled_from([10000.0, 10.0])),
+                offset=draw(st.integers(0, 9)), interleaved=draw(st.booleans()))
+
+
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
 
 KINKS = {

@@ -165,6 +165,19 @@ def crf_loss(emissions, tags, transitions, start, end, *, mask=None, reduction="
     return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
+def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
+    T, d = input.shape[-2:]
+    y = np.empty_like(input)
+    for t in range(T):
+        for i in range(d // 2):
+            pair = [2 * i, 2 * i + 1] if interleaved else [i, i + d // 2]
+            angle = (offset + t) * base ** (-2 * i / d)
+            rotation = np.array([[math.cos(angle), -math.sin(angle)],
+                                 [math.sin(angle), math.cos(angle)]])
+            y[..., t, pair] = input[..., t, pair] @ rotation.T
+    return y
+
+
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
                   label_smoothing=0.0):
     if input.ndim == 1:                                         # one row, a batch of it

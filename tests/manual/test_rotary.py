@@ -1,0 +1,109 @@
+"""rotary: three ways to one gradient, rotation matrices, complex numbers, positions, bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import array_shapes
+from second_order import second_order
+from three_ways import agree, by_composition, by_hand, close, each_alone
+
+import nanoautograd as nag
+from nanoautograd.manual import rotary
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def cases(draw):
+    batch = draw(array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3))
+    shape = (*batch, draw(st.integers(0, 4)), 2 * draw(st.integers(0, 3)))
+    x = np.random.default_rng(draw(SEEDS)).standard_normal(shape)
+    return x, {"base": draw(st.sampled_from([10000.0, 10, 0.5])),
+               "offset": draw(st.integers(0, 100)), "interleaved": draw(st.booleans())}
+
+
+@given(cases(), SEEDS)
+def test_three_ways(backend, case, seed):
+    x, options = case
+    agree(backend, rotary, [x], seed, **options)
+    each_alone(backend, rotary, [x], **options)
+
+
+@given(cases())
+def test_pairs_are_complex_numbers_turned(backend, case):
+    """(a + ib) exp(iφ), written out position by position and pair by pair."""
+    x, options = case
+    (y,), _, _ = by_hand(backend, rotary, [x], **options)
+    T, d = x.shape[-2:]
+    for t in range(T):
+        for i in range(d // 2):
+            a, b = (2 * i, 2 * i + 1) if options["interleaved"] else (i, i + d // 2)
+            φ = (options["offset"] + t) * options["base"] ** (-2 * i / d)
+            turned = (x[..., t, a] + 1j * x[..., t, b]) * np.exp(1j * φ)
+            np.testing.assert_allclose(y[..., t, a], turned.real, atol=1e-10)
+            np.testing.assert_allclose(y[..., t, b], turned.imag, atol=1e-10)
+
+
+@given(cases(), st.integers(0, 50))
+def test_products_depend_on_the_distance_alone(case, shift):
+    q, options = case
+    k = np.random.default_rng(1).standard_normal(q.shape)
+
+    def products(offset):
+        a, b = (rotary.forward(x, **{**options, "offset": offset})[0] for x in (q, k))
+        return a @ b.swapaxes(-1, -2)
+
+    np.testing.assert_allclose(products(0), products(shift), atol=1e-9)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_one_position_at_a_time_is_the_same(backend, interleaved):
+    """What generation does that keeps the keys; and the layouts differ in the order alone."""
+    x = np.random.default_rng(0).standard_normal((2, 5, 6))
+    (y,), _, _ = by_hand(backend, rotary, [x], interleaved=interleaved)
+    for t in range(5):
+        (one,), _, _ = by_hand(backend, rotary, [x[:, t:t + 1]], offset=t, interleaved=interleaved)
+        np.testing.assert_array_equal(one, y[:, t:t + 1])
+    order = [0, 2, 4, 1, 3, 5]
+    (halves,), _, _ = by_hand(backend, rotary, [x[..., order]], interleaved=False)
+    (pairs,), _, _ = by_hand(backend, rotary, [x], interleaved=True)
+    np.testing.assert_array_equal(halves, pairs[..., order])
+
+
+def test_float32_is_exact_at_late_positions(backend):
+    """An angle of 100000 in float32 would be wrong by up to 0.004."""
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    (y,), g, (dx,) = by_hand(backend, rotary, [x], offset=100_000)
+    low, g32 = x.astype("f"), [g[0].astype("f")]
+    (y32,), _, (dx32,) = by_hand(backend, rotary, [low], g32, offset=100_000)
+    (y2,), (dx2,) = by_composition(backend, rotary, [low], g32, offset=100_000)
+    for a, b in [(y32, y), (y2, y), (dx32, dx), (dx2, dx)]:
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_any_layout_will_do(backend, interleaved):
+    x, g = np.random.default_rng(0).standard_normal((2, 3, 5, 4))
+    (y,), _, (dx,) = by_hand(backend, rotary, [x], [g], interleaved=interleaved)
+    out, cache = rotary.forward(backend.array(x.T.copy()).T, interleaved=interleaved)
+    close(backend.numpy(out), y, "a view")
+    close(backend.numpy(rotary.backward(backend.array(g.T.copy()).T, cache)[0]), dx, "a view")
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_second_order(backend, interleaved):
+    options = {"offset": 3, "interleaved": interleaved}
+    second_order(backend, lambda x: nag.functional.rotary_embedding(x, **options), rotary,
+                 [np.random.default_rng(0).standard_normal((2, 3, 4))], **options)
+
+
+@pytest.mark.parametrize("x, options, error, says", [
+    (np.ones((2, 3)), {}, ValueError, r"even number of features; got \(2, 3\)"),
+    (np.ones(4), {}, ValueError, r"got \(4,\)"),
+    (np.ones((2, 4), int), {}, TypeError, "floating; got int64"),
+    (np.ones((2, 4)), {"base": 0.0}, ValueError, "positive; got 0.0")])
+def test_errors(x, options, error, says):
+    for f in (rotary.forward, rotary.composed, nag.functional.rotary_embedding):
+        with pytest.raises(error, match=says):
+            f(x, **options)
