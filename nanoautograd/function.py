@@ -52,7 +52,7 @@ from .backends import is_array, namespace
 from .graph import backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
 from .node import Kept, Node, inspect_values, keep
-from .tensor import Tensor, is_float, shape_of, wrap
+from .tensor import Tensor, as_arrays, is_float, shape_of, wrap
 
 __all__ = ["Function", "HandDerived", "by_hand", "function"]
 
@@ -114,6 +114,8 @@ class Function:
             args, options = self._bind(args, kwargs)
         else:
             options = {}
+        if list in map(type, args):
+            args = self._without_lists(args)
         arrays, is_tensor, needs_grad = list(args), False, False
         for i, a in enumerate(args):
             if isinstance(a, Tensor):
@@ -147,6 +149,12 @@ class Function:
         else:
             results = _as_tensors(outs, args)
         return tuple(results) if several else results[0]
+
+    def _without_lists(self, args):
+        """The arguments, with lists of numbers as arrays where an array is meant."""
+        meant = [self.variadic is not None or name in self.rules for name in self.names or args]
+        return [b if mean and type(a) is list else a
+                for a, b, mean in zip(args, as_arrays(*args), meant)]
 
     def recorded(self, args, outs, several=False, options=None, cache=None, where=None):
         """The results `outs` of a call with `args`, as Tensors that know where they came from."""

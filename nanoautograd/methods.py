@@ -101,7 +101,8 @@ NUMPY |= {np.linalg.norm: ops.norm, np.linalg.matmul: ops.matmul, np.linalg.oute
           np.concat: ops.concatenate, np.permute_dims: ops.transpose,
           np.linalg.trace: lambda x, offset=0: ops.trace(x, offset, -2, -1),
           np.linalg.diagonal: lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
-          np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: lambda a: a.size}
+          np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
+          np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis]}
 
 
 def _without_rule(name):

@@ -30,6 +30,18 @@ def shape_of(x):
     return getattr(x, "shape", ())
 
 
+def as_arrays(*xs):
+    """The arguments, lists among them as arrays of the library that owns the others.
+
+    A Python number becomes an array of the first one's dtype, so that it promotes nothing.
+    """
+    arrays = [array_of(x) for x in xs if hasattr(x, "shape")]
+    xp = namespace(*arrays)
+    dtype = arrays[0].dtype if arrays else None
+    return [x if hasattr(x, "shape")
+            else xp.asarray(x, dtype=None if isinstance(x, (list, tuple)) else dtype) for x in xs]
+
+
 class Memory:
     """What Tensors that share memory share: how often it was written to.
 

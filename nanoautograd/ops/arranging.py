@@ -4,9 +4,11 @@ All are linear, so that each rule is the transpose of its operation: what splits
 gradients, what repeats an element adds them up, and what leaves an element out gives it 0.
 """
 
+from numbers import Integral
+
 from ..backends import namespace
 from ..function import function
-from ..tensor import array_of
+from ..tensor import array_of, as_arrays
 from .indexing import along, getitem, take
 from .shaping import (as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel,
                       reshape)
@@ -57,13 +59,13 @@ _concatenate.vjp(arrays=_split_as)
 def concatenate(arrays, axis=0):
     """The arrays one after the other along an axis they have; `axis=None`: flattened."""
     if axis is None:
-        arrays, axis = [ravel(a) for a in arrays], 0
+        arrays, axis = [ravel(a) for a in as_arrays(*arrays)], 0
     return _concatenate(*arrays, axis=axis)
 
 
 def stack(arrays, axis=0):
     """The arrays, all of one shape, one after the other along a new axis."""
-    arrays = list(arrays)
+    arrays = as_arrays(*arrays)
     if len({a.shape for a in arrays}) > 1:
         raise ValueError("stack: the arrays must have one shape; got "
                          f"{', '.join(str(a.shape) for a in arrays)}")
@@ -82,7 +84,7 @@ def split(ary, indices_or_sections, axis=0):
     """`ary` in equal parts (given their number), or cut at the given positions: a tuple."""
     axis = checked(axis, len(ary.shape), "split")
     n = ary.shape[axis]
-    if isinstance(indices_or_sections, int):
+    if isinstance(indices_or_sections, Integral):
         if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(f"split: axis {axis} of length {n} is not divided into "
                              f"{indices_or_sections} equal parts")
@@ -115,7 +117,7 @@ def repeat(a, repeats, axis=None):
     n = a.shape[axis]
     xp = namespace(array_of(a))
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
-    if not isinstance(repeats, int) and len(repeats) not in (1, n):
+    if not isinstance(repeats, Integral) and len(repeats) not in (1, n):
         raise ValueError(f"repeat: {len(repeats)} counts for an axis of length {n}")
     source = xp.repeat(xp.arange(n), repeats)
     return take(a, source, axis)
@@ -137,6 +139,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
     elements: "edge", "reflect", "symmetric", "wrap".
     """
     ndim = len(array.shape)
+    pad_width = pad_width.tolist() if hasattr(pad_width, "tolist") else pad_width
     if isinstance(pad_width, int):
         widths = [(pad_width, pad_width)]
     elif all(isinstance(w, int) for w in pad_width):

@@ -389,8 +389,12 @@ def _to_winner(g, wins, ties):
     return where(wins, g, where(ties, g / 2, 0))
 
 
-def clip(a, a_min=None, a_max=None):
-    """`a` limited to [a_min, a_max]; None is no limit. At a limit, the slope is 1/2."""
+def clip(a, a_min=None, a_max=None, *, min=None, max=None):
+    """`a` limited to [a_min, a_max], also called min and max; None is no limit.
+
+    At a limit, the slope is 1/2.
+    """
+    a_min, a_max = (min if a_min is None else a_min), (max if a_max is None else a_max)
     if a_min is not None:
         a = maximum(a, a_min)
     if a_max is not None:

@@ -5,6 +5,8 @@ x̄[i] += ȳ, and an element that was read twice gets both. Writing is the other
 is the other's rule.
 """
 
+from numbers import Integral
+
 from ..backends import is_array, is_fancy, last_writers, namespace
 from ..backends import scatter_add as scatter_add_
 from ..function import caller, function
@@ -169,7 +171,7 @@ def take(a, indices, axis=None):
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "take")
     y = getitem(a, along(axis, indices, len(a.shape)))
-    return copy(y) if isinstance(indices, int) else y               # NumPy's take is never a view
+    return copy(y) if isinstance(indices, Integral) else y      # NumPy's take is never a view
 
 
 def take_along_axis(arr, indices, axis=-1):

@@ -5,11 +5,14 @@ for forward and reverse mode algorithmic differentiation", section 2.2.2).
 """
 
 import math
+from numbers import Integral
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
 from ..backends import namespace
 from ..function import function
+from ..tensor import as_arrays, shape_of
 from .arranging import diagonal
+from .elementwise import multiply
 from .reductions import sum
 from .shaping import as_tuple, checked, expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
 
@@ -44,6 +47,7 @@ def matmul(x1, x2):
     1-D arguments are a row (x1) or a column (x2), and the axis is taken out of the result; more
     than two axes are a batch of matrices, and batches broadcast.
     """
+    x1, x2 = as_arrays(x1, x2)
     m, n = len(x1.shape), len(x2.shape)
     if not m or not n:
         raise ValueError("matmul: a 0-d argument has no matrix product; use * to scale")
@@ -58,8 +62,9 @@ def matmul(x1, x2):
 
 def dot(a, b):
     """As `numpy.dot`: over the last axis of `a` and the second-last (or only) axis of `b`."""
-    if not a.shape or not b.shape:
-        return a * b
+    if not shape_of(a) and type(a) is not list or not shape_of(b) and type(b) is not list:
+        return multiply(a, b)
+    a, b = as_arrays(a, b)
     if len(b.shape) <= 2:
         return matmul(a, b)
     return tensordot(a, b, ((-1,), (-2,)))
@@ -67,6 +72,7 @@ def dot(a, b):
 
 def outer(a, b):
     """y_ij = a_i b_j, of flattened arguments."""
+    a, b = as_arrays(a, b)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
@@ -75,7 +81,8 @@ def tensordot(a, b, axes=2):
 
     axes: n, for the last n of `a` with the first n of `b`; or two sequences, axes of each.
     """
-    if isinstance(axes, int):
+    a, b = as_arrays(a, b)
+    if isinstance(axes, Integral):
         axes = tuple(range(len(a.shape) - axes, len(a.shape))), tuple(range(axes))
     of_a, of_b = [[checked(i, len(x.shape), "tensordot") for i in as_tuple(s)]
                   for s, x in zip(axes, (a, b))]
@@ -96,10 +103,11 @@ def tensordot(a, b, axes=2):
 
 
 @function
-def _einsum(*operands, inputs, output):
+def _einsum(*operands, inputs, output, optimize=True):
     """y[output] = Σ Π operand[input], where no letter stands twice in one operand, and each
     stands in another operand or the output."""
-    return namespace(*operands).einsum(",".join(inputs) + "->" + output, *operands, optimize=True)
+    return namespace(*operands).einsum(",".join(inputs) + "->" + output, *operands,
+                                       optimize=optimize)
 
 
 def _einsum_rule(g, operands, inputs, output, needs):
@@ -119,14 +127,16 @@ def _einsum_rule(g, operands, inputs, output, needs):
 _einsum.vjp(operands=_einsum_rule)
 
 
-def einsum(subscripts, *operands):
+def einsum(subscripts, *operands, optimize=True):
     """The sum of products that `subscripts` describes, as `numpy.einsum`.
 
     Takes every form: implicit and explicit output, ellipsis, letters repeated within an operand
     (a diagonal), broadcast lengths of 1, and NumPy's alternating operands and index lists.
+    optimize: as in NumPy, the order in which the products are taken.
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists(subscripts, *operands)
+    operands = as_arrays(*operands)
     inputs, output = _parsed(subscripts, operands)
     simple = [_distinct(x, letters) for x, letters in zip(operands, inputs)]
     lengths = {}
@@ -141,7 +151,8 @@ def einsum(subscripts, *operands):
     for i, (x, letters) in enumerate(simple):
         elsewhere = output + "".join(s for j, (_, s) in enumerate(simple) if j != i)
         simple[i] = _summed(x, letters, set(letters) - set(elsewhere))
-    return _einsum(*[x for x, _ in simple], inputs=tuple(s for _, s in simple), output=output)
+    return _einsum(*[x for x, _ in simple], inputs=tuple(s for _, s in simple), output=output,
+                   optimize=optimize)
 
 
 def _summed(x, letters, over):

@@ -13,7 +13,7 @@ from ..tensor import is_float
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute
-from .elementwise import exp, where
+from .elementwise import astype, exp, where
 from .indexing import take_along_axis
 from .shaping import as_tuple, broadcast_to, checked, copy, moveaxis, ravel, reshape
 
@@ -40,34 +40,40 @@ def _count(shape, axis):
 
 
 @function
-def sum(a, axis=None, *, keepdims=False):
+def sum(a, axis=None, dtype=None, *, keepdims=False):
     """y = Σ a:  ā = ȳ for every element of the sum."""
-    return namespace(a).sum(a, axis=axis, keepdims=keepdims)
+    return namespace(a).sum(a, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 sum.vjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis), a_shape))
 
 
 @function
-def mean(a, axis=None, *, keepdims=False):
+def mean(a, axis=None, dtype=None, *, keepdims=False):
     """The mean of n elements:  ā = ȳ / n."""
-    return namespace(a).mean(a, axis=axis, keepdims=keepdims)
+    return namespace(a).mean(a, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 mean.vjp(a=lambda g, a_shape, axis: broadcast_to(
     _with_axes(g, a_shape, axis) / _count(a_shape, axis), a_shape))
 
 
-def var(a, axis=None, *, ddof=0, keepdims=False):
+def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
     """The variance Σ (a - mean a)² / (n - ddof)."""
-    d = a - mean(a, axis, keepdims=True)
+    d = _deviations(a, axis, dtype)
     return sum(d * d, axis, keepdims=keepdims) / _degrees_of_freedom(a, axis, ddof)
 
 
-def std(a, axis=None, *, ddof=0, keepdims=False):
+def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
     """The standard deviation; its gradient where all elements are equal is 0, as that of norm."""
-    d = a - mean(a, axis, keepdims=True)
+    d = _deviations(a, axis, dtype)
     return _norm(d, axis, keepdims=keepdims) / math.sqrt(_degrees_of_freedom(a, axis, ddof))
+
+
+def _deviations(a, axis, dtype):
+    """a - mean a, in `dtype`, or that of the mean."""
+    a = a if dtype is None else astype(a, dtype)
+    return a - mean(a, axis, keepdims=True)
 
 
 def _degrees_of_freedom(a, axis, ddof):
@@ -75,9 +81,9 @@ def _degrees_of_freedom(a, axis, ddof):
 
 
 @function
-def cumsum(a, axis=None):
+def cumsum(a, axis=None, dtype=None):
     """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array."""
-    return namespace(a).cumsum(a, axis=axis)
+    return namespace(a).cumsum(a, axis=axis, dtype=dtype)
 
 
 cumsum.vjp(a=lambda g, a_shape, axis: reshape(
@@ -87,12 +93,13 @@ cumsum.vjp(a=lambda g, a_shape, axis: reshape(
 # ---- products
 
 
-def prod(a, axis=None, *, keepdims=False):
+def prod(a, axis=None, dtype=None, *, keepdims=False):
     """The product, computed as a tree of products of pairs.
 
     The textbook's ā_i = ȳ y / a_i fails where an element is 0. Every step of the tree is a plain
     multiplication, so that its derivatives of all orders hold there too.
     """
+    a = a if dtype is None else astype(a, dtype)
     shape, axes = a.shape, _axes(axis, len(a.shape))
     if not is_float(a.dtype) and a.dtype.kind != "c":
         return integer_prod(a, axis=axis, keepdims=keepdims)
@@ -164,8 +171,11 @@ def _finite(y):
 # ---- order
 
 
-def sort(a, axis=-1):
-    """The elements in ascending order; those that are equal share the gradient."""
+def sort(a, axis=-1, kind=None):
+    """The elements in ascending order; those that are equal share the gradient.
+
+    kind: any of NumPy's; the result is the same for all.
+    """
     if axis is None:
         a, axis = ravel(a), 0
     order = argsort(a, axis=axis, kind="stable")
@@ -218,7 +228,7 @@ _norm.vjp(x=lambda g, x, out, axis:
           _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
 
 
-def norm(x, ord=None, axis=None, *, keepdims=False):
+def norm(x, ord=None, axis=None, keepdims=False):
     """A norm of vectors or matrices, as `numpy.linalg.norm`.
 
     Vectors (`axis` an integer, or `x` 1-D): any `ord`. Matrices (`axis` a pair, or `x` 2-D with

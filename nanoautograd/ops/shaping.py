@@ -19,14 +19,19 @@ def _reshape(a, shape):
 _reshape.vjp(a=lambda g, a_shape: _reshape(g, a_shape))
 
 
-def reshape(a, shape, *more):
-    """`a` in another shape; one length may be -1. `reshape(a, 2, 3)` is `reshape(a, (2, 3))`."""
+def reshape(a, shape, *more, order="C"):
+    """`a` in another shape; one length may be -1. `reshape(a, 2, 3)` is `reshape(a, (2, 3))`.
+
+    order: "C", rows first; others are not offered.
+    """
+    if order != "C":
+        raise ValueError(f"reshape: order {order!r} has no rule here; use order='C' and transpose")
     return _reshape(a, (shape, *more) if more else shape)
 
 
-def ravel(a):
-    """`a` as a 1-D array."""
-    return _reshape(a, (-1,))
+def ravel(a, order="C"):
+    """`a` as a 1-D array, rows first."""
+    return reshape(a, (-1,), order=order)
 
 
 def expand_dims(a, axis):
@@ -53,6 +58,7 @@ def squeeze(a, axis=None):
 
 
 def checked(axis, ndim, name):
+    """`axis` as a number from 0 to ndim - 1; `name` is what the error calls the operation."""
     if not -ndim <= axis < ndim:
         raise ValueError(f"{name}: axis {axis} is out of range for {ndim} dimensions")
     return axis % ndim
@@ -127,4 +133,5 @@ def moveaxis(a, source, destination):
 
 
 def as_tuple(x):
-    return x if isinstance(x, (tuple, list)) else (x,)
+    """x itself if it is a sequence, else the tuple of x alone."""
+    return tuple(x) if hasattr(x, "__iter__") else (x,)

@@ -40,7 +40,19 @@ OTHERS = [
     lambda t: np.matmul(t, N.T), lambda t: np.dot(t, N.T), lambda t: np.tensordot(t, N, 2),
     lambda t: np.einsum("ij,kj->ik", t, N), lambda t: np.einsum("...j->...", t),
     lambda t: np.linalg.norm(t, axis=1), lambda t: np.linalg.norm(t, ord=1),
-    lambda t: np.float_power(t, 2.0), lambda t: np.squeeze(t[:1], axis=0)]
+    lambda t: np.float_power(t, 2.0), lambda t: np.squeeze(t[:1], axis=0),
+    lambda t: np.einsum("ij->i", t, optimize=True), lambda t: np.clip(t, min=0.2, max=0.8),
+    lambda t: np.sort(t, kind="stable"), lambda t: np.sum(t, dtype=np.float64),
+    lambda t: np.mean(t, 0, np.float64), lambda t: np.cumsum(t, dtype=np.float64),
+    lambda t: np.prod(t, dtype=np.float64), lambda t: np.std(t, dtype=np.float64),
+    lambda t: np.linalg.norm(t, 2, 1, True), lambda t: np.reshape(t, (6,), order="C"),
+    lambda t: np.ravel(t, order="C"), lambda t: np.split(t, np.int64(2))[0],
+    lambda t: np.pad(t, np.int64(1)), lambda t: np.pad(t, np.array([[1, 1], [0, 0]])),
+    lambda t: np.tile(t, np.array([2, 1])), lambda t: np.concatenate([t[0], [3.0, 4.0]]),
+    lambda t: np.stack([[1.0, 2.0, 3.0], t[0]]), lambda t: np.matmul(t, [1.0, 2.0, 3.0]),
+    lambda t: np.power(t, [2, 3, 4]), lambda t: np.dot(2.0, t), lambda t: np.outer([1, 2.0], t),
+    lambda t: np.einsum(",ij->ij", 2.0, t), lambda t: np.tensordot(t, [1.0, 2.0, 3.0], 1),
+    lambda t: np.repeat(t, [1, 0, 2], axis=1)]
 
 
 def check_function(f, *args):
