@@ -14,8 +14,10 @@ from .manual import cross_entropy as cross_entropy_
 from .manual import dropout as dropout_
 from .manual import embedding as embedding_
 from .manual import gelu as gelu_
+from .manual import gru as gru_
 from .manual import layer_norm as layer_norm_
 from .manual import log_softmax as log_softmax_
+from .manual import lstm as lstm_
 from .manual import rms_norm as rms_norm_
 from .manual import rnn as rnn_
 from .manual import rotary
@@ -24,9 +26,9 @@ from .manual import softmax as softmax_
 from .ops import matmul, maximum, mean, sum
 from .tensor import array_of
 
-__all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding", "gelu",
-           "layer_norm", "linear", "log_softmax", "relu", "rms_norm", "rnn", "rotary_embedding",
-           "scaled_dot_product_attention", "silu", "softmax"]
+__all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding", "gelu", "gru",
+           "layer_norm", "linear", "log_softmax", "lstm", "relu", "rms_norm", "rnn",
+           "rotary_embedding", "scaled_dot_product_attention", "silu", "softmax"]
 
 
 def _operation(name, module):
@@ -39,8 +41,10 @@ _cross_entropy = _operation("cross_entropy", cross_entropy_)
 _dropout = _operation("dropout", dropout_)
 _embedding = _operation("embedding", embedding_)
 _gelu = _operation("gelu", gelu_)
+_gru = _operation("gru", gru_)
 _layer_norm = _operation("layer_norm", layer_norm_)
 _log_softmax = _operation("log_softmax", log_softmax_)
+_lstm = _operation("lstm", lstm_)
 _rms_norm = _operation("rms_norm", rms_norm_)
 _rnn = _operation("rnn", rnn_)
 _rotary_embedding = _operation("rotary_embedding", rotary)
@@ -220,7 +224,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal
 
 
 def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-        batch_first=False, bias=True):
+        batch_first=False, bias=True, dropout=0.0, masks=None):
     """Elman's recurrent network, h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh). See manual/rnn.py.
 
     L layers, D = 2 directions if `bidirectional`, else 1; the semantics of torch.nn.RNN.
@@ -232,9 +236,45 @@ def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=N
     nonlinearity: "tanh" or "relu".
     lengths: B integers from 1 to T; what is beyond a sequence's length is padding: it has no
     influence, the output there is zero, and the reverse direction begins before it.
+    dropout, masks: a probability p, and booleans (L-1, *output.shape), drawn by the caller: True
+    keeps an output of a layer but the last, divided by 1 - p; False drops it.
 
     Returns (output, h_n): input with D·H in place of I, and the last states, like hx. Raises
     ValueError and TypeError for shapes, dtypes and options.
     """
     return _rnn(input, hx, *weights, nonlinearity=nonlinearity, bidirectional=bidirectional,
-                lengths=lengths, batch_first=batch_first, bias=bias)
+                lengths=lengths, batch_first=batch_first, bias=bias, dropout=dropout, masks=masks)
+
+
+def lstm(input, hx, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
+         dropout=0.0, masks=None):
+    """Long short-term memory; the semantics of torch.nn.LSTM. See manual/lstm.py.
+
+    hx: the pair (h_0, c_0) to begin with, each as in `rnn`; None for zeros, as a whole or in it.
+    weights: as in `rnn`, with those of the gates i, f, g, o below one another: W (4H, I; after the
+    first layer 4H, D·H), U (4H, H), b_ih (4H,), b_hh (4H,).
+    The rest is as in `rnn`.
+
+    Returns (output, (h_n, c_n)). Raises ValueError and TypeError for shapes, dtypes and options.
+    """
+    if hx is not None and not (isinstance(hx, (tuple, list)) and len(hx) == 2):
+        raise TypeError("lstm: hx must be a pair of arrays (h_0, c_0), or None; got "
+                        f"{type(hx).__name__}")
+    h0, c0 = hx or (None, None)
+    output, h_n, c_n = _lstm(input, h0, c0, *weights, bidirectional=bidirectional, lengths=lengths,
+                             batch_first=batch_first, bias=bias, dropout=dropout, masks=masks)
+    return output, (h_n, c_n)
+
+
+def gru(input, hx, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
+        dropout=0.0, masks=None):
+    """The gated recurrent unit; the semantics of torch.nn.GRU. See manual/gru.py.
+
+    weights: as in `rnn`, with those of the gates r, z and of n below one another: W (3H, I; after
+    the first layer 3H, D·H), U (3H, H), b_ih (3H,), b_hh (3H,).
+    The rest is as in `rnn`.
+
+    Returns (output, h_n). Raises ValueError and TypeError for shapes, dtypes and options.
+    """
+    return _gru(input, hx, *weights, bidirectional=bidirectional, lengths=lengths,
+                batch_first=batch_first, bias=bias, dropout=dropout, masks=masks)

@@ -50,6 +50,8 @@ CALLS = {
     "log_softmax": lambda x, i: F.log_softmax(x),
     "cross_entropy": lambda x, i: F.cross_entropy(x, i),
     "scaled_dot_product_attention": lambda x, i: F.scaled_dot_product_attention(x, x, x),
+    "lstm": lambda x, i: F.lstm(x, None, *[nag.concatenate([x] * 4)] * 2, bias=False)[0],
+    "gru": lambda x, i: F.gru(x, None, *[nag.concatenate([x] * 3)] * 2, bias=False)[0],
     "rnn": lambda x, i: F.rnn(x, None, x, x, bias=False)[0],
     "relu": lambda x, i: F.relu(x),
     "linear": lambda x, i: F.linear(x, x),

@@ -520,18 +520,18 @@ def functional_scaled_dot_product_attention(draw):
                 results=1 + weights)
 
 
-@rows("nonlinearity relu: no state exactly 0")
-def functional_rnn(draw):
+def recurrent(draw, gates, options):
+    """x, the state to begin with (its shape, which may be left out), weights, and options."""
     T, B, n, H = (draw(st.integers(1, 3)) for _ in range(4))
     layers, both, bias = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
-    D = 2 if both else 1
+    D, rows = 2 if both else 1, gates * H
     weights = []
     for k in range(layers):
         for _ in range(D):
-            weights += [draw(arrays((H, n if k == 0 else D * H))), draw(arrays((H, H), -0.9, 0.9))]
-            weights += [draw(arrays((H,))), draw(arrays((H,)))] if bias else []
-    options = {"bidirectional": both, "bias": bias,
-               "nonlinearity": draw(st.sampled_from(["tanh", "tanh", "relu"]))}
+            weights += [draw(arrays((rows, n if k == 0 else D * H))),
+                        draw(arrays((rows, H), -0.9, 0.9))]
+            weights += [draw(arrays((rows,))), draw(arrays((rows,)))] if bias else []
+    options |= {"bidirectional": both, "bias": bias}
     form = draw(st.sampled_from(["batch", "batch first", "alone"]))
     x, h = {"batch": ((T, B, n), (layers * D, B, H)),
             "batch first": ((B, T, n), (layers * D, B, H)),
@@ -540,8 +540,33 @@ def functional_rnn(draw):
         options["batch_first"] = True
     if form != "alone" and draw(st.booleans()):
         options["lengths"] = draw(some.integers_below(T + 1, (B,), low=1))
-    h = draw(arrays(h, -0.9, 0.9)) if draw(st.booleans()) else None
-    return call("functional.rnn", draw(arrays(x)), h, *weights, results=2, **options)
+    if layers > 1 and draw(st.booleans()):
+        options |= {"dropout": 0.25, "masks": draw(some.masks((1, *x[:-1], D * H)))}
+    return draw(arrays(x)), h, weights, options
+
+
+def start(draw, shape):
+    return draw(arrays(shape, -0.9, 0.9)) if draw(st.booleans()) else None
+
+
+@rows("nonlinearity relu: no state exactly 0")
+def functional_rnn(draw):
+    nonlinearity = draw(st.sampled_from(["tanh", "tanh", "relu"]))
+    x, h, weights, options = recurrent(draw, 1, {"nonlinearity": nonlinearity})
+    return call("functional.rnn", x, start(draw, h), *weights, results=2, **options)
+
+
+@rows()
+def functional_lstm(draw):
+    x, h, weights, options = recurrent(draw, 4, {})
+    hx = (start(draw, h), start(draw, h)) if draw(st.booleans()) else None
+    return call("functional.lstm", x, hx, *weights, results=3, **options)
+
+
+@rows()
+def functional_gru(draw):
+    x, h, weights, options = recurrent(draw, 3, {})
+    return call("functional.gru", x, start(draw, h), *weights, results=2, **options)
 
 
 @rows()

@@ -220,30 +220,59 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal
     return (out, weights) if return_weights else out
 
 
-def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-        batch_first=False, bias=True):
+def rnn(input, hx, *weights, nonlinearity="tanh", **options):
+    f = np.tanh if nonlinearity == "tanh" else relu
+
+    def step(a, e, states):
+        return f(a + e),
+    return recurrent(step, input, (hx,), weights, **options)
+
+
+def lstm(input, hx, *weights, **options):
+    def step(a, e, states):
+        i, f, g, o = np.split(a + e, 4)
+        c = sigmoid(f) * states[1] + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+    out, h_n, c_n = recurrent(step, input, hx or (None, None), weights, **options)
+    return out, (h_n, c_n)
+
+
+def gru(input, hx, *weights, **options):
+    def step(a, e, states):
+        (a_r, a_z, a_n), (e_r, e_z, e_n) = np.split(a, 3), np.split(e, 3)
+        r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
+        return (1 - z) * np.tanh(a_n + r * e_n) + z * states[0],
+    return recurrent(step, input, (hx,), weights, **options)
+
+
+def recurrent(step, input, starts, weights, bidirectional=False, lengths=None, batch_first=False,
+              bias=True, dropout=0.0, masks=None):
     if input.ndim == 2:                                         # one sequence, a batch of it
-        out, last = rnn(input[:, None], None if hx is None else hx[:, None], *weights, bias=bias,
-                        nonlinearity=nonlinearity, bidirectional=bidirectional, lengths=lengths)
-        return out[:, 0], last[:, 0]
+        starts = [s if s is None else s[:, None] for s in starts]
+        masks = masks if masks is None else masks[:, :, None]
+        out, *last = recurrent(step, input[:, None], starts, weights, bidirectional, lengths,
+                               False, bias, dropout, masks)
+        return out[:, 0], *(s[:, 0] for s in last)
     x = input.swapaxes(0, 1) if batch_first else input
     T, B, _ = x.shape
-    each, D, H = (4 if bias else 2), (2 if bidirectional else 1), weights[1].shape[0]
+    each, D, H = (4 if bias else 2), (2 if bidirectional else 1), weights[1].shape[1]
     steps = [T] * B if lengths is None else [int(n) for n in lengths]
-    f = np.tanh if nonlinearity == "tanh" else relu
-    last = []
+    last = [np.zeros((len(weights) // each, B, H)) for _ in starts]
     for layer in range(len(weights) // (each * D)):
+        if layer and masks is not None:
+            kept = masks[layer - 1]
+            x = x * (kept.swapaxes(0, 1) if batch_first else kept) / (1 - dropout)
         y = np.zeros((T, B, D * H))
         for way in range(D):
             k = layer * D + way
             W, U, *b = weights[each * k:each * (k + 1)]
-            final = np.zeros((B, H))
+            b_ih, b_hh = b or (0.0, 0.0)
             for c in range(B):
-                h = np.zeros(H) if hx is None else hx[k, c]
+                states = [np.zeros(H) if s is None else s[k, c] for s in starts]
                 for t in range(steps[c]) if way == 0 else reversed(range(steps[c])):
-                    h = f(W @ x[t, c] + U @ h + sum(b))
-                    y[t, c, way * H:(way + 1) * H] = h
-                final[c] = h
-            last.append(final)
+                    states = step(W @ x[t, c] + b_ih, U @ states[0] + b_hh, states)
+                    y[t, c, way * H:(way + 1) * H] = states[0]
+                for s, state in zip(last, states):
+                    s[k, c] = state
         x = y
-    return (x.swapaxes(0, 1) if batch_first else x), np.array(last)
+    return (x.swapaxes(0, 1) if batch_first else x), *last

@@ -81,8 +81,7 @@ class Program:
             args = [_filled(a, values, constant) for a in step.args]
             options = {key: _filled(a, values, constant) for key, a in step.options.items()}
             out = find(step.name)(*args, **options)
-            out = out if isinstance(out, (tuple, list)) else (out,)
-            values.update(zip(step.results, out, strict=True))
+            values.update(zip(step.results, _leaves(out), strict=True))
         return tuple(values[n] for n in self.outputs)
 
     def __repr__(self):
@@ -98,6 +97,13 @@ class Program:
             if k:
                 printer.break_()
             printer.text(line)
+
+
+def _leaves(value):
+    """The results in a tuple that may be nested, from left to right."""
+    if isinstance(value, (tuple, list)):
+        return [leaf for part in value for leaf in _leaves(part)]
+    return [value]
 
 
 def _text(value):

@@ -28,7 +28,8 @@ def test_every_rule_has_some(everything):
     for site in mutants.sites():
         assert site.place in places or "vjp" not in site.place
     assert any("graph.unbroadcast" in place for place in places)
-    for name in ("rnn", "attention", "cross_entropy", "softmax", "log_softmax"):
+    for name in ("rnn", "lstm", "gru", "recurrent", "attention", "cross_entropy", "softmax",
+                 "log_softmax"):
         assert f"manual.{name}.backward" in places
 
 
