@@ -15,6 +15,7 @@ from .manual import dropout as dropout_
 from .manual import embedding as embedding_
 from .manual import gelu as gelu_
 from .manual import gru as gru_
+from .manual import kl_divergence
 from .manual import layer_norm as layer_norm_
 from .manual import log_softmax as log_softmax_
 from .manual import lstm as lstm_
@@ -26,9 +27,10 @@ from .manual import softmax as softmax_
 from .ops import matmul, maximum, mean, sum
 from .tensor import array_of
 
-__all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding", "gelu", "gru",
-           "layer_norm", "linear", "log_softmax", "lstm", "relu", "rms_norm", "rnn",
-           "rotary_embedding", "scaled_dot_product_attention", "silu", "softmax"]
+__all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding",
+           "gaussian_kl_divergence", "gelu", "gru", "layer_norm", "linear", "log_softmax", "lstm",
+           "relu", "rms_norm", "rnn", "rotary_embedding", "scaled_dot_product_attention", "silu",
+           "softmax"]
 
 
 def _operation(name, module):
@@ -40,6 +42,7 @@ _crf_log_partition = _operation("crf_log_partition", crf)
 _cross_entropy = _operation("cross_entropy", cross_entropy_)
 _dropout = _operation("dropout", dropout_)
 _embedding = _operation("embedding", embedding_)
+_gaussian_kl_divergence = _operation("gaussian_kl_divergence", kl_divergence)
 _gelu = _operation("gelu", gelu_)
 _gru = _operation("gru", gru_)
 _layer_norm = _operation("layer_norm", layer_norm_)
@@ -205,6 +208,19 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
     """
     return _rotary_embedding(input, base=base, offset=offset, interleaved=interleaved)
+
+
+def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
+    """KL(N(mu, exp logvar), N(mu_2, exp logvar_2)) of diagonal Gaussians. See
+    manual/kl_divergence.py.
+
+    mu, logvar: (..., d), means and logarithms of variances; floating. mu_2, logvar_2: arrays that
+    broadcast to that, of the same dtype; None for both is N(0, 1).
+
+    Returns (...), the sums over the d dimensions. Raises ValueError and TypeError for shapes and
+    dtypes.
+    """
+    return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,

@@ -63,6 +63,7 @@ CALLS = {
     "crf_log_partition": lambda x, i: F.crf_log_partition(x[:, None], x, x[0], x[1]),
     "crf_loss": lambda x, i: F.crf_loss(x[:, None], i[:, None], x, x[0], x[1], reduction="none"),
     "rotary_embedding": lambda x, i: F.rotary_embedding(x[:, :2]),
+    "gaussian_kl_divergence": lambda x, i: F.gaussian_kl_divergence(x, x),
     "embedding": lambda x, i: F.embedding(i, x)}
 
 

@@ -621,6 +621,15 @@ def functional_rotary_embedding(draw):
                 offset=draw(st.integers(0, 9)), interleaved=draw(st.booleans()))
 
 
+@rows()
+def functional_gaussian_kl_divergence(draw):
+    shape = draw(FULL)
+    first = [draw(arrays(shape)) for _ in range(2)]
+    second = [draw(arrays(shape[draw(st.integers(0, len(shape) - 1)):])) for _ in range(2)]
+    return call("functional.gaussian_kl_divergence", *first,
+                *draw(st.sampled_from([(), second])))
+
+
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
 
 KINKS = {

@@ -178,6 +178,11 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     return y
 
 
+def gaussian_kl_divergence(mu, logvar, mu_2=0.0, logvar_2=0.0):
+    ratio = np.exp(logvar - logvar_2)
+    return ((ratio - 1 - np.log(ratio) + (mu - mu_2) ** 2 / np.exp(logvar_2)) / 2).sum(axis=-1)
+
+
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
                   label_smoothing=0.0):
     if input.ndim == 1:                                         # one row, a batch of it
