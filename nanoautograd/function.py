@@ -131,6 +131,10 @@ class Function:
             namespace(*arrays)                  # all on one device
             out, cache = self.compute(arrays, options)
         except Exception as error:
+            if isinstance(error, ValueError) and "broadcast" in str(error):
+                shapes = ", ".join(str(a.shape) for a in arrays if is_array(a))
+                raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
+                                 "from the last axis, lengths must be equal, or 1") from None
             error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
             raise
         several = type(out) in (tuple, list)

@@ -26,10 +26,13 @@ and their shifted forms.
 
 from ..backends import namespace
 from ..ops import logsumexp
+from ..tensor import is_float
 
 
 def forward(x, *, axis=-1):
     """x of any shape -> y of the same shape and dtype, and the cache."""
+    if not is_float(x.dtype):
+        raise TypeError(f"log_softmax: x must be floating; got {x.dtype}")
     xp = namespace(x)
     if x.size == 0:                                   # no row has a maximum
         return xp.zeros_like(x), (x, axis)

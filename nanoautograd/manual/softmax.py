@@ -32,10 +32,13 @@ A row of nothing but -inf has no largest score to compare with and gives nan, as
 
 from ..backends import namespace
 from ..ops import exp, logsumexp
+from ..tensor import is_float
 
 
 def forward(x, *, axis=-1):
     """x of any shape -> p of the same shape and dtype, and the cache."""
+    if not is_float(x.dtype):
+        raise TypeError(f"softmax: x must be floating; got {x.dtype}")
     xp = namespace(x)
     if x.size == 0:                                   # no row has a maximum
         return xp.zeros_like(x), (x, axis)

@@ -348,6 +348,27 @@ def test_backward_of_what_is_no_scalar_needs_a_gradient():
     assert x.grad is None
 
 
+def test_shapes_that_do_not_broadcast(backend):
+    x = leaf(np.ones((2, 3)), backend)
+    for f, name in [(lambda y: x + y, "add"), (lambda y: x / y, "divide"),
+                    (lambda y: nag.where(x > 0, x, y), "where"), (lambda y: x ** y, "power")]:
+        with pytest.raises(ValueError, match=name + r": the shapes .*\(2, 3\), \(4,\).* or 1"):
+            f(leaf(np.ones(4), backend))
+
+
+@pytest.mark.parametrize("f", [
+    nag.sum, nag.mean, nag.max, nag.prod, nag.var, nag.logsumexp, nag.cumsum, nag.sort, nag.norm,
+    nag.flip, nag.squeeze, nag.argmax, lambda x, axis: nag.concatenate([x, x], axis),
+    lambda x, axis: nag.stack([x, x], axis), lambda x, axis: nag.split(x, 1, axis),
+    lambda x, axis: nag.take(x, [0], axis), lambda x, axis: nag.roll(x, 1, axis),
+    lambda x, axis: nag.repeat(x, 2, axis), lambda x, axis: nag.moveaxis(x, 0, axis),
+    lambda x, axis: nag.swapaxes(x, 0, axis), lambda x, axis: nag.expand_dims(x, axis + 1)])
+def test_a_wrong_axis_is_named(f, backend):
+    with pytest.raises(ValueError, match=r"axis|axes") as error:
+        f(leaf(np.ones((2, 3)), backend), axis=5)
+    assert any(n in str(error.value) for n in "56")
+
+
 def test_a_rule_with_the_wrong_shape_is_named():
     @nag.function
     def halved(a):

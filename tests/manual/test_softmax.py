@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import array_shapes
 from three_ways import agree, by_hand, close
 
 import nanoautograd as nag
+from nanoautograd import functional as F
 from nanoautograd.manual import log_softmax, softmax
 
 BOTH = pytest.mark.parametrize("module", [softmax, log_softmax],
@@ -114,3 +115,9 @@ def test_second_order(backend, module):
     h = 1e-5
     np.testing.assert_allclose(backend.numpy(dd),
                                (gradient(x + h * v) - gradient(x - h * v)) / (2 * h), atol=1e-8)
+
+
+@pytest.mark.parametrize("f", [F.softmax, F.log_softmax])
+def test_integers_are_refused(f):
+    with pytest.raises(TypeError, match="must be floating; got int64"):
+        f(nag.Tensor([1, 2]))
