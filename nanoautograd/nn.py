@@ -412,3 +412,35 @@ class CRF(Module):
 
     def extra_repr(self):
         return f"{self.num_tags}"
+
+
+class Sequential(Module):
+    """Modules one after the other: each gets what the one before returned.
+
+    layers: Modules, which are named "0", "1", ..., or one dict of names and Modules.
+    """
+
+    def __init__(self, *layers):
+        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(
+            zip(map(str, range(len(layers))), layers))
+        for name, layer in named.items():
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: takes Modules; {name!r} is of type "
+                                f"{type(layer).__name__}")
+            setattr(self, name, layer)
+
+    def forward(self, x):
+        for layer in self:
+            x = layer(x)
+        return x
+
+    def __iter__(self):
+        return (value for value in vars(self).values() if isinstance(value, Module))
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index):
+        """The layer with that number, or the Sequential of a slice of them."""
+        layers = list(self)[index]
+        return Sequential(*layers) if isinstance(index, slice) else layers

@@ -120,3 +120,24 @@ def test_crf_learns_which_tags_follow(backend, rng):
     assert repr(layer) == "CRF(3)"
     with pytest.raises(ValueError, match="at least 1, got 0"):
         nn.CRF(0)
+
+
+@pytest.mark.oracle
+def test_sequential(rng):
+    torch = pytest.importorskip("torch")
+    ours, theirs = (m.Sequential(m.Linear(3, 4), m.Tanh(), m.Sequential(m.LayerNorm(4), m.GELU()),
+                                 m.Dropout(), m.Linear(4, 2)) for m in (nn, torch.nn))
+    theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
+    assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
+    ours.eval(), theirs.eval()
+    same_as_torch(ours, theirs, rng.standard_normal((5, 3)).astype(np.float32))
+
+    assert len(ours) == 5 and ours[1] is list(ours)[1] and ours[-1].out_features == 2
+    assert len(ours[1:3]) == 2 and ours[1:3][0] is ours[1] and list(nn.Sequential()) == []
+    named = nn.Sequential({"first": ours[0], "then": ours[1]})
+    assert list(named.state_dict()) == ["first.weight", "first.bias"] and named.then is ours[1]
+    x = rng.standard_normal((5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(named(x).data, ours[:2](x).data)
+    assert repr(nn.Sequential(nn.ReLU())) == "Sequential(\n  (0): ReLU()\n)"
+    with pytest.raises(TypeError, match="takes Modules; '1' is of type function"):
+        nn.Sequential(nn.ReLU(), nag.tanh)
