@@ -128,8 +128,9 @@ def one_sequence_at_a_time(cell, arrays, bidirectional=False, batch_first=False,
 
 def in_pytorch(torch, cell, arrays, gs, bidirectional=False, batch_first=False, bias=True,
                lengths=None):
-    """Results and gradients of torch.nn's layer of the same name; initial states are all given."""
+    """Results and gradients of torch.nn's layer of the same name; None stands for zeros."""
     x, starts, weights = arrays[0], arrays[1:1 + cell.states], arrays[1 + cell.states:]
+    starts = [np.zeros(g.shape) if s is None else s for s, g in zip(starts, gs[1:], strict=True)]
     layers = len(weights) // ((4 if bias else 2) * (1 + bidirectional))
     net = getattr(torch.nn, cell.name)(
         x.shape[-1], weights[1].shape[1], layers, bias=bias, batch_first=batch_first,

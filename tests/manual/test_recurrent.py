@@ -52,12 +52,12 @@ def test_pytorch(cell, data, seed):
     torch = pytest.importorskip("torch")
     arrays, options = data.draw(cases(cell))
     options = {k: v for k, v in options.items() if k not in ("dropout", "masks")}   # draws its own
-    assume(not any(a is None for a in arrays))
-    assume(options.get("lengths") != [] and arrays[0].size)     # no empty batch in PyTorch
+    assume(arrays[0].size)                                  # no empty batch in PyTorch
     outs, gs, ds = by_hand(NumPy, cell.module, arrays, seed=seed, **options)
     outs_t, ds_t = in_pytorch(torch, cell, arrays, gs, **options)
     for ours, theirs in zip(outs + ds, outs_t + ds_t, strict=True):
-        close(ours, theirs, "a result or a gradient")
+        if ours is not None:
+            close(ours, theirs, "a result or a gradient")
 
 
 class NumPy:
