@@ -84,8 +84,8 @@ def backward(dz, cache, needs=None):
     need_x, need_A, need_s, need_e = needs or (True,) * 4
     xp = namespace(x)
     T, B, K = x.shape
-    z = xp.where(z == -INF, 0.0, z)[:, None]                # where nothing is possible, P = 0
-    g = dz[:, None]
+    z = xp.where(z == -INF, 0.0, z)                         # where nothing is possible, P = 0
+    z, g = z[:, None], dz[:, None]
     dx, dA = xp.zeros((T, B, K), dtype=x.dtype), xp.zeros((K, K), dtype=x.dtype)
     beta = e + xp.zeros((B, K), dtype=x.dtype)
     de = xp.sum(g * xp.exp(alpha[-1] + beta - z), axis=0)
