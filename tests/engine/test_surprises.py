@@ -47,7 +47,8 @@ def test_a_function_that_returns_what_was_written_behind_its_back():
 
 
 def test_a_function_that_does_not_depend_on_its_argument():
-    assert nag.grad(lambda x: np.array(3.0))(np.ones(2)).tolist() == [0, 0]
+    for constant in (np.array(3.0), np.float64(3.0), nag.Tensor(3.0)):
+        assert nag.grad(lambda x: constant)(np.ones(2)).tolist() == [0, 0]
     d = nag.grad(lambda x, y: x.sum(), (0, 1))(np.ones(2), np.array([np.inf, 1]))
     assert d[1].tolist() == [0, 0]
 
