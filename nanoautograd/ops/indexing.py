@@ -68,7 +68,7 @@ scatter_add.vjp(values=lambda g, index: getitem(g, index))
 @function
 def _index_put(x, index, value):
     """A copy of x in which x[index] = value."""
-    y = x.copy()
+    y = namespace(x).array(x)           # a copy; of a NumPy scalar, a 0-d array
     y[index] = value
     return y
 

@@ -139,6 +139,16 @@ def test_an_assigned_value_may_have_more_axes_of_length_1():
     assert v.grad.shape == (1, 3) and v.grad.tolist() == [[2, 2, 2]]
 
 
+def test_assignment_into_a_0_d_tensor():
+    x, v = leaf([1.0, 2.0]), leaf(3.0)
+    y = x[0] * 2
+    y *= 3.0
+    z = x.sum()
+    z[()] = v * v
+    (y + z).backward()
+    assert x.grad.tolist() == [6, 0] and v.grad.tolist() == 6
+
+
 def test_gradients_are_arrays_of_their_own_with_create_graph_too():
     x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     gx, gy = nag.autograd.grad((x + y).sum(), [x, y], create_graph=True)
