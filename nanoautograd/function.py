@@ -131,7 +131,7 @@ class Function:
             namespace(*arrays)                  # all on one device
             out, cache = self.compute(arrays, options)
         except Exception as error:
-            if isinstance(error, ValueError) and "broadcast" in str(error):
+            if isinstance(error, ValueError) and "could not be broadcast" in str(error):
                 shapes = ", ".join(str(a.shape) for a in arrays if is_array(a))
                 raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
                                  "from the last axis, lengths must be equal, or 1") from None

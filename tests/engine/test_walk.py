@@ -356,6 +356,12 @@ def test_shapes_that_do_not_broadcast(backend):
             f(leaf(np.ones(4), backend))
 
 
+def test_an_operations_own_message_stays(backend):
+    q, k = leaf(np.ones((2, 3, 4)), backend), leaf(np.ones((5, 3, 4)), backend)
+    with pytest.raises(ValueError, match="attention: the batch axes do not broadcast; got q"):
+        nag.functional.scaled_dot_product_attention(q, k, k)
+
+
 @pytest.mark.parametrize("f", [
     nag.sum, nag.mean, nag.max, nag.prod, nag.var, nag.logsumexp, nag.cumsum, nag.sort, nag.norm,
     nag.flip, nag.squeeze, nag.argmax, lambda x, axis: nag.concatenate([x, x], axis),
