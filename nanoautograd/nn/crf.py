@@ -1,0 +1,41 @@
+"""A layer that scores sequences of tags as a whole."""
+
+import numpy as np
+
+from .. import functional as F
+from ..manual import crf
+from ..tensor import array_of
+from .module import Module, uniform
+
+
+class CRF(Module):
+    """A linear-chain conditional random field over tags: functional.crf_loss, manual/crf.py.
+
+    `transitions` (num_tags, num_tags), `start_transitions` and `end_transitions` (num_tags,) start
+    from U(−0.1, 0.1), drawn from `rng`: a seed, a numpy Generator, or None.
+    """
+
+    def __init__(self, num_tags, *, rng=None, dtype=np.float32):
+        if num_tags < 1:
+            raise ValueError(f"CRF: num_tags must be at least 1, got {num_tags}")
+        rng = np.random.default_rng(rng)
+        self.num_tags = num_tags
+        self.start_transitions = uniform(rng, 0.1, num_tags, dtype=dtype)
+        self.end_transitions = uniform(rng, 0.1, num_tags, dtype=dtype)
+        self.transitions = uniform(rng, 0.1, num_tags, num_tags, dtype=dtype)
+
+    def _scores(self):
+        return self.transitions, self.start_transitions, self.end_transitions
+
+    def forward(self, emissions, tags, mask=None, reduction="mean"):
+        """-log P(tags): emissions (T, B, num_tags), tags (T, B) -> a number, or (B,) for
+        reduction "none"."""
+        return F.crf_loss(emissions, tags, *self._scores(), mask=mask, reduction=reduction)
+
+    def decode(self, emissions, mask=None):
+        """The most probable tags, an array of integers (T, B), 0 where the mask is False."""
+        arrays = [array_of(a) for a in (emissions, *self._scores())]
+        return crf.viterbi(*arrays, mask=mask)[0]
+
+    def extra_repr(self):
+        return f"{self.num_tags}"

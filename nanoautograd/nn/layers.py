@@ -1,0 +1,113 @@
+"""Layers that treat each position on its own: linear, embedding, dropout, activations."""
+
+import math
+
+import numpy as np
+
+from .. import functional as F
+from ..ops import tanh
+from .module import Module, Parameter, uniform
+
+
+class Linear(Module):
+    """y = x Wᵀ + b, for x (..., in_features) -> y (..., out_features).
+
+    W is `weight` (out_features, in_features), b is `bias` (out_features,). Weights and biases start
+    from U(−1/√in_features, 1/√in_features), drawn from `rng`: a seed, a numpy Generator, or None
+    for a new one each time.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, rng=None, dtype=np.float32):
+        rng, bound = np.random.default_rng(rng), 1.0 / math.sqrt(max(1, in_features))
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = uniform(rng, bound, out_features, in_features, dtype=dtype)
+        self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self):
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Embedding(Module):
+    """A table of vectors: integers (...) -> (..., embedding_dim).
+
+    They are the rows of `weight` (num_embeddings, embedding_dim), and start from N(0, 1), drawn
+    from `rng`: a seed, a numpy Generator, or None. The row padding_idx, if there is one, starts
+    from 0 and stays, for its gradient is zero.
+    """
+
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, *, rng=None,
+                 dtype=np.float32):
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = padding_idx
+        rows = np.random.default_rng(rng).standard_normal((num_embeddings, embedding_dim))
+        if padding_idx is not None:
+            rows[padding_idx] = 0.0
+        self.weight = Parameter(rows, dtype=dtype)
+
+    def forward(self, index):
+        return F.embedding(index, self.weight, self.padding_idx)
+
+    def extra_repr(self):
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class Dropout(Module):
+    """While training, elements are 0 with probability p, and the others divided by 1 - p:
+    functional.dropout.
+
+    `seed` is drawn from `rng` (a seed, a numpy Generator, or None), and `offset` counts the random
+    numbers that were used: both together, two integers, are what to save for the same masks again.
+    """
+
+    def __init__(self, p=0.5, *, rng=None):
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p must be a probability, from 0 to 1; got {p}")
+        self.p, self.offset = p, 0
+        self.seed = int(np.random.default_rng(rng).integers(2**63))
+
+    def forward(self, x):
+        offset = self.offset
+        if self.training:
+            self.offset += x.size
+        return F.dropout(x, self.p, self.training, seed=self.seed, offset=offset)
+
+    def extra_repr(self):
+        return f"p={self.p}"
+
+
+class Tanh(Module):
+    """tanh x, elementwise."""
+
+    def forward(self, x):
+        return tanh(x)
+
+
+class ReLU(Module):
+    """max(x, 0), elementwise: functional.relu."""
+
+    def forward(self, x):
+        return F.relu(x)
+
+
+class GELU(Module):
+    """x Φ(x), elementwise: functional.gelu. approximate: "none" or "tanh"."""
+
+    def __init__(self, approximate="none"):
+        self.approximate = approximate
+
+    def forward(self, x):
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self):
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(Module):
+    """x / (1 + e⁻ˣ), elementwise: functional.silu."""
+
+    def forward(self, x):
+        return F.silu(x)

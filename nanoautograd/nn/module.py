@@ -1,0 +1,154 @@
+"""What all layers share: parameters that are found by name, saved and loaded, moved between
+devices; and modules made of modules."""
+
+import numpy as np
+
+from ..backends import is_array, namespace, to_device
+from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module finds among its attributes, and an optimiser changes."""
+    __slots__ = ()
+
+    def __init__(self, data, requires_grad=True, dtype=None, device=None):
+        super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
+
+
+class Module:
+    """A part of a model: its attributes that are Parameters or Modules are found by name.
+
+    A subclass sets them in `__init__` and defines `forward`; calling the module calls that.
+    """
+    training = True
+
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def named_modules(self, prefix=""):
+        """Pairs (name, module): this one and, depth first, all inside it; names are dotted
+        paths."""
+        yield prefix, self
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def _named_slots(self):
+        """Pairs (dotted name, Parameter), each place that holds one, shared parameters repeated."""
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self):
+        """Pairs (dotted name, Parameter); a parameter that is used in two places comes once."""
+        seen = set()
+        for name, p in self._named_slots():
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield name, p
+
+    def parameters(self):
+        """The Parameters of this module and all inside it, each once."""
+        return [p for _, p in self.named_parameters()]
+
+    def train(self, mode=True):
+        """Set `training` here and in all modules inside. Returns the module."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """The same as `train(False)`."""
+        return self.train(False)
+
+    def to(self, device):
+        """Move all parameters to `device`, in place: optimisers keep their hold on them. Gradients
+        are dropped. Returns the module."""
+        for p in self.parameters():
+            p.grad = None
+            p.data = to_device(p.data, device)
+        return self
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def state_dict(self):
+        """{dotted name: array}: copies of all parameters, on the device where they are."""
+        return {name: p.data.copy() for name, p in self._named_slots()}
+
+    def load_state_dict(self, state_dict, strict=True):
+        """Copy arrays (or Tensors) into the parameters of the same names, cast to their dtype.
+
+        Raises ValueError, before anything is changed, that lists every missing, unexpected and
+        mis-shaped key; with `strict=False` missing and unexpected ones are left alone.
+        """
+        slots = dict(self._named_slots())
+        given = {name: v.data if isinstance(v, Tensor) else v for name, v in state_dict.items()}
+        given = {name: v if is_array(v) else np.asarray(v) for name, v in given.items()}
+        lines = []
+        if strict:
+            lines += [f"missing: {name} {p.shape}" for name, p in slots.items()
+                      if name not in given]
+            lines += [f"unexpected: {name} {a.shape}" for name, a in given.items()
+                      if name not in slots]
+        lines += [f"mis-shaped: {name} is {given[name].shape}, the model has {p.shape}"
+                  for name, p in slots.items() if name in given and given[name].shape != p.shape]
+        if lines:
+            raise ValueError(f"{type(self).__name__}.load_state_dict: the weights are of another "
+                             "model:\n  " + "\n  ".join(lines))
+        for name, p in slots.items():
+            if name in given:
+                p.data = namespace(p.data).array(to_device(given[name], p.device), dtype=p.dtype)
+
+    def __repr__(self):
+        inside = [f"({name}): {value!r}" for name, value in vars(self).items()
+                  if isinstance(value, Module)]
+        body = "".join("\n  " + line.replace("\n", "\n  ") for line in inside)
+        return f"{type(self).__name__}({self.extra_repr()}{body}{chr(10) if inside else ''})"
+
+    def extra_repr(self):
+        """What `repr` shows of the options; a subclass defines it."""
+        return ""
+
+
+class Sequential(Module):
+    """Modules one after the other: each gets what the one before returned.
+
+    layers: Modules, which are named "0", "1", ..., or one dict of names and Modules.
+    """
+
+    def __init__(self, *layers):
+        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(
+            zip(map(str, range(len(layers))), layers))
+        for name, layer in named.items():
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: takes Modules; {name!r} is of type "
+                                f"{type(layer).__name__}")
+            setattr(self, name, layer)
+
+    def forward(self, x):
+        for layer in self:
+            x = layer(x)
+        return x
+
+    def __iter__(self):
+        return (value for value in vars(self).values() if isinstance(value, Module))
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index):
+        """The layer with that number, or the Sequential of a slice of them."""
+        layers = list(self)[index]
+        return Sequential(*layers) if isinstance(index, slice) else layers
+
+
+def uniform(rng, bound, *shape, dtype):
+    """A Parameter drawn from U(−bound, bound)."""
+    return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)

@@ -1,0 +1,47 @@
+"""Layers that normalise their input, each position by its own statistics."""
+
+import numpy as np
+
+from .. import functional as F
+from .module import Module, Parameter
+
+
+class LayerNorm(Module):
+    """(x - mean) / √(variance + eps) · weight + bias, over the last axes: functional.layer_norm.
+
+    normalized_shape: the sizes of those axes, or one integer. `weight` and `bias` have that shape
+    and start from 1 and 0; without elementwise_affine there are none.
+    """
+
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *,
+                 dtype=np.float32):
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+        self.normalized_shape, self.eps = tuple(shape), eps
+        self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(shape), dtype=dtype) if elementwise_affine and bias else None
+
+    def forward(self, x):
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class RMSNorm(Module):
+    """x / √(mean x² + eps) · weight, over the last axes: functional.rms_norm.
+
+    normalized_shape: the sizes of those axes, or one integer. eps: None is the machine epsilon of
+    the input's dtype. `weight` has that shape and starts from 1; without elementwise_affine there
+    is none.
+    """
+
+    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=np.float32):
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+        self.normalized_shape, self.eps = tuple(shape), eps
+        self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
+
+    def forward(self, x):
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self):
+        return f"{self.normalized_shape}, eps={self.eps}"
