@@ -223,20 +223,24 @@ def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
     return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,
-                                 return_weights=False):
+def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p=0.0,
+                                 is_causal=False, scale=None, return_weights=False, seed=None,
+                                 offset=0):
     """softmax(scale · query keyᵀ + attn_mask) value. See manual/attention.py.
 
     query (..., T, d), key (..., S, d), value (..., S, e) -> (..., T, e); batch axes, such as heads,
     broadcast.
     attn_mask: broadcasts to (..., T, S); boolean, True = takes part, or floating and added to the
     scores, in which case it is differentiated too. is_causal: query t sees the keys 0 to t only.
-    scale: 1/√d if None. return_weights: also return the weights (..., T, S).
+    scale: 1/√d if None. return_weights: also return the weights (..., T, S), after dropout.
+    dropout_p, seed, offset: as in `dropout`, for the weights; a mask takes as many random numbers
+    as there are weights.
 
     A query that sees no key gives zeros. Raises ValueError and TypeError for shapes and dtypes.
     """
+    seed = randbits(64) if seed is None and dropout_p else seed
     return _attention(query, key, value, attn_mask, scale=scale, causal=is_causal,
-                      return_weights=return_weights)
+                      return_weights=return_weights, dropout=dropout_p, seed=seed, offset=offset)
 
 
 def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,

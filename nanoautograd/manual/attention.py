@@ -6,6 +6,8 @@
     mask  (..., T, S)     boolean, True = this query may see this key; or floating, added to scores
     A     (..., T, S)     scores
     P     (..., T, S)     weights: P_ts is how much query t takes of value s
+    r     (..., T, S)     factors of dropout, 0 or 1/(1 - p); 1 without
+    W     (..., T, S)     weights after dropout
     o     (..., T, e)     output
     do, dP, dA, dq, ...   ∂L/∂o, ∂L/∂P, ∂L/∂A, ∂L/∂q, ...
 
@@ -16,19 +18,21 @@ section 3.2.3; c is the scale, 1/√d unless given):
 
     A = c q kᵀ + mask       A_ts = -inf where a boolean mask is False, and where s > t if `causal`
     P = softmax(A)          along s, row by row
-    o = P v
+    W = r P                 elementwise (dropout.py)
+    o = W v
 
 A query that sees no key, because its row of A is all -inf or because S = 0, takes nothing: its
 weights are zero, and so are its output and all gradients through it. In the code below: such a row
 has the maximum m = -inf, which is replaced by 0; then exp(A - m) = 0, and the sum Z = 0 of the row
 is replaced by 1.
 
-Backward, one product at a time. From o_ti = Σ_s P_ts v_si:
+Backward, one product at a time. From o_ti = Σ_s W_ts v_si:
 
-    dv_si = Σ_t P_ts do_ti       dv = Pᵀ do
-    dP_ts = Σ_i do_ti v_si       dP = do vᵀ, and dweights added to it
+    dv_si = Σ_t W_ts do_ti       dv = Wᵀ do
+    dW_ts = Σ_i do_ti v_si       dW = do vᵀ, and dweights added to it
+    dP_ts = r_ts dW_ts
 
-where dweights is what arrives at P itself, if the weights were asked for and used. The rows of P
+where dweights is what arrives at W itself, if the weights were asked for and used. The rows of P
 are softmaxes, ∂P_ts/∂A_tr = P_ts ([s = r] - P_tr) (derived in softmax.py), so
 
     dA_tr = P_tr (dP_tr - Σ_s dP_ts P_ts)
@@ -50,12 +54,14 @@ from ..backends import namespace
 from ..graph import unbroadcast
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from ..tensor import array_of, is_float
+from .dropout import factors
 
 INF = float("inf")
 
 
-def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False):
-    """q (..., T, d), k (..., S, d), v (..., S, e) -> o (..., T, e), or (o, P); and the cache."""
+def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
+            seed=0, offset=0):
+    """q (..., T, d), k (..., S, d), v (..., S, e) -> o (..., T, e), or (o, W); and the cache."""
     xp = namespace(q, k, v, mask)
     _check(q, k, v, mask)
     c = _scale(q, scale)
@@ -66,8 +72,10 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
     if mask is not None:
         A = A + mask if _is_added(mask) else xp.where(mask, A, -INF)
     P = _softmax(xp, A)
-    o = xp.matmul(P, v)
-    return ((o, P) if return_weights else o), (q, k, v, mask, c, P, return_weights)
+    r = factors(P, dropout, True, seed, offset)
+    W = P if r is None else r * P
+    o = xp.matmul(W, v)
+    return ((o, W) if return_weights else o), (q, k, v, mask, c, P, r, return_weights)
 
 
 def _softmax(xp, A):
@@ -84,18 +92,21 @@ def _softmax(xp, A):
 
 def backward(dout, cache, needs=None):
     """do, or (do, dweights) if the weights were returned -> dq, dk, dv, dmask."""
-    q, k, v, mask, c, P, return_weights = cache
+    q, k, v, mask, c, P, r, return_weights = cache
     need_q, need_k, need_v, need_mask = needs or (True,) * 4
     need_mask = need_mask and _is_added(mask)
     xp = namespace(P)
     do, dweights = dout if return_weights else (dout, None)
     dq = dk = dv = dmask = None
     if need_v:
-        dv = unbroadcast(xp.matmul(P.swapaxes(-1, -2), do), v.shape)
+        W = P if r is None else r * P
+        dv = unbroadcast(xp.matmul(W.swapaxes(-1, -2), do), v.shape)
     if need_q or need_k or need_mask:
         dP = unbroadcast(xp.matmul(do, v.swapaxes(-1, -2)), P.shape)    # (..., T, S)
         if dweights is not None:
             dP += dweights
+        if r is not None:
+            dP *= r
         dA = dP * P
         dA -= P * dA.sum(axis=-1, keepdims=True)                    # P dP - P Σ P dP
         if need_mask:
@@ -109,7 +120,8 @@ def backward(dout, cache, needs=None):
     return dq, dk, dv, dmask
 
 
-def composed(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False):
+def composed(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
+             seed=0, offset=0):
     """The same from primitives."""
     _check(q, k, v, mask)
     A = matmul(q, swapaxes(k, -1, -2)) * _scale(q, scale)
@@ -123,8 +135,10 @@ def composed(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fal
         P = exp(A - where(m == -INF, 0.0, m))
         Z = sum(P, axis=-1, keepdims=True)
         P = P / where(Z == 0, 1.0, Z)
-    o = matmul(P, v)
-    return (o, P) if return_weights else o
+    r = factors(array_of(P), dropout, True, seed, offset)
+    W = P if r is None else P * r
+    o = matmul(W, v)
+    return (o, W) if return_weights else o
 
 
 def _scale(q, scale):

@@ -36,7 +36,7 @@ from ..tensor import array_of, is_float
 
 def forward(x, *, p=0.5, training=True, seed, offset=0):
     """x of any shape -> y of the same shape and dtype, and the cache."""
-    r = _factors(x, p, training, seed, offset)
+    r = factors(x, p, training, seed, offset)
     return (x.copy() if r is None else r * x), r
 
 
@@ -48,12 +48,12 @@ def backward(dy, cache, needs=None):
 
 def composed(x, *, p=0.5, training=True, seed, offset=0):
     """The same from primitives."""
-    r = _factors(array_of(x), p, training, seed, offset)
+    r = factors(array_of(x), p, training, seed, offset)
     return x * (1.0 if r is None else r)
 
 
-def _factors(x, p, training, seed, offset):
-    """r, or None where it is 1 everywhere."""
+def factors(x, p, training, seed, offset):
+    """r for an array like x, or None where it is 1 everywhere."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must be a probability, from 0 to 1; got {p}")
     if not is_float(x.dtype):

@@ -517,6 +517,7 @@ def functional_scaled_dot_product_attention(draw):
     weights = draw(st.booleans())
     return call("functional.scaled_dot_product_attention", *inputs, is_causal=draw(st.booleans()),
                 scale=draw(st.sampled_from([None, 1.0, 0.3])), return_weights=weights,
+                dropout_p=draw(st.sampled_from([0.0, 0.4])), seed=draw(st.integers(0, 2**64 - 1)),
                 results=1 + weights)
 
 

@@ -207,8 +207,9 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     return np.sum(losses) / (total if reduction == "mean" else 1.0)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal=False, scale=None,
-                                 return_weights=False):
+def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p=0.0,
+                                 is_causal=False, scale=None, return_weights=False, seed=0,
+                                 offset=0):
     T, S, d = query.shape[-2], key.shape[-2], query.shape[-1]
     scores = np.einsum("...td,...sd->...ts", query, key) * (d ** -0.5 if scale is None else scale)
     visible = np.ones((T, S), dtype=bool)
@@ -221,6 +222,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal
     e = np.exp(scores) * visible
     total = e.sum(axis=-1, keepdims=True)
     weights = np.divide(e, total, out=np.zeros_like(e), where=total > 0)
+    weights = dropout(weights, dropout_p, seed=seed, offset=offset)
     out = np.einsum("...ts,...se->...te", weights, value)
     return (out, weights) if return_weights else out
 

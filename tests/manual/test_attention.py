@@ -1,5 +1,8 @@
 """attention: three ways to one gradient, PyTorch, and queries that see nothing."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -37,10 +40,29 @@ def cases(draw, masks=("none", "boolean", "added", "added -inf")):
                              "scale": draw(st.sampled_from([None, 1, 0.3]))}
 
 
-@given(cases(), st.booleans(), SEEDS)
-def test_three_ways(backend, case, return_weights, seed):
+def with_dropout(p, seed, offset):
+    """The module as one without these options (the helpers have a `seed` of their own)."""
+    options = {"dropout": p, "seed": seed, "offset": offset}
+    return SimpleNamespace(forward=partial(attention.forward, **options),
+                           backward=attention.backward,
+                           composed=partial(attention.composed, **options))
+
+
+@given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4, 1.0]))
+def test_three_ways(backend, case, return_weights, seed, p):
     arrays, options = case
-    agree(backend, attention, arrays, seed, return_weights=return_weights, **options)
+    agree(backend, with_dropout(p, seed, 3), arrays, seed, return_weights=return_weights, **options)
+
+
+def test_dropout_is_that_of_the_weights(backend):
+    """And the output is the values, weighted by what is left."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 3, n, 4)) for n in (5, 6, 6))
+    (_, P), *_ = by_hand(backend, attention, [q, k, v], return_weights=True)
+    (o, W), *_ = by_hand(backend, with_dropout(0.25, 7, 2), [q, k, v], return_weights=True)
+    close(W, nag.functional.dropout(P, 0.25, seed=7, offset=2), "the weights")
+    close(o, W @ v, "the output")
+    assert (W == 0).any() and (W != 0).any()
 
 
 def test_one_set_of_weights_for_many_values(backend):
