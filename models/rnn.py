@@ -1,56 +1,113 @@
-"""A recurrent language model: Elman's simple recurrent network over characters or words.
+"""Recurrent networks over characters or words: a language model, and a classifier of texts.
 
-Each token x_t (an integer < V) is looked up, joined with the state that sums up everything before,
-and the new state gives a distribution over the next token:
+Each token x_t (an integer < V) is looked up and joined with the state that sums up everything
+before; what is read off the new state is a distribution:
 
-    e_t = E[x_t]                                    embedding         E (V, D)
-    h_t = tanh(W e_t + U h_{t-1} + b)               recurrent layer   W (H, D), U (H, H), b (H,)
-    p_t = softmax(O h_t + c)                        output            O (V, H), c (V,)
+    e_t = E[x_t]                                    embedding          E (V, D)
+    h_t = cell(e_t, h_{t-1})                        recurrent layer    h_t (H,); one of three, below
+    p_t = softmax(O h_t + c)                        language model     O (V, H), c (V,)
 
-p_t[v] is the probability that x_{t+1} = v. With several layers, h_t of one is e_t of the next.
-Trained by truncated backpropagation through time: blocks of T tokens follow one another in the
-text, the state at the end of one (without its history) starts the next.
+p_t[v] is the probability that x_{t+1} = v. The classifier has one distribution for all n tokens of
+a text, over C classes, from a summary of its states (each of them with those of a second layer
+beside it, which reads from the end, if it is bidirectional):
 
-Sources: J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990 (the network);
-T. Mikolov et al., "Recurrent neural network based language model", Interspeech 2010 (as a language
-model, section 2). The gradients of the recurrent layer are derived in nanoautograd/manual/rnn.py.
+    v = Σ_t h_t / n,  or max_t h_t elementwise,  or the last h      pooling
+    p = softmax(O v + c)                                            O (C, H or 2H), c (C,)
+
+A cell has weights W (·, D) for what comes in, U (·, H) for the state before, and biases b. With
+σ(a) = 1/(1 + exp(-a)) and ⊙ elementwise, `cell` is one of
+
+    rnn     h_t = tanh(W e_t + U h_{t-1} + b)       or relu in place of tanh
+
+    lstm    i_t = σ(W_i e_t + U_i h_{t-1} + b_i)    what is let into the memory s_t,
+            f_t = σ(W_f e_t + U_f h_{t-1} + b_f)    how much of it stays,
+            o_t = σ(W_o e_t + U_o h_{t-1} + b_o)    and what is shown of it
+            g_t = tanh(W_g e_t + U_g h_{t-1} + b_g)
+            s_t = f_t ⊙ s_{t-1} + i_t ⊙ g_t
+            h_t = o_t ⊙ tanh(s_t)
+
+    gru     r_t = σ(W_r e_t + U_r h_{t-1} + b_r)    how much of the state is read,
+            z_t = σ(W_z e_t + U_z h_{t-1} + b_z)    and how much is kept
+            n_t = tanh(W_n e_t + b_n + r_t ⊙ (U_n h_{t-1} + b'_n))
+            h_t = (1 - z_t) ⊙ n_t + z_t ⊙ h_{t-1}
+
+With several layers, h_t of one is e_t of the next. Dropout, while training, is on every connection
+that is not recurrent: e_t of each layer, and what O reads.
+
+The language model is trained by truncated backpropagation through time: blocks of T tokens follow
+one another in the text, the state at the end of one (without its history) starts the next.
+
+Sources: J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990 (rnn); S. Hochreiter
+and J. Schmidhuber, "Long short-term memory", Neural Computation 9, 1997, equations 3 to 9, with the
+forget gate of F. Gers, J. Schmidhuber and F. Cummins, "Learning to forget", 2000 (lstm); K. Cho et
+al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014, equations 5 to 8
+(gru); T. Mikolov et al., "Recurrent neural network based language model", Interspeech 2010, section
+2; W. Zaremba et al., "Recurrent neural network regularization", 2014 (dropout). The gradients of
+the cells are derived in nanoautograd/manual/rnn.py, lstm.py and gru.py, where s is called c.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from nanoautograd import no_grad
-from nanoautograd.backends import to_device
-from nanoautograd.nn import RNN, Embedding, Linear, Module
+from nanoautograd import concatenate, max, no_grad, stack, sum, where
+from nanoautograd.backends import namespace, to_device
+from nanoautograd.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module
 
 
 @dataclass
 class Config:
+    """Of the language model."""
     vocabulary: int             # V
     embedding: int = 128        # D
     hidden: int = 256           # H
     layers: int = 1
-    nonlinearity: str = "tanh"  # or "relu"
+    nonlinearity: Literal["tanh", "relu"] = "tanh"      # of the cell rnn
+    cell: Literal["rnn", "lstm", "gru"] = "rnn"
+    dropout: float = 0.0
+
+
+@dataclass
+class ClassifierConfig:
+    """Of the classifier."""
+    vocabulary: int             # V
+    classes: int                # C
+    embedding: int = 128        # D
+    hidden: int = 128           # H, of each direction
+    layers: int = 1
+    nonlinearity: Literal["tanh", "relu"] = "tanh"      # of the cell rnn
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    bidirectional: bool = True
+    pooling: Literal["mean", "max", "last"] = "mean"
+    dropout: float = 0.0
 
 
 class RNNLanguageModel(Module):
-    """The model above; weights drawn from `rng`, a seed or a numpy Generator."""
+    """p_t above; weights drawn from `rng`, a seed or a numpy Generator."""
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
-        V, D, H = config.vocabulary, config.embedding, config.hidden
         self.config = config
-        self.embedding = Embedding(V, D, rng=rng, dtype=dtype)             # E
-        self.rnn = RNN(D, H, config.layers, config.nonlinearity, batch_first=True, rng=rng,
-                       dtype=dtype)
-        self.output = Linear(H, V, rng=rng, dtype=dtype)                    # O, c
+        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
+        self.rnn = recurrent_layers(config, rng, dtype)
+        self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)    # O, c
+        self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
     def forward(self, x, h=None):
-        """Tokens x (B, T) and the state before them h (layers, B, H), None for a beginning
-        -> logits (B, T, V), whose softmax is p, and the state after them (layers, B, H)."""
+        """Tokens x (B, T) and the state before them h, None for a beginning -> logits (B, T, V),
+        whose softmax is p, and the state after them, one Tensor: h_t of all layers (layers, B, H);
+        of the LSTM (2, layers, B, H), h_t and s_t."""
         e = self.embedding(x)                                   # (B, T, D)
-        h_all, h = self.rnn(e, h)                               # (B, T, H), (layers, B, H)
+        if self.dropout:
+            e = self.dropout(e)
+        if self.config.cell == "lstm":
+            h_all, pair = self.rnn(e, h if h is None else (h[0], h[1]))
+            h = stack(pair)
+        else:
+            h_all, h = self.rnn(e, h)                           # (B, T, H)
+        if self.dropout:
+            h_all = self.dropout(h_all)
         return self.output(h_all), h                            # (B, T, V)
 
     def generate(self, prompt, choose):
@@ -67,3 +124,49 @@ class RNNLanguageModel(Module):
                 token = choose(logits[0, -1].numpy())
             yield token
             x = [token]
+
+
+class RNNClassifier(Module):
+    """p above; weights drawn from `rng`, a seed or a numpy Generator."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng = np.random.default_rng(rng)
+        self.config = config
+        self.D = 2 if config.bidirectional else 1               # directions
+        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
+        self.rnn = recurrent_layers(config, rng, dtype, config.bidirectional)
+        self.output = Linear(self.D * config.hidden, config.classes, rng=rng, dtype=dtype)  # O, c
+        self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
+
+    def forward(self, x, lengths):
+        """Tokens x (B, T), of which `lengths` (B,), 1 to T, are each text's own and what follows is
+        padding, without influence -> logits (B, C), whose softmax is p."""
+        e = self.embedding(x)                                   # (B, T, D)
+        if self.dropout:
+            e = self.dropout(e)
+        h_all, h = self.rnn(e, lengths=lengths)                 # (B, T, D·H), 0 at padding
+        v = self.pool(h_all, h, lengths)                        # (B, D·H)
+        if self.dropout:
+            v = self.dropout(v)
+        return self.output(v)                                   # (B, C)
+
+    def pool(self, h_all, h, lengths):
+        """v (B, D·H) from all states of the last layer, and the last ones of all layers."""
+        xp = namespace(h_all.data)
+        n = xp.asarray(lengths)[:, None]                        # (B, 1)
+        if self.config.pooling == "mean":
+            return sum(h_all, axis=1) / n.astype(h_all.dtype)
+        if self.config.pooling == "max":
+            inside = xp.arange(h_all.shape[1]) < n              # (B, T)
+            return max(where(inside[..., None], h_all, -np.inf), axis=1)
+        h = h[0] if self.config.cell == "lstm" else h           # (layers·D, B, H)
+        return concatenate([h[-d] for d in range(self.D, 0, -1)], axis=-1)
+
+
+def recurrent_layers(config, rng, dtype, bidirectional=False):
+    """The layers with the cell that `config` asks for: W, U, b."""
+    cell = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
+    options = {"nonlinearity": config.nonlinearity} if config.cell == "rnn" else {}
+    return cell(config.embedding, config.hidden, config.layers, batch_first=True,
+                dropout=config.dropout, bidirectional=bidirectional, rng=rng, dtype=dtype,
+                **options)
