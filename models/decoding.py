@@ -1,0 +1,109 @@
+"""Writing a target, token by token: the likeliest each time, drawn at random, or by beam search.
+
+For every model with two methods:
+
+    start(x, x_lengths) -> state                    reads sources x (B, S), padded; lengths (B,)
+    next(tokens, state) -> (logits (B, V), state)   tokens (B,), the last ones written, after
+                                                    `state` -> scores of the next ones
+
+A state is a dict of arrays, Tensors or None, with the B sequences along the first axis of each: so
+that a search can drop some and go on twice with others.
+
+All three give, for each source, a list of tokens without the begin symbol, up to and with the end
+symbol, or `longest` tokens if it did not come before. The model should be in eval mode.
+"""
+
+import numpy as np
+
+from models.sampling import choose
+from nanoautograd import no_grad
+from nanoautograd.backends import device_of, to_device
+from nanoautograd.tensor import array_of
+
+
+def greedy(model, x, x_lengths, begin, end, longest):
+    """The likeliest token at each step: B lists of tokens."""
+    return _write(model, x, x_lengths, begin, end, longest, lambda logits: logits.argmax(axis=-1))
+
+
+def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, top_k=None):
+    """Tokens drawn from softmax(logits / temperature), of the `top_k` likeliest where that is
+    given; rng: a numpy Generator, from which B numbers are drawn a step. B lists of tokens."""
+    return _write(model, x, x_lengths, begin, end, longest, lambda logits: np.array(
+        [choose(row, rng, temperature, top_k) for row in logits]))
+
+
+@no_grad()
+def _write(model, x, x_lengths, begin, end, longest, pick):
+    """pick: logits, a NumPy array (B, V), -> tokens (B,)."""
+    state = model.start(x, x_lengths)
+    tokens, written = np.full(len(x), begin), []
+    ended = np.zeros(len(x), dtype=bool)
+    while len(written) < longest and not ended.all():
+        logits, state = model.next(to_device(tokens, device_of(x)), state)
+        tokens = pick(logits.numpy())
+        written.append(tokens)
+        ended |= tokens == end
+    return [_until(end, row) for row in np.array(written, dtype=np.int64).reshape(-1, len(x)).T]
+
+
+@no_grad()
+def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
+    """The `width` likeliest beginnings are followed at once (Sutskever et al. 2014, section 3.2).
+
+    A target y of length |y| (its end symbol counted) is worth log P(y) / |y|^alpha: with 0, its
+    probability; with 1, that of a token on average (Wu et al. 2016, section 7, give another norm to
+    the same end). One that has ended keeps its place for as long as it is among the `width` best.
+    With V^longest places all targets are compared; with one the search is `greedy`. Equals go to
+    the smaller token.
+
+    Returns for each source up to `width` pairs (worth, tokens), the best first.
+    """
+    B, W = len(x), width
+    state = _take(model.start(x, x_lengths), np.repeat(np.arange(B), W))        # (B W, ...)
+    written = np.empty((B, W, 0), dtype=np.int64)
+    log_p = np.full((B, W), -np.inf)                    # one beginning, and W - 1 free places
+    log_p[:, 0] = 0.0
+    length, ended = np.zeros((B, W)), np.zeros((B, W), dtype=bool)
+    last = np.full(B * W, begin)
+    for _ in range(longest):
+        logits, state = model.next(to_device(last, device_of(x)), state)
+        new = _log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, -1)
+        V = new.shape[-1]
+        new[ended] = np.where(np.arange(V) == end, 0.0, -np.inf)    # stays as it is: one candidate
+        new = log_p[..., None] + new                                # (B, W, V)
+        lengths = (length + ~ended)[..., None] + np.zeros(V)
+        worth = (new / lengths ** alpha).reshape(B, W * V)
+        best = np.argsort(-worth, axis=1, kind="stable")[:, :W]     # (B, W)
+        parent, token = np.divmod(best, V)
+
+        def of(a):
+            return np.take_along_axis(a.reshape(B, -1, *a.shape[3:]), best, axis=1)
+        log_p, length = of(new), of(lengths)
+        written = np.concatenate([np.take_along_axis(written, parent[..., None], axis=1),
+                                  token[..., None]], axis=-1)
+        ended = np.take_along_axis(ended, parent, axis=1) | (token == end)
+        if (ended | np.isneginf(log_p)).all():
+            break
+        last = token.ravel()
+        state = _take(state, (np.arange(B)[:, None] * W + parent).ravel())
+    worth = log_p / np.maximum(length, 1.0) ** alpha
+    return [[(float(worth[b, i]), _until(end, written[b, i])) for i in range(W)
+             if worth[b, i] > -np.inf] for b in range(B)]
+
+
+def _take(state, rows):
+    """The state with these of its sequences, in this order."""
+    return {name: a if a is None else a[to_device(rows, device_of(array_of(a)))]
+            for name, a in state.items()}
+
+
+def _until(end, tokens):
+    """A list of the tokens up to the end symbol."""
+    tokens = tokens.tolist()
+    return tokens[:tokens.index(end) + 1] if end in tokens else tokens
+
+
+def _log_softmax(x):
+    x = x - x.max(axis=-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))

@@ -1,0 +1,157 @@
+"""Sequence to sequence: a recurrent encoder, self-attention over its states, a recurrent decoder.
+
+It reads a source of S tokens x and writes a target of T tokens y, each from all before it, y_0 the
+symbol for the beginning. "Cell" is a gated recurrent unit or a long short-term memory, in one or
+more layers, in the encoder in one direction or in both, whose states then stand side by side; M is
+the width of an encoder's state, H of a decoder's.
+
+Encoder:
+
+    e_i  = E[x_i]                           embedding               E (N, D)
+    h_i  = Cell(e_i, h_{i-1})               and from the other end  (S, M), M = H or 2H
+    q_i, k_j, v_j = Q h_i, K h_j, V h_j     query, key, value       Q, K (A, M), V (M, M)
+    α_ij = softmax_j(q_i · k_j)             self-attention          (S, S)
+    c_i  = Σ_j α_ij v_j                     weighted context        (S, M)
+    m_i  = tanh(W [h_i; c_i])               memory                  W (H, 2M)
+
+Decoder:
+
+    s_0  = tanh(Z h_end)                    from the last states    Z (H, M)
+    s_t  = Cell(F[y_{t-1}], s_{t-1})        decoder                 F (R, D)
+    β_ti = softmax_i(s_t · G m_i)           attention               (T, S), G (H, H)
+    d_t  = Σ_i β_ti m_i                     weighted context        (T, H)
+    o_t  = tanh(U [s_t; d_t])               output                  U (H, 2H)
+    p_t  = softmax(O o_t)                   of the target symbols   O (R, H)
+
+W, Z, U and O have biases. p_t[r] is the probability that y_t = r. With `scaled`, q_i · k_j is
+divided by √A and s_t · G m_i by √H. A long short-term memory begins from its cells likewise, without
+the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual: gru.py, lstm.py,
+attention.py, embedding.py.
+
+The attention comes after the decoder's recurrence and does not feed into it (no d_{t-1} beside
+F[y_{t-1}]). So while the right beginning of the target is given (teacher forcing), all s_t are one
+call of functional.gru, all β one matrix product for each sequence, and no loop over time is needed.
+
+Sources: I. Sutskever et al., "Sequence to sequence learning with neural networks", NeurIPS 2014,
+and K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine
+translation", EMNLP 2014 (encoder and decoder); D. Bahdanau et al., "Neural machine translation by
+jointly learning to align and translate", ICLR 2015 (a decoder that attends, both directions, s_0);
+T. Luong et al., "Effective approaches to attention-based neural machine translation", EMNLP 2015,
+section 3.1 (β with "general" scores, d, o after the recurrence); A. Vaswani et al., "Attention is all
+you need", NeurIPS 2017 (queries, keys and values of one sequence, and the scaling).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nanoautograd import concatenate, no_grad, tanh
+from nanoautograd.backends import is_array, namespace, to_device
+from nanoautograd.functional import scaled_dot_product_attention
+from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
+
+
+@dataclass
+class Config:
+    source: int                 # N, symbols of the source
+    target: int                 # R, symbols of the target
+    embedding: int = 64         # D
+    hidden: int = 128           # H
+    attention: int = 64         # A, width of the queries and keys
+    layers: int = 1             # of the encoder, and of the decoder
+    cell: Literal["gru", "lstm"] = "gru"
+    bidirectional: bool = True  # the encoder
+    scaled: bool = False        # divide the scores of attention by the root of their width
+    dropout: float = 0.0        # of e, of F[y], of o, and between layers
+
+
+class Seq2Seq(Module):
+    """The model above; weights drawn from `rng`, a seed or a numpy Generator."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng = np.random.default_rng(rng)
+        D, H, A = config.embedding, config.hidden, config.attention
+        M = 2 * H if config.bidirectional else H
+        Cell = {"gru": GRU, "lstm": LSTM}[config.cell]
+        new = {"rng": rng, "dtype": dtype}
+        cell = {"num_layers": config.layers, "dropout": config.dropout, "batch_first": True, **new}
+        self.config = config
+        self.source = Embedding(config.source, D, **new)                        # E
+        self.encoder = Cell(D, H, bidirectional=config.bidirectional, **cell)
+        self.query = Linear(M, A, bias=False, **new)                            # Q
+        self.key = Linear(M, A, bias=False, **new)                              # K
+        self.value = Linear(M, M, bias=False, **new)                            # V
+        self.memory = Linear(2 * M, H, **new)                                   # W
+        self.bridge = Linear(M, H, **new)                                       # Z, of h
+        self.bridge_c = Linear(M, H, **new) if config.cell == "lstm" else None  # Z, of the cells
+        self.target = Embedding(config.target, D, **new)                        # F
+        self.decoder = Cell(D, H, **cell)
+        self.align = Linear(H, H, bias=False, **new)                            # G
+        self.combine = Linear(2 * H, H, **new)                                  # U
+        self.output = Linear(H, config.target, **new)                           # O
+        self.dropout = Dropout(config.dropout, rng=rng)
+        self.scale = None if config.scaled else 1.0             # None: 1/√ of the width
+
+    def forward(self, x, x_lengths, y):
+        """Source tokens x (B, S), of which row b has x_lengths[b] and then padding, and target
+        tokens y (B, T), the first of them the begin symbol -> logits (B, T, R), whose softmax is
+        p: at t those of what follows y[:, t]."""
+        return self.run(x, x_lengths, y)[0]
+
+    def run(self, x, x_lengths, y):
+        """As `forward` -> (logits (B, T, R), α (B, S, S), β (B, T, S)), the weights of attention
+        for pictures."""
+        state, alpha = self.encode(x, x_lengths)
+        logits, beta, _ = self.decode(y, state)
+        return logits, alpha, beta
+
+    def encode(self, x, x_lengths):
+        """The state from which the decoder begins, as in `start`, and α (B, S, S)."""
+        mask = _mask(x, x_lengths)                                              # (B, 1, S)
+        h, end = self.encoder(self.dropout(self.source(x)), lengths=x_lengths)  # (B, S, M)
+        c, alpha = scaled_dot_product_attention(
+            self.query(h), self.key(h), self.value(h), mask, scale=self.scale, return_weights=True)
+        m = tanh(self.memory(concatenate([h, c], axis=-1)))                     # (B, S, H)
+        h_end, c_end = end if self.bridge_c else (end, None)
+        s, cell = tanh(self.bridge(self.by_layer(h_end))), None                 # (B, layers, H)
+        if self.bridge_c:
+            cell = self.bridge_c(self.by_layer(c_end))
+        return {"memory": m, "keys": self.align(m), "mask": mask, "s": s, "cell": cell}, alpha
+
+    def by_layer(self, end):
+        """The last states (layers · directions, B, H) of an encoder -> (B, layers, M)."""
+        L, B = self.config.layers, end.shape[1]
+        return end.reshape(L, -1, B, end.shape[-1]).transpose(2, 0, 1, 3).reshape(B, L, -1)
+
+    def decode(self, y, state):
+        """Target tokens y (B, T) after `state` -> logits (B, T, R), β (B, T, S), the state
+        after."""
+        m, keys, mask = state["memory"], state["keys"], state["mask"]
+        s, cell = (None if a is None else a.swapaxes(0, 1) for a in (state["s"], state["cell"]))
+        f = self.dropout(self.target(y))                                        # (B, T, D)
+        s_all, last = self.decoder(f, s if cell is None else (s, cell))         # (B, T, H)
+        d, beta = scaled_dot_product_attention(s_all, keys, m, mask, scale=self.scale,
+                                               return_weights=True)
+        o = tanh(self.combine(concatenate([s_all, d], axis=-1)))
+        s, cell = (last, None) if cell is None else last
+        after = {**state, "s": s.swapaxes(0, 1),
+                 "cell": None if cell is None else cell.swapaxes(0, 1)}
+        return self.output(self.dropout(o)), beta, after
+
+    def start(self, x, x_lengths):
+        """What writing begins from, for models/decoding.py: a dict of arrays, Tensors or None,
+        each with the B sequences along its first axis."""
+        return self.encode(x, x_lengths)[0]
+
+    def next(self, tokens, state):
+        """One more token of each target, integers (B,), after `state` -> the logits of the next
+        one (B, R), and the state after."""
+        logits, _, state = self.decode(tokens[:, None], state)
+        return logits[:, 0], state
+
+
+def _mask(x, x_lengths):
+    """(B, 1, S), False at the padding, on the device of x."""
+    xp = namespace(x)
+    return (xp.arange(x.shape[1]) < xp.asarray(x_lengths)[:, None])[:, None]
