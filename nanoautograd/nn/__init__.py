@@ -6,8 +6,12 @@ weights. Initial weights are drawn on the host with NumPy, so a seed gives the s
 device.
 """
 
+from .attention import MultiheadAttention
 from .crf import CRF
-from .layers import GELU, Dropout, Embedding, Linear, ReLU, SiLU, Tanh
-from .module import Module, Parameter, Sequential, uniform
+from .layers import (GELU, Dropout, Embedding, Identity, Linear, ReLU, SiLU, Tanh,
+                     load_random_state, random_state)
+from .module import Module, ModuleList, Parameter, Sequential, uniform, xavier_uniform
 from .norms import LayerNorm, RMSNorm
 from .recurrent import GRU, LSTM, RNN, Recurrent
+from .transformer import (TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
+                          TransformerEncoderLayer)

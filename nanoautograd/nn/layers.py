@@ -55,6 +55,13 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
+class Identity(Module):
+    """What comes in goes out."""
+
+    def forward(self, x):
+        return x
+
+
 class Dropout(Module):
     """While training, elements are 0 with probability p, and the others divided by 1 - p:
     functional.dropout.
@@ -70,10 +77,14 @@ class Dropout(Module):
         self.seed = int(np.random.default_rng(rng).integers(2**63))
 
     def forward(self, x):
+        return F.dropout(x, self.p, self.training, seed=self.seed, offset=self.take(x.size))
+
+    def take(self, n):
+        """The offset of the next n random numbers, which are used up while training."""
         offset = self.offset
         if self.training:
-            self.offset += x.size
-        return F.dropout(x, self.p, self.training, seed=self.seed, offset=offset)
+            self.offset += n
+        return offset
 
     def extra_repr(self):
         return f"p={self.p}"
@@ -111,3 +122,29 @@ class SiLU(Module):
 
     def forward(self, x):
         return F.silu(x)
+
+
+def random_state(module):
+    """{dotted name: [seed, offset]} of every Dropout in a module: what decides the masks to come.
+
+    A checkpoint holds it beside the weights; it is what JSON can hold.
+    """
+    return {name: [m.seed, m.offset] for name, m in module.named_modules()
+            if isinstance(m, Dropout)}
+
+
+def load_random_state(module, state):
+    """Take over what `random_state` returned. Raises ValueError, before anything is changed, that
+    lists every missing and unexpected name, and every value that is not two integers in range."""
+    drops = {name: m for name, m in module.named_modules() if isinstance(m, Dropout)}
+    lines = [f"missing: {name}" for name in drops if name not in state]
+    lines += [f"unexpected: {name}" for name in state if name not in drops]
+    lines += [f"{name} is {value!r}, not [seed, offset], integers from 0 to 2**64 - 1"
+              for name, value in state.items()
+              if not (isinstance(value, (list, tuple)) and len(value) == 2
+                      and all(isinstance(n, int) and 0 <= n < 2**64 for n in value))]
+    if lines:
+        raise ValueError(f"{type(module).__name__}: the random state is of another model:\n  "
+                         + "\n  ".join(lines))
+    for name, m in drops.items():
+        m.seed, m.offset = state[name]

@@ -1,6 +1,8 @@
 """What all layers share: parameters that are found by name, saved and loaded, moved between
 devices; and modules made of modules."""
 
+import math
+
 import numpy as np
 
 from ..backends import is_array, namespace, to_device
@@ -117,7 +119,37 @@ class Module:
         return ""
 
 
-class Sequential(Module):
+class ModuleList(Module):
+    """Modules in a row, named "0", "1", ...: what is done with them is up to who holds the list."""
+
+    def __init__(self, modules=()):
+        for module in modules:
+            self.append(module)
+
+    def append(self, module):
+        """Put a Module at the end. Returns the list."""
+        self._put(str(len(self)), module)
+        return self
+
+    def _put(self, name, module):
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: takes Modules; {name!r} is of type "
+                            f"{type(module).__name__}")
+        setattr(self, name, module)
+
+    def __iter__(self):
+        return (value for value in vars(self).values() if isinstance(value, Module))
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index):
+        """The module with that number, or the ModuleList of a slice of them."""
+        modules = list(self)[index]
+        return ModuleList(modules) if isinstance(index, slice) else modules
+
+
+class Sequential(ModuleList):
     """Modules one after the other: each gets what the one before returned.
 
     layers: Modules, which are named "0", "1", ..., or one dict of names and Modules.
@@ -127,28 +159,25 @@ class Sequential(Module):
         named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(
             zip(map(str, range(len(layers))), layers))
         for name, layer in named.items():
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: takes Modules; {name!r} is of type "
-                                f"{type(layer).__name__}")
-            setattr(self, name, layer)
+            self._put(name, layer)
 
     def forward(self, x):
         for layer in self:
             x = layer(x)
         return x
 
-    def __iter__(self):
-        return (value for value in vars(self).values() if isinstance(value, Module))
-
-    def __len__(self):
-        return sum(1 for _ in self)
-
     def __getitem__(self, index):
         """The layer with that number, or the Sequential of a slice of them."""
-        layers = list(self)[index]
-        return Sequential(*layers) if isinstance(index, slice) else layers
+        found = super().__getitem__(index)
+        return Sequential(*found) if isinstance(index, slice) else found
 
 
 def uniform(rng, bound, *shape, dtype):
     """A Parameter drawn from U(−bound, bound)."""
     return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)
+
+
+def xavier_uniform(rng, *shape, dtype):
+    """A Parameter (outputs, inputs) drawn from U(−√(6/(outputs + inputs)), the same positive)
+    (Glorot & Bengio 2010, equation 16)."""
+    return uniform(rng, math.sqrt(6.0 / sum(shape)), *shape, dtype=dtype)

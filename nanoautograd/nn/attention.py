@@ -1,0 +1,189 @@
+"""Attention with several heads."""
+
+import math
+
+import numpy as np
+
+from .. import functional as F
+from ..backends import namespace
+from ..ops import concatenate, expand_dims, mean, reshape, split, squeeze, transpose, where
+from ..tensor import array_of, is_float
+from .layers import Dropout, Linear
+from .module import Module, Parameter, xavier_uniform
+
+
+class MultiheadAttention(Module):
+    """head_i = softmax(q_i k_iᵀ / √d) v_i, i = 1 ... num_heads, and their concatenation times W_O
+    (Vaswani et al. 2017, section 3.2.2; the heads are derived in manual/attention.py).
+
+    q_i, k_i, v_i, of d = embed_dim / num_heads features each, are slices of query W_Qᵀ + b_Q and so
+    on. W_Q, W_K, W_V lie below one another in `in_proj_weight` (3 embed_dim, embed_dim), which is
+    one product in self-attention; where kdim or vdim, the features of keys and values, are others
+    they are `q_proj_weight`, `k_proj_weight`, `v_proj_weight`. The biases are `in_proj_bias`
+    (3 embed_dim,), and W_O and its bias are `out_proj`.
+
+    The first three start from U(±√(6 / (rows + columns))), `out_proj.weight` from U(±1/√embed_dim),
+    drawn from `rng` (a seed, a numpy Generator, or None), biases from 0. `dropout` is the
+    probability with which, while training, a weight of attention is dropped.
+    """
+
+    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, kdim=None, vdim=None,
+                 batch_first=False, rng=None, dtype=np.float32):
+        if min(embed_dim, num_heads) < 1 or embed_dim % num_heads:
+            raise ValueError("MultiheadAttention: embed_dim must be a multiple of num_heads, both "
+                             f"at least 1; got {embed_dim} and {num_heads}")
+        rng, E = np.random.default_rng(rng), embed_dim
+        self.embed_dim, self.num_heads, self.batch_first = embed_dim, num_heads, batch_first
+        self.kdim, self.vdim = kdim or E, vdim or E
+        if self.kdim == self.vdim == E:
+            self.in_proj_weight = xavier_uniform(rng, 3 * E, E, dtype=dtype)
+        else:
+            self.in_proj_weight = None
+            self.q_proj_weight = xavier_uniform(rng, E, E, dtype=dtype)
+            self.k_proj_weight = xavier_uniform(rng, E, self.kdim, dtype=dtype)
+            self.v_proj_weight = xavier_uniform(rng, E, self.vdim, dtype=dtype)
+        self.in_proj_bias = Parameter(np.zeros(3 * E), dtype=dtype) if bias else None
+        self.out_proj = Linear(E, E, bias, rng=rng, dtype=dtype)
+        if bias:
+            self.out_proj.bias.data[:] = 0.0
+        self.dropout = Dropout(dropout, rng=rng)
+
+    def forward(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None,
+                average_attn_weights=True, is_causal=False):
+        """query (T, B, embed_dim), key (S, B, kdim), value (S, B, vdim), with B first if
+        batch_first, without B for one sequence -> (output, like query; weights, or None).
+
+        key_padding_mask (B, S) and attn_mask (T, S) or (B·num_heads, T, S): boolean, True = is NOT
+        seen (as in PyTorch; the other way round in functional.scaled_dot_product_attention), or
+        floating and added to the scores. is_causal: query t sees the keys 0 to t only; needs no
+        attn_mask. The weights, after dropout, are (B, T, S), the mean of the heads, or
+        (B, num_heads, T, S).
+
+        A query that sees no key takes nothing: its weights are zero, and its output is the bias of
+        `out_proj`. (PyTorch's are nan there.) Raises ValueError and TypeError for shapes and
+        dtypes.
+        """
+        single = query.ndim == key.ndim == value.ndim == 2
+        if single:
+            axis = 0 if self.batch_first else 1
+            query, key, value = self._one_batch(axis, query, key, value)
+            if key_padding_mask is not None:
+                key_padding_mask = expand_dims(key_padding_mask, 0)
+        q, k, v = self.heads(query, key, value)
+        mask = _joined(self._attn_mask(attn_mask, q, k), self._padding(key_padding_mask, k))
+        output, weights = self.attend(q, k, v, mask, is_causal, need_weights)
+        if need_weights and average_attn_weights:
+            weights = mean(weights, axis=1)
+        if single:
+            output = squeeze(output, axis)
+            weights = squeeze(weights, 0) if need_weights else None
+        return output, weights
+
+    def heads(self, query, key, value):
+        """Inputs as in `forward`, with B -> q (B, num_heads, T, d) and k, v (B, num_heads, S, d);
+        None for an input that is None."""
+        self._check(query, key, value)
+        W, b = self.in_proj_weight, self.in_proj_bias
+        if W is not None and query is key is value:
+            projected = split(F.linear(query, W, b), 3, axis=-1)        # one product instead of 3
+        else:
+            Ws = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if W is None else (
+                split(W, 3))
+            bs = (None,) * 3 if b is None else split(b, 3)
+            projected = [None if x is None else F.linear(x, W, b)
+                         for x, W, b in zip((query, key, value), Ws, bs)]
+        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+        return [None if x is None else
+                transpose(reshape(x, (*x.shape[:2], self.num_heads, -1)), order)
+                for x in projected]
+
+    def attend(self, q, k, v, mask=None, is_causal=False, need_weights=False):
+        """What `heads` gives, and a mask as functional.scaled_dot_product_attention takes it
+        -> output (B, T, embed_dim), or (T, B, embed_dim); weights (B, num_heads, T, S), or None."""
+        B, H, T, _ = q.shape
+        offset = self.dropout.take(B * H * T * k.shape[2]) if self.dropout.p else 0
+        out = F.scaled_dot_product_attention(
+            q, k, v, mask, is_causal=is_causal, return_weights=need_weights, offset=offset,
+            dropout_p=self.dropout.p if self.training else 0.0, seed=self.dropout.seed)
+        out, weights = out if need_weights else (out, None)
+        out = transpose(out, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
+        return self.out_proj(reshape(out, (*out.shape[:2], self.embed_dim))), weights
+
+    def step(self, x, past=None):
+        """Causal self-attention of x, T positions more, with the keys and values of those before
+        them: past, the pair (k, v), each (B, num_heads, t, d), or None -> output like x, and the
+        pair with t + T."""
+        q, k, v = self.heads(x, x, x)
+        if past is not None:
+            k, v = concatenate([past[0], k], axis=2), concatenate([past[1], v], axis=2)
+        T, S = q.shape[2], k.shape[2]
+        xp = namespace(array_of(q))
+        return self.attend(q, k, v, xp.tri(T, S, S - T, dtype=bool) if T > 1 else None)[0], (k, v)
+
+    @staticmethod
+    def _one_batch(axis, query, key, value):
+        """Each with an axis for a batch of one; the same array stays the same."""
+        added = {id(a): expand_dims(a, axis) for a in (query, key, value)}
+        return [added[id(a)] for a in (query, key, value)]
+
+    def _check(self, query, key, value):
+        """Raises the error that names what does not fit."""
+        inputs = {"query": (query, self.embed_dim), "key": (key, self.kdim),
+                  "value": (value, self.vdim)}
+        inputs = {name: (a.shape, n) for name, (a, n) in inputs.items() if a is not None}
+        shapes, batch = [shape for shape, _ in inputs.values()], 0 if self.batch_first else 1
+        problem = None
+        if any(len(shape) != 3 for shape in shapes):
+            problem = "the inputs must all have three axes, or two each for one sequence"
+        elif wrong := [name for name, (shape, n) in inputs.items() if shape[-1] != n]:
+            problem = f"{wrong[0]} must have {inputs[wrong[0]][1]} features"
+        elif len({shape[batch] for shape in shapes}) > 1:
+            problem = f"the batch, axis {batch} as batch_first is {self.batch_first}, differs"
+        elif key is not None and key.shape[:2] != value.shape[:2]:
+            problem = "there must be one value for each key"
+        if problem:
+            got = ", ".join(f"{name} {shape}" for name, (shape, _) in inputs.items())
+            raise ValueError(f"MultiheadAttention: {problem}; got {got}")
+
+    def _attn_mask(self, mask, q, k):
+        """`attn_mask` as functional.scaled_dot_product_attention takes it."""
+        if mask is None:
+            return None
+        B, H, T, S = *q.shape[:3], k.shape[2]
+        if mask.shape not in ((T, S), (B * H, T, S)):
+            raise ValueError(f"MultiheadAttention: attn_mask must be (T, S) = {(T, S)} or "
+                             f"(B·num_heads, T, S) = {(B * H, T, S)}; got {mask.shape}")
+        return _seen(mask if mask.ndim == 2 else reshape(mask, (B, H, T, S)), "attn_mask", q.dtype)
+
+    def _padding(self, mask, k):
+        if mask is None:
+            return None
+        B, S = k.shape[0], k.shape[2]
+        if mask.shape != (B, S):
+            raise ValueError(f"MultiheadAttention: key_padding_mask must be (B, S) = {(B, S)}; got "
+                             f"{mask.shape}")
+        return _seen(reshape(mask, (B, 1, 1, S)), "key_padding_mask", k.dtype)
+
+    def extra_repr(self):
+        return f"{self.embed_dim}, {self.num_heads}"
+
+
+def _seen(mask, name, dtype):
+    """A mask whose True means hidden as one whose True means seen; a floating one as it is."""
+    if mask.dtype == bool:
+        return ~array_of(mask)
+    if not is_float(mask.dtype) or mask.dtype != dtype:
+        raise TypeError(f"MultiheadAttention: {name} must be boolean (True = not seen) or {dtype}, "
+                        f"to be added to the scores; got {mask.dtype}")
+    return mask
+
+
+def _joined(a, b):
+    """Two masks, True = seen or floating and added, as one."""
+    if a is None or b is None:
+        return b if a is None else a
+    if a.dtype == b.dtype == bool:
+        return a & b
+    if a.dtype == bool:
+        a, b = b, a
+    return where(b, a, -math.inf) if b.dtype == bool else a + b

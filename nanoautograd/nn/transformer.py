@@ -1,0 +1,151 @@
+"""The layers of the Transformer (Vaswani et al. 2017, "Attention is all you need", section 3)."""
+
+from copy import deepcopy
+
+import numpy as np
+
+from .. import functional as F
+from .attention import MultiheadAttention
+from .layers import Dropout, Linear
+from .module import Module, ModuleList
+from .norms import LayerNorm
+
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
+
+
+class TransformerLayer(Module):
+    """What an encoder and a decoder layer share: sublayers f, each with a residual connection,
+
+        x ← norm(x + dropout(f(x)))         as published, section 3.1 ("post-norm")
+        x ← x + dropout(f(norm(x)))         norm_first ("pre-norm", Xiong et al. 2020)
+
+    first attention, in the end two linear layers, the same at each position (section 3.3):
+
+        f(x) = linear2(dropout(activation(linear1(x))))
+
+    activation: "relu", "gelu" or a function. Weights are drawn from `rng`: a seed, a numpy
+    Generator, or None; see MultiheadAttention and Linear.
+    """
+    attentions = ()             # their names
+
+    def __init__(self, d_model, nhead, dim_feedforward=2048, dropout=0.1, activation="relu",
+                 layer_norm_eps=1e-5, batch_first=False, norm_first=False, bias=True, *, rng=None,
+                 dtype=np.float32):
+        if activation not in ACTIVATIONS and not callable(activation):
+            raise ValueError(f"{type(self).__name__}: activation must be 'relu', 'gelu' or a "
+                             f"function; got {activation!r}")
+        rng, self.norm_first = np.random.default_rng(rng), norm_first
+        self.activation = ACTIVATIONS.get(activation, activation)
+        for name in self.attentions:
+            setattr(self, name, MultiheadAttention(d_model, nhead, dropout, bias, rng=rng,
+                                                   batch_first=batch_first, dtype=dtype))
+        self.linear1 = Linear(d_model, dim_feedforward, bias, rng=rng, dtype=dtype)
+        self.dropout = Dropout(dropout, rng=rng)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, rng=rng, dtype=dtype)
+        for i in range(1, len(self.attentions) + 2):                    # one for each sublayer
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+            setattr(self, f"dropout{i}", Dropout(dropout, rng=rng))
+
+    def feed_forward(self, x):
+        return self.linear2(self.dropout(self.activation(self.linear1(x)))), None
+
+    def add(self, x, f, norm, dropout):
+        """x after the sublayer f, which returns (y, anything), and that other thing."""
+        y, other = f(norm(x) if self.norm_first else x)
+        x = x + dropout(y)
+        return (x if self.norm_first else norm(x)), other
+
+
+class TransformerEncoderLayer(TransformerLayer):
+    """Self-attention, then the feed-forward network; see TransformerLayer."""
+    attentions = ("self_attn",)
+
+    def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+        """src (T, B, d_model), or with B first if batch_first -> the same shape. Masks as in
+        MultiheadAttention: src_mask (T, T), src_key_padding_mask (B, T), True = not seen."""
+        def attention(x):
+            return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask,
+                                  is_causal=is_causal)
+        x, _ = self.add(src, attention, self.norm1, self.dropout1)
+        return self.add(x, self.feed_forward, self.norm2, self.dropout2)[0]
+
+
+class TransformerDecoderLayer(TransformerLayer):
+    """Self-attention, attention over the encoder's result (the memory), then the feed-forward
+    network; see TransformerLayer."""
+    attentions = ("self_attn", "multihead_attn")
+
+    def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
+                memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False):
+        """tgt (T, B, d_model), memory (S, B, d_model), or with B first if batch_first -> like tgt.
+        Masks as in MultiheadAttention: (T, T), (T, S), (B, T) and (B, S), True = not seen;
+        tgt_is_causal: position t sees 0 to t."""
+        def attention(x):
+            return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask,
+                                  is_causal=tgt_is_causal)
+
+        def over_memory(x):
+            return self.multihead_attn(x, memory, memory, memory_key_padding_mask, False,
+                                       memory_mask, is_causal=memory_is_causal)
+        x, _ = self.add(tgt, attention, self.norm1, self.dropout1)
+        x, _ = self.add(x, over_memory, self.norm2, self.dropout2)
+        return self.add(x, self.feed_forward, self.norm3, self.dropout3)[0]
+
+    def step(self, x, past, memory, seen=None):
+        """The same for one position more, or a few: what `forward` gives for them, causally.
+
+        x (B, T, d_model), and batch_first; past: keys and values of the positions before, as in
+        MultiheadAttention.step; memory: those of the encoder's result, (B, nhead, S, d) each, from
+        multihead_attn.heads; seen: (B, 1, 1, S), True = seen, or None -> like x, and keys and
+        values for the next step.
+        """
+        def over_memory(x):
+            q, _, _ = self.multihead_attn.heads(x, None, None)
+            return self.multihead_attn.attend(q, *memory, seen)
+        x, past = self.add(x, lambda x: self.self_attn.step(x, past), self.norm1, self.dropout1)
+        x, _ = self.add(x, over_memory, self.norm2, self.dropout2)
+        return self.add(x, self.feed_forward, self.norm3, self.dropout3)[0], past
+
+
+def copies(layer, n):
+    """A ModuleList of n copies of a layer: the same weights, but each drops elements of its own."""
+    made = ModuleList(deepcopy(layer) for _ in range(n))
+    for i, copy in enumerate(made):
+        for _, module in copy.named_modules():
+            if isinstance(module, Dropout):
+                module.seed = int(np.random.default_rng([module.seed, i]).integers(2**63))
+    return made
+
+
+class TransformerEncoder(Module):
+    """num_layers copies of an encoder layer, one after the other, then `norm`, if there is one.
+
+    As in PyTorch the copies start from the same weights; draw new ones for a model to be trained.
+    """
+
+    def __init__(self, encoder_layer, num_layers, norm=None):
+        self.layers, self.norm = copies(encoder_layer, num_layers), norm
+
+    def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=False):
+        """As TransformerEncoderLayer."""
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask, is_causal)
+        return src if self.norm is None else self.norm(src)
+
+
+class TransformerDecoder(Module):
+    """num_layers copies of a decoder layer, one after the other, then `norm`, if there is one.
+
+    As in PyTorch the copies start from the same weights; draw new ones for a model to be trained.
+    """
+
+    def __init__(self, decoder_layer, num_layers, norm=None):
+        self.layers, self.norm = copies(decoder_layer, num_layers), norm
+
+    def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
+                memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False):
+        """As TransformerDecoderLayer."""
+        for layer in self.layers:
+            tgt = layer(tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask,
+                        memory_key_padding_mask, tgt_is_causal, memory_is_causal)
+        return tgt if self.norm is None else self.norm(tgt)
