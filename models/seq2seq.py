@@ -24,7 +24,7 @@ Decoder:
     p_t  = softmax(O o_t)                   of the target symbols   O (R, H)
 
 W, Z, U and O have biases. p_t[r] is the probability that y_t = r. With `scaled`, q_i · k_j is
-divided by √A and s_t · G m_i by √H. A long short-term memory begins from its cells likewise, without
+divided by √A and s_t · G m_i by √H. The cells of a long short-term memory begin likewise, without
 the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual: gru.py, lstm.py,
 attention.py, embedding.py.
 
@@ -33,12 +33,13 @@ F[y_{t-1}]). So while the right beginning of the target is given (teacher forcin
 call of functional.gru, all β one matrix product for each sequence, and no loop over time is needed.
 
 Sources: I. Sutskever et al., "Sequence to sequence learning with neural networks", NeurIPS 2014,
-and K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine
-translation", EMNLP 2014 (encoder and decoder); D. Bahdanau et al., "Neural machine translation by
-jointly learning to align and translate", ICLR 2015 (a decoder that attends, both directions, s_0);
-T. Luong et al., "Effective approaches to attention-based neural machine translation", EMNLP 2015,
-section 3.1 (β with "general" scores, d, o after the recurrence); A. Vaswani et al., "Attention is all
-you need", NeurIPS 2017 (queries, keys and values of one sequence, and the scaling).
+and K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
+machine translation", EMNLP 2014 (encoder and decoder); D. Bahdanau et al., "Neural machine
+translation by jointly learning to align and translate", ICLR 2015 (a decoder that attends, both
+directions, s_0); T. Luong et al., "Effective approaches to attention-based neural machine
+translation", EMNLP 2015, section 3.1 (β with "general" scores, d, o after the recurrence); A.
+Vaswani et al., "Attention is all you need", NeurIPS 2017 (queries, keys and values of one sequence,
+and the scaling).
 """
 
 from dataclasses import dataclass
@@ -46,8 +47,8 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, no_grad, tanh
-from nanoautograd.backends import is_array, namespace, to_device
+from nanoautograd import concatenate, tanh
+from nanoautograd.backends import device_of, is_array, namespace, to_device
 from nanoautograd.functional import scaled_dot_product_attention
 from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
 
@@ -154,4 +155,6 @@ class Seq2Seq(Module):
 def _mask(x, x_lengths):
     """(B, 1, S), False at the padding, on the device of x."""
     xp = namespace(x)
-    return (xp.arange(x.shape[1]) < xp.asarray(x_lengths)[:, None])[:, None]
+    lengths = x_lengths if is_array(x_lengths) else np.asarray(x_lengths)
+    lengths = to_device(lengths, device_of(x))
+    return (xp.arange(x.shape[1]) < lengths[:, None])[:, None]
