@@ -47,6 +47,8 @@ from typing import Literal
 
 import numpy as np
 
+from nanoautograd.nn import Module
+
 
 @dataclass
 class Config:
@@ -55,10 +57,11 @@ class Config:
     smoothing: Literal["kneser-ney", "witten-bell"] = "kneser-ney"
 
 
-class NGramLanguageModel:
+class NGramLanguageModel(Module):
     """The model above. Before `fit` nothing was seen, and all tokens are equally probable.
 
-    It is made like the other models; but there is nothing to draw from `rng`, and `dtype` is only
+    It is made and saved as the other models are, and has no parameters: nothing is drawn from
+    `rng`, `fit` takes the place of training, and all of it stays in NumPy arrays. `dtype` is only
     that of the probabilities it returns: they are computed in float64.
     """
 

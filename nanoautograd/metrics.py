@@ -1,4 +1,5 @@
-"""What is noted down during training: a file of JSON lines, and its picture."""
+"""What is noted down during training: a file of JSON lines, event files for TensorBoard, and a
+picture."""
 
 import json
 import math
@@ -19,9 +20,12 @@ class Metrics:
     When a run is resumed after step `step`, the lines up to it stay; those after it are dropped,
     for they will come again. So the file of a run that was killed is that of one that was not.
     Lines that were damaged are not dropped but moved to the file `aside`; `damaged` counts them.
+    With a folder `tensorboard` all goes into event files there too, by the package tensorboardX
+    (ImportError where it is missing).
     """
 
-    def __init__(self, path, step=0):
+    def __init__(self, path, step=0, tensorboard=None):
+        self.events = _event_files(tensorboard, step) if tensorboard else None
         self.path, self.aside = Path(path), Path(f"{path}.damaged")
         lines = self.path.read_bytes().splitlines(True) if step and self.path.exists() else []
         if lines and not lines[-1].endswith(b"\n"):
@@ -39,14 +43,29 @@ class Metrics:
     def note(self, step, **values):
         """Add a line of finite numbers."""
         self.file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items() if self.events else ():
+            self.events.add_scalar(name.replace("validation_", "validation/"), value, step)
 
     def sync(self):
         """Bring all lines to the disk: before a checkpoint, which relies on them."""
         self.file.flush()
         os.fsync(self.file.fileno())
+        if self.events:
+            self.events.flush()
 
     def close(self):
         self.file.close()
+        if self.events:
+            self.events.close()
+
+
+def _event_files(folder, step):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise ImportError("event files for TensorBoard need the package tensorboardX: "
+                          "pip install 'nanoautograd[tensorboard]'") from None
+    return SummaryWriter(str(folder), purge_step=step + 1)      # what came after will come again
 
 
 def _step(line):
@@ -58,13 +77,16 @@ def _step(line):
         return None
 
 
-def draw_curves(path, png, title):
-    """Draw "loss" and "validation_loss" of a metrics file over the steps, into a PNG."""
+def draw_curves(path, png, title, metric="loss"):
+    """Draw the losses of a metrics file over the steps into a PNG, and beside them the score
+    `metric`, if it is another. Returns `png`."""
     from matplotlib import pyplot as plt
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
     training = np.array([(m["step"], m["loss"]) for m in lines if "loss" in m])
-    validation = [(m["step"], m["validation_loss"]) for m in lines if "validation_loss" in m]
-    fig, ax = plt.subplots(figsize=(8, 5), dpi=120, layout="constrained")
+    panels = 1 if metric == "loss" else 2
+    fig, axes = plt.subplots(1, panels, figsize=(7 * panels, 5), dpi=120, layout="constrained",
+                             squeeze=False)
+    ax = axes[0, 0]
     if len(training):
         steps, losses = training.T
         window = max(1, len(losses) // 50)
@@ -73,13 +95,17 @@ def draw_curves(path, png, title):
         ax.plot(np.convolve(steps, mean, "valid"), np.convolve(losses, mean, "valid"),
                 color="tab:blue", label=f"training, mean of {window} steps")
         ax.set_ylim(top=1.1 * np.percentile(losses, 98))        # the curve, more than its fall
-    if validation:
-        ax.plot(*zip(*validation), "o-", color="tab:orange", markersize=4, label="validation")
-        ax.annotate(f"{validation[-1][1]:.3f}", validation[-1], xytext=(0, 8), ha="right",
-                    textcoords="offset points", color="tab:orange")
-    ax.set(title=title, xlabel="step", ylabel="loss (nats a character)")
-    ax.grid(alpha=0.3)
-    if ax.lines:
-        ax.legend()
+    for ax, name in zip(axes[0], ("loss", metric)):
+        points = [(m["step"], m[f"validation_{name}"]) for m in lines if f"validation_{name}" in m]
+        if points:
+            ax.plot(*zip(*points), "o-", color="tab:orange", markersize=4, label="validation")
+            ax.annotate(f"{points[-1][1]:.3f}", points[-1], xytext=(0, 8), ha="right",
+                        textcoords="offset points", color="tab:orange")
+        ax.set(xlabel="step", ylabel="loss (nats)" if name == "loss" else name)
+        ax.grid(alpha=0.3)
+        if ax.lines:
+            ax.legend()
+    fig.suptitle(title)
     fig.savefig(png)
     plt.close(fig)
+    return png

@@ -1,5 +1,26 @@
 """What train.py asks of a task: its data, a batch, a loss, scores, and something to show."""
 
+import argparse
+import math
+
+from nanoautograd.backends import is_array, to_device
+
+
+def number(kind, least=-math.inf, above=-math.inf, below=None):
+    """A checker for argparse: a finite number of this kind and range, a whole one below 10⁹ where
+    `below` does not say otherwise (the product of two still counts bytes in 64 bits)."""
+    below = below or (10 ** 9 if kind is int else math.inf)
+
+    def check(text):
+        value = kind(text)
+        if not (least <= value and above < value < below):
+            bounds = {"at least": least, "above": above, "below": below}
+            bounds = [f"{word} {bound}" for word, bound in bounds.items() if math.isfinite(bound)]
+            raise argparse.ArgumentTypeError(f"must be {' and '.join(bounds)}, got {text}")
+        return value
+    check.__name__ = kind.__name__                          # argparse says "invalid int value"
+    return check
+
 
 class Task:
     """A subclass is one file in this folder: adding a task is adding a file.
@@ -9,10 +30,10 @@ class Task:
     without a default are sizes that the data decides, the others become options of the command line
     (int: at least 1; float: from 0 to below 1; bool; Literal: one of its strings).
     """
-    about = ""                  # one line for --list
+    about = ""                  # a few words for --list
     needs = ()                  # the packages, of nanoautograd.data.SOURCES, with its data
     models = {}                 # name for --model: (Config, model class)
-    presets = {}                # name: {"model": name, option: value, ...}
+    presets = {}                # name: {"model": name, option: value other than the default}
     metric = "loss"             # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False    # of that score
 
@@ -30,18 +51,23 @@ class Task:
         """
         raise NotImplementedError
 
+    def begin(self, model):
+        """Before the first step of a run: what a model learns without gradients."""
+
     def batch(self, step):
-        """A tuple of NumPy arrays: what step 0, 1, ... trains on, from the seed and `step` alone."""
+        """A tuple: what step 0, 1, ... trains on, from the seed and `step` alone. NumPy arrays in
+        it are moved to the device."""
         raise NotImplementedError
 
-    def loss(self, model, carried, *arrays):
-        """(mean loss, a Tensor; what to carry into the next step: None, or an array): of a batch,
-        its arrays now on the model's device."""
+    def loss(self, model, carried, *batch):
+        """(the mean loss of a batch, a Tensor; what to carry into the next step, an array or
+        None)."""
         raise NotImplementedError
 
     def evaluate(self, model, final=False):
-        """Scores on the validation data, {"loss": nats, ...}; `final`: once, after training, on all
-        that is held out, where that takes long. Called under no_grad and in eval mode."""
+        """Scores on the validation data, {"loss": nats, other names: finite numbers}; `final`:
+        after training, on all that is held out, where that takes long. The model is in eval mode,
+        and nothing is recorded."""
         raise NotImplementedError
 
     def baseline(self):
@@ -53,5 +79,10 @@ class Task:
         return []
 
     def generate(self, model, prompt):
-        """The model's answer to a text that the user typed, in pieces (for a terminal)."""
+        """The model's answer to a text that the user typed, in pieces (for a terminal). Raises
+        DataError where it cannot be answered."""
         raise NotImplementedError
+
+    def on_device(self, *values):
+        """The same values, arrays among them on the device of the run."""
+        return tuple(to_device(v, self.o.device) if is_array(v) else v for v in values)

