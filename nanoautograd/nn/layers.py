@@ -77,7 +77,9 @@ class Dropout(Module):
         self.seed = int(np.random.default_rng(rng).integers(2**63))
 
     def forward(self, x):
-        return F.dropout(x, self.p, self.training, seed=self.seed, offset=self.take(x.size))
+        if not self.training or self.p == 0:
+            return x
+        return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size))
 
     def take(self, n):
         """The offset of the next n random numbers, which are used up while training."""

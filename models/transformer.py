@@ -1,0 +1,141 @@
+"""The Transformer: an encoder and a decoder of attention, without recurrence.
+
+It reads a source of S tokens x all at once, and writes a target of T tokens y, each from the source
+and all targets before it:
+
+    z_t = √D E[x_t] + P_t                       embedding and position      E (N, D), F (R, D)
+    P_t[2i] = sin(t / 10000^(2i/D)),  P_t[2i+1] = cos(t / 10000^(2i/D))     (section 3.5)
+
+    z ← z + attention(z, z)                     encoder: in each layer every position looks at all,
+    z ← z + network(z)                          then computes by itself             (3.1, 3.3)
+    m = z at the end                            the memory (S, D)
+
+    z_t = √D F[y_t] + P_t
+    z ← z + attention(z, z), causal             decoder: looks at the targets before it,
+    z ← z + attention(z, m)                     at the source,
+    z ← z + network(z)                          and computes
+    p_t = softmax(F z_t)                        of the token after y_t, F the embedding again (3.4)
+
+    attention(z, m) = [o¹ ... oᴴ] W_Oᵀ,         oʰ = softmax(qʰ kʰᵀ / √d) vʰ,       (eq. 1, 3.2.2)
+                                                q = z W_Qᵀ, k = m W_Kᵀ, v = m W_Vᵀ, cut in H heads
+    network(z) = W₂ max(0, W₁ z + b₁) + b₂                                          (eq. 2)
+
+Each sum is normalised, z ← norm(z + f(z)), as published ("post"), or what enters f is,
+z ← z + f(norm(z)) ("pre", Xiong et al. 2020), which trains without warm-up too. Dropout is applied
+to z at the beginning and to f(z) (section 5.4), and as in PyTorch inside the network and to the
+weights of attention. As in PyTorch too, a last norm follows the encoder and the decoder, and all
+projections have biases, which the paper does not have.
+
+Source: A. Vaswani et al., "Attention is all you need", NeurIPS 2017; the numbers above are its
+sections and equations. R. Xiong et al., "On layer normalization in the Transformer architecture",
+ICML 2020. The layers are in nanoautograd/nn/transformer.py; their gradients are derived in
+nanoautograd/manual: attention.py, layer_norm.py, embedding.py, dropout.py.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+
+from nanoautograd import functional as F
+from nanoautograd.backends import device_of, is_array, namespace, to_device
+from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Module, TransformerDecoder,
+                             TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer)
+
+
+@dataclass
+class Config:
+    source: int                 # N, symbols of the source
+    target: int                 # R, symbols of the target
+    width: int = 128            # D
+    heads: int = 4              # H
+    layers: int = 2             # of the encoder, and of the decoder
+    feed_forward: int = 512     # rows of W₁
+    dropout: float = 0.1
+    norm: Literal["pre", "post"] = "pre"
+    longest: int = 256          # positions of a source or target
+
+
+class Transformer(Module):
+    """The model above; weights drawn from `rng`, a seed or a numpy Generator.
+
+    Embeddings start from N(0, 1/D), so that √D E[x] has deviations of 1; matrices from
+    U(±√(6 / (rows + columns))), biases from 0.
+    """
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng, D = np.random.default_rng(rng), config.width
+        self.config = config
+        self.source = Embedding(config.source, D, rng=rng, dtype=dtype)         # E
+        self.target = Embedding(config.target, D, rng=rng, dtype=dtype)         # F
+        self.dropout = Dropout(config.dropout, rng=rng)
+        new = {"dim_feedforward": config.feed_forward, "dropout": config.dropout,
+               "norm_first": config.norm == "pre", "batch_first": True, "rng": rng, "dtype": dtype}
+        self.encoder = TransformerEncoder(TransformerEncoderLayer(D, config.heads, **new),
+                                          config.layers, LayerNorm(D, dtype=dtype))
+        self.decoder = TransformerDecoder(TransformerDecoderLayer(D, config.heads, **new),
+                                          config.layers, LayerNorm(D, dtype=dtype))
+        for name, p in self.named_parameters():
+            if p.ndim == 2:
+                embedding = name in ("source.weight", "target.weight")
+                p.data[:] = (rng.normal(0.0, 1.0 / sqrt(D), p.shape) if embedding else
+                             rng.uniform(-1.0, 1.0, p.shape) * sqrt(6.0 / sum(p.shape)))
+            elif name.endswith("bias"):
+                p.data[:] = 0.0
+
+    def forward(self, x, x_lengths, y):
+        """Source tokens x (B, S), of which row b has x_lengths[b] and then padding, and target
+        tokens y (B, T), the first of them the begin symbol -> logits (B, T, R), whose softmax is
+        p: at t those of what follows y[:, t]."""
+        m, seen = self.encode(x, x_lengths)
+        z = self.decoder(self.embed(self.target, y), m, tgt_is_causal=True,
+                         memory_key_padding_mask=~seen)                         # (B, T, D)
+        return F.linear(z, self.target.weight)
+
+    def encode(self, x, x_lengths):
+        """The memory (B, S, D), and which of its positions are no padding (B, S)."""
+        lengths = x_lengths if is_array(x_lengths) else np.asarray(x_lengths)
+        seen = namespace(x).arange(x.shape[1]) < to_device(lengths, device_of(x))[:, None]
+        return self.encoder(self.embed(self.source, x), src_key_padding_mask=~seen), seen
+
+    def embed(self, table, x, first=0):
+        """Tokens x (B, T), the positions first, first + 1, ... -> z (B, T, D)."""
+        T, longest, D = x.shape[1], self.config.longest, self.config.width
+        if first + T > longest:
+            raise ValueError(f"Transformer: a sequence of {first + T} tokens, but the model takes "
+                             f"{longest}, its option `longest`; shorten it, or train a model with "
+                             "more")
+        P = to_device(positions(first, T, D).astype(table.weight.dtype), device_of(x))
+        return self.dropout(table(x) * sqrt(D) + P)
+
+    def start(self, x, x_lengths):
+        """What writing begins from, for models/decoding.py: a dict of arrays, Tensors or None,
+        each with the B sequences along its first axis. For each layer i of the decoder the keys and
+        values of the memory, "memory k i", and of the targets so far, "k i", (B, H, t, d)."""
+        m, seen = self.encode(x, x_lengths)
+        state = {"seen": seen[:, None, None]}                                   # (B, 1, 1, S)
+        for i, layer in enumerate(self.decoder.layers):
+            _, k, v = layer.multihead_attn.heads(None, m, m)
+            state |= {f"memory k {i}": k, f"memory v {i}": v, f"k {i}": None, f"v {i}": None}
+        return state
+
+    def next(self, tokens, state):
+        """One more token of each target, integers (B,), after `state` -> the logits of the next
+        one (B, R), and the state after."""
+        t = 0 if state["k 0"] is None else state["k 0"].shape[2]
+        z, state = self.embed(self.target, tokens[:, None], first=t), dict(state)   # (B, 1, D)
+        for i, layer in enumerate(self.decoder.layers):
+            past = None if t == 0 else (state[f"k {i}"], state[f"v {i}"])
+            memory = state[f"memory k {i}"], state[f"memory v {i}"]
+            z, (state[f"k {i}"], state[f"v {i}"]) = layer.step(z, past, memory, state["seen"])
+        return F.linear(self.decoder.norm(z), self.target.weight)[:, 0], state
+
+
+def positions(first, T, D):
+    """P_t for t = first ... first + T - 1: a NumPy array (T, D), float64."""
+    t = np.arange(first, first + T)[:, None]
+    angle = t / 10000.0 ** (np.arange(0, D, 2) / D)             # (T, D/2), rounded up
+    P = np.empty((T, D))
+    P[:, 0::2], P[:, 1::2] = np.sin(angle), np.cos(angle[:, :D // 2])
+    return P
