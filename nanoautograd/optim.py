@@ -1,4 +1,5 @@
-"""Optimisers, gradient clipping and learning-rate schedules, with PyTorch's names and defaults.
+"""Optimisers, gradient clipping, learning-rate schedules and averages of weights, with PyTorch's
+names and defaults.
 
 An optimiser changes the arrays of its parameters in place, between one backward pass and the next:
 
@@ -9,11 +10,18 @@ An optimiser changes the arrays of its parameters in place, between one backward
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
+Gradients add up until `zero_grad`. So for a batch that is too large for the memory, take it in k
+parts of equal size, call `(loss / k).backward()` for each, and make one step: the mean over the
+batch is the mean of the means over its parts.
+
 In the formulas θ is a parameter, g its gradient, γ the learning rate, λ the weight decay, t the
 number of this step from 1.
 """
 
 import math
+from contextlib import contextmanager
+
+import numpy as np
 
 from .backends import namespace, to_device
 from .tensor import Tensor, wrap
@@ -219,3 +227,78 @@ def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
     done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))       # 0 at the peak, then to 1
     remaining = 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return floor + (peak - floor) * remaining
+
+
+class AveragedModel:
+    """The exponential moving average of a model's weights θ (Polyak & Juditsky 1992 for the mean,
+    Tarvainen & Valpola 2017, section 2, for this one):
+
+        a ← β a + (1 − β) θ             a = θ at the first update
+
+    It follows the weights as they were about 1 / (1 − β) steps ago, without the noise of the single
+    steps. Since it begins at weights and not at zero, it needs no correction as Adam's moments do,
+    but for as many steps it is still near the first ones.
+
+        average = AveragedModel(model, 0.999)
+        for ...: optimizer.step(); average.update()
+        with average.applied(): evaluate(model)
+
+    The averages are arrays beside the weights: where these are when it is made, and in their dtype.
+    """
+
+    def __init__(self, model, decay=0.999):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
+        self.parameters = dict(model.named_parameters())
+        self.decay, self.updates, self.is_applied = decay, 0, False
+        self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
+
+    def update(self):
+        """Take in the weights as they are now, after a step of the optimiser."""
+        if self.is_applied:
+            raise RuntimeError("AveragedModel: update() within applied(), where the weights of the "
+                               "model are the averages themselves; update after it")
+        for name, p in self.parameters.items():
+            if self.updates:
+                self.averages[name] += (1.0 - self.decay) * (p.data - self.averages[name])
+            else:
+                self.averages[name][...] = p.data
+        self.updates += 1
+
+    @contextmanager
+    def applied(self):
+        """Within it the model has the averages for its weights, and its own again afterwards."""
+        own = {name: p.data for name, p in self.parameters.items()}
+        self.is_applied = True
+        try:
+            for name, p in self.parameters.items():
+                p.data = self.averages[name]
+            yield
+        finally:
+            for name, p in self.parameters.items():
+                p.data = own[name]
+            self.is_applied = False
+
+    def state_dict(self):
+        """PyTorch's layout: {"n_averaged": updates, "module.<name>": array}. Copies."""
+        return {"n_averaged": np.array(self.updates),
+                **{f"module.{name}": a.copy() for name, a in self.averages.items()}}
+
+    def load_state_dict(self, state_dict):
+        """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
+        ValueError, before anything is changed, where it was made for another model."""
+        wanted = {f"module.{name}": p.shape for name, p in self.parameters.items()}
+        wanted["n_averaged"] = ()
+        lines = [f"missing: {name} {shape}" for name, shape in wanted.items()
+                 if name not in state_dict]
+        lines += [f"unexpected: {name}" for name in state_dict if name not in wanted]
+        lines += [f"mis-shaped: {name} is {state_dict[name].shape}, the model has {shape}"
+                  for name, shape in wanted.items()
+                  if name in state_dict and state_dict[name].shape != shape]
+        if lines:
+            raise ValueError("AveragedModel.load_state_dict: the averages are of another model:\n  "
+                             + "\n  ".join(lines))
+        self.updates = int(state_dict["n_averaged"])
+        for name, p in self.parameters.items():
+            new = to_device(state_dict[f"module.{name}"], p.device)
+            self.averages[name] = namespace(p.data).array(new, dtype=p.dtype)

@@ -1,10 +1,11 @@
-"""Optimisers, clipping and schedules: against PyTorch's trajectories, and by hand."""
+"""Optimisers, clipping, schedules, accumulation, averages: against PyTorch, and by hand."""
 
 import numpy as np
 import pytest
 
-from nanoautograd.nn import Parameter
-from nanoautograd.optim import SGD, Adam, AdamW, clip_grad_norm_, learning_rate
+import nanoautograd as nag
+from nanoautograd.nn import Linear, Parameter, Sequential, Tanh
+from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_, learning_rate
 from nanoautograd.tensor import Tensor
 
 OPTIONS = [
@@ -49,6 +50,152 @@ def test_twenty_steps_are_those_of_pytorch(rng, optimizer, options, groups):
         b.step()
         for p, q in zip(ours, theirs):
             np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+def scheduler_of(torch, optimizer, peak, steps, warmup, decay, floor):
+    """PyTorch's schedulers that together are `learning_rate`."""
+    of = torch.optim.lr_scheduler
+    rise = of.LinearLR(optimizer, 1 / (warmup + 1), 1.0, warmup)
+    rest = steps - 1 - warmup
+    fall = {"cosine": lambda: of.CosineAnnealingLR(optimizer, rest, floor),
+            "linear": lambda: of.LinearLR(optimizer, 1.0, floor / peak, rest),
+            "constant": lambda: of.ConstantLR(optimizer, 1.0)}[decay]()
+    return of.SequentialLR(optimizer, [rise, fall], [warmup])
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("decay", ["cosine", "linear", "constant"])
+@pytest.mark.parametrize("optimizer, options", [
+    (SGD, dict(momentum=0.9, nesterov=True)), (Adam, dict()), (AdamW, dict(betas=(0.9, 0.99)))])
+def test_a_whole_training_loop_is_that_of_pytorch(rng, optimizer, options, decay):
+    """20 steps: groups with and without weight decay, two parts of a batch each, clipping, warm-up
+    and decay of the rate, and a moving average of the weights."""
+    torch = pytest.importorskip("torch")
+    ours = Sequential(Linear(3, 5, rng=0, dtype=np.float64), Tanh(),
+                      Linear(5, 2, rng=1, dtype=np.float64))
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(),
+                                 torch.nn.Linear(5, 2)).double()
+    theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
+    peak, steps, warmup, floor, norms = 0.05, 20, 4, 0.005, []
+
+    def make(cls, params):
+        params = list(params)
+        return cls([{"params": [p for p in params if p.ndim > 1], "weight_decay": 0.1},
+                    {"params": [p for p in params if p.ndim == 1]}], lr=peak, **options)
+
+    a, b = make(optimizer, ours.parameters()), make(getattr(torch.optim, optimizer.__name__),
+                                                    theirs.parameters())
+    schedule = scheduler_of(torch, b, peak, steps, warmup, decay, floor)
+    average = AveragedModel(ours, 0.8)
+    average_t = torch.optim.swa_utils.AveragedModel(
+        theirs, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.8))
+    for step in range(steps):
+        a.zero_grad()
+        b.zero_grad()
+        for _ in range(2):
+            x, y = rng.standard_normal((4, 3)), rng.standard_normal((4, 2))
+            (((ours(x) - y) ** 2).mean() / 2).backward()
+            (((theirs(torch.tensor(x)) - torch.tensor(y)) ** 2).mean() / 2).backward()
+        norms.append(clip_grad_norm_(ours.parameters(), 0.7))
+        assert norms[-1] == pytest.approx(
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.7).item(), rel=1e-9)
+        for group in a.param_groups:
+            group["lr"] = learning_rate(step, peak, steps, warmup, decay, floor)
+            assert group["lr"] == pytest.approx(b.param_groups[0]["lr"], rel=1e-9)
+        a.step()
+        b.step()
+        schedule.step()
+        average.update()
+        average_t.update_parameters(theirs)
+        for kind, state, state_t in (("weight", ours.state_dict(), theirs.state_dict()),
+                                     ("average", average.state_dict(), average_t.state_dict())):
+            assert list(state) == list(state_t)
+            for name in state:
+                np.testing.assert_allclose(state[name], state_t[name].numpy(), rtol=1e-9,
+                                           atol=1e-12, err_msg=f"{kind} {name}, step {step}")
+    assert min(norms) < 0.7 < max(norms)                        # clipped, but not always
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 6])
+def test_gradients_add_up_to_that_of_the_whole_batch(backend, parts):
+    rng = np.random.default_rng(0)
+    model = Linear(3, 2, rng=0, dtype=np.float64).to(backend.device)
+    x, y = (backend.array(rng.standard_normal((6, n))) for n in (3, 2))
+    ((model(x) - y) ** 2).mean().backward()
+    whole = [backend.numpy(p.grad).copy() for p in model.parameters()]
+    model.zero_grad()
+    n = 6 // parts
+    for i in range(0, 6, n):
+        (((model(x[i:i + n]) - y[i:i + n]) ** 2).mean() / parts).backward()
+    for p, g in zip(model.parameters(), whole):
+        np.testing.assert_allclose(backend.numpy(p.grad), g, rtol=1e-13, atol=1e-15)
+
+
+def test_average_of_weights(backend):
+    """From the first update's weights, with the weights (1 - β) βⁱ for those i updates ago."""
+    model = Linear(2, 1, bias=False, rng=0).to(backend.device)
+    average, own = AveragedModel(model, 0.75), model.weight.data
+    for value in (4.0, 8.0, 16.0):
+        own[...] = value
+        average.update()
+    with average.applied() as none:
+        assert none is None and (backend.numpy(model.weight) == 7.75).all()
+        assert backend.numpy(model(backend.array(np.ones((1, 2)), np.float32)))[0, 0] == 15.5
+        with pytest.raises(RuntimeError, match=r"update\(\) within applied\(\)"):
+            average.update()
+    assert (backend.numpy(model.weight) == 16).all()
+    with pytest.raises(KeyError), average.applied():
+        raise KeyError
+    assert (backend.numpy(model.weight) == 16).all() and model.weight.dtype == np.float32
+    model.weight.data = model.weight.data * 2
+    average.update()
+    assert (backend.numpy(average.averages["weight"]) == 0.75 * 7.75 + 0.25 * 32).all()
+
+
+def test_an_average_goes_on_to_the_bit_and_leaves_training_alone(backend):
+    def run(steps, kept=None, averaged=True):
+        rng = np.random.default_rng(0)
+        model = Linear(3, 3, rng=1).to(backend.device)
+        opt, average = AdamW(model.parameters(), lr=0.1), AveragedModel(model, 0.9)
+        first = 0
+        if kept:
+            first, weights, state, averages = kept
+            model.load_state_dict(weights)
+            opt.load_state_dict(state)
+            average.load_state_dict(averages)
+        xs = rng.standard_normal((20, 4, 3)).astype(np.float32)
+        for x in xs[first:first + steps]:
+            opt.zero_grad()
+            (model(backend.array(x)) ** 2).mean().backward()
+            opt.step()
+            if averaged:
+                average.update()
+                with average.applied(), nag.no_grad():
+                    model(backend.array(x))
+        return first + steps, model.state_dict(), opt.state_dict(), average.state_dict()
+
+    straight, resumed, plain = run(9), run(4, run(5)), run(9, averaged=False)
+    assert int(straight[3]["n_averaged"]) == 9
+    for name, a in straight[3].items():
+        assert np.array_equal(backend.numpy(a), backend.numpy(resumed[3][name])), name
+    for name, a in straight[1].items():
+        assert np.array_equal(backend.numpy(a), backend.numpy(plain[1][name])), name
+        assert not np.array_equal(backend.numpy(a), backend.numpy(straight[3][f"module.{name}"]))
+
+
+def test_errors_of_averages():
+    model = Linear(3, 2)
+    with pytest.raises(ValueError, match=r"decay must be in \[0, 1\), got 1.0"):
+        AveragedModel(model, 1.0)
+    average = AveragedModel(model)
+    state = average.state_dict()
+    state["module.weight"], state["module.bais"] = np.zeros((3, 2)), state.pop("module.bias")
+    with pytest.raises(ValueError) as e:
+        average.load_state_dict(state)
+    assert str(e.value).splitlines()[1:] == [
+        "  missing: module.bias (2,)", "  unexpected: module.bais",
+        "  mis-shaped: module.weight is (3, 2), the model has (2, 3)"]
 
 
 @pytest.mark.parametrize("optimizer, options", OPTIONS)
