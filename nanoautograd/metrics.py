@@ -65,7 +65,8 @@ def _event_files(folder, step):
     except ImportError:
         raise ImportError("event files for TensorBoard need the package tensorboardX: "
                           "pip install 'nanoautograd[tensorboard]'") from None
-    return SummaryWriter(str(folder), purge_step=step + 1)      # what came after will come again
+    # What came after `step` will come again. Names alone differ by the second, and by the step.
+    return SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{step}")
 
 
 def _step(line):

@@ -25,10 +25,10 @@ def number(kind, least=-math.inf, above=-math.inf, below=None):
 class Task:
     """A subclass is one file in this folder: adding a task is adding a file.
 
-    It sets `about`, `models`, `presets`, `metric`, and what `__init__` promises below. A model class
-    is made as `Model(config, rng=None, dtype=np.float32)` from its `Config`, a dataclass: fields
-    without a default are sizes that the data decides, the others become options of the command line
-    (int: at least 1; float: from 0 to below 1; bool; Literal: one of its strings).
+    It sets `about`, `models`, `presets`, `metric`, and what `__init__` promises below. A model
+    class is made as `Model(config, rng=None, dtype=np.float32)` from its `Config`, a dataclass:
+    fields without a default are sizes that the data decides, the others become options of the
+    command line (int: at least 1; float: from 0 to below 1; bool; Literal: one of its strings).
     """
     about = ""                  # a few words for --list
     needs = ()                  # the packages, of nanoautograd.data.SOURCES, with its data
@@ -36,6 +36,7 @@ class Task:
     presets = {}                # name: {"model": name, option: value other than the default}
     metric = "loss"             # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False    # of that score
+    published = {}              # (preset, name of the data): what others report for the same
 
     @staticmethod
     def options(add):

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from nanoautograd.data import (Characters, DataError, Streams, fingerprint, in_order, read_text,
-                               split)
+from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
+                               in_order, read_text, split)
 
 
 def test_the_text_that_python_carries():
@@ -117,3 +117,51 @@ def test_in_order_covers_once(n, B, T):
 
 def test_fingerprint():
     assert fingerprint("a") == fingerprint("a") != fingerprint("b")
+
+
+def test_windows():
+    tokens = np.arange(100)
+    windows = Windows(tokens, 5, 7, seed=3)
+    x, y = windows(12)
+    assert x.shape == y.shape == (5, 7) and (y == x + 1).all() and (np.diff(x) == 1).all()
+    np.testing.assert_array_equal(Windows(tokens, 5, 7, seed=3)(12)[0], x)
+    assert (windows(13)[0] != x).any() and (Windows(tokens, 5, 7, seed=4)(12)[0] != x).any()
+    seen = np.concatenate([np.r_[x.ravel(), y[:, -1]] for x, y in map(windows, range(300))])
+    assert set(seen) == set(range(100))                     # the first token and the last one too
+    x, y = Windows(np.arange(8), 2, 7)(0)                   # the only window that there is
+    assert (x == np.arange(7)).all() and (y == np.arange(1, 8)).all()
+    with pytest.raises(DataError, match="has 7 tokens.*need at least 8; lower --block"):
+        Windows(np.arange(7), 2, 7)
+
+
+TEXT = "the cat sat on the mat, the rat sat on the cat\n  naïve 🙂\r\n" * 20
+
+
+def test_byte_pairs():
+    pytest.importorskip("tokenizers")
+    pairs = BytePairs.of(TEXT, 280)
+    assert 256 < len(pairs) <= 280
+    index = pairs.encode(TEXT)
+    assert index.dtype == np.int64 and len(index) < len(TEXT) / 2 and index.max() < len(pairs)
+    assert pairs.decode(index) == TEXT
+    other = "never seen: ß 漢 \u0000 🙃"
+    assert pairs.decode(pairs.encode(other)) == other       # bytes know everything
+    again = BytePairs(pairs.symbols)
+    assert again.symbols == pairs.symbols
+    np.testing.assert_array_equal(again.encode(TEXT), index)
+    assert BytePairs.of(TEXT, 280).symbols == pairs.symbols
+    assert pairs.encode("").shape == (0,)
+
+
+def test_byte_pairs_mistakes(monkeypatch):
+    pytest.importorskip("tokenizers")
+    with pytest.raises(DataError, match="at least 256 tokens.*got 255"):
+        BytePairs.of(TEXT, 255)
+    for bad in ("", "{}", "[]", '{"model": 3}'):
+        with pytest.raises(DataError, match="byte pairs cannot be read"):
+            BytePairs(bad)
+    with pytest.raises(DataError, match="not Unicode"):
+        BytePairs.of(TEXT, 256).encode("\ud800")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ImportError, match="pip install 'nanoautograd\\[train\\]'"):
+        BytePairs.of(TEXT, 256)

@@ -1,0 +1,81 @@
+"""The table of all models: what each reaches, beside what it has to beat.
+
+    python -m models.table                      runs every preset, one after another, on 2 cores in
+                                                about an hour, and prints the table
+    python -m models.table --texts python FILE  the language models on both texts
+    python -m models.table rnn gpt              these presets alone
+
+Each run goes to a folder of its own in --runs. What has finished is not run again, and what was
+interrupted goes on, so the command can be repeated. Presets whose data is not installed are left
+out, and named with the command that installs it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from nanoautograd.data import install, installed
+
+from .tasks import PRESETS
+
+HEAD = ("task", "preset", "parameters", "score", "to beat", "published", "seconds", "command")
+
+
+def runs(presets, texts, folder):
+    """(folder of the run, preset, words of its command) of every row."""
+    for preset in presets:
+        if PRESETS[preset].__module__.endswith(".language"):
+            for text in texts:
+                words = [preset] if text == "python" else [preset, "--data", text]
+                yield folder / f"{preset}-{Path(text).stem}", preset, words
+        else:
+            yield folder / preset, preset, [preset]
+
+
+def row(result, preset, words):
+    """The cells of a finished run."""
+    task, (what, score) = PRESETS[preset], result["baseline"]
+    about = task.about + (f" ({Path(words[-1]).stem})" if len(words) > 1 else "")
+    seconds = result["seconds"]
+    return (about, preset, f"{result['parameters']:,}",
+            f"{task.metric} **{result['scores'][task.metric]:.4g}**", f"{score:.4g} ({what})",
+            task.published.get((preset, Path(words[-1]).stem), ""),
+            "resumed" if seconds is None else f"{seconds:,}",
+            f"`python train.py {' '.join(words[:2] + ['FILE'] * (len(words) > 2))}`")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    p.add_argument("presets", nargs="*", default=list(PRESETS), metavar="preset",
+                   help="those to run; all, if none is given")
+    p.add_argument("--texts", nargs="+", default=["python"], help="for the language models")
+    p.add_argument("--runs", type=Path, default=Path("runs/table"), help="folder of the runs")
+    o = p.parse_args()
+    unknown = [preset for preset in o.presets if preset not in PRESETS]
+    if unknown:
+        p.error(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
+    rows, missing, failed = [HEAD, ("---",) * len(HEAD)], [], []
+    for folder, preset, words in runs(o.presets, o.texts, o.runs):
+        lacks = [package for package in PRESETS[preset].needs if not installed(package)]
+        if lacks:
+            missing.append(f"{preset} is left out: {install(lacks[0])}")
+            continue
+        result = folder / "result.json"
+        if not result.exists():
+            command = [sys.executable, str(Path(__file__).parents[1] / "train.py"), *words,
+                       "--resume", "--out", str(folder)]
+            print(f"=== {preset}: {folder}", file=sys.stderr, flush=True)
+            status = subprocess.run(command, stdout=sys.stderr).returncode
+            if status:
+                failed.append(f"{preset} ended with status {status}")
+                continue
+        rows.append(row(json.loads(result.read_text()), preset, words))
+    print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
+    print(*missing, *failed, sep="\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
