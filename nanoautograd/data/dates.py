@@ -9,9 +9,9 @@ from .sources import SOURCES, DataError, install
 
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 
-# Languages whose dates babel writes with the digits 0 to 9, in fourteen scripts. In these lengths no
-# text of theirs stands for two dates: they have all four digits of the year (the length "short",
-# 05/03/87, has not), and where the month is a number too the day comes before it, or the year does.
+# Languages (English twice), in fourteen scripts, whose dates babel writes with the digits 0 to 9.
+# In these lengths no text stands for two dates: all four digits of the year are there (the length
+# "short", 05/03/87, has two), and where the month is a number too the day or the year is before it.
 LOCALES = ("af ar az be bg bn bs ca cs cy da de el en en_GB es et eu fa fi fr ga gl he hi hr hu hy "
            "id is it ja ka kk ko ky lt lv mk mn ms nb nl pl pt ro ru sk sl sq sr sv sw ta te th tr "
            "uk ur uz vi zh").split()

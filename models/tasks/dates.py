@@ -1,0 +1,219 @@
+"""Dates as people write them in 62 locales, to ISO 8601: "jeudi 5 mars 1987" to "1987-03-05".
+
+The model reads and writes characters. Days are drawn at random from 1900 to 2099, each in one
+language and length; no day that is tested was trained on. What counts is how many of those are
+right in all ten characters ("exact").
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from nanoautograd import functional as F
+from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean, fingerprint, pad,
+                               read_dates)
+
+from .. import seq2seq, transformer
+from ..decoding import beam_search, greedy, sample
+from .task import Task, number
+
+WATCHED = 1000                              # held-out dates that are watched during training
+# Locales in pictures, whose letters the default font of matplotlib has.
+SHOWN = {"en": "English", "el": "Greek", "ru": "Russian", "hy": "Armenian", "ka": "Georgian",
+         "ar": "Arabic"}
+
+
+class Dates(Task):
+    about = "localized dates to ISO dates"
+    needs = "babel",
+    models = {"seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
+              "transformer": (transformer.Config, transformer.Transformer)}
+    metric = "exact"
+    larger_is_better = True
+    presets = {
+        "dates": dict(model="seq2seq", steps=2000, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5,
+                      evaluate_every=200, temperature=0.0),
+        "dates-transformer": dict(
+            model="transformer", width=64, feed_forward=256, layers=2, dropout=0.0, steps=2000,
+            batch=64, lr=2e-3, warmup=200, lr_floor=1e-5, evaluate_every=200, temperature=0.0)}
+
+    @staticmethod
+    def options(add):
+        add("--validation", number(float, above=0, below=1), 0.1, "share of the dates that is not "
+            f"trained on: the first {WATCHED} are watched, the others tested at the end")
+
+    def __init__(self, o, known=None):
+        self.o = o
+        if known is None:
+            pairs, malformed = read_dates(o.seed)
+            n = len(pairs) - round(o.validation * len(pairs))
+            if not WATCHED < len(pairs) - n < len(pairs):
+                raise DataError(f"of {len(pairs)} dates a share of {o.validation} leaves "
+                                f"{n} to train on, and {len(pairs) - n} to validate and test with: "
+                                f"one or more, and more than {WATCHED}, are needed")
+            self.training, held_out = pairs[:n], pairs[n:]
+            self.watched, self.test = held_out[:WATCHED], held_out[WATCHED:]
+            texts, isos, locales = zip(*self.training)
+            known = {"source": Vocabulary.of(texts).symbols,
+                     "target": Vocabulary.of(isos, ends=True).symbols,
+                     "longest": [max(map(len, texts)), max(map(len, isos)) + 1]}
+            self.fingerprint = fingerprint("\n".join(map(str, pairs)))
+            self.summary = (f"{len(pairs):,} dates in {len(set(locales))} locales: {n:,} to "
+                            f"train on, {WATCHED:,} to validate and {len(self.test):,} to test, "
+                            f"{malformed} left out as ambiguous or malformed; "
+                            f"{len(known['source']) - 2} different characters")
+        self.known = known
+        self.source, self.target = Vocabulary(known["source"]), Vocabulary(known["target"])
+        self.longest_source, self.longest_target = map(int, known["longest"])
+        self.sizes = {"source": len(self.source), "target": len(self.target)}
+        self.order = None
+
+    def arrays(self, pairs):
+        """x (B, S), x_lengths (B,), y (B, T + 1): the texts, and the ISO dates with their ends."""
+        x, x_lengths = pad([self.source.encode(text) for text, _, _ in pairs])
+        return x, x_lengths, pad([self.target.encode(iso, ends=True) for _, iso, _ in pairs])[0]
+
+    def batch(self, step):
+        if self.order is None:
+            lengths = [len(text) for text, _, _ in self.training]
+            self.order = Batches(lengths, self.o.batch, self.o.seed)
+        return self.arrays([self.training[i] for i in self.order(step)])
+
+    def loss(self, model, carried, x, x_lengths, y):
+        logits = model(x, x_lengths, y[:, :-1])                             # (B, T, V)
+        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y[:, 1:].reshape(-1),
+                               ignore_index=self.target.pad), None
+
+    def evaluate(self, model, final=False):
+        pairs, loss = self.test if final else self.watched, 0.0
+        for i in by_length([len(text) for text, _, _ in pairs], 250):
+            batch = self.arrays([pairs[j] for j in i])
+            loss += self.loss(model, None, *self.on_device(*batch))[0].item() * len(i)
+        scores = {"loss": loss / len(pairs), "exact": self.exact(model, pairs)}
+        if final:
+            scores["beam"] = self.exact(model, pairs, beam=max(4, self.o.beam))
+        return scores
+
+    def exact(self, model, pairs, beam=1):
+        """The share of the pairs that the model gets right in all characters."""
+        answers = self.answers(model, [text for text, _, _ in pairs], beam)
+        return sum(a == iso for a, (_, iso, _) in zip(answers, pairs)) / len(pairs)
+
+    def answers(self, model, texts, beam=1):
+        """The likeliest ISO date of each text, by a search of that width; a list."""
+        answers = [None] * len(texts)
+        for i in by_length([len(text) for text in texts], 250 // beam + 1):
+            args = self.decoding(model, [texts[j] for j in i])
+            targets = greedy(*args) if beam == 1 else [best[0][1]
+                                                       for best in beam_search(*args, width=beam)]
+            for j, target in zip(i, targets):
+                answers[j] = "".join(self.target.decode(target))
+        return answers
+
+    def decoding(self, model, texts):
+        """The arguments that the functions of decoding.py have in common."""
+        x, x_lengths = self.on_device(*pad([self.source.encode(text) for text in texts]))
+        return model, x, x_lengths, self.target.begin, self.target.end, self.longest_target
+
+    def baseline(self):
+        rules = Rules(self.training)
+        right = sum(rules(text) == iso for text, iso, _ in self.test)
+        return ("rules for the numbers, and the month that each word most often stood for",
+                right / len(self.test))
+
+    def generate(self, model, prompt):
+        text = clean(prompt)
+        if not 0 < len(text) <= self.longest_source:
+            raise DataError(f"a date has from 1 to {self.longest_source} characters, the longest "
+                            f"that was trained on; {text!r} has {len(text)}")
+        args = self.decoding(model, [text])
+        if self.o.beam > 1:
+            for log_p, target in beam_search(*args, width=self.o.beam)[0]:
+                yield f"{''.join(self.target.decode(target))}   {np.exp(log_p):.4f}\n"
+            return
+        rng = np.random.default_rng([self.o.seed, 2])
+        target, = sample(*args, rng, 0.0 if self.o.greedy else self.o.temperature, self.o.top_k)
+        yield "".join(self.target.decode(target))
+
+    def show(self, model, out):
+        pairs = [next(p for p in self.test if p[2] == locale and 14 <= len(p[0]) <= 20)
+                 for locale in SHOWN]
+        others = self.test[:2000]
+        answers = self.answers(model, [text for text, _, _ in pairs + others])
+        wrong = [(p, a) for p, a in zip(pairs + others, answers) if a != p[1]]
+        print("\ndates that were not trained on")
+        for (text, iso, locale), answer in [*zip(pairs + others[:8], answers), *wrong[:6]]:
+            print(f"  {locale:6} {text:36} {answer:10}" + (answer != iso) * f"   wrong: {iso}")
+        if not isinstance(model, seq2seq.Seq2Seq):
+            return []
+        panels = []
+        for (text, _, locale), answer in zip(pairs, answers):
+            x, x_lengths, y = self.on_device(*self.arrays([(text, answer, locale)]))
+            _, alpha, beta = model.run(x, x_lengths, y[:, :-1])
+            panels.append((f"{SHOWN[locale]}, {answer}", text, answer, alpha.numpy()[0],
+                           beta.numpy()[0, :len(answer)]))
+        return [draw_attention(Path(out) / "attention.png", panels)]
+
+
+class Rules:
+    """What can be known without learning, and by counting: the number of four digits is the year;
+    of two others the one beside it is the month; of one other it is the day, and the month is the
+    one that the words stood for most often in the pairs (naive Bayes)."""
+
+    def __init__(self, pairs):
+        self.counts = {}                                # word: (12,)
+        for text, iso, _ in pairs:
+            for word in re.findall(r"[^\W\d]+", text):
+                self.counts.setdefault(word, np.ones(12))[int(iso[5:7]) - 1] += 1
+
+    def __call__(self, text):
+        before, year, after = re.fullmatch(r"(.*?)([0-9]{4})(.*)", text).groups()
+        before, after = ([int(n) for n in re.findall("[0-9]+", part)] for part in (before, after))
+        if len(before) == 2:
+            day, month = before
+        elif len(after) == 2:
+            month, day = after
+        else:
+            day, = before + after
+            counts = [self.counts[word] for word in re.findall(r"[^\W\d]+", text)
+                      if word in self.counts]
+            log_p = sum((np.log(n / n.sum()) for n in counts), np.zeros(12))
+            month = int(log_p.argmax()) + 1
+        return f"{year}-{month:02}-{day:02}"
+
+
+def draw_attention(png, panels, columns=3, cell=0.2):
+    """For each date two pictures below one another: where the decoder looks as it writes, and where
+    each character of the text looks in the text. panels: (title, text of S characters, answer of T,
+    α (S, S), β (T, S)). Returns `png`."""
+    from matplotlib import pyplot as plt
+    S, T = (max(len(panel[i]) for panel in panels) for i in (1, 2))
+    wide, high = (S + 4) * cell, (T + S + 7) * cell                     # of one date, in inches
+    rows = -(-len(panels) // columns)
+    size = columns * wide + cell, rows * high + 6 * cell
+    fig = plt.figure(figsize=size, dpi=120)
+    for i, (title, text, answer, alpha, beta) in enumerate(panels):
+        row, column = divmod(i, columns)
+        left, top = column * wide + 3 * cell, size[1] - row * high - 7 * cell
+        fig.text(left / size[0], (top + 1.9 * cell) / size[1], title, fontsize=13)
+        for weights, down, colours in ((beta, answer, "Blues"), (alpha, text, "Oranges")):
+            across, width, height = text, len(text) * cell, len(down) * cell
+            ax = fig.add_axes([left / size[0], (top - height) / size[1],
+                               width / size[0], height / size[1]])
+            ax.imshow(weights, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
+            ax.set_xticks(range(len(across)), across.replace(" ", "\u2423"))
+            ax.set_yticks(range(len(down)), down.replace(" ", "\u2423"))
+            ax.set_xticks(np.arange(len(across) + 1) - 0.5, minor=True)
+            ax.set_yticks(np.arange(len(down) + 1) - 0.5, minor=True)
+            ax.grid(which="minor", color="0.92", linewidth=0.6)
+            ax.tick_params(which="both", length=0, top=True, labeltop=True, labelbottom=False)
+            plt.setp(ax.spines.values(), color="0.75")
+            top -= height + 1.8 * cell
+    fig.text(0.5, 1 - 1.8 * cell / size[1], "Blue: where the decoder looks as it writes each "
+             "character (down) of the ISO date", ha="center", fontsize=14, color="tab:blue")
+    fig.text(0.5, 1 - 3.4 * cell / size[1], "Orange: where each character of the text (down) looks "
+             "in the text: self-attention", ha="center", fontsize=14, color="tab:orange")
+    fig.savefig(png)
+    plt.close(fig)
+    return png
