@@ -33,7 +33,7 @@ from models.run import (Diverged, check_folder, describe, make_model, make_task,
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
-from nanoautograd.optim import AdamW, clip_grad_norm_, learning_rate
+from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
 try:
     from nanoautograd.metrics import Metrics, draw_curves
@@ -137,7 +137,9 @@ def train(o, checkpoint):
     with nag.no_grad(), average.applied() if average else nullcontext():
         pictures += shown(task.show, model, o.out)
     scores, (what, score) = evaluate(final=True), task.baseline()
-    print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what})\n"
+    beaten = (scores[task.metric] > score) == task.larger_is_better
+    print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
+          f"{'' if beaten else 'not '}beaten\n"
           f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}")
     result = {"preset": o.preset, "steps": step, "parameters": parameters, "scores": scores,
               "metric": task.metric, "baseline": [what, float(score)],

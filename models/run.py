@@ -54,8 +54,9 @@ def parser(preset):
 
         def add(name, type, default, help, **kwargs):
             known.add(name)
+            default = defaults.get(name[2:].replace("-", "_"), default)
             if type is bool:
-                kwargs["action"] = argparse.BooleanOptionalAction
+                kwargs["action"] = argparse.BooleanOptionalAction if default else "store_true"
             else:
                 kwargs["type"] = type
             group.add_argument(name, default=default, help=help, **kwargs)
@@ -109,7 +110,7 @@ def parser(preset):
     add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
     add("--greedy", bool, False, "always the likeliest: temperature 0")
     add("--beam", number(int, least=1), 1, "answers that a search keeps side by side")
-    p.set_defaults(**{k: v for k, v in defaults.items() if k != "model"}, preset=preset)
+    p.set_defaults(preset=preset)
     return p
 
 
@@ -151,7 +152,7 @@ def parse(argv):
 
 def presets():
     """What --list prints."""
-    rows = [("preset", "model", "learns to", "score", "data from")]
+    rows = [("preset", "model", "task", "score", "data from")]
     for preset, task in PRESETS.items():
         Config = task.models[task.presets[preset]["model"]][0]
         rows.append((preset, Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
@@ -205,9 +206,11 @@ def check_state(state, folder):
         words = []
         for name in vars(p.parse_args([])).keys() - MOMENTARY - {"preset"}:
             value, option = given[name], name.replace("_", "-")
-            words += ([f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else
-                      [f"--{option}", *map(str, value)] if isinstance(value, list) else
-                      [f"--{option}={value}"])
+            if isinstance(value, bool):
+                words += [f"--{option}"] if value else [f"--no-{option}"] * p.get_default(name)
+            else:
+                words += ([f"--{option}", *map(str, value)] if isinstance(value, list) else
+                          [f"--{option}={value}"])
         o = p.parse_args(words)
         task = make_task(o, state["known"])
         task.fingerprint = state["data"]

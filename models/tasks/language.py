@@ -14,7 +14,7 @@ from nanoautograd import functional as F
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
                                in_order, read_text, split)
 
-from .. import ngram, rnn
+from .. import gpt, ngram, rnn
 from ..sampling import choose
 from .task import Task, number
 
@@ -29,14 +29,17 @@ def text_source(argument):
 class Language(Task):
     about = "write on a text"
     models = {"ngram": (ngram.Config, ngram.NGramLanguageModel),
-              "rnn": (rnn.Config, rnn.RNNLanguageModel)}
+              "rnn": (rnn.Config, rnn.RNNLanguageModel),
+              "gpt": (gpt.Config, gpt.GPT)}
     metric = "bits"
     published = {("gpt", "tinyshakespeare"): "loss 1.88 (nanoGPT, same size and steps)"}
     presets = {
         "ngram": dict(model="ngram", steps=0),
         "rnn": dict(model="rnn", steps=1200, lr=4e-3),
         "lstm": dict(model="rnn", cell="lstm", steps=1200, lr=4e-3),
-        "gru": dict(model="rnn", cell="gru", steps=1200, lr=4e-3)}
+        "gru": dict(model="rnn", cell="gru", steps=1200, lr=4e-3),
+        "gpt": dict(model="gpt", steps=2000, batch=12, lr=2e-3, warmup=100, betas=[0.9, 0.99],
+                    weight_decay=0.1)}
 
     @staticmethod
     def options(add):
