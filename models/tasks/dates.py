@@ -137,15 +137,17 @@ class Dates(Task):
         yield "".join(self.target.decode(target))
 
     def show(self, model, out):
-        pairs = [next(p for p in self.test if p[2] == locale and 14 <= len(p[0]) <= 20)
-                 for locale in SHOWN]
-        others = self.test[:2000]
+        pairs = [p for locale in SHOWN for p in
+                 [p for p in self.test if p[2] == locale and 14 <= len(p[0]) <= 20][:1]]
+        others = [p for p in self.test[:2000] if p not in pairs]
         answers = self.answers(model, [text for text, _, _ in pairs + others])
-        wrong = [(p, a) for p, a in zip(pairs + others, answers) if a != p[1]]
+        examples = [*zip(pairs + others, answers)]
+        shown = len(pairs) + 8
+        wrong = [e for e in examples[shown:] if e[1] != e[0][1]]
         print("\ndates that were not trained on")
-        for (text, iso, locale), answer in [*zip(pairs + others[:8], answers), *wrong[:6]]:
+        for (text, iso, locale), answer in examples[:shown] + wrong[:6]:
             print(f"  {locale:6} {text:36} {answer:10}" + (answer != iso) * f"   wrong: {iso}")
-        if not isinstance(model, seq2seq.Seq2Seq):
+        if not pairs or not isinstance(model, seq2seq.Seq2Seq):
             return []
         panels = []
         for (text, _, locale), answer in zip(pairs, answers):
