@@ -35,8 +35,8 @@ class Dates(Task):
         "dates": dict(model="seq2seq", steps=2000, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5,
                       evaluate_every=200, temperature=0.0),
         "dates-transformer": dict(
-            model="transformer", width=64, feed_forward=256, layers=2, dropout=0.0, steps=2000,
-            batch=64, lr=2e-3, warmup=200, lr_floor=1e-5, evaluate_every=200, temperature=0.0)}
+            model="transformer", width=64, feed_forward=256, layers=2, dropout=0.0, steps=3000,
+            batch=64, lr=3e-3, warmup=300, lr_floor=1e-5, evaluate_every=200, temperature=0.0)}
 
     @staticmethod
     def options(add):
