@@ -1,0 +1,108 @@
+"""What holds for every preset of train.py: it trains, stops and goes on to the same bits, answers."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+import train  # noqa: E402
+from models.run import parser, presets  # noqa: E402
+from models.tasks import PRESETS  # noqa: E402
+from nanoautograd.data import SOURCES, install, installed  # noqa: E402
+
+# Options of any model that make it small, and what to ask of each task.
+SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2, "layers": 1,
+         "block": 16, "length": 10, "batch": 4}
+PROMPTS = {"language": "The ", "dates": "5 March 1987", "tagging": "Obama in Paris",
+           "classification": "a film about a film", "digits": "7"}
+
+
+def task_name(preset):
+    return PRESETS[preset].__module__.rpartition(".")[2]
+
+
+@pytest.fixture(params=list(PRESETS))
+def preset(request):
+    for package in PRESETS[request.param].needs:
+        if not installed(package):
+            pytest.skip(f"needs the data of {package}")
+    return request.param
+
+
+def small(preset):
+    known = vars(parser(preset).parse_args([]))
+    return [word for name, value in SMALL.items() if name in known
+            for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def result(out):
+    document = json.loads((out / "checkpoint.json").read_text())
+    return document["sha256"], document["state"]["step"], (out / "metrics.jsonl").read_text()
+
+
+@pytest.mark.data
+def test_a_preset_trains_stops_and_goes_on_to_the_same_bits(preset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(PRESETS[preset], "show", lambda *args: [])          # has its own tests
+    options = [preset, *small(preset)]
+    if PRESETS[preset].presets[preset].get("steps", 1):
+        options += ["--decay", "constant", "--evaluate-every", "2", "--average", "0.9",
+                    "--accumulate", "2"]
+        straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+        assert train.main([*options, "--steps", "5", "--out", str(straight)]) is None
+        for steps in ("3", "5"):
+            assert train.main([*options, "--steps", steps, "--out", str(stopped), "--resume"]
+                              ) is None
+        (a, step, lines), (b, _, again) = result(straight), result(stopped)
+        assert (a, step) == (b, 5)
+        trained = [line for line in lines.splitlines() if '"lr"' in line]
+        assert trained == [line for line in again.splitlines() if '"lr"' in line]
+    else:
+        straight = tmp_path / "straight"
+        assert train.main([*options, "--out", str(straight)]) is None
+    report = json.loads((straight / "result.json").read_text())
+    assert report["preset"] == preset and report["metric"] in report["scores"]
+    assert all(np.isfinite(score) for score in report["scores"].values())
+    assert np.isfinite(report["baseline"][1]) and "to beat: " in capsys.readouterr().out
+    message = train.main(["--out", str(straight), "--generate", PROMPTS[task_name(preset)],
+                          "--length", "10"])
+    answered = capsys.readouterr().out.strip()
+    assert answered or message.startswith("train.py: ")
+
+
+def test_the_list_names_all_presets_and_what_to_install(capsys):
+    assert train.main(["--list"]) is None
+    out = capsys.readouterr().out
+    assert out.strip() == presets()
+    assert all(f"\n{preset} " in out for preset in PRESETS)
+    for package in SOURCES:
+        line, = [line for line in out.splitlines() if line.startswith(f"{package} ")]
+        assert line.endswith(": installed" if installed(package) else install(package))
+
+
+def test_a_preset_that_is_not_there(capsys):
+    with pytest.raises(SystemExit, match="no preset 'bert'; there are .*rnn.*--list"):
+        train.main(["bert"])
+
+
+def test_missing_data_is_one_line_with_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "babel", None)                         # the one that is run
+    for preset in PRESETS:
+        if PRESETS[preset].needs:
+            message = train.main([preset, "--out", str(tmp_path), "--steps", "1"])
+            assert message.startswith("train.py: ") and "\n" not in message
+            assert "not installed: pip install " in message
+
+
+def test_options_of_other_presets_are_not_accepted(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["gpt", "--hidden", "8"])
+    assert "unrecognized arguments: --hidden" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train.main(["gpt", "--help"])
+    assert "--heads" in capsys.readouterr().out
