@@ -171,8 +171,8 @@ def draw_confusion(png, tags, truth, predicted):
         np.add.at(counts, ([number[t] for t in y], [number[t] for t in z]), 1)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     names = [f"{tag} ({n:,.0f})" for tag, n in zip(tags, counts.sum(axis=1))]
-    return draw_table(png, 100 * shares, names, tags, "tagged as, per cent of the words with a tag",
-                      "Blues", (0, 100))
+    return draw_table(png, 100 * shares, names, tags, "of the words with the row's tag, how many "
+                      "per cent were given the column's", "Blues", (0, 100))
 
 
 def draw_transitions(png, tags, crf):
