@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +107,8 @@ def test_options_of_other_presets_are_not_accepted(capsys):
     with pytest.raises(SystemExit):
         train.main(["gpt", "--help"])
     assert "--heads" in capsys.readouterr().out
+
+
+def test_the_list_of_packages_to_install_is_that_of_the_sources():
+    lines = (Path(train.__file__).parent / "models/tasks/packages.txt").read_text().splitlines()
+    assert lines[1:] == [f"{package}=={version}" for package, (version, _, _) in SOURCES.items()]
