@@ -134,6 +134,9 @@ class RNNClassifier(Module):
         self.config = config
         self.D = 2 if config.bidirectional else 1               # directions
         self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
+        # From N(0, 0.01) where the language model's E is from N(0, 1): most words are rare, and
+        # what one means cannot be learnt from a few texts, so it must not say much either.
+        self.embedding.weight.data *= 0.1
         self.rnn = recurrent_layers(config, rng, dtype, config.bidirectional)
         self.output = Linear(self.D * config.hidden, config.classes, rng=rng, dtype=dtype)  # O, c
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None

