@@ -32,7 +32,7 @@ class Dates(Task):
     metric = "exact"
     larger_is_better = True
     presets = {
-        "dates": dict(model="seq2seq", steps=2000, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5,
+        "dates": dict(model="seq2seq", steps=3000, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5,
                       evaluate_every=200, temperature=0.0),
         "dates-transformer": dict(
             model="transformer", width=64, feed_forward=256, layers=2, dropout=0.0, steps=3000,
