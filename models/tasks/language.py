@@ -36,8 +36,8 @@ class Language(Task):
     presets = {
         "ngram": dict(model="ngram", steps=0),
         "rnn": dict(model="rnn", steps=1200, lr=4e-3),
-        "lstm": dict(model="rnn", cell="lstm", steps=1200, lr=4e-3),
-        "gru": dict(model="rnn", cell="gru", steps=1200, lr=4e-3),
+        "lstm": dict(model="rnn", cell="lstm", steps=2000, lr=4e-3),
+        "gru": dict(model="rnn", cell="gru", steps=1500, lr=4e-3),
         "gpt": dict(model="gpt", steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4,
                     betas=[0.9, 0.99], weight_decay=0.1)}
 
