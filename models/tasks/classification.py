@@ -27,7 +27,7 @@ class Classification(Task):
     larger_is_better = True
     presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
                "sentiment": dict(model="classifier", data="sentiment", pooling="max",
-                                 dropout=0.4, steps=300, lr=8e-3)}
+                                 dropout=0.5, average=0.98, steps=400, lr=8e-3)}
 
     @staticmethod
     def options(add):

@@ -164,12 +164,12 @@ class Digits(Task):
         for d in range(10):
             points.plot(*u[self.digits == d].T, linestyle="none", marker=f"${d}$", color=f"C{d}",
                         markersize=6, alpha=0.8, markeredgewidth=0.2)
-        n = 20 if self.side > 10 else 16
+        n, gap = (20, 0) if self.side > 10 else (14, 1)     # small pictures have no margin
         a, b = (start + (np.arange(n) + 0.5) / n * (end - start)
                 for start, end in ((left, right), (top, bottom)))
         places = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)[:, :len(V)]
         x = self.run(model.decode, centre + places @ V).reshape(n, n, -1)
-        grid.imshow(mosaic(x, self.side, 0), cmap="gray_r", vmin=0, vmax=1, aspect="auto",
+        grid.imshow(mosaic(x, self.side, gap), cmap="gray_r", vmin=0, vmax=1, aspect="auto",
                     extent=(left, right, bottom, top))
         for ax, title in ((points, "codes of digits that were not trained on"),
                           (grid, "what the decoder draws there")):
