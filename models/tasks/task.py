@@ -31,12 +31,12 @@ class Task:
     command line (int: at least 1; float: from 0 to below 1; bool; Literal: one of its strings).
     """
     about = ""                  # a few words for --list
-    needs = ()                  # the packages, of nanoautograd.data.SOURCES, with its data
+    needs = {}                  # preset: the package of nanoautograd.data.SOURCES with its data
     models = {}                 # name for --model: (Config, model class)
     presets = {}                # name: {"model": name, option: value other than the default}
     metric = "loss"             # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False    # of that score
-    published = {}              # (preset, name of the data): what others report for the same
+    published = {}              # name of a run in models/table.py: what others report for the same
 
     @staticmethod
     def options(add):

@@ -81,8 +81,8 @@ def _code_points(text):
 
 
 class BytePairs:
-    """A vocabulary of frequent strings, by byte-pair encoding (Sennrich, Haddow & Birch 2016) of the
-    UTF-8 bytes, within words and their leading space: nothing is unknown to it.
+    """A vocabulary of frequent strings, by byte-pair encoding (Sennrich, Haddow & Birch 2016) of
+    the UTF-8 bytes, within words and their leading space: nothing is unknown to it.
 
     `symbols`: the tokenizer as JSON of the package `tokenizers`. Raises DataError where it is not,
     ImportError where that package is missing.

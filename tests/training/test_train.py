@@ -73,7 +73,7 @@ def test_it_learns_reports_and_writes(run, tmp_path, capsys):
     assert loss < 1.2 and accuracy > 0.6                            # of log(14) = 2.6 and 0.07
     assert perplexity == pytest.approx(np.exp(loss), rel=2e-3)
     assert bits == pytest.approx(loss / np.log(2), rel=2e-3)
-    assert re.search(r"to beat: bits [\d.]+ \(Witten-Bell 5-gram", out)
+    assert re.search(r"to beat: bits [\d.]+ \(Kneser-Ney 5-gram", out)
     for temperature in (0.5, 0.8, 1.0):
         assert f"--- temperature {temperature}" in out
     lines = metrics(tmp_path / "run")
