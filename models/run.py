@@ -259,7 +259,7 @@ def unpack(tensors, model, optimizer=None, average=None, step=None):
                 i, _, name = name.partition(".")
                 state.setdefault(int(i), {})[name] = array
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-            if any(s and s["step"] != step for s in optimizer.state):
+            if {s["step"] for s in optimizer.state if s} != ({step} if step else set()):
                 raise ValueError(f"its arrays are not of step {step}")
     except (ValueError, TypeError, LookupError) as e:
         raise CheckpointError(f"the checkpoint does not fit its own options: {e}") from None
