@@ -28,8 +28,8 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import nanoautograd as nag
-from models.run import (Diverged, check_folder, describe, make_model, make_task, pack, parse,
-                        presets, unpack)
+from models.run import (Diverged, OptionError, check_folder, describe, make_model, make_task, pack,
+                        parse, presets, unpack)
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
@@ -45,6 +45,8 @@ except ImportError as e:
 # ------------------------------------------------------------------------------------------ train
 
 def train(o, checkpoint):
+    """One run: o, its options; checkpoint, the (tensors, state) from which it goes on, or None.
+    Returns None, or an exit status where it was stopped."""
     check_folder(o)
     tensors, state = checkpoint or ({}, {"step": 0})
     start = step = state["step"]
@@ -75,23 +77,16 @@ def train(o, checkpoint):
     if metrics.damaged:
         print(f"{metrics.damaged} damaged lines of {metrics.path} were moved to {metrics.aside}")
 
-    def save():
+    def save(step):
         metrics.sync()
         save_checkpoint(o.out, pack(model, optimizer, average, carried), {**fixed, "step": step})
-
-    def evaluate(final=False):
-        model.eval()
-        with nag.no_grad(), average.applied() if average else nullcontext():
-            scores = task.evaluate(model, final)
-        model.train()
-        return scores
 
     # loop
     began = time.perf_counter()
     with catch_signals() as stop, tqdm(
             total=o.steps, initial=start, unit="step", disable=not o.steps) as bar:
         if not start:
-            save()
+            save(0)
         for step in range(start + 1, o.steps + 1):
             optimizer.zero_grad()
             loss = 0.0
@@ -103,7 +98,8 @@ def train(o, checkpoint):
             norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
             if not math.isfinite(loss + norm):
                 raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
-            lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay, o.lr_floor)
+            lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay,
+                               min(o.lr, o.lr_floor))
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
@@ -114,14 +110,15 @@ def train(o, checkpoint):
             bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             bar.update()
             if step % o.evaluate_every == 0 or step == o.steps:
-                scores = evaluate()
+                with in_use(model, average):
+                    scores = task.evaluate(model)
                 if not math.isfinite(scores["loss"]):
                     raise Diverged(f"at step {step} the validation loss is {scores['loss']}")
                 metrics.note(step, **{f"validation_{name}": s for name, s in scores.items()})
                 bar.write(f"step {step:6}   loss {loss:.3f}   validation: {written(scores)}")
-                save()
+                save(step)
             if stop and step < o.steps:
-                save()
+                save(step)
                 break
     metrics.close()
     seconds = time.perf_counter() - began
@@ -133,11 +130,12 @@ def train(o, checkpoint):
         print(f"stopped after step {step}; to go on: python train.py {o.preset} --resume --out "
               f"{shlex.quote(str(o.out))}")
         return 128 + stop[0]
-    model.eval()
-    with nag.no_grad(), average.applied() if average else nullcontext():
+    with in_use(model, average):
         pictures += shown(task.show, model, o.out)
-    scores, (what, score) = evaluate(final=True), task.baseline()
-    beaten = (scores[task.metric] > score) == task.larger_is_better
+        scores = task.evaluate(model, final=True)
+    what, score = task.baseline()
+    ours = scores[task.metric]
+    beaten = ours > score if task.larger_is_better else ours < score
     print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
           f"{'' if beaten else 'not '}beaten\n"
           f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}")
@@ -148,18 +146,28 @@ def train(o, checkpoint):
 
 
 def shown(draw, *args):
-    """The pictures that draw(*args) makes, a list; where it fails the scores still matter more."""
+    """The pictures that draw(*args) makes, a list; where it fails, the scores matter more."""
     try:
         pictures = draw(*args)
         return pictures if isinstance(pictures, list) else [pictures]
     except Exception as e:
-        print(f"the picture could not be drawn: {e}", file=sys.stderr)
+        print(f"what there is to see could not be shown: {e}", file=sys.stderr)
         return []
 
 
 def written(scores):
     """Scores for people: loss 1.238, accuracy 0.671."""
     return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+
+
+@contextmanager
+def in_use(model, average):
+    """Within it the model is as it is used: in eval mode, with the average of its weights if there
+    is one, and nothing is recorded."""
+    model.eval()
+    with nag.no_grad(), average.applied() if average else nullcontext():
+        yield
+    model.train()
 
 
 @contextmanager
@@ -184,13 +192,14 @@ def catch_signals():
 # ---------------------------------------------------------------------------------- use, and start
 
 def generate(o, checkpoint):
+    """Print what the model in the checkpoint answers to --generate."""
     tensors, state = checkpoint
     task = make_task(o, state["known"])
     model = make_model(task, o)
     average = AveragedModel(model, o.average) if o.average else None
     unpack(tensors, model, average=average)
-    with nag.no_grad(), average.applied() if average else nullcontext():
-        for piece in task.generate(model.eval(), o.generate):
+    with in_use(model, average):
+        for piece in task.generate(model, o.generate):
             print(piece, end="", flush=True)
     print()
 
@@ -207,7 +216,8 @@ def main(argv=None):
     except Diverged as e:
         return (f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
                 f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip")
-    except (CheckpointError, DataError, DeviceError, OSError, MemoryError, ImportError) as e:
+    except (OptionError, CheckpointError, DataError, DeviceError, OSError, MemoryError,
+            ImportError) as e:
         return f"train.py: {e}"
     except KeyboardInterrupt:
         print("\ntrain.py: interrupted", file=sys.stderr)

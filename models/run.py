@@ -8,6 +8,7 @@ program could have written.
 
 import argparse
 import dataclasses
+import json
 import math
 import tempfile
 import typing
@@ -29,6 +30,10 @@ MOMENTARY = {"out", "device", "resume", "overwrite", "list", "tensorboard", "gen
              "temperature", "top_k", "greedy", "beam"}      # options that are not of the run
 CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
               "evaluate_every"}                             # options that --resume can change
+
+
+class OptionError(ValueError):
+    """Options that cannot be; the message says which."""
 
 
 class Diverged(ArithmeticError):
@@ -79,11 +84,12 @@ def parser(preset):
     task.options(add)
 
     add = adder(f"the model: {Model.__name__} in {source}")
+    types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
         option = "--" + field.name.replace("_", "-")
         if field.default is not dataclasses.MISSING and option not in known:
-            allowed = typing.get_args(field.type)           # of a Literal
-            add(option, checker(field), field.default, f"{field.name} of its Config",
+            allowed = typing.get_args(types[field.name])    # of a Literal
+            add(option, checker(types[field.name]), field.default, f"{field.name} of its Config",
                 **{"choices": list(allowed)} if allowed else {})
 
     add = adder("the loop")
@@ -110,14 +116,18 @@ def parser(preset):
     add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
     add("--greedy", bool, False, "always the likeliest: temperature 0")
     add("--beam", number(int, least=1), 1, "answers that a search keeps side by side")
+    unknown = {name for name in defaults if "--" + name.replace("_", "-") not in known} - {"model"}
+    if unknown:
+        raise ValueError(f"{task.__module__}: the preset {preset!r} sets what is no option: "
+                         f"{', '.join(sorted(unknown))}")
     p.set_defaults(preset=preset)
     return p
 
 
-def checker(field):
-    """The type of the option for a field of a Config, with its range."""
+def checker(kind):
+    """What checks an option for a field of this type in a Config, its range with it."""
     kinds = {bool: bool, int: number(int, least=1), float: number(float, least=0, below=1)}
-    return kinds.get(field.type, str)
+    return kinds.get(kind, str)
 
 
 def parse(argv):
@@ -129,15 +139,16 @@ def parse(argv):
         if preset not in PRESETS:
             raise SystemExit(f"train.py: there is no preset {preset!r}; there are "
                              f"{', '.join(PRESETS)} (python train.py --list tells more)")
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--out", type=Path, default=Path("runs", preset or DEFAULT))
-    first.add_argument("--generate")
-    first.add_argument("--resume", action="store_true")
-    first, _ = first.parse_known_args(words)
+    # Which preset it is, and so which options there are, may stand in the checkpoint alone.
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    p.add_argument("--out", type=Path, default=Path("runs", preset or DEFAULT))
+    p.add_argument("--generate")
+    p.add_argument("--resume", action="store_true")
+    early, _ = p.parse_known_args(words)
     checkpoint, kept = None, {}
-    if first.generate is not None or first.resume and (first.out / "checkpoint.json").exists():
-        checkpoint = load_checkpoint(first.out)
-        kept = check_state(checkpoint[1], first.out)["options"]
+    if early.generate is not None or early.resume and (early.out / "checkpoint.json").exists():
+        checkpoint = load_checkpoint(early.out)
+        kept = check_state(checkpoint[1], early.out)["options"]
     p = parser(kept.get("preset", preset or DEFAULT))
     p.set_defaults(**kept)
     o = p.parse_args(words)
@@ -155,8 +166,9 @@ def presets():
     rows = [("preset", "model", "task", "score", "data from")]
     for preset, task in PRESETS.items():
         Config = task.models[task.presets[preset]["model"]][0]
-        rows.append((preset, Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
-                     task.needs.get(preset, "Python itself, or a file")))
+        rows.append((preset + " (default)" * (preset == DEFAULT),
+                     Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
+                     task.needs.get(preset, task.source)))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows]
     lines += ["", "package with data"]
@@ -179,18 +191,27 @@ def make_model(task, o):
     Config, Model = task.models[task.presets[o.preset]["model"]]
     own = {f.name: getattr(o, f.name) for f in dataclasses.fields(Config)
            if f.default is not dataclasses.MISSING}
-    return Model(Config(**task.sizes, **own), rng=[o.seed, 0], dtype=o.dtype).to(o.device)
+    missing = {f.name for f in dataclasses.fields(Config)} - own.keys() - task.sizes.keys()
+    if missing:
+        raise OptionError(f"{type(task).__name__}.sizes lacks what the Config in "
+                          f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
+    try:
+        model = Model(Config(**task.sizes, **own), rng=[o.seed, 0], dtype=o.dtype)
+    except ValueError as e:                                 # such as heads that do not fit a width
+        raise OptionError(f"these options do not fit together: {e}") from None
+    return model.to(o.device)
 
 
 def describe(o, task):
     """What a checkpoint's state says of the run, beside the step. JSON can hold it."""
     return {"kind": KIND, "options": {k: v for k, v in vars(o).items() if k not in MOMENTARY},
-            "known": task.known, "data": task.fingerprint}
+            "known": json.loads(json.dumps(task.known)), "data": task.fingerprint}
 
 
 def check_state(state, folder):
     """Return the state, or raise CheckpointError unless it is one that `describe` makes, of options
-    that could have been typed. The arrays are checked by `unpack`."""
+    that could have been typed: they are typed here once more, and must come out the same. The
+    arrays are checked by `unpack`."""
     def refuse(why):
         raise CheckpointError(f"the checkpoint in {folder} is not of a {KIND}, as this train.py "
                               f"writes it: {why}")

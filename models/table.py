@@ -37,13 +37,13 @@ def runs(presets, texts, folder):
 def row(run, result, preset, words):
     """The cells of a finished run."""
     task, (what, score) = PRESETS[preset], result["baseline"]
-    about = task.about + (f" ({Path(words[-1]).stem})" if len(words) > 1 else "")
+    about = task.about + (f" ({run.partition('-')[2]})" if "language" in task.__module__ else "")
     seconds = result["seconds"]
     return (about, preset, f"{result['parameters']:,}",
             f"{task.metric} **{result['scores'][task.metric]:.4g}**", f"{score:.4g} ({what})",
             task.published.get(run, ""),
             "resumed" if seconds is None else f"{seconds:,}",
-            f"`python train.py {' '.join(words[:2] + ['FILE'] * (len(words) > 2))}`")
+            f"`python train.py {' '.join(words)}`")
 
 
 def main():
@@ -71,6 +71,8 @@ def main():
             if status:
                 failed.append(f"{preset} ended with status {status}")
                 continue
+        if Path(words[-1]).exists():                        # a file on this machine
+            words = [*words[:-1], "FILE"]
         rows.append(row(folder.name, json.loads(result.read_text()), preset, words))
     print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
     print(*missing, *failed, sep="\n")

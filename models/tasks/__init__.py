@@ -8,5 +8,18 @@ from .task import Task
 for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")
 
-# preset: its task
-PRESETS = {preset: task for task in Task.__subclasses__() for preset in task.presets}
+
+def subclasses(cls):
+    """All classes below this one."""
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
+
+
+PRESETS = {}                    # name: its task
+for task in subclasses(Task):
+    for preset, options in vars(task).get("presets", {}).items():
+        if preset in PRESETS or options.get("model") not in task.models:
+            raise ValueError(f"{task.__module__}: the preset {preset!r} must have a name of its "
+                             f"own and a model among {', '.join(task.models)}; got {options}")
+        PRESETS[preset] = task

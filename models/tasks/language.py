@@ -1,8 +1,8 @@
 """Language modelling: the next token of a text, -1/n Σ_i log p(x_i | x_1 ... x_{i-1}).
 
-Bits a character, the loss over log 2 and over the characters of a token, compare models whose
-tokens differ. Perplexity, e to the loss, is the number of equally probable tokens between which one
-would be as undecided as the model is.
+Models whose tokens differ are compared by bits a character: loss · tokens a character / log 2.
+Perplexity, e to the loss, is the number of equally probable tokens between which one would be as
+undecided as the model is.
 """
 
 import math
@@ -31,6 +31,8 @@ class Language(Task):
     models = {"ngram": (ngram.Config, ngram.NGramLanguageModel),
               "rnn": (rnn.Config, rnn.RNNLanguageModel),
               "gpt": (gpt.Config, gpt.GPT)}
+    source = "Python itself, or a file"
+    prompt = "The "
     metric = "bits"
     published = {"gpt-tinyshakespeare": "2.71 (nanoGPT: loss 1.88, same size and steps)"}
     presets = {
@@ -53,9 +55,12 @@ class Language(Task):
         add("--block", number(int, least=1), 64, "tokens of a sequence in a step")
 
     def __init__(self, o, known=None):
-        self.o, bpe = o, o.tokens == "bpe"
+        super().__init__(o)
+        bpe = o.tokens == "bpe"
         # A recurrent network reads the text in order and carries its state along; others jump.
         self.recurrent = self.presets[o.preset]["model"] == "rnn"
+        if o.steps and self.presets[o.preset]["model"] == "ngram":
+            raise DataError(f"the preset ngram counts, and makes no steps; got --steps {o.steps}")
         if known is None:
             text = read_text(o.data)
             self.text, held_out = split(text, o.validation)
@@ -89,7 +94,7 @@ class Language(Task):
         if isinstance(model, ngram.NGramLanguageModel):
             return self.scores(-model.log_probabilities(self.validation)[1:].mean())
         loss, right, count, state = 0.0, 0, 0, None
-        T = self.o.block * (4 if self.recurrent else 1)
+        T = self.o.block * (4 if self.recurrent else 1)         # fewer calls, where T is free
         for x, y in in_order(self.validation, self.o.batch, T):
             x, y = self.on_device(x, y)
             logits, h = model(x, state)                                     # (B, T, V)
@@ -102,9 +107,9 @@ class Language(Task):
 
     def scores(self, loss):
         """What follows from the loss in nats a token."""
-        share = len(self.validation) / len(self.held_out)                   # tokens a character
+        tokens_a_character = len(self.validation) / len(self.held_out)
         return {"loss": float(loss), "perplexity": math.exp(min(loss, 700.0)),  # there floats end
-                "bits": float(loss) * share / math.log(2)}
+                "bits": float(loss) * tokens_a_character / math.log(2)}
 
     def baseline(self):
         order = 1 if self.presets[self.o.preset]["model"] == "ngram" else 5
@@ -116,7 +121,7 @@ class Language(Task):
         return what, -p[1:].mean() / math.log(2)
 
     def show(self, model, out):
-        prompt = "The "
+        prompt = self.prompt
         try:
             self.vocabulary.encode(prompt)
         except DataError:

@@ -4,6 +4,7 @@ import argparse
 import math
 
 from nanoautograd.backends import is_array, to_device
+from nanoautograd.data import DataError
 
 
 def number(kind, least=-math.inf, above=-math.inf, below=None):
@@ -23,17 +24,20 @@ def number(kind, least=-math.inf, above=-math.inf, below=None):
 
 
 class Task:
-    """A subclass is one file in this folder: adding a task is adding a file.
+    """A subclass is one file in this folder: adding a task is adding a file. It sets the attributes
+    below that differ from these, and defines the methods that raise NotImplementedError.
 
-    It sets `about`, `models`, `presets`, `metric`, and what `__init__` promises below. A model
-    class is made as `Model(config, rng=None, dtype=np.float32)` from its `Config`, a dataclass:
-    fields without a default are sizes that the data decides, the others become options of the
-    command line (int: at least 1; float: from 0 to below 1; bool; Literal: one of its strings).
+    A model class is made as `Model(config, rng=None, dtype=np.float32)` from its `Config`, a
+    dataclass: fields without a default are sizes that the data decides, the others become options
+    of the command line (int: at least 1; float: from 0 to below 1; bool; Literal: one of its
+    strings). Where the task has an option of the same name, the model's field takes its value.
     """
     about = ""                  # a few words for --list
+    source = "made by itself"   # where the data is from, if it is in no package
     needs = {}                  # preset: the package of nanoautograd.data.SOURCES with its data
-    models = {}                 # name for --model: (Config, model class)
+    models = {}                 # name: (Config, model class)
     presets = {}                # name: {"model": name, option: value other than the default}
+    prompt = ""                 # a text that --generate answers, as an example
     metric = "loss"             # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False    # of that score
     published = {}              # name of a run in models/table.py: what others report for the same
@@ -43,14 +47,16 @@ class Task:
         """Options of this task alone: add(name, type, default, help, **of add_argument)."""
 
     def __init__(self, o, known=None):
-        """o: all options of the run. known: None to read the data; in a run that is used but not
-        trained, what `self.known` was when it began, so that no data is needed.
+        """o: all options of the run, those of this task, of the model and of the loop (o.seed,
+        o.batch, o.steps, o.device, ...). known: None to read the data; in a run that is used but
+        not trained, what `self.known` was when it began, so that no data is needed.
 
-        Sets `known` (whatever JSON holds: vocabularies, tags), `sizes` (of the Config), and, where
-        the data is read, `fingerprint` (a check sum of all of it) and `summary` (a line about it,
-        with what was malformed and left out). Raises DataError.
+        A subclass sets `known` (what the trained model needs to know of the data: vocabularies,
+        tags; lists, dicts, strings and numbers), `sizes` (of the Config, by field), and, where the
+        data is read, `fingerprint` (a check sum of all of it) and `summary` (a line about it, with
+        what was malformed and left out). Raises DataError.
         """
-        raise NotImplementedError
+        self.o = o
 
     def begin(self, model):
         """Before the first step of a run: what a model learns without gradients."""
@@ -82,7 +88,7 @@ class Task:
     def generate(self, model, prompt):
         """The model's answer to a text that the user typed, in pieces (for a terminal). Raises
         DataError where it cannot be answered."""
-        raise NotImplementedError
+        raise DataError(f"the preset {self.o.preset} answers no text")
 
     def on_device(self, *values):
         """The same values, arrays among them on the device of the run."""

@@ -268,12 +268,42 @@ def test_unwritable_folder(run, tmp_path, capsys):
     (["--seed", "-1"], "--seed: must be at least 0"),
     (["--temperature", "-0.5"], "--temperature: must be at least 0"),
     (["--top-k", "0"], "--top-k: must be at least 1"),
+    (["--layers", "1.5"], "--layers: invalid int value: '1.5'"),
+    (["--cell", "transformer"], "--cell: invalid choice: 'transformer'"),
+    (["--average", "1"], "--average: must be at least 0 and below 1, got 1"),
     (["--hiden", "3"], "unrecognized arguments: --hiden")])
 def test_option_out_of_range(run, capsys, options, expected):
     with pytest.raises(SystemExit) as e:
         run(*options)
     assert e.value.code == 2
     assert expected in capsys.readouterr().err
+
+
+def test_options_that_do_not_fit(tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    fails(capsys, train.main(["gpt", "--heads", "3", *out]), "do not fit.*got 128 and 3")
+    fails(capsys, train.main(["ngram", "--steps", "3", *out]), "makes no steps; got --steps 3")
+
+
+def test_a_rate_below_the_floor_stays_where_it_is(run, tmp_path):
+    run("--steps", 5, "--warmup", 0, "--lr", 1e-5)
+    assert {m["lr"] for m in metrics(tmp_path / "run") if "lr" in m} == {1e-5}
+
+
+def test_byte_pairs_train_resume_and_write(run, tmp_path, capsys):
+    pytest.importorskip("tokenizers")
+    options = ["--tokens", "bpe", "--vocabulary", "300", "--decay", "constant", "--block", "4"]
+    run("--steps", 6, "--evaluate-every", 3, *options)
+    straight = result(tmp_path / "run")
+    run("--steps", 3, "--evaluate-every", 3, "--overwrite", *options)
+    run("--steps", 6, "--resume")
+    assert result(tmp_path / "run") == straight
+    scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]
+    assert scores["bits"] < scores["loss"] / np.log(2) / 1.5        # a token is some characters
+    capsys.readouterr()
+    assert train.main(["--out", str(tmp_path / "run"), "--generate", "never ß 🙂", "--length", "9"]
+                      ) is None
+    assert capsys.readouterr().out.startswith("never ß 🙂")
 
 
 def test_a_gpu_that_is_not_there(run, capsys):
@@ -402,7 +432,7 @@ def test_scores_without_a_picture(run, tmp_path, capsys):
     assert run("--steps", 2) is None
     out, err = capsys.readouterr()
     assert "--- temperature 1.0" in out and "validation: loss" in out
-    assert re.search("picture could not be drawn: .*loss.png", err)
+    assert re.search("could not be shown: .*loss.png", err)
 
 
 def test_a_validation_loss_that_is_not_finite_is_not_saved(run, tmp_path, capsys, monkeypatch):
