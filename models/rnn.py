@@ -5,26 +5,26 @@ before; what is read off the new state is a distribution:
 
     e_t = E[x_t]                                    embedding          E (V, D)
     h_t = cell(e_t, h_{t-1})                        recurrent layer    h_t (H,); one of three, below
-    p_t = softmax(O h_t + c)                        language model     O (V, H), c (V,)
+    p_t = softmax(O h_t + a)                        language model     O (V, H), a (V,)
 
 p_t[v] is the probability that x_{t+1} = v. The classifier has one distribution for all n tokens of
 a text, over C classes, from a summary of its states (each of them with those of a second layer
 beside it, which reads from the end, if it is bidirectional):
 
     v = Σ_t h_t / n,  or max_t h_t elementwise,  or the last h      pooling
-    p = softmax(O v + c)                                            O (C, H or 2H), c (C,)
+    p = softmax(O v + a)                                            O (C, H or 2H), a (C,)
 
 A cell has weights W (·, D) for what comes in, U (·, H) for the state before, and biases b. With
-σ(a) = 1/(1 + exp(-a)) and ⊙ elementwise, `cell` is one of
+σ(u) = 1/(1 + exp(-u)) and ⊙ elementwise, `cell` is one of
 
     rnn     h_t = tanh(W e_t + U h_{t-1} + b)       or relu in place of tanh
 
-    lstm    i_t = σ(W_i e_t + U_i h_{t-1} + b_i)    what is let into the memory s_t,
+    lstm    i_t = σ(W_i e_t + U_i h_{t-1} + b_i)    what is let into the memory c_t,
             f_t = σ(W_f e_t + U_f h_{t-1} + b_f)    how much of it stays,
             o_t = σ(W_o e_t + U_o h_{t-1} + b_o)    and what is shown of it
             g_t = tanh(W_g e_t + U_g h_{t-1} + b_g)
-            s_t = f_t ⊙ s_{t-1} + i_t ⊙ g_t
-            h_t = o_t ⊙ tanh(s_t)
+            c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+            h_t = o_t ⊙ tanh(c_t)
 
     gru     r_t = σ(W_r e_t + U_r h_{t-1} + b_r)    how much of the state is read,
             z_t = σ(W_z e_t + U_z h_{t-1} + b_z)    and how much is kept
@@ -43,7 +43,7 @@ forget gate of F. Gers, J. Schmidhuber and F. Cummins, "Learning to forget", 200
 al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014, equations 5 to 8
 (gru); T. Mikolov et al., "Recurrent neural network based language model", Interspeech 2010, section
 2; W. Zaremba et al., "Recurrent neural network regularization", 2014 (dropout). The gradients of
-the cells are derived in nanoautograd/manual/rnn.py, lstm.py and gru.py, where s is called c.
+the cells are derived in nanoautograd/manual/rnn.py, lstm.py and gru.py.
 """
 
 from dataclasses import dataclass
@@ -51,9 +51,11 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, max, no_grad, stack, sum, where
-from nanoautograd.backends import namespace, to_device
+import nanoautograd as nag
+from nanoautograd.backends import to_device
 from nanoautograd.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module
+
+from .padding import mask
 
 
 @dataclass
@@ -85,25 +87,26 @@ class ClassifierConfig:
 
 class RNNLanguageModel(Module):
     """p_t above; weights drawn from `rng`, a seed or a numpy Generator."""
+    carries_state = True        # from one block of a text to the next
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         self.config = config
         self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
         self.rnn = recurrent_layers(config, rng, dtype)
-        self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)    # O, c
+        self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)    # O, a
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
     def forward(self, x, h=None):
         """Tokens x (B, T) and the state before them h, None for a beginning -> logits (B, T, V),
         whose softmax is p, and the state after them, one Tensor: h_t of all layers (layers, B, H);
-        of the LSTM (2, layers, B, H), h_t and s_t."""
+        of the LSTM (2, layers, B, H), h_t and c_t."""
         e = self.embedding(x)                                   # (B, T, D)
         if self.dropout:
             e = self.dropout(e)
         if self.config.cell == "lstm":
             h_all, pair = self.rnn(e, h if h is None else (h[0], h[1]))
-            h = stack(pair)
+            h = nag.stack(pair)
         else:
             h_all, h = self.rnn(e, h)                           # (B, T, H)
         if self.dropout:
@@ -118,7 +121,7 @@ class RNNLanguageModel(Module):
         """
         x, h = prompt, None
         while True:
-            with no_grad():                                     # not around the yield
+            with nag.no_grad():         # not around the yield: it would hold for the caller too
                 x = to_device(np.asarray(x, dtype=np.int64)[None], self.output.weight.device)
                 logits, h = self(x, h)
                 token = choose(logits[0, -1].numpy())
@@ -132,13 +135,14 @@ class RNNClassifier(Module):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         self.config = config
-        self.D = 2 if config.bidirectional else 1               # directions
+        self.directions = 2 if config.bidirectional else 1
         self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
         # From N(0, 0.01) where the language model's E is from N(0, 1): most words are rare, and
         # what one means cannot be learnt from a few texts, so it must not say much either.
         self.embedding.weight.data *= 0.1
         self.rnn = recurrent_layers(config, rng, dtype, config.bidirectional)
-        self.output = Linear(self.D * config.hidden, config.classes, rng=rng, dtype=dtype)  # O, c
+        self.output = Linear(self.directions * config.hidden, config.classes, rng=rng,
+                             dtype=dtype)                       # O, a
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
     def forward(self, x, lengths):
@@ -147,23 +151,22 @@ class RNNClassifier(Module):
         e = self.embedding(x)                                   # (B, T, D)
         if self.dropout:
             e = self.dropout(e)
-        h_all, h = self.rnn(e, lengths=lengths)                 # (B, T, D·H), 0 at padding
-        v = self.pool(h_all, h, lengths)                        # (B, D·H)
+        h_all, h = self.rnn(e, lengths=lengths)                 # (B, T, H or 2H)
+        v = self.pool(h_all, h, lengths)                        # (B, H or 2H)
         if self.dropout:
             v = self.dropout(v)
         return self.output(v)                                   # (B, C)
 
     def pool(self, h_all, h, lengths):
-        """v (B, D·H) from all states of the last layer, and the last ones of all layers."""
-        xp = namespace(h_all.data)
-        n = xp.asarray(lengths)[:, None]                        # (B, 1)
+        """v (B, H or 2H) from h_all (B, T, H or 2H), the states of the last layer, 0 at padding, and
+        h, the last state of each layer and direction."""
+        inside = mask(h_all, lengths)[..., None]                # (B, T, 1)
         if self.config.pooling == "mean":
-            return sum(h_all, axis=1) / n.astype(h_all.dtype)
+            return nag.sum(h_all, axis=1) / inside.sum(axis=1).astype(h_all.dtype)
         if self.config.pooling == "max":
-            inside = xp.arange(h_all.shape[1]) < n              # (B, T)
-            return max(where(inside[..., None], h_all, -np.inf), axis=1)
-        h = h[0] if self.config.cell == "lstm" else h           # (layers·D, B, H)
-        return concatenate([h[-d] for d in range(self.D, 0, -1)], axis=-1)
+            return nag.max(nag.where(inside, h_all, -np.inf), axis=1)
+        h = h[0] if self.config.cell == "lstm" else h           # (layers · directions, B, H)
+        return nag.concatenate([h[-d] for d in range(self.directions, 0, -1)], axis=-1)
 
 
 def recurrent_layers(config, rng, dtype, bidirectional=False):
