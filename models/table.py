@@ -71,7 +71,7 @@ def main():
             if status:
                 failed.append(f"{preset} ended with status {status}")
                 continue
-        if Path(words[-1]).exists():                        # a file on this machine
+        if len(words) > 1 and Path(words[-1]).exists():     # a file on this machine
             words = [*words[:-1], "FILE"]
         rows.append(row(folder.name, json.loads(result.read_text()), preset, words))
     print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))

@@ -57,9 +57,11 @@ class Language(Task):
     def __init__(self, o, known=None):
         super().__init__(o)
         bpe = o.tokens == "bpe"
-        # A recurrent network reads the text in order and carries its state along; others jump.
-        self.recurrent = self.presets[o.preset]["model"] == "rnn"
-        if o.steps and self.presets[o.preset]["model"] == "ngram":
+        Model = self.models[self.presets[o.preset]["model"]][1]
+        # Such a model reads the text in order and carries its state along; others jump.
+        self.recurrent = getattr(Model, "carries_state", False)
+        self.counts = hasattr(Model, "fit")
+        if o.steps and self.counts:
             raise DataError(f"the preset ngram counts, and makes no steps; got --steps {o.steps}")
         if known is None:
             text = read_text(o.data)
@@ -79,7 +81,7 @@ class Language(Task):
         self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
 
     def begin(self, model):
-        if isinstance(model, ngram.NGramLanguageModel):
+        if self.counts:
             model.fit(self.training)
 
     def batch(self, step):
@@ -91,7 +93,7 @@ class Language(Task):
         return loss, h.data if self.recurrent else None                     # without its history
 
     def evaluate(self, model, final=False):
-        if isinstance(model, ngram.NGramLanguageModel):
+        if self.counts:
             return self.scores(-model.log_probabilities(self.validation)[1:].mean())
         loss, right, count, state = 0.0, 0, 0, None
         T = self.o.block * (4 if self.recurrent else 1)         # fewer calls, where T is free
@@ -112,7 +114,7 @@ class Language(Task):
                 "bits": float(loss) * tokens_a_character / math.log(2)}
 
     def baseline(self):
-        order = 1 if self.presets[self.o.preset]["model"] == "ngram" else 5
+        order = 1 if self.counts else 5
         characters = Characters(self.text + self.held_out)
         model = ngram.NGramLanguageModel(ngram.Config(len(characters), order))
         model.fit(characters.encode(self.text))

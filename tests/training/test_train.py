@@ -292,7 +292,7 @@ def test_a_rate_below_the_floor_stays_where_it_is(run, tmp_path):
 
 def test_byte_pairs_train_resume_and_write(run, tmp_path, capsys):
     pytest.importorskip("tokenizers")
-    options = ["--tokens", "bpe", "--vocabulary", "300", "--decay", "constant", "--block", "4"]
+    options = ["--tokens", "bpe", "--vocabulary", "300", "--decay", "constant"]
     run("--steps", 6, "--evaluate-every", 3, *options)
     straight = result(tmp_path / "run")
     run("--steps", 3, "--evaluate-every", 3, "--overwrite", *options)
