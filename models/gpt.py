@@ -3,19 +3,22 @@
 Every position t < T of a block looks back at the positions 0 ... t, and gives a distribution over
 the token that follows it:
 
-    x_t = E[token_t] + P[t]                         embedding and position   E (V, D), P (block, D)
-    x ← x + attention(norm(x))                      in each of the layers: a look back, then
-    x ← x + W₂ gelu(W₁ norm(x) + b₁) + b₂           a network at each position
-                                                    W₁ (4D, D), b₁ (4D,), W₂ (D, 4D), b₂ (D,)
-    p_t = softmax(E norm(x)_t)                      output: the embedding again
+    z_t = E[x_t] + P_t                              embedding and position   E (V, D), P (block, D)
+    z ← z + attention(norm(z))                      in each of the layers: a look back, then
+    z ← z + network(norm(z))                        a network at each position
+    p_t = softmax(E norm(z_t))                      output: the embedding again
 
-p_t[v] is the probability that token_{t+1} = v. Attention has several heads and is causal,
+    network(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂        W₁ (4D, D), b₁ (4D,), W₂ (D, 4D), b₂ (D,)
 
-    attention(x) = W_O [o¹ ... oᴴ] + b_O            oʰ_t = Σ_{s ≤ t} P_ts vʰ_s
-                                                    P_t = softmax over s ≤ t of qʰ_t·kʰ_s / √d
+p_t[v] is the probability that x_{t+1} = v. Attention has H heads of width d = D/H and is causal,
 
-with q, k, v the three parts of W_QKV x + b_QKV and d = D/H. The keys and values of a position do
-not depend on what follows, so they are kept while a text is generated.
+    [q_t; k_t; v_t] = W_QKV z_t + b_QKV             query, key, value        W_QKV (3D, D)
+    αʰ_ts = softmax_s(qʰ_t · kʰ_s / √d), s ≤ t      h = 1 ... H: each of q, k, v cut in H parts
+    oʰ_t = Σ_{s ≤ t} αʰ_ts vʰ_s                     one head                 (d,)
+    attention(z)_t = W_O [o¹_t; ...; oᴴ_t] + b_O    all of them              W_O (D, D)
+
+The keys and values of a position do not depend on what follows it, so they are kept while a text is
+generated.
 
 Sources: A. Radford et al., "Improving language understanding by generative pre-training", 2018,
 section 3.1 (the model, its equations 1 and 2); "Language models are unsupervised multitask
@@ -59,20 +62,20 @@ class Block(Module):
         self.down = Linear(4 * D, D, rng=rng, dtype=dtype)              # W₂, b₂
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
-    def forward(self, x, past=None):
-        """x (B, T, D), and the keys and values before, (B, H, t, d) each -> x, and those with
-        t + T."""
-        y, past = self.attention.step(self.norm1(x), past)
-        x = x + self.dropout1(y)
-        y = self.down(F.gelu(self.up(self.norm2(x)), "tanh"))
-        return x + self.dropout2(y), past
+    def forward(self, z, past=None):
+        """z (B, T, D) after t positions with the keys and values `past`, a pair (B, H, t, d) each,
+        None for t = 0 -> z (B, T, D), and the pair for all t + T."""
+        a, past = self.attention.step(self.norm1(z), past)
+        z = z + self.dropout1(a)
+        n = self.down(F.gelu(self.up(self.norm2(z)), "tanh"))
+        return z + self.dropout2(n), past
 
 
 class GPT(Module):
     """The model above; weights drawn from `rng`, a seed or a numpy Generator.
 
-    Matrices start from N(0, 0.02²), those whose result is added to x from a deviation that is
-    √(2·layers) times smaller, so that x does not grow with the number of additions; biases from 0.
+    Matrices start from N(0, 0.02²), those whose result is added to z from a deviation that is
+    √(2·layers) times smaller, so that z does not grow with the number of additions; biases from 0.
     """
 
     def __init__(self, config, rng=None, dtype=np.float32):
@@ -91,24 +94,23 @@ class GPT(Module):
                 std = 0.02 / sqrt(2 * config.layers) if added else 0.02
                 p.data[:] = std * rng.standard_normal(p.shape)
 
-    def forward(self, x, h=None):
-        """Tokens x (B, T) -> logits (B, T, V), whose softmax is p, and h.
+    def forward(self, x, past=None):
+        """Tokens x (B, T) at the positions t, ..., t + T - 1 -> logits (B, T, V), whose softmax is
+        p, and the keys and values of all t + T positions, which are `past` for what comes next.
 
-        h: None, and x begins a block of which nothing is kept. Or the keys and values of the t
-        positions before x, one pair a layer, `[None] * layers` where there are none; then those of
-        t + T positions are returned. Raises ValueError where t + T exceeds the block.
+        past: for each layer a pair of Tensors (B, H, t, d), the keys and values of the t positions
+        before; None where x begins a block, t = 0. Raises ValueError where t + T exceeds the block.
         """
-        T, t = x.shape[1], h[0][0].shape[2] if h and h[0] else 0
+        T, t = x.shape[1], 0 if past is None else past[0][0].shape[2]
         if t + T > self.config.block:
             raise ValueError(f"GPT: {t + T} positions, but a block has {self.config.block}; give "
                              "fewer tokens, or train a model with a longer block")
-        x = self.dropout(self.embedding(x) + self.positions.weight[t:t + T])        # (B, T, D)
+        z = self.dropout(self.embedding(x) + self.positions.weight[t:t + T])        # (B, T, D)
         after = []
-        for layer, past in zip(self.layers, h or [None] * len(self.layers)):
-            x, past = layer(x, past)
-            after.append(past)
-        logits = F.linear(self.norm(x), self.embedding.weight)                      # (B, T, V)
-        return logits, None if h is None else after
+        for i, layer in enumerate(self.layers):
+            z, pair = layer(z, None if past is None else past[i])
+            after.append(pair)
+        return F.linear(self.norm(z), self.embedding.weight), after                 # (B, T, V)
 
     def generate(self, prompt, choose):
         """Continue `prompt`, a sequence of tokens: yields one token after another, without end.
@@ -120,15 +122,15 @@ class GPT(Module):
         """
         block = self.config.block
         seen = list(prompt)[-block:]
-        x, h = seen, [None] * self.config.layers
+        x, past = seen, None
         while True:
-            with no_grad():                                     # not around the yield
+            with no_grad():             # not around the yield: it would hold for the caller too
                 x = to_device(np.array(x, dtype=np.int64)[None], self.norm.weight.device)
-                logits, h = self(x, h)
+                logits, past = self(x, past)
                 token = choose(logits[0, -1].numpy())
             yield token
             seen.append(token)
             x = [token]
             if len(seen) > block:
                 x = seen = seen[-max(1, block // 2):]
-                h = [None] * self.config.layers
+                past = None

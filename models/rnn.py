@@ -158,7 +158,7 @@ class RNNClassifier(Module):
         return self.output(v)                                   # (B, C)
 
     def pool(self, h_all, h, lengths):
-        """v (B, H or 2H) from h_all (B, T, H or 2H), the states of the last layer, 0 at padding, and
+        """v (B, H or 2H) from the states of the last layer h_all (B, T, H or 2H), 0 at padding, and
         h, the last state of each layer and direction."""
         inside = mask(h_all, lengths)[..., None]                # (B, T, 1)
         if self.config.pooling == "mean":

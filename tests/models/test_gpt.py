@@ -47,9 +47,8 @@ def test_logits_and_gradients_are_those_of_pytorch(rng):
          for n, a in model.state_dict().items()}
     model.load_state_dict({n: a.detach().numpy() for n, a in w.items()})
     x, y = rng.integers(7, size=(2, 3, 8))
-    logits, h = model(x)
+    logits, _ = model(x)
     logits_t = reference(torch, w, torch.tensor(x), 2, 2)
-    assert h is None
     np.testing.assert_allclose(logits.data, logits_t.detach().numpy(), rtol=1e-9, atol=1e-11)
     F.cross_entropy(logits.reshape(-1, 7), y.ravel()).backward()
     torch.nn.functional.cross_entropy(logits_t.reshape(-1, 7), torch.tensor(y.ravel())).backward()
@@ -85,12 +84,12 @@ def test_in_parts_is_the_whole(backend):
     x = backend.array(np.random.default_rng(0).integers(7, size=(3, 8)))
     whole, _ = model(x)
     for cuts in ((0, 3, 8), (0, 1, 2, 6, 8), range(9)):
-        h, parts = [None] * 2, []
+        past, parts = None, []
         for i, j in zip(cuts, cuts[1:]):
-            before = h
-            logits, h = model(x[:, i:j], h)
+            before = past
+            logits, past = model(x[:, i:j], past)
             parts.append(backend.numpy(logits))
-        assert before[0] is None or before[0][0].shape == (3, 2, cuts[-2], 3)   # not changed
+        assert before[0][0].shape == (3, 2, cuts[-2], 3)                        # not changed
         np.testing.assert_allclose(np.concatenate(parts, 1), backend.numpy(whole), rtol=1e-9,
                                    atol=1e-12)
 
@@ -170,6 +169,6 @@ def test_more_positions_than_a_block():
     model = GPT(Config(**SMALL), rng=0)
     with pytest.raises(ValueError, match="GPT: 9 positions, but a block has 8"):
         model(np.zeros((1, 9), np.int64))
-    _, h = model(np.zeros((1, 6), np.int64), [None] * 2)
+    _, past = model(np.zeros((1, 6), np.int64))
     with pytest.raises(ValueError, match="GPT: 9 positions, but a block has 8"):
-        model(np.zeros((1, 3), np.int64), h)
+        model(np.zeros((1, 3), np.int64), past)
