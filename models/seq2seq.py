@@ -16,27 +16,27 @@ Encoder:
 
 Decoder:
 
-    s_0  = tanh(Z h_end)                    from the last states    Z (H, M)
-    s_t  = Cell(F[y_{t-1}], s_{t-1})        decoder                 F (R, D)
+    s_{-1} = tanh(Z h_end)                  from the last states    Z (H, M)
+    s_t  = Cell(F[y_t], s_{t-1})            decoder                 F (R, D)
     β_ti = softmax_i(s_t · G m_i)           attention               (T, S), G (H, H)
     d_t  = Σ_i β_ti m_i                     weighted context        (T, H)
     o_t  = tanh(U [s_t; d_t])               output                  U (H, 2H)
     p_t  = softmax(O o_t)                   of the target symbols   O (R, H)
 
-W, Z, U and O have biases. p_t[r] is the probability that y_t = r. With `scaled`, q_i · k_j is
+W, Z, U and O have biases. p_t[r] is the probability that y_{t+1} = r. With `scaled`, q_i · k_j is
 divided by √A and s_t · G m_i by √H. The cells of a long short-term memory begin likewise, without
 the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual: gru.py, lstm.py,
 attention.py, embedding.py.
 
 The attention comes after the decoder's recurrence and does not feed into it (no d_{t-1} beside
-F[y_{t-1}]). So while the right beginning of the target is given (teacher forcing), all s_t are one
+F[y_t]). So while the right beginning of the target is given (teacher forcing), all s_t are one
 call of functional.gru, all β one matrix product for each sequence, and no loop over time is needed.
 
 Sources: I. Sutskever et al., "Sequence to sequence learning with neural networks", NeurIPS 2014,
 and K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
 machine translation", EMNLP 2014 (encoder and decoder); D. Bahdanau et al., "Neural machine
 translation by jointly learning to align and translate", ICLR 2015 (a decoder that attends, both
-directions, s_0); T. Luong et al., "Effective approaches to attention-based neural machine
+directions, s_{-1}); T. Luong et al., "Effective approaches to attention-based neural machine
 translation", EMNLP 2015, section 3.1 (β with "general" scores, d, o after the recurrence); A.
 Vaswani et al., "Attention is all you need", NeurIPS 2017 (queries, keys and values of one sequence,
 and the scaling).
@@ -48,9 +48,10 @@ from typing import Literal
 import numpy as np
 
 from nanoautograd import concatenate, tanh
-from nanoautograd.backends import device_of, is_array, namespace, to_device
 from nanoautograd.functional import scaled_dot_product_attention
 from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
+
+from .padding import mask
 
 
 @dataclass
@@ -76,18 +77,19 @@ class Seq2Seq(Module):
         M = 2 * H if config.bidirectional else H
         Cell = {"gru": GRU, "lstm": LSTM}[config.cell]
         new = {"rng": rng, "dtype": dtype}
-        cell = {"num_layers": config.layers, "dropout": config.dropout, "batch_first": True, **new}
+        options = {"num_layers": config.layers, "dropout": config.dropout, "batch_first": True,
+                   **new}
         self.config = config
         self.source = Embedding(config.source, D, **new)                        # E
-        self.encoder = Cell(D, H, bidirectional=config.bidirectional, **cell)
+        self.encoder = Cell(D, H, bidirectional=config.bidirectional, **options)
         self.query = Linear(M, A, bias=False, **new)                            # Q
         self.key = Linear(M, A, bias=False, **new)                              # K
         self.value = Linear(M, M, bias=False, **new)                            # V
         self.memory = Linear(2 * M, H, **new)                                   # W
         self.bridge = Linear(M, H, **new)                                       # Z, of h
-        self.bridge_c = Linear(M, H, **new) if config.cell == "lstm" else None  # Z, of the cells
+        self.bridge_cells = Linear(M, H, **new) if config.cell == "lstm" else None      # their Z
         self.target = Embedding(config.target, D, **new)                        # F
-        self.decoder = Cell(D, H, **cell)
+        self.decoder = Cell(D, H, **options)
         self.align = Linear(H, H, bias=False, **new)                            # G
         self.combine = Linear(2 * H, H, **new)                                  # U
         self.output = Linear(H, config.target, **new)                           # O
@@ -109,16 +111,16 @@ class Seq2Seq(Module):
 
     def encode(self, x, x_lengths):
         """The state from which the decoder begins, as in `start`, and α (B, S, S)."""
-        mask = _mask(x, x_lengths)                                              # (B, 1, S)
+        seen = mask(x, x_lengths)[:, None]                                      # (B, 1, S)
         h, end = self.encoder(self.dropout(self.source(x)), lengths=x_lengths)  # (B, S, M)
         c, alpha = scaled_dot_product_attention(
-            self.query(h), self.key(h), self.value(h), mask, scale=self.scale, return_weights=True)
+            self.query(h), self.key(h), self.value(h), seen, scale=self.scale, return_weights=True)
         m = tanh(self.memory(concatenate([h, c], axis=-1)))                     # (B, S, H)
-        h_end, c_end = end if self.bridge_c else (end, None)
-        s, cell = tanh(self.bridge(self.by_layer(h_end))), None                 # (B, layers, H)
-        if self.bridge_c:
-            cell = self.bridge_c(self.by_layer(c_end))
-        return {"memory": m, "keys": self.align(m), "mask": mask, "s": s, "cell": cell}, alpha
+        h_end, cells = end if self.bridge_cells else (end, None)
+        s = tanh(self.bridge(self.by_layer(h_end)))                             # (B, layers, H)
+        if self.bridge_cells:
+            cells = self.bridge_cells(self.by_layer(cells))
+        return {"memory": m, "keys": self.align(m), "seen": seen, "s": s, "cells": cells}, alpha
 
     def by_layer(self, end):
         """The last states (layers · directions, B, H) of an encoder -> (B, layers, M)."""
@@ -128,16 +130,16 @@ class Seq2Seq(Module):
     def decode(self, y, state):
         """Target tokens y (B, T) after `state` -> logits (B, T, R), β (B, T, S), the state
         after."""
-        m, keys, mask = state["memory"], state["keys"], state["mask"]
-        s, cell = (None if a is None else a.swapaxes(0, 1) for a in (state["s"], state["cell"]))
+        m, keys, seen = state["memory"], state["keys"], state["seen"]
+        s, cells = (None if a is None else a.swapaxes(0, 1) for a in (state["s"], state["cells"]))
         f = self.dropout(self.target(y))                                        # (B, T, D)
-        s_all, last = self.decoder(f, s if cell is None else (s, cell))         # (B, T, H)
-        d, beta = scaled_dot_product_attention(s_all, keys, m, mask, scale=self.scale,
+        s_all, last = self.decoder(f, s if cells is None else (s, cells))       # (B, T, H)
+        d, beta = scaled_dot_product_attention(s_all, keys, m, seen, scale=self.scale,
                                                return_weights=True)
         o = tanh(self.combine(concatenate([s_all, d], axis=-1)))
-        s, cell = (last, None) if cell is None else last
+        s, cells = (last, None) if cells is None else last
         after = {**state, "s": s.swapaxes(0, 1),
-                 "cell": None if cell is None else cell.swapaxes(0, 1)}
+                 "cells": None if cells is None else cells.swapaxes(0, 1)}
         return self.output(self.dropout(o)), beta, after
 
     def start(self, x, x_lengths):
@@ -150,11 +152,3 @@ class Seq2Seq(Module):
         one (B, R), and the state after."""
         logits, _, state = self.decode(tokens[:, None], state)
         return logits[:, 0], state
-
-
-def _mask(x, x_lengths):
-    """(B, 1, S), False at the padding, on the device of x."""
-    xp = namespace(x)
-    lengths = x_lengths if is_array(x_lengths) else np.asarray(x_lengths)
-    lengths = to_device(lengths, device_of(x))
-    return (xp.arange(x.shape[1]) < lengths[:, None])[:, None]

@@ -1,30 +1,34 @@
 """The Transformer: an encoder and a decoder of attention, without recurrence.
 
 It reads a source of S tokens x all at once, and writes a target of T tokens y, each from the source
-and all targets before it:
+and all targets before it, y_0 the symbol for the beginning:
 
-    z_t = √D E[x_t] + P_t                       embedding and position      E (N, D), F (R, D)
+    z_t = √D E[x_t] + P_t                       embedding and position      E (N, D), P (·, D)
     P_t[2i] = sin(t / 10000^(2i/D)),  P_t[2i+1] = cos(t / 10000^(2i/D))     (section 3.5)
 
     z ← z + attention(z, z)                     encoder: in each layer every position looks at all,
     z ← z + network(z)                          then computes by itself             (3.1, 3.3)
     m = z at the end                            the memory (S, D)
 
-    z_t = √D F[y_t] + P_t
-    z ← z + attention(z, z), causal             decoder: looks at the targets before it,
+    z_t = √D F[y_t] + P_t                                                   F (R, D)
+    z ← z + attention(z, z), causal             decoder: looks at itself and the targets before it,
     z ← z + attention(z, m)                     at the source,
     z ← z + network(z)                          and computes
-    p_t = softmax(F z_t)                        of the token after y_t, F the embedding again (3.4)
+    p_t = softmax(F z_t)                        F the embedding again               (3.4)
 
-    attention(z, m) = [o¹ ... oᴴ] W_Oᵀ,         oʰ = softmax(qʰ kʰᵀ / √d) vʰ,       (eq. 1, 3.2.2)
-                                                q = z W_Qᵀ, k = m W_Kᵀ, v = m W_Vᵀ, cut in H heads
-    network(z) = W₂ max(0, W₁ z + b₁) + b₂                                          (eq. 2)
+p_t[r] is the probability that y_{t+1} = r. Attention has H heads of width d = D/H (eq. 1, 3.2.2),
+the network U hidden units (eq. 2):
 
-Each sum is normalised, z ← norm(z + f(z)), as published ("post"), or what enters f is,
-z ← z + f(norm(z)) ("pre", Xiong et al. 2020), which trains without warm-up too. Dropout is applied
-to z at the beginning and to f(z) (section 5.4), and as in PyTorch inside the network and to the
-weights of attention. As in PyTorch too, a last norm follows the encoder and the decoder, and all
-projections have biases, which the paper does not have.
+    q_t = W_Q z_t,  k_s = W_K m_s,  v_s = W_V m_s       W_Q, W_K, W_V (D, D); each cut in H parts,
+    oʰ_t = Σ_s softmax_s(qʰ_t · kʰ_s / √d) vʰ_s         h = 1 ... H; causal: over s ≤ t alone
+    attention(z, m)_t = W_O [o¹_t; ...; oᴴ_t]           W_O (D, D)
+    network(z)_t = W₂ max(0, W₁ z_t + b₁) + b₂          W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
+
+Above, normalisation is left out. With norm="pre", the default, it is z ← z + f(norm(z)) (Xiong et
+al. 2020), which trains without warm-up too; with "post", as published, z ← norm(z + f(z)). Dropout
+is applied to z at the beginning and to f(z) (section 5.4), and as in PyTorch inside the network and
+to the weights of attention. As in PyTorch too, a last norm follows the encoder and the decoder, and
+all projections have biases, which the paper does not have.
 
 Source: A. Vaswani et al., "Attention is all you need", NeurIPS 2017; the numbers above are its
 sections and equations. R. Xiong et al., "On layer normalization in the Transformer architecture",
@@ -38,10 +42,12 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import functional as F
-from nanoautograd.backends import device_of, is_array, namespace, to_device
+from nanoautograd.backends import device_of, to_device
+from nanoautograd.functional import linear
 from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Module, TransformerDecoder,
                              TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer)
+
+from .padding import mask
 
 
 @dataclass
@@ -51,7 +57,7 @@ class Config:
     width: int = 128            # D
     heads: int = 4              # H
     layers: int = 2             # of the encoder, and of the decoder
-    feed_forward: int = 512     # rows of W₁
+    feed_forward: int = 512     # U
     dropout: float = 0.1
     norm: Literal["pre", "post"] = "pre"
     longest: int = 256          # positions of a source or target
@@ -91,12 +97,11 @@ class Transformer(Module):
         m, seen = self.encode(x, x_lengths)
         z = self.decoder(self.embed(self.target, y), m, tgt_is_causal=True,
                          memory_key_padding_mask=~seen)                         # (B, T, D)
-        return F.linear(z, self.target.weight)
+        return linear(z, self.target.weight)
 
     def encode(self, x, x_lengths):
         """The memory (B, S, D), and which of its positions are no padding (B, S)."""
-        lengths = x_lengths if is_array(x_lengths) else np.asarray(x_lengths)
-        seen = namespace(x).arange(x.shape[1]) < to_device(lengths, device_of(x))[:, None]
+        seen = mask(x, x_lengths)
         return self.encoder(self.embed(self.source, x), src_key_padding_mask=~seen), seen
 
     def embed(self, table, x, first=0):
@@ -129,7 +134,7 @@ class Transformer(Module):
             past = None if t == 0 else (state[f"k {i}"], state[f"v {i}"])
             memory = state[f"memory k {i}"], state[f"memory v {i}"]
             z, (state[f"k {i}"], state[f"v {i}"]) = layer.step(z, past, memory, state["seen"])
-        return F.linear(self.decoder.norm(z), self.target.weight)[:, 0], state
+        return linear(self.decoder.norm(z), self.target.weight)[:, 0], state
 
 
 def positions(first, T, D):

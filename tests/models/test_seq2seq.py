@@ -45,7 +45,7 @@ def like_it(torch, config):
             self.value, self.memory = nn.Linear(M, M, bias=False), nn.Linear(2 * M, H)
             self.bridge = nn.Linear(M, H)
             if lstm:
-                self.bridge_c = nn.Linear(M, H)
+                self.bridge_cells = nn.Linear(M, H)
             self.decoder = Cell(D, H, config.layers)
             self.align, self.combine = nn.Linear(H, H, bias=False), nn.Linear(2 * H, H)
             self.output = nn.Linear(H, R)
@@ -57,7 +57,8 @@ def like_it(torch, config):
             m = torch.tanh(self.memory(torch.cat([h, alpha @ self.value(h)], -1)))
             begin = [e.reshape(config.layers, M) for e in (end if lstm else [end])]
             s_0 = torch.tanh(self.bridge(begin[0]))
-            s, _ = self.decoder(self.target(y), (s_0, self.bridge_c(begin[1])) if lstm else s_0)
+            start = (s_0, self.bridge_cells(begin[1])) if lstm else s_0
+            s, _ = self.decoder(self.target(y), start)
             scores = s @ self.align(m).T
             beta = softmax(scores / H ** 0.5 if config.scaled else scores, -1)
             return self.output(torch.tanh(self.combine(torch.cat([s, beta @ m], -1)))), alpha, beta
