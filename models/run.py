@@ -26,8 +26,8 @@ from .tasks.task import number
 
 KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
 DEFAULT = "rnn"                                             # the preset of python train.py
-MOMENTARY = {"out", "device", "resume", "overwrite", "list", "tensorboard", "generate", "length",
-             "temperature", "top_k", "greedy", "beam"}      # options that are not of the run
+MOMENTARY = {"out", "device", "resume", "overwrite", "list", "tensorboard",
+             "generate"}                                    # options that are not of the run
 CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
               "evaluate_every"}                             # options that --resume can change
 
@@ -58,8 +58,8 @@ def parser(preset):
         group = p.add_argument_group(title)
 
         def add(name, type, default, help, **kwargs):
-            known.add(name)
-            default = defaults.get(name[2:].replace("-", "_"), default)
+            known.add(attribute(name))
+            default = defaults.get(attribute(name), default)
             if type is bool:
                 kwargs["action"] = argparse.BooleanOptionalAction if default else "store_true"
             else:
@@ -87,7 +87,7 @@ def parser(preset):
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
         option = "--" + field.name.replace("_", "-")
-        if field.default is not dataclasses.MISSING and option not in known:
+        if field.default is not dataclasses.MISSING and field.name not in known:
             allowed = typing.get_args(types[field.name])    # of a Literal
             add(option, checker(types[field.name]), field.default, f"{field.name} of its Config",
                 **{"choices": list(allowed)} if allowed else {})
@@ -110,18 +110,27 @@ def parser(preset):
         "to the next")
 
     add = adder("what a trained model says")
-    add("--generate", str, None, "answer this text with the checkpoint in --out", metavar="PROMPT")
-    add("--length", number(int, least=1), 500, "most tokens to write")
-    add("--temperature", number(float, least=0), 0.8, "above 1 bolder, below 1 safer, 0 greedy")
-    add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
-    add("--greedy", bool, False, "always the likeliest: temperature 0")
-    add("--beam", number(int, least=1), 1, "answers that a search keeps side by side")
-    unknown = {name for name in defaults if "--" + name.replace("_", "-") not in known} - {"model"}
+    add("--generate", str, None, f"answer this text, such as {task.prompt!r}, with the checkpoint "
+        "in --out", metavar="TEXT")
+    task.answer_options(add)
+    unknown = defaults.keys() - known - {"model"}
     if unknown:
         raise ValueError(f"{task.__module__}: the preset {preset!r} sets what is no option: "
                          f"{', '.join(sorted(unknown))}")
     p.set_defaults(preset=preset)
     return p
+
+
+def momentary(preset):
+    """The names of the options that are not of the run: a checkpoint does not keep them."""
+    names = set(MOMENTARY)
+    PRESETS[preset].answer_options(lambda name, *args, **kwargs: names.add(attribute(name)))
+    return names
+
+
+def attribute(option):
+    """Where argparse puts an option: "--top-k" in top_k."""
+    return option[2:].replace("-", "_")
 
 
 def checker(kind):
@@ -204,7 +213,8 @@ def make_model(task, o):
 
 def describe(o, task):
     """What a checkpoint's state says of the run, beside the step. JSON can hold it."""
-    return {"kind": KIND, "options": {k: v for k, v in vars(o).items() if k not in MOMENTARY},
+    left_out = momentary(o.preset)
+    return {"kind": KIND, "options": {k: v for k, v in vars(o).items() if k not in left_out},
             "known": json.loads(json.dumps(task.known)), "data": task.fingerprint}
 
 
@@ -225,7 +235,7 @@ def check_state(state, folder):
         p = parser(given["preset"])
         p.error = refuse
         words = []
-        for name in vars(p.parse_args([])).keys() - MOMENTARY - {"preset"}:
+        for name in vars(p.parse_args([])).keys() - momentary(given["preset"]) - {"preset"}:
             value, option = given[name], name.replace("_", "-")
             if isinstance(value, bool):
                 words += [f"--{option}"] if value else [f"--no-{option}"] * p.get_default(name)

@@ -6,13 +6,12 @@ right in all ten characters ("exact").
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean, fingerprint, pad,
-                               read_dates)
+from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean, fingerprint,
+                               generator, pad, read_dates, split)
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
@@ -29,45 +28,53 @@ class Dates(Task):
     needs = {"dates": "babel", "dates-transformer": "babel"}
     models = {"seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
               "transformer": (transformer.Config, transformer.Transformer)}
+    prompt = "5 March 1987"
     metric = "exact"
     larger_is_better = True
     presets = {
         "dates": dict(model="seq2seq", steps=3000, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5,
-                      evaluate_every=200, temperature=0.0),
+                      evaluate_every=200),
         "dates-transformer": dict(
             model="transformer", width=64, feed_forward=256, layers=2, dropout=0.0, steps=3000,
-            batch=64, lr=3e-3, warmup=300, lr_floor=1e-5, evaluate_every=200, temperature=0.0)}
+            batch=64, lr=3e-3, warmup=300, lr_floor=1e-5, evaluate_every=200)}
 
     @staticmethod
     def options(add):
         add("--validation", number(float, above=0, below=1), 0.1, "share of the dates that is not "
             f"trained on: the first {WATCHED} are watched, the others tested at the end")
 
+    @staticmethod
+    def answer_options(add):
+        add("--temperature", number(float, least=0), 0.0, "0 for the likeliest symbols, greedily; "
+            "above it they are drawn")
+        add("--top-k", number(int, least=1), None, "draw among the K likeliest only", metavar="K")
+        add("--beam", number(int, least=1), 1, "answers that a search keeps side by side, shown "
+            "with their probabilities")
+
     def __init__(self, o, known=None):
-        self.o = o
+        super().__init__(o)
         if known is None:
             pairs, malformed = read_dates(o.seed)
-            n = len(pairs) - round(o.validation * len(pairs))
-            if not WATCHED < len(pairs) - n < len(pairs):
-                raise DataError(f"of {len(pairs)} dates a share of {o.validation} leaves "
-                                f"{n} to train on, and {len(pairs) - n} to validate and test with: "
-                                f"one or more, and more than {WATCHED}, are needed")
-            self.training, held_out = pairs[:n], pairs[n:]
+            self.training, held_out = split(pairs, o.validation, WATCHED + 1, "dates")
             self.watched, self.test = held_out[:WATCHED], held_out[WATCHED:]
+            longest = max(len(text) for text, _, _ in pairs)
+            if longest > vars(o).get("longest", longest):       # an option of the transformer
+                raise DataError(f"the longest date has {longest} characters, and the model would "
+                                f"take {o.longest}; raise --longest")
             texts, isos, locales = zip(*self.training)
+            self.order = Batches([len(text) for text in texts], o.batch, o.seed)
             known = {"source": Vocabulary.of(texts).symbols,
                      "target": Vocabulary.of(isos, ends=True).symbols,
                      "longest": [max(map(len, texts)), max(map(len, isos)) + 1]}
             self.fingerprint = fingerprint("\n".join(map(str, pairs)))
-            self.summary = (f"{len(pairs):,} dates in {len(set(locales))} locales: {n:,} to "
-                            f"train on, {WATCHED:,} to validate and {len(self.test):,} to test, "
-                            f"{malformed} left out as ambiguous or malformed; "
-                            f"{len(known['source']) - 2} different characters")
+            self.summary = (f"{len(pairs):,} dates in {len(set(locales))} locales: "
+                            f"{len(self.training):,} to train on, {WATCHED:,} to validate and "
+                            f"{len(self.test):,} to test, {malformed} left out as ambiguous or "
+                            f"malformed; {len(known['source']) - 2} different characters")
         self.known = known
         self.source, self.target = Vocabulary(known["source"]), Vocabulary(known["target"])
         self.longest_source, self.longest_target = map(int, known["longest"])
         self.sizes = {"source": len(self.source), "target": len(self.target)}
-        self.order = None
 
     def arrays(self, pairs):
         """x (B, S), x_lengths (B,), y (B, T + 1): the texts, and the ISO dates with their ends."""
@@ -75,20 +82,18 @@ class Dates(Task):
         return x, x_lengths, pad([self.target.encode(iso, ends=True) for _, iso, _ in pairs])[0]
 
     def batch(self, step):
-        if self.order is None:
-            lengths = [len(text) for text, _, _ in self.training]
-            self.order = Batches(lengths, self.o.batch, self.o.seed)
         return self.arrays([self.training[i] for i in self.order(step)])
 
     def loss(self, model, carried, x, x_lengths, y):
-        logits = model(x, x_lengths, y[:, :-1])                             # (B, T, V)
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y[:, 1:].reshape(-1),
+        logits = model(x, x_lengths, y[:, :-1])                             # (B, T, R)
+        return F.cross_entropy(logits.transpose(0, 2, 1), y[:, 1:],
                                ignore_index=self.target.pad), None
 
     def evaluate(self, model, final=False):
         pairs, loss = self.test if final else self.watched, 0.0
         for i in by_length([len(text) for text, _, _ in pairs], 250):
             batch = self.arrays([pairs[j] for j in i])
+            # A mean over characters; dates can weigh it, for in ISO 8601 all have as many.
             loss += self.loss(model, None, *self.on_device(*batch))[0].item() * len(i)
         scores = {"loss": loss / len(pairs), "exact": self.exact(model, pairs)}
         if final:
@@ -132,8 +137,8 @@ class Dates(Task):
             for log_p, target in beam_search(*args, width=self.o.beam)[0]:
                 yield f"{''.join(self.target.decode(target))}   {np.exp(log_p):.4f}\n"
             return
-        rng = np.random.default_rng([self.o.seed, 2])
-        target, = sample(*args, rng, 0.0 if self.o.greedy else self.o.temperature, self.o.top_k)
+        rng = generator(self.o.seed, "sampling")
+        target, = sample(*args, rng, self.o.temperature, self.o.top_k)
         yield "".join(self.target.decode(target))
 
     def show(self, model, out):
@@ -155,7 +160,8 @@ class Dates(Task):
             _, alpha, beta = model.run(x, x_lengths, y[:, :-1])
             panels.append((f"{SHOWN[locale]}, {answer}", text, answer, alpha.numpy()[0],
                            beta.numpy()[0, :len(answer)]))
-        return [draw_attention(Path(out) / "attention.png", panels)]
+        draw_attention(panels).savefig(out / "attention.png")
+        return [out / "attention.png"]
 
 
 class Rules:
@@ -185,16 +191,16 @@ class Rules:
         return f"{year}-{month:02}-{day:02}"
 
 
-def draw_attention(png, panels, columns=3, cell=0.2):
-    """For each date two pictures below one another: where the decoder looks as it writes, and where
-    each character of the text looks in the text. panels: (title, text of S characters, answer of T,
-    α (S, S), β (T, S)). Returns `png`."""
-    from matplotlib import pyplot as plt
+def draw_attention(panels, columns=3, cell=0.2):
+    """A figure with two pictures for each date, one below the other: where the decoder looks as it
+    writes, and where each character of the text looks in the text. panels: (title, text of S
+    characters, answer of T, α (S, S), β (T, S))."""
+    from matplotlib.figure import Figure
     S, T = (max(len(panel[i]) for panel in panels) for i in (1, 2))
     wide, high = (S + 4) * cell, (T + S + 7) * cell                     # of one date, in inches
     rows = -(-len(panels) // columns)
     size = columns * wide + cell, rows * high + 6 * cell
-    fig = plt.figure(figsize=size, dpi=120)
+    fig = Figure(figsize=size, dpi=120)
     for i, (title, text, answer, alpha, beta) in enumerate(panels):
         row, column = divmod(i, columns)
         left, top = column * wide + 3 * cell, size[1] - row * high - 7 * cell
@@ -210,12 +216,10 @@ def draw_attention(png, panels, columns=3, cell=0.2):
             ax.set_yticks(np.arange(len(down) + 1) - 0.5, minor=True)
             ax.grid(which="minor", color="0.92", linewidth=0.6)
             ax.tick_params(which="both", length=0, top=True, labeltop=True, labelbottom=False)
-            plt.setp(ax.spines.values(), color="0.75")
+            ax.spines[:].set_color("0.75")
             top -= height + 1.8 * cell
     fig.text(0.5, 1 - 1.8 * cell / size[1], "Blue: where the decoder looks as it writes each "
              "character (down) of the ISO date", ha="center", fontsize=14, color="tab:blue")
     fig.text(0.5, 1 - 3.4 * cell / size[1], "Orange: where each character of the text (down) looks "
              "in the text: self-attention", ha="center", fontsize=14, color="tab:orange")
-    fig.savefig(png)
-    plt.close(fig)
-    return png
+    return fig

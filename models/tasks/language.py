@@ -54,6 +54,14 @@ class Language(Task):
         add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
         add("--block", number(int, least=1), 64, "tokens of a sequence in a step")
 
+    @staticmethod
+    def answer_options(add):
+        add("--length", number(int, least=1), 500, "tokens to write")
+        add("--temperature", number(float, least=0), 0.8, "above 1 bolder, below 1 safer; 0 takes "
+            "the likeliest, greedily")
+        add("--top-k", number(int, least=1), None, "choose among the K likeliest only",
+            metavar="K")
+
     def __init__(self, o, known=None):
         super().__init__(o)
         bpe = o.tokens == "bpe"
@@ -134,7 +142,7 @@ class Language(Task):
         return []
 
     def generate(self, model, prompt):
-        return self.write(model, prompt, 0.0 if self.o.greedy else self.o.temperature)
+        return self.write(model, prompt, self.o.temperature)
 
     def write(self, model, prompt, temperature):
         """The prompt, and --length tokens that the model adds to it, one after another."""

@@ -46,6 +46,10 @@ class Task:
     def options(add):
         """Options of this task alone: add(name, type, default, help, **of add_argument)."""
 
+    @staticmethod
+    def answer_options(add):
+        """Options of `generate`, which may differ from one answer to the next."""
+
     def __init__(self, o, known=None):
         """o: all options of the run, those of this task, of the model and of the loop (o.seed,
         o.batch, o.steps, o.device, ...). known: None to read the data; in a run that is used but

@@ -11,7 +11,7 @@ from models.tasks import dates
 from models.tasks.dates import Dates, Rules
 from nanoautograd.data import DataError
 
-OPTIONS = Namespace(seed=0, validation=0.5, device="cpu", batch=8, beam=1, greedy=False,
+OPTIONS = Namespace(seed=0, validation=0.5, device="cpu", batch=8, beam=1,
                     temperature=0.0, top_k=None)
 
 
@@ -65,8 +65,14 @@ def test_without_its_data(task, monkeypatch):
 
 def test_too_few_dates(monkeypatch):
     monkeypatch.setattr(dates, "read_dates", made_up)
-    with pytest.raises(DataError, match="0.4 leaves 1440 to train on, and 960 to validate"):
+    with pytest.raises(DataError, match="0.4 leaves 1440 to train on and 960 to validate.*1001"):
         Dates(Namespace(**{**vars(OPTIONS), "validation": 0.4}))
+
+
+def test_dates_longer_than_the_model_takes(task):
+    assert Dates(Namespace(**vars(OPTIONS), longest=15)).summary == task.summary
+    with pytest.raises(DataError, match="15 characters, and the model would take 14; raise"):
+        Dates(Namespace(**vars(OPTIONS), longest=14))
 
 
 @pytest.mark.parametrize("name", ["seq2seq", "transformer"])
