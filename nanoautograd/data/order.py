@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .seeds import generator
 from .sources import DataError
 
 
@@ -30,7 +31,7 @@ class Streams:
         streams begin anew here, so that a state from before means nothing."""
         epoch, block = divmod(step, self.blocks)
         slack = self.length - self.blocks * self.T
-        offset = np.random.default_rng([self.seed, 1, epoch]).integers(slack + 1)
+        offset = generator(self.seed, "order", epoch).integers(slack + 1)
         start = offset + block * self.T + self.length * np.arange(self.B)
         index = start[:, None] + np.arange(self.T)              # (B, T)
         return self.tokens[index], self.tokens[index + 1], block == 0
@@ -51,7 +52,7 @@ class Windows:
 
     def __call__(self, step):
         """(x, y): tokens (B, T), and the tokens that follow them (B, T)."""
-        rng = np.random.default_rng([self.seed, 1, step])
+        rng = generator(self.seed, "order", step)
         start = rng.integers(len(self.tokens) - self.T, size=self.B)
         index = start[:, None] + np.arange(self.T)              # (B, T)
         return self.tokens[index], self.tokens[index + 1]

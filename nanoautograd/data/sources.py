@@ -1,5 +1,6 @@
 """Where data comes from: files inside packages that pip installs, of which no code is run."""
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,3 +46,8 @@ def package_path(package, *parts):
         raise DataError(f"the installed package {package} has no {'/'.join(parts)!r}; the version "
                         f"that has it: {install(package)}")
     return path
+
+
+def fingerprint(data):
+    """A check sum by which a later run knows the same data again: of a text, or of bytes."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()

@@ -1,6 +1,5 @@
-"""Text to train on: where it comes from, and its characters as integers."""
+"""Text to train on: where it comes from, and its characters or byte pairs as integers."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -134,18 +133,3 @@ def _tokenizers():
         raise ImportError("byte pairs need the package tokenizers: "
                           "pip install 'nanoautograd[train]'") from None
     return tokenizers
-
-
-def fingerprint(text):
-    """A check sum by which a later run knows the same text again."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def split(text, validation):
-    """(training, validation): the share `validation` of a text, or of its tokens, its end, is the
-    second. Raises DataError where that leaves it without a token to predict."""
-    n = len(text) - round(validation * len(text))
-    if len(text) - n < 2:
-        raise DataError(f"of {len(text)} tokens a share of {validation} leaves {len(text) - n} to "
-                        "validate with, and 2 are needed; raise --validation, or give more text")
-    return text[:n], text[n:]

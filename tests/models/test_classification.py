@@ -1,5 +1,6 @@
 """The task of classifying texts, and its baseline."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import nanoautograd as nag
 from models.rnn import ClassifierConfig, RNNClassifier
 from models.tasks import classification
-from models.tasks.classification import Classification, naive_bayes
+from models.tasks.classification import Topics, naive_bayes
 from nanoautograd.data import DataError
 
 
@@ -34,16 +35,18 @@ def task(monkeypatch):
     texts = [" ".join([*rng.choice(list("abcdef"), size=rng.integers(9)), label,
                        *rng.choice(list("abcdef"), size=rng.integers(9)), f"once{i}"])
              for i, label in enumerate(labels)]
-    monkeypatch.setitem(classification.LABELLED, "topics", lambda: (texts, labels, "none left out"))
-    o = SimpleNamespace(data="topics", preset="topics", validation=0.2, seed=0, batch=16, least=2,
+    monkeypatch.setattr(classification, "read_topics", lambda: (texts, labels, "none left out"))
+    o = SimpleNamespace(preset="topics", validation=0.2, seed=0, batch=16, min_count=2,
                         longest=12, dtype="float32", device="cpu")
-    return Classification(o)
+    return Topics(o)
 
 
 def test_a_task_from_texts_to_pictures(task, tmp_path):
     assert task.known == {"words": ["<pad>", "<unk>", *"abcd", "day", "e", "f", "night"],
                           "classes": ["day", "night"]}
     assert "48 texts of 2 classes to train on, 12 to validate; none left out; " in task.summary
+    assert re.search(r" [1-9]\d* cut off after 12 words; 10 words known", task.summary)
+    assert max(map(len, task.x)) == 12 < max(map(len, task.texts[0]))
     x, lengths, y = task.batch(5)
     assert all(np.array_equal(*pair) for pair in zip((x, lengths, y), task.batch(5)))
     assert x.shape[1] == lengths.max() <= 12
@@ -67,7 +70,7 @@ def test_a_task_from_texts_to_pictures(task, tmp_path):
     assert len(lines) == 2 and lines[0].endswith("night\n") and "%" in lines[0]
     what, score = task.baseline()
     assert score > 0.5 and "0.500" in what
-    again = Classification(task.o, task.known)                  # without the data
+    again = Topics(task.o, task.known)                  # without the data
     assert again.sizes == task.sizes and again.known == task.known
     with nag.no_grad():
         assert list(again.generate(model, "A b NIGHT, never seen!")) == lines

@@ -16,7 +16,7 @@ from nanoautograd.data.sources import installed
 from nanoautograd.data.tagging import entity_scores
 from nanoautograd.optim import Adam
 
-OPTIONS = Namespace(seed=0, device="cpu", batch=8, unseen=0.5, preset="tagger")
+OPTIONS = Namespace(seed=0, device="cpu", batch=8, validation=0.2, unseen=0.5, preset="tagger")
 
 
 @pytest.fixture
@@ -49,6 +49,10 @@ def test_what_is_trained_on_and_what_is_not(folder):
     assert task.tags == ["B-person", "I-person", "O"]
     other = Entities(Namespace(**{**vars(OPTIONS), "seed": 1}))
     assert other.validation != task.validation and other.fingerprint == task.fingerprint
+    half = Entities(Namespace(**{**vars(OPTIONS), "validation": 0.5}))
+    assert len(half.validation) == len(half.training) == 100
+    with pytest.raises(DataError, match="of 200 examples a share of 0.001 leaves 200 to train on"):
+        Entities(Namespace(**{**vars(OPTIONS), "validation": 0.001}))
 
 
 def test_a_step_depends_on_its_number_alone(folder):
@@ -120,6 +124,7 @@ def test_parts_of_speech(folder):
     with nag.no_grad():
         assert task.evaluate(model).keys() == {"loss", "accuracy"}
         assert len(list(task.generate(model, "Ada viu"))) == 2
+        assert len(list(task.generate(model, "Ada viu " * 300))) == 600     # of any length
 
 
 def test_without_its_data(folder, monkeypatch):

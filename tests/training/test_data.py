@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
-                               in_order, read_text, split)
+                               in_order, read_text)
 
 
 def test_the_text_that_python_carries():
@@ -70,14 +70,6 @@ def test_characters():
         vocabulary.encode("\udc80")                     # a byte of an argument that is not UTF-8
 
 
-def test_split():
-    tokens = np.arange(100)
-    a, b = split(tokens, 0.1)
-    assert len(b) == 10 and np.array_equal(np.concatenate([a, b]), tokens)
-    with pytest.raises(DataError, match="leaves 1 to validate"):
-        split(tokens[:10], 0.1)
-
-
 @pytest.mark.parametrize("n, B, T", [(1000, 4, 7), (100, 3, 11), (34, 3, 11), (9, 2, 4), (2, 1, 1)])
 def test_streams(n, B, T):
     batch = Streams(np.arange(n), B, T, seed=1)
@@ -116,7 +108,7 @@ def test_in_order_covers_once(n, B, T):
 
 
 def test_fingerprint():
-    assert fingerprint("a") == fingerprint("a") != fingerprint("b")
+    assert fingerprint("é") == fingerprint("é".encode()) != fingerprint("e")
 
 
 def test_windows():

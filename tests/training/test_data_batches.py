@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoautograd.data import Batches, DataError, Vocabulary, by_length, mask, pad
+from nanoautograd.data import Batches, DataError, Vocabulary, by_length, pad
 
 
 def test_vocabulary_of_words():
@@ -46,15 +46,11 @@ def test_what_is_no_vocabulary(symbols):
         Vocabulary(symbols)
 
 
-def test_pad_and_mask():
+def test_pad():
     x, lengths = pad([[3, 4, 5], [6], []], value=-1)
     assert x.tolist() == [[3, 4, 5], [6, -1, -1], [-1, -1, -1]] and x.dtype == np.int64
     assert lengths.tolist() == [3, 1, 0]
-    assert np.array_equal(mask(lengths), x != -1)
-    assert mask(lengths, 4).shape == (3, 4) and mask(lengths, 4).sum() == 4
     assert pad([])[0].shape == (0, 0)
-    with pytest.raises(DataError, match="has 3 tokens, and the model reads at most 2"):
-        pad([[3, 4, 5], [6]], longest=2)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 7), st.integers(0, 9))

