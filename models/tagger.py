@@ -1,32 +1,33 @@
 """A tagger: a bidirectional LSTM with a conditional random field on top.
 
 It gives each word of a sentence one of K tags. A word is described by several features (itself, how
-it begins and ends, its shape), each an integer; what is known of word t from its place in the
-sentence is read by an LSTM from the left and one from the right:
+it begins and ends, its shape), each an integer. One LSTM reads the sentence from the left, one from
+the right, so that both together know all words around word t:
 
-    e_t = [E_1[x_t1] ; ... ; E_F[x_tF]]             embeddings      E_f (V_f, D_f)
-    →h_t = LSTM(e_t, →h_{t-1})                      from the left   (H,)
-    ←h_t = LSTM(e_t, ←h_{t+1})                      from the right  (H,)
-    P_t = O [→h_t ; ←h_t] + c                       emissions       O (K, 2H), c (K,)
+    w_t = [E_1[x_t1] ; ... ; E_F[x_tF]]             embeddings      E_f (V_f, D_f)
+    →h_t = LSTM(w_t, →h_{t-1})                      from the left   (H,)
+    ←h_t = LSTM(w_t, ←h_{t+1})                      from the right  (H,)
+    u_t = O [→h_t ; ←h_t] + a                       emissions       O (K, 2H), a (K,)
 
-P_tj says how well tag j suits word t. With output="softmax" that is all, each tag is chosen alone:
+u_tj is a score: how well tag j suits word t. With output="softmax" that is all, each tag is chosen
+alone:
 
-    P(y) = Π_t softmax(P_t)[y_t]
+    P(y) = Π_t softmax(u_t)[y_t]
 
 With output="crf" transitions A (K, K) say how well tag j suits after tag i, s and e (K,) at the
 beginning and at the end, and the probability is that of the whole sentence of tags:
 
-    S(y) = s_{y_1} + Σ_t P_{t, y_t} + Σ_{t>1} A_{y_{t-1}, y_t} + e_{y_T}
-    P(y) = exp(S(y)) / Σ_z exp(S(z))                over all K^T sequences of tags z
+    S(y) = s_{y_1} + Σ_t u_{t, y_t} + Σ_{t>1} A_{y_{t-1}, y_t} + e_{y_T}
+    P(y) = exp(S(y)) / Z,  Z = Σ_y exp(S(y))        over all K^T sequences of tags y
 
 so that it can know that I-person follows B-person, and never O. Trained on −log P(y), it answers
-with argmax_y P(y). While training, dropout is on e_t and on [→h_t ; ←h_t].
+with argmax_y P(y). While training, dropout is on w_t and on [→h_t ; ←h_t].
 
 Sources: Z. Huang, W. Xu and K. Yu, "Bidirectional LSTM-CRF models for sequence tagging", 2015,
 equation 4 and section 3.2 (the network, features of spelling); G. Lample et al., "Neural
 architectures for named entity recognition", NAACL 2016, section 2 (dropout on the embeddings, s and
 e as transitions from and to the ends of the sentence). The gradients are derived in
-nanoautograd/manual/lstm.py and crf.py.
+nanoautograd/manual/lstm.py and crf.py, where the emissions u are the inputs x.
 """
 
 from dataclasses import dataclass
@@ -34,11 +35,11 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, no_grad
-from nanoautograd import functional as F
-from nanoautograd.backends import namespace
-from nanoautograd.nn import CRF, LSTM, Dropout, Embedding, Linear, Module
-from nanoautograd.tensor import array_of
+from nanoautograd import argmax, concatenate, no_grad, where
+from nanoautograd.functional import cross_entropy
+from nanoautograd.nn import CRF, LSTM, Dropout, Embedding, Linear, Module, ModuleList
+
+from .padding import mask
 
 
 @dataclass
@@ -62,45 +63,37 @@ class Tagger(Module):
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
-        D, H, K = config.embedding, config.hidden, config.tags
-        widths = [D] + [config.spelling] * (len(config.features) - 1)
+        H, K = config.hidden, config.tags
+        widths = [config.embedding] + [config.spelling] * (len(config.features) - 1)
         self.config = config
-        for f, (V, width) in enumerate(zip(config.features, widths)):
-            setattr(self, f"embedding_{f}", Embedding(V, width, rng=rng, dtype=dtype))  # E_f
+        self.embeddings = ModuleList(Embedding(V, D, rng=rng, dtype=dtype)              # E_f
+                                     for V, D in zip(config.features, widths))
         self.lstm = LSTM(sum(widths), H, config.layers, batch_first=True, dropout=config.dropout,
                          bidirectional=True, rng=rng, dtype=dtype)
-        self.output = Linear(2 * H, K, rng=rng, dtype=dtype)                # O, c
+        self.output = Linear(2 * H, K, rng=rng, dtype=dtype)                # O, a
         self.crf = CRF(K, rng=rng, dtype=dtype) if config.output == "crf" else None
         self.dropout = Dropout(config.dropout, rng=rng)
 
     def forward(self, x, lengths):
-        """-> emissions P (B, T, K)."""
-        e = concatenate([getattr(self, f"embedding_{f}")(x[:, :, f])
-                         for f in range(len(self.config.features))], axis=-1)
-        h, _ = self.lstm(self.dropout(e), lengths=lengths)                  # (B, T, 2H)
+        """-> emissions u (B, T, K)."""
+        w = concatenate([E(x[:, :, f]) for f, E in enumerate(self.embeddings)], axis=-1)
+        h, _ = self.lstm(self.dropout(w), lengths=lengths)                  # (B, T, 2H)
         return self.output(self.dropout(h))
 
     def loss(self, x, lengths, y):
         """−log P(y) per word, in nats, of all the sentences with the tags y (B, T)."""
-        P, m = self(x, lengths), self._mask(x, lengths)
-        words = float(m.sum())
+        u, m = self(x, lengths), mask(x, lengths)                           # m (B, T)
         if self.crf is None:
-            y = namespace(y).where(m, y, -100)                              # -100 is ignored
-            total = F.cross_entropy(P.reshape(-1, P.shape[-1]), y.reshape(-1), reduction="sum")
+            y = where(m, y, -100)                                           # -100 is ignored
+            total = cross_entropy(u.reshape(-1, u.shape[-1]), y.reshape(-1), reduction="sum")
         else:
-            total = self.crf(P.transpose(1, 0, 2), y.T, m.T, reduction="sum")
-        return total / words
+            total = self.crf(u.transpose(1, 0, 2), y.T, m.T, reduction="sum")
+        return total / float(m.sum())
 
     def decode(self, x, lengths):
-        """argmax_y P(y): integers (B, T), 0 at padding."""
+        """argmax_y P(y): an array of integers (B, T), 0 at padding."""
         with no_grad():
-            P, m = self(x, lengths), self._mask(x, lengths)
+            u, m = self(x, lengths), mask(x, lengths)
         if self.crf is None:
-            return namespace(m).where(m, P.data.argmax(axis=-1), 0)
-        return self.crf.decode(P.transpose(1, 0, 2), m.T).T
-
-    @staticmethod
-    def _mask(x, lengths):
-        """(B, T): True where there is a word."""
-        x, lengths = array_of(x), array_of(lengths)
-        return namespace(x).arange(x.shape[1]) < lengths[:, None]
+            return where(m, argmax(u.data, axis=-1), 0)
+        return self.crf.decode(u.transpose(1, 0, 2), m.T).T

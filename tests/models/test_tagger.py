@@ -30,8 +30,8 @@ def test_emissions_loss_and_gradients_are_those_of_pytorch(output):
     class Model(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.embedding_0 = torch.nn.Embedding(7, 6)
-            self.embedding_1 = torch.nn.Embedding(5, 2)
+            self.embeddings = torch.nn.ModuleList([torch.nn.Embedding(7, 6),
+                                                   torch.nn.Embedding(5, 2)])
             self.lstm = torch.nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)
             self.output = torch.nn.Linear(8, 3)
             if output == "crf":
@@ -41,7 +41,7 @@ def test_emissions_loss_and_gradients_are_those_of_pytorch(output):
                     self.crf.register_parameter(name, torch.nn.Parameter(torch.zeros(shape)))
 
         def forward(self, x, lengths):
-            e = torch.cat([self.embedding_0(x[..., 0]), self.embedding_1(x[..., 1])], -1)
+            e = torch.cat([E(x[..., f]) for f, E in enumerate(self.embeddings)], -1)
             packed = pack_padded_sequence(e, lengths, batch_first=True, enforce_sorted=False)
             h, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
             return self.output(h)
