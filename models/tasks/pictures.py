@@ -1,5 +1,5 @@
-"""Pictures that several tasks draw, as figures of their own: pyplot keeps a list of all, and a
-window system, that nobody here needs."""
+"""Pictures that several tasks draw: figures that belong to their caller alone. (Those of pyplot are
+kept in a global list, and may open windows.)"""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def draw_table(values, rows, columns, title, colours, limits):
     decimals = 0 if limits[1] > 10 else 1
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value) and round(value, decimals):
-            ax.text(j, i, f"{value:.{decimals}f}", ha="center", va="center", fontsize=8,
+            ax.text(j, i, f"{value:.{decimals}f}", ha="center", va="center", fontsize=9,
                     color="white" if abs(value) > 0.6 * limits[1] else "black")
     ax.set_xticks(range(len(columns)), columns, rotation=90)
     ax.set_yticks(range(len(rows)), rows)
@@ -39,5 +39,5 @@ def draw_confusion(names, truth, predicted, things):
                      [f"{name} ({n:,})" for name, n in zip(names, totals)], names,
                      f"{np.trace(counts) / len(truth):.1%} of {len(truth):,} {things} right",
                      "Blues", (0, 100))
-    fig.axes[0].set(xlabel="predicted (% of the row)", ylabel=f"right ({things})")
+    fig.axes[0].set(xlabel="predicted (% of the row)", ylabel=f"truth ({things})")
     return fig

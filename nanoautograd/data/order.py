@@ -1,4 +1,4 @@
-"""The order in which data is read: which tokens, or which examples, a step gets."""
+"""The order in which a text is read: which tokens a step gets."""
 
 import numpy as np
 

