@@ -40,6 +40,17 @@ How the counts are kept. For histories of k tokens, k = 0, ..., n−1, a sorted 
 of all pairs h w that were seen. The place of a key in that array is the number of h w as a history
 of k+1 tokens. So the arrays are a tree in which h is found by one binary search for each of its
 tokens, for all positions of a text at once; and no key exceeds V times the length of the text.
+
+The text "abab", with a = 0, b = 1, V = 2 and n = 2, gives
+
+    k   h w    i V + w         place   how often   tokens before it (kneser-ney)
+    0   a      0 · 2 + 0 = 0     0         2       2: the beginning, b
+        b      0 · 2 + 1 = 1     1         2       1: a
+    1   ab     0 · 2 + 1 = 1     0         2
+        ba     1 · 2 + 0 = 2     1         1
+
+The empty history has the number 0. As histories, a and b have the numbers 0 and 1, their places for
+k = 0. The counts for k = 1 are (2, 1); those for k = 0 are (2, 2), or (2, 1) with "kneser-ney".
 """
 
 from dataclasses import dataclass
@@ -48,6 +59,8 @@ from typing import Literal
 import numpy as np
 
 from nanoautograd.nn import Module
+
+UNSEEN = -1                     # in place of the number of what was never seen
 
 
 @dataclass
@@ -80,18 +93,21 @@ class NGramLanguageModel(Module):
         """Count `tokens`, integers (m,), in place of what was counted before. Returns the model."""
         x, V, n = self._tokens("fit", tokens), self.config.vocabulary, self.config.order
         keys, counts = [], []
-        i = np.zeros(len(x), np.int64)          # of the history of k tokens before x_k, ...
-        below = None                            # the numbers of h' w at the same places
+        i = np.zeros(len(x), np.int64)          # for k = 0, all have the empty history
+        shorter = None                          # the places of h' w, from k = 1 on
         for k in range(n):
-            unique, pair, c = np.unique(i * V + x[k:], return_inverse=True, return_counts=True)
+            # i and x[k:] are side by side: for each token the number of the k tokens before it.
+            key, first, place, c = np.unique(i * V + x[k:], return_index=True, return_inverse=True,
+                                             return_counts=True)
             if k and self.config.smoothing == "kneser-ney":
-                came = np.zeros(len(unique), np.int64)
-                came[pair] = below[1:]          # h' w of each v h' w; below[0] has no v
-                counts[-1] = np.bincount(came, minlength=len(keys[-1]))
-                counts[-1][below[:1]] += 1
-            keys.append(unique)
+                # Each different h w is a v h' w: one more token v before h' w. The first h' w of
+                # the text has no v before it: the beginning counts as one.
+                counts[-1] = np.bincount(shorter[1:][first], minlength=len(keys[-1]))
+                counts[-1][shorter[:1]] += 1
+            keys.append(key)
             counts.append(c)
-            below, i = pair, pair[:-1]          # what ends before x_{k+1} is its history of k + 1
+            shorter = place
+            i = place[:-1]                      # h w is the history of the token behind it
         self._set(keys, counts)
         return self
 
@@ -99,23 +115,22 @@ class NGramLanguageModel(Module):
         """log p of each of `tokens`, integers (m,), given those before it -> (m,), in nats."""
         x, V = self._tokens("log_probabilities", tokens), self.config.vocabulary
         p = np.full(len(x), 1.0 / V)
-        i = np.zeros(len(x), np.int64)          # as in `fit`, but −1 for a history never seen
+        i = np.zeros(len(x), np.int64)          # as in `fit`
         for k in range(min(self.config.order, len(x))):
-            pair = np.where(i >= 0, self._find(k, i * V + x[k:]), -1)
-            kept, rest = np.append(self.kept[k], 0.0), np.append(self.rest[k], 1.0)
-            p[k:] = kept[pair] + rest[i] * p[k:]            # −1 is the number at the end
-            i = pair[:-1]
+            place = self._find(k, i * V + x[k:])
+            p[k:] = self.kept[k][place] + self.rest[k][i] * p[k:]
+            i = place[:-1]
         return np.log(p).astype(self.dtype)
 
-    def distribution(self, context):
-        """p of each token after `context`, a sequence of tokens -> (V,)."""
-        x, V = self._tokens("distribution", context), self.config.vocabulary
+    def distribution(self, history):
+        """p of each token after `history`, a sequence of tokens -> (V,)."""
+        x, V = self._tokens("distribution", history), self.config.vocabulary
         p = np.full(V, 1.0 / V)
         for k in range(min(self.config.order, len(x) + 1)):
             i = 0
             for j, w in enumerate(x[len(x) - k:]):
-                i = self._find(j, i * V + w) if i >= 0 else i
-            if i < 0:
+                i = self._find(j, i * V + w)
+            if i == UNSEEN:
                 break                           # nor was a longer one seen
             first, end = np.searchsorted(self.keys[k], [i * V, (i + 1) * V])
             p *= self.rest[k][i]
@@ -145,7 +160,7 @@ class NGramLanguageModel(Module):
         def refuse(why):
             raise ValueError(f"NGramLanguageModel.load_state_dict: {why}")
 
-        V, n, contexts, arrays = self.config.vocabulary, self.config.order, 1, {}
+        V, n, histories, arrays = self.config.vocabulary, self.config.order, 1, {}
         names = list(self.state_dict())
         if set(names) != set(state_dict):
             refuse(f"a model of order {n} has the arrays {', '.join(names)}; got "
@@ -159,31 +174,32 @@ class NGramLanguageModel(Module):
             a, b = arrays[k], arrays[c]
             if a.shape != b.shape:
                 refuse(f"{k} and {c} must be of one length, got {len(a)} and {len(b)}")
-            if len(a) and (a[0] < 0 or a[-1] // V >= contexts or (a[1:] <= a[:-1]).any()):
-                refuse(f"{k} must rise, from at least 0 to below {contexts} · {V}: there are "
-                       f"{contexts} histories")
+            if len(a) and (a[0] < 0 or a[-1] // V >= histories or (a[1:] <= a[:-1]).any()):
+                refuse(f"{k} must rise, from at least 0 to below {histories} · {V}: there are "
+                       f"{histories} histories")
             if len(b) and (b.min() < 1 or b.max() > 2 ** 53 // len(b)):
                 refuse(f"{c} must be at least 1 and their sum at most 2⁵³, got {b.min()} to "
                        f"{b.max()}")
-            contexts = len(a)
+            histories = len(a)
         self._set([arrays[k] for k in keys], [arrays[c] for c in counts])
 
     def _set(self, keys, counts):
         """Take these counts, and prepare from them, for each length k of the history, the two parts
-        of p(w | h) = kept(h w) + rest(h) p(w | h')."""
+        of p(w | h) = kept(h w) + rest(h) p(w | h'): kept by the place of h w, rest by the number of
+        h. Both have one entry more, the last, which UNSEEN = −1 finds: kept 0, rest 1."""
         self.keys, self.counts, self.kept, self.rest = keys, counts, [], []
         histories = 1                                               # of k tokens
-        for i, c in zip(keys, counts):
-            i = i // self.config.vocabulary                         # the history of each pair
+        for key, c in zip(keys, counts):
+            i = key // self.config.vocabulary                       # of the history h of each h w
             N = np.bincount(i, minlength=histories)
             total = np.bincount(i, c, minlength=histories)          # c(h)
             if self.config.smoothing == "witten-bell":
                 D, given, total = 0.0, N, total + N
             else:
-                D = self._discount(c)
+                D = self._discount(c)       # c ≥ 1 ≥ D where h w was seen: max(c − D, 0) = c − D
                 given = D * N
-            self.kept.append((c - D) / total[i])
-            self.rest.append(np.where(N > 0, given / np.maximum(total, 1.0), 1.0))
+            self.kept.append(np.append((c - D) / total[i], 0.0))
+            self.rest.append(np.append(np.where(N > 0, given / np.maximum(total, 1.0), 1.0), 1.0))
             histories = len(c)
 
     @staticmethod
@@ -193,12 +209,13 @@ class NGramLanguageModel(Module):
         return float(n1 / (n1 + 2 * n2)) if n1 else 0.5
 
     def _find(self, k, key):
-        """The places of these keys among those of histories of k tokens, −1 where they are not."""
+        """The places of these keys among those of histories of k tokens, UNSEEN where they are not:
+        such are all with i = UNSEEN, for they are negative."""
         keys = self.keys[k]
         if not len(keys):
-            return np.full_like(key, -1)
+            return np.full_like(key, UNSEEN)
         place = np.searchsorted(keys, key).clip(max=len(keys) - 1)
-        return np.where(keys[place] == key, place, -1)
+        return np.where(keys[place] == key, place, UNSEEN)
 
     def _tokens(self, name, tokens):
         x, V = np.asarray(tokens), self.config.vocabulary

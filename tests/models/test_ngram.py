@@ -39,6 +39,13 @@ def test_kneser_ney_by_hand():
     np.testing.assert_allclose(model.distribution([d]), unigram, rtol=1e-14)
 
 
+@pytest.mark.parametrize("smoothing, singles", [("witten-bell", [2, 2]), ("kneser-ney", [2, 1])])
+def test_the_example_of_the_docstring(smoothing, singles):
+    state = NGramLanguageModel(Config(2, 2, smoothing)).fit([a, b, a, b]).state_dict()
+    assert {name: array.tolist() for name, array in state.items()} == {
+        "keys.0": [0, 1], "keys.1": [1, 2], "counts.0": singles, "counts.1": [2, 1]}
+
+
 def slow(tokens, V, n, smoothing):
     """p(w | h) as a function, from dictionaries of dictionaries."""
     counts = [defaultdict(Counter) for _ in range(n)]
