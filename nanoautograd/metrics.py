@@ -100,8 +100,9 @@ def draw_curves(path, png, title, metric="loss"):
         points = [(m["step"], m[f"validation_{name}"]) for m in lines if f"validation_{name}" in m]
         if points:
             ax.plot(*zip(*points), "o-", color="tab:orange", markersize=4, label="validation")
-            ax.annotate(f"{points[-1][1]:.3f}", points[-1], xytext=(0, 8), ha="right",
+            ax.annotate(f"{points[-1][1]:.4g}", points[-1], xytext=(0, 8), ha="right",
                         textcoords="offset points", color="tab:orange")
+        ax.margins(y=0.1)                                       # room for the number above
         ax.set(xlabel="step", ylabel="loss (nats)" if name == "loss" else name)
         ax.grid(alpha=0.3)
         if ax.lines:
