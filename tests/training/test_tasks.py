@@ -1,6 +1,7 @@
 """What holds for every preset: it trains, stops and goes on to the same bits, and answers."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,22 @@ def test_the_list_names_all_presets_and_what_to_install(capsys):
     for package in SOURCES:
         line, = [line for line in out.splitlines() if line.startswith(f"{package} ")]
         assert line.endswith(": installed" if installed(package) else install(package))
+
+
+def test_the_task_in_the_readme(tmp_path, capsys, monkeypatch):
+    readme = Path(train.__file__).parent / "models" / "tasks" / "README.md"
+    code = re.search(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
+    scope = {"__name__": "models.tasks.reverse", "__package__": "models.tasks"}
+    exec(compile(code, "reverse.py", "exec"), scope)
+    monkeypatch.setitem(PRESETS, "reverse", scope["Reverse"])
+    options = ["reverse", "--batch", "4", "--hidden", "8", "--decay", "constant"]
+    assert train.main([*options, "--out", str(tmp_path / "a"), "--steps", "4"]) is None
+    assert "to beat: exact" in capsys.readouterr().out
+    for steps in ("2", "4"):
+        assert train.main([*options, "--out", str(tmp_path / "b"), "--steps", steps, "--resume"]
+                          ) is None
+    assert result(tmp_path / "a")[0] == result(tmp_path / "b")[0]
+    assert train.main(["--out", str(tmp_path / "a"), "--generate", "123"]) is None
 
 
 def test_a_preset_that_is_not_there(capsys):
