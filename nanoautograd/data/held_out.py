@@ -40,6 +40,6 @@ def _count(n, share, least=1, what="examples"):
     count = round(share * n)
     if not least <= count < n:
         raise DataError(f"of {n} {what} a share of {share} leaves {n - count} to train on and "
-                        f"{count} to validate with, and 1 and {least} are needed; change "
+                        f"{count} to validate with; the least are 1 and {least}: change "
                         "--validation, or give more data")
     return count

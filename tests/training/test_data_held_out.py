@@ -13,7 +13,7 @@ def test_the_end():
     assert split("abcdef", 0.4) == ("abcd", "ef")
     with pytest.raises(DataError, match="of 10 tokens a share of 0.1 leaves 9 to train on and 1 "):
         split(tokens[:10], 0.1)
-    with pytest.raises(DataError, match="of 10 days .* leaves 6 .* 1 and 5 are needed"):
+    with pytest.raises(DataError, match="of 10 days .* leaves 6 .* the least are 1 and 5"):
         split(tokens[:10], 0.4, least=5, what="days")
     with pytest.raises(DataError, match="leaves 0 to train on"):
         split(tokens, 0.999)
