@@ -1,8 +1,8 @@
 """Autoencoders of pictures: a dense one, and a variational one.
 
-A picture x of P pixels, each from 0 to 1, goes through a bottleneck of Z numbers, the code z, and
-x̂ is what can be told from the code. Encoder and decoder are perceptrons with hidden layers of H
-units; the decoder's sizes are the encoder's in reverse:
+A picture x of P pixels, each from 0 (paper) to 1 (ink), goes through a bottleneck of Z numbers, the
+code z, and x̂ is what can be told from the code. Encoder and decoder are perceptrons with hidden
+layers of H units; the decoder's sizes are the encoder's in reverse:
 
     h_1 = f(W_1 x + b_1),  h_l = f(W_l h_{l-1} + b_l)   encoder, to its last layer h; f = relu, gelu
     g_1 = f(V_1 z + c_1),  g_l = f(V_l g_{l-1} + c_l)   decoder, to its last layer g
@@ -19,7 +19,7 @@ linear, z is at best the first Z principal components. So PCA with Z components 
 layers are to be measured by.
 
 Variational autoencoder (Kingma & Welling, "Auto-encoding variational Bayes", ICLR 2014). A model of
-how pictures come about: a code is drawn, p(z) = N(0, 1), and from it every pixel by itself, white
+how pictures come about: a code is drawn, p(z) = N(0, 1), and from it every pixel by itself, ink
 with probability x̂ (their appendix C.1). What code a picture came from cannot be computed; the
 encoder gives a Gaussian guess q(z|x), with diagonal variances exp ℓ (equation 9):
 
@@ -33,9 +33,9 @@ weights (their section 2.4): one sample for each x suffices (equation 10),
 
     z = μ + exp(ℓ/2) ⊙ ε,   ε ~ N(0, 1)
 
-KL has a closed form, with its gradients in nanoautograd/manual/kl_divergence.py. In logits,
-−log p(x|z) = Σ_i log(1 + exp a_i) − x_i a_i, which is finite for all a. Grey pixels count here as
-probabilities of white.
+and KL = ½ Σ (μ² + exp ℓ − 1 − ℓ), over the Z dimensions: derived, with its gradients, in
+nanoautograd/manual/kl_divergence.py. In logits, −log p(x|z) = Σ_i log(1 + exp a_i) − x_i a_i, which
+is finite for all a. Grey pixels count here as probabilities of ink.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import exp, sigmoid, softplus, square, sum
+import nanoautograd as nag
 from nanoautograd.functional import gaussian_kl_divergence
 from nanoautograd.nn import GELU, Linear, Module, ReLU, Sequential
 
@@ -61,20 +61,21 @@ class Config:
 @dataclass
 class VariationalConfig(Config):
     """Of the variational autoencoder."""
-    latent: int = 2             # Z
-    layers: int = 2
+    latent: int = 2             # Z: all codes fit on one picture
+    layers: int = 2             # L of held-out MNIST after 1,200 steps: 159; with one, 170
 
 
 class Autoencoder(Module):
     """The dense autoencoder above; weights drawn from `rng`, a seed or a numpy Generator."""
-    codes = 1                   # numbers that the encoder gives for each dimension of z
+    encoder_outputs = 1         # for each dimension of z: itself
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         P, Z, inner = config.pixels, config.latent, [config.hidden] * config.layers
+        f, outputs = config.activation, self.encoder_outputs * Z
         self.config = config
-        self.encoder = perceptron([P, *inner, self.codes * Z], config.activation, rng, dtype)
-        self.decoder = perceptron([Z, *inner, P], config.activation, rng, dtype)
+        self.encoder = perceptron([P, *inner, outputs], f, rng, dtype)
+        self.decoder = perceptron([Z, *inner, P], f, rng, dtype)
 
     def encode(self, x):
         """z (B, Z) of pictures x (B, P)."""
@@ -82,7 +83,7 @@ class Autoencoder(Module):
 
     def decode(self, z):
         """x̂ (B, P) of codes z (B, Z)."""
-        return sigmoid(self.decoder(z))
+        return nag.sigmoid(self.decoder(z))
 
     def forward(self, x):
         """Pictures x (B, P) -> what is left of them, x̂ (B, P)."""
@@ -90,12 +91,12 @@ class Autoencoder(Module):
 
     def loss(self, x):
         """L of each picture: (B,)."""
-        return sum(square(x - self(x)), axis=-1)
+        return nag.sum(nag.square(x - self(x)), axis=-1)
 
 
 class VariationalAutoencoder(Autoencoder):
     """The variational autoencoder above; weights drawn from `rng`, a seed or a numpy Generator."""
-    codes = 2
+    encoder_outputs = 2         # for each dimension of z: μ and ℓ
 
     def posterior(self, x):
         """q(z|x) of pictures x (B, P): its means μ and logarithms of variances ℓ, each (B, Z)."""
@@ -114,9 +115,9 @@ class VariationalAutoencoder(Autoencoder):
     def parts(self, x, epsilon):
         """The two terms of L: KL(q(z|x), p(z)), never negative, and −log p(x|z); each (B,)."""
         mu, ell = self.posterior(x)
-        z = mu + exp(ell / 2) * epsilon
+        z = mu + nag.exp(ell / 2) * epsilon
         a = self.decoder(z)
-        return gaussian_kl_divergence(mu, ell), sum(softplus(a) - x * a, axis=-1)
+        return gaussian_kl_divergence(mu, ell), nag.sum(nag.softplus(a) - x * a, axis=-1)
 
 
 def perceptron(sizes, activation, rng, dtype):

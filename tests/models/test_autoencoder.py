@@ -26,7 +26,7 @@ def of_torch(torch, ours, activation):
         return [torch.nn.Sequential(torch.nn.Linear(*a), f(), torch.nn.Linear(*b), f(),
                                     torch.nn.Linear(*c)).double() for a, b, c in half]
 
-    encoder, decoder = build(ours.codes * Z)
+    encoder, decoder = build(ours.encoder_outputs * Z)
     for part, name in ((encoder, "encoder."), (decoder, "decoder.")):
         part.load_state_dict({k.removeprefix(name): torch.tensor(v)
                               for k, v in ours.state_dict().items() if k.startswith(name)})
