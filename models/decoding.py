@@ -15,10 +15,12 @@ symbol, or `longest` tokens if it did not come before. The model should be in ev
 
 import numpy as np
 
-from models.sampling import choose
 from nanoautograd import no_grad
 from nanoautograd.backends import device_of, to_device
+from nanoautograd.functional import log_softmax
 from nanoautograd.tensor import array_of
+
+from .sampling import choose
 
 
 def greedy(model, x, x_lengths, begin, end, longest):
@@ -54,7 +56,7 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     A target y of length |y| (its end symbol counted) is worth log P(y) / |y|^alpha: with 0, its
     probability; with 1, that of a token on average (Wu et al. 2016, section 7, give another norm to
     the same end). One that has ended keeps its place for as long as it is among the `width` best.
-    With V^longest places all targets are compared; with one the search is `greedy`. Equals go to
+    With width V^longest all targets are compared; with width 1 the search is `greedy`. Equals go to
     the smaller token.
 
     Returns for each source up to `width` pairs (worth, tokens), the best first.
@@ -68,7 +70,7 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     last = np.full(B * W, begin)
     for _ in range(longest):
         logits, state = model.next(to_device(last, device_of(x)), state)
-        new = _log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, -1)
+        new = log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, -1)
         V = new.shape[-1]
         new[ended] = np.where(np.arange(V) == end, 0.0, -np.inf)    # stays as it is: one candidate
         new = log_p[..., None] + new                                # (B, W, V)
@@ -77,8 +79,8 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
         best = np.argsort(-worth, axis=1, kind="stable")[:, :W]     # (B, W)
         parent, token = np.divmod(best, V)
 
-        def of(a):
-            return np.take_along_axis(a.reshape(B, -1, *a.shape[3:]), best, axis=1)
+        def of(a):                                                  # (B, W, V) -> (B, W)
+            return np.take_along_axis(a.reshape(B, W * V), best, axis=1)
         log_p, length = of(new), of(lengths)
         written = np.concatenate([np.take_along_axis(written, parent[..., None], axis=1),
                                   token[..., None]], axis=-1)
@@ -102,8 +104,3 @@ def _until(end, tokens):
     """A list of the tokens up to the end symbol."""
     tokens = tokens.tolist()
     return tokens[:tokens.index(end) + 1] if end in tokens else tokens
-
-
-def _log_softmax(x):
-    x = x - x.max(axis=-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
