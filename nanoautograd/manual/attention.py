@@ -33,9 +33,9 @@ Backward, one product at a time. From o_ti = Σ_s W_ts v_si:
     dP_ts = r_ts dW_ts
 
 where dweights is what arrives at W itself, if the weights were asked for and used. The rows of P
-are softmaxes, ∂P_ts/∂A_tr = P_ts ([s = r] - P_tr) (derived in softmax.py), so
+are softmaxes, ∂P_ts/∂A_tj = P_ts ([s = j] - P_tj) (derived in softmax.py), so
 
-    dA_tr = P_tr (dP_tr - Σ_s dP_ts P_ts)
+    dA_tj = P_tj (dP_tj - Σ_s dP_ts P_ts)
 
 A masked entry has P = 0, hence dA = 0, and so has every entry of a row that sees nothing. The
 mask is added to A, so dmask = dA. From A_ts = c Σ_i q_ti k_si + mask_ts:

@@ -1,6 +1,7 @@
 """Conditional random field over a chain of tags, by hand.
 
-Written for one sequence; the arrays hold B of them, padded to T steps.
+Written for one sequence, with steps t = 1, ..., T; the arrays hold B of them, padded to T steps,
+and in the code t = 0, ..., T-1.
 
     x   (T, B, K)   emissions: x_tj is the score of tag j at step t
     A   (K, K)      transitions: A_ij is the score of tag j after tag i

@@ -13,14 +13,14 @@ from .module import Module, Parameter, xavier_uniform
 
 
 class MultiheadAttention(Module):
-    """head_i = softmax(q_i k_iᵀ / √d) v_i, i = 1 ... num_heads, and their concatenation times W_O
-    (Vaswani et al. 2017, section 3.2.2; the heads are derived in manual/attention.py).
+    """[head_1 ... head_H] W_Oᵀ + b_O, head_i = softmax(q_i k_iᵀ / √d) v_i, H = num_heads (Vaswani
+    et al. 2017, section 3.2.2; the heads are derived in manual/attention.py).
 
     q_i, k_i, v_i, of d = embed_dim / num_heads features each, are slices of query W_Qᵀ + b_Q and so
     on. W_Q, W_K, W_V lie below one another in `in_proj_weight` (3 embed_dim, embed_dim), which is
     one product in self-attention; where kdim or vdim, the features of keys and values, are others
     they are `q_proj_weight`, `k_proj_weight`, `v_proj_weight`. The biases are `in_proj_bias`
-    (3 embed_dim,), and W_O and its bias are `out_proj`.
+    (3 embed_dim,), and W_O and b_O are `out_proj`.
 
     The first three start from U(±√(6 / (rows + columns))), `out_proj.weight` from U(±1/√embed_dim),
     drawn from `rng` (a seed, a numpy Generator, or None), biases from 0. `dropout` is the
@@ -117,8 +117,10 @@ class MultiheadAttention(Module):
         if past is not None:
             k, v = concatenate([past[0], k], axis=2), concatenate([past[1], v], axis=2)
         T, S = q.shape[2], k.shape[2]
-        xp = namespace(array_of(q))
-        return self.attend(q, k, v, xp.tri(T, S, S - T, dtype=bool) if T > 1 else None)[0], (k, v)
+        # Query 0 is position S - T and sees all keys up to it; is_causal would show it key 0 alone.
+        # A single query is the last position, and sees all.
+        mask = namespace(array_of(q)).tri(T, S, S - T, dtype=bool) if T > 1 else None
+        return self.attend(q, k, v, mask)[0], (k, v)
 
     @staticmethod
     def _one_batch(axis, query, key, value):
@@ -153,7 +155,8 @@ class MultiheadAttention(Module):
         if mask.shape not in ((T, S), (B * H, T, S)):
             raise ValueError(f"MultiheadAttention: attn_mask must be (T, S) = {(T, S)} or "
                              f"(B·num_heads, T, S) = {(B * H, T, S)}; got {mask.shape}")
-        return _seen(mask if mask.ndim == 2 else reshape(mask, (B, H, T, S)), "attn_mask", q.dtype)
+        mask = mask if mask.ndim == 2 else reshape(mask, (B, H, T, S))
+        return _true_means_seen(mask, "attn_mask", q.dtype)
 
     def _padding(self, mask, k):
         if mask is None:
@@ -162,13 +165,13 @@ class MultiheadAttention(Module):
         if mask.shape != (B, S):
             raise ValueError(f"MultiheadAttention: key_padding_mask must be (B, S) = {(B, S)}; got "
                              f"{mask.shape}")
-        return _seen(reshape(mask, (B, 1, 1, S)), "key_padding_mask", k.dtype)
+        return _true_means_seen(reshape(mask, (B, 1, 1, S)), "key_padding_mask", k.dtype)
 
     def extra_repr(self):
         return f"{self.embed_dim}, {self.num_heads}"
 
 
-def _seen(mask, name, dtype):
+def _true_means_seen(mask, name, dtype):
     """A mask whose True means hidden as one whose True means seen; a floating one as it is."""
     if mask.dtype == bool:
         return ~array_of(mask)

@@ -28,12 +28,18 @@ class CRF(Module):
         return self.transitions, self.start_transitions, self.end_transitions
 
     def forward(self, emissions, tags, mask=None, reduction="mean"):
-        """-log P(tags): emissions (T, B, num_tags), tags (T, B) -> a number, or (B,) for
-        reduction "none"."""
+        """-log P(tags). emissions: (T, B, num_tags), of the weights' dtype. tags: (T, B), integers
+        from 0 to num_tags - 1. mask: (T, B), booleans, True for the steps of a sequence, then False
+        for its padding; None for all True.
+
+        reduction: "mean", over the B sequences, or their "sum": a number; or "none": (B,). Raises
+        IndexError for a tag out of range; ValueError and TypeError for shapes, dtypes, options.
+        """
         return F.crf_loss(emissions, tags, *self._scores(), mask=mask, reduction=reduction)
 
     def decode(self, emissions, mask=None):
-        """The most probable tags, an array of integers (T, B), 0 where the mask is False."""
+        """The most probable tags, an array of integers (T, B), 0 where the mask is False. Arguments
+        and errors as in `forward`."""
         arrays = [array_of(a) for a in (emissions, *self._scores())]
         return crf.viterbi(*arrays, mask=mask)[0]
 

@@ -24,6 +24,8 @@ class Linear(Module):
         self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
 
     def forward(self, x):
+        """x (..., in_features) -> y, of the dtype to which x and the weights promote. Raises
+        ValueError for another number of features."""
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self):
@@ -48,6 +50,9 @@ class Embedding(Module):
         self.weight = Parameter(rows, dtype=dtype)
 
     def forward(self, index):
+        """index: integers of any shape, from 0 to num_embeddings - 1, an array, Tensor or list ->
+        (*index.shape, embedding_dim), of the weights' dtype. Raises IndexError for others,
+        TypeError for dtypes."""
         return F.embedding(index, self.weight, self.padding_idx)
 
     def extra_repr(self):

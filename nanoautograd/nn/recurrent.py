@@ -52,6 +52,8 @@ class Recurrent(Module):
         if self.between and self.training:
             width = self.hidden_size * (2 if self.bidirectional else 1)
             shape = (self.num_layers - 1, *x.shape[:-1], width)
+            # The layers apply the dropout themselves, in between, and take what it keeps as masks.
+            # Of ones dropout makes 0 or 1/(1 - p): above 0 where an element is kept.
             ones = namespace(weights[0].data).ones(shape, dtype=weights[0].dtype)
             options |= {"dropout": self.dropout, "masks": self.between(ones) > 0}
         return weights, options
