@@ -36,6 +36,7 @@ from nanoautograd.data import DataError
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
 try:
+    import safetensors.numpy  # noqa: F401: what checkpoints are written with
     from nanoautograd.metrics import Metrics, draw_curves
     from tqdm import tqdm
 except ImportError as e:
@@ -72,6 +73,7 @@ def train(o, checkpoint):
     # what is kept, and what is noted down
     if not start:
         (o.out / "checkpoint.json").unlink(missing_ok=True)             # of the run to --overwrite
+    (o.out / "result.json").unlink(missing_ok=True)
     metrics = Metrics(o.out / "metrics.jsonl", start,
                       tensorboard=o.out / "tensorboard" if o.tensorboard else None)
     if metrics.damaged:
@@ -124,8 +126,9 @@ def train(o, checkpoint):
     seconds = time.perf_counter() - began
 
     # report
+    what, score = task.baseline()
     pictures = shown(draw_curves, metrics.path, o.out / "loss.png", f"{o.preset}: {task.about}",
-                     task.metric) if o.steps else []
+                     task.metric, score) if o.steps else []
     if step < o.steps:
         print(f"stopped after step {step}; to go on: python train.py {o.preset} --resume --out "
               f"{shlex.quote(str(o.out))}")
@@ -133,14 +136,13 @@ def train(o, checkpoint):
     with in_use(model, average):
         pictures += shown(task.show, model, o.out)
         scores = task.evaluate(model, final=True)
-    what, score = task.baseline()
-    ours = scores[task.metric]
-    beaten = ours > score if task.larger_is_better else ours < score
+    ours = float(f"{scores[task.metric]:.4g}"), float(f"{score:.4g}")       # as they are printed
+    beaten = ours[0] > ours[1] if task.larger_is_better else ours[0] < ours[1]
     print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
           f"{'' if beaten else 'not '}beaten\n"
           f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}")
-    result = {"preset": o.preset, "steps": step, "parameters": parameters, "scores": scores,
-              "metric": task.metric, "baseline": [what, float(score)],
+    result = {"options": fixed["options"], "parameters": parameters, "scores": scores,
+              "metric": task.metric, "baseline": [what, float(score)], "to_step": step,
               "seconds": None if start else round(seconds)}
     write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())
 

@@ -46,7 +46,8 @@ def _write(model, x, x_lengths, begin, end, longest, pick):
         tokens = pick(logits.numpy())
         written.append(tokens)
         ended |= tokens == end
-    return [_until(end, row) for row in np.array(written, dtype=np.int64).reshape(-1, len(x)).T]
+    written = np.array(written, dtype=np.int64).reshape(len(written), len(x))
+    return [_until(end, row) for row in written.T]
 
 
 @no_grad()
@@ -70,8 +71,8 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     last = np.full(B * W, begin)
     for _ in range(longest):
         logits, state = model.next(to_device(last, device_of(x)), state)
-        new = log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, -1)
-        V = new.shape[-1]
+        V = logits.shape[-1]
+        new = log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, V)
         new[ended] = np.where(np.arange(V) == end, 0.0, -np.inf)    # stays as it is: one candidate
         new = log_p[..., None] + new                                # (B, W, V)
         lengths = (length + ~ended)[..., None] + np.zeros(V)

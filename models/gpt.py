@@ -122,6 +122,8 @@ class GPT(Module):
         """
         block = self.config.block
         seen = list(prompt)[-block:]
+        if not seen:
+            raise ValueError("GPT.generate: the prompt needs a token or more")
         x, past = seen, None
         while True:
             with no_grad():             # not around the yield: it would hold for the caller too

@@ -40,10 +40,12 @@ one another in the text, the state at the end of one (without its history) start
 Sources: J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990 (rnn); S. Hochreiter
 and J. Schmidhuber, "Long short-term memory", Neural Computation 9, 1997, equations 3 to 9, with the
 forget gate of F. Gers, J. Schmidhuber and F. Cummins, "Learning to forget", 2000 (lstm); K. Cho et
-al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014, equations 5 to 8
-(gru); T. Mikolov et al., "Recurrent neural network based language model", Interspeech 2010, section
-2; W. Zaremba et al., "Recurrent neural network regularization", 2014 (dropout). The gradients of
-the cells are derived in nanoautograd/manual/rnn.py, lstm.py and gru.py.
+al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014, equations 5 to 8 (gru;
+there r_t is applied to h_{t-1} before U_n, here after, as in PyTorch); M. Schuster and K. Paliwal,
+"Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing 45, 1997 (both
+directions); T. Mikolov et al., "Recurrent neural network based language model", Interspeech 2010,
+section 2; W. Zaremba et al., "Recurrent neural network regularization", 2014 (dropout). The
+gradients of the cells are derived in nanoautograd/manual/rnn.py, lstm.py and gru.py.
 """
 
 from dataclasses import dataclass
@@ -119,6 +121,8 @@ class RNNLanguageModel(Module):
         choose: the logits of the next token, a NumPy array (V,), -> a token. Only the state is
         carried from token to token, so each costs the same however long the text is.
         """
+        if not len(prompt):
+            raise ValueError("RNNLanguageModel.generate: the prompt needs a token or more")
         x, h = prompt, None
         while True:
             with nag.no_grad():         # not around the yield: it would hold for the caller too

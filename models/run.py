@@ -18,7 +18,7 @@ import numpy as np
 
 from nanoautograd.backends import is_array, to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
-from nanoautograd.data import SOURCES, install, installed
+from nanoautograd.data import SOURCES, generator, install, installed
 from nanoautograd.nn import load_random_state, random_state
 
 from .tasks import PRESETS
@@ -205,7 +205,7 @@ def make_model(task, o):
         raise OptionError(f"{type(task).__name__}.sizes lacks what the Config in "
                           f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
     try:
-        model = Model(Config(**task.sizes, **own), rng=[o.seed, 0], dtype=o.dtype)
+        model = Model(Config(**task.sizes, **own), rng=generator(o.seed, "weights"), dtype=o.dtype)
     except ValueError as e:                                 # such as heads that do not fit a width
         raise OptionError(f"these options do not fit together: {e}") from None
     return model.to(o.device)

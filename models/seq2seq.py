@@ -124,8 +124,8 @@ class Seq2Seq(Module):
 
     def by_layer(self, end):
         """The last states (layers · directions, B, H) of an encoder -> (B, layers, M)."""
-        L, B = self.config.layers, end.shape[1]
-        return end.reshape(L, -1, B, end.shape[-1]).transpose(2, 0, 1, 3).reshape(B, L, -1)
+        (n, B, H), L = end.shape, self.config.layers
+        return end.reshape(L, n // L, B, H).transpose(2, 0, 1, 3).reshape(B, L, n // L * H)
 
     def decode(self, y, state):
         """Target tokens y (B, T) after `state` -> logits (B, T, R), β (B, T, S), the state

@@ -5,9 +5,9 @@
     python -m models.table --texts python FILE  the language models on both texts
     python -m models.table rnn gpt              these presets alone
 
-Each run goes to a folder of its own in --runs. What has finished is not run again, and what was
-interrupted goes on, so the command can be repeated. Presets whose data is not installed are left
-out, and named with the command that installs it.
+Each run goes to a folder of its own in --runs. What has finished with these options is not run
+again, and what was interrupted goes on, so the command can be repeated. Presets whose data is not
+installed are left out, and named with the command that installs it.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nanoautograd.data import install, installed
 
+from .run import parse
 from .tasks import PRESETS
 
 HEAD = ("task", "preset", "parameters", "score", "to beat", "published", "seconds", "command")
@@ -46,6 +47,14 @@ def row(run, result, preset, words):
             f"`python train.py {' '.join(words)}`")
 
 
+def finished(result, words):
+    """Whether the run of this command has a result already, and not one of other options."""
+    if not result.exists():
+        return False
+    wanted, _ = parse(words)
+    return json.loads(result.read_text())["options"].items() <= vars(wanted).items()
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     p.add_argument("presets", nargs="*", default=list(PRESETS), metavar="preset",
@@ -56,6 +65,9 @@ def main():
     unknown = [preset for preset in o.presets if preset not in PRESETS]
     if unknown:
         p.error(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
+    names = [Path(text).stem for text in o.texts]
+    if len(set(names)) < len(names):
+        p.error(f"two of the --texts have the same name: {', '.join(names)}")
     rows, missing, failed = [HEAD, ("---",) * len(HEAD)], [], []
     for folder, preset, words in runs(o.presets, o.texts, o.runs):
         package = PRESETS[preset].needs.get(preset)
@@ -63,7 +75,7 @@ def main():
             missing.append(f"{preset} is left out: {install(package)}")
             continue
         result = folder / "result.json"
-        if not result.exists():
+        if not finished(result, words):
             command = [sys.executable, str(Path(__file__).parents[1] / "train.py"), *words,
                        "--resume", "--out", str(folder)]
             print(f"=== {preset}: {folder}", file=sys.stderr, flush=True)

@@ -24,9 +24,9 @@ so that it can know that I-person follows B-person, and never O. Trained on −l
 with argmax_y P(y). While training, dropout is on w_t and on [→h_t ; ←h_t].
 
 Sources: Z. Huang, W. Xu and K. Yu, "Bidirectional LSTM-CRF models for sequence tagging", 2015,
-equation 4 and section 3.2 (the network, features of spelling); G. Lample et al., "Neural
-architectures for named entity recognition", NAACL 2016, section 2 (dropout on the embeddings, s and
-e as transitions from and to the ends of the sentence). The gradients are derived in
+sections 2.5 and 4.2 (the network, features of spelling); G. Lample et al., "Neural architectures
+for named entity recognition", NAACL 2016, sections 2.2 and 4.3 (s and e as transitions from and to
+the ends of the sentence, dropout on the embeddings). The gradients are derived in
 nanoautograd/manual/lstm.py and crf.py, where the emissions u are the inputs x.
 """
 

@@ -131,7 +131,7 @@ def _safetensors():
         import safetensors.numpy
     except ImportError:
         raise ImportError("saving and loading need the package safetensors: "
-                          "pip install 'nanoautograd[train]'") from None
+                          "pip install safetensors") from None
     return safetensors
 
 

@@ -64,7 +64,7 @@ def _event_files(folder, step):
         from tensorboardX import SummaryWriter
     except ImportError:
         raise ImportError("event files for TensorBoard need the package tensorboardX: "
-                          "pip install 'nanoautograd[tensorboard]'") from None
+                          "pip install tensorboardX") from None
     # What came after `step` will come again. Names alone differ by the second, and by the step.
     return SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{step}")
 
@@ -78,9 +78,9 @@ def _step(line):
         return None
 
 
-def draw_curves(path, png, title, metric="loss"):
+def draw_curves(path, png, title, metric="loss", baseline=None):
     """Draw the losses of a metrics file over the steps into a PNG, and beside them the score
-    `metric`, if it is another. Returns `png`."""
+    `metric`, if it is another, with a line where the score `baseline` is. Returns `png`."""
     from matplotlib import pyplot as plt
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
     training = np.array([(m["step"], m["loss"]) for m in lines if "loss" in m])
@@ -95,15 +95,21 @@ def draw_curves(path, png, title, metric="loss"):
         ax.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
         ax.plot(np.convolve(steps, mean, "valid"), np.convolve(losses, mean, "valid"),
                 color="tab:blue", label=f"training, mean of {window} steps")
-        ax.set_ylim(top=1.1 * np.percentile(losses, 98))        # the curve, more than its fall
+        seen = [m["validation_loss"] for m in lines if "validation_loss" in m]
+        low = np.min([losses.min(), *seen])
+        high = np.max([np.percentile(losses, 98), *seen[-1:]])  # the curve, more than its fall
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low) + 1e-9)
     for ax, name in zip(axes[0], ("loss", metric)):
         points = [(m["step"], m[f"validation_{name}"]) for m in lines if f"validation_{name}" in m]
         if points:
             ax.plot(*zip(*points), "o-", color="tab:orange", markersize=4, label="validation")
             ax.annotate(f"{points[-1][1]:.4g}", points[-1], xytext=(0, 8), ha="right",
                         textcoords="offset points", color="tab:orange")
-        ax.margins(y=0.1)                                       # room for the number above
-        ax.set(xlabel="step", ylabel="loss (nats)" if name == "loss" else name)
+        if name != "loss":
+            ax.margins(y=0.1)                                   # room for the number above
+            if baseline is not None:
+                ax.axhline(baseline, color="0.5", linestyle="--", label="to beat")
+        ax.set(xlabel="step", ylabel=name)
         ax.grid(alpha=0.3)
         if ax.lines:
             ax.legend()

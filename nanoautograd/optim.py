@@ -196,21 +196,31 @@ class AdamW(Adam):
         self.descend(theta, g, state, group)
 
 
-def clip_grad_norm_(parameters, max_norm, error_if_nonfinite=False):
-    """Scale all gradients together so that their joint Euclidean norm is at most `max_norm`
-    (Pascanu et al. 2013). Returns the norm before, a Python float; a norm that is not finite raises
-    FloatingPointError where that is asked for, and otherwise spreads to the gradients as in
-    PyTorch.
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+    """Scale all gradients together so that their joint norm is at most `max_norm` (Pascanu et al.
+    2013): (Σ |g|ᵖ)^(1/p) with p = `norm_type`, above 0, or max |g| for infinity.
+
+    Returns the norm before, a Python float. One that is not finite raises FloatingPointError where
+    that is asked for, and otherwise spreads to the gradients as in PyTorch.
     """
+    p = float(norm_type)
+    if not p > 0.0:
+        raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
     parameters = [parameters] if isinstance(parameters, Tensor) else parameters
-    parameters = [p for p in parameters if p.grad is not None]
-    norm = math.sqrt(float(sum((p.grad.data ** 2).sum() for p in parameters)))
+    parameters = [w for w in parameters if w.grad is not None]
+    gradients = [w.grad.data for w in parameters]
+    if p == math.inf:
+        norm = max((float(abs(g).max()) for g in gradients if g.size), default=0.0)
+    elif p == 2.0:
+        norm = math.sqrt(float(sum((g ** 2).sum() for g in gradients)))
+    else:
+        norm = float(sum((abs(g) ** p).sum() for g in gradients)) ** (1.0 / p)
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
-    for p in parameters:            # a new array each: two gradients may share one, or be a view
+    for w in parameters:            # a new array each: two gradients may share one, or be a view
         if scale != 1.0:
-            p.grad = wrap(p.grad.data * scale)
+            w.grad = wrap(w.grad.data * scale)
     return norm
 
 

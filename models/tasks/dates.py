@@ -6,6 +6,7 @@ right in all ten characters ("exact").
 """
 
 import re
+import reprlib
 
 import numpy as np
 
@@ -131,7 +132,7 @@ class Dates(Task):
         text = clean(prompt)
         if not 0 < len(text) <= self.longest_source:
             raise DataError(f"a date has from 1 to {self.longest_source} characters, the longest "
-                            f"that was trained on; {text!r} has {len(text)}")
+                            f"that was trained on; {reprlib.repr(text)} has {len(text)}")
         args = self.decoding(model, [text])
         if self.o.beam > 1:
             for log_p, target in beam_search(*args, width=self.o.beam)[0]:

@@ -6,6 +6,8 @@ analysis (PCA) of the same training digits, with as many components as the code 
 best that linear maps do on those.
 """
 
+import reprlib
+
 import numpy as np
 
 from nanoautograd.backends import to_device
@@ -82,23 +84,25 @@ class Digits(Task):
                 float(np.square(self.validation - self.linear(self.validation)).mean()))
 
     def linear(self, x):
-        """What is left of pictures x (B, P) after as many principal components."""
+        """What is left of pictures x (B, P) after as many principal components, as ink."""
         mean, V = principal(self.training, self.o.latent)
-        return mean + (x - mean) @ V.T @ V
+        return (mean + (x - mean) @ V.T @ V).clip(0.0, 1.0)
 
     def apply(self, f, x):
         """f(x) as a NumPy array, for one: f is the model, or a method of it."""
         return f(to_device(np.ascontiguousarray(x, dtype=self.o.dtype), self.o.device)).numpy()
 
     def generate(self, model, prompt):
-        """The picture that the decoder makes of a code that was typed."""
+        """The picture that the decoder makes of a code that was typed; numbers that are left out at
+        its end are 0."""
         try:
             z = np.array(prompt.replace(",", " ").split(), dtype=np.float64)
         except ValueError:
             z = np.array([])
-        if z.shape != (self.o.latent,) or not np.isfinite(z).all():
-            raise DataError(f"a digit is drawn from its code, {self.o.latent} numbers with spaces "
-                            f"in between; got {prompt!r}")
+        if not 0 < z.size <= self.o.latent or not np.isfinite(z).all():
+            raise DataError(f"a digit is drawn from its code, 1 to {self.o.latent} numbers with "
+                            f"spaces in between; got {reprlib.repr(prompt)}")
+        z = np.pad(z, (0, self.o.latent - z.size))
         for row in self.apply(model.decode, z[None]).reshape(self.side, self.side):
             yield "".join(2 * INK[round(v * (len(INK) - 1))] for v in row.tolist()).rstrip() + "\n"
 
@@ -121,7 +125,7 @@ class Digits(Task):
         """Held-out digits, what the model makes of them, and what PCA makes of them."""
         x = self.examples(1)[0]                                     # (10, P)
         rows = [("digit", x), (self.o.preset, self.apply(model, x)),
-                (f"PCA, {self.o.latent}", self.linear(x).clip(0, 1))]
+                (f"PCA, {self.o.latent}", self.linear(x))]
         fig, axes = figure(8, 2.6, rows=3)
         for ax, (name, row) in zip(axes, rows):
             self.draw(ax, row[None])

@@ -8,11 +8,9 @@ undecided as the model is.
 import math
 import os
 
-import numpy as np
-
 from nanoautograd import functional as F
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
-                               in_order, read_text, split)
+                               generator, in_order, read_text, split)
 
 from .. import gpt, ngram, rnn
 from ..sampling import choose
@@ -148,7 +146,7 @@ class Language(Task):
         """The prompt, and --length tokens that the model adds to it, one after another."""
         if not prompt:
             raise DataError("the text to --generate from is empty; it needs a character or more")
-        rng = np.random.default_rng([self.o.seed, 2])
+        rng = generator(self.o.seed, "sampling")
         tokens = model.generate(self.vocabulary.encode(prompt),
                                 lambda logits: choose(logits, rng, temperature, self.o.top_k))
         yield prompt

@@ -13,16 +13,19 @@ class Tagged:
 
     words, tags: lists of as many lists of strings, one a sentence. malformed: {what was wrong: the
     number of rows}; a sentence with a row that cannot be read is left out as a whole, and
-    `left_out` counts these.
+    `left_out` counts these. `repeated` counts those left out because the same words came before:
+    what is trained on must not come again where it is tested.
     """
 
     def __init__(self, words=(), tags=(), malformed=None, left_out=0):
         self.words, self.tags = list(words), list(tags)
         self.malformed, self.left_out = Counter(malformed or {}), left_out
+        self.repeated = 0
 
     def __str__(self):
         wrong = [f"{count} rows {what}" for what, count in self.malformed.items()]
         return (f"{len(self.words):,} sentences, {sum(map(len, self.words)):,} words"
+                + (f"; {self.repeated} that came before left out" if self.repeated else "")
                 + (f"; malformed: {', '.join(wrong)}; {self.left_out} sentences left out"
                    if wrong else ""))
 
@@ -91,7 +94,7 @@ def _read(path, parse):
     except UnicodeDecodeError as e:
         raise DataError(f"{str(path)!r} is not UTF-8: byte {e.object[e.start]:#04x} at offset "
                         f"{e.start}") from None
-    data, words, tags, bad = Tagged(), [], [], False
+    data, words, tags, bad, seen = Tagged(), [], [], False, set()
     for row in rows + [""]:
         try:
             parsed = parse(row) if row else None
@@ -105,7 +108,10 @@ def _read(path, parse):
         elif parsed is None:
             if bad:
                 data.left_out += 1
+            elif tuple(words) in seen:
+                data.repeated += 1
             elif words:
+                seen.add(tuple(words))
                 data.words.append(words)
                 data.tags.append(tags)
             words, tags, bad = [], [], False

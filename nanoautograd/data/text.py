@@ -131,5 +131,5 @@ def _tokenizers():
         import tokenizers
     except ImportError:
         raise ImportError("byte pairs need the package tokenizers: "
-                          "pip install 'nanoautograd[train]'") from None
+                          "pip install tokenizers") from None
     return tokenizers

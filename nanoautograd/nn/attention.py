@@ -92,9 +92,9 @@ class MultiheadAttention(Module):
             bs = (None,) * 3 if b is None else split(b, 3)
             projected = [None if x is None else F.linear(x, W, b)
                          for x, W, b in zip((query, key, value), Ws, bs)]
-        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+        order, H = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3), self.num_heads
         return [None if x is None else
-                transpose(reshape(x, (*x.shape[:2], self.num_heads, -1)), order)
+                transpose(reshape(x, (*x.shape[:2], H, x.shape[2] // H)), order)
                 for x in projected]
 
     def attend(self, q, k, v, mask=None, is_causal=False, need_weights=False):

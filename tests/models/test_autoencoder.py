@@ -151,7 +151,7 @@ def test_a_task_from_data_to_pictures(tmp_path, monkeypatch, preset, latent):
             assert picture.stat().st_size > 1000
         lines = list(task.generate(model, " ".join(["0.5"] * latent)))
         for wrong in ("", "a", "nan " * latent, "1 " * (latent + 1)):
-            with pytest.raises(DataError, match=f"its code, {latent} numbers"):
+            with pytest.raises(DataError, match=f"its code, 1 to {latent} numbers"):
                 next(task.generate(model, wrong))
     assert scores["error"] > baseline > 0 and what == f"PCA with {latent} components"
     assert len(lines) == 8 and all(line.endswith("\n") for line in lines)

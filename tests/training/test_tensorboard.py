@@ -53,4 +53,4 @@ def test_missing_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     message = train.main(["rnn", *TINY, "--out", str(tmp_path), "--steps", "1"])
     assert message == ("train.py: event files for TensorBoard need the package tensorboardX: "
-                       "pip install 'nanoautograd[tensorboard]'")
+                       "pip install tensorboardX")

@@ -83,7 +83,8 @@ def test_it_learns_reports_and_writes(run, tmp_path, capsys):
     assert validation[-1]["validation_loss"] == pytest.approx(loss, rel=1e-3)
     report = json.loads((tmp_path / "run" / "result.json").read_text())
     assert report["scores"]["loss"] == validation[-1]["validation_loss"]
-    assert report["preset"] == "rnn" and report["steps"] == 150 and report["metric"] == "bits"
+    assert report["options"]["preset"] == "rnn" and report["metric"] == "bits"
+    assert report["to_step"] == 150
     assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
