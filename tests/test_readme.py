@@ -57,3 +57,8 @@ def test_every_folder_has_a_map_and_every_link_leads_somewhere():
     for readme in ours("README.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", readme.read_text(encoding="utf-8")):
             assert "://" in link or (readme.parent / link).exists(), f"{readme}: {link}"
+
+
+def test_the_table_of_models_is_what_its_command_printed():
+    table = (ROOT / "docs" / "models.txt").read_text(encoding="utf-8")
+    assert table.strip() in (ROOT / "models" / "README.md").read_text(encoding="utf-8")
