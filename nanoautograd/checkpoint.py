@@ -40,12 +40,12 @@ def load(path):
 
     Raises CheckpointError where the content is not in that format, OSError where reading fails.
     """
-    return _from_bytes(_read(path), path)
+    return _from_bytes(read_file(path), path)
 
 
 def load_metadata(path):
     """The {str: str} that was saved with a safetensors file, {} if none was. Raises as `load`."""
-    data = _read(path)
+    data = read_file(path)
     _from_bytes(data, path)                                 # checks the header
     size = int.from_bytes(data[:8], "little")
     return json.loads(data[8:8 + size]).get("__metadata__", {})
@@ -74,7 +74,7 @@ def load_checkpoint(folder):
     """
     path = Path(folder) / "checkpoint.json"
     try:
-        document = json.loads(_read(path))
+        document = json.loads(read_file(path))
         check, digest, state = document.pop("check"), document["sha256"], document["state"]
         arrays = path.with_name(document["tensors"])        # ValueError for a name with a folder
         intact = check == _check(document)
@@ -85,7 +85,7 @@ def load_checkpoint(folder):
     if not intact:
         raise CheckpointError(f"{path} is damaged: its content does not match its own check sum")
     try:
-        data = _read(arrays)
+        data = read_file(arrays)
     except (OSError, ValueError) as e:                      # ValueError: a name that no file has
         raise CheckpointError(f"the arrays of {path} are missing: {e}") from None
     if hashlib.sha256(data).hexdigest() != digest:
@@ -120,7 +120,8 @@ def _check(document):
     return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def _read(path):
+def read_file(path):
+    """The bytes of a regular file; OSError where it is none, or reading fails."""
     if Path(path).exists() and not Path(path).is_file():    # a folder, or a pipe that would block
         raise IsADirectoryError(f"{path} is not a regular file")
     return Path(path).read_bytes()

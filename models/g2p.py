@@ -1,0 +1,102 @@
+"""Graphemes to phonemes: how a word is spoken, from how it is spelt; with weights that others
+trained.
+
+The plainest model from sequence to sequence, an encoder and a decoder and nothing between them but
+one state. It reads the S letters of a word x, the last of them the symbol for the end, and writes
+its phonemes y, each from all before it:
+
+    h_i = GRU(E[x_i], h_{i-1})          encoder     E (N, H), h_i (H,), h_{-1} = 0
+    s_t = GRU(F[y_t], s_{t-1})          decoder     F (R, H), s_{-1} = h_{S-1}
+    p_t = softmax(O s_t + a)            output      O (R, H), a (R,)
+
+y_0 is the symbol for the beginning, and p_t[r] is the probability that y_{t+1} = r.
+
+Sources: K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
+machine translation", EMNLP 2014 (the model); K. Park and J. Kim, g2pE, 2019, the package g2p-en
+(the weights, of which no code is run, and the symbols). The gradients of the GRU are derived in
+nanoautograd/manual/gru.py.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanoautograd.backends import to_device
+from nanoautograd.data import package_path, pad
+from nanoautograd.interop import load_npz
+from nanoautograd.nn import GRU, Embedding, Linear, Module
+
+from .decoding import greedy
+
+LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
+PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", *(
+    "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 EH1 EH2 "
+    "ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 "
+    "P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH").split()]
+LONGEST = 20                    # phonemes of a word, as in g2p-en
+
+
+@dataclass
+class Config:
+    source: int = len(LETTERS)      # N
+    target: int = len(PHONEMES)     # R
+    hidden: int = 256               # H
+
+
+class G2P(Module):
+    """The model above; weights drawn from `rng`, a seed or a numpy Generator."""
+
+    # the names that g2p-en gives to its arrays, and ours
+    NAMES = {"enc_emb": "source.weight", "dec_emb": "target.weight",
+             "fc_w": "output.weight", "fc_b": "output.bias"} | {
+        f"{theirs}_{a}_{b}": f"{ours}.{name}_{b}_l0"
+        for theirs, ours in (("enc", "encoder"), ("dec", "decoder"))
+        for a, name in (("w", "weight"), ("b", "bias")) for b in ("ih", "hh")}
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng, H = np.random.default_rng(rng), config.hidden
+        self.config = config
+        self.source = Embedding(config.source, H, rng=rng, dtype=dtype)             # E
+        self.encoder = GRU(H, H, batch_first=True, rng=rng, dtype=dtype)
+        self.target = Embedding(config.target, H, rng=rng, dtype=dtype)             # F
+        self.decoder = GRU(H, H, batch_first=True, rng=rng, dtype=dtype)
+        self.output = Linear(H, config.target, rng=rng, dtype=dtype)                # O, a
+
+    @classmethod
+    def pretrained(cls, path=None):
+        """The model of the package g2p-en, or of a file with arrays like its own. Raises DataError
+        where that is not installed, CheckpointError where the arrays are of another model."""
+        model = cls(Config())
+        own = model.state_dict()
+        arrays = load_npz(path or package_path("g2p-en", "checkpoint20.npz"),
+                          {theirs: own[ours].shape for theirs, ours in cls.NAMES.items()})
+        model.load_state_dict({cls.NAMES[name]: array for name, array in arrays.items()})
+        return model.eval()
+
+    def forward(self, x, x_lengths, y):
+        """Letters x (B, S), of which row b has x_lengths[b] and then padding, and phonemes y (B, T)
+        from the begin symbol on -> logits (B, T, R), whose softmax is p."""
+        s, _ = self.decoder(self.target(y), self.start(x, x_lengths)["s"].swapaxes(0, 1))
+        return self.output(s)
+
+    def start(self, x, x_lengths):
+        """The state before the first phoneme: {"s": (B, 1, H)}."""
+        _, h_end = self.encoder(self.source(x), lengths=x_lengths)                  # (1, B, H)
+        return {"s": h_end.swapaxes(0, 1)}
+
+    def next(self, tokens, state):
+        """Phonemes (B,) after `state` -> logits of the next ones (B, R), and the state after."""
+        s, s_end = self.decoder(self.target(tokens[:, None]), state["s"].swapaxes(0, 1))
+        return self.output(s[:, 0]), {"s": s_end.swapaxes(0, 1)}
+
+    def pronounce(self, words):
+        """The likeliest phonemes of words, step by step: a list of lists of strings. What is not
+        one of the letters a to z is read as unknown."""
+        if not words:
+            return []
+        index = {letter: i for i, letter in enumerate(LETTERS)}
+        spelt = [[index.get(letter, 1) for letter in word] + [2] for word in words]
+        x, lengths = (to_device(a, self.output.weight.device) for a in pad(spelt))
+        begin, end = PHONEMES.index("<s>"), PHONEMES.index("</s>")
+        found = greedy(self, x, lengths, begin, end, LONGEST)
+        return [[PHONEMES[i] for i in phonemes if i != end] for phonemes in found]

@@ -1,0 +1,58 @@
+"""Weights that others saved, read without trusting the file: nothing is unpickled, and nothing is
+allocated before names, shapes and dtypes are those that the model has."""
+
+import io
+import zipfile
+import zlib
+
+from numpy.lib import format as npy
+
+from .checkpoint import CheckpointError, read_file
+
+
+def load_npz(path, shapes):
+    """{name: array} of a file that numpy.savez wrote, compressed or not.
+
+    shapes: {name: shape}, of all that the file must hold and nothing else, in a real floating
+    dtype. Raises CheckpointError, before an array is read, that lists every missing, unexpected and
+    mis-shaped name; or that says where the file is damaged. OSError where reading fails.
+    """
+    data = read_file(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            found = {name.removesuffix(".npy"): _header(file, name) for name in file.namelist()}
+            lines = [f"missing: {name} {shape}" for name, shape in shapes.items()
+                     if name not in found]
+            lines += [f"unexpected: {name} {shape}" for name, (shape, _) in found.items()
+                      if name not in shapes]
+            lines += [f"mis-shaped: {name} is {found[name][0]}, the model has {shape}"
+                      for name, shape in shapes.items()
+                      if name in found and found[name][0] != tuple(shape)]
+            lines += [f"not floating: {name} is {dtype}" for name, (_, dtype) in found.items()
+                      if dtype.kind != "f"]
+            if lines:
+                raise CheckpointError(f"the arrays in {path} are of another model:\n  "
+                                      + "\n  ".join(lines))
+            arrays = {}
+            for name in shapes:
+                with file.open(name + ".npy") as entry:
+                    arrays[name] = npy.read_array(entry, allow_pickle=False)
+            return arrays
+    except CheckpointError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError,
+            NotImplementedError, RuntimeError) as e:
+        raise CheckpointError(f"{path} is not a whole .npz file: {e}") from None
+
+
+def _header(file, name):
+    """(shape, dtype) of an array in the archive, from its first bytes."""
+    if not name.endswith(".npy"):
+        raise ValueError(f"{name!r} is no array")
+    with file.open(name) as entry:
+        version = npy.read_magic(entry)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"{name!r} has the unknown version {version}")
+        shape, _, dtype = read(entry)
+        return shape, dtype
