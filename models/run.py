@@ -100,7 +100,8 @@ def parser(preset):
     add("--lr", number(float, above=0), 1e-3, "highest learning rate")
     add("--warmup", number(int, least=0), 50, "steps in which the rate rises to it")
     add("--decay", str, "cosine", "how it falls then", choices=["cosine", "linear", "constant"])
-    add("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall")
+    add("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall, "
+        "at most --lr")
     add("--weight-decay", number(float, least=0), 0.01, "of AdamW, for matrices alone")
     add("--betas", number(float, least=0, below=1), [0.9, 0.999], "of AdamW", nargs=2)
     add("--clip", number(float, least=0), 1.0, "highest norm of the gradient; 0 for no limit")

@@ -40,6 +40,7 @@ def load_npz(path, shapes):
             return arrays
     except CheckpointError:
         raise
+    # zipfile says by the last two that an entry is packed in a way it lacks, or encrypted.
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError,
             NotImplementedError, RuntimeError) as e:
         raise CheckpointError(f"{path} is not a whole .npz file: {e}") from None

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from abc import ABC, abstractmethod
 
 from nanoautograd.backends import is_array, to_device
 from nanoautograd.data import DataError
@@ -23,9 +24,9 @@ def number(kind, least=-math.inf, above=-math.inf, below=None):
     return check
 
 
-class Task:
+class Task(ABC):
     """A subclass is one file in this folder: adding a task is adding a file. It sets the attributes
-    below that differ from these, and defines the methods that raise NotImplementedError.
+    below that differ from these, and defines the abstract methods.
 
     A model class is made as `Model(config, rng=None, dtype=np.float32)` from its `Config`, a
     dataclass: fields without a default are sizes that the data decides, the others become options
@@ -65,25 +66,25 @@ class Task:
     def begin(self, model):
         """Before the first step of a run: what a model learns without gradients."""
 
+    @abstractmethod
     def batch(self, step):
         """A tuple: what step 0, 1, ... trains on, from the seed and `step` alone. NumPy arrays in
         it are moved to the device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, model, carried, *batch):
         """(the mean loss of a batch, a Tensor; what to carry into the next step, an array or
         None)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, model, final=False):
-        """Scores on the validation data, {"loss": nats, other names: finite numbers}; `final`:
-        after training, on all that is held out, where that takes long. The model is in eval mode,
-        and nothing is recorded."""
-        raise NotImplementedError
+        """Scores on the validation data, {"loss": as it is trained on, other names: finite
+        numbers}; `final`: after training, on all that is held out, where that takes long. The model
+        is in eval mode, and nothing is recorded."""
 
+    @abstractmethod
     def baseline(self):
         """(what it is, its score in `metric`): a method that learns nothing, or only counts."""
-        raise NotImplementedError
 
     def show(self, model, out):
         """Print what the trained model does, and draw it: a list of paths of pictures, in `out`."""

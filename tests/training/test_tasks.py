@@ -15,6 +15,7 @@ pytest.importorskip("safetensors")
 import train  # noqa: E402
 from models.run import parser, presets  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
+from models.tasks.task import Task  # noqa: E402
 from nanoautograd.data import SOURCES, install, installed  # noqa: E402
 
 # Options of any model that make it small.
@@ -92,6 +93,15 @@ def test_the_task_in_the_readme(tmp_path, capsys, monkeypatch):
                           ) is None
     assert result(tmp_path / "a")[0] == result(tmp_path / "b")[0]
     assert train.main(["--out", str(tmp_path / "a"), "--generate", "123"]) is None
+
+
+def test_a_task_that_lacks_a_method_says_which():
+    class Half(Task):
+        def batch(self, step):
+            return ()
+
+    with pytest.raises(TypeError, match="Half.* baseline.*evaluate.*loss"):
+        Half(None)
 
 
 def test_a_preset_that_is_not_there(capsys):
