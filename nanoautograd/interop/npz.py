@@ -1,5 +1,4 @@
-"""Weights that others saved, read without trusting the file: nothing is unpickled, and nothing is
-allocated before names, shapes and dtypes are those that the model has."""
+"""Arrays in NumPy's own archive, .npz: a zip of arrays, of which none is unpickled."""
 
 import io
 import zipfile
@@ -7,7 +6,8 @@ import zlib
 
 from numpy.lib import format as npy
 
-from .checkpoint import CheckpointError, read_file
+from ..checkpoint import CheckpointError, read_file
+from .names import check_names
 
 
 def load_npz(path, shapes):
@@ -21,18 +21,7 @@ def load_npz(path, shapes):
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             found = {name.removesuffix(".npy"): _header(file, name) for name in file.namelist()}
-            lines = [f"missing: {name} {shape}" for name, shape in shapes.items()
-                     if name not in found]
-            lines += [f"unexpected: {name} {shape}" for name, (shape, _) in found.items()
-                      if name not in shapes]
-            lines += [f"mis-shaped: {name} is {found[name][0]}, the model has {shape}"
-                      for name, shape in shapes.items()
-                      if name in found and found[name][0] != tuple(shape)]
-            lines += [f"not floating: {name} is {dtype}" for name, (_, dtype) in found.items()
-                      if dtype.kind != "f"]
-            if lines:
-                raise CheckpointError(f"the arrays in {path} are of another model:\n  "
-                                      + "\n  ".join(lines))
+            check_names(path, found, shapes)
             arrays = {}
             for name in shapes:
                 with file.open(name + ".npy") as entry:
