@@ -1,4 +1,6 @@
 """Weights that others saved, read without trusting the file: nothing is unpickled, and nothing is
 allocated before names, shapes and dtypes are those that the model has."""
 
+from .config import read_config
 from .npz import load_npz
+from .safetensors import load_safetensors

@@ -1,13 +1,15 @@
 """Weights that others saved: exact about names, and nothing in a file is trusted."""
 
 import io
+import json
+import os
 import zipfile
 
 import numpy as np
 import pytest
 
-from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.interop import load_npz
+from nanoautograd.checkpoint import CheckpointError, save
+from nanoautograd.interop import load_npz, load_safetensors, read_config
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(3)}
 SHAPES = {"w": (2, 3), "b": (3,)}
@@ -90,3 +92,125 @@ def test_an_entry_that_is_no_array(tmp_path):
         file.writestr("w.txt", "hello")
     with pytest.raises(CheckpointError, match="'w.txt' is no array"):
         load_npz(tmp_path / "a.npz", SHAPES)
+
+
+# ---- safetensors
+
+@pytest.fixture
+def file(tmp_path):
+    """The path of a safetensors file."""
+    pytest.importorskip("safetensors")
+    save(ARRAYS, tmp_path / "a.safetensors", {"format": "pt"})
+    return tmp_path / "a.safetensors"
+
+
+def test_what_was_saved_as_safetensors(file):
+    arrays = load_safetensors(file, SHAPES)
+    assert list(arrays) == ["w", "b"]
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+        arrays[name] += 1                                               # it is ours
+    np.testing.assert_array_equal(load_safetensors(file, SHAPES)["b"], ARRAYS["b"])
+    save({**ARRAYS, "n": np.arange(3)}, file)
+    assert list(load_safetensors(file, SHAPES, ignored=["n", "m"])) == ["w", "b"]
+
+
+def test_all_that_is_wrong_in_safetensors_is_listed(file):
+    save({**ARRAYS, "n": np.arange(3)}, file)
+    with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\).*unexpected: "
+                       r"n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"):
+        load_safetensors(file, {"w": (3, 2), "b": (3,), "c": (1,)})
+    with pytest.raises(CheckpointError, match="must be of F16, F32, F64:\n  n is I64$"):
+        load_safetensors(file, {**SHAPES, "n": (3,)})
+
+
+def test_damaged_safetensors(file):
+    whole = file.read_bytes()
+    for data in [b"", b"garbage" * 100, whole + b"\0", *(whole[:n] for n in range(len(whole)))]:
+        file.write_bytes(data)
+        with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+            load_safetensors(file, SHAPES)
+    for path in (file.with_name("missing"), file.parent):
+        with pytest.raises(OSError):
+            load_safetensors(path, SHAPES)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(file.with_name("pipe"))                               # reading it would wait
+        with pytest.raises(OSError, match="not a regular file"):
+            load_safetensors(file.with_name("pipe"), SHAPES)
+
+
+def test_any_byte_of_safetensors_may_be_wrong(file, rng):
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1:])
+        try:
+            arrays = load_safetensors(file, SHAPES)
+        except CheckpointError:
+            continue
+        assert {name: array.shape for name, array in arrays.items()} == SHAPES
+
+
+def header(dtype="F32", shape=(2, 3), ends=24):
+    return {"w": {"dtype": dtype, "shape": shape, "data_offsets": [0, ends]}}
+
+
+@pytest.mark.parametrize("header, why", [
+    (header(shape=(10 ** 6, 10 ** 6)), "not a whole"),
+    (header(shape=(10 ** 6, 10 ** 6), ends=4 * 10 ** 12), "not a whole"),
+    (header(shape=(2 ** 62, 2 ** 62)), "not a whole"), (header(shape=(-2, -3)), "not a whole"),
+    (header(shape=(0, 2 ** 63), ends=0), "not a whole|mis-shaped"),
+    (header(shape=(24,), dtype="U8"), "mis-shaped"), (header(ends=2 ** 64), "not a whole"),
+    (header("BF16", ends=12), "w is BF16"), (header("F8_E4M3", ends=6), "w is F8_E4M3"),
+    (header("C64", ends=48), "w is C64"), (header("object"), "not a whole"),
+    (json.dumps(header())[:-1] + "," + json.dumps(header(ends=12))[1:], "not a whole"),
+    ("[" * 100_000, "not a whole"), ("{}", "missing: w"), ("null", "not a whole")])
+def test_headers_of_safetensors_that_lie(file, header, why):
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    n = 24 if isinstance(header, str) else min(64, header["w"]["data_offsets"][1])
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(n * ("{}" != header)))
+    with pytest.raises(CheckpointError, match=why):
+        load_safetensors(file, {"w": (2, 3)})
+
+
+@pytest.mark.parametrize("length", [2 ** 64 - 1, 2 ** 62, 10 ** 8, 1000])
+def test_lengths_of_a_header_that_lie(file, length):
+    file.write_bytes(length.to_bytes(8, "little") + file.read_bytes()[8:])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        load_safetensors(file, SHAPES)
+
+
+# ---- sizes
+
+KINDS = {"width": int, "eps": float, "act": str}
+
+
+def test_sizes_in_json(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"width": 384, "eps": 1e-12, "act": "gelu", "more": [1, null]}')
+    assert read_config(path, KINDS) == {"width": 384, "eps": 1e-12, "act": "gelu"}
+    path.write_text('{"act": 3, "width": [[[]]]}')
+    with pytest.raises(CheckpointError, match="(?s)width is a list, not a whole number from 1 to "
+                       "1000000000\n  missing: eps\n  act is 3, not a string"):
+        read_config(path, KINDS)
+    with pytest.raises(OSError):
+        read_config(tmp_path / "missing", KINDS)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.0", "true", "null", '"1"', "{}", "1e3",
+                                   "1" + 12 * "0", "1" + 5000 * "0", "[" * 100_000, "Infinity",
+                                   "[" * 900 + "]" * 900, '"\\ud800"', ""])
+def test_what_is_no_size(tmp_path, value):
+    path = tmp_path / "config.json"
+    path.write_text('{"width": %s}' % value)
+    with pytest.raises(CheckpointError, match="width is|not a JSON object"):
+        read_config(path, {"width": int})
+
+
+@pytest.mark.parametrize("data", [b"", b"[1]", b"null", b"{", b"\xff\xfe", b"NaN", b"3",
+                                  b'{"eps": NaN}', b'{"eps": 1e400}', b'{"eps": true}',
+                                  b'{"eps": 1' + 4000 * b"0" + b"}", b" " * 2_000_000 + b"{}"])
+def test_what_is_no_config(tmp_path, data):
+    (tmp_path / "config.json").write_bytes(data)
+    with pytest.raises(CheckpointError, match="not a JSON object|eps is"):
+        read_config(tmp_path / "config.json", {"eps": float})
