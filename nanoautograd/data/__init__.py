@@ -8,3 +8,4 @@ from .seeds import generator
 from .sources import SOURCES, DataError, fingerprint, install, installed, package_path
 from .text import BytePairs, Characters, read_text
 from .vocabulary import Vocabulary
+from .wiki import read_articles, read_wiki

@@ -27,7 +27,7 @@ def split_by_class(y, share, seed=0):
     """(training, held out): the numbers of examples, int64, each in order. Of every class of y (n,)
     the `share` is held out, drawn from the seed. Raises DataError where a class would have no
     example on one side."""
-    rng = generator(seed, "split by class")
+    y, rng = np.asarray(y), generator(seed, "split by class")
     held_out = np.zeros(len(y), dtype=bool)
     for c in np.unique(y):
         members = rng.permutation(np.flatnonzero(y == c))

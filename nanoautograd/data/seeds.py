@@ -8,10 +8,11 @@ PURPOSES = {
     "weights": 0,                   # the first ones
     "order": 1,                     # of the data, by step or epoch
     "sampling": 2,                  # what a trained model writes
-    "split by class": 3,            # topics, sentiment, digits
+    "split by class": 3,            # topics, sentiment, digits, the languages of the wiki
     "dates": 3,                     # the days, and in which language and length each is written
     "unseen words": 3,              # tagging, by step
     "split at random": 4,           # tagging
+    "articles": 4,                  # language: how those of the wiki are mixed
     "noise": 4,                     # variational autoencoder, by step
     "noise to evaluate with": 5,
     "codes to draw": 6,

