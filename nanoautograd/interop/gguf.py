@@ -1,0 +1,232 @@
+"""The GGUF format: one file with all that a program needs to run a language model, its weights,
+most of them packed into a few bits each, its sizes and its vocabulary.
+
+    "GGUF"  version  tensors  entries           4 bytes, uint32, uint64, uint64: the two are counts
+    key  type  value                            an entry of the metadata, as often as there are
+    name  axes  lengths  type  offset           of a tensor, as often; uint32 axes, that many uint64
+                                                lengths, uint32, uint64
+    zeros, up to a multiple of the alignment    and from there on the contents, at their offsets
+
+All is little-endian. A text is its number of bytes, uint64, and UTF-8; an array the type of its
+elements, uint32, their number, uint64, and they. Lengths begin with the axis that moves fastest, so
+they are NumPy's shape turned round.
+
+The header is read here, for a reader must not trust it: the package `gguf` goes through a loop for
+as long as a count in the file tells it to. The packed formats are that package's: their sizes, and
+how they are unpacked.
+
+Source: the specification of GGUF in the repository of GGML, docs/gguf.md, versions 2 and 3.
+"""
+
+import math
+import struct
+
+import numpy as np
+
+from ..checkpoint import CheckpointError, read_file
+from .names import check_names
+
+# types of metadata: number -> how struct writes it
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
+           12: "d"}
+TEXT, ARRAY = 8, 9
+DEEPEST = 4                     # arrays in arrays; what is known to be in use has one
+
+# types of tensors that are not packed: number -> dtype
+PLAIN = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 24: np.dtype("<i1"), 25: np.dtype("<i2"),
+         26: np.dtype("<i4"), 27: np.dtype("<i8"), 28: np.dtype("<f8")}
+MOST_AXES = 4
+
+
+class GGUF:
+    """A file whose header has been read, and found to fit the file; made by `read_gguf`.
+
+    metadata: {key: value}; bool, int, float, str, a NumPy array of numbers, or a list of the last
+    two or of lists. What a key's value is, who uses it must check.
+    tensors: {name: (shape, type)}; NumPy's order of the axes, and the number of the type.
+    """
+
+    def __init__(self, path, metadata, tensors, contents):
+        self.path, self.metadata, self.tensors = path, metadata, tensors
+        self._contents = contents                                           # {name: memoryview}
+
+    def load(self, shapes):
+        """{name: array}, unpacked ones in float32, the others as they are.
+
+        shapes: {name: shape}, of all that the file must hold and nothing else, in a floating or
+        packed type. Raises CheckpointError, before an array is made, that lists every missing,
+        unexpected, mis-shaped and not floating name.
+        """
+        check_names(self.path, {name: (shape, PLAIN.get(kind)) for name, (shape, kind)
+                                in self.tensors.items()}, shapes)
+        for kind in {kind for _, kind in self.tensors.values()} - PLAIN.keys():
+            self._unpack(bytes(_block(kind)[1]), (1, -1), kind)             # can it be done at all?
+        arrays = {}
+        for name in shapes:
+            shape, kind = self.tensors[name]
+            contents = self._contents[name]
+            arrays[name] = (np.frombuffer(contents, PLAIN[kind]).reshape(shape).copy()
+                            if kind in PLAIN else self._unpack(contents, shape, kind))
+        return arrays
+
+    def _unpack(self, contents, shape, kind):
+        """Packed blocks as an array of this shape, float32."""
+        gguf = _gguf()
+        kind = gguf.GGMLQuantizationType(kind)
+        packed = np.frombuffer(contents, np.uint8).reshape(*shape[:-1], -1)
+        try:
+            with np.errstate(all="ignore"):                     # damaged numbers are only numbers
+                return gguf.quants.dequantize(packed, kind)
+        except NotImplementedError:
+            raise CheckpointError(f"{self.path}: the package gguf cannot unpack the type "
+                                  f"{kind.name}; get the model in another, such as Q8_0") from None
+
+
+def read_gguf(path):
+    """The GGUF at `path`, its header read and its tensors found, none unpacked yet.
+
+    Raises CheckpointError where the file is damaged, cut short or tells what cannot be; ImportError
+    where the package `gguf` is missing, OSError where reading fails.
+    """
+    try:
+        return GGUF(path, *_read(memoryview(read_file(path))))
+    except _Damaged as e:
+        raise CheckpointError(f"{path} is not a whole GGUF file: {e}") from None
+
+
+def load_gguf(path, shapes):
+    """{name: array} of a GGUF file, for a model of these shapes: see `GGUF.load`, `read_gguf`."""
+    return read_gguf(path).load(shapes)
+
+
+class _Damaged(ValueError):
+    """What is wrong with the bytes."""
+
+
+class _Bytes:
+    """Takes values off the front of a buffer. Nothing that it is told to be there is believed, or
+    made room for, before it is."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, n, what):
+        """The next n bytes."""
+        if n > len(self.data) - self.at:
+            raise _Damaged(f"{what} at byte {self.at} should have {n} bytes, and the file ends "
+                           f"after {len(self.data) - self.at}")
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def number(self, format, what):
+        """One number, `format` as in struct."""
+        return struct.unpack("<" + format, self.take(struct.calcsize("<" + format), what))[0]
+
+    def count(self, least, what):
+        """A number of things, uint64, each of which takes `least` bytes or more."""
+        n = self.number("Q", f"the number of {what}")
+        if n * least > len(self.data) - self.at:
+            raise _Damaged(f"there should be {n} {what} after byte {self.at}, of {least} bytes or "
+                           f"more each, and the file ends after {len(self.data) - self.at} bytes")
+        return n
+
+    def text(self, what):
+        try:
+            return str(self.take(self.number("Q", f"the length of {what}"), what), "utf-8")
+        except UnicodeDecodeError as e:
+            raise _Damaged(f"{what} before byte {self.at} is not UTF-8: {e.reason}") from None
+
+    def value(self, kind, key, depth=0):
+        """A value of the metadata, of the type with this number."""
+        if kind in NUMBERS:
+            return self.number(NUMBERS[kind], key)
+        if kind == TEXT:
+            return self.text(key)
+        if kind != ARRAY:
+            raise _Damaged(f"{key} is of the unknown type {kind}")
+        if depth == DEEPEST:
+            raise _Damaged(f"{key} has arrays in arrays, more than {DEEPEST} deep")
+        inside = self.number("I", key)
+        if inside in NUMBERS:
+            dtype = np.dtype("<" + NUMBERS[inside])
+            n = self.count(dtype.itemsize, f"numbers of {key}")
+            return np.frombuffer(self.take(n * dtype.itemsize, key), dtype).copy()
+        n = self.count(8 if inside == TEXT else 12, f"elements of {key}")
+        return [self.value(inside, key, depth + 1) for _ in range(n)]
+
+
+def _read(data):
+    """metadata, tensors and their contents, as GGUF takes them, of all bytes of a file."""
+    file = _Bytes(data)
+    magic, version = bytes(file.take(4, "the magic")), file.number("I", "the version")
+    if magic != b"GGUF" or version not in (2, 3):
+        raise _Damaged(f"it begins with {magic} and version {version}, not with GGUF and 2 or 3")
+    tensor_count = file.count(24, "tensors")
+    metadata = {}
+    for _ in range(file.count(13, "entries of the metadata")):
+        key = file.text("a key")
+        if key in metadata:
+            raise _Damaged(f"the key {key!r} comes twice")
+        metadata[key] = file.value(file.number("I", f"the type of {key!r}"), repr(key))
+    if tensor_count * 24 > len(data) - file.at:
+        raise _Damaged(f"there should be {tensor_count} tensors after byte {file.at}")
+    entries = {}
+    for _ in range(tensor_count):
+        name, entry = _tensor(file)
+        if name in entries:
+            raise _Damaged(f"the tensor {name!r} comes twice")
+        entries[name] = entry
+    alignment = metadata.get("general.alignment", 32)
+    if type(alignment) is not int or alignment < 1 or alignment & alignment - 1:
+        raise _Damaged(f"the alignment must be a power of two, got {alignment!r}")
+    start = -(-file.at // alignment) * alignment
+    contents, end, before = {}, 0, None
+    for name, (shape, kind, offset, size) in sorted(entries.items(), key=lambda e: e[1][2:]):
+        if offset % alignment or offset < end:
+            raise _Damaged(f"the tensor {name!r} begins at offset {offset}, which is "
+                           + (f"inside {before!r}" if offset < end else
+                              f"no multiple of {alignment}"))
+        end, before = offset + size, name
+        if start + end > len(data):
+            raise _Damaged(f"the tensor {name!r} {shape} ends at byte {start + end}, and the file "
+                           f"at {len(data)}")
+        contents[name] = data[start + offset:start + end]
+    return metadata, {name: entry[:2] for name, entry in entries.items()}, contents
+
+
+def _tensor(file):
+    """name, (shape, type, offset, size in bytes)."""
+    name = file.text("the name of a tensor")
+    axes = file.number("I", f"the axes of {name!r}")
+    if axes > MOST_AXES:
+        raise _Damaged(f"the tensor {name!r} has {axes} axes, more than {MOST_AXES}")
+    shape = tuple(file.number("Q", f"the shape of {name!r}") for _ in range(axes))[::-1]
+    kind, offset = file.number("I", f"the type of {name!r}"), file.number("Q", "an offset")
+    elements, size = _block(kind, name)
+    if 0 in shape:
+        raise _Damaged(f"the tensor {name!r} {shape} is empty")
+    row = shape[-1] if shape else 1
+    if row % elements:
+        raise _Damaged(f"the tensor {name!r} {shape} is packed in blocks of {elements}, and a row "
+                       "is no number of them")
+    return name, (shape, kind, offset, math.prod(shape) // elements * size)
+
+
+def _block(kind, name=""):
+    """(elements, bytes) of a block of a tensor's type."""
+    if kind in PLAIN:
+        return 1, PLAIN[kind].itemsize
+    gguf = _gguf()
+    try:
+        return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)]
+    except (ValueError, KeyError):
+        raise _Damaged(f"the tensor {name!r} is of the unknown type {kind}") from None
+
+
+def _gguf():
+    try:
+        import gguf.quants
+    except ImportError:
+        raise ImportError("packed weights in GGUF files need the package gguf: "
+                          "pip install gguf") from None
+    return gguf
