@@ -28,11 +28,13 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import nanoautograd as nag
+from models.finetune import groups
 from models.run import (Diverged, OptionError, check_folder, describe, make_model, make_task, pack,
                         parse, presets, unpack)
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
+from nanoautograd.nn import merge_adapters
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
 try:
@@ -57,18 +59,17 @@ def train(o, checkpoint):
     fixed = describe(o, task)
     if checkpoint and any(state[part] != fixed[part] for part in ("data", "known")):
         raise DataError(f"the data of {o.preset} is not what this run was started with")
-    model = make_model(task, o)
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = AdamW([{"params": matrices, "weight_decay": o.weight_decay},
-                       {"params": vectors, "weight_decay": 0.0}],
-                      betas=o.betas) if o.steps else None
+    model = make_model(task, o, fresh=not checkpoint)
+    learning, factors = groups(model, o) if o.steps else ([], [])
+    optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None
     carried = unpack(tensors, model, optimizer, average, start) if checkpoint else None
     if not checkpoint:
         task.begin(model)
     parameters = sum(p.size for p in model.parameters())
-    print(f"{task.summary}\n{parameters:,} parameters on {o.device}; everything goes to {o.out}")
+    trained = sum(p.size for p in model.parameters() if p.requires_grad)
+    print(f"{task.summary}\n{parameters:,} parameters on {o.device}"
+          f"{f', of which {trained:,} learn' * (trained < parameters)}; everything goes to {o.out}")
 
     # what is kept, and what is noted down
     if not start:
@@ -102,8 +103,8 @@ def train(o, checkpoint):
                 raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
             lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay,
                                min(o.lr, o.lr_floor))
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            for group, factor in zip(optimizer.param_groups, factors):
+                group["lr"] = lr * factor
             optimizer.step()
             if average:
                 average.update()
@@ -141,9 +142,9 @@ def train(o, checkpoint):
     print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
           f"{'' if beaten else 'not '}beaten\n"
           f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}")
-    result = {"options": fixed["options"], "parameters": parameters, "scores": scores,
-              "metric": task.metric, "baseline": [what, float(score)], "to_step": step,
-              "seconds": None if start else round(seconds)}
+    result = {"options": fixed["options"], "parameters": parameters, "trained": trained,
+              "scores": scores, "metric": task.metric, "baseline": [what, float(score)],
+              "to_step": step, "seconds": None if start else round(seconds)}
     write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())
 
 
@@ -197,10 +198,11 @@ def generate(o, checkpoint):
     """Print what the model in the checkpoint answers to --generate."""
     tensors, state = checkpoint
     task = make_task(o, state["known"])
-    model = make_model(task, o)
+    model = make_model(task, o, fresh=False)
     average = AveragedModel(model, o.average) if o.average else None
     unpack(tensors, model, average=average)
     with in_use(model, average):
+        merge_adapters(model)                   # if it has any: the same results, faster
         for piece in task.generate(model, o.generate):
             print(piece, end="", flush=True)
     print()

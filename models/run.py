@@ -18,9 +18,10 @@ import numpy as np
 
 from nanoautograd.backends import is_array, to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
-from nanoautograd.data import SOURCES, generator, install, installed
+from nanoautograd.data import SOURCES, DataError, generator, install, installed
 from nanoautograd.nn import load_random_state, random_state
 
+from .finetune import NOTHING, digest, frozen, prepare, weights
 from .tasks import PRESETS
 from .tasks.task import number
 
@@ -110,6 +111,19 @@ def parser(preset):
     add("--evaluate-every", number(int, least=1), 100, "steps from one evaluation and checkpoint "
         "to the next")
 
+    add = adder("fine-tuning")
+    add("--pretrained", weights, NOTHING, "weights to begin with: those that the model knows by a "
+        "name (minilm, smollm2, g2p), or the folder of a run of train.py")
+    add("--lr-pretrained", number(float, least=0), 1.0, "learning rate of what is pretrained, as a "
+        "multiple of --lr")
+    add("--freeze", str, [], "what does not learn: parameters whose names begin so, or "
+        "'pretrained' for all that is", nargs="*", metavar="NAME")
+    add("--lora", number(int, least=0), 0, "rank of the adapters that learn in place of what is "
+        "pretrained; 0 for none")
+    add("--lora-alpha", number(float, above=0), 16.0, "their strength")
+    add("--lora-to", str, [], "last parts of the names of the layers that get them, such as query "
+        "value; all, if none is given", nargs="*", metavar="NAME")
+
     add = adder("what a trained model says")
     add("--generate", str, None, f"answer this text, such as {task.prompt!r}, with the checkpoint "
         "in --out", metavar="TEXT")
@@ -197,8 +211,9 @@ def make_task(o, known=None):
     return PRESETS[o.preset](o, known)
 
 
-def make_model(task, o):
-    """A new model for the task, its weights from the seed."""
+def make_model(task, o, fresh=True):
+    """A new model for the task, its weights from the seed and from --pretrained; for a run that
+    goes on, fresh False, only what its checkpoint lacks of them is loaded."""
     Config, Model = task.models[task.presets[o.preset]["model"]]
     own = {f.name: getattr(o, f.name) for f in dataclasses.fields(Config)
            if f.default is not dataclasses.MISSING}
@@ -208,6 +223,9 @@ def make_model(task, o):
                           f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
     try:
         model = Model(Config(**task.sizes, **own), rng=generator(o.seed, "weights"), dtype=o.dtype)
+        prepare(model, o, fresh)
+    except (CheckpointError, DataError):
+        raise
     except ValueError as e:                                 # such as heads that do not fit a width
         raise OptionError(f"these options do not fit together: {e}") from None
     return model.to(o.device)
@@ -261,8 +279,10 @@ def check_state(state, folder):
 # ----------------------------------------------------------------------------------------- arrays
 
 def pack(model, optimizer, average, carried):
-    """All arrays that the next step depends on, by name."""
-    tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
+    """All arrays that the next step depends on, by name; of what is frozen a digest."""
+    still = frozen(model)
+    tensors = {f"model.{name}": array for name, array in model.state_dict().items()
+               if name not in still}
     if not all(math.isfinite(float(array.sum())) for array in tensors.values()):
         raise Diverged("a weight is no longer finite")
     for i, state in optimizer.state_dict()["state"].items() if optimizer else ():
@@ -270,6 +290,8 @@ def pack(model, optimizer, average, carried):
             tensors[f"optimizer.{i}.{name}"] = value if is_array(value) else np.array(value)
     if average:
         tensors |= {f"average.{name}": array for name, array in average.state_dict().items()}
+    if still:
+        tensors["frozen"] = digest(model)
     tensors |= {f"random.{name}": np.array(pair) for name, pair in random_state(model).items()}
     return tensors if carried is None else {**tensors, "carried": carried}
 
@@ -281,7 +303,10 @@ def unpack(tensors, model, optimizer=None, average=None, step=None):
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
     try:
-        model.load_state_dict(part("model."))
+        if frozen(model) and not np.array_equal(tensors.get("frozen"), digest(model)):
+            raise ValueError("what is frozen is not what it was; the weights of --pretrained have "
+                             "changed")
+        model.load_state_dict({**frozen(model), **part("model.")})
         random = part("random.")
         load_random_state(model, {name: to_numpy(pair).tolist() for name, pair in random.items()})
         if average:

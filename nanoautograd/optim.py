@@ -254,12 +254,13 @@ class AveragedModel:
         with average.applied(): evaluate(model)
 
     The averages are arrays beside the weights: where these are when it is made, and in their dtype.
+    What is frozen then has none.
     """
 
     def __init__(self, model, decay=0.999):
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
-        self.parameters = dict(model.named_parameters())
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.decay, self.updates, self.is_applied = decay, 0, False
         self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
 

@@ -38,20 +38,16 @@ class Module:
             if isinstance(value, Module):
                 yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
 
-    def _named_slots(self):
-        """Pairs (dotted name, Parameter), each place that holds one, shared parameters repeated."""
+    def named_parameters(self, remove_duplicate=True):
+        """Pairs (dotted name, Parameter); a parameter that is used in two places comes once, or,
+        with remove_duplicate=False, under each of its names."""
+        seen = set()
         for path, module in self.named_modules():
             for name, value in vars(module).items():
-                if isinstance(value, Parameter):
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    if remove_duplicate:
+                        seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
-
-    def named_parameters(self):
-        """Pairs (dotted name, Parameter); a parameter that is used in two places comes once."""
-        seen = set()
-        for name, p in self._named_slots():
-            if id(p) not in seen:
-                seen.add(id(p))
-                yield name, p
 
     def parameters(self):
         """The Parameters of this module and all inside it, each once."""
@@ -75,6 +71,16 @@ class Module:
             p.data = to_device(p.data, device)
         return self
 
+    def requires_grad_(self, requires_grad=True):
+        """Freeze all parameters (False), or have them learn again (True): one that is frozen gets
+        no gradient, and nothing is kept for it. An optimiser takes none that is. Returns the
+        module."""
+        for p in self.parameters():
+            if not requires_grad:
+                p.grad = None
+            p.requires_grad = requires_grad
+        return self
+
     def zero_grad(self):
         """Forget all gradients."""
         for p in self.parameters():
@@ -82,7 +88,7 @@ class Module:
 
     def state_dict(self):
         """{dotted name: array}: copies of all parameters, on the device where they are."""
-        return {name: p.data.copy() for name, p in self._named_slots()}
+        return {name: p.data.copy() for name, p in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(self, state_dict, strict=True):
         """Copy arrays (or Tensors) into the parameters of the same names, cast to their dtype.
@@ -90,7 +96,7 @@ class Module:
         Raises ValueError, before anything is changed, that lists every missing, unexpected and
         mis-shaped key; with `strict=False` missing and unexpected ones are left alone.
         """
-        slots = dict(self._named_slots())
+        slots = dict(self.named_parameters(remove_duplicate=False))
         given = {name: v.data if isinstance(v, Tensor) else v for name, v in state_dict.items()}
         given = {name: v if is_array(v) else np.asarray(v) for name, v in given.items()}
         lines = []

@@ -1,0 +1,143 @@
+"""Fine-tuning: a model that begins with weights learnt elsewhere, on other data.
+
+Pretraining and fine-tuning have one form of loss. A language model is pretrained on all of a text,
+
+    -Σ_i log p(x_i | x_<i)
+
+and fine-tuned on what should follow a given x, a target y, alone:
+
+    -Σ_i log p(y_i | x, y_<i)
+
+What is fine-tuned is θ = (θ_p, θ_n): the pretrained part, in a model with a head of its own that of
+the name `base` in its class, and what is new. Four ways to treat the two, which can be combined:
+
+    all of it       both learn at the rate γ                                    (nothing to say)
+    more gently     θ_p at the rate f γ, f < 1: it is near the goal already     --lr-pretrained f
+    frozen          what is frozen stays: no gradient, no moments               --freeze NAME ...
+    adapters        θ_p stays, with a low-rank matrix beside each of its        --lora r
+                    matrices (nanoautograd/nn/lora.py)
+
+A checkpoint leaves out what is frozen: it comes again from where it came from, and a digest tells
+whether it is the same.
+
+Sources: A. Radford et al., "Improving language understanding by generative pre-training", 2018,
+section 3 (both losses); J. Howard and S. Ruder, "Universal language model fine-tuning for text
+classification", ACL 2018, section 3.2 (rates that differ); E. Hu et al., ICLR 2022 (adapters).
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from nanoautograd.backends import to_numpy
+from nanoautograd.checkpoint import CheckpointError, load_checkpoint
+from nanoautograd.nn import adapters, add_adapters
+
+NOTHING = "none"                                    # of --pretrained
+
+
+def weights(text):
+    """The name of weights, or the path of a run from anywhere."""
+    return os.path.abspath(text) if is_run(text) or os.sep in text else text
+
+
+def is_run(source):
+    """Whether --pretrained is the folder of a run."""
+    return (Path(source) / "checkpoint.json").exists()
+
+
+def part(model):
+    """The module inside `model` that is pretrained: the one that its class calls `base`, or all."""
+    base = getattr(model, "base", "")
+    return getattr(model, base) if base else model
+
+
+def prepare(model, o, fresh):
+    """Make a new model ready for the run: load what --pretrained names (a run that goes on, fresh
+    False, has it in its checkpoint, but for what is frozen), freeze, add adapters. Raises
+    ValueError, CheckpointError, DataError."""
+    if o.pretrained == NOTHING:
+        if o.lora or "pretrained" in o.freeze:
+            raise ValueError("--lora and --freeze pretrained need weights to begin with: give "
+                             "--pretrained")
+    elif fresh or o.lora or o.freeze:
+        load(model, o.pretrained)
+    for name in o.freeze:
+        freeze(model, name)
+    if o.lora:
+        part(model).requires_grad_(False)
+        add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to, rng=o.seed)
+    if o.steps and not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("everything is frozen, so nothing can learn; freeze less, or give "
+                         "--steps 0")
+
+
+def load(model, source):
+    """Load the weights called so, or of the run in that folder, into what is pretrained."""
+    inside = part(model)
+    if is_run(source):
+        tensors, _ = load_checkpoint(source)
+        base = getattr(model, "base", "")
+        prefix = f"model.{base}." if base else "model."
+        arrays = {name.removeprefix(prefix): array for name, array in tensors.items()
+                  if name.startswith(prefix)}
+        arrays |= {name: tensors[f"average.module.{prefix.removeprefix('model.')}{name}"]
+                   for name in arrays                       # what that run was evaluated with
+                   if f"average.module.{prefix.removeprefix('model.')}{name}" in tensors}
+        try:
+            inside.load_state_dict(arrays)
+        except ValueError as e:
+            raise CheckpointError(f"the run in {source} cannot be fine-tuned as this model: {e}"
+                                  ) from None
+    elif source == getattr(inside, "weights", None):
+        inside.load_pretrained()
+    else:
+        known = getattr(inside, "weights", None)
+        raise ValueError(f"there are no weights {source!r} for {type(inside).__name__}: "
+                         + (f"{known!r} is known to it; " if known else "")
+                         + "a run of train.py is given by its folder")
+
+
+def freeze(model, name):
+    """Freeze the parameters whose dotted names begin with `name`, or are `pretrained`."""
+    chosen = (part(model).parameters() if name == "pretrained" else
+              [p for n, p in model.named_parameters() if f"{n}.".startswith(f"{name}.")])
+    if not chosen:
+        tops = sorted({n.partition(".")[0] for n, _ in model.named_parameters()})
+        raise ValueError(f"--freeze {name}: no parameter's name begins so; there are "
+                         f"{', '.join(tops)} and what is inside them, and 'pretrained'")
+    for p in chosen:
+        p.requires_grad = False
+
+
+def groups(model, o):
+    """What learns, for an optimiser: ([{"params": ..., "weight_decay": ...}, ...], the factor of
+    the learning rate of each). Matrices decay, vectors do not."""
+    new = {id(p) for p in adapters(model).values()}
+    old = {id(p) for p in part(model).parameters()} - new if o.pretrained != NOTHING else set()
+    found, factors = [], []
+    for is_old, factor in ((True, o.lr_pretrained), (False, 1.0)):
+        learning = [p for p in model.parameters() if p.requires_grad and (id(p) in old) == is_old]
+        for decay, params in ((o.weight_decay, [p for p in learning if p.ndim > 1]),
+                              (0.0, [p for p in learning if p.ndim <= 1])):
+            if params:
+                found.append({"params": params, "weight_decay": decay})
+                factors.append(factor)
+    return found, factors
+
+
+def frozen(model):
+    """{dotted name: array} of what does not learn."""
+    return {name: p.data for name, p in model.named_parameters(remove_duplicate=False)
+            if not p.requires_grad}
+
+
+def digest(model):
+    """SHA-256 of all that is frozen, uint8 (32,)."""
+    sha = hashlib.sha256()
+    for name, array in frozen(model).items():
+        sha.update(name.encode())
+        sha.update(np.ascontiguousarray(to_numpy(array)))
+    return np.frombuffer(sha.digest(), dtype=np.uint8)

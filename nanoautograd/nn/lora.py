@@ -1,0 +1,98 @@
+"""Low-rank adapters: fine-tuning a few numbers beside each frozen matrix.
+
+    y = W x + b + (α / r) B A x         W (out, in) frozen; A (r, in), B (out, r) learnt
+
+W has out · in numbers, A and B together r (out + in), so for a small rank r the gradients and the
+optimiser's moments are small too, and so is what must be saved. B starts from 0: at first nothing
+has changed. Afterwards W + (α / r) B A is one matrix again, and an adapter costs nothing in use.
+
+Source: E. Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022, equation 3
+and section 4.1.
+"""
+
+import math
+
+import numpy as np
+
+from .. import functional as F
+from ..ops import matmul
+from .layers import Linear
+from .module import Module, Parameter, uniform
+
+
+class LoRALinear(Module):
+    """y above, around an nn.Linear whose `weight` and `bias` keep their names.
+
+    rank: r. alpha: α, so that the rate need not change with r; the same as `rank` if None. A starts
+    from U(±1/√in), drawn from `rng`: a seed, a numpy Generator, or None.
+    """
+
+    def __init__(self, linear, rank, alpha=None, *, rng=None):
+        if not 1 <= rank <= min(linear.weight.shape):
+            raise ValueError(f"LoRALinear: the rank must be from 1 to {min(linear.weight.shape)}, "
+                             f"the smaller side of the weight {linear.weight.shape}; got {rank}")
+        out, n = linear.weight.shape
+        rng, dtype, device = np.random.default_rng(rng), linear.weight.dtype, linear.weight.device
+        self.weight, self.bias = linear.weight, linear.bias                         # W, b
+        self.lora_A = uniform(rng, 1.0 / math.sqrt(n), rank, n, dtype=dtype)        # A
+        self.lora_B = Parameter(np.zeros((out, rank)), dtype=dtype)                 # B
+        self.scale = (alpha or rank) / rank                                         # α / r
+        self.to(device)
+
+    def forward(self, x):
+        """x (..., in) -> y (..., out)."""
+        y = F.linear(x, self.weight, self.bias)
+        return y + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scale
+
+    def merged(self):
+        """The nn.Linear with the weight W + (α / r) B A, and b."""
+        out, n = self.weight.shape
+        linear = Linear(n, out, bias=False, dtype=self.weight.dtype).to(self.weight.device)
+        linear.weight.data = self.weight.data + self.scale * matmul(self.lora_B.data,
+                                                                    self.lora_A.data)
+        linear.weight.requires_grad = self.weight.requires_grad
+        linear.bias = self.bias
+        return linear
+
+    def extra_repr(self):
+        out, n = self.weight.shape
+        return f"{n}, {out}, rank={len(self.lora_A.data)}"
+
+
+def add_adapters(model, rank, alpha=None, names=(), *, rng=None):
+    """Put a LoRALinear in the place of each nn.Linear inside `model`, and freeze its weight and
+    bias; nothing else is frozen (see Module.requires_grad_). Returns their dotted names.
+
+    names: the last parts of those to adapt, such as "query" and "value"; all, if there are none.
+    Raises ValueError where none is found, or the rank is too large for one.
+    """
+    rng, found = np.random.default_rng(rng), []
+    for path, module in list(model.named_modules()):
+        for name, value in list(vars(module).items()):
+            if type(value) is Linear and (not names or name in names):
+                value.requires_grad_(False)
+                setattr(module, name, LoRALinear(value, rank, alpha, rng=rng))
+                found.append(f"{path}.{name}" if path else name)
+    if not found:
+        there = sorted({name for _, module in model.named_modules()
+                        for name, value in vars(module).items() if type(value) is Linear})
+        raise ValueError(f"add_adapters: {type(model).__name__} has no Linear layer called "
+                         f"{' or '.join(names) or 'anything'}; it has {', '.join(there) or 'none'}")
+    return found
+
+
+def merge_adapters(model):
+    """Put one nn.Linear in the place of each LoRALinear inside `model`: the same results, at the
+    cost of a model without adapters. Returns the model."""
+    for _, module in list(model.named_modules()):
+        for name, value in list(vars(module).items()):
+            if isinstance(value, LoRALinear):
+                setattr(module, name, value.merged())
+    return model
+
+
+def adapters(model):
+    """{dotted name: Parameter} of all A and B inside `model`: what to save where they are kept
+    apart from it."""
+    return {name: p for name, p in model.named_parameters()
+            if name.rpartition(".")[2] in ("lora_A", "lora_B")}
