@@ -15,7 +15,7 @@ from nanoautograd.data.labelled import read_reviews, read_topics, words
 
 from .. import rnn
 from .pictures import draw_confusion
-from .task import Task, number
+from .task import Task, number, share_or_fold
 
 ALPHAS = 1.0, 0.1
 
@@ -28,8 +28,8 @@ class Classification(Task):
 
     @staticmethod
     def options(add):
-        add("--validation", number(float, above=0, below=1), 0.2, "share of the texts of every "
-            "class that is not trained on")
+        add("--validation", share_or_fold, 0.2, "share of the texts of every class that is "
+            "not trained on, or a fold such as 2/5")
         add("--min-count", number(int, least=1), 2, "how often a word must come in the training "
             "texts not to be unknown")
         add("--longest", number(int, least=1), 60, "words of a text that are read")

@@ -16,7 +16,7 @@ from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean,
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
-from .task import Task, number
+from .task import Task, number, share_or_fold
 
 WATCHED = 1000                              # held-out dates that are watched during training
 # Locales in pictures, whose letters the default font of matplotlib has.
@@ -41,8 +41,9 @@ class Dates(Task):
 
     @staticmethod
     def options(add):
-        add("--validation", number(float, above=0, below=1), 0.1, "share of the dates that is not "
-            f"trained on: the first {WATCHED} are watched, the others tested at the end")
+        add("--validation", share_or_fold, 0.1, "share of the dates that is not trained on, "
+            f"or a fold such as 2/5: the first {WATCHED} are watched, the others tested at the "
+            "end")
 
     @staticmethod
     def answer_options(add):

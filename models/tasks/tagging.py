@@ -16,7 +16,7 @@ from nanoautograd.data.tagging import (MostFrequentTag, entity_scores, features,
 
 from .. import tagger
 from .pictures import draw_confusion, draw_table
-from .task import Task, number
+from .task import Task, number, share_or_fold
 
 
 class Tagging(Task):
@@ -26,8 +26,8 @@ class Tagging(Task):
 
     @staticmethod
     def options(add):
-        add("--validation", number(float, above=0, below=1), 0.2, "share of the sentences that is "
-            "not trained on")
+        add("--validation", share_or_fold, 0.2, "share of the sentences that is not trained "
+            "on, or a fold such as 2/5")
         add("--unseen", number(float, least=0, below=1), 0.1, "share of the words that are read as "
             "unknown in training")
 

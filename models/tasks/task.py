@@ -24,6 +24,21 @@ def number(kind, least=-math.inf, above=-math.inf, below=None):
     return check
 
 
+def share_or_fold(text):
+    """A checker for argparse of what is held out: a share of the data, a float, or a fold of
+    cross-validation, a string such as "2/5"."""
+    if "/" not in text:
+        return number(float, above=0, below=1)(text)
+    k, K = map(int, text.split("/"))                        # more or less of them: a ValueError
+    if not 1 <= k <= K < 10 ** 9 or K < 2:
+        raise argparse.ArgumentTypeError("must be a share above 0 and below 1, or a fold from 1/K "
+                                         f"to K/K with K at least 2, got {text}")
+    return f"{k}/{K}"
+
+
+share_or_fold.__name__ = "share or fold"                    # argparse says "invalid ... value"
+
+
 class Task(ABC):
     """A subclass is one file in this folder: adding a task is adding a file. It sets the attributes
     below that differ from these, and defines the abstract methods.
