@@ -48,6 +48,11 @@ def is_run(source):
     return (Path(source) / "checkpoint.json").exists()
 
 
+def known_to(folder):
+    """What the task of that run knew of its data (Task.known)."""
+    return load_checkpoint(folder)[1]["known"]
+
+
 def part(model):
     """The module inside `model` that is pretrained: the one that its class calls `base`, or all."""
     base = getattr(model, "base", "")

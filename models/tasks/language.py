@@ -62,7 +62,7 @@ class Language(Task):
             "a folder of them")
         add("--validation", share_or_fold, 0.1, "share of the text that is not trained on "
             "(its end, or of the wiki some of the articles), or a fold such as 2/5")
-        add("--limit", number(int, least=0), 0, "characters of it that are used, its beginning (not "
+        add("--limit", number(int, least=0), 0, "characters that are used, the beginning (not "
             "of the wiki); 0 for all")
         add("--tokens", str, "characters", "what is predicted: characters, or byte pairs",
             choices=["characters", "bpe"])
