@@ -9,3 +9,4 @@ from .sources import SOURCES, DataError, fingerprint, install, installed, packag
 from .text import BytePairs, Characters, read_text
 from .vocabulary import Vocabulary
 from .wiki import read_articles, read_wiki
+from .wordpieces import WordPieces

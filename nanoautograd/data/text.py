@@ -130,6 +130,6 @@ def _tokenizers():
     try:
         import tokenizers
     except ImportError:
-        raise ImportError("byte pairs need the package tokenizers: "
+        raise ImportError("pieces of words need the package tokenizers: "
                           "pip install tokenizers") from None
     return tokenizers
