@@ -2,11 +2,15 @@
 
 from .batches import Batches, by_length, pad
 from .dates import clean, read_dates
+from .families import alike, families, split_families
 from .held_out import split, split_at_random, split_by_class
 from .order import Streams, Windows, in_order
+from .pieces import Pieces
 from .seeds import generator
 from .sources import SOURCES, DataError, fingerprint, install, installed, package_path
 from .text import BytePairs, Characters, read_text
+from .summaries import read_descriptions, read_docstrings
+from .translation import read_names, read_sentences
 from .vocabulary import Vocabulary
 from .wiki import read_articles, read_wiki
 from .wordpieces import WordPieces

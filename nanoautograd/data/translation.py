@@ -1,0 +1,99 @@
+"""German and English: sentences of a dictionary, or the names of countries, languages, ..."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+from .sources import SOURCES, DataError, install
+
+# Debian's package trans-de-en: the dictionary of TU Chemnitz, GPL-2+.
+DICTIONARY = Path("/usr/share/trans/de-en")
+
+NOTE = re.compile(r"\{[^{}]*\}|\[[^][]*\]|\([^()]*\)|<[^<>]*>")     # the innermost ones
+SENTENCE = re.compile(r'"?[A-ZÄÖÜ].*[.!?]"?')                       # a capital ... a full stop
+SIGNS = str.maketrans({**dict.fromkeys("’‘‚´`", "'"), **dict.fromkeys("“”„»«", '"'),
+                       **dict.fromkeys("–—", "-"), "…": "..."})
+
+
+def read_sentences(path=None):
+    """([(German, English), ...], left out): the sentences of a dictionary, each pair once, and a
+    few words on what was left out and why. The file, DICTIONARY where none is given, has lines
+
+        Freund {m} | Freunde {pl} | Wo ist (denn) mein Freund? :: friend; pal | friends | Where ...
+
+    so that the parts between "|" stand for each other, and ";" separates what means the same. Of
+    each part counts the first such, without what is between {}, [], (), <>. It is a sentence if on
+    both sides it begins with a capital letter and ends with a full stop, "!" or "?"; one with "/"
+    inside, "das/es ist", is two. Quotation marks, dashes and dots are those of ASCII.
+
+    Raises DataError with the command that installs the file, or where it has no sentence.
+    """
+    path = Path(path or DICTIONARY)
+    if not path.is_file():
+        raise DataError(f"the sentences are in the file {str(path)!r}, which is not here: apt-get "
+                        "install trans-de-en (or use --data names)")
+    pairs, malformed, two, again = {}, 0, 0, 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        sides = [side.split("|") for side in line.split("::")]
+        if line.startswith("#") or not line.strip():                # a comment
+            continue
+        if len(sides) != 2 or len(sides[0]) != len(sides[1]):
+            malformed += 1
+            continue
+        for german, english in zip(*sides):
+            if not {*".!?…"} & {*german}:                           # as most: to save time
+                continue
+            pair = first(german), first(english)
+            if not all(map(SENTENCE.fullmatch, pair)):
+                continue
+            two += "/" in "".join(pair)
+            again += pair in pairs
+            if "/" not in "".join(pair):
+                pairs[pair] = None
+    if not pairs:
+        raise DataError(f"{str(path)!r} has no sentence in it, of lines like 'Ja! :: Yes!'")
+    return list(pairs), (f"{malformed} malformed lines, {two:,} pairs with alternatives inside and "
+                         f"{again} that come again left out")
+
+
+def first(part):
+    """The first of the alternatives in a part of an entry, without notes, its signs made plain."""
+    before = None
+    while before != part:                                           # notes may stand in notes
+        before, part = part, NOTE.sub(" ", part)
+    part = " ".join(part.partition(";")[0].translate(SIGNS).split())
+    return re.sub(r" (?=[.,:!?])", "", part)
+
+
+# What babel.Locale has the names of.
+KINDS = "territories", "languages", "scripts", "variants", "currencies", "time_zones", "meta_zones"
+
+
+def read_names():
+    """([(German, English), ...], left out): names of territories, languages, scripts, currencies
+    and so on, from the package babel, each pair once, and a few words on what was left out. Raises
+    DataError with the command that installs it."""
+    # A library here, not a file of data: its tables are pickles of its own, which it reads itself.
+    try:
+        from babel import Locale
+    except ImportError:
+        raise DataError("these names are from the package babel "
+                        f"({SOURCES['babel'][2]}), which is not installed: {install('babel')}"
+                        ) from None
+    german, english, pairs, alone = Locale("de"), Locale("en"), {}, 0
+    for kind in KINDS:
+        names = {key: name for key, name in strings(getattr(english, kind))}
+        for key, name in strings(getattr(german, kind)):
+            alone += key not in names
+            if key in names:
+                pairs[unicodedata.normalize("NFC", name), names[key]] = None
+    return list(pairs), f"{alone} without an English name left out"
+
+
+def strings(table, key=()):
+    """(key, string) of all strings in a table of tables."""
+    for name in table:
+        if isinstance(table[name], str):
+            yield (*key, name), table[name]
+        elif hasattr(table[name], "keys"):
+            yield from strings(table[name], (*key, name))
