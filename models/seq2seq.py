@@ -28,6 +28,13 @@ divided by √A and s_t · G m_i by √H. The cells of a long short-term memory 
 the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual: gru.py, lstm.py,
 attention.py, embedding.py.
 
+With `copy` a symbol may also be taken from the source, in both of which the symbols are the same
+(N = R), and g_t says how much comes from where; what `forward` then gives is log p_t, whose softmax
+is p_t again:
+
+    g_t  = σ(w · [s_t; d_t] + b)            from O or copied        w (2H,)
+    p_t[r] = g_t softmax(O o_t)[r] + (1 - g_t) Σ_i β_ti [x_i = r]   (R,)
+
 The attention comes after the decoder's recurrence and does not feed into it (no d_{t-1} beside
 F[y_t]). So while the right beginning of the target is given (teacher forcing), all s_t are one
 call of functional.gru, all β one matrix product for each sequence, and no loop over time is needed.
@@ -39,7 +46,8 @@ translation by jointly learning to align and translate", ICLR 2015 (a decoder th
 directions, s_{-1}); T. Luong et al., "Effective approaches to attention-based neural machine
 translation", EMNLP 2015, section 3.1 (β with "general" scores, d, o after the recurrence); A.
 Vaswani et al., "Attention is all you need", NeurIPS 2017 (queries, keys and values of one sequence,
-and the scaling).
+and the scaling); A. See et al., "Get to the point: summarization with pointer-generator networks",
+ACL 2017, equations 8 and 9 (copying; their g_t, p_gen, looks at F[y_t] too).
 """
 
 from dataclasses import dataclass
@@ -47,11 +55,14 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, tanh
-from nanoautograd.functional import scaled_dot_product_attention
+from nanoautograd import concatenate, log, matmul, sigmoid, tanh
+from nanoautograd.backends import namespace
+from nanoautograd.functional import scaled_dot_product_attention, softmax
 from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
 
 from .padding import mask
+
+TINY = 1e-9                     # added to probabilities whose logarithm is taken
 
 
 @dataclass
@@ -66,6 +77,7 @@ class Config:
     bidirectional: bool = True  # the encoder
     scaled: bool = False        # divide the scores of attention by the root of their width
     dropout: float = 0.0        # of e, of F[y], of o, and between layers
+    copy: bool = False          # symbols from the source; N = R
 
 
 class Seq2Seq(Module):
@@ -93,6 +105,10 @@ class Seq2Seq(Module):
         self.align = Linear(H, H, bias=False, **new)                            # G
         self.combine = Linear(2 * H, H, **new)                                  # U
         self.output = Linear(H, config.target, **new)                           # O
+        if config.copy and config.source != config.target:
+            raise ValueError("Seq2Seq: to copy, source and target must have the same symbols; got "
+                             f"{config.source} and {config.target} of them")
+        self.gate = Linear(2 * H, 1, **new) if config.copy else None            # w, b
         self.dropout = Dropout(config.dropout, rng=rng)
         self.scale = None if config.scaled else 1.0             # None: 1/√ of the width
 
@@ -120,7 +136,8 @@ class Seq2Seq(Module):
         s = tanh(self.bridge(self.by_layer(h_end)))                             # (B, layers, H)
         if self.bridge_cells:
             cells = self.bridge_cells(self.by_layer(cells))
-        return {"memory": m, "keys": self.align(m), "seen": seen, "s": s, "cells": cells}, alpha
+        return {"memory": m, "keys": self.align(m), "seen": seen, "s": s, "cells": cells,
+                "x": x if self.gate else None}, alpha
 
     def by_layer(self, end):
         """The last states (layers · directions, B, H) of an encoder -> (B, layers, M)."""
@@ -136,11 +153,17 @@ class Seq2Seq(Module):
         s_all, last = self.decoder(f, s if cells is None else (s, cells))       # (B, T, H)
         d, beta = scaled_dot_product_attention(s_all, keys, m, seen, scale=self.scale,
                                                return_weights=True)
-        o = tanh(self.combine(concatenate([s_all, d], axis=-1)))
+        s_d = concatenate([s_all, d], axis=-1)
+        logits = self.output(self.dropout(tanh(self.combine(s_d))))             # (B, T, R)
+        if self.gate:
+            g, xp = sigmoid(self.gate(s_d)), namespace(state["x"])              # (B, T, 1)
+            same = state["x"][..., None] == xp.arange(self.config.target)       # (B, S, R)
+            copied = matmul(beta, same.astype(beta.dtype))                      # (B, T, R)
+            logits = log(g * softmax(logits) + (1.0 - g) * copied + TINY)
         s, cells = (last, None) if cells is None else last
         after = {**state, "s": s.swapaxes(0, 1),
                  "cells": None if cells is None else cells.swapaxes(0, 1)}
-        return self.output(self.dropout(o)), beta, after
+        return logits, beta, after
 
     def start(self, x, x_lengths):
         """What writing begins from, for models/decoding.py: a dict of arrays, Tensors or None,

@@ -12,6 +12,7 @@ from nanoautograd.functional import cross_entropy
 CONFIG = Config(source=11, target=7, embedding=5, hidden=6, attention=4, layers=2)
 VARIANTS = [CONFIG, replace(CONFIG, cell="lstm"), replace(CONFIG, bidirectional=False),
             replace(CONFIG, scaled=True, layers=1), replace(CONFIG, cell="lstm", layers=1)]
+COPY = replace(CONFIG, source=7, scaled=True, copy=True)
 BEGIN = 2
 
 
@@ -23,7 +24,7 @@ def rng():
 @pytest.fixture
 def batch(rng):
     """x (4, 8), lengths, y (4, 5)."""
-    x, y = rng.integers(3, 11, size=(4, 8)), rng.integers(3, 7, size=(4, 5))
+    x, y = rng.integers(3, 7, size=(4, 8)), rng.integers(3, 7, size=(4, 5))
     y[:, 0] = BEGIN
     return x, np.array([8, 3, 1, 6]), y
 
@@ -49,6 +50,8 @@ def like_it(torch, config):
             self.decoder = Cell(D, H, config.layers)
             self.align, self.combine = nn.Linear(H, H, bias=False), nn.Linear(2 * H, H)
             self.output = nn.Linear(H, R)
+            if config.copy:
+                self.gate = nn.Linear(2 * H, 1)
 
         def forward(self, x, y):                                    # (S,), (T,)
             h, end = self.encoder(self.source(x))                   # (S, M)
@@ -61,13 +64,19 @@ def like_it(torch, config):
             s, _ = self.decoder(self.target(y), start)
             scores = s @ self.align(m).T
             beta = softmax(scores / H ** 0.5 if config.scaled else scores, -1)
-            return self.output(torch.tanh(self.combine(torch.cat([s, beta @ m], -1)))), alpha, beta
+            s_d = torch.cat([s, beta @ m], -1)
+            logits = self.output(torch.tanh(self.combine(s_d)))
+            if config.copy:
+                g = torch.sigmoid(self.gate(s_d))
+                copied = torch.zeros_like(logits).index_add(1, x, beta)
+                logits = torch.log(g * softmax(logits, -1) + (1 - g) * copied + 1e-9)
+            return logits, alpha, beta
 
     return Model().double()
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("config", [*VARIANTS, COPY])
 def test_outputs_and_gradients_are_those_of_pytorch(rng, batch, config):
     torch = pytest.importorskip("torch")
     ours, theirs = Seq2Seq(config, rng, np.float64), like_it(torch, config)
@@ -89,7 +98,7 @@ def test_outputs_and_gradients_are_those_of_pytorch(rng, batch, config):
                                    err_msg=name)
 
 
-@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("config", [*VARIANTS, COPY])
 def test_padding_has_no_influence(backend, batch, config):
     x, lengths, y = batch
     model = Seq2Seq(config, 0).to(backend.device)
@@ -104,7 +113,7 @@ def test_padding_has_no_influence(backend, batch, config):
         np.testing.assert_allclose(together[b], backend.numpy(alone)[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("config", [*VARIANTS, COPY])
 def test_token_by_token_is_all_at_once(backend, batch, config):
     x, lengths, y = batch
     model = Seq2Seq(config, 0).to(backend.device)
@@ -126,7 +135,7 @@ def test_attention_is_a_distribution(backend, batch):
         np.testing.assert_allclose(backend.numpy(weights).sum(axis=-1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("config", [*VARIANTS, COPY])
 def test_every_weight_learns(backend, batch, config):
     """A few steps along the gradient, and a batch of random targets is known by heart."""
     x, lengths, y = batch
@@ -164,3 +173,17 @@ def test_one_seed_one_model(backend, batch):
     a, b, c = (Seq2Seq(CONFIG, seed).to(backend.device) for seed in ([1, 0], [1, 0], [2, 0]))
     a, b, c = (backend.numpy(m(backend.array(x), lengths, backend.array(y))) for m in (a, b, c))
     assert np.array_equal(a, b) and not np.allclose(a, c)
+
+
+def test_copies_are_those_of_the_source(backend, batch):
+    """With a gate that is closed to all but the source, p is attention by symbol."""
+    x, lengths, y = batch
+    model = Seq2Seq(COPY, 0).to(backend.device)
+    model.gate.bias.data[:] = -50.0
+    logits, _, beta = model.run(backend.array(x), lengths, backend.array(y))
+    p, beta = np.exp(backend.numpy(logits)), backend.numpy(beta)
+    np.testing.assert_allclose(p.sum(axis=-1), 1.0, atol=1e-5)
+    for r in range(7):
+        np.testing.assert_allclose(p[..., r], (beta * (x == r)[:, None]).sum(axis=-1), atol=1e-5)
+    with pytest.raises(ValueError, match="must have the same symbols; got 11 and 7"):
+        Seq2Seq(replace(CONFIG, copy=True))
