@@ -55,6 +55,18 @@ def finished(result, words):
     return json.loads(result.read_text())["options"].items() <= vars(wanted).items()
 
 
+def command(words, folder):
+    """What begins or goes on with the run of these words, in this folder."""
+    return [sys.executable, str(Path(__file__).parents[1] / "train.py"), *words, "--resume",
+            "--out", str(folder)]
+
+
+def markdown(rows):
+    """A table, its head first, of tuples of strings."""
+    head, *others = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *others])
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     p.add_argument("presets", nargs="*", default=list(PRESETS), metavar="preset",
@@ -68,7 +80,7 @@ def main():
     names = [Path(text).stem for text in o.texts]
     if len(set(names)) < len(names):
         p.error(f"two of the --texts have the same name: {', '.join(names)}")
-    rows, missing, failed = [HEAD, ("---",) * len(HEAD)], [], []
+    rows, missing, failed = [HEAD], [], []
     for folder, preset, words in runs(o.presets, o.texts, o.runs):
         package = PRESETS[preset].needs.get(preset)
         if package and not installed(package):
@@ -76,17 +88,15 @@ def main():
             continue
         result = folder / "result.json"
         if not finished(result, words):
-            command = [sys.executable, str(Path(__file__).parents[1] / "train.py"), *words,
-                       "--resume", "--out", str(folder)]
             print(f"=== {preset}: {folder}", file=sys.stderr, flush=True)
-            status = subprocess.run(command, stdout=sys.stderr).returncode
+            status = subprocess.run(command(words, folder), stdout=sys.stderr).returncode
             if status:
                 failed.append(f"{preset} ended with status {status}")
                 continue
         if len(words) > 1 and Path(words[-1]).exists():     # a file on this machine
             words = [*words[:-1], "FILE"]
         rows.append(row(folder.name, json.loads(result.read_text()), preset, words))
-    print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
+    print(markdown(rows))
     print(*missing, *failed, sep="\n")
     return 1 if failed else 0
 
