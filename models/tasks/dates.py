@@ -16,6 +16,7 @@ from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean,
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
+from .pictures import draw_attention
 from .task import Task, number, share_or_fold
 
 WATCHED = 1000                              # held-out dates that are watched during training
@@ -50,6 +51,8 @@ class Dates(Task):
         add("--temperature", number(float, least=0), 0.0, "0 for the likeliest symbols, greedily; "
             "above it they are drawn")
         add("--top-k", number(int, least=1), None, "draw among the K likeliest only", metavar="K")
+        add("--top-p", number(float, above=0, below=1), None, "draw among the fewest of the "
+            "likeliest that have the probability P together", metavar="P")
         add("--beam", number(int, least=1), 1, "answers that a search keeps side by side, shown "
             "with their probabilities")
 
@@ -140,7 +143,8 @@ class Dates(Task):
                 yield f"{''.join(self.target.decode(target))}   {np.exp(log_p):.4f}\n"
             return
         rng = generator(self.o.seed, "sampling")
-        target, = sample(*args, rng, self.o.temperature, self.o.top_k)
+        target, = sample(*args, rng, self.o.temperature, self.o.top_k,
+                         self.o.top_p)
         yield "".join(self.target.decode(target))
 
     def show(self, model, out):
@@ -162,7 +166,7 @@ class Dates(Task):
             _, alpha, beta = model.run(x, x_lengths, y[:, :-1])
             panels.append((f"{SHOWN[locale]}, {answer}", text, answer, alpha.numpy()[0],
                            beta.numpy()[0, :len(answer)]))
-        draw_attention(panels).savefig(out / "attention.png")
+        draw_attention(panels, "character", "the ISO date").savefig(out / "attention.png")
         return [out / "attention.png"]
 
 
@@ -191,37 +195,3 @@ class Rules:
             log_p = sum((np.log(n / n.sum()) for n in counts), np.zeros(12))
             month = int(log_p.argmax()) + 1
         return f"{year}-{month:02}-{day:02}"
-
-
-def draw_attention(panels, columns=3, cell=0.2):
-    """A figure with two pictures for each date, one below the other: where the decoder looks as it
-    writes, and where each character of the text looks in the text. panels: (title, text of S
-    characters, answer of T, α (S, S), β (T, S))."""
-    from matplotlib.figure import Figure
-    S, T = (max(len(panel[i]) for panel in panels) for i in (1, 2))
-    wide, high = (S + 4) * cell, (T + S + 7) * cell                     # of one date, in inches
-    rows = -(-len(panels) // columns)
-    size = columns * wide + cell, rows * high + 6 * cell
-    fig = Figure(figsize=size, dpi=120)
-    for i, (title, text, answer, alpha, beta) in enumerate(panels):
-        row, column = divmod(i, columns)
-        left, top = column * wide + 3 * cell, size[1] - row * high - 7 * cell
-        fig.text(left / size[0], (top + 1.9 * cell) / size[1], title, fontsize=13)
-        for weights, down, colours in ((beta, answer, "Blues"), (alpha, text, "Oranges")):
-            across, width, height = text, len(text) * cell, len(down) * cell
-            ax = fig.add_axes([left / size[0], (top - height) / size[1],
-                               width / size[0], height / size[1]])
-            ax.imshow(weights, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
-            ax.set_xticks(range(len(across)), across.replace(" ", "\u2423"))
-            ax.set_yticks(range(len(down)), down.replace(" ", "\u2423"))
-            ax.set_xticks(np.arange(len(across) + 1) - 0.5, minor=True)
-            ax.set_yticks(np.arange(len(down) + 1) - 0.5, minor=True)
-            ax.grid(which="minor", color="0.92", linewidth=0.6)
-            ax.tick_params(which="both", length=0, top=True, labeltop=True, labelbottom=False)
-            ax.spines[:].set_color("0.75")
-            top -= height + 1.8 * cell
-    fig.text(0.5, 1 - 1.8 * cell / size[1], "Blue: where the decoder looks as it writes each "
-             "character (down) of the ISO date", ha="center", fontsize=14, color="tab:blue")
-    fig.text(0.5, 1 - 3.4 * cell / size[1], "Orange: where each character of the text (down) looks "
-             "in the text: self-attention", ha="center", fontsize=14, color="tab:orange")
-    return fig

@@ -41,3 +41,41 @@ def draw_confusion(names, truth, predicted, things):
                      "Blues", (0, 100))
     fig.axes[0].set(xlabel="predicted (% of the row)", ylabel=f"truth ({things})")
     return fig
+
+
+def draw_attention(panels, symbol, target, columns=3, cell=0.2):
+    """A figure with two pictures for each text, one below the other: where the decoder looks as it
+    writes, and where each symbol of the text looks in the text. panels: (title, S symbols of the
+    text, T of the target, α (S, S), β (T, S)), symbols being strings or the characters of one.
+    symbol: what one is, "character"; target: what is written, "the ISO date"; for the legend."""
+    from matplotlib.figure import Figure
+    S, T = (max(len(panel[i]) for panel in panels) for i in (1, 2))
+    letters = max(len(s) for panel in panels for s in (*panel[1], *panel[2]))   # of the longest
+    margin = (letters + 2) * cell / 2 if letters > 1 else 2 * cell      # for symbols beside a side
+    wide, high = S * cell + 2 * cell + margin, (T + S + 3) * cell + 2 * margin      # of one text
+    size = columns * wide + cell, -(-len(panels) // columns) * high + 6 * cell      # in inches
+    fig = Figure(figsize=size, dpi=120)
+    for i, (title, text, answer, alpha, beta) in enumerate(panels):
+        row, column = divmod(i, columns)
+        left, top = column * wide + cell + margin, size[1] - row * high - 5 * cell - margin
+        fig.text(left / size[0], (top + margin) / size[1], title, fontsize=13)
+        for weights, down, colours in ((beta, answer, "Blues"), (alpha, text, "Oranges")):
+            width, height = len(text) * cell, len(down) * cell
+            ax = fig.add_axes([left / size[0], (top - height) / size[1],
+                               width / size[0], height / size[1]])
+            ax.imshow(weights, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
+            across, down = ([s.replace(" ", "\u2423") for s in side] for side in (text, down))
+            ax.set_xticks(range(len(across)), across, rotation=90 if letters > 1 else 0)
+            ax.set_yticks(range(len(down)), down)
+            ax.set_xticks(np.arange(len(across) + 1) - 0.5, minor=True)
+            ax.set_yticks(np.arange(len(down) + 1) - 0.5, minor=True)
+            ax.grid(which="minor", color="0.92", linewidth=0.6)
+            ax.tick_params(which="both", length=0, top=True, labeltop=True, labelbottom=False)
+            ax.spines[:].set_color("0.75")
+            top -= height + margin
+    for y, colour, text in (
+            (1.8, "tab:blue", f"Blue: where the decoder looks as it writes each {symbol} (down) of "
+             f"{target}"), (3.4, "tab:orange", f"Orange: where each {symbol} of the text (down) "
+                            "looks in the text: self-attention")):
+        fig.text(0.5, 1 - y * cell / size[1], text, ha="center", fontsize=14, color=colour)
+    return fig
