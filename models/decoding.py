@@ -28,11 +28,12 @@ def greedy(model, x, x_lengths, begin, end, longest):
     return _write(model, x, x_lengths, begin, end, longest, lambda logits: logits.argmax(axis=-1))
 
 
-def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, top_k=None):
-    """Tokens drawn from softmax(logits / temperature), of the `top_k` likeliest where that is
-    given; rng: a numpy Generator, from which B numbers are drawn a step. B lists of tokens."""
+def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, top_k=None,
+           top_p=None):
+    """Tokens drawn as by sampling.choose; rng: a numpy Generator, from which B numbers are drawn a
+    step. B lists of tokens."""
     return _write(model, x, x_lengths, begin, end, longest, lambda logits: np.array(
-        [choose(row, rng, temperature, top_k) for row in logits]))
+        [choose(row, rng, temperature, top_k, top_p) for row in logits]))
 
 
 @no_grad()

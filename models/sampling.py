@@ -3,12 +3,19 @@
 import numpy as np
 
 
-def choose(logits, rng, temperature=1.0, top_k=None):
-    """A token drawn from softmax(logits / temperature), of the `top_k` likeliest where that is
-    given.
+def choose(logits, rng, temperature=1.0, top_k=None, top_p=None):
+    """A token drawn from p = softmax(logits / temperature), of the likeliest alone where `top_k` or
+    `top_p` is given.
 
-    logits: NumPy array (V,). temperature 0 takes the likeliest token (greedy). One number is drawn
-    from `rng` for a token, so the same seed makes the same choices on every device.
+    logits: NumPy array (V,). temperature 0 takes the likeliest token (greedy). Tokens are put in
+    order, p_1 ≥ p_2 ≥ ..., of equals the smaller first. top_k keeps K of them. top_p keeps the
+    nucleus of what is left, the smallest n for which
+
+        p_1 + ... + p_n ≥ top_p (p_1 + ... + p_K)           K = V without top_k
+
+    (Holtzman et al. 2020, "The curious case of neural text degeneration", equation 2), which is one
+    token or more; 1 keeps all. Of those kept, each is drawn in proportion to its p. One number is
+    drawn from `rng` for a token, so the same seed makes the same choices on every device.
     """
     logits = logits.astype(np.float64)
     if temperature == 0.0:
@@ -17,4 +24,7 @@ def choose(logits, rng, temperature=1.0, top_k=None):
     with np.errstate(over="ignore"):                            # near 0 to -inf: never chosen
         p = np.exp((logits[order] - logits.max()) / temperature)
     cumulative = np.cumsum(p)
+    if top_p is not None:
+        nucleus = np.searchsorted(cumulative, top_p * cumulative[-1]) + 1
+        order, cumulative = order[:nucleus], cumulative[:nucleus]
     return int(order[np.searchsorted(cumulative, rng.random() * cumulative[-1])])

@@ -76,6 +76,8 @@ class Language(Task):
             "the likeliest, greedily")
         add("--top-k", number(int, least=1), None, "choose among the K likeliest only",
             metavar="K")
+        add("--top-p", number(float, above=0, below=1), None, "choose among the fewest of the "
+            "likeliest that have the probability P together", metavar="P")
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -179,7 +181,8 @@ class Language(Task):
             raise DataError("the text to --generate from is empty; it needs a character or more")
         rng = generator(self.o.seed, "sampling")
         tokens = model.generate(self.vocabulary.encode(prompt),
-                                lambda logits: choose(logits, rng, temperature, self.o.top_k))
+                                lambda logits: choose(logits, rng, temperature, self.o.top_k,
+                                                      self.o.top_p))
         yield prompt
         waiting = []                        # tokens that do not end with a whole character yet
         for _ in range(self.o.length):

@@ -12,7 +12,7 @@ from models.tasks.dates import Dates, Rules
 from nanoautograd.data import DataError
 
 OPTIONS = Namespace(seed=0, validation=0.5, device="cpu", batch=8, beam=1,
-                    temperature=0.0, top_k=None)
+                    temperature=0.0, top_k=None, top_p=None)
 
 
 def made_up(seed):

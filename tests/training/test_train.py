@@ -134,6 +134,7 @@ def test_generate(run, tmp_path, capsys):
     assert sampled.startswith("alp") and len(sampled) == 3 + 30 + 1
     assert write() == sampled != write("--seed", "5")
     greedy = write("--temperature", "0")
+    assert greedy == write("--top-p", "1e-9")
     assert greedy == write("--top-k", "1") == write("--temperature", "0", "--seed", "5")
     assert write("--temperature", "100") != greedy
 
@@ -268,6 +269,7 @@ def test_unwritable_folder(run, tmp_path, capsys):
     (["--seed", "-1"], "--seed: must be at least 0"),
     (["--temperature", "-0.5"], "--temperature: must be at least 0"),
     (["--top-k", "0"], "--top-k: must be at least 1"),
+    (["--top-p", "0"], "--top-p: must be above 0 and below 1"),
     (["--layers", "1.5"], "--layers: invalid int value: '1.5'"),
     (["--cell", "transformer"], "--cell: invalid choice: 'transformer'"),
     (["--average", "1"], "--average: must be at least 0 and below 1, got 1"),
