@@ -28,12 +28,11 @@ divided by √A and s_t · G m_i by √H. The cells of a long short-term memory 
 the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual: gru.py, lstm.py,
 attention.py, embedding.py.
 
-With `copy` a symbol may also be taken from the source, in both of which the symbols are the same
-(N = R), and g_t says how much comes from where; what `forward` then gives is log p_t, whose softmax
-is p_t again:
+With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R); g_t
+says how much comes from where (copying.py):
 
-    g_t  = σ(w · [s_t; d_t] + b)            from O or copied        w (2H,)
-    p_t[r] = g_t softmax(O o_t)[r] + (1 - g_t) Σ_i β_ti [x_i = r]   (R,)
+    g_t  = σ(w · [s_t; d_t] + b)            from O, not copied      w (2H,)
+    p_t[r] = g_t softmax(O o_t)[r] + (1 - g_t) Σ_i β_ti [x_i = r]
 
 The attention comes after the decoder's recurrence and does not feed into it (no d_{t-1} beside
 F[y_t]). So while the right beginning of the target is given (teacher forcing), all s_t are one
@@ -47,7 +46,7 @@ directions, s_{-1}); T. Luong et al., "Effective approaches to attention-based n
 translation", EMNLP 2015, section 3.1 (β with "general" scores, d, o after the recurrence); A.
 Vaswani et al., "Attention is all you need", NeurIPS 2017 (queries, keys and values of one sequence,
 and the scaling); A. See et al., "Get to the point: summarization with pointer-generator networks",
-ACL 2017, equations 8 and 9 (copying; their g_t, p_gen, looks at F[y_t] too).
+ACL 2017 (copying).
 """
 
 from dataclasses import dataclass
@@ -55,14 +54,12 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, log, matmul, sigmoid, tanh
-from nanoautograd.backends import namespace
-from nanoautograd.functional import scaled_dot_product_attention, softmax
+from nanoautograd import concatenate, sigmoid, tanh
+from nanoautograd.functional import scaled_dot_product_attention
 from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
 
+from .copying import mix
 from .padding import mask
-
-TINY = 1e-9                     # added to probabilities whose logarithm is taken
 
 
 @dataclass
@@ -156,10 +153,7 @@ class Seq2Seq(Module):
         s_d = concatenate([s_all, d], axis=-1)
         logits = self.output(self.dropout(tanh(self.combine(s_d))))             # (B, T, R)
         if self.gate:
-            g, xp = sigmoid(self.gate(s_d)), namespace(state["x"])              # (B, T, 1)
-            same = state["x"][..., None] == xp.arange(self.config.target)       # (B, S, R)
-            copied = matmul(beta, same.astype(beta.dtype))                      # (B, T, R)
-            logits = log(g * softmax(logits) + (1.0 - g) * copied + TINY)
+            logits = mix(logits, sigmoid(self.gate(s_d)), beta, state["x"])
         s, cells = (last, None) if cells is None else last
         after = {**state, "s": s.swapaxes(0, 1),
                  "cells": None if cells is None else cells.swapaxes(0, 1)}

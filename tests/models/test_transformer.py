@@ -10,6 +10,7 @@ from nanoautograd import no_grad
 
 SMALL = dict(source=7, target=6, width=8, heads=2, layers=2, feed_forward=9, dropout=0.0,
              longest=10)
+COPY = {"target": 7, "copy": True}
 X = np.array([[1, 2, 3, 4, 5], [6, 5, 0, 0, 0], [3, 3, 1, 0, 0]])
 LENGTHS = [5, 2, 3]
 Y = np.array([[1, 2, 3, 4], [1, 5, 5, 0], [1, 0, 2, 3]])
@@ -59,9 +60,9 @@ def test_positions():
     assert positions(0, 3, 5).shape == (3, 5)
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-def test_step_by_step_is_the_whole(backend, norm):
-    model = Transformer(Config(**SMALL, norm=norm), rng=0, dtype=np.float64).to(backend.device)
+@pytest.mark.parametrize("options", [{}, {"norm": "post"}, COPY])
+def test_step_by_step_is_the_whole(backend, options):
+    model = Transformer(Config(**SMALL | options), rng=0, dtype=np.float64).to(backend.device)
     x, y = backend.array(X), backend.array(Y)
     whole = backend.numpy(model(x, LENGTHS, y))
     state = model.start(x, LENGTHS)
@@ -73,8 +74,9 @@ def test_step_by_step_is_the_whole(backend, norm):
         state = after
 
 
-def test_padding_does_not_matter(backend):
-    model = Transformer(Config(**SMALL), rng=0, dtype=np.float64).to(backend.device)
+@pytest.mark.parametrize("options", [{}, COPY])
+def test_padding_does_not_matter(backend, options):
+    model = Transformer(Config(**SMALL | options), rng=0, dtype=np.float64).to(backend.device)
     y = backend.array(Y[1:2])
     short = model(backend.array(X[1:2, :2]), [2], y)
     padded = model(backend.array(np.array([[6, 5, 4, 4, 4]])), backend.array([2]), y)
@@ -146,3 +148,27 @@ def test_a_sequence_that_is_too_long():
         _, state = model.next(x[:, 0], state)
     with pytest.raises(ValueError, match="11 tokens, but the model takes 10"):
         model.next(x[:, 0], state)
+
+
+def test_what_is_copied(backend):
+    """What the equations say, for each target and symbol; and every weight gets a gradient."""
+    model = Transformer(Config(**SMALL | COPY), rng=1, dtype=np.float64).to(backend.device)
+    x, y = backend.array(X), backend.array(Y)
+    logits = model(x, LENGTHS, y)
+    p = np.exp(backend.numpy(logits))
+    np.testing.assert_allclose(p.sum(axis=-1), 1.0, atol=1e-7)
+    F.cross_entropy(logits.reshape(-1, 7), y.reshape(-1)).backward()
+    assert all(backend.numpy(p.grad).any() for p in (model.align.weight, *model.gate.parameters()))
+    gate = model.gate
+    gate.weight.data[:], gate.bias.data[:] = 0.0, -40.0             # copied alone
+    copied = np.exp(backend.numpy(model(x, LENGTHS, y)))
+    for b, n in enumerate(LENGTHS):
+        absent = [r for r in range(7) if r not in X[b, :n]]
+        np.testing.assert_allclose(copied[b][:, absent], 0.0, atol=1e-8)
+    gate.bias.data[:] = 40.0                                        # not at all
+    written = F.softmax(model(x, LENGTHS, y))
+    gate.bias.data[:] = 0.0                                         # half and half
+    half = np.exp(backend.numpy(model(x, LENGTHS, y)))
+    np.testing.assert_allclose(half, (copied + backend.numpy(written)) / 2, atol=1e-8)
+    with pytest.raises(ValueError, match="must have the same symbols; got 7 and 6"):
+        Transformer(Config(**SMALL, copy=True))
