@@ -1,6 +1,7 @@
 """Data: where it comes from, as integers, what is held out of it, and in which order."""
 
 from .batches import Batches, by_length, pad
+from .byte_level import ByteLevel
 from .dates import clean, read_dates
 from .families import alike, families, split_families
 from .held_out import split, split_at_random, split_by_class

@@ -1,0 +1,81 @@
+"""The tokens of a pretrained language model: byte pairs that others learnt, and special tokens."""
+
+import numpy as np
+
+from .sources import DataError
+from .text import _tokenizers
+
+NORMAL = 1                      # the type of a token that text is made of, in GGUF
+DIGITS_ALONE = {"smollm"}       # names of ways to cut a text in which every digit stands alone
+
+
+class ByteLevel:
+    """A vocabulary as GPT-2's, byte-pair encoding (Sennrich, Haddow & Birch 2016) of the UTF-8
+    bytes, within words and their leading space, and numbers digit by digit.
+
+    tokens: all of them, in their order, with GPT-2's visible letters for the 256 bytes. merges: the
+    pairs, "left right", in the order in which they were learnt. special: the numbers of the tokens
+    that stand for no text, such as the end of a turn in a chat.
+
+    No text is ever encoded as a special token, whatever is written in it: who types "<|im_end|>"
+    ends no turn. What a program means by one it takes from `special`, {token: number}.
+
+    Raises DataError where tokens and merges do not go together, ImportError where the package
+    `tokenizers` is missing.
+    """
+
+    def __init__(self, tokens, merges, special):
+        numbers, special = {token: i for i, token in enumerate(tokens)}, set(special)
+        self.special = {token: i for token, i in numbers.items() if i in special}
+        if len(numbers) != len(tokens) or len(self.special) != len(special):
+            raise DataError(f"the vocabulary has {len(tokens)} tokens, of which only "
+                            f"{len(numbers)} differ, and {len(self.special)} of the "
+                            f"{len(special)} special ones")
+        pairs = [tuple(merge.split(" ")) for merge in merges]
+        if wrong := [merge for merge, pair in zip(merges, pairs) if len(pair) != 2]:
+            raise DataError(f"a merge must be two tokens with a space between, got {wrong[0]!r}")
+        self._length, t = len(tokens), _tokenizers()
+        try:                                        # a merge that made a special token fails here
+            text = {token: i for token, i in numbers.items() if token not in self.special}
+            self._tokenizer = t.Tokenizer(t.models.BPE(vocab=text, merges=pairs))
+        except Exception as e:                      # the package raises this class itself
+            raise DataError(f"the vocabulary does not fit its merges: {e}") from None
+        self._tokenizer.pre_tokenizer = t.pre_tokenizers.Sequence([
+            t.pre_tokenizers.Digits(individual_digits=True),
+            t.pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        self._tokenizer.decoder = t.decoders.ByteLevel()
+
+    @classmethod
+    def of_gguf(cls, metadata):
+        """The vocabulary in the metadata of a GGUF file. Raises DataError where it is of a kind
+        that is not known here, or damaged."""
+        kind = [metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "pre")]
+        if kind[0] != "gpt2" or kind[1] not in DIGITS_ALONE:
+            raise DataError(f"the vocabulary is of the kind {kind[0]!r}, {kind[1]!r}; known are "
+                            f"'gpt2' with {', '.join(map(repr, DIGITS_ALONE))}")
+        tokens, merges, types = (metadata.get(f"tokenizer.ggml.{name}")
+                                 for name in ("tokens", "merges", "token_type"))
+        for name, texts in (("tokens", tokens), ("merges", merges)):
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise DataError(f"the {name} of the vocabulary are no list of texts")
+        if not (isinstance(types, np.ndarray) and types.shape == (len(tokens),)
+                and types.dtype.kind in "iu"):
+            raise DataError(f"the {len(tokens)} tokens of the vocabulary need as many types")
+        return cls(tokens, merges, np.flatnonzero(types != NORMAL).tolist())
+
+    def __len__(self):
+        return self._length
+
+    def encode(self, text):
+        """The numbers of the tokens, int64 of shape (tokens,). A byte that no token stands for, as
+        some control characters may be, is left out. Raises DataError where the text is no
+        Unicode."""
+        try:
+            return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
+        except (UnicodeError, TypeError) as e:
+            raise DataError(f"the text is not Unicode that UTF-8 can hold: {e}") from None
+
+    def decode(self, index):
+        """The text of these numbers, in which special tokens leave no trace; bytes that are not
+        UTF-8 become U+FFFD."""
+        return self._tokenizer.decode([int(i) for i in index])
