@@ -6,7 +6,7 @@ from .sources import DataError
 from .text import _tokenizers
 
 NORMAL = 1                      # the type of a token that text is made of, in GGUF
-DIGITS_ALONE = {"smollm"}       # names of ways to cut a text in which every digit stands alone
+KIND = "gpt2 smollm"            # pairs of bytes as in GPT-2, texts cut as for SmolLM
 
 
 class ByteLevel:
@@ -31,15 +31,14 @@ class ByteLevel:
             raise DataError(f"the vocabulary has {len(tokens)} tokens, of which only "
                             f"{len(numbers)} differ, and {len(self.special)} of the "
                             f"{len(special)} special ones")
+        text = {token: i for token, i in numbers.items() if token not in self.special}
         pairs = [tuple(merge.split(" ")) for merge in merges]
-        if wrong := [merge for merge, pair in zip(merges, pairs) if len(pair) != 2]:
-            raise DataError(f"a merge must be two tokens with a space between, got {wrong[0]!r}")
+        for merge, pair in zip(merges, pairs):      # the package would end the program
+            if len(pair) != 2 or not {*pair, "".join(pair)} <= text.keys():
+                raise DataError("a merge must be two tokens with a space between, whose letters "
+                                f"together are a token too, none of them special; got {merge!r}")
         self._length, t = len(tokens), _tokenizers()
-        try:                                        # a merge that made a special token fails here
-            text = {token: i for token, i in numbers.items() if token not in self.special}
-            self._tokenizer = t.Tokenizer(t.models.BPE(vocab=text, merges=pairs))
-        except Exception as e:                      # the package raises this class itself
-            raise DataError(f"the vocabulary does not fit its merges: {e}") from None
+        self._tokenizer = t.Tokenizer(t.models.BPE(vocab=text, merges=pairs))
         self._tokenizer.pre_tokenizer = t.pre_tokenizers.Sequence([
             t.pre_tokenizers.Digits(individual_digits=True),
             t.pre_tokenizers.ByteLevel(add_prefix_space=False)])
@@ -49,10 +48,9 @@ class ByteLevel:
     def of_gguf(cls, metadata):
         """The vocabulary in the metadata of a GGUF file. Raises DataError where it is of a kind
         that is not known here, or damaged."""
-        kind = [metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "pre")]
-        if kind[0] != "gpt2" or kind[1] not in DIGITS_ALONE:
-            raise DataError(f"the vocabulary is of the kind {kind[0]!r}, {kind[1]!r}; known are "
-                            f"'gpt2' with {', '.join(map(repr, DIGITS_ALONE))}")
+        kind = " ".join(str(metadata.get(f"tokenizer.ggml.{name}")) for name in ("model", "pre"))
+        if kind != KIND:
+            raise DataError(f"the vocabulary is of the kind {kind!r}; known is {KIND!r}")
         tokens, merges, types = (metadata.get(f"tokenizer.ggml.{name}")
                                  for name in ("tokens", "merges", "token_type"))
         for name, texts in (("tokens", tokens), ("merges", merges)):
