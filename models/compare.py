@@ -119,7 +119,7 @@ def draw(settings, grid, metric, larger_is_better):
             grey = [y for s in found for y in (s.scores if len(grid) == 1 else [s.mean])]
             ax.plot([x] * len(grey), grey, "o", color="0.65", markersize=4)
             error = found[0].error if len(grid) == 1 and found else math.nan
-            ax.errorbar(x, mean([s.mean for s in found]), np.nan_to_num(error), fmt="o",
+            ax.errorbar(x, mean([s.mean for s in found]), error if error >= 0 else None, fmt="o",
                         color="tab:blue", capsize=6)
         means = [mean([s.mean for s in settings if s.values[name] == value]) for value in values]
         ax.plot(range(len(values)), means, color="tab:blue")
@@ -127,6 +127,8 @@ def draw(settings, grid, metric, larger_is_better):
         ax.set_xticks(range(len(values)), values, rotation=30 * (len("".join(values)) > 30))
         ax.grid(axis="y", color="0.9")
         ax.spines[["top", "right"]].set_visible(False)
+    fig.suptitle("blue: mean ± standard error; grey: each run" if len(grid) == 1 else
+                 "grey: mean of each setting; blue: mean of these", fontsize=10)
     return fig
 
 

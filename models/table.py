@@ -24,10 +24,14 @@ from .tasks import PRESETS
 HEAD = ("task", "preset", "parameters", "score", "to beat", "published", "seconds", "command")
 
 
+def on_any_text(preset):
+    return PRESETS[preset].__module__.endswith(".language")
+
+
 def runs(presets, texts, folder):
     """(folder of the run, preset, words of its command) of every row."""
     for preset in presets:
-        if PRESETS[preset].__module__.endswith(".language"):
+        if on_any_text(preset):
             for text in texts:
                 words = [preset] if text == "python" else [preset, "--data", text]
                 yield folder / f"{preset}-{Path(text).stem}", preset, words
@@ -38,7 +42,7 @@ def runs(presets, texts, folder):
 def row(run, result, preset, words):
     """The cells of a finished run."""
     task, (what, score) = PRESETS[preset], result["baseline"]
-    about = task.about + (f" ({run.partition('-')[2]})" if "language" in task.__module__ else "")
+    about = task.about + (f" ({run.partition('-')[2]})" if on_any_text(preset) else "")
     seconds = result["seconds"]
     return (about, preset, f"{result['parameters']:,}",
             f"{task.metric} **{result['scores'][task.metric]:.4g}**", f"{score:.4g} ({what})",

@@ -7,6 +7,7 @@ undecided as the model is.
 
 import math
 import os
+from itertools import accumulate
 
 from nanoautograd import functional as F
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
@@ -29,8 +30,11 @@ def text_source(argument):
 def split_wiki(o):
     """(the text to train on, {language: the text held out}, a few words on what was left out) of
     the articles of o.data, whole ones: of every language the same share, drawn from the seed as
-    their order is."""
+    their order is. With a limit, of the first articles, that together have no more characters."""
     texts, languages, left_out = read_wiki(WIKI[o.data], o.seed)
+    if o.limit:
+        n = sum(total <= o.limit for total in accumulate(map(len, texts)))
+        texts, languages = texts[:n], languages[:n]
     training, held_out = split_by_class(languages, o.validation, o.seed)
     return ("\n\n".join(texts[i] for i in training),
             {language: "\n\n".join(texts[i] for i in held_out if languages[i] == language)
@@ -62,8 +66,8 @@ class Language(Task):
             "a folder of them")
         add("--validation", share_or_fold, 0.1, "share of the text that is not trained on "
             "(its end, or of the wiki some of the articles), or a fold such as 2/5")
-        add("--limit", number(int, least=0), 0, "characters that are used, the beginning (not "
-            "of the wiki); 0 for all")
+        add("--limit", number(int, least=0), 0, "characters that are used, the beginning; 0 for "
+            "all")
         add("--tokens", str, "characters", "what is predicted: characters, or byte pairs",
             choices=["characters", "bpe"])
         add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
@@ -134,9 +138,15 @@ class Language(Task):
     def evaluate(self, model, final=False):
         if self.counts:
             return self.scores(-model.log_probabilities(self.validation)[1:].mean())
+        loss, right, count = self.sums(model, self.validation)
+        return {**self.scores(loss / count), "accuracy": right / count}
+
+    def sums(self, model, tokens):
+        """Of the tokens (n,), in order: the sum of the losses, in nats, how often the likeliest was
+        right, and how many were predicted."""
         loss, right, count, state = 0.0, 0, 0, None
         T = self.o.block * (4 if self.recurrent else 1)         # fewer calls, where T is free
-        for x, y in in_order(self.validation, self.o.batch, T):
+        for x, y in in_order(tokens, self.o.batch, T):
             x, y = self.on_device(x, y)
             logits, h = model(x, state)                                     # (B, T, V)
             state = h if self.recurrent else None
@@ -144,7 +154,7 @@ class Language(Task):
                                     reduction="sum").item()
             right += int((logits.data.argmax(axis=-1) == y).sum())
             count += y.size
-        return {**self.scores(loss / count), "accuracy": right / count}
+        return loss, right, count
 
     def scores(self, loss):
         """What follows from the loss in nats a token."""
@@ -153,13 +163,18 @@ class Language(Task):
                 "bits": float(loss) * tokens_a_character / math.log(2)}
 
     def baseline(self):
-        order = 1 if self.counts else 5
+        what = "frequency of characters" if self.counts else "Kneser-Ney 5-gram of characters"
+        bits, = self.counted(1 if self.counts else 5, [self.held_out])
+        return what, bits
+
+    def counted(self, order, texts):
+        """Bits a character of each of these texts, by an n-gram of the characters that are trained
+        on."""
         characters = Characters(self.text + self.held_out)
         model = ngram.NGramLanguageModel(ngram.Config(len(characters), order))
         model.fit(characters.encode(self.text))
-        p = model.log_probabilities(characters.encode(self.held_out))
-        what = "Kneser-Ney 5-gram of characters" if order == 5 else "frequency of characters"
-        return what, -p[1:].mean() / math.log(2)
+        return [-model.log_probabilities(characters.encode(text))[1:].mean() / math.log(2)
+                for text in texts]
 
     def show(self, model, out):
         prompt = self.prompt

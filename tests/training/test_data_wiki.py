@@ -48,13 +48,21 @@ def test_languages_are_mixed_in_an_order_from_the_seed(wiki):
 
 
 def test_no_article_is_in_both_halves(wiki):
-    training, held_out, _ = split_wiki(Namespace(data="wiki", seed=0, validation=0.1))
+    training, held_out, _ = split_wiki(Namespace(data="wiki", seed=0, validation=0.1, limit=0))
     parts = {language: text.split("\n\n") for language, text in held_out.items()}
     assert {language: len(part) for language, part in parts.items()} == {"en": 2, "fr": 2, "es": 2}
     everything = training.split("\n\n") + sum(parts.values(), [])
     assert sorted(everything) == sorted(read_wiki(["en", "fr", "es"])[0])
-    training, held_out, _ = split_wiki(Namespace(data="wiki-en", seed=0, validation=0.1))
+    training, held_out, _ = split_wiki(Namespace(data="wiki-en", seed=0, validation=0.1, limit=0))
     assert held_out.keys() == {"en"} and "fr-fr" not in training
+
+
+def test_a_limit_takes_the_first_articles(wiki):
+    texts, languages, _ = read_wiki(["en", "fr", "es"])
+    o = Namespace(data="wiki", seed=0, validation=0.2, limit=sum(map(len, texts[:30])))
+    training, held_out, _ = split_wiki(o)
+    read = training.split("\n\n") + sum((text.split("\n\n") for text in held_out.values()), [])
+    assert sorted(read) == sorted(texts[:30])
 
 
 def test_no_package(monkeypatch):

@@ -18,9 +18,10 @@ from models.tasks import PRESETS  # noqa: E402
 from models.tasks.task import Task  # noqa: E402
 from nanoautograd.data import SOURCES, install, installed  # noqa: E402
 
-# Options of any model that make it small.
+# Options of any model that make it small; pretrained weights are large.
 SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2, "layers": 1,
-         "block": 16, "length": 10, "batch": 4}
+         "block": 16, "length": 10, "batch": 4, "pretrained": "none",
+         "limit": 100_000}
 
 
 @pytest.fixture(params=list(PRESETS))
