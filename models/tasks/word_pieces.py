@@ -1,0 +1,17 @@
+"""The pieces of words of the tasks that BERT learns."""
+
+from nanoautograd.data import DataError, WordPieces
+
+from ..finetune import is_run, known_to
+
+
+def pieces_of(o):
+    """The word pieces that the weights of --pretrained were learnt with: those of a run of
+    `masked`, or else MiniLM's. Raises DataError."""
+    if not is_run(o.pretrained):
+        return WordPieces.pretrained()
+    known = known_to(o.pretrained)
+    if not isinstance(known, dict) or "pieces" not in known:
+        raise DataError(f"the run in {o.pretrained} knows no pieces of words: what it has "
+                        "learnt is of no use here; give a run of a preset such as masked, or minilm")
+    return WordPieces(known["pieces"])
