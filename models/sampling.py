@@ -28,3 +28,19 @@ def choose(logits, rng, temperature=1.0, top_k=None, top_p=None):
         nucleus = np.searchsorted(cumulative, top_p * cumulative[-1]) + 1
         order, cumulative = order[:nucleus], cumulative[:nucleus]
     return int(order[np.searchsorted(cumulative, rng.random() * cumulative[-1])])
+
+
+def as_text(tokens, decode):
+    """Tokens, one after another -> their text in pieces, each as soon as it ends with a whole
+    character (a token may be a part of one).
+
+    decode: a list of tokens -> their text, in which U+FFFD stands for what is no character.
+    """
+    waiting = []
+    for token in tokens:
+        waiting.append(token)
+        text = decode(waiting)
+        if not text.endswith("\ufffd") or len(waiting) > 4:         # no character has more bytes
+            yield text
+            waiting = []
+    yield decode(waiting)

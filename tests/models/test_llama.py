@@ -6,6 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from gguf_files import write
 
 from models import llama
 from models.llama import Config, Llama, names_of, smollm2
@@ -217,33 +218,6 @@ def test_what_a_model_cannot_have():
 
 
 # -------------------------------------------------------------------------------------- GGUF files
-
-def metadata(c):
-    return {"vocab_size": c.vocabulary, "context_length": c.block, "block_count": c.layers,
-            "embedding_length": c.width, "attention.head_count": c.heads,
-            "attention.head_count_kv": c.kv_heads, "feed_forward_length": c.feed_forward,
-            "rope.dimension_count": c.width // c.heads, "rope.freq_base": float(c.base),
-            "attention.layer_norm_rms_epsilon": c.eps}
-
-
-def write(path, model, architecture="llama", names=None, **other):
-    """The model as a GGUF file, with `other` metadata in place of the right one; None leaves an
-    entry out."""
-    gguf = pytest.importorskip("gguf")
-    writer = gguf.GGUFWriter(path, architecture)
-    for key, value in {**metadata(model.config), **other}.items():
-        add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
-        if value is not None:
-            add[type(value)](f"llama.{key}", value)
-    arrays = dict(model.named_parameters())
-    for theirs, (ours, _) in names_of(model.config).items():
-        writer.add_tensor(theirs, arrays[ours].data.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_model_comes_back_from_its_file(tmp_path, tied):

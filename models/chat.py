@@ -1,0 +1,263 @@
+"""Talk in the terminal with SmolLM2, or have texts continued by a model that train.py made.
+
+    python -m models.chat                           a conversation, line by line
+    python -m models.chat --prompt "Why is the sky blue?"       one answer
+    python -m models.chat --from runs/gpt           a language model of your own goes on with each
+                                                    line that you type
+
+Ctrl-C stops an answer, Ctrl-D ends. Lines may come from a pipe.
+
+A chat model is a language model that was fine-tuned on conversations. It sees one text, in which
+special tokens say who speaks (ChatML), and goes on with it after the last line:
+
+    <|im_start|>system
+    You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
+    <|im_start|>user
+    Hello!<|im_end|>
+    <|im_start|>assistant
+
+until it writes <|im_end|> itself. Those tokens are written here alone: what the user types is
+encoded as plain text, also where it looks like one of them. The keys and values of all that was
+said are kept, so that a turn costs its own tokens.
+
+Source: L. Ben Allal et al., "SmolLM2: when smol goes big", 2025, section 5 (the model); the
+template in the file of its weights, tokenizer.chat_template, which is not run.
+"""
+
+import argparse
+import sys
+import time
+from contextlib import nullcontext
+from itertools import chain
+
+from nanoautograd.backends import DeviceError
+from nanoautograd.checkpoint import CheckpointError
+from nanoautograd.data import ByteLevel, DataError, generator
+from nanoautograd.interop import read_gguf
+from nanoautograd.nn import merge_adapters
+from nanoautograd.optim import AveragedModel
+
+from .llama import Llama, smollm2
+from .run import OptionError, make_model, make_task, parse, unpack
+from .sampling import as_text, choose
+from .tasks.task import number
+
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+BEGIN, END = "<|im_start|>", "<|im_end|>"
+
+
+class Chat:
+    """A conversation with `model`, a Llama whose tokens are those of `vocabulary`, a ByteLevel.
+
+    `exchanges`: what was said so far, a list of tokens for each question with its answer.
+    """
+
+    def __init__(self, model, vocabulary, system=SYSTEM):
+        self.model, self.vocabulary = model, vocabulary
+        self.begin, self.end = vocabulary.special[BEGIN], vocabulary.special[END]
+        self.newline = vocabulary.encode("\n").tolist()
+        self.system, self.exchanges = self.turn("system", system), []
+        self.memory = [], None              # tokens that the model has read, and its past of them
+
+    def turn(self, role, text):
+        """The tokens of what somebody says."""
+        return [*self.opening(role, text), self.end, *self.newline]
+
+    def opening(self, role, text=""):
+        """The tokens of a turn, up to before its end."""
+        return [self.begin, *self.vocabulary.encode(f"{role}\n{text}").tolist()]
+
+    def make_room(self, question, length):
+        """Forget the oldest exchanges where all that was said, a question and `length` tokens of an
+        answer do not fit into the model's block: so many that half of it is free for what comes.
+        Returns how many. Raises DataError where the question alone is too long."""
+        block, before = self.model.config.block, len(self.exchanges)
+        alone = len(self.system) + len(question) + len(self.opening("assistant")) + length
+
+        def taken():
+            return alone + sum(map(len, self.exchanges))
+
+        if alone > block:
+            raise DataError(f"the system's message, this text and --length {length} are {alone} "
+                            f"tokens, and the model sees {block}; shorten one of them")
+        if taken() > block:
+            while self.exchanges and taken() > block // 2:
+                del self.exchanges[0]
+        return before - len(self.exchanges)
+
+    def answer(self, question, choose, length):
+        """Yields the tokens of the answer to a question, a turn, as they are chosen: up to its end,
+        which is not among them, or `length`. However it is stopped, what was said is part of the
+        conversation."""
+        said, opening = [], self.opening("assistant")
+        try:
+            logits = self.read([*self.system, *chain(*self.exchanges), *question, *opening])
+            while (token := choose(logits)) != self.end:
+                said.append(token)
+                yield token
+                if len(said) == length:
+                    break
+                logits = self.read([*self.memory[0], token])
+        finally:
+            self.exchanges.append([*question, *opening, *said, self.end, *self.newline])
+
+    def read(self, tokens):
+        """The logits after these tokens, of which only those are read that are new."""
+        seen, past = self.memory
+        if tokens[:len(seen)] != seen or len(tokens) == len(seen):
+            seen, past = [], None
+        logits, past = self.model.read(tokens[len(seen):], past)
+        self.memory = tokens, past          # both at once: Ctrl-C may come at any moment
+        return logits
+
+
+def conversation(o):
+    """A function from a line of the user to the answer, in pieces: a conversation with SmolLM2."""
+    path = smollm2()
+    vocabulary = ByteLevel.of_gguf(read_gguf(path).metadata)
+    chat, rng = Chat(Llama.pretrained(path), vocabulary, o.system), generator(o.seed, "sampling")
+
+    def pick(logits):
+        return choose(logits, rng, o.temperature, o.top_k, o.top_p)
+
+    def reply(text):
+        question = chat.turn("user", text)
+        if forgotten := chat.make_room(question, o.length):
+            note(f"the context of {chat.model.config.block} tokens is full: the oldest {forgotten} "
+                 "of your messages are forgotten, with their answers")
+        kept = 0 if forgotten else len(chat.memory[0])
+        tokens, times, began = chat.answer(question, pick, o.length), [], time.perf_counter()
+
+        def timed():
+            for token in tokens:
+                times.append(time.perf_counter())
+                yield token
+
+        try:
+            yield from as_text(timed(), vocabulary.decode)
+        finally:
+            tokens.close()
+            if len(times) == o.length:
+                note(f"stopped after {o.length} tokens: --length")
+            if o.speed and len(times) > 1:
+                read = len(chat.memory[0]) - len(times) + (len(times) == o.length) - kept
+                note(f"{len(times)} tokens, {(len(times) - 1) / (times[-1] - times[0]):.1f} a "
+                     f"second, after {read} were read in {times[0] - began:.2f} s")
+    return reply
+
+
+def continuation(o):
+    """The same of a run of train.py, whose model answers every line by itself."""
+    options = [(f"--{name.replace('_', '-')}", value) for name, value in vars(o).items()
+               if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None]
+    ours, (tensors, state) = parse(["--out", o.folder, "--generate", "",
+                                    *(f"{option}={value}" for option, value in options)])
+    task = make_task(ours, state["known"])
+    model = make_model(task, ours, fresh=False)
+    average = AveragedModel(model, ours.average) if ours.average else None
+    unpack(tensors, model, average=average)
+    merge_adapters(model.eval())
+
+    def reply(text):
+        with average.applied() if average else nullcontext():
+            yield from task.generate(model, text)
+    return reply
+
+
+def messages():
+    """The lines that the user types, until Ctrl-D; empty ones are passed over."""
+    typed = sys.stdin.isatty()
+    while True:
+        try:
+            line = input("> " if typed else "")
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            if not typed:
+                raise
+            note("Ctrl-D ends")
+            continue
+        if line.strip():
+            yield line
+
+
+def note(text):
+    """What is no answer."""
+    print(f"\n[{text}]", file=sys.stderr, flush=True)
+
+
+def show(pieces):
+    """Print an answer as it is written; Ctrl-C stops it."""
+    try:
+        for piece in pieces:
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        note("stopped")
+    finally:
+        pieces.close()
+    print(flush=True)
+
+
+def parser():
+    p = argparse.ArgumentParser(
+        prog="python -m models.chat", allow_abbrev=False,
+        description="Talk with SmolLM2, or have texts continued by a model that train.py made. "
+        "Ctrl-C stops an answer, Ctrl-D ends.")
+    p.add_argument("--prompt", metavar="TEXT", help="answer this, and end")
+    p.add_argument("--from", dest="folder", metavar="FOLDER", help="continue texts with the "
+                   "checkpoint in this folder of train.py, instead")
+    p.add_argument("--system", help="what the model is told at first (default: what it was trained "
+                   "with)")
+    p.add_argument("--temperature", type=number(float, least=0), help="above 1 bolder, below 1 "
+                   "safer; 0 takes the likeliest, greedily (default: 0.2, or with --from that of "
+                   "train.py)")
+    p.add_argument("--top-k", type=number(int, least=1), metavar="K", help="choose among the K "
+                   "likeliest tokens only")
+    p.add_argument("--top-p", type=number(float, above=0, below=1), metavar="P", help="choose "
+                   "among the fewest of the likeliest that have the probability P together "
+                   "(default: 0.9, or with --from all)")
+    p.add_argument("--length", type=number(int, least=1), help="tokens of an answer, at most "
+                   "(default: 512, or with --from that of train.py)")
+    p.add_argument("--seed", type=number(int, least=0), default=0, help="decides what is drawn "
+                   "(default: 0)")
+    p.add_argument("--speed", action="store_true", help="print tokens a second after each answer")
+    return p
+
+
+DEFAULTS = {"system": SYSTEM, "temperature": 0.2, "top_p": 0.9, "length": 512}      # of SmolLM2
+
+
+def main(argv=None):
+    """Run the command line; what can go wrong for a user ends in one line on stderr."""
+    p = parser()
+    o = p.parse_args(argv)
+    if o.folder and (o.system is not None or o.speed):
+        p.error("--system and --speed are for the conversation, not for --from")
+    try:
+        if o.folder:
+            reply = continuation(o)
+        else:
+            for name, value in DEFAULTS.items():
+                if getattr(o, name) is None:
+                    setattr(o, name, value)
+            reply = conversation(o)
+        if o.prompt is not None:
+            show(reply(o.prompt))
+            return
+        for text in messages():
+            try:
+                show(reply(text))
+            except DataError as e:                  # this text cannot be answered, others can
+                note(e)
+    except (OptionError, CheckpointError, DataError, DeviceError, OSError, MemoryError,
+            ImportError) as e:
+        return f"chat: {e}"
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    for stream in sys.stdin, sys.stdout:            # what is no UTF-8, or no letter here, is a "?"
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    sys.exit(main())
