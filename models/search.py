@@ -240,7 +240,8 @@ def report(settings, preset, folds, repeat):
         "on data that had no part in the choice, expect a little less.\n"])
 
 
-def main():
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
     p = argparse.ArgumentParser(
         prog="python -m models.search", allow_abbrev=False, description=__doc__.partition("\n")[0],
         epilog="All other options go to train.py: python train.py PRESET --help.")
@@ -256,7 +257,7 @@ def main():
     p.add_argument("--jobs", type=number(int, least=1), default=os.cpu_count(),
                    help="runs side by side, with one thread each; as many as there are cores")
     p.add_argument("--runs", type=Path, help="folder of the runs and the table; runs/search-PRESET")
-    o, rest = p.parse_known_args()
+    o, rest = p.parse_known_args(argv)
     folder, package = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset].needs
     try:
         if o.preset in package and not installed(package[o.preset]):
@@ -270,7 +271,7 @@ def main():
     if stopped:
         left = sum(run.result() is None for run in runs)
         print(f"stopped with {left} of {len(runs)} runs left; the same command goes on: "
-              f"python -m models.search {shlex.join(sys.argv[1:])}", file=sys.stderr)
+              f"python -m models.search {shlex.join(argv)}", file=sys.stderr)
         return 128 + stopped
     collect(settings)
     task = PRESETS[o.preset]

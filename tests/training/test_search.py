@@ -1,0 +1,215 @@
+"""The search over options: what it runs, that it can be stopped, and what it says."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+from models import search  # noqa: E402
+from models.compare import Setting, alike, draw, rank, rows, standard_error, verdict  # noqa: E402
+from models.run import OptionError  # noqa: E402
+from models.search import plan, read_grid  # noqa: E402
+from nanoautograd.data import split  # noqa: E402
+
+TINY = ["--embedding", "4", "--batch", "2", "--block", "8", "--length", "5", "--warmup", "0"]
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("".join(np.random.default_rng(0).choice(list("abc \n"), 600)))
+    return path
+
+
+@pytest.fixture
+def arguments(text, tmp_path):
+    """A search of tiny runs on the text: what to search, and its folder."""
+    def made(*words):
+        return ["rnn", "--runs", str(tmp_path / "search"), "--data", str(text), "--hidden", "4",
+                *TINY, *words]
+    return made
+
+
+# ---- the runs
+
+def test_a_grid_on_folds_with_a_failure(arguments, tmp_path, text, capsys):
+    folder = tmp_path / "search"
+    assert search.main(arguments("--grid", "lr=1e-2,1e30", "--folds", "2", "--steps", "3",
+                                 "--jobs", "2")) == 0
+    out = capsys.readouterr().out
+    assert (folder / "table.md").read_text() in out and (folder / "search.png").stat().st_size
+    good, bad = json.loads((folder / "results.json").read_text())["settings"]
+    assert good["values"] == {"lr": "1e-2"} and not good["failures"]
+    assert bad["scores"] == [] and len(bad["failures"]) == 2
+    assert f"2 failed: {bad['failures'][0]} |" in out and "the loss is nan" in out
+    results = [json.loads((folder / "lr=1e-2" / f"validation={k}_2" / "result.json").read_text())
+               for k in (1, 2)]
+    assert good["scores"] == [r["scores"]["bits"] for r in results]
+    assert [r["options"]["validation"] for r in results] == ["1/2", "2/2"]
+    assert [r["baseline"][1] for r in results] == good["baselines"]
+    a, b = (split(text.read_text(), f"{k}/2")[1] for k in (1, 2))
+    assert a + b == text.read_text()                    # each character is held out once
+    assert "python train.py rnn --lr=1e-2 --data" in out
+    assert "not on a fold but with --validation 0.1" in out and "favours the winner" in out
+
+
+def test_all_fail(arguments, capsys):
+    assert search.main(arguments("--grid", "layers=1", "--steps", "2", "--block", "700")) == 1
+    out = capsys.readouterr().out
+    assert "1 failed: the text to train on has 540 tokens" in out
+    assert "no setting of which all runs have finished" in out
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "terminate", "kill"])
+def test_stopped_and_taken_up_again(how, arguments, tmp_path, capsys):
+    folder = tmp_path / "search"
+    words = arguments("--grid", "steps=2,900", "--jobs", "1", "--evaluate-every", "1000")
+    process = subprocess.Popen([sys.executable, "-m", "models.search", *words], text=True,
+                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               start_new_session=True)
+    metrics = folder / "steps=900" / "run" / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.stat().st_size)
+    if how == "terminate":
+        process.terminate()                             # it alone, and it stops its runs
+    else:                                               # as a terminal does, its runs with it
+        os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
+    errors = process.communicate(timeout=120)[1]
+    finished = folder / "steps=2" / "run" / "result.json"
+    before = finished.stat().st_mtime_ns
+    assert sorted(folder.glob("*/run/result.json")) == [finished]
+    if how != "kill":
+        assert process.returncode == 128 + (2 if how == "Ctrl-C" else 15)
+        assert "stopped with 1 of 2 runs left; the same command goes on: python -m" in errors
+    assert search.main(words) == 0
+    assert len(list(folder.glob("*/run/result.json"))) == 2
+    assert finished.stat().st_mtime_ns == before
+    seconds = json.loads((folder / "steps=900" / "run" / "result.json").read_text())["seconds"]
+    assert (seconds is None) == (how != "kill")         # None: it went on from what was saved
+    capsys.readouterr()
+    assert search.main(words) == 0 and finished.stat().st_mtime_ns == before
+
+
+# ---- what is refused before anything runs
+
+@pytest.mark.parametrize("texts, message", [
+    (["lr"], "OPTION=VALUE.*got 'lr'"), (["=1"], "OPTION=VALUE"), (["lr=1,1"], "comes twice"),
+    (["lr=1", "lr=2"], "comes twice")])
+def test_what_is_no_grid(texts, message):
+    with pytest.raises(OptionError, match=message):
+        read_grid(texts)
+
+
+@pytest.mark.parametrize("grid, kwargs, message", [
+    (["hiden=3"], {}, "no option --hiden that"), (["out=a,b"], {}, "no option --out that"),
+    (["temperature=1,2"], {}, "no option --temperature"), (["preset=gpt"], {}, "no option --pre"),
+    (["lr=1e-3,0.001"], {}, "same setting twice: lr 1e-3, and lr 0.001"),
+    (["validation=0.1,0.2"], {"folds": 2}, "--validation is to be varied, and is given twice"),
+    (["seed=1,2"], {"repeat": 2}, "--seed is to be varied"),
+    (["lr=1e-3"], {"rest": ["--lr", "1e-2"]}, "--lr is to be varied"),
+    (["lr=1e-3"], {"rest": ["--validation=0.2"], "folds": 2}, "--validation is to be varied"),
+    (["lr=1e-3"], {"rest": ["--out", "x"]}, "--out is for one run"),
+    (["lr=1e-3"], {"rest": ["--resume"]}, "--resume is for one run")])
+def test_grids_that_cannot_be(grid, kwargs, message):
+    with pytest.raises(OptionError, match=message):
+        plan("rnn", read_grid(grid), **kwargs)
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--grid", "lr=1e-3,-1"], "--lr: must be above 0, got -1"),
+    (["--grid", "cell=rnn,transformer"], "--cell: invalid choice: 'transformer'"),
+    (["--grid", "lr=1e-3", "--hiden", "3"], "unrecognized arguments: --hiden 3"),
+    (["--grid", "lr=1e-3", "--folds", "1"], "--folds: must be at least 2"),
+    (["--grid", "lr"], "--grid takes OPTION=VALUE"),
+    ([], "required: --grid")])
+def test_the_preset_s_own_parser_refuses(words, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as e:
+        search.main(["rnn", *words, "--runs", str(tmp_path / "search")])
+    assert e.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "search").exists()
+
+
+def test_switches_and_options_of_several_words(tmp_path):
+    settings = plan("topics", read_grid(["bidirectional=true,false", "betas=0.9 0.99,0.8 0.9"]),
+                    repeat=2, folder=tmp_path, rest=["--seed", "7"])
+    words = [setting.words for setting, _ in settings]
+    assert len(words) == 4 and {"--betas", "0.8", "0.9"} < set(words[1])
+    assert sum("--bidirectional" in w or "--no-bidirectional" in w for w in words) in (2, 4)
+    assert [run.words[-1] for run in settings[0][1]] == ["--seed=7", "--seed=8"]
+    assert len({run.folder for _, runs in settings for run in runs}) == 8
+    with pytest.raises(OptionError, match="--bidirectional takes true or false.*got 'maybe'"):
+        plan("topics", read_grid(["bidirectional=maybe"]))
+
+
+def test_a_run_of_other_options_is_not_gone_on_with(arguments, capsys):
+    assert search.main(arguments("--grid", "layers=1", "--steps", "2")) == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit):                     # --resume alone would take more steps
+        search.main(arguments("--grid", "layers=1", "--steps", "4"))
+    assert "holds a run with --steps 2, not 4; choose another folder" in capsys.readouterr().err
+
+
+# ---- the comparison
+
+def setting(name, *scores, failures=(), **values):
+    return Setting({"lr": name, **values}, ["rnn", f"--lr={name}"], list(scores),
+                   [0.5] * len(scores), [10] * len(scores), list(failures))
+
+
+def test_the_standard_error():
+    assert standard_error([1.0, 2.0, 3.0]) == pytest.approx(math.sqrt(1 / 3))
+    assert math.isnan(standard_error([1.0])) and math.isnan(setting("a").mean)
+
+
+def test_from_best_to_worst():
+    a, b, c = setting("a", 0.1, 0.2), setting("b", 0.3, 0.4), setting("c", 9.0, failures=["no"])
+    assert rank([c, b, a], larger_is_better=False) == [a, b, c]
+    assert rank([c, a, b], larger_is_better=True) == [b, a, c]
+    table = rows([b, a, c], "bits")
+    assert table[0] == ("", "lr", "bits", "of each run", "to beat", "seconds")
+    assert table[1] == ("1", "b", "**0.35** ± 0.05", "0.3 0.4", "0.5", "10")
+    assert table[3] == ("3", "c", "1 failed: no", "9", "0.5", "10")
+
+
+def test_what_cannot_be_told_apart():
+    folds = np.array([0.0, 1.0, 2.0, 3.0])              # some folds are much harder than others
+    a, b = setting("a", *folds), setting("b", *(folds + [0.1, 0.11, 0.1, 0.09]))
+    c = setting("c", *(folds + [0.5, -0.4, 0.3, -0.2]))
+    assert not alike(a, b) and alike(a, c)
+    assert alike(a, setting("d", *folds))
+    assert verdict([a, b]).startswith("Number 1 differs from every other")
+    assert verdict([a, b, c]).startswith("Numbers 1 and 3 cannot be told apart")
+    assert verdict([a, c, setting("d", *folds), b]).startswith("Numbers 1, 2 and 3 cannot be")
+    assert "One run each" in verdict([setting("a", 1.0), setting("b", 2.0)])
+    assert "nothing to compare" in verdict([a, setting("b", failures=["no"])])
+
+
+@pytest.mark.parametrize("grid", [
+    {"lr": ["1", "2"]}, {"lr": ["1", "2"], "hidden": ["3", "4"]},
+    {"lr": ["1", "2"], "hidden": ["3", "4"], "cell": ["rnn"], "layers": ["1"]}])
+@pytest.mark.parametrize("scores", [[], [0.5], [0.5, 0.7]])
+def test_pictures(grid, scores, tmp_path):
+    settings = [setting("1", 0.4, 0.6, hidden="3", cell="rnn", layers="1"),
+                setting("2", *scores, failures=["no"] * (not scores), hidden="4", cell="rnn",
+                        layers="1")]
+    figure = draw(settings, grid, "bits", False)
+    figure.savefig(tmp_path / "figure.png")
+    names = [ax.get_xlabel() for ax in figure.axes] + [ax.get_ylabel() for ax in figure.axes]
+    assert set(grid) <= set(names)
+    assert len(figure.axes) == (1 if len(grid) == 2 else len(grid))
