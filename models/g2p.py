@@ -24,7 +24,7 @@ import numpy as np
 from nanoautograd.backends import to_device
 from nanoautograd.data import package_path, pad
 from nanoautograd.interop import load_npz
-from nanoautograd.nn import GRU, Embedding, Linear, Module
+from nanoautograd.nn import GRU, Dropout, Embedding, Linear, Module
 
 from .decoding import greedy
 
@@ -33,18 +33,24 @@ PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", *(
     "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 EH1 EH2 "
     "ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 "
     "P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH").split()]
+LETTER = {letter: i for i, letter in enumerate(LETTERS)}
+UNKNOWN = LETTER["<unk>"]
+BEGIN, END = PHONEMES.index("<s>"), PHONEMES.index("</s>")
 LONGEST = 20                    # phonemes of a word, as in g2p-en
 
 
 @dataclass
 class Config:
-    source: int = len(LETTERS)      # N
-    target: int = len(PHONEMES)     # R
-    hidden: int = 256               # H
+    source: int                 # N, symbols of the source
+    target: int                 # R, symbols of the target
+    hidden: int = 256           # H
+    dropout: float = 0.0        # of what the encoder and the decoder read, and of what O reads
 
 
 class G2P(Module):
     """The model above; weights drawn from `rng`, a seed or a numpy Generator."""
+
+    weights = "g2p"             # what load_pretrained loads
 
     # the names that g2p-en gives to its arrays, and ours
     NAMES = {"enc_emb": "source.weight", "dec_emb": "target.weight",
@@ -61,27 +67,34 @@ class G2P(Module):
         self.target = Embedding(config.target, H, rng=rng, dtype=dtype)             # F
         self.decoder = GRU(H, H, batch_first=True, rng=rng, dtype=dtype)
         self.output = Linear(H, config.target, rng=rng, dtype=dtype)                # O, a
+        self.dropout = Dropout(config.dropout, rng=rng)
 
     @classmethod
     def pretrained(cls, path=None):
-        """The model of the package g2p-en, or of a file with arrays like its own. Raises DataError
-        where that is not installed, CheckpointError where the arrays are of another model."""
-        model = cls(Config())
-        own = model.state_dict()
-        arrays = load_npz(path or package_path("g2p-en", "checkpoint20.npz"),
-                          {theirs: own[ours].shape for theirs, ours in cls.NAMES.items()})
-        model.load_state_dict({cls.NAMES[name]: array for name, array in arrays.items()})
+        """The model of the package g2p-en; see `load_pretrained`."""
+        model = cls(Config(len(LETTERS), len(PHONEMES)))
+        model.load_pretrained(path)
         return model.eval()
+
+    def load_pretrained(self, path=None):
+        """Take the weights of the package g2p-en, or of a file with arrays like its own. Raises
+        DataError where that is not installed, CheckpointError where the arrays are of a model of
+        other sizes."""
+        own = dict(self.named_parameters())
+        arrays = load_npz(path or package_path("g2p-en", "checkpoint20.npz"),
+                          {theirs: own[ours].shape for theirs, ours in self.NAMES.items()})
+        self.load_state_dict({self.NAMES[name]: array for name, array in arrays.items()})
 
     def forward(self, x, x_lengths, y):
         """Letters x (B, S), of which row b has x_lengths[b] and then padding, and phonemes y (B, T)
         from the begin symbol on -> logits (B, T, R), whose softmax is p."""
-        s, _ = self.decoder(self.target(y), self.start(x, x_lengths)["s"].swapaxes(0, 1))
-        return self.output(s)
+        s, _ = self.decoder(self.dropout(self.target(y)),
+                            self.start(x, x_lengths)["s"].swapaxes(0, 1))
+        return self.output(self.dropout(s))
 
     def start(self, x, x_lengths):
         """The state before the first phoneme: {"s": (B, 1, H)}."""
-        _, h_end = self.encoder(self.source(x), lengths=x_lengths)                  # (1, B, H)
+        _, h_end = self.encoder(self.dropout(self.source(x)), lengths=x_lengths)    # (1, B, H)
         return {"s": h_end.swapaxes(0, 1)}
 
     def next(self, tokens, state):
@@ -94,9 +107,12 @@ class G2P(Module):
         one of the letters a to z is read as unknown."""
         if not words:
             return []
-        index = {letter: i for i, letter in enumerate(LETTERS)}
-        spelt = [[index.get(letter, 1) for letter in word] + [2] for word in words]
-        x, lengths = (to_device(a, self.output.weight.device) for a in pad(spelt))
-        begin, end = PHONEMES.index("<s>"), PHONEMES.index("</s>")
-        found = greedy(self, x, lengths, begin, end, LONGEST)
-        return [[PHONEMES[i] for i in phonemes if i != end] for phonemes in found]
+        x, lengths = (to_device(a, self.output.weight.device)
+                      for a in pad([spell(word) for word in words]))
+        found = greedy(self, x, lengths, BEGIN, END, LONGEST)
+        return [[PHONEMES[i] for i in phonemes if i != END] for phonemes in found]
+
+
+def spell(word):
+    """The numbers of the letters of a word, and of the end."""
+    return [LETTER.get(letter, UNKNOWN) for letter in word] + [LETTER["</s>"]]

@@ -21,7 +21,7 @@ def test_symbols():
 @pytest.mark.oracle
 def test_it_is_that_of_pytorch(rng):
     torch = pytest.importorskip("torch")
-    model = G2P(Config(hidden=5), rng=0, dtype=np.float64)
+    model = G2P(Config(29, 74, hidden=5), rng=0, dtype=np.float64)
     ours = dict(model.named_parameters())
     theirs = {name: torch.tensor(a, requires_grad=True) for name, a in model.state_dict().items()}
     words = [rng.integers(3, 29, n) for n in (4, 1, 6)]
@@ -49,7 +49,7 @@ def test_it_is_that_of_pytorch(rng):
 
 
 def test_steps_are_the_forward_pass(backend, rng):
-    model = G2P(Config(hidden=6), rng=1, dtype=np.float64).to(backend.device)
+    model = G2P(Config(29, 74, hidden=6), rng=1, dtype=np.float64).to(backend.device)
     x, lengths = pad([rng.integers(3, 29, n) for n in (3, 7)])
     y = rng.integers(4, 74, (2, 4))
     x, lengths, y = (nag.backends.to_device(a, backend.device) for a in (x, lengths, y))

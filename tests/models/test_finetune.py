@@ -1,0 +1,177 @@
+"""Fine-tuning by train.py: a run that begins with another run's weights, frozen parts, adapters,
+and checkpoints without what is frozen."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+import train  # noqa: E402
+from models import finetune, gpt  # noqa: E402
+from models.run import make_model, parse  # noqa: E402
+from nanoautograd.checkpoint import load_checkpoint  # noqa: E402
+
+TINY = ["gpt", "--width", "8", "--heads", "2", "--layers", "1", "--block", "8", "--batch", "2",
+        "--length", "5", "--warmup", "1"]
+# One layer: of the Linear layers inside, out_proj has 8 · 8, up 32 · 8 and down 8 · 32 numbers.
+ADAPTERS = 2 * ((8 + 8) + (32 + 8) + (8 + 32))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Calls train.py on a text of two words, into the folder `out`."""
+    text = tmp_path / "text.txt"
+    text.write_text("".join(random.Random(0).choices(["tip ", "top "], k=200)))
+
+    def call(out, *options):
+        return train.main([*TINY, "--data", str(text), "--out", str(tmp_path / out),
+                           *map(str, options)])
+    return call
+
+
+@pytest.fixture
+def pretrained(run, tmp_path):
+    """The folder of a finished run."""
+    assert run("first", "--steps", 20, "--lr", 0.02) is None
+    return tmp_path / "first"
+
+
+def arrays(folder, prefix="model."):
+    tensors, _ = load_checkpoint(folder)
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def test_it_begins_where_the_other_run_ended(run, pretrained, tmp_path):
+    assert run("second", "--steps", 1, "--lr", 1e-12, "--pretrained", pretrained) is None
+    first, second = arrays(pretrained), arrays(tmp_path / "second")
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_allclose(second[name], first[name], atol=1e-9)
+    scores = [json.loads((folder / "result.json").read_text())["scores"]["loss"]
+              for folder in (pretrained, tmp_path / "second")]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+
+
+def test_the_average_of_the_other_run_is_what_it_begins_with(run, tmp_path):
+    run("first", "--steps", 5, "--average", 0.5)
+    run("second", "--steps", 1, "--lr", 1e-12, "--pretrained", tmp_path / "first")
+    average = arrays(tmp_path / "first", "average.module.")
+    for name, array in arrays(tmp_path / "second").items():
+        np.testing.assert_allclose(array, average[name], atol=1e-9)
+
+
+def test_tokens_are_those_of_the_other_run(run, pretrained, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("tipi " * 100)       # fewer letters, and an i
+    assert run("second", "--steps", 1, "--pretrained", pretrained) is None
+    known = [load_checkpoint(folder)[1]["known"] for folder in (pretrained, tmp_path / "second")]
+    assert known[0] == known[1] == " iopt"
+    (tmp_path / "text.txt").write_text("tax " * 100)
+    assert "lacks 'a' (U+0061), 'x' (U+0078)" in run("third", "--pretrained", pretrained)
+
+
+def test_what_is_frozen_stays_and_is_left_out(run, pretrained, tmp_path, capsys):
+    options = "--pretrained", pretrained, "--freeze", "embedding", "layers.0.attention"
+    assert run("second", "--steps", 3, *options) is None
+    assert "of which" in capsys.readouterr().out
+    first, second = arrays(pretrained), arrays(tmp_path / "second")
+    left_out = first.keys() - second.keys()
+    assert left_out == {name for name in first
+                        if name.startswith(("embedding.", "layers.0.attention."))}
+    assert all(np.abs(first[name] - second[name]).max() > 0 for name in second)
+    # It is used, and resumed, with what it was frozen to.
+    assert train.main(["--out", str(tmp_path / "second"), "--generate", "t"]) is None
+    assert run("second", "--steps", 4, *options, "--resume") is None
+    # Another run in that folder: not the same weights any more.
+    assert run("first", "--steps", 2, "--overwrite") is None
+    message = run("second", "--steps", 5, *options, "--resume")
+    assert "what is frozen is not what it was" in message
+
+
+def test_adapters_learn_alone_resume_to_the_bit_and_answer(run, pretrained, tmp_path, capsys):
+    options = "--pretrained", pretrained, "--lora", 2, "--lr", 0.02, "--decay", "constant"
+    assert run("straight", "--steps", 6, *options) is None
+    assert run("halted", "--steps", 2, *options) is None
+    assert run("halted", "--steps", 6, *options, "--resume") is None
+    straight, halted = arrays(tmp_path / "straight"), arrays(tmp_path / "halted")
+    assert straight.keys() == {f"layers.0.{name}.lora_{x}" for x in "AB"
+                               for name in ("attention.out_proj", "up", "down")}
+    assert halted.keys() == straight.keys()
+    for name in straight:
+        np.testing.assert_array_equal(halted[name], straight[name])
+    result = json.loads((tmp_path / "straight" / "result.json").read_text())
+    assert result["trained"] == ADAPTERS == sum(a.size for a in straight.values())
+    capsys.readouterr()
+    outputs = []
+    for _ in range(2):
+        assert train.main(["--out", str(tmp_path / "straight"), "--generate", "ti",
+                           "--temperature", "0"]) is None
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] and outputs[0].startswith("ti")
+    # The optimiser has moments of the adapters and of nothing else.
+    moments = arrays(tmp_path / "straight", "optimizer.")
+    assert sum(a.size for name, a in moments.items() if "exp_avg" in name) == 2 * ADAPTERS
+
+
+def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
+    o, _ = parse([*TINY, "--pretrained", str(pretrained), "--lora", "2", "--lr-pretrained", "0.1"])
+    model = gpt.GPT(gpt.Config(5, 8, 1, 2, 8))
+    finetune.prepare(model, o, fresh=True)
+    groups, factors = finetune.groups(model, o)
+    assert factors == [1.0] and sum(p.size for p in groups[0]["params"]) == ADAPTERS
+    o, _ = parse([*TINY, "--pretrained", str(pretrained), "--lr-pretrained", "0.1"])
+    groups, factors = finetune.groups(gpt.GPT(gpt.Config(5, 8, 1, 2, 8)), o)
+    assert factors == [0.1, 0.1]
+    assert [g["weight_decay"] for g in groups] == [o.weight_decay, 0.0]
+
+    class WithHead(gpt.GPT):
+        base = "layers"
+    groups, factors = finetune.groups(WithHead(gpt.Config(5, 8, 1, 2, 8)), o)
+    assert factors == [0.1, 0.1, 1.0, 1.0]                 # matrices, vectors; of either part
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--lora", 2], "give --pretrained"),
+    (["--freeze", "pretrained"], "give --pretrained"),
+    (["--pretrained", "minilm"], "there are no weights 'minilm' for GPT: a run of train.py is "),
+    (["--freeze", "layer"], "--freeze layer: no parameter's name begins so; there are embedding"),
+    (["--freeze", "embedding", "positions", "layers", "norm"], "everything is frozen"),
+    (["--pretrained", "FIRST", "--lora", 9], "the rank must be from 1 to 8"),
+    (["--pretrained", "FIRST", "--lora", 2, "--lora-to", "query"], "no Linear layer called query"),
+    (["--pretrained", "FIRST", "--width", 4], "mis-shaped: embedding.weight is"),
+    (["--pretrained", "FIRST", "--layers", 2], "missing: layers.1.norm1.weight"),
+])
+def test_mistakes(run, pretrained, options, message):
+    told = run("second", *(pretrained if word == "FIRST" else word for word in options))
+    assert message in told and told.startswith("train.py: ")
+
+
+def test_a_name_or_a_folder(pretrained, monkeypatch):
+    monkeypatch.chdir(pretrained.parent)
+    assert finetune.weights("first") == str(pretrained) and finetune.weights("minilm") == "minilm"
+    assert finetune.weights("./second").startswith("/")
+
+
+def test_a_run_with_adapters_is_no_beginning_for_another(run, pretrained, tmp_path):
+    run("second", "--steps", 1, "--pretrained", pretrained, "--lora", 1)
+    message = run("third", "--pretrained", tmp_path / "second")
+    assert "cannot be fine-tuned as this model" in message and "missing: embedding" in message
+
+
+def test_a_model_without_options_is_as_before():
+    o, _ = parse(TINY)
+    model = finetune_model(o)
+    groups, factors = finetune.groups(model, o)
+    assert factors == [1.0, 1.0] and finetune.frozen(model) == {}
+
+
+def finetune_model(o):
+    class OneTask:
+        models = {"gpt": (gpt.Config, gpt.GPT)}
+        presets = {"gpt": dict(model="gpt")}
+        sizes = {"vocabulary": 5}
+    return make_model(OneTask, o)
