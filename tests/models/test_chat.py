@@ -1,5 +1,5 @@
-"""models/chat.py: what the model is given to read, what is kept, and the command line; with a model
-of random weights that reads bytes."""
+"""models/conversation.py and chat.py: what the model is given to read, what is kept, and the command
+line; with a model of random weights that reads bytes."""
 
 import io
 import sys
@@ -11,7 +11,8 @@ from gguf_files import write
 
 import train
 from models import chat
-from models.chat import BEGIN, END, SYSTEM, Chat, main
+from models.chat import main
+from models.conversation import BEGIN, END, SYSTEM, Chat
 from models.llama import Config, Llama, smollm2
 from nanoautograd.data import ByteLevel, DataError, installed
 from nanoautograd.interop import read_gguf
