@@ -12,6 +12,6 @@ def pieces_of(o):
         return WordPieces.pretrained()
     known = known_to(o.pretrained)
     if not isinstance(known, dict) or "pieces" not in known:
-        raise DataError(f"the run in {o.pretrained} knows no pieces of words: what it has "
-                        "learnt is of no use here; give a run of a preset such as masked, or minilm")
+        raise DataError(f"the run in {o.pretrained} knows no pieces of words, so its weights are "
+                        "of no use here; give a run of a preset such as masked, or minilm")
     return WordPieces(known["pieces"])

@@ -9,12 +9,15 @@ PURPOSES = {
     "order": 1,                     # of the data, by step or epoch
     "sampling": 2,                  # what a trained model writes
     "split by class": 3,            # topics, sentiment, digits, the languages of the wiki
+    "sentences": 3,                 # answers: how those of an article are shuffled
     "dates": 3,                     # the days, and in which language and length each is written
     "unseen words": 3,              # tagging, by step
-    "split at random": 4,           # tagging
-    "articles": 4,                  # language: how those of the wiki are mixed
+    "split at random": 4,           # tagging, answers
+    "articles": 4,                  # language, masked: how those of the wiki are mixed
     "noise": 4,                     # variational autoencoder, by step
     "noise to evaluate with": 5,
+    "blanks": 5,                    # masked, by step
+    "blanks to evaluate with": 6,
     "codes to draw": 6,
 }
 
