@@ -25,6 +25,8 @@ SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2,
          "block": 16, "length": 10, "batch": 4, "pretrained": "none",
          "limit": 100_000}
 
+FEW = {"phonemes": ["--validation", "0.01"]}        # where there is much to evaluate on
+
 
 @pytest.fixture(params=list(PRESETS))
 def preset(request):
@@ -37,7 +39,7 @@ def preset(request):
 def small(preset):
     known = vars(parser(preset).parse_args([]))
     return [word for name, value in SMALL.items() if name in known
-            for word in (f"--{name.replace('_', '-')}", str(value))]
+            for word in (f"--{name.replace('_', '-')}", str(value))] + FEW.get(preset, [])
 
 
 def result(out):
