@@ -51,5 +51,6 @@ class Languages(Language):
     def show(self, model, out):
         for language in self.parts:
             print(f"\n--- {language} " + "-" * 60)
-            print(*self.write(model, PROMPTS[language], 0.8), sep="")
+            # An article: what comes after the blank line may be in any language.
+            print("".join(self.write(model, PROMPTS[language], 0.8)).partition("\n\n")[0])
         return []
