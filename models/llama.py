@@ -38,20 +38,20 @@ code is run). Derived by hand in nanoautograd/manual/: attention.py, rotary.py, 
 silu.py, embedding.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd import no_grad
-from nanoautograd.backends import namespace, to_device
+from nanoautograd.backends import namespace, to_device, to_numpy
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import package_path
 from nanoautograd.interop import read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
 from nanoautograd.ops import concatenate
-from nanoautograd.tensor import wrap
+from nanoautograd.tensor import Tensor, array_of
 
 PIECE = 512                     # positions read at once of a long prompt: scores are (H, PIECE, S)
 
@@ -70,8 +70,21 @@ class Config:
     tied: bool = True           # O = E
 
 
+@dataclass
+class SmolLM2(Config):
+    """The sizes of SmolLM2-135M; its block, up to 8,192, is who uses it to say."""
+    block: int = field()
+    layers: int = 30
+    width: int = 576
+    heads: int = 9
+    kv_heads: int = 3
+    feed_forward: int = 1536
+    base: int = 100000
+
+
 class Past:
-    """The keys and values of the t positions read so far, of one layer: k, v (B, K, t, d).
+    """The keys and values of the t positions read so far, of one layer: k, v (B, K, t, d), Tensors
+    or arrays.
 
     What is generated adds a position at a time. To copy all that is there each time would cost as
     much as reading the weights once there are some thousand positions. So room is made for twice as
@@ -87,25 +100,24 @@ class Past:
 
     def followed_by(self, k, v):
         """The past after T positions more, k and v (B, K, T, d)."""
-        if k.requires_grad or v.requires_grad or self.k.requires_grad or self.v.requires_grad:
+        if any(isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)):
             return Past(concatenate([self.k, k], axis=2), concatenate([self.v, v], axis=2))
         t, n, room = len(self), len(self) + k.shape[2], self._room
         if room is None or room.taken != t or room.k.shape[2] < n:
             room = Room(self, 2 * n)
         room.taken = n
-        room.k[:, :, t:n], room.v[:, :, t:n] = k.data, v.data
-        return Past(wrap(room.k[:, :, :n]), wrap(room.v[:, :, :n]), room)
+        room.k[:, :, t:n], room.v[:, :, t:n] = array_of(k), array_of(v)
+        return Past(room.k[:, :, :n], room.v[:, :, :n], room)
 
 
 class Room:
     """Arrays k and v (B, K, n, d) for a past that grows; `taken` of n positions are."""
 
     def __init__(self, past, n):
-        B, K, t, d = past.k.shape
-        xp, self.taken = namespace(past.k.data), t
-        self.k = xp.empty((B, K, n, d), dtype=past.k.dtype)
-        self.v = xp.empty((B, K, n, d), dtype=past.v.dtype)
-        self.k[:, :, :t], self.v[:, :, :t] = past.k.data, past.v.data
+        k, v = array_of(past.k), array_of(past.v)
+        B, K, t, d = k.shape
+        self.k, self.v = (namespace(a).empty((B, K, n, d), dtype=a.dtype) for a in (k, v))
+        self.k[:, :, :t], self.v[:, :, :t], self.taken = k, v, t
 
 
 class Attention(Module):
@@ -133,7 +145,7 @@ class Attention(Module):
         q = q.reshape(B, self.groups, -1, T, self.d)                            # (B, K, G, T, d)
         k, v = past.k[:, :, None], past.v[:, :, None]                           # (B, K, 1, S, d)
         # Query 0 is position t, and sees the keys up to it. A single query sees all.
-        mask = namespace(z.data).tri(T, t + T, t, dtype=bool) if T > 1 else None
+        mask = namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if T > 1 else None
         o = F.scaled_dot_product_attention(q, k, v, mask)                       # (B, K, G, T, d)
         return self.o(o.transpose(0, 3, 1, 2, 4).reshape(B, T, D)), past
 
@@ -244,10 +256,50 @@ class Llama(Module):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
         array (V,), and the past after it. Of a long text PIECE positions are read at once."""
         with no_grad():
+            if len(tokens) == 1 and past is not None:
+                return self.next(tokens[0], past)
             x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
             for i in range(0, len(tokens), PIECE):
                 z, past = self.hidden(x[:, i:i + PIECE], past)
             return self.logits(z[:, -1])[0].numpy(), past
+
+    def next(self, token, past):
+        """Read one token: the same as forward, by hand on arrays, for one position. A token costs
+        one product of each weight with a vector, 20 ms for SmolLM2 as memory goes; a thousand small
+        operations on Tensors would cost nearly as much again."""
+        config, xp, t = self.config, namespace(self.norm.weight.data), len(past[0])
+        K, d, dtype = config.kv_heads, config.width // config.heads, self.norm.weight.dtype
+        phi = t * float(config.base) ** (-2 * xp.arange(d // 2, dtype=xp.float64) / d)
+        cos, sin = xp.cos(phi).astype(dtype), xp.sin(phi).astype(dtype)
+
+        def times(linear, x):                           # W x; one with an adapter is called
+            return linear.weight.data @ x if type(linear) is Linear else array_of(linear(x))
+
+        def normed(z, norm):
+            return z / xp.sqrt(z @ z / len(z) + norm.eps) * norm.weight.data
+
+        def turned(x):
+            a, b = x[:, 0::2], x[:, 1::2]
+            return xp.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(x.shape)
+
+        z, after = self.embedding.weight.data[int(token)], []                       # (D,)
+        for layer, kept in zip(self.layers, past):
+            attention, n = layer.attention, normed(z, layer.norm1)
+            q = turned(times(attention.q, n).reshape(-1, d)).reshape(K, -1, d)      # (K, G, d)
+            k = turned(times(attention.k, n).reshape(-1, d))[None, :, None]         # (1, K, 1, d)
+            v = times(attention.v, n).reshape(-1, d)[None, :, None]
+            kept = kept.followed_by(k, v)
+            k, v = array_of(kept.k)[0], array_of(kept.v)[0]                         # (K, t + 1, d)
+            A = q @ k.swapaxes(1, 2) / sqrt(d)                                      # (K, G, t + 1)
+            A = xp.exp(A - A.max(axis=-1, keepdims=True))
+            o = A @ v / A.sum(axis=-1, keepdims=True)
+            z = z + times(attention.o, o.reshape(-1))
+            n = normed(z, layer.norm2)
+            z = z + times(layer.down, F.silu(times(layer.gate, n)) * times(layer.up, n))
+            after.append(kept)
+        z = normed(z, self.norm)
+        logits = self.embedding.weight.data @ z if self.output is None else times(self.output, z)
+        return to_numpy(logits), after
 
     def generate(self, prompt, choose):
         """Continue `prompt`, a sequence of tokens: yields one token after another, without end.

