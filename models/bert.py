@@ -307,6 +307,16 @@ class TokenClassifier(Head):
         """-> logits (B, T, K)."""
         return self.output(self.dropout(self.bert(x, lengths, types)))
 
+    def loss(self, x, lengths, y):
+        """-log p_t[y_t], the mean over the tokens that have a tag; y (B, T) is -100 at others."""
+        logits = self(x, lengths)
+        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1))
+
+    def decode(self, x, lengths):
+        """argmax p_t: an array of integers (B, T), with no meaning where tokens have no tag."""
+        with nag.no_grad():
+            return nag.argmax(self(x, lengths).data, axis=-1)
+
 
 class SpanExtractor(Head):
     """P(i, j): where an answer begins and ends."""

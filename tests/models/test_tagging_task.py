@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.bert import TokenClassifier, TokenClassifierConfig
 from models.tagger import Config, Tagger
 from models.tasks import tagging
-from models.tasks.tagging import Entities, PartsOfSpeech, marked
-from nanoautograd.data import DataError
+from models.tasks.tagging import (Entities, EntitiesByPieces, PartsOfSpeech, entity_scores,
+                                  marked)
+from nanoautograd.data import DataError, WordPieces
 from nanoautograd.data.sources import installed
-from nanoautograd.data.tagging import entity_scores
+from nanoautograd.data.wordpieces import SPECIAL
 from nanoautograd.optim import Adam
 
 OPTIONS = Namespace(seed=0, device="cpu", batch=8, validation=0.2, unseen=0.5, preset="tagger")
@@ -117,6 +119,57 @@ def test_the_scores_are_those_of_all_sentences(folder):
     assert [len(y) for y in predicted] == [len(w) for w in words]
     assert (scores["precision"], scores["recall"], scores["f1"]) == entity_scores(tags, predicted)
     assert scores["loss"] == pytest.approx(sum(each) / sum(map(len, words)), rel=1e-5)
+
+
+def test_scores():
+    pytest.importorskip("seqeval")
+    truth = ["B-a I-a O B-b".split(), "O B-a".split(), "O".split()]
+    assert entity_scores(truth, truth) == (1.0, 1.0, 1.0)
+    # Right: b. Wrong: a ends too soon; a has another kind; an entity where there is none.
+    predicted = ["B-a O O B-b".split(), "O B-b".split(), "B-a".split()]
+    assert entity_scores(truth, predicted) == (1 / 4, 1 / 3, pytest.approx(2 / 7))
+    assert entity_scores(truth, [["O"] * len(tags) for tags in truth]) == (0.0, 0.0, 0.0)
+    assert entity_scores([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
+    assert entity_scores([["O", "I-a", "I-a"]], [["O", "B-a", "I-a"]]) == (1.0, 1.0, 1.0)
+
+
+def test_bert_tags_the_first_pieces(folder, monkeypatch):
+    pytest.importorskip("tokenizers")
+    symbols = "\n".join([*SPECIAL, "ada", "alan", "grace", "em", "##my", "kurt", "met", "in", "now",
+                         *"0123456789", *(f"##{i}" for i in range(10))])
+    monkeypatch.setattr(WordPieces, "pretrained", lambda: WordPieces(symbols))
+    o = Namespace(**vars(OPTIONS) | {"preset": "tagger-bert", "pretrained": "none",
+                                     "positions": 40})
+    task, words = EntitiesByPieces(o), Entities(OPTIONS)
+    assert task.validation == words.validation and task.baseline() == words.baseline()
+    x, lengths, y = task.arrays([(["Emmy", "\u200d", "met", "12"], ["B-person", "O", "O", "O"]),
+                                 (["Ada"], ["I-person"])])
+    assert [task.pieces.pieces[i] for i in x[0]] == ["[CLS]", "em", "##my", "[UNK]", "met", "1",
+                                                     "##2", "[SEP]"]
+    assert lengths.tolist() == [8, 3]
+    assert y.tolist() == [[-100, 0, -100, 2, 2, 2, -100, -100], [-100, 1] + [-100] * 6]
+    model = TokenClassifier(TokenClassifierConfig(**task.sizes, width=16, layers=1, heads=2,
+                                                  feed_forward=16, dropout=0.0, positions=40), 0)
+    optimizer = Adam(model.parameters(), lr=0.02)
+    for step in range(80):
+        loss, _ = task.loss(model, None, *task.batch(step))
+        model.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with nag.no_grad():
+        found = task.evaluate(model, final=True)
+        assert found["f1"] > 0.9
+        each = [len(pair[0]) * model.loss(*task.arrays([pair])).item() for pair in task.validation]
+        total = sum(len(w) for w, _ in task.validation)
+        assert found["loss"] == pytest.approx(sum(each) / total, rel=1e-4, abs=1e-7)
+        assert [p.name for p in task.show(model, folder)] == ["confusion.png"]
+        again = EntitiesByPieces(o, json.loads(json.dumps(task.known)))
+        assert list(again.generate(model, "Emmy Kurt met")) == ["Emmy  B-person\n",
+                                                                "Kurt  I-person\n", "met   O\n"]
+        with pytest.raises(DataError, match="42 pieces, and the model reads 40"):
+            next(again.generate(model, "Ada " * 40))
+    with pytest.raises(DataError, match="word pieces"):
+        EntitiesByPieces(o, {**task.known, "pieces": "a"})
 
 
 def test_parts_of_speech(folder):

@@ -1,15 +1,13 @@
-"""Sentences with tags: readers, features of words, entities, and the score of them."""
+"""Sentences with tags: readers, features of words, and the baseline."""
 
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nanoautograd.data import DataError
 from nanoautograd.data.sources import installed
-from nanoautograd.data.tagging import (MostFrequentTag, Tagged, entities, entity_scores, features,
-                                       read_entities, read_parts_of_speech, shape)
+from nanoautograd.data.tagging import (MostFrequentTag, Tagged, features, read_entities,
+                                       read_parts_of_speech, shape)
 
 
 @pytest.fixture
@@ -107,7 +105,7 @@ def test_what_cannot_be_read(package, monkeypatch):
 def test_the_tweets():
     data = read_entities()
     assert len(data.words) == 2295 and data.repeated == 99 and sum(map(len, data.words)) == 44486
-    assert sum(len(entities(tags)) for tags in data.tags) == 1428
+    assert sum(tag[0] == "B" for tags in data.tags for tag in tags) == 1428
     assert len({tag for tags in data.tags for tag in tags}) == 21
     assert not data.malformed and data.left_out == 0
 
@@ -131,41 +129,6 @@ def test_shape(word, expected):
 def test_features():
     assert features("London2012") == ("london0000", "lon", "000", "Xxd")
     assert features("a") == ("a", "a", "a", "x")
-
-
-@pytest.mark.parametrize("tags, expected", [
-    ("", set()),
-    ("O O", set()),
-    ("B-a", {("a", 0, 1)}),
-    ("B-a I-a O B-b", {("a", 0, 2), ("b", 3, 4)}),
-    ("B-a B-a", {("a", 0, 1), ("a", 1, 2)}),                    # two, one right after the other
-    ("O I-a I-a O", {("a", 1, 3)}),                             # invalid: as if it were B-a
-    ("B-a I-b I-b", {("a", 0, 1), ("b", 1, 3)}),
-    ("I-a B-a I-a", {("a", 0, 1), ("a", 1, 3)}),
-    ("B-geo-loc I-geo-loc", {("geo-loc", 0, 2)})])
-def test_entities_in_tags(tags, expected):
-    assert entities(tags.split()) == expected
-
-
-def test_scores():
-    truth = ["B-a I-a O B-b".split(), "O B-a".split(), "O".split()]
-    assert entity_scores(truth, truth) == (1.0, 1.0, 1.0)
-    # Right: b. Wrong: a ends too soon; a has another kind; an entity where there is none.
-    predicted = ["B-a O O B-b".split(), "O B-b".split(), "B-a".split()]
-    assert entity_scores(truth, predicted) == (1 / 4, 1 / 3, 2 / 7)
-    assert entity_scores(truth, [["O"] * len(tags) for tags in truth]) == (0.0, 0.0, 0.0)
-    assert entity_scores([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
-    with pytest.raises(ValueError):
-        entity_scores(truth, predicted[:2])
-
-
-@given(st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"])))
-def test_entities_do_not_overlap_and_cover_all_but_O(tags):
-    covered = [t for _, first, end in entities(tags) for t in range(first, end)]
-    assert sorted(covered) == [t for t, tag in enumerate(tags) if tag != "O"]
-    for kind, first, end in entities(tags):
-        assert all(tag == "I-" + kind for tag in tags[first + 1:end])
-        assert tags[first][2:] == kind
 
 
 def test_most_frequent_tag():
