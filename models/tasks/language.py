@@ -7,7 +7,7 @@ undecided as the model is.
 
 import math
 import os
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from nanoautograd import functional as F
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
@@ -15,7 +15,7 @@ from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Window
 
 from .. import gpt, ngram, rnn
 from ..finetune import is_run, known_to
-from ..sampling import choose
+from ..sampling import as_text, choose
 from .task import Task, number, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}     # the languages of the articles
@@ -199,11 +199,4 @@ class Language(Task):
                                 lambda logits: choose(logits, rng, temperature, self.o.top_k,
                                                       self.o.top_p))
         yield prompt
-        waiting = []                        # tokens that do not end with a whole character yet
-        for _ in range(self.o.length):
-            waiting.append(next(tokens))
-            text = self.vocabulary.decode(waiting)
-            if not text.endswith("\ufffd") or len(waiting) > 4:
-                yield text
-                waiting = []
-        yield self.vocabulary.decode(waiting)
+        yield from as_text(islice(tokens, self.o.length), self.vocabulary.decode)

@@ -25,7 +25,10 @@ SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2,
          "block": 16, "length": 10, "batch": 4, "pretrained": "none",
          "limit": 100_000}
 
-FEW = {"phonemes": ["--validation", "0.01"]}        # where there is much to evaluate on
+# Where there is much to evaluate on, or a size of its own.
+FEW = {"phonemes": ["--validation", "0.01"],
+       "smollm": ["--scored", "5", "--kv-heads", "1"],
+       "smollm-lora": ["--scored", "5", "--kv-heads", "1", "--lora", "0"]}
 
 
 @pytest.fixture(params=list(PRESETS))

