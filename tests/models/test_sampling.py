@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.sampling import choose
+from models.sampling import as_text, choose
 
 SCORES = arrays(np.float32, st.integers(1, 12), elements=st.floats(-30, 30, width=32))
 SHARES = st.floats(1e-3, 1, exclude_max=True)
@@ -71,3 +71,21 @@ def test_those_in_the_nucleus_keep_their_proportions(rng):
     logits = np.log(np.array([0.1, 0.4, 0.2, 0.3]))
     counts = np.bincount([choose(logits, rng, 1.0, None, 0.8) for _ in range(4000)], minlength=4)
     np.testing.assert_allclose(counts / 4000, [0, 4 / 9, 2 / 9, 3 / 9], atol=0.03)
+
+
+@given(st.text(max_size=20), st.lists(st.integers(1, 5), min_size=60))
+def test_text_comes_in_whole_characters(text, cuts):
+    """Tokens are one to five bytes each; the pieces are the text, and end where a letter does."""
+    data, tokens = text.encode(errors="replace"), []
+    while data:
+        tokens.append(data[:cuts[len(tokens) % len(cuts)]])
+        data = data[len(tokens[-1]):]
+    pieces = list(as_text(tokens, lambda tokens: b"".join(tokens).decode(errors="replace")))
+    assert "".join(pieces) == text.encode(errors="replace").decode()
+    if "\ufffd" not in text:
+        assert not any("\ufffd" in piece for piece in pieces)
+
+
+def test_bytes_that_are_no_text_do_not_wait_for_ever():
+    pieces = as_text(iter([b"\xff"] * 12), lambda tokens: b"".join(tokens).decode(errors="replace"))
+    assert "".join(pieces) == "\ufffd" * 12
