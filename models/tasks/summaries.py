@@ -15,6 +15,7 @@ from .text_to_text import TextToText
 
 LEADS = range(1, 21)                    # words, of which the best number is taken
 COUNTED = 400                           # pairs by which it is chosen
+SAID = 24                               # words that are read after "is a"
 
 
 class Summaries(TextToText):
@@ -30,12 +31,10 @@ class Summaries(TextToText):
         pairs = self.training[:COUNTED]
         sources, targets = zip(*pairs)
 
-        def lead(n):
-            return lambda sources: [" ".join(text.split()[:n]) for text in sources]
-
-        n = max(LEADS, key=lambda n: self.score(lead(n)(sources), targets)[self.metric])
+        n = max(LEADS, key=lambda n: self.score([lead(text, n) for text in sources],
+                                                targets)[self.metric])
         return {"the first sentence": lambda sources: [first_sentence(text) for text in sources],
-                f"the first {n} words": lead(n)}
+                f"the first {n} words": lambda sources: [lead(text, n) for text in sources]}
 
     def show(self, model, out):
         pairs = self.test[:12]
@@ -52,18 +51,24 @@ class Descriptions(Summaries):
     what = "articles"
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     presets = {"summaries": dict(
-        model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True, scaled=True,
-        dropout=0.2, read=48, steps=2000, batch=32, lr=2e-3, warmup=100, lr_floor=1e-5,
-        average=0.995, evaluate_every=500)}
+        model="seq2seq", vocabulary=2500, embedding=128, hidden=192, copy=True, scaled=True,
+        dropout=0.1, smoothing=0.0, read=64, steps=1500, batch=32, lr=2e-3, warmup=100,
+        lr_floor=1e-5, average=0.99, evaluate_every=250)}
 
     def read(self, o):
         return read_descriptions()
+
+    def reading(self, text):
+        """What is said of a thing, and after it what it is called: what a description is made of
+        then stands at the beginning."""
+        name, said = halves(text)
+        return f"{lead(said, SAID)} | {name}"
 
     def baselines(self):
         targets = [target for _, target in self.training]
         n = round(sum(len(target.split()) for target in targets) / len(targets))
         return {**super().baselines(), f'the {n} words after the first "is a"':
-                lambda sources: [after_is(text, n) for text in sources]}
+                lambda sources: [lead(halves(text)[1], n) for text in sources]}
 
 
 class Docstrings(Summaries):
@@ -74,8 +79,8 @@ class Docstrings(Summaries):
               "the file.")
     presets = {"docstrings": dict(
         model="seq2seq", vocabulary=1000, embedding=128, hidden=192, copy=True, scaled=True,
-        dropout=0.3, validation=0.2, read=64, steps=1000, batch=32, lr=2e-3, warmup=100,
-        lr_floor=1e-5, average=0.99, evaluate_every=250)}
+        dropout=0.2, smoothing=0.0, validation=0.2, read=64, steps=600, batch=32, lr=2e-3,
+        warmup=50, lr_floor=1e-5, average=0.98, evaluate_every=100)}
 
     def read(self, o):
         return read_docstrings()
@@ -86,11 +91,16 @@ def first_sentence(text):
     return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
 
 
-def after_is(text, n):
-    """The first n words after the first "is a", "are", "was the" and so on; the first n words of a
-    text without."""
+def halves(text):
+    """(what stands before the first "is a", "are", "was the" and so on, what stands after it); of a
+    text without ("", all of it)."""
     parts = re.split(r"\b(?:is|are|was|were)\s(?:(?:an?|the)\s)?", text, maxsplit=1)
-    return " ".join(parts[-1].split()[:n])
+    return (parts[0].strip() if parts[1:] else ""), parts[-1]
+
+
+def lead(text, n):
+    """The first n words."""
+    return " ".join(text.split()[:n])
 
 
 def _rouge():

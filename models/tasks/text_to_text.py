@@ -29,6 +29,8 @@ class TextToText(Task):
     def options(add):
         add("--validation", share_or_fold, 0.1, "share of the pairs that is not trained on, or a "
             "fold such as 2/5: a third of it is watched, the rest tested at the end")
+        add("--pairs", number(int, least=0), 0, "pairs that are used, from all over the data; 0 "
+            "for all")
         add("--vocabulary", number(int, least=259), 4000, "pieces of words, the 256 bytes and 3 "
             "signs among them, for both sides")
         add("--read", number(int, least=1), 64, "pieces of a source that are read; the rest is cut "
@@ -73,6 +75,8 @@ class TextToText(Task):
         super().__init__(o)
         if known is None:
             pairs, left_out = self.read(o)
+            if o.pairs:
+                pairs = pairs[::max(1, len(pairs) // o.pairs)][:o.pairs]
             keys = [[alike(text) for text in side] for side in zip(*pairs)]
             training, held_out = split_families(o.validation, o.seed, *keys)
             if len(held_out) < 3:

@@ -3,6 +3,7 @@
 import ast
 import sysconfig
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 from .wiki import read_articles
@@ -19,8 +20,9 @@ def read_descriptions():
                   f"{len(pairs) - len(full)} without a text or description left out")
 
 
+@lru_cache(maxsize=1)                               # to parse all of the library takes seconds
 def read_docstrings(folder=None):
-    """([(body, first line), ...], left out): what follows the first paragraph in the docstrings of
+    """(((body, first line), ...), left out): what follows the first paragraph in the docstrings of
     modules, classes and functions, beside that paragraph, where it is one line; and how many were
     left out and why. Of all files in a folder, the standard library where none is given, without
     its tests; they are parsed (ast), never imported or run."""
@@ -42,7 +44,7 @@ def read_docstrings(folder=None):
                 if all(pair) and "\n" not in line:
                     again += pair in pairs
                     pairs[pair] = None
-    return list(pairs), f"{again} that come again and {files} files that are not Python left out"
+    return tuple(pairs), f"{again} that come again and {files} files that are not Python left out"
 
 
 def squeeze(text):

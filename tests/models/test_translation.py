@@ -15,8 +15,8 @@ from nanoautograd.data import DataError, alike
 pytest.importorskip("tokenizers")
 
 OPTIONS = Namespace(preset="translation", data="sentences", words=10, gloss=True, validation=0.3,
-                    vocabulary=300, read=40, smoothing=0.1, seed=0, batch=8, device="cpu", beam=2,
-                    temperature=0.0, top_k=None)
+                    pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0, batch=8, beam=2,
+                    device="cpu", temperature=0.0, top_k=None)
 NOUNS = dict(zip("Haus Buch Hund Baum Berg Wald Feld Tal".split(),
                  "house book dog tree hill wood field valley".split()))
 VERBS = {"sehe": "see", "kaufe": "buy", "suche": "seek"}
@@ -216,6 +216,8 @@ def test_too_few_pairs_and_too_long_ones(monkeypatch):
     with pytest.raises(DataError, match="has 40 pieces, and the model would take 39; raise"):
         Translation(options(longest=39))
     assert Translation(options(longest=40)).summary
+    task = Translation(options(pairs=60))
+    assert len(task.training + task.watched + task.test) == 60
 
 
 @pytest.mark.parametrize("module, message", [("sacrebleu", "pip install sacrebleu")])

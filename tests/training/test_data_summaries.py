@@ -1,6 +1,7 @@
 """Descriptions of articles, and first lines of docstrings."""
 
-import pytest
+import sysconfig
+from pathlib import Path
 
 from nanoautograd.data import read_descriptions, read_docstrings, summaries
 
@@ -46,7 +47,7 @@ def test_docstrings(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "e.py").write_text('"""Elsewhere.\n\nMore."""')
     pairs, left_out = read_docstrings(tmp_path)
-    assert pairs == [("What follows it.", "One line."), ("Deeper.", "Inside.")]
+    assert pairs == (("What follows it.", "One line."), ("Deeper.", "Inside."))
     assert left_out == "1 that come again and 3 files that are not Python left out"
 
 
@@ -61,7 +62,6 @@ def test_descriptions(monkeypatch):
                                    "description left out")
 
 
-@pytest.mark.data
-def test_the_standard_library():
-    pairs, _ = read_docstrings()
-    assert len(pairs) > 1500 and all("\n" not in text for pair in pairs for text in pair)
+def test_a_part_of_the_standard_library():
+    pairs, _ = read_docstrings(Path(sysconfig.get_paths()["stdlib"], "email"))
+    assert len(pairs) > 50 and all("\n" not in text for pair in pairs for text in pair)

@@ -23,7 +23,7 @@ from nanoautograd.data import SOURCES, install, installed  # noqa: E402
 # Options of any model that make it small; pretrained weights are large.
 SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2, "layers": 1,
          "block": 16, "length": 10, "batch": 4, "pretrained": "none",
-         "limit": 100_000}
+         "limit": 100_000, "pairs": 150}
 
 # Where there is much to evaluate on, or a size of its own.
 FEW = {"phonemes": ["--validation", "0.01"],
