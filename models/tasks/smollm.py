@@ -173,8 +173,8 @@ class Descriptions(SmolLM):
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     metric, larger_is_better = "rougeL", True
     presets = {"smollm-lora": dict(
-        model="smollm2", pretrained="smollm2", lora=8, steps=120, batch=4, lr=1e-3, warmup=10,
-        lr_floor=1e-4, weight_decay=0.0, evaluate_every=40, scored=60)}
+        model="smollm2", pretrained="smollm2", lora=8, steps=60, batch=4, lr=1e-3, warmup=10,
+        lr_floor=1e-4, weight_decay=0.0, evaluate_every=30, scored=40)}
 
     @staticmethod
     def options(add):
