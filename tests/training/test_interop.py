@@ -117,9 +117,9 @@ def test_what_was_saved_as_safetensors(file):
 
 
 def test_all_that_is_wrong_in_safetensors_is_listed(file):
-    save({**ARRAYS, "n": np.arange(3)}, file)
-    with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\).*unexpected: "
-                       r"n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"):
+    with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\).*"
+                       r"unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has "
+                       r"\(3, 2\)"):
         load_safetensors(file, {"w": (3, 2), "b": (3,), "c": (1,)})
     with pytest.raises(CheckpointError, match="must be of F16, F32, F64:\n  n is I64$"):
         load_safetensors(file, {**SHAPES, "n": (3,)})
