@@ -43,6 +43,8 @@ class TextToText(Task):
         add("--temperature", number(float, least=0), 0.0, "0 for the likeliest answer, by a "
             "search; above it pieces are drawn")
         add("--top-k", number(int, least=1), None, "draw among the K likeliest only", metavar="K")
+        add("--top-p", number(float, above=0, below=1), None, "draw among the fewest of the "
+            "likeliest that have the probability P together", metavar="P")
         add("--beam", number(int, least=1), 4, "answers that the search keeps side by side")
 
     def read(self, o):
@@ -174,5 +176,6 @@ class TextToText(Task):
             yield self.answers(model, [prompt], self.o.beam)[0]
             return
         rng = generator(self.o.seed, "sampling")
-        target, = sample(*self.decoding(model, [prompt]), rng, self.o.temperature, self.o.top_k)
+        target, = sample(*self.decoding(model, [prompt]), rng, self.o.temperature, self.o.top_k,
+                         self.o.top_p)
         yield self.pieces.decode(target)

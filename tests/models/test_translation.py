@@ -16,7 +16,7 @@ pytest.importorskip("tokenizers")
 
 OPTIONS = Namespace(preset="translation", data="sentences", words=10, gloss=True, validation=0.3,
                     pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0, batch=8, beam=2,
-                    device="cpu", temperature=0.0, top_k=None)
+                    device="cpu", temperature=0.0, top_k=None, top_p=None)
 NOUNS = dict(zip("Haus Buch Hund Baum Berg Wald Feld Tal".split(),
                  "house book dog tree hill wood field valley".split()))
 VERBS = {"sehe": "see", "kaufe": "buy", "suche": "seek"}
