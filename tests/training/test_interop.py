@@ -117,6 +117,7 @@ def test_what_was_saved_as_safetensors(file):
 
 
 def test_all_that_is_wrong_in_safetensors_is_listed(file):
+    save({**ARRAYS, "n": np.arange(3)}, file)
     with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\).*"
                        r"unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has "
                        r"\(3, 2\)"):
