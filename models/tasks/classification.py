@@ -6,7 +6,7 @@ all words, the network only those that come often enough; it has no order beyond
 choices for its α the better one on these very texts is taken, which favours it.
 
 The recurrent network reads words; BERT reads the pieces of words that it was pretrained with. Both
-have the same texts to train on, and the same held out. The presets of BERT end after half an epoch,
+have the same texts to train on, and the same held out. The presets of BERT end within an epoch,
 in a few minutes; three epochs are python train.py sentiment-bert --steps 960 --warmup 96.
 """
 
