@@ -28,11 +28,8 @@ divided by √A and s_t · G m_i by √H. The cells of a long short-term memory 
 the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual: gru.py, lstm.py,
 attention.py, embedding.py.
 
-With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R); g_t
-says how much comes from where (copying.py):
-
-    g_t  = σ(w · [s_t; d_t] + b)            from O, not copied      w (2H,)
-    p_t[r] = g_t softmax(O o_t)[r] + (1 - g_t) Σ_i β_ti [x_i = r]
+With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R),
+from where β looks; copying.py has the equations, its o_t is [s_t; d_t].
 
 The attention comes after the decoder's recurrence and does not feed into it (no d_{t-1} beside
 F[y_t]). So while the right beginning of the target is given (teacher forcing), all s_t are one
@@ -54,11 +51,11 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, sigmoid, tanh
+from nanoautograd import concatenate, tanh
 from nanoautograd.functional import scaled_dot_product_attention
 from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
 
-from .copying import mix
+from .copying import Copy
 from .padding import mask
 
 
@@ -102,10 +99,7 @@ class Seq2Seq(Module):
         self.align = Linear(H, H, bias=False, **new)                            # G
         self.combine = Linear(2 * H, H, **new)                                  # U
         self.output = Linear(H, config.target, **new)                           # O
-        if config.copy and config.source != config.target:
-            raise ValueError("Seq2Seq: to copy, source and target must have the same symbols; got "
-                             f"{config.source} and {config.target} of them")
-        self.gate = Linear(2 * H, 1, **new) if config.copy else None            # w, b
+        self.copy = Copy(2 * H, config.source, config.target, **new) if config.copy else None
         self.dropout = Dropout(config.dropout, rng=rng)
         self.scale = None if config.scaled else 1.0             # None: 1/√ of the width
 
@@ -134,7 +128,7 @@ class Seq2Seq(Module):
         if self.bridge_cells:
             cells = self.bridge_cells(self.by_layer(cells))
         return {"memory": m, "keys": self.align(m), "seen": seen, "s": s, "cells": cells,
-                "x": x if self.gate else None}, alpha
+                "x": x if self.copy else None}, alpha
 
     def by_layer(self, end):
         """The last states (layers · directions, B, H) of an encoder -> (B, layers, M)."""
@@ -150,10 +144,10 @@ class Seq2Seq(Module):
         s_all, last = self.decoder(f, s if cells is None else (s, cells))       # (B, T, H)
         d, beta = scaled_dot_product_attention(s_all, keys, m, seen, scale=self.scale,
                                                return_weights=True)
-        s_d = concatenate([s_all, d], axis=-1)
-        logits = self.output(self.dropout(tanh(self.combine(s_d))))             # (B, T, R)
-        if self.gate:
-            logits = mix(logits, sigmoid(self.gate(s_d)), beta, state["x"])
+        o = tanh(self.combine(concatenate([s_all, d], axis=-1)))
+        logits = self.output(self.dropout(o))                                   # (B, T, R)
+        if self.copy:
+            logits = self.copy(logits, [s_all, d], beta, state["x"], y)
         s, cells = (last, None) if cells is None else last
         after = {**state, "s": s.swapaxes(0, 1),
                  "cells": None if cells is None else cells.swapaxes(0, 1)}

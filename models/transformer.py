@@ -30,13 +30,10 @@ is applied to z at the beginning and to f(z) (section 5.4), and as in PyTorch in
 to the weights of attention. As in PyTorch too, a last norm follows the encoder and the decoder, and
 all projections have biases, which the paper does not have.
 
-With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R), by
-one more attention over the memory; g_t says how much comes from where (copying.py, See et al.
-2017):
+With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R),
+from where one more attention looks; copying.py has the equations, its o_t is [z_t; d_t]:
 
     β_ti = softmax_i(z_t · G m_i / √D),  d_t = Σ_i β_ti m_i         G (D, D)
-    g_t  = σ(w · [z_t; d_t] + b)                                    w (2D,)
-    p_t[r] = g_t softmax(F z_t)[r] + (1 - g_t) Σ_i β_ti [x_i = r]
 
 Source: A. Vaswani et al., "Attention is all you need", NeurIPS 2017; the numbers above are its
 sections and equations. R. Xiong et al., "On layer normalization in the Transformer architecture",
@@ -50,13 +47,12 @@ from typing import Literal
 
 import numpy as np
 
-from nanoautograd import concatenate, sigmoid
 from nanoautograd.backends import device_of, to_device
 from nanoautograd.functional import linear, scaled_dot_product_attention
 from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Linear, Module, TransformerDecoder,
                              TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer)
 
-from .copying import mix
+from .copying import Copy
 from .padding import mask
 
 
@@ -93,12 +89,9 @@ class Transformer(Module):
                                           config.layers, LayerNorm(D, dtype=dtype))
         self.decoder = TransformerDecoder(TransformerDecoderLayer(D, config.heads, **new),
                                           config.layers, LayerNorm(D, dtype=dtype))
-        if config.copy and config.source != config.target:
-            raise ValueError("Transformer: to copy, source and target must have the same symbols; "
-                             f"got {config.source} and {config.target} of them")
         new = {"rng": rng, "dtype": dtype}
         self.align = Linear(D, D, bias=False, **new) if config.copy else None       # G
-        self.gate = Linear(2 * D, 1, **new) if config.copy else None                # w, b
+        self.copy = Copy(2 * D, config.source, config.target, **new) if config.copy else None
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 embedding = name in ("source.weight", "target.weight")
@@ -114,17 +107,17 @@ class Transformer(Module):
         m, seen = self.encode(x, x_lengths)
         z = self.decoder(self.embed(self.target, y), m, tgt_is_causal=True,
                          memory_key_padding_mask=~seen)                         # (B, T, D)
-        return self.write(z, m, seen, x)
+        return self.write(z, m, seen, x, y)
 
-    def write(self, z, m, seen, x):
-        """The decoder's z (B, T, D) -> logits (B, T, R); of the source its memory m (B, S, D),
-        which positions are no padding, seen (B, S), and its tokens x (B, S)."""
+    def write(self, z, m, seen, x, y):
+        """The decoder's z (B, T, D), after the targets y (B, T) -> logits (B, T, R); of the source
+        its memory m (B, S, D), which positions are no padding, seen (B, S), and its tokens x."""
         logits = linear(z, self.target.weight)
-        if self.gate is None:
+        if self.copy is None:
             return logits
         d, beta = scaled_dot_product_attention(z, self.align(m), m, seen[:, None],
                                                return_weights=True)
-        return mix(logits, sigmoid(self.gate(concatenate([z, d], axis=-1))), beta, x)
+        return self.copy(logits, [z, d], beta, x, y)
 
     def encode(self, x, x_lengths):
         """The memory (B, S, D), and which of its positions are no padding (B, S)."""
@@ -146,7 +139,7 @@ class Transformer(Module):
         each with the B sequences along its first axis. For each layer i of the decoder the keys and
         values of the memory, "memory k i", and of the targets so far, "k i", (B, H, t, d)."""
         m, seen = self.encode(x, x_lengths)
-        state = {"seen": seen, "memory": m if self.gate else None, "x": x}
+        state = {"seen": seen, "memory": m if self.copy else None, "x": x}
         for i, layer in enumerate(self.decoder.layers):
             _, k, v = layer.multihead_attn.heads(None, m, m)
             state |= {f"memory k {i}": k, f"memory v {i}": v, f"k {i}": None, f"v {i}": None}
@@ -162,7 +155,8 @@ class Transformer(Module):
             past = None if t == 0 else (state[f"k {i}"], state[f"v {i}"])
             memory = state[f"memory k {i}"], state[f"memory v {i}"]
             z, (state[f"k {i}"], state[f"v {i}"]) = layer.step(z, past, memory, seen)
-        logits = self.write(self.decoder.norm(z), state["memory"], state["seen"], state["x"])
+        logits = self.write(self.decoder.norm(z), state["memory"], state["seen"], state["x"],
+                            tokens[:, None])
         return logits[:, 0], state
 
 

@@ -51,7 +51,8 @@ def like_it(torch, config):
             self.align, self.combine = nn.Linear(H, H, bias=False), nn.Linear(2 * H, H)
             self.output = nn.Linear(H, R)
             if config.copy:
-                self.gate = nn.Linear(2 * H, 1)
+                self.copy = nn.Module()
+                self.copy.gate, self.copy.follow = nn.Linear(2 * H, 1), nn.Parameter(torch.ones(1))
 
         def forward(self, x, y):                                    # (S,), (T,)
             h, end = self.encoder(self.source(x))                   # (S, M)
@@ -67,8 +68,10 @@ def like_it(torch, config):
             s_d = torch.cat([s, beta @ m], -1)
             logits = self.output(torch.tanh(self.combine(s_d)))
             if config.copy:
-                g = torch.sigmoid(self.gate(s_d))
-                copied = torch.zeros_like(logits).index_add(1, x, beta)
+                g = torch.sigmoid(self.copy.gate(s_d))
+                behind = torch.cat([x[:1] * 0 - 1, x[:-1]]) == y[:, None]
+                gamma = softmax(torch.log(beta) + self.copy.follow * behind, -1)
+                copied = torch.zeros_like(logits).index_add(1, x, gamma)
                 logits = torch.log(g * softmax(logits, -1) + (1 - g) * copied + 1e-9)
             return logits, alpha, beta
 
@@ -179,11 +182,17 @@ def test_copies_are_those_of_the_source(backend, batch):
     """With a gate that is closed to all but the source, p is attention by symbol."""
     x, lengths, y = batch
     model = Seq2Seq(COPY, 0).to(backend.device)
-    model.gate.bias.data[:] = -50.0
+    model.copy.gate.bias.data[:], model.copy.follow.data[:] = -50.0, 0.0
     logits, _, beta = model.run(backend.array(x), lengths, backend.array(y))
     p, beta = np.exp(backend.numpy(logits)), backend.numpy(beta)
     np.testing.assert_allclose(p.sum(axis=-1), 1.0, atol=1e-5)
     for r in range(7):
         np.testing.assert_allclose(p[..., r], (beta * (x == r)[:, None]).sum(axis=-1), atol=1e-5)
+    model.copy.follow.data[:] = 40.0                        # only what goes on after y in x
+    p = np.exp(backend.numpy(model(backend.array(x), lengths, backend.array(y))))
+    for b, n in enumerate(lengths):
+        for t in range(5):
+            after = {x[b, i] for i in range(1, n) if x[b, i - 1] == y[b, t]} or set(x[b, :n])
+            assert p[b, t, list(after)].sum() == pytest.approx(1.0, abs=1e-4)
     with pytest.raises(ValueError, match="must have the same symbols; got 11 and 7"):
         Seq2Seq(replace(CONFIG, copy=True))

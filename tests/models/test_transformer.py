@@ -158,8 +158,8 @@ def test_what_is_copied(backend):
     p = np.exp(backend.numpy(logits))
     np.testing.assert_allclose(p.sum(axis=-1), 1.0, atol=1e-7)
     F.cross_entropy(logits.reshape(-1, 7), y.reshape(-1)).backward()
-    assert all(backend.numpy(p.grad).any() for p in (model.align.weight, *model.gate.parameters()))
-    gate = model.gate
+    assert all(backend.numpy(p.grad).any() for p in (model.align.weight, *model.copy.parameters()))
+    gate = model.copy.gate
     gate.weight.data[:], gate.bias.data[:] = 0.0, -40.0             # copied alone
     copied = np.exp(backend.numpy(model(x, LENGTHS, y)))
     for b, n in enumerate(LENGTHS):
