@@ -2,10 +2,11 @@
 
 Of the pieces of a text a share is chosen to be predicted; of these 80 % are hidden by [MASK], 10 %
 replaced by any piece, and 10 % left as they are, so that the model can rely on no piece it sees
-(Devlin et al. 2019, section 3.1; a share of 30 % instead of their 15 % teaches more a step, A.
-Wettig et al., "Should you mask 15% in masked language modeling?", EACL 2023). The loss is -log p of what stood there, at the chosen places
-alone. What is chosen while it trains is drawn from the seed and the step; the held-out texts have
-blanks of their own, drawn once, the same for the model and for what it is compared with.
+(Devlin et al. 2019, section 3.1). They choose 15 %; 30 % teach more a step (A. Wettig et al.,
+"Should you mask 15% in masked language modeling?", EACL 2023). The loss is -log p of what stood
+there, at the chosen places alone. What is chosen while it trains is drawn from the seed and the
+step; the held-out texts have blanks of their own, drawn once, the same for the model and for what
+it is compared with.
 
 The encoder begins as MiniLM, which came without the layers that say what a hidden piece is: these
 are learnt anew. From nothing, --pretrained none, a model first learns how frequent each piece is,
