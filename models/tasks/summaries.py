@@ -51,8 +51,8 @@ class Descriptions(Summaries):
     what = "articles"
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     presets = {"summaries": dict(
-        model="seq2seq", vocabulary=2500, embedding=128, hidden=192, copy=True, scaled=True,
-        dropout=0.1, smoothing=0.0, read=64, steps=1500, batch=32, lr=2e-3, warmup=100,
+        model="seq2seq", vocabulary=2500, embedding=128, hidden=192, copy=True,
+        dropout=0.3, read=64, steps=2000, batch=32, lr=2e-3, warmup=100,
         lr_floor=1e-5, average=0.99, evaluate_every=250)}
 
     def read(self, o):
@@ -78,8 +78,8 @@ class Docstrings(Summaries):
     prompt = ("The optional argument says how many are read. Returns an empty list at the end of "
               "the file.")
     presets = {"docstrings": dict(
-        model="seq2seq", vocabulary=1000, embedding=128, hidden=192, copy=True, scaled=True,
-        dropout=0.2, smoothing=0.0, validation=0.2, read=64, steps=600, batch=32, lr=2e-3,
+        model="seq2seq", vocabulary=1000, embedding=128, hidden=192, copy=True,
+        dropout=0.3, validation=0.2, read=64, steps=600, batch=32, lr=2e-3,
         warmup=50, lr_floor=1e-5, average=0.98, evaluate_every=100)}
 
     def read(self, o):
