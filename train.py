@@ -30,11 +30,10 @@ if "numpy" not in sys.modules:
 import nanoautograd as nag
 from models.finetune import groups
 from models.run import (Diverged, OptionError, check_folder, describe, make_model, make_task, pack,
-                        parse, presets, unpack)
+                        parse, presets, trained, unpack)
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
-from nanoautograd.nn import merge_adapters
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
 try:
@@ -67,9 +66,9 @@ def train(o, checkpoint):
     if not checkpoint:
         task.begin(model)
     parameters = sum(p.size for p in model.parameters())
-    trained = sum(p.size for p in model.parameters() if p.requires_grad)
+    learn = sum(p.size for p in model.parameters() if p.requires_grad)
     print(f"{task.summary}\n{parameters:,} parameters on {o.device}"
-          f"{f', of which {trained:,} learn' * (trained < parameters)}; everything goes to {o.out}")
+          f"{f', of which {learn:,} learn' * (learn < parameters)}; everything goes to {o.out}")
 
     # what is kept, and what is noted down
     if not start:
@@ -142,7 +141,7 @@ def train(o, checkpoint):
     print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
           f"{'' if beaten else 'not '}beaten\n"
           f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}")
-    result = {"options": fixed["options"], "parameters": parameters, "trained": trained,
+    result = {"options": fixed["options"], "parameters": parameters, "trained": learn,
               "scores": scores, "metric": task.metric, "baseline": [what, float(score)],
               "to_step": step, "seconds": None if start else round(seconds)}
     write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())
@@ -196,13 +195,8 @@ def catch_signals():
 
 def generate(o, checkpoint):
     """Print what the model in the checkpoint answers to --generate."""
-    tensors, state = checkpoint
-    task = make_task(o, state["known"])
-    model = make_model(task, o, fresh=False)
-    average = AveragedModel(model, o.average) if o.average else None
-    unpack(tensors, model, average=average)
-    with in_use(model, average):
-        merge_adapters(model)                   # if it has any: the same results, faster
+    task, model = trained(o, checkpoint)
+    with nag.no_grad():
         for piece in task.generate(model, o.generate):
             print(piece, end="", flush=True)
     print()

@@ -251,7 +251,7 @@ def _folder(path):
 
 class Head(Module):
     """A model on top of `bert`, the part that is pretrained."""
-    base = "bert"
+    pretrained_part = "bert"
 
     def __init__(self, config, rng, dtype):
         self.config = config

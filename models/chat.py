@@ -13,19 +13,20 @@ What the model reads is in conversation.py.
 import argparse
 import sys
 import time
-from contextlib import nullcontext
 
+from nanoautograd import no_grad
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import ByteLevel, DataError, generator
 from nanoautograd.interop import read_gguf
-from nanoautograd.nn import merge_adapters
-from nanoautograd.optim import AveragedModel
 
 from .conversation import SYSTEM, Chat
 from .llama import Llama, smollm2
-from .run import OptionError, make_model, make_task, parse, unpack
+from .run import OptionError, parse, trained
 from .sampling import as_text, choose
+from .tasks import PRESETS
+from .tasks.language import Language
+from .tasks.smollm import SmolLM
 from .tasks.task import number
 
 
@@ -65,19 +66,18 @@ def conversation(o):
 
 
 def continuation(o):
-    """The same of a run of train.py, whose model answers every line by itself."""
+    """The same with the model of a run of train.py: each line on its own, without memory."""
     options = [(f"--{name.replace('_', '-')}", value) for name, value in vars(o).items()
                if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None]
-    ours, (tensors, state) = parse(["--out", o.folder, "--generate", "",
-                                    *(f"{option}={value}" for option, value in options)])
-    task = make_task(ours, state["known"])
-    model = make_model(task, ours, fresh=False)
-    average = AveragedModel(model, ours.average) if ours.average else None
-    unpack(tensors, model, average=average)
-    merge_adapters(model.eval())
+    ours, checkpoint = parse(["--out", o.folder, "--generate", "",
+                              *(f"{option}={value}" for option, value in options)])
+    if not issubclass(PRESETS[ours.preset], (Language, SmolLM)):
+        raise OptionError(f"{o.folder} is a run of the preset {ours.preset}, which is no language "
+                          "model; ask it with train.py --generate")
+    task, model = trained(ours, checkpoint)
 
     def reply(text):
-        with average.applied() if average else nullcontext():
+        with no_grad():
             yield from task.generate(model, text)
     return reply
 

@@ -8,8 +8,9 @@ and fine-tuned on what should follow a given x, a target y, alone:
 
     -Σ_i log p(y_i | x, y_<i)
 
-What is fine-tuned is θ = (θ_p, θ_n): the pretrained part, in a model with a head of its own that of
-the name `base` in its class, and what is new. Four ways to treat the two, which can be combined:
+What is fine-tuned is θ = (θ_p, θ_n), what is pretrained and what is new. θ_p is the whole model,
+or, where a model puts a new head on a pretrained one, the attribute that `pretrained_part` in its
+class names. Four ways to treat the two, which can be combined:
 
     all of it       both learn at the rate γ                                    (nothing to say)
     more gently     θ_p at the rate f γ, f < 1: it is near the goal already     --lr-pretrained f
@@ -33,13 +34,14 @@ import numpy as np
 
 from nanoautograd.backends import to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
+from nanoautograd.data import generator
 from nanoautograd.nn import adapters, add_adapters
 
 NOTHING = "none"                                    # of --pretrained
 
 
-def weights(text):
-    """The name of weights, or the path of a run from anywhere."""
+def weights_source(text):
+    """The value of --pretrained: the name of weights, or the path of a run from anywhere."""
     return os.path.abspath(text) if is_run(text) or os.sep in text else text
 
 
@@ -54,15 +56,17 @@ def known_to(folder):
 
 
 def part(model):
-    """The module inside `model` that is pretrained: the one that its class calls `base`, or all."""
-    base = getattr(model, "base", "")
-    return getattr(model, base) if base else model
+    """The module that is pretrained: the `pretrained_part` of a model that has one, or all."""
+    name = getattr(model, "pretrained_part", "")
+    return getattr(model, name) if name else model
 
 
 def prepare(model, o, fresh):
-    """Make a new model ready for the run: load what --pretrained names (a run that goes on, fresh
-    False, has it in its checkpoint, but for what is frozen), freeze, add adapters. Raises
-    ValueError, CheckpointError, DataError."""
+    """Make a new model ready for the run: load what --pretrained names, freeze, add adapters.
+
+    fresh: whether the run begins now; one that is resumed needs only the weights that its
+    checkpoint leaves out, the frozen ones. Raises ValueError, CheckpointError, DataError.
+    """
     if o.pretrained == NOTHING:
         if o.lora or "pretrained" in o.freeze:
             raise ValueError("--lora and --freeze pretrained need weights to begin with: give "
@@ -73,7 +77,8 @@ def prepare(model, o, fresh):
         freeze(model, name)
     if o.lora:
         part(model).requires_grad_(False)
-        add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to, rng=o.seed)
+        add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to,
+                     rng=generator(o.seed, "adapters"))
     if o.steps and not any(p.requires_grad for p in model.parameters()):
         raise ValueError("everything is frozen, so nothing can learn; freeze less, or give "
                          "--steps 0")
@@ -84,15 +89,11 @@ def load(model, source):
     inside = part(model)
     if is_run(source):
         tensors, _ = load_checkpoint(source)
-        base = getattr(model, "base", "")
-        prefix = f"model.{base}." if base else "model."
-        arrays = {name.removeprefix(prefix): array for name, array in tensors.items()
-                  if name.startswith(prefix)}
-        arrays |= {name: tensors[f"average.module.{prefix.removeprefix('model.')}{name}"]
-                   for name in arrays                       # what that run was evaluated with
-                   if f"average.module.{prefix.removeprefix('model.')}{name}" in tensors}
-        try:
-            inside.load_state_dict(arrays)
+        name = getattr(model, "pretrained_part", "")
+        prefix = f"{name}." if name else ""
+        try:                                    # where there is an average, that was evaluated
+            inside.load_state_dict(under(f"model.{prefix}", tensors)
+                                   | under(f"average.module.{prefix}", tensors))
         except ValueError as e:
             raise CheckpointError(f"the run in {source} cannot be fine-tuned as this model: {e}"
                                   ) from None
@@ -103,6 +104,12 @@ def load(model, source):
         raise ValueError(f"there are no weights {source!r} for {type(inside).__name__}: "
                          + (f"{known!r} is known to it; " if known else "")
                          + "a run of train.py is given by its folder")
+
+
+def under(prefix, tensors):
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items()
+            if name.startswith(prefix)}
 
 
 def freeze(model, name):

@@ -180,7 +180,7 @@ class Llama(Module):
     Matrices start from N(0, 0.02²), those whose result is added to z from a deviation that is
     √(2·layers) times smaller, as in GPT-2.
     """
-    base, weights = "", "smollm2"       # all of it can begin with these weights: load_pretrained
+    weights = "smollm2"         # the name of those that `load_pretrained` finds by itself
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width

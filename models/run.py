@@ -19,9 +19,11 @@ import numpy as np
 from nanoautograd.backends import is_array, to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
 from nanoautograd.data import SOURCES, DataError, generator, install, installed
-from nanoautograd.nn import load_random_state, random_state
+from nanoautograd.nn import load_random_state, merge_adapters, random_state
+from nanoautograd.nn.lora import ALPHA
+from nanoautograd.optim import AveragedModel
 
-from .finetune import NOTHING, digest, frozen, prepare, weights
+from .finetune import NOTHING, digest, frozen, prepare, under, weights_source
 from .tasks import PRESETS
 from .tasks.task import number
 
@@ -112,15 +114,15 @@ def parser(preset):
         "to the next")
 
     add = adder("fine-tuning")
-    add("--pretrained", weights, NOTHING, "weights to begin with: those that the model knows by a "
-        "name (minilm, smollm2, g2p), or the folder of a run of train.py")
+    add("--pretrained", weights_source, NOTHING, "weights to begin with: those that the model "
+        "knows by a name (minilm, smollm2, g2p), or the folder of a run of train.py")
     add("--lr-pretrained", number(float, least=0), 1.0, "learning rate of what is pretrained, as a "
         "multiple of --lr")
     add("--freeze", str, [], "what does not learn: parameters whose names begin so, or "
         "'pretrained' for all that is", nargs="*", metavar="NAME")
     add("--lora", number(int, least=0), 0, "rank of the adapters that learn in place of what is "
         "pretrained; 0 for none")
-    add("--lora-alpha", number(float, above=0), 16.0, "their strength")
+    add("--lora-alpha", number(float, above=0), ALPHA, "their strength")
     add("--lora-to", str, [], "last parts of the names of the layers that get them, such as query "
         "value; all, if none is given", nargs="*", metavar="NAME")
 
@@ -299,21 +301,18 @@ def pack(model, optimizer, average, carried):
 def unpack(tensors, model, optimizer=None, average=None, step=None):
     """Put them back; returns what is carried from step to step. With an optimizer they must be of
     this step."""
-    def part(prefix):
-        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
     try:
         if frozen(model) and not np.array_equal(tensors.get("frozen"), digest(model)):
             raise ValueError("what is frozen is not what it was; the weights of --pretrained have "
                              "changed")
-        model.load_state_dict({**frozen(model), **part("model.")})
-        random = part("random.")
+        model.load_state_dict({**frozen(model), **under("model.", tensors)})
+        random = under("random.", tensors)
         load_random_state(model, {name: to_numpy(pair).tolist() for name, pair in random.items()})
         if average:
-            average.load_state_dict(part("average."))
+            average.load_state_dict(under("average.", tensors))
         if optimizer:
             state = {}
-            for name, array in part("optimizer.").items():
+            for name, array in under("optimizer.", tensors).items():
                 i, _, name = name.partition(".")
                 state.setdefault(int(i), {})[name] = array
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -322,6 +321,19 @@ def unpack(tensors, model, optimizer=None, average=None, step=None):
     except (ValueError, TypeError, LookupError) as e:
         raise CheckpointError(f"the checkpoint does not fit its own options: {e}") from None
     return tensors.get("carried")
+
+
+def trained(o, checkpoint):
+    """The task of a checkpoint, without its data, and the model as it is used: in eval mode, with
+    the average of its weights if there is one, and its adapters, if it has any, merged."""
+    tensors, state = checkpoint
+    task = make_task(o, state["known"])
+    model = make_model(task, o, fresh=False)
+    average = AveragedModel(model, o.average) if o.average else None
+    unpack(tensors, model, average=average)
+    if average:
+        model.load_state_dict(average.averages, strict=False)       # what is frozen has none
+    return task, merge_adapters(model.eval())
 
 
 # ----------------------------------------------------------------------------------------- folder

@@ -20,14 +20,17 @@ from .layers import Linear
 from .module import Module, Parameter, uniform
 
 
+ALPHA = 16.0                    # α, where nothing else is said
+
+
 class LoRALinear(Module):
     """y above, around an nn.Linear whose `weight` and `bias` keep their names.
 
-    rank: r. alpha: α, so that the rate need not change with r; the same as `rank` if None. A starts
-    from U(±1/√in), drawn from `rng`: a seed, a numpy Generator, or None.
+    rank: r. alpha: α, so that the rate need not change with r. A starts from U(±1/√in), as weights
+    do here (in the paper, from a Gaussian), drawn from `rng`: a seed, a numpy Generator, or None.
     """
 
-    def __init__(self, linear, rank, alpha=None, *, rng=None):
+    def __init__(self, linear, rank, alpha=ALPHA, *, rng=None):
         if not 1 <= rank <= min(linear.weight.shape):
             raise ValueError(f"LoRALinear: the rank must be from 1 to {min(linear.weight.shape)}, "
                              f"the smaller side of the weight {linear.weight.shape}; got {rank}")
@@ -36,7 +39,7 @@ class LoRALinear(Module):
         self.weight, self.bias = linear.weight, linear.bias                         # W, b
         self.lora_A = uniform(rng, 1.0 / math.sqrt(n), rank, n, dtype=dtype)        # A
         self.lora_B = Parameter(np.zeros((out, rank)), dtype=dtype)                 # B
-        self.scale = (alpha or rank) / rank                                         # α / r
+        self.scale = alpha / rank                                                   # α / r
         self.to(device)
 
     def forward(self, x):
@@ -59,7 +62,7 @@ class LoRALinear(Module):
         return f"{n}, {out}, rank={len(self.lora_A.data)}"
 
 
-def add_adapters(model, rank, alpha=None, names=(), *, rng=None):
+def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     """Put a LoRALinear in the place of each nn.Linear inside `model`, and freeze its weight and
     bias; nothing else is frozen (see Module.requires_grad_). Returns their dotted names.
 

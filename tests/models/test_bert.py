@@ -200,7 +200,7 @@ def test_weights_start_as_documented():
                 assert p.data.std() == pytest.approx(0.02, rel=0.15), name
             else:
                 assert (p.data == ("norm" in name and name.endswith("weight"))).all(), name
-        assert model.base == "bert" and isinstance(model.bert, Bert)
+        assert model.pretrained_part == "bert" and isinstance(model.bert, Bert)
 
 
 def test_what_does_not_fit():

@@ -4,6 +4,7 @@ terminal does; with a model of random weights that reads bytes."""
 import io
 import sys
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from models import chat
 from models.chat import main
 from models.conversation import BEGIN, END, SYSTEM, Chat
 from models.llama import Config, Llama, smollm2
+from models.run import parse, trained
+from nanoautograd.checkpoint import load_checkpoint
 from nanoautograd.data import ByteLevel, DataError, installed
 from nanoautograd.interop import read_gguf
+from nanoautograd.nn import adapters
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("gguf")
@@ -223,6 +227,36 @@ def test_a_run_of_train_py(tmp_path, capsys, monkeypatch):
     assert "[the vocabulary of" in err and "lacks 'q'" in err
     message = main(["--from", str(tmp_path / "none"), "--prompt", "x"])
     assert message.startswith("chat: no checkpoint in ")
+
+
+def test_the_averaged_adapters_of_a_run_are_used(tmp_path, capsys):
+    text, first, out = tmp_path / "text.txt", tmp_path / "first", tmp_path / "run"
+    text.write_text("alpha beta gamma delta\n" * 300)
+    tiny = ["gpt", "--data", str(text), "--layers", "1", "--heads", "2", "--width", "8",
+            "--lr", "0.5", "--warmup", "0"]
+    train.main([*tiny, "--steps", "1", "--out", str(first)])
+    train.main([*tiny, "--steps", "3", "--pretrained", str(first), "--lora", "2", "--average",
+                "0.9", "--out", str(out)])
+    options, name = ["--out", str(out), "--generate", "al", "--length", "30"], "layers.0.up"
+    _, model = trained(*parse(options))
+    old, new = load_checkpoint(first)[0], load_checkpoint(out)[0]
+    A, B = (new[f"average.module.{name}.lora_{x}"] for x in "AB")
+    assert not np.allclose(B, new[f"model.{name}.lora_B"])
+    W = old[f"model.{name}.weight"] + 16 / 2 * B @ A
+    assert not model.training and not adapters(model)
+    np.testing.assert_allclose(model.layers[0].up.weight.numpy(), W, rtol=1e-4, atol=1e-5)
+    capsys.readouterr()
+    train.main(options)
+    expected = capsys.readouterr().out
+    assert main(["--from", str(out), "--prompt", "al", "--length", "30"]) is None
+    assert capsys.readouterr().out == expected
+
+
+def test_a_run_of_no_language_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(chat, "parse", lambda words: (SimpleNamespace(preset="dates"), None))
+    message = main(["--from", "runs/dates", "--prompt", "May 5 2020"])
+    assert message == ("chat: runs/dates is a run of the preset dates, which is no language model; "
+                       "ask it with train.py --generate")
 
 
 @pytest.mark.parametrize("options, why", [

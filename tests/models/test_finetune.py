@@ -132,7 +132,7 @@ def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
     assert [g["weight_decay"] for g in groups] == [o.weight_decay, 0.0]
 
     class WithHead(gpt.GPT):
-        base = "layers"
+        pretrained_part = "layers"
     groups, factors = finetune.groups(WithHead(gpt.Config(5, 8, 1, 2, 8)), o)
     assert factors == [0.1, 0.1, 1.0, 1.0]                 # matrices, vectors; of either part
 
@@ -155,8 +155,9 @@ def test_mistakes(run, pretrained, options, message):
 
 def test_a_name_or_a_folder(pretrained, monkeypatch):
     monkeypatch.chdir(pretrained.parent)
-    assert finetune.weights("first") == str(pretrained) and finetune.weights("minilm") == "minilm"
-    assert finetune.weights("./second").startswith("/")
+    assert finetune.weights_source("first") == str(pretrained)
+    assert finetune.weights_source("minilm") == "minilm"
+    assert finetune.weights_source("./second").startswith("/")
 
 
 def test_a_run_with_adapters_is_no_beginning_for_another(run, pretrained, tmp_path):
