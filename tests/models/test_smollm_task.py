@@ -131,6 +131,13 @@ def test_what_a_trained_model_needs_no_data_for(model, monkeypatch):
 
 
 def test_a_limit(model):
-    task = Extracts(Namespace(**vars(OPTIONS) | {"limit": 200}))
-    assert sum(len(text) for text in task.training + task.scored) < 200
-    assert task.summary.startswith("9 articles")
+    """Text 10 ends with character 210, and text 11 with 232."""
+    for limit, n in ((209, 9), (210, 10), (231, 10), (0, 40)):
+        task = Extracts(Namespace(**vars(OPTIONS) | {"limit": limit}))
+        assert task.summary.startswith(f"{n} articles")
+        assert f"3 malformed and {42 - n} empty, that come again, or beyond" in task.summary
+    characters = sum(len(text) + len(description) for text, description in PAIRS[:9])
+    for limit, n in ((characters - 1, 8), (characters, 9)):
+        task = Descriptions(Namespace(**vars(OPTIONS) | {"limit": limit}))
+        assert task.summary.startswith(f"{n} articles")
+        assert task.summary.endswith(f"none, and {40 - n} beyond --limit")

