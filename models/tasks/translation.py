@@ -37,7 +37,7 @@ class Translation(TextToText):
     metric = "bleu"                     # of sentences; of names "exact"
     presets = {
         "translation": dict(
-            model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True,
+            model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True, scaled=True,
             dropout=0.2, steps=1500, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5, average=0.99,
             evaluate_every=250),
         "translation-transformer": dict(
