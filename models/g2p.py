@@ -23,7 +23,7 @@ import numpy as np
 
 from nanoautograd.backends import to_device
 from nanoautograd.data import package_path, pad
-from nanoautograd.interop import load_npz
+from nanoautograd.interop import fill, load_npz
 from nanoautograd.nn import GRU, Dropout, Embedding, Linear, Module
 
 from .decoding import greedy
@@ -50,7 +50,7 @@ class Config:
 class G2P(Module):
     """The model above; weights drawn from `rng`, a seed or a numpy Generator."""
 
-    weights = "g2p"             # what load_pretrained loads
+    weights = "g2p"             # the name of those that `load_pretrained` finds by itself
 
     # the names that g2p-en gives to its arrays, and ours
     NAMES = {"enc_emb": "source.weight", "dec_emb": "target.weight",
@@ -71,19 +71,16 @@ class G2P(Module):
 
     @classmethod
     def pretrained(cls, path=None):
-        """The model of the package g2p-en; see `load_pretrained`."""
-        model = cls(Config(len(LETTERS), len(PHONEMES)))
-        model.load_pretrained(path)
-        return model.eval()
+        """The model of the package g2p-en, or of a file with arrays like its own; in eval mode.
+        Raises as `load_pretrained`."""
+        return cls(Config(len(LETTERS), len(PHONEMES))).load_pretrained(path).eval()
 
     def load_pretrained(self, path=None):
-        """Take the weights of the package g2p-en, or of a file with arrays like its own. Raises
-        DataError where that is not installed, CheckpointError where the arrays are of a model of
-        other sizes."""
-        own = dict(self.named_parameters())
-        arrays = load_npz(path or package_path("g2p-en", "checkpoint20.npz"),
-                          {theirs: own[ours].shape for theirs, ours in self.NAMES.items()})
-        self.load_state_dict({self.NAMES[name]: array for name, array in arrays.items()})
+        """Fill in those weights. Returns the model. Raises DataError where the package g2p-en is
+        not installed, CheckpointError where the file is damaged, or of a model of other sizes,
+        OSError where reading fails."""
+        path = path or package_path("g2p-en", "checkpoint20.npz")
+        return fill(self, self.NAMES, lambda shapes: load_npz(path, shapes))
 
     def forward(self, x, x_lengths, y):
         """Letters x (B, S), of which row b has x_lengths[b] and then padding, and phonemes y (B, T)

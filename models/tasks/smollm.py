@@ -67,7 +67,7 @@ class SmolLM(Task):
 
     def __init__(self, o, known=None):
         super().__init__(o)
-        self.vocabulary = ByteLevel.of_gguf(read_gguf(llama.smollm2()).metadata)
+        self.vocabulary = ByteLevel.of_gguf(read_gguf(llama.weights_path()).metadata)
         self.known, self.sizes = [], {"vocabulary": len(self.vocabulary), "block": BLOCK}
         if known is None:
             items, keys, left_out = self.read()

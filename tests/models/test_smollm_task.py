@@ -36,7 +36,7 @@ def model(monkeypatch, tmp_path):
     for p in model.parameters():
         p.data += (0.3 * rng.standard_normal(p.shape)).astype(np.float32)
     path = write(tmp_path / "a.gguf", model, tokens=TOKENS)
-    monkeypatch.setattr(llama, "smollm2", lambda: path)
+    monkeypatch.setattr(llama, "weights_path", lambda: path)
     monkeypatch.setattr(smollm, "read_descriptions", lambda: (PAIRS, "none"))
     monkeypatch.setattr(smollm, "read_articles", lambda language: (
         [{"extract": text} for text, _ in PAIRS] + [{"extract": " "}, {"extract": PAIRS[0][0]}], 3))
