@@ -22,7 +22,7 @@ from nanoautograd.interop import read_gguf
 
 from .conversation import SYSTEM, Chat
 from .llama import Llama
-from .run import OptionError, parse, trained
+from .run import OptionError, option, parse, trained
 from .sampling import as_text, choose
 from .smollm2 import weights_path
 from .tasks import PRESETS
@@ -68,10 +68,9 @@ def conversation(o):
 
 def continuation(o):
     """The same with the model of a run of train.py: each line on its own, without memory."""
-    options = [(f"--{name.replace('_', '-')}", value) for name, value in vars(o).items()
+    options = [f"{option(name)}={value}" for name, value in vars(o).items()
                if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None]
-    ours, checkpoint = parse(["--out", o.folder, "--generate", "",
-                              *(f"{option}={value}" for option, value in options)])
+    ours, checkpoint = parse(["--out", o.folder, "--generate", "", *options])
     if not issubclass(PRESETS[ours.preset], (Language, SmolLM)):
         raise OptionError(f"{o.folder} is a run of the preset {ours.preset}, which is no language "
                           "model; ask it with train.py --generate")

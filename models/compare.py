@@ -63,7 +63,7 @@ def rank(settings, larger_is_better):
     return sorted(settings, key=lambda s: (len(s.failures), sign * s.mean if s.scores else 0.0))
 
 
-def alike(a, b):
+def tied(a, b):
     """Whether the scores of two settings, of the same folds and seeds, do not differ clearly."""
     d = np.subtract(a.scores, b.scores)
     return abs(mean(d)) <= CLEAR * standard_error(d)
@@ -77,7 +77,7 @@ def verdict(settings):
     if len(best.scores) < 2:
         return ("One run each: how much of the differences is chance cannot be told; --folds or "
                 "--repeat would show it.")
-    near = [i for i, s in enumerate(others, start=2) if alike(best, s)]
+    near = [i for i, s in enumerate(others, start=2) if tied(best, s)]
     if not near:
         return (f"Number 1 differs from every other by more than {CLEAR:g} standard errors of the "
                 "difference.")

@@ -23,7 +23,8 @@ from nanoautograd.data.labelled import words
 from nanoautograd.data.questions import Question, read_questions, sentences
 
 from .. import bert
-from .task import Task, number, share_or_fold
+from .scores import rouge
+from .task import Task, number, share_or_fold, stride
 from .word_pieces import pieces_of
 
 SAMPLE = 200                    # about so many questions are asked while it trains, all at the end
@@ -59,7 +60,7 @@ class Answers(Task):
                                             split_at_random(len(questions), o.validation, o.seed))
             self.pieces = pieces_of(o)
             # What is cut off cannot be learnt; where it is held out it counts as wrong.
-            examples = [self.read(q) for q in self.training]
+            examples = [self.prepare(q) for q in self.training]
             self.examples = [e for e in examples if e["span"] is not None]
             self.order = Batches([len(e["x"]) for e in self.examples], o.batch, o.seed)
             self.fingerprint = fingerprint("\0".join(f"{q}" for q in questions))
@@ -71,7 +72,7 @@ class Answers(Task):
         self.known = {"pieces": self.pieces.symbols}
         self.sizes = {"vocabulary": len(self.pieces)}
 
-    def read(self, q):
+    def prepare(self, q):
         """One question as the model reads it: x (n,), the position `first` of the text in it, where
         its pieces stand in the text (m, 2), and the span of the answer, two positions in x, or None
         where it is cut off."""
@@ -101,7 +102,7 @@ class Answers(Task):
     def answer(self, model, questions):
         """(the answers, a list of strings; -log p of beginning and end of the right ones, a list,
         where they are not cut off)."""
-        examples = [self.read(q) for q in questions]
+        examples = [self.prepare(q) for q in questions]
         answers, losses = [None] * len(questions), []
         for batch in by_length([len(e["x"]) for e in examples], self.o.batch):
             chosen = [examples[i] for i in batch]
@@ -117,7 +118,7 @@ class Answers(Task):
         return answers, losses
 
     def evaluate(self, model, final=False):
-        questions = self.held_out[::1 if final else max(1, len(self.held_out) // SAMPLE)]
+        questions = self.held_out[::stride(len(self.held_out), SAMPLE, final)]
         answers, losses = self.answer(model, questions)
         return {"loss": float(np.mean(losses or [0.0])), **scores(answers, questions)}
 
@@ -145,28 +146,16 @@ class Answers(Task):
             raise DataError("give a question, a | and the text with the answer, such as "
                             f"{self.prompt!r}; got {prompt!r}")
         q = Question(question, text, 0, 0)
-        if not len(self.read(q)["offsets"]):
+        if not len(self.prepare(q)["offsets"]):
             raise DataError(f"the question leaves no room for the text in {self.o.longest} pieces")
         yield self.answer(model, [q])[0][0]
 
 
 def scores(answers, questions):
     """The shares of the answers that are exact, and their mean F1."""
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError:
-        raise ImportError("answers are scored by the package rouge-score: "
-                          "pip install rouge-score") from None
-    scorer = RougeScorer(["rouge1"], tokenizer=Words())
     right = [q.text[q.first:q.end] for q in questions]
     return {"exact": float(np.mean([words(a) == words(b) for a, b in zip(answers, right)])),
-            "f1": float(np.mean([scorer.score(b, a)["rouge1"].fmeasure
-                                 for a, b in zip(answers, right)]))}
-
-
-class Words:
-    """How a RougeScorer cuts texts: it would drop all letters but a to z."""
-    tokenize = staticmethod(words)
+            "f1": rouge(answers, right, ["rouge1"], words)["rouge1"]}
 
 
 def by_rule(question, text, rare):

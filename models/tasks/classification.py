@@ -19,7 +19,7 @@ from nanoautograd.data.labelled import read_reviews, read_topics, words
 
 from .. import bert, rnn
 from .pictures import draw_confusion
-from .task import Task, number, share_or_fold
+from .task import Task, number, share_or_fold, stride
 from .word_pieces import pieces_of
 
 ALPHAS = 1.0, 0.1
@@ -97,7 +97,7 @@ class Classification(Task):
         return logits
 
     def evaluate(self, model, final=False):
-        every = 1 if final else max(1, len(self.held_out) // SAMPLE)
+        every = stride(len(self.held_out), SAMPLE, final)
         logits, y = self.predict(model, every), self.held_out_y[::every]
         return {"loss": float(F.cross_entropy(logits, y)),
                 "accuracy": float((logits.argmax(axis=1) == y).mean())}

@@ -17,7 +17,7 @@ from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean,
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
 from .pictures import draw_attention
-from .task import Task, number, share_or_fold
+from .task import Task, number, sampling_options, share_or_fold
 
 WATCHED = 1000                              # held-out dates that are watched during training
 # Locales in pictures, whose letters the default font of matplotlib has.
@@ -48,11 +48,7 @@ class Dates(Task):
 
     @staticmethod
     def answer_options(add):
-        add("--temperature", number(float, least=0), 0.0, "0 for the likeliest symbols, greedily; "
-            "above it they are drawn")
-        add("--top-k", number(int, least=1), None, "draw among the K likeliest only", metavar="K")
-        add("--top-p", number(float, above=0, below=1), None, "draw among the fewest of the "
-            "likeliest that have the probability P together", metavar="P")
+        sampling_options(add, 0.0)
         add("--beam", number(int, least=1), 1, "answers that a search keeps side by side, shown "
             "with their probabilities")
 

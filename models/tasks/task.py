@@ -39,6 +39,24 @@ def share_or_fold(text):
 share_or_fold.__name__ = "share or fold"                    # argparse says "invalid ... value"
 
 
+def sampling_options(add, temperature, length=None):
+    """Options of answers that are written token by token, with these defaults, for
+    `answer_options`: what models/sampling.py takes, and how long they may be."""
+    if length:
+        add("--length", number(int, least=1), length, "tokens to write, at most")
+    add("--temperature", number(float, least=0), temperature, "above 1 bolder, below 1 safer; 0 "
+        "for the likeliest, without chance")
+    add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
+    add("--top-p", number(float, above=0, below=1), None, "choose among the fewest of the "
+        "likeliest that have the probability P together", metavar="P")
+
+
+def stride(n, about, final):
+    """Every which of n held-out examples is judged: all of them at the end, and while a model
+    trains about so many."""
+    return 1 if final else max(1, n // about)
+
+
 class Task(ABC):
     """A subclass is one file in this folder: adding a task is adding a file. It sets the attributes
     below that differ from these, and defines the abstract methods.

@@ -8,7 +8,7 @@ from .seeds import generator
 from .wiki import read_articles
 
 # After a stop and white space, a letter that is not a small one, or a quotation mark.
-END = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z]|[\"“])")
+BOUNDARY = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z]|[\"“])")
 
 
 class Question(NamedTuple):
@@ -43,4 +43,4 @@ def read_questions(seed=0):
 
 def sentences(text):
     """The sentences of a text, as far as stops and capitals tell."""
-    return [part for part in END.split(text.strip()) if part]
+    return [part for part in BOUNDARY.split(text.strip()) if part]

@@ -38,12 +38,12 @@ def task(monkeypatch):
 
 
 def test_what_the_model_reads(task):
-    e = task.read(Question("who is it", "so . ADA mae .", 5, 12))
+    e = task.prepare(Question("who is it", "so . ADA mae .", 5, 12))
     pieces = [task.pieces.pieces[i] for i in e["x"]]
     assert pieces == ["[CLS]", "who", "is", "it", "[SEP]", "so", ".", "ada", "ma", "##e", ".",
                       "[SEP]"]
     assert e["first"] == 5 and e["span"].tolist() == [7, 9]
-    x, lengths, types, inside = task.arrays([e, task.read(Question("who", "so", 0, 2))])
+    x, lengths, types, inside = task.arrays([e, task.prepare(Question("who", "so", 0, 2))])
     assert lengths.tolist() == [12, 5] and x.shape == (2, 12)
     assert types.tolist() == [[0] * 5 + [1] * 7, [0, 0, 0, 1, 1] + [0] * 7]
     assert inside.tolist() == [[0] * 5 + [1] * 6 + [0], [0, 0, 0, 1] + [0] * 8]
@@ -52,11 +52,11 @@ def test_what_the_model_reads(task):
 def test_an_answer_that_is_cut_off(task):
     for longest, span in ((12, [7, 9]), (11, [7, 9]), (10, None), (8, None), (6, None)):
         task.o.longest = longest
-        e = task.read(Question("who is it", "so . ada mae .", 5, 12))
+        e = task.prepare(Question("who is it", "so . ada mae .", 5, 12))
         assert len(e["x"]) <= longest
         assert span is None if e["span"] is None else e["span"].tolist() == span
     task.o.longest = 8
-    e = task.read(Question("who is it " * 9, "so . ada", 5, 8))
+    e = task.prepare(Question("who is it " * 9, "so . ada", 5, 8))
     assert len(e["x"]) == 8 and not len(e["offsets"])
     with pytest.raises(DataError, match="no room for the text in 8 pieces"):
         next(task.generate(None, "who is it " * 9 + "| so"))
@@ -78,7 +78,7 @@ def test_learning_and_answering(task, capsys):
         found = task.evaluate(model, final=True)
         assert found["exact"] > 0.9 and found["f1"] >= found["exact"] and found["loss"] < 0.5
         each = [model.loss(*task.on_device(*task.arrays([e])), e["span"][None]).item()
-                for e in map(task.read, task.held_out)]
+                for e in map(task.prepare, task.held_out)]
         assert found["loss"] == pytest.approx(np.mean(each), rel=1e-3)
         assert task.show(model, None) == []
         again = Answers(task.o, task.known)

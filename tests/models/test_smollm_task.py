@@ -11,7 +11,7 @@ from models import llama
 from models.conversation import BEGIN, END
 from models.llama import Config, Llama
 from models.tasks import smollm
-from models.tasks.smollm import QUESTION, Descriptions, Extracts
+from models.tasks.smollm import QUESTION, LoraDescriptions, Extracts
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.data import DataError
@@ -72,7 +72,7 @@ def test_extracts(model):
 
 
 def test_the_loss_is_of_the_description_alone(model):
-    task = Descriptions(OPTIONS)
+    task = LoraDescriptions(OPTIONS)
     text, description = pair = task.training[0]
     tokens, first = task.example(pair)
     vocabulary = task.vocabulary
@@ -99,7 +99,7 @@ def test_the_loss_is_of_the_description_alone(model):
 
 
 def test_answers_and_their_score(model, capsys, monkeypatch):
-    task = Descriptions(OPTIONS)
+    task = LoraDescriptions(OPTIONS)
     with no_grad():
         assert set(task.evaluate(model)) == {"loss"}
         scores = task.evaluate(model, final=True)
@@ -122,7 +122,7 @@ def test_what_a_trained_model_needs_no_data_for(model, monkeypatch):
 
     monkeypatch.setattr(smollm, "read_descriptions", gone)
     monkeypatch.setattr(smollm, "read_articles", gone)
-    for Task in Extracts, Descriptions:
+    for Task in Extracts, LoraDescriptions:
         task = Task(OPTIONS, known=[])
         assert task.sizes == {"vocabulary": len(TOKENS), "block": smollm.BLOCK}
         assert "".join(task.generate(model, "The number"))
@@ -138,6 +138,6 @@ def test_a_limit(model):
         assert f"3 malformed and {42 - n} empty, that come again, or beyond" in task.summary
     characters = sum(len(text) + len(description) for text, description in PAIRS[:9])
     for limit, n in ((characters - 1, 8), (characters, 9)):
-        task = Descriptions(Namespace(**vars(OPTIONS) | {"limit": limit}))
+        task = LoraDescriptions(Namespace(**vars(OPTIONS) | {"limit": limit}))
         assert task.summary.startswith(f"{n} articles")
         assert task.summary.endswith(f"none, and {40 - n} beyond --limit")

@@ -11,8 +11,8 @@ import nanoautograd as nag
 from models.bert import TokenClassifier, TokenClassifierConfig
 from models.tagger import Config, Tagger
 from models.tasks import tagging
-from models.tasks.tagging import (Entities, EntitiesByPieces, PartsOfSpeech, entity_scores,
-                                  marked)
+from models.tasks.scores import entity_scores
+from models.tasks.tagging import (Entities, EntitiesByPieces, PartsOfSpeech, marked)
 from nanoautograd.data import DataError, WordPieces
 from nanoautograd.data.sources import installed
 from nanoautograd.data.wordpieces import SPECIAL

@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 from models import search  # noqa: E402
-from models.compare import Setting, alike, draw, rank, rows, standard_error, verdict  # noqa: E402
+from models.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
 from models.run import OptionError  # noqa: E402
 from models.search import plan, read_grid  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
@@ -208,8 +208,8 @@ def test_what_cannot_be_told_apart():
     folds = np.array([0.0, 1.0, 2.0, 3.0])              # some folds are much harder than others
     a, b = setting("a", *folds), setting("b", *(folds + [0.1, 0.11, 0.1, 0.09]))
     c = setting("c", *(folds + [0.5, -0.4, 0.3, -0.2]))
-    assert not alike(a, b) and alike(a, c)
-    assert alike(a, setting("d", *folds))
+    assert not tied(a, b) and tied(a, c)
+    assert tied(a, setting("d", *folds))
     assert verdict([a, b]).startswith("Number 1 differs from every other")
     assert verdict([a, b, c]).startswith("Numbers 1 and 3 cannot be told apart")
     assert verdict([a, c, setting("d", *folds), b]).startswith("Numbers 1, 2 and 3 cannot be")
