@@ -1,7 +1,7 @@
 """BERT: a Transformer encoder that sees a text from both sides, pretrained by filling in blanks,
 and what is built on it.
 
-It reads T tokens x, of which s_t ∈ {0, 1} tells whether x_t is of a first or second text:
+It reads T tokens x_0 ... x_{T-1}; s_t ∈ {0, 1} tells whether x_t is of a first or second text:
 
     z_t = norm(E[x_t] + P_t + S[s_t])               word, position, type    E (V, D), P (·, D),
     z ← norm(z + attention(z))                      in each of the layers: a look around, then a
@@ -18,13 +18,13 @@ task for it: it would see it. Instead some tokens are hidden, and it says which 
     p_t = softmax(E norm(gelu(W z_t + b)) + a)      MaskedLM                W (D, D), a (V,)
 
 A text begins with [CLS] and ends with [SEP], a second one follows after that. On top of z, with
-dropout before O:
+dropout before O, but none before r and g:
 
     p = softmax(O v + a)                            Classifier: of the text; O (C, D), and v is
-    v = Σ_t z_t / T, or z_1                         the mean, or what [CLS] has become
+    v = Σ_t z_t / T, or z_0                         the mean, or what [CLS] has become
     p_t = softmax(O z_t + a)                        TokenClassifier: of each token; O (K, D)
-    P(i, j) = softmax_i(r · z_i) softmax_j(g · z_j) SpanExtractor: the answer is from i to j;
-                                                    argmax over i ≤ j < i + L; r, g (D,)
+    P(i, j) = softmax_i(r · z_i + c) softmax_j(g · z_j + e)     SpanExtractor: the answer is from i
+                                                    to j; argmax over i ≤ j < i + L; r, g (D,)
 
 The mean, with length 1, is the vector of a sentence too: vectors of sentences that say the same
 have a large product. MiniLM was trained for that, so its mean says more than its [CLS], which is
@@ -156,7 +156,7 @@ class Bert(Module):
         self.norm = LayerNorm(D, EPS, dtype=dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
         self.layers = ModuleList(Layer(config, rng, dtype) for _ in range(config.layers))
-        start(self, rng)
+        draw_weights(self, rng)
 
     def forward(self, x, lengths, types=None):
         """Tokens x (B, T), of which row b has lengths[b] and then padding, which has no influence;
@@ -176,7 +176,7 @@ class Bert(Module):
     def vectors(self, x, lengths):
         """The vectors of sentences (B, D), each of length 1: how alike two of them are is their
         product, the cosine of the angle between them."""
-        v = average(self(x, lengths), x, lengths)
+        v = mean_of_real(self(x, lengths), x, lengths)
         return v / nag.sqrt(nag.sum(v * v, axis=-1, keepdims=True))
 
     @classmethod
@@ -211,14 +211,14 @@ class Bert(Module):
                 if part == "weight" or not theirs.endswith("_embeddings")}
 
 
-def average(z, x, lengths):
-    """The means (B, D) of z (B, T, D) over what is no padding."""
+def mean_of_real(z, x, lengths):
+    """The means (B, D) of z (B, T, D) over the tokens that are real, no padding."""
     inside = mask(x, lengths)[:, :, None]
     return (nag.sum(nag.where(inside, z, 0.0), axis=1)
             / inside.sum(axis=1).astype(z.dtype))
 
 
-def start(module, rng):
+def draw_weights(module, rng):
     """Draw the first weights: matrices from N(0, 0.02²), biases 0; norms are left as they are."""
     for name, p in module.named_parameters():
         if p.ndim == 2:
@@ -227,10 +227,10 @@ def start(module, rng):
             p.data[:] = 0.0
 
 
-def output(D, n, rng, dtype):
-    """A layer (..., D) -> (..., n) that starts so."""
+def new_linear(D, n, rng, dtype):
+    """A layer (..., D) -> (..., n) whose first weights are drawn so."""
     layer = Linear(D, n, rng=rng, dtype=dtype)
-    start(layer, rng)
+    draw_weights(layer, rng)
     return layer
 
 
@@ -255,13 +255,14 @@ class MaskedLM(Head):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         super().__init__(config, rng, dtype)
-        self.transform = output(D, D, rng, dtype)                               # W, b
+        self.transform = new_linear(D, D, rng, dtype)                               # W, b
         self.norm = LayerNorm(D, EPS, dtype=dtype)
         self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)         # a
 
     def forward(self, x, lengths, types=None, places=None):
-        """-> logits (B, T, V); or, with places (N,), integers, those of the places b T + t alone,
-        (N, V), for all V numbers at each position cost more than the rest of the model."""
+        """As Bert.forward -> logits (B, T, V); or, with places (N,), integers, those of the places
+        b T + t alone, (N, V), for all V numbers at each position cost more than the rest of the
+        model."""
         z = self.bert(x, lengths, types)
         if places is not None:
             z = z.reshape(-1, z.shape[-1])[places]
@@ -276,12 +277,12 @@ class Classifier(Head):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.output = output(config.width, config.classes, rng, dtype)          # O, a
+        self.output = new_linear(config.width, config.classes, rng, dtype)          # O, a
 
     def forward(self, x, lengths, types=None):
-        """-> logits (B, C)."""
+        """As Bert.forward -> logits (B, C)."""
         z = self.bert(x, lengths, types)
-        v = average(z, x, lengths) if self.config.pooling == "mean" else z[:, 0]
+        v = mean_of_real(z, x, lengths) if self.config.pooling == "mean" else z[:, 0]
         return self.output(self.dropout(v))
 
 
@@ -292,10 +293,10 @@ class TokenClassifier(Head):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.output = output(config.width, config.tags, rng, dtype)             # O, a
+        self.output = new_linear(config.width, config.tags, rng, dtype)             # O, a
 
     def forward(self, x, lengths, types=None):
-        """-> logits (B, T, K)."""
+        """As Bert.forward -> logits (B, T, K)."""
         return self.output(self.dropout(self.bert(x, lengths, types)))
 
     def loss(self, x, lengths, y):
@@ -315,11 +316,12 @@ class SpanExtractor(Head):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
-        self.output = output(config.width, 2, rng, dtype)                       # r, g, and biases
+        self.output = new_linear(config.width, 2, rng, dtype)                   # r and c, g and e
 
     def forward(self, x, lengths, types=None, inside=None):
-        """-> logits (B, T) of the beginning, and of the end. inside (B, T): booleans, where the
-        answer may be; elsewhere the logits are -∞. None for everywhere, padding too."""
+        """As Bert.forward -> logits (B, T) of the beginning, and of the end. inside (B, T):
+        booleans, where the answer may be; elsewhere the logits are -∞. None for everywhere, padding
+        too."""
         logits = self.output(self.bert(x, lengths, types))                      # (B, T, 2)
         if inside is not None:
             logits = nag.where(inside[:, :, None], logits, -np.inf)

@@ -45,12 +45,13 @@ def conversation(o):
         if forgotten := chat.make_room(question, o.length):
             note(f"the context of {chat.model.config.block} tokens is full: the oldest {forgotten} "
                  "of your messages are forgotten, with their answers")
-        kept = 0 if forgotten else len(chat.memory[0])
-        tokens, times, began = chat.answer(question, pick, o.length), [], time.perf_counter()
+        tokens, times, read = chat.answer(question, pick, o.length), [], [chat.tokens_read]
+        began = time.perf_counter()
 
         def timed():
             for token in tokens:
                 times.append(time.perf_counter())
+                read.append(chat.tokens_read)
                 yield token
 
         try:
@@ -60,9 +61,8 @@ def conversation(o):
             if len(times) == o.length:
                 note(f"stopped after {o.length} tokens: --length")
             if o.speed and len(times) > 1:
-                read = len(chat.memory[0]) - len(times) + (len(times) == o.length) - kept
                 note(f"{len(times)} tokens, {(len(times) - 1) / (times[-1] - times[0]):.1f} a "
-                     f"second, after {read} were read in {times[0] - began:.2f} s")
+                     f"second, after {read[1] - read[0]} were read in {times[0] - began:.2f} s")
     return reply
 
 

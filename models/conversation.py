@@ -29,10 +29,16 @@ class Chat:
     """A conversation with `model`, a Llama whose tokens are those of `vocabulary`, a ByteLevel.
 
     `exchanges`: what was said so far, a list of tokens for each question with its answer.
+    `tokens_read`: how many the model has read, those that it read again counted again. Raises
+    DataError where the vocabulary lacks the tokens that begin and end a turn.
     """
 
     def __init__(self, model, vocabulary, system=SYSTEM):
-        self.model, self.vocabulary = model, vocabulary
+        missing = [token for token in (BEGIN, END) if token not in vocabulary.special]
+        if missing:
+            raise DataError(f"a chat needs the special tokens {BEGIN} and {END}, and the "
+                            f"vocabulary lacks {' and '.join(missing)}")
+        self.model, self.vocabulary, self.tokens_read = model, vocabulary, 0
         self.begin, self.end = vocabulary.special[BEGIN], vocabulary.special[END]
         self.newline = vocabulary.encode("\n").tolist()
         self.system, self.exchanges = self.turn("system", system), []
@@ -43,13 +49,14 @@ class Chat:
         return [*self.opening(role, text), self.end, *self.newline]
 
     def opening(self, role, text=""):
-        """The tokens of a turn, up to before its end."""
+        """The tokens of a turn without its end."""
         return [self.begin, *self.vocabulary.encode(f"{role}\n{text}").tolist()]
 
     def make_room(self, question, length):
         """Forget the oldest exchanges where all that was said, a question and `length` tokens of an
-        answer do not fit into the model's block: so many that half of it is free for what comes.
-        Returns how many. Raises DataError where the question alone is too long."""
+        answer do not fit into the model's block: until what remains, this question and its answer
+        fill at most half of it. Returns how many. Raises DataError where the question alone is too
+        long."""
         block, before = self.model.config.block, len(self.exchanges)
         alone = len(self.system) + len(question) + len(self.opening("assistant")) + length
 
@@ -86,5 +93,6 @@ class Chat:
         if tokens[:len(seen)] != seen or len(tokens) == len(seen):
             seen, past = [], None
         logits, past = self.model.read(tokens[len(seen):], past)
+        self.tokens_read += len(tokens) - len(seen)
         self.memory = tokens, past          # both at once: Ctrl-C may come at any moment
         return logits
