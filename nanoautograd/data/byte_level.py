@@ -3,7 +3,7 @@
 import numpy as np
 
 from .sources import DataError
-from .text import _tokenizers
+from .text import require_tokenizers
 
 NORMAL = 1                      # the type of a token that text is made of, in GGUF
 KIND = "gpt2 smollm"            # pairs of bytes as in GPT-2, texts cut as for SmolLM
@@ -37,7 +37,7 @@ class ByteLevel:
             if len(pair) != 2 or not {*pair, "".join(pair)} <= text.keys():
                 raise DataError("a merge must be two tokens with a space between, whose letters "
                                 f"together are a token too, none of them special; got {merge!r}")
-        self._length, t = len(tokens), _tokenizers()
+        self._length, t = len(tokens), require_tokenizers()
         self._tokenizer = t.Tokenizer(t.models.BPE(vocab=text, merges=pairs))
         self._tokenizer.pre_tokenizer = t.pre_tokenizers.Sequence([
             t.pre_tokenizers.Digits(individual_digits=True),

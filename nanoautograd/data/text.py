@@ -89,7 +89,7 @@ class BytePairs:
 
     def __init__(self, symbols):
         try:
-            self._tokenizer = _tokenizers().Tokenizer.from_str(symbols)
+            self._tokenizer = require_tokenizers().Tokenizer.from_str(symbols)
         except Exception as e:                  # the package raises this class itself
             if isinstance(e, ImportError):
                 raise
@@ -101,7 +101,7 @@ class BytePairs:
         """Learn `size` tokens from a text: the 256 bytes first, then the most frequent pairs."""
         if size < 256:
             raise DataError(f"byte pairs need at least 256 tokens, one for each byte; got {size}")
-        t = _tokenizers()
+        t = require_tokenizers()
         tokenizer = t.Tokenizer(t.models.BPE())
         tokenizer.pre_tokenizer = t.pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = t.decoders.ByteLevel()
@@ -126,7 +126,8 @@ class BytePairs:
         return self._tokenizer.decode([int(i) for i in index])
 
 
-def _tokenizers():
+def require_tokenizers():
+    """The package `tokenizers`. Raises ImportError, with what to do, where it is missing."""
     try:
         import tokenizers
     except ImportError:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .sources import DataError, package_path
-from .text import _tokenizers
+from .text import require_tokenizers
 
 SPECIAL = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
@@ -42,7 +42,7 @@ class WordPieces:
                             + (f", without {', '.join(missing)}" if missing else ""))
         self.pad, self.unknown, self.first, self.separator, self.mask = map(numbers.get, SPECIAL)
         self.symbols, self.pieces = symbols, pieces
-        t = _tokenizers()
+        t = require_tokenizers()
         try:
             self._tokenizer = _reader(t, t.models.WordPiece(numbers, unk_token="[UNK]"))
         except (UnicodeError, TypeError) as e:
@@ -65,7 +65,7 @@ class WordPieces:
         """Learn at most `size` pieces from a list of texts: the special ones; each character that
         comes `least` times or more, once as a beginning and once as not; then the pairs of pieces
         that come most often. Raises DataError where size is too small for the characters."""
-        t = _tokenizers()
+        t = require_tokenizers()
         reader = _reader(t, t.models.WordPiece(unk_token="[UNK]"))
         counts = Counter()
         for text in texts:

@@ -1,8 +1,8 @@
-"""Weights that others saved, read without trusting the file: nothing is unpickled, and nothing is
-allocated before names, shapes and dtypes are those that the model has."""
+"""Weights that others saved, read without trusting the file: nothing is unpickled, and no array is
+made before names, shapes and dtypes are those that the model has."""
 
 from .config import read_config
-from .gguf import GGUF, load_gguf, read_gguf
+from .gguf import GGUF, read_gguf
 from .names import check_sizes, fill
 from .npz import load_npz
 from .safetensors import load_safetensors

@@ -6,6 +6,8 @@ from ..checkpoint import CheckpointError, read_file
 
 LONGEST = 1_000_000             # bytes; a list of sizes needs a thousand
 LARGEST = 10 ** 9
+_WANTED = {int: f"a whole number from 1 to {LARGEST}", str: "a string",
+           float: f"a number between ±{LARGEST}"}
 
 
 def read_config(path, kinds):
@@ -32,10 +34,6 @@ def read_config(path, kinds):
         raise CheckpointError(f"{path} does not give the sizes of the model:\n  "
                               + "\n  ".join(lines))
     return {name: kind(found[name]) for name, kind in kinds.items()}
-
-
-_WANTED = {int: f"a whole number from 1 to {LARGEST}", str: "a string",
-           float: f"a number between ±{LARGEST}"}
 
 
 def _is(value, kind):

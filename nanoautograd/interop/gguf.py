@@ -94,11 +94,6 @@ def read_gguf(path):
         raise CheckpointError(f"{path} is not a whole GGUF file: {e}") from None
 
 
-def load_gguf(path, shapes):
-    """{name: array} of a GGUF file, for a model of these shapes: see `GGUF.load`, `read_gguf`."""
-    return read_gguf(path).load(shapes)
-
-
 class _Damaged(ValueError):
     """What is wrong with the bytes."""
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.interop import load_gguf, read_gguf
+from nanoautograd.interop import read_gguf
 
 gguf = pytest.importorskip("gguf")
 
@@ -60,7 +60,7 @@ def test_what_was_written(path, rng, kind):
                              "a.choice": True, "a.text": "naïve\n",
                              "a.words": ["one", "", "drei €"]}
     assert file.tensors["packed"] == ((4, 64), kind) and file.tensors["w"] == ((2, 3), KIND.F32)
-    found = load_gguf(path, SHAPES)
+    found = read_gguf(path).load(SHAPES)
     assert list(found) == list(SHAPES)
     for name in "w", "b", "half":
         np.testing.assert_array_equal(found[name], weights[name])
@@ -77,13 +77,13 @@ def test_all_that_is_wrong_is_listed(path, rng):
     with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\)"
                        r".*unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"
                        ".*not floating: n is int32"):
-        load_gguf(path, {**SHAPES, "w": (3, 2), "c": (1,)})
+        read_gguf(path).load({**SHAPES, "w": (3, 2), "c": (1,)})
 
 
 def test_any_alignment(path, rng):
     weights = arrays(rng)
     write(path, weights, more=lambda writer: writer.add_custom_alignment(256))
-    np.testing.assert_array_equal(load_gguf(path, SHAPES)["w"], weights["w"])
+    np.testing.assert_array_equal(read_gguf(path).load(SHAPES)["w"], weights["w"])
 
 
 def test_a_packing_that_cannot_be_undone(path, rng):
@@ -92,7 +92,7 @@ def test_a_packing_that_cannot_be_undone(path, rng):
                           raw_dtype=KIND.Q8_K)
     write(path, {}, more=more)
     with pytest.raises(CheckpointError, match="cannot unpack the type Q8_K"):
-        load_gguf(path, {"q": (1, 256)})
+        read_gguf(path).load({"q": (1, 256)})
 
 
 def test_files_cut_short(path, rng):
@@ -122,7 +122,7 @@ def test_any_byte_may_be_wrong(path, rng):
             for byte in whole[place] ^ 1 << rng.integers(8), 255 - whole[place]:
                 path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1:])
                 try:
-                    found = load_gguf(path, SHAPES)
+                    found = read_gguf(path).load(SHAPES)
                 except CheckpointError:
                     continue
                 read += 1
@@ -211,7 +211,7 @@ def test_what_cannot_be_true(path, name):
 def test_such_files_with_nothing_wrong(path):
     """What the cases above are changed from."""
     path.write_bytes(file(tensor(), tensor((64,), kind=8, name=b"u", offset=32), contents=100))
-    assert load_gguf(path, {"t": (4,), "u": (64,)})["u"].tolist() == [0.0] * 64
+    assert read_gguf(path).load({"t": (4,), "u": (64,)})["u"].tolist() == [0.0] * 64
     path.write_bytes(entry(9, array(9, 2, array(0, 0) + array(8, 1, text(b"x")))))
     inner, texts = read_gguf(path).metadata["k"]
     assert inner.shape == (0,) and texts == ["x"]
