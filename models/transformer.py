@@ -31,7 +31,7 @@ to the weights of attention. As in PyTorch too, a last norm follows the encoder 
 all projections have biases, which the paper does not have.
 
 With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R),
-from where one more attention looks; copying.py has the equations, its o_t is [z_t; d_t]:
+from where one more attention looks; copying.py has the equations, its u_t is [z_t; d_t]:
 
     β_ti = softmax_i(z_t · G m_i / √D),  d_t = Σ_i β_ti m_i         G (D, D)
 

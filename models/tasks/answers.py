@@ -20,7 +20,7 @@ from nanoautograd.backends import to_numpy
 from nanoautograd.data import (Batches, DataError, WordPieces, by_length, fingerprint, pad,
                                split_at_random)
 from nanoautograd.data.labelled import words
-from nanoautograd.data.questions import Question, read_questions, sentences
+from nanoautograd.data.questions import IS, Question, read_questions, sentences
 
 from .. import bert
 from .scores import rouge
@@ -28,8 +28,8 @@ from .task import Task, number, share_or_fold, stride
 from .word_pieces import pieces_of
 
 SAMPLE = 200                    # about so many questions are asked while it trains, all at the end
-DEFINES = re.compile(r"[^,;]{1,60}?\b(is|are|was|were) (a|an|the|one)\b")
-BEFORE = re.compile(r"\s*(\(|,|\b(is|are|was|were|refers?|means)\b)")
+DEFINES = re.compile(rf"[^,;]{{1,60}}?{IS} (a|an|the|one)\b")
+BEFORE = re.compile(rf"\s*(\(|,|{IS}|\b(refers?|means)\b)")
 LITTLE = frozenset("the a an of in and to for by on with is are was were".split())
 
 

@@ -29,6 +29,7 @@ from ..conversation import Chat
 from ..sampling import as_text, choose
 from .language import n_gram
 from .scores import bits, perplexity, rouge
+from .summaries import print_summaries
 from .task import Task, number, sampling_options, share_or_fold
 
 BLOCK = 2048                    # tokens of a text, at most; SmolLM2 takes 8,192
@@ -209,10 +210,8 @@ class LoraDescriptions(SmolLM):
                 + ", ".join(f"{name} {s:.4g}" for name, s in scores.items()), score)
 
     def show(self, model, out):
-        print("\ntexts that were not trained on, the description of each, and the model's")
-        for text, description in self.scored[:12]:
-            print(f"  {text[:90]}{' ...' * (len(text) > 90)}\n      {description}\n      "
-                  f"{self.answer(model, text)}")
+        pairs = self.scored[:12]
+        print_summaries(pairs, [self.answer(model, text) for text, _ in pairs])
         return []
 
     def generate(self, model, prompt):

@@ -9,8 +9,10 @@ package rouge-score gives them, in the mean over the texts.
 import re
 
 from nanoautograd.data import read_descriptions, read_docstrings
+from nanoautograd.data.questions import IS
 
 from .. import seq2seq
+from .scores import rouge
 from .text_to_text import TextToText
 
 LEADS = range(1, 21)                    # words, of which the best number is taken
@@ -23,9 +25,7 @@ class Summaries(TextToText):
     metric = "rougeL"
 
     def score(self, answers, targets):
-        scorer = _rouge()
-        rows = [scorer.score(target, answer) for target, answer in zip(targets, answers)]
-        return {name: sum(row[name].fmeasure for row in rows) / len(rows) for name in rows[0]}
+        return rouge(answers, targets)
 
     def baselines(self):
         pairs = self.training[:COUNTED]
@@ -38,10 +38,7 @@ class Summaries(TextToText):
 
     def show(self, model, out):
         pairs = self.test[:12]
-        answers = self.answers(model, [text for text, _ in pairs], self.o.beam)
-        print("\ntexts that were not trained on, the summary of each, and the model's")
-        for (text, summary), answer in zip(pairs, answers):
-            print(f"  {text[:90]}{' ...' * (len(text) > 90)}\n      {summary}\n      {answer}")
+        print_summaries(pairs, self.answers(model, [text for text, _ in pairs], self.o.beam))
         return []
 
 
@@ -58,7 +55,7 @@ class Descriptions(Summaries):
     def read(self, o):
         return read_descriptions()
 
-    def reading(self, text):
+    def source_text(self, text):
         """What is said of a thing, and after it what it is called: what a description is made of
         then stands at the beginning."""
         name, said = halves(text)
@@ -86,6 +83,13 @@ class Docstrings(Summaries):
         return read_docstrings()
 
 
+def print_summaries(pairs, answers):
+    """The beginnings of texts, in pairs with their summaries, and of each a model's answer."""
+    print("\ntexts that were not trained on, the summary of each, and the model's")
+    for (text, summary), answer in zip(pairs, answers):
+        print(f"  {text[:90]}{' ...' * (len(text) > 90)}\n      {summary}\n      {answer}")
+
+
 def first_sentence(text):
     """The text up to its first full stop, "!" or "?" with a space behind it."""
     return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
@@ -94,19 +98,10 @@ def first_sentence(text):
 def halves(text):
     """(what stands before the first "is a", "are", "was the" and so on, what stands after it); of a
     text without ("", all of it)."""
-    parts = re.split(r"\b(?:is|are|was|were)\s(?:(?:an?|the)\s)?", text, maxsplit=1)
+    parts = re.split(rf"{IS}\s(?:(?:an?|the)\s)?", text, maxsplit=1)
     return (parts[0].strip() if parts[1:] else ""), parts[-1]
 
 
 def lead(text, n):
     """The first n words."""
     return " ".join(text.split()[:n])
-
-
-def _rouge():
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError:
-        raise ImportError("summaries are scored by the package rouge-score: "
-                          "pip install rouge-score") from None
-    return RougeScorer(["rouge1", "rouge2", "rougeL"])

@@ -8,7 +8,7 @@ from nanoautograd.data import (Batches, DataError, Pieces, alike, by_length, fin
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
-from .task import Task, number, share_or_fold
+from .task import Task, number, sampling_options, share_or_fold
 
 
 class TextToText(Task):
@@ -40,11 +40,7 @@ class TextToText(Task):
 
     @staticmethod
     def answer_options(add):
-        add("--temperature", number(float, least=0), 0.0, "0 for the likeliest answer, by a "
-            "search; above it pieces are drawn")
-        add("--top-k", number(int, least=1), None, "draw among the K likeliest only", metavar="K")
-        add("--top-p", number(float, above=0, below=1), None, "draw among the fewest of the "
-            "likeliest that have the probability P together", metavar="P")
+        sampling_options(add, 0.0)
         add("--beam", number(int, least=1), 4, "answers that the search keeps side by side")
 
     def read(self, o):
@@ -60,18 +56,18 @@ class TextToText(Task):
         """Methods without learning: {what it is: a function from sources to answers, lists}."""
         raise NotImplementedError
 
-    def count(self, pairs):
+    def learn(self, pairs):
         """What is known by counting in the pairs to train on, beside the pieces: a dict that JSON
         can hold."""
         return {}
 
-    def reading(self, text):
+    def source_text(self, text):
         """What the model reads of a source: a text too."""
         return text
 
-    def readings(self, pairs):
+    def training_sources(self, pairs):
         """What the model reads of the pairs to train on: a list of texts."""
-        return [self.reading(text) for text, _ in pairs]
+        return [self.source_text(text) for text, _ in pairs]
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -89,9 +85,9 @@ class TextToText(Task):
             self.test = [pairs[j] for i, j in enumerate(held_out) if i % 3]
             self.pieces = Pieces.of([text for pair in self.training for text in pair],
                                     o.vocabulary)
-            self.known = {**self.count(self.training), "pieces": self.pieces.symbols}
+            self.known = {**self.learn(self.training), "pieces": self.pieces.symbols}
             targets = [target for _, target in self.training]
-            self.encoded = [*map(self.encode, self.readings(self.training), targets)]
+            self.encoded = [*map(self.encode, self.training_sources(self.training), targets)]
             self.known["longest"] = max(len(y) for _, y in self.encoded)
             longest = max(o.read, max(len(self.encode(*pair)[1]) for pair in pairs))
             if longest > vars(o).get("longest", longest):       # an option of the transformer
@@ -127,7 +123,7 @@ class TextToText(Task):
 
     def evaluate(self, model, final=False):
         pairs = self.test if final else self.watched
-        encoded, loss, n = [self.encode(self.reading(a), b) for a, b in pairs], 0.0, 0
+        encoded, loss, n = [self.encode(self.source_text(a), b) for a, b in pairs], 0.0, 0
         for i in by_length([len(y) for _, y in encoded], 64):
             batch = self.arrays([encoded[j] for j in i])
             count = sum(len(encoded[j][1]) - 1 for j in i)
@@ -154,7 +150,7 @@ class TextToText(Task):
 
     def decoding(self, model, sources):
         """The arguments that the functions of decoding.py have in common."""
-        x = [self.encode(self.reading(text))[0] for text in sources]
+        x = [self.encode(self.source_text(text))[0] for text in sources]
         x, x_lengths = self.on_device(*pad(x))
         return model, x, x_lengths, self.pieces.begin, self.pieces.end, self.longest
 

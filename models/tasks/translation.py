@@ -1,40 +1,38 @@
 """German to English: "Wie heißt du?" to "What is your name?".
 
-The sentences are those of a dictionary that Debian has a package of; where it is not installed, the
-German and English names of countries, languages, currencies, ... stand in for them. Sources: P.
-Brown et al., "The mathematics of statistical machine translation", Computational Linguistics 1993
-(the baseline, their model 1); K. Papineni et al., "BLEU", ACL 2002, and M. Popović, "chrF", WMT
-2015 (the scores, as the package sacrebleu gives them); R. Sennrich & B. Zhang, "Revisiting
-low-resource neural machine translation", ACL 2019 (what helps where sentences are few: small
-vocabularies, much dropout, smoothing). That the model reads a translation word by word beside the
-text, and may copy from it, brings in what counting knows, as do the lexicons of P. Arthur et al.,
-"Incorporating discrete translation lexicons into neural machine translation", EMNLP 2016.
+The sentences are those of a dictionary that Debian has a package of. Where that is not at hand,
+there are the German and English names of countries, languages, currencies, ...
+
+Sources: P. Brown et al., "The mathematics of statistical machine translation", Computational
+Linguistics 1993 (the baseline, their model 1); K. Papineni et al., "BLEU", ACL 2002, and M.
+Popović, "chrF", WMT 2015 (the scores, as the package sacrebleu gives them); R. Sennrich & B. Zhang,
+"Revisiting low-resource neural machine translation", ACL 2019 (what helps where sentences are few:
+small vocabularies, much dropout, smoothing). That the model reads a translation word by word beside
+the text, and may copy from it, brings in what counting knows, as do the lexicons of P. Arthur et
+al., "Incorporating discrete translation lexicons into neural machine translation", EMNLP 2016.
 """
 
 import re
 import reprlib
-from functools import partial
 
 import numpy as np
 
 from nanoautograd.data import DataError, read_names, read_sentences
-from nanoautograd.data.translation import DICTIONARY
 
 from .. import seq2seq
 from .pictures import draw_attention
+from .scores import bleu_and_chrf
 from .task import number
 from .text_to_text import TextToText
 
-HERE = DICTIONARY.is_file()
 PARTS = 5                           # of the pairs to train on, each glossed by the others
 
 
 class Translation(TextToText):
     about = "German to English"
-    source = "Debian's trans-de-en"
-    needs = {} if HERE else {"translation": ("babel",), "translation-transformer": ("babel",)}
+    needs = dict.fromkeys(["translation", "translation-transformer"], ("trans-de-en",))
     prompt = "Wie heißt du?"
-    metric = "bleu"                     # of sentences; of names "exact"
+    metric = "bleu"
     presets = {
         "translation": dict(
             model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True, scaled=True,
@@ -48,52 +46,51 @@ class Translation(TextToText):
     @staticmethod
     def options(add):
         TextToText.options(add)
-        add("--data", str, "sentences" if HERE else "names", "sentences of Debian's trans-de-en, "
-            "or names of countries, languages, currencies, ... from babel",
-            choices=["sentences", "names"])
         add("--gloss", bool, True, "read the German, and after it what its words stand for one by "
             "one")
         add("--words", number(int, least=1), 10, "the most words that a sentence or name may have, "
             "on either side")
 
     def read(self, o):
-        pairs, left_out = {"sentences": read_sentences, "names": read_names}[o.data]()
-        short = [pair for pair in pairs if max(len(text.split()) for text in pair) <= o.words]
-        return short, f"{left_out}, and {len(pairs) - len(short):,} of more than {o.words} words"
+        return self.short(*read_sentences())
+
+    def short(self, pairs, left_out):
+        """The pairs of at most --words words on either side, and what now was left out."""
+        most = self.o.words
+        short = [pair for pair in pairs if max(len(text.split()) for text in pair) <= most]
+        return short, f"{left_out}, and {len(pairs) - len(short):,} of more than {most} words"
 
     def __init__(self, o, known=None):
-        if o.data == "names":
-            self.metric = "exact"
         if known is not None and o.gloss:
-            self.words = Words(known["words"])
+            self.words = WordTranslations(known["words"])
         super().__init__(o, known)
 
-    def count(self, pairs):
+    def learn(self, pairs):
         if not self.o.gloss:
             return {}
-        self.words = Words.of(pairs)
+        self.words = WordTranslations.of(pairs)
         return {"words": self.words.best}
 
-    def reading(self, text):
+    def source_text(self, text):
         return gloss(text, self.words) if self.o.gloss else text
 
-    def readings(self, pairs):
+    def training_sources(self, pairs):
         """A text to train on has a gloss that was counted in others, as it will be in use."""
         if not self.o.gloss:
-            return super().readings(pairs)
-        parts = [Words.of([pair for i, pair in enumerate(pairs) if i % PARTS != k])
+            return super().training_sources(pairs)
+        parts = [WordTranslations.of([pair for i, pair in enumerate(pairs) if i % PARTS != k])
                  for k in range(PARTS)]
         return [gloss(text, parts[i % PARTS]) for i, (text, _) in enumerate(pairs)]
 
     def score(self, answers, targets):
         """BLEU and chrF, from 0 to 100, and the share of the answers that are right to the
         letter."""
-        bleu, chrf = _sacrebleu()
-        return {"bleu": bleu(answers, [targets]).score, "chrf": chrf(answers, [targets]).score,
-                "exact": sum(map(str.__eq__, answers, targets)) / len(targets)}
+        bleu, chrf = bleu_and_chrf(answers, targets)
+        right = sum(map(str.__eq__, answers, targets))
+        return {"bleu": bleu, "chrf": chrf, "exact": right / len(targets)}
 
     def baselines(self):
-        return {"word by word, the likeliest of IBM's model 1": Words.of(self.training),
+        return {"word by word, the likeliest of IBM's model 1": WordTranslations.of(self.training),
                 "the sentence to train on whose words are most alike": Nearest(self.training)}
 
     def show(self, model, out):
@@ -108,7 +105,7 @@ class Translation(TextToText):
             return []
         panels = []
         for german, answer in shown:
-            x, y = self.encode(self.reading(german), answer)
+            x, y = self.encode(self.source_text(german), answer)
             _, alpha, beta = model.run(*self.on_device(*self.arrays([(x, y[:-1])])))
             panels.append((answer, self.pieces.show(x), self.pieces.show(y[1:]), alpha.numpy()[0],
                            beta.numpy()[0]))
@@ -116,9 +113,20 @@ class Translation(TextToText):
         return [out / "attention.png"]
 
 
+class Names(Translation):
+    about = "German names of countries, languages, ... to English"
+    needs = {"translation-names": ("babel",)}
+    prompt = "Republik Moldau"
+    metric = "exact"
+    presets = {"translation-names": Translation.presets["translation"]}
+
+    def read(self, o):
+        return self.short(*read_names())
+
+
 # ---------------------------------------------------------------------------------------- baselines
 
-def words(text):
+def words_and_signs(text):
     """The words and signs of a text, a list."""
     return re.findall(r"\w+(?:['-]\w+)*|[^\w\s]", text)
 
@@ -129,12 +137,15 @@ def sentence(words):
     return text[:1].upper() + text[1:]
 
 
-class Words:
-    """Each word by the one it most often stands for, t(e | f), in the order of the source:
-    expectations of counts, and counting them again, IBM's model 1. With f_0 for no word, and n(e|f)
-    the expected times that f stands for e,
+class WordTranslations:
+    """Each word by the one it most often stands for, t(e | f), in the order of the source: IBM's
+    model 1, fitted by EM. With f_0 for no word, the model is
 
-        P(e_1 ... e_m | f_1 ... f_l) ~ Π_j Σ_i t(e_j | f_i)         i = 0 ... l
+        P(e_1 ... e_m | f_1 ... f_l) ∝ Π_j Σ_i t(e_j | f_i)         i = 0 ... l
+
+    and two steps alternate, from even t on: n(e|f), the expected times that f stands for e, and t
+    from these counts.
+
         n(e|f) = Σ over the pairs  Σ_ij [e_j = e, f_i = f] t(e|f) / Σ_k t(e|f_k)
         t(e|f) = n(e|f) / Σ_e' n(e'|f)
 
@@ -154,12 +165,12 @@ class Words:
         german, english = {"": 0}, {}
         for source, target in pairs:
             for text, index in ((source, german), (target, english)):
-                for w in words(text):
+                for w in words_and_signs(text):
                     index.setdefault(w, len(index))
         cells, slots, n = [], [], 0                     # (f, e) of each i, j; which e_j it is of
         for source, target in pairs:
-            f = np.array([0] + [german[w] for w in words(source)])
-            e = np.array([english[w] for w in words(target)])
+            f = np.array([0] + [german[w] for w in words_and_signs(source)])
+            e = np.array([english[w] for w in words_and_signs(target)])
             cells.append((e[:, None] + len(english) * f).ravel())
             slots.append(np.repeat(np.arange(n, n + len(e)), len(f)))
             n += len(e)
@@ -176,7 +187,7 @@ class Words:
         return cls({w: best[i] for w, i in german.items() if i})
 
     def __call__(self, texts):
-        return [sentence([self.best.get(w, w) for w in words(text)]) for text in texts]
+        return [sentence([self.best.get(w, w) for w in words_and_signs(text)]) for text in texts]
 
 
 def gloss(text, words):
@@ -192,7 +203,7 @@ class Nearest:
         self.targets = [target for _, target in pairs]
         self.rows = {}                                  # word: {pair: count}
         for i, (source, _) in enumerate(pairs):
-            for w in words(source):
+            for w in words_and_signs(source):
                 row = self.rows.setdefault(w, {})
                 row[i] = row.get(i, 0) + 1
         self.weight = {w: np.log(len(pairs) / len(row)) for w, row in self.rows.items()}
@@ -205,19 +216,9 @@ class Nearest:
         answers = []
         for text in sources:
             dot = np.zeros(len(self.targets))
-            for w in words(text):
+            for w in words_and_signs(text):
                 if w in self.rows:
                     row = self.rows[w]
                     dot[list(row)] += self.weight[w] ** 2 * np.array(list(row.values()))
             answers.append(self.targets[int((dot / self.norm).argmax())])
         return answers
-
-
-def _sacrebleu():
-    """The functions for BLEU and chrF of a corpus."""
-    try:
-        from sacrebleu import corpus_bleu, corpus_chrf
-    except ImportError:
-        raise ImportError("translations are scored by the package sacrebleu: "
-                          "pip install sacrebleu") from None
-    return partial(corpus_bleu, force=True), corpus_chrf

@@ -7,6 +7,8 @@ from .labelled import words
 from .seeds import generator
 from .wiki import read_articles
 
+# What defines has one of these verbs: "tea is a drink".
+IS = r"\b(?:is|are|was|were)\b"
 # After a stop and white space, a letter that is not a small one, or a quotation mark.
 BOUNDARY = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z]|[\"“])")
 

@@ -4,10 +4,9 @@ import re
 import unicodedata
 from pathlib import Path
 
-from .sources import SOURCES, DataError, install, installed
+from .sources import DEBIAN, SOURCES, DataError, install, installed
 
-# Debian's package trans-de-en: the dictionary of TU Chemnitz, GPL-2+.
-DICTIONARY = Path("/usr/share/trans/de-en")
+DICTIONARY, _ = DEBIAN["trans-de-en"]
 
 NOTE = re.compile(r"\{[^{}]*\}|\[[^][]*\]|\([^()]*\)|<[^<>]*>")     # the innermost ones
 SENTENCE = re.compile(r'"?[A-ZÄÖÜ].*[.!?]"?')                       # a capital ... a full stop
@@ -30,8 +29,9 @@ def read_sentences(path=None):
     """
     path = Path(path or DICTIONARY)
     if not path.is_file():
-        raise DataError(f"the sentences are in the file {str(path)!r}, which is not here: apt-get "
-                        "install trans-de-en (or use --data names)")
+        raise DataError(f"the sentences are in the file {str(path)!r} of Debian's package "
+                        f"trans-de-en, which is not installed: {install('trans-de-en')}; names to "
+                        "translate, the preset translation-names, are in babel")
     pairs, malformed, two, again = {}, 0, 0, 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         sides = [side.split("|") for side in line.split("::")]
@@ -43,7 +43,7 @@ def read_sentences(path=None):
         for german, english in zip(*sides):
             if not {*".!?…"} & {*german}:                           # as most: to save time
                 continue
-            pair = first(german), first(english)
+            pair = first_meaning(german), first_meaning(english)
             if not all(map(SENTENCE.fullmatch, pair)):
                 continue
             two += "/" in "".join(pair)
@@ -56,7 +56,7 @@ def read_sentences(path=None):
                          f"{again} that come again left out")
 
 
-def first(part):
+def first_meaning(part):
     """The first of the alternatives in a part of an entry, without notes, its signs made plain."""
     before = None
     while before != part:                                           # notes may stand in notes

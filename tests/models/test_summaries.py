@@ -74,7 +74,7 @@ def test_scores_by_hand(task):
     ("It was the end of all that was.", "It", "end of all that was."),
     ("No verb in this one", "", "No verb in this one"), ("", "", "")])
 def test_halves(task, text, name, said):
-    assert halves(text) == (name, said) and task.reading(text) == f"{said} | {name}"
+    assert halves(text) == (name, said) and task.source_text(text) == f"{said} | {name}"
 
 
 def test_lead():

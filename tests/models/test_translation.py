@@ -9,12 +9,13 @@ import pytest
 
 import nanoautograd as nag
 from models.tasks import translation
-from models.tasks.translation import PARTS, Nearest, Translation, Words, gloss, sentence, words
+from models.tasks.translation import (PARTS, Names, Nearest, Translation, WordTranslations, gloss,
+                                      sentence, words_and_signs)
 from nanoautograd.data import DataError, alike
 
 pytest.importorskip("tokenizers")
 
-OPTIONS = Namespace(preset="translation", data="sentences", words=10, gloss=True, validation=0.3,
+OPTIONS = Namespace(preset="translation", words=10, gloss=True, validation=0.3,
                     pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0, batch=8, beam=2,
                     device="cpu", temperature=0.0, top_k=None, top_p=None)
 NOUNS = dict(zip("Haus Buch Hund Baum Berg Wald Feld Tal".split(),
@@ -106,7 +107,7 @@ def test_it_learns(task, name):
 def test_the_loss_is_that_of_every_piece_alike(task):
     """Whatever the batches are in which it is computed; and without smoothing."""
     model = model_of(task, hidden=8)
-    encoded = [task.encode(task.reading(a), b) for a, b in task.watched]
+    encoded = [task.encode(task.source_text(a), b) for a, b in task.watched]
     total = sum(task.loss(model, None, *task.arrays([pair]), smoothing=0.0)[0].item()
                 * (len(pair[1]) - 1) for pair in encoded)
     with nag.no_grad():
@@ -138,12 +139,12 @@ def test_scores(task):
 def test_words_by_hand():
     """One round from even odds: n(the|das) = 1/3 + 1/3, n(house|das) = n(book|das) = 1/3, ..."""
     pairs = [("das Haus", "the house"), ("das Buch", "the book"), ("ein Buch", "a book")]
-    best = Words.of(pairs, rounds=1).best
+    best = WordTranslations.of(pairs, rounds=1).best
     assert best["das"] == "the" and best["Buch"] == "book"
-    best = Words.of(pairs, rounds=20).best                  # and so the others become clear
+    best = WordTranslations.of(pairs, rounds=20).best      # and so the others become clear
     assert best == {"das": "the", "Haus": "house", "Buch": "book", "ein": "a"}
-    assert Words(best)(["das Haus, ein Auto!", ""]) == ["The house, a Auto!", ""]
-    assert gloss("ein Buch", Words(best)) == "ein Buch | A book"
+    assert WordTranslations(best)(["das Haus, ein Auto!", ""]) == ["The house, a Auto!", ""]
+    assert gloss("ein Buch", WordTranslations(best)) == "ein Buch | A book"
 
 
 def test_nearest():
@@ -153,8 +154,8 @@ def test_nearest():
 
 
 def test_words_and_sentences():
-    assert words("Don't go, U-Bahn (3,5)!") == ["Don't", "go", ",", "U-Bahn", "(", "3", ",", "5",
-                                                ")", "!"]
+    assert words_and_signs("Don't go, U-Bahn (3,5)!") == [
+        "Don't", "go", ",", "U-Bahn", "(", "3", ",", "5", ")", "!"]
     assert sentence(["he", "is", ",", "well", "."]) == "He is, well." and sentence([]) == ""
 
 
@@ -162,11 +163,11 @@ def test_a_gloss_to_train_on_is_counted_in_other_pairs(monkeypatch):
     pairs = [(f"Wort{i} ist da.", f"Word{i} is there.") for i in range(30)]
     monkeypatch.setattr(translation, "read_sentences", lambda: (pairs, ""))
     task = Translation(OPTIONS)
-    for i, text in enumerate(task.readings(task.training)):
+    for i, text in enumerate(task.training_sources(task.training)):
         german, _, word_by_word = text.partition(" | ")
         assert german == task.training[i][0]
         assert word_by_word.startswith("Wort")              # it stands in that pair alone
-    assert task.reading(task.training[0][0]).partition(" | ")[2].startswith("Word")
+    assert task.source_text(task.training[0][0]).partition(" | ")[2].startswith("Word")
     assert PARTS > 1
 
 
@@ -180,7 +181,7 @@ def test_the_baseline_is_the_best_of_them(task):
 
 def test_names(monkeypatch):
     monkeypatch.setattr(translation, "read_names", lambda: (made_up()[0], ""))
-    task = Translation(options(data="names"))
+    task = Names(options(preset="translation-names"))
     right = dict(task.watched + task.test)
     task.baselines = lambda: {"half": lambda texts: ["x", *map(right.get, texts[1:])]}
     what, score = task.baseline()
