@@ -13,7 +13,7 @@ from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Window
                                first_characters, generator, in_order, read_text, read_wiki, split,
                                split_by_class)
 
-from .. import gpt, ngram, rnn
+from .. import gpt, llama, ngram, rnn
 from ..finetune import is_run, known_to
 from ..sampling import as_text, choose
 from .scores import bits, perplexity
@@ -21,6 +21,8 @@ from .task import Task, number, sampling_options, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}     # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI                      # those with a name
+TRANSFORMER = dict(steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4, betas=[0.9, 0.99],
+                   weight_decay=0.1)                        # the same loop for gpt and llama
 
 
 def text_source(argument):
@@ -54,7 +56,8 @@ class Language(Task):
     about = "write on a text"
     models = {"ngram": (ngram.Config, ngram.NGramLanguageModel),
               "rnn": (rnn.Config, rnn.RNNLanguageModel),
-              "gpt": (gpt.Config, gpt.GPT)}
+              "gpt": (gpt.Config, gpt.GPT),
+              "llama": (llama.Config, llama.Llama)}
     source = "Python itself, or a file"
     prompt = "The "
     metric = "bits"
@@ -64,8 +67,8 @@ class Language(Task):
         "rnn": dict(model="rnn", steps=1200, lr=4e-3),
         "lstm": dict(model="rnn", cell="lstm", steps=2000, lr=4e-3),
         "gru": dict(model="rnn", cell="gru", steps=1500, lr=4e-3),
-        "gpt": dict(model="gpt", steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4,
-                    betas=[0.9, 0.99], weight_decay=0.1)}
+        "gpt": dict(model="gpt", **TRANSFORMER),
+        "llama": dict(model="llama", **TRANSFORMER)}
 
     @staticmethod
     def options(add):

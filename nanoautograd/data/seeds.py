@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# purpose: its number in the key below. A new one gets a number of its own. Older ones that share one
-# are of different tasks, and no run draws both.
+# purpose: its number in the key below. A new one gets a number of its own. Older ones that share
+# a number are of different tasks, and no run draws both.
 PURPOSES = {
     "weights": 0,                   # the first ones
     "order": 1,                     # of the data, by step or epoch
