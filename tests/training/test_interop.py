@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nanoautograd.checkpoint import CheckpointError, save
-from nanoautograd.interop import load_npz, load_safetensors, read_config
+from nanoautograd.interop import check_sizes, fill, load_npz, load_safetensors, read_config
+from nanoautograd.nn import Linear
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(3)}
 SHAPES = {"w": (2, 3), "b": (3,)}
@@ -31,6 +32,27 @@ def test_all_that_is_wrong_is_listed(tmp_path):
                        r".*unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"
                        ".*not floating: n is int64"):
         load_npz(tmp_path / "a.npz", {"w": (3, 2), "b": (3,), "c": (1,)})
+
+
+def test_a_model_is_filled_from_a_file_with_other_names(tmp_path):
+    path, model = tmp_path / "a.npz", Linear(3, 2, rng=0)
+    np.savez(path, kernel=ARRAYS["w"], shift=np.ones(2))
+    names = {"kernel": "weight", "shift": "bias"}
+    assert fill(model, names, lambda shapes: load_npz(path, shapes)) is model
+    np.testing.assert_array_equal(model.weight.data, ARRAYS["w"])
+    np.testing.assert_array_equal(model.bias.data, [1, 1])
+    other = Linear(3, 4, rng=0)
+    before = other.state_dict()
+    with pytest.raises(CheckpointError, match=r"kernel is \(2, 3\), the model has \(4, 3\)"):
+        fill(other, names, lambda shapes: load_npz(path, shapes))
+    assert all((before[name] == p.data).all() for name, p in other.named_parameters())
+
+
+def test_sizes_of_another_model():
+    check_sizes("a", {"width": 3, "other": 1}, {"width": 3})
+    with pytest.raises(CheckpointError, match=r"^the weights in a are of another model:\s+width is "
+                       r"3, the model has 4\s+act is None, the model has 'gelu'$"):
+        check_sizes("a", {"width": 3, "heads": 1}, {"width": 4, "heads": 1, "act": "gelu"})
 
 
 def test_nothing_is_unpickled(tmp_path):
