@@ -43,9 +43,9 @@ def row(run, result, preset, words):
     """The cells of a finished run."""
     task, (what, score) = PRESETS[preset], result["baseline"]
     about = task.about + (f" ({run.partition('-')[2]})" if on_any_text(preset) else "")
-    seconds = result["seconds"]
+    metric, seconds = result["metric"], result["seconds"]
     return (about, preset, f"{result['parameters']:,}",
-            f"{task.metric} **{result['scores'][task.metric]:.4g}**", f"{score:.4g} ({what})",
+            f"{metric} **{result['scores'][metric]:.4g}**", f"{score:.4g} ({what})",
             task.published.get(run, ""),
             "resumed" if seconds is None else f"{seconds:,}",
             f"`python train.py {' '.join(words)}`")

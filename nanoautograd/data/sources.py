@@ -1,4 +1,4 @@
-"""Where data comes from: files inside packages, found without running any of their code."""
+"""Where data and weights come from: files in packages, of which no code is run, save babel's."""
 
 import hashlib
 from importlib.util import find_spec
