@@ -1,13 +1,33 @@
-"""Arrays in NumPy's own archive, .npz: a zip of arrays, of which none is unpickled."""
+"""Arrays in NumPy's own archive, .npz: a zip of arrays.
+
+Each entry is named after its array, with .npy behind, and is
+
+    "\\x93NUMPY"  version  length  header        6 bytes, uint8 and uint8, uint16 (version 1.0) or
+                                                uint32 (2.0): of the header, little-endian
+    numbers                                     as many as the shape in the header says
+
+The header is the text of a dict, such as {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3),
+}, always in this order. NumPy has it parsed as Python, which a reader that trusts no file must not:
+here it is matched with a pattern.
+
+Source: the documentation of numpy.lib.format.
+"""
 
 import io
+import math
+import re
 import zipfile
 import zlib
 
-from numpy.lib import format as npy
+import numpy as np
 
 from ..checkpoint import CheckpointError, read_file
 from .names import check_names
+
+LENGTHS = {b"\1\0": 2, b"\2\0": 4}      # version: bytes of the length of the header
+LONGEST = 10_000                        # header, as in NumPy
+HEADER = re.compile(r"\{'descr': '([<>|][?biufcOSUVmM]\d*)', 'fortran_order': (False|True), "
+                    r"'shape': \(([\d, ]*)\),? ?\}\s*", re.ASCII)
 
 
 def load_npz(path, shapes):
@@ -20,12 +40,15 @@ def load_npz(path, shapes):
     data = read_file(path)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
-            found = {name.removesuffix(".npy"): _header(file, name) for name in file.namelist()}
+            found = {}
+            for name in file.namelist():
+                with _open(file, name) as entry:
+                    found[name.removesuffix(".npy")] = _shape_dtype_order(entry)[:2]
             check_names(path, found, shapes)
             arrays = {}
             for name in shapes:
-                with file.open(name + ".npy") as entry:
-                    arrays[name] = npy.read_array(entry, allow_pickle=False)
+                with _open(file, name + ".npy") as entry:
+                    arrays[name] = _array(entry)
             return arrays
     except CheckpointError:
         raise
@@ -35,14 +58,51 @@ def load_npz(path, shapes):
         raise CheckpointError(f"{path} is not a whole .npz file: {e}") from None
 
 
-def _header(file, name):
-    """(shape, dtype) of an array in the archive, from its first bytes."""
+def _open(file, name):
+    """An array in the archive, to read from. Other ways to pack it than the two of NumPy would
+    unpack all of it at once, however little is asked for."""
     if not name.endswith(".npy"):
         raise ValueError(f"{name!r} is no array")
-    with file.open(name) as entry:
-        version = npy.read_magic(entry)
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-        if read is None:
-            raise ValueError(f"{name!r} has the unknown version {version}")
-        shape, _, dtype = read(entry)
-        return shape, dtype
+    way = file.getinfo(name).compress_type
+    if way not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name!r} is packed in the way {way}, neither stored nor deflated")
+    return file.open(name)
+
+
+def _shape_dtype_order(entry):
+    """What the header says of the array; the order as in NumPy, "C" or "F"."""
+    def take(n):
+        data = entry.read(n)
+        if len(data) < n:
+            raise EOFError(f"{entry.name!r} ends in its header")
+        return data
+
+    magic, version = take(6), take(2)
+    if magic != b"\x93NUMPY" or version not in LENGTHS:
+        raise ValueError(f"{entry.name!r} begins with {magic + version}, not as an array of "
+                         "version 1.0 or 2.0")
+    length = int.from_bytes(take(LENGTHS[version]), "little")
+    if length > LONGEST:
+        raise ValueError(f"the header of {entry.name!r} should have {length} bytes, more than "
+                         f"{LONGEST}")
+    header = take(length)
+    match = HEADER.fullmatch(header.decode("latin1"))
+    if not match:
+        raise ValueError(f"{entry.name!r} is no array of numbers; its header is {header[:100]}")
+    dtype, fortran, lengths = match.groups()
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise ValueError(f"{entry.name!r} is of the unknown dtype {dtype[:100]!r}") from None
+    shape = tuple(int(n) for n in lengths.removesuffix(",").split(",") if lengths)
+    return shape, dtype, "F" if fortran == "True" else "C"
+
+
+def _array(entry):
+    """An array whose shape and dtype are known to be right, so that it has the size it should."""
+    shape, dtype, order = _shape_dtype_order(entry)
+    size = math.prod(shape) * dtype.itemsize
+    data = bytearray(entry.read(size + 1))                  # to the end, where its check sum is
+    if len(data) != size:
+        raise ValueError(f"{entry.name!r} has not the {size} bytes that {shape} {dtype} takes")
+    return np.ndarray(shape, dtype, data, order=order)

@@ -1,8 +1,8 @@
 """Weights that others saved: exact about names, and nothing in a file is trusted."""
 
-import io
 import json
 import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -94,19 +94,76 @@ def test_any_byte_may_be_wrong(tmp_path, rng):
             np.testing.assert_array_equal(arrays[name], array)
 
 
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+
+
+def write(path, header, numbers=bytes(24), version=1, length=None, way=zipfile.ZIP_STORED):
+    """A file of one array w, whose header is the text and has the length that are given."""
+    length = (len(header) if length is None else length).to_bytes(2 * version, "little")
+    with zipfile.ZipFile(path, "w", way) as file:
+        file.writestr("w.npy", b"\x93NUMPY" + bytes([version, 0]) + length + header.encode("latin1")
+                      + numbers)
+    return path
+
+
+def test_both_orders_and_versions(tmp_path):
+    numbers = ARRAYS["w"].tobytes()
+    for version in (1, 2):
+        for header, wanted in ((HEADER, ARRAYS["w"]), (HEADER.replace("False", "True"),
+                               ARRAYS["w"].reshape(3, 2).T)):
+            path = write(tmp_path / "a.npz", header + " " * 40 + "\n", numbers, version)
+            np.testing.assert_array_equal(load_npz(path, {"w": (2, 3)})["w"], wanted)
+    np.savez(tmp_path / "a.npz", a=np.float64(3), b=np.ones((0, 2)), c=np.ones(1, ">f2"))
+    arrays = load_npz(tmp_path / "a.npz", {"a": (), "b": (0, 2), "c": (1,)})
+    assert arrays["a"] == 3 and arrays["b"].shape == (0, 2) and arrays["c"].tolist() == [1]
+    arrays["a"][()] = 4                                                 # it is ours
+
+
 @pytest.mark.parametrize("header, why", [
-    ("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000)}", "mis-shaped: w is"),
-    ("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}", "not a whole"),     # no data
-    ("__import__('os').abort()", "not a whole"),
-    ("{'descr': 'nonsense'}", "not a whole")])
+    (HEADER.replace("2, 3", "1000000, 1000000"), "mis-shaped: w is"),
+    (HEADER.replace("2, 3", "2, 3" + 5000 * "0"), "not a whole"),
+    (HEADER.replace("2, 3", "2, 3 3"), "not a whole"),
+    (HEADER.replace("2, 3", ",,"), "not a whole"),
+    (HEADER.replace("2, 3", "2, -3"), "not a whole"),
+    (HEADER.replace("2, 3", "\xb2, 3"), "no array"),
+    (HEADER.replace("<f4", "<i4"), "not floating: w is int32"),
+    (HEADER.replace("<f4", "<f4,,"), "no array of numbers"),
+    (HEADER.replace("<f4", "<f7"), "unknown dtype '<f7'"),
+    (HEADER.replace("<f4", "|V" + 30 * "9"), "unknown dtype"),
+    (HEADER.replace("'<f4'", "[('<f4',)]"), "no array of numbers"),
+    (HEADER.replace("f4", "f8"), "has not the 48 bytes"),
+    (HEADER.replace("f4", "f2"), "has not the 12 bytes"),
+    ("{'descr': (\n", "no array"), ("{'descr': '''\n", "no array"),
+    ("-" * 9000 + "1", "no array"),
+    ("(" * 9000, "no array"), ("{1:" * 90 + "1" + "}" * 90, "no array"), ("{'\0'}", "no array"),
+    ("{1: 2, 'descr': 3}", "no array"), ("", "no array"), (" " * 10_001, "10001 bytes, more than"),
+    ("__import__('os').abort()", "no array"), ("{'descr': 'nonsense'}", "no array")])
 def test_headers_that_lie(tmp_path, header, why):
-    data = io.BytesIO()
-    text = header.ljust(117).encode() + b"\n"
-    data.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
-        file.writestr("w.npy", data.getvalue())
-    with pytest.raises(CheckpointError, match=why):
-        load_npz(tmp_path / "a.npz", {"w": (2, 3)})
+    for version in (1, 2):
+        with pytest.raises(CheckpointError, match=why):
+            load_npz(write(tmp_path / "a.npz", header, version=version), {"w": (2, 3)})
+
+
+def test_much_in_a_small_file(tmp_path):
+    """A header, or numbers, of which a thousand times as many are said to follow, and do."""
+    vast = " " * 20_000_000
+    for header, numbers, length in ((vast, b"", None), (HEADER, vast.encode(), None),
+                                    (HEADER, b"", 2 ** 32 - 1)):
+        path = write(tmp_path / "a.npz", header, numbers, 2, length, zipfile.ZIP_DEFLATED)
+        assert path.stat().st_size < 30_000
+        tracemalloc.start()
+        try:
+            with pytest.raises(CheckpointError, match="not a whole .npz file.*(more than|has not)"):
+                load_npz(path, {"w": (2, 3)})
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packed_as_numpy_does_not(tmp_path, way):
+    with pytest.raises(CheckpointError, match="is packed in the way"):
+        load_npz(write(tmp_path / "a.npz", HEADER, way=way), {"w": (2, 3)})
 
 
 def test_an_entry_that_is_no_array(tmp_path):
