@@ -30,7 +30,6 @@ from .names import check_names
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
            12: "d"}
 TEXT, ARRAY = 8, 9
-DEEPEST = 4                     # arrays in arrays; what is known to be in use has one
 
 # types of tensors that are not packed: number -> dtype
 PLAIN = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 24: np.dtype("<i1"), 25: np.dtype("<i2"),
@@ -41,8 +40,8 @@ MOST_AXES = 4
 class GGUF:
     """A file whose header has been read, and found to fit the file; made by `read_gguf`.
 
-    metadata: {key: value}; bool, int, float, str, a NumPy array of numbers, or a list of the last
-    two or of lists. What a key's value is, who uses it must check.
+    metadata: {key: value}; bool, int, float, str, a NumPy array of numbers, or a list of texts.
+    What a key's value is, who uses it must check.
     tensors: {name: (shape, type)}; NumPy's order of the axes, and the number of the type.
     """
 
@@ -131,7 +130,7 @@ class _Bytes:
         except UnicodeDecodeError as e:
             raise _Damaged(f"{what} before byte {self.at} is not UTF-8: {e.reason}") from None
 
-    def value(self, kind, key, depth=0):
+    def value(self, kind, key):
         """A value of the metadata, of the type with this number."""
         if kind in NUMBERS:
             return self.number(NUMBERS[kind], key)
@@ -139,15 +138,14 @@ class _Bytes:
             return self.text(key)
         if kind != ARRAY:
             raise _Damaged(f"{key} is of the unknown type {kind}")
-        if depth == DEEPEST:
-            raise _Damaged(f"{key} has arrays in arrays, more than {DEEPEST} deep")
         inside = self.number("I", key)
         if inside in NUMBERS:
             dtype = np.dtype("<" + NUMBERS[inside])
             n = self.count(dtype.itemsize, f"numbers of {key}")
             return np.frombuffer(self.take(n * dtype.itemsize, key), dtype).copy()
-        n = self.count(8 if inside == TEXT else 12, f"elements of {key}")
-        return [self.value(inside, key, depth + 1) for _ in range(n)]
+        if inside != TEXT:                      # arrays in arrays, too: no model has them
+            raise _Damaged(f"{key} is an array of the type {inside}, neither numbers nor texts")
+        return [self.text(key) for _ in range(self.count(8, f"texts of {key}"))]
 
 
 def _read(data):
