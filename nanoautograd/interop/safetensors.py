@@ -1,12 +1,20 @@
 """Arrays in the safetensors format, by the package safetensors: a header of names, dtypes and
 shapes, then the numbers."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..checkpoint import CheckpointError
 from .names import check_names
 
 DTYPES = "F16", "F32", "F64"            # the floating ones that NumPy has, too
+
+
+def shapes_of(path):
+    """{name: shape} of all arrays in a safetensors file, from its header, whose lengths are those
+    of the file. Raises as `load_safetensors`."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
 
 
 def load_safetensors(path, shapes, ignored=()):
@@ -18,6 +26,21 @@ def load_safetensors(path, shapes, ignored=()):
     says where the file is damaged. OSError where reading fails, ImportError where the package
     safetensors is missing.
     """
+    with _opened(path) as file:
+        headers = {name: file.get_slice(name) for name in file.keys() if name not in ignored}
+        dtypes = {name: header.get_dtype() for name, header in headers.items()}
+        check_names(path, {name: (header.get_shape(), None) for name, header in headers.items()},
+                    shapes)
+        wrong = [f"{name} is {dtype}" for name, dtype in dtypes.items() if dtype not in DTYPES]
+        if wrong:
+            raise CheckpointError(f"the arrays in {path} must be of {', '.join(DTYPES)}:\n  "
+                                  + "\n  ".join(wrong))
+        return {name: file.get_tensor(name) for name in shapes}
+
+
+@contextmanager
+def _opened(path):
+    """The file, whose header is read and found to fit it."""
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
@@ -27,14 +50,6 @@ def load_safetensors(path, shapes, ignored=()):
         raise IsADirectoryError(f"{path} is not a regular file")
     try:
         with safe_open(path, framework="np") as file:
-            headers = {name: file.get_slice(name) for name in file.keys() if name not in ignored}
-            dtypes = {name: header.get_dtype() for name, header in headers.items()}
-            check_names(path, {name: (header.get_shape(), None)
-                               for name, header in headers.items()}, shapes)
-            wrong = [f"{name} is {dtype}" for name, dtype in dtypes.items() if dtype not in DTYPES]
-            if wrong:
-                raise CheckpointError(f"the arrays in {path} must be of {', '.join(DTYPES)}:\n  "
-                                      + "\n  ".join(wrong))
-            return {name: file.get_tensor(name) for name in shapes}
+            yield file
     except SafetensorError as e:
         raise CheckpointError(f"{path} is not a whole safetensors file: {e}") from None

@@ -255,6 +255,37 @@ def test_weights_of_another_model(folder):
         Bert.pretrained(folder)
 
 
+@pytest.mark.parametrize("sizes", [
+    {"hidden_size": 10 ** 9}, {"num_hidden_layers": 10 ** 9}, {"vocab_size": 10 ** 9},
+    {"intermediate_size": 10 ** 9}, {"max_position_embeddings": 10 ** 9}, {"vocab_size": 1000},
+    dict.fromkeys(Bert.SIZES, 10 ** 9), {"num_hidden_layers": 3}, {"num_attention_heads": 7}])
+def test_sizes_that_the_weights_have_not(folder, monkeypatch, sizes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | sizes))
+    monkeypatch.setattr(Bert, "__init__", lambda *args: pytest.fail("a model was begun"))
+    with pytest.raises(CheckpointError, match="is no BERT that can be read here: "):
+        Bert.pretrained(folder)
+
+
+def test_more_layers_than_arrays(folder, monkeypatch):
+    """Enough numbers for a million layers of width 1, but in one array."""
+    config = json.loads((folder / "config.json").read_text()) | dict.fromkeys(Bert.SIZES, 1)
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1000}))
+    nag.save({"a": np.zeros(17_000, np.float16)}, folder / "model.safetensors")
+    monkeypatch.setattr(Bert, "__init__", lambda *args: pytest.fail("a model was begun"))
+    with pytest.raises(CheckpointError, match="1,000 layers.* has 1 arrays"):
+        Bert.pretrained(folder)
+
+
+def test_the_room_of_a_model_is_its_parameters(folder):
+    """One more, and it would be refused."""
+    there = sum(p.size for p in Bert(Config(**SMALL)).parameters())
+    nag.save({f"{i}": np.zeros(1, np.float16) for i in range(there - 1)},
+             folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=f"{there:,} parameters, .* with {there - 1:,}$"):
+        Bert.pretrained(folder)
+
+
 def test_weights_that_are_not_there(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         Bert.pretrained(tmp_path)
