@@ -42,17 +42,21 @@ NOTHING = "none"                                    # of --pretrained
 
 def weights_source(text):
     """The value of --pretrained: the name of weights, or the path of a run from anywhere."""
-    return os.path.abspath(text) if is_run(text) or os.sep in text else text
+    is_folder = os.sep in text or (Path(text) / "checkpoint.json").exists()
+    return os.path.abspath(text) if is_folder else text
 
 
 def is_run(source):
-    """Whether --pretrained is the folder of a run."""
-    return (Path(source) / "checkpoint.json").exists()
+    """Whether --pretrained is the folder of a run, which need not be there any more."""
+    return os.path.isabs(source)
 
 
 def known_to(folder):
-    """What the task of that run knew of its data (Task.known)."""
-    return load_checkpoint(folder)[1]["known"]
+    """What the task of that run knew of its data (Task.known). Raises CheckpointError."""
+    state = load_checkpoint(folder)[1]
+    if not isinstance(state, dict) or "known" not in state:
+        raise CheckpointError(f"the checkpoint in {folder} is of no run of train.py")
+    return state["known"]
 
 
 def part(model):
@@ -61,39 +65,41 @@ def part(model):
     return getattr(model, name) if name else model
 
 
-def prepare(model, o, fresh):
+def prepare(model, o, fresh, model_of):
     """Make a new model ready for the run: load what --pretrained names, freeze, add adapters.
 
     fresh: whether the run begins now; one that is resumed needs only the weights that its
-    checkpoint leaves out, the frozen ones. Raises ValueError, CheckpointError, DataError.
+    checkpoint leaves out, the frozen ones. model_of: the folder of a run -> its model, as it is
+    used. Raises ValueError, CheckpointError, DataError.
     """
     if o.pretrained == NOTHING:
         if o.lora or "pretrained" in o.freeze:
             raise ValueError("--lora and --freeze pretrained need weights to begin with: give "
                              "--pretrained")
     elif fresh or o.lora or o.freeze:
-        load(model, o.pretrained)
+        load(model, o.pretrained, model_of)
     for name in o.freeze:
         freeze(model, name)
     if o.lora:
-        part(model).requires_grad_(False)
+        before = part(model).parameters()
         add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to,
                      rng=generator(o.seed, "adapters"))
+        for p in before:
+            p.requires_grad = False
     if o.steps and not any(p.requires_grad for p in model.parameters()):
         raise ValueError("everything is frozen, so nothing can learn; freeze less, or give "
                          "--steps 0")
 
 
-def load(model, source):
-    """Load the weights called so, or of the run in that folder, into what is pretrained."""
+def load(model, source, model_of):
+    """Load the weights called so, or of the run in that folder, into what is pretrained. Raises as
+    `prepare`."""
     inside = part(model)
     if is_run(source):
-        tensors, _ = load_checkpoint(source)
-        name = getattr(model, "pretrained_part", "")
-        prefix = f"{name}." if name else ""
-        try:                                    # where there is an average, that was evaluated
-            inside.load_state_dict(under(f"model.{prefix}", tensors)
-                                   | under(f"average.module.{prefix}", tensors))
+        try:
+            inside.load_state_dict(part(model_of(source)).state_dict())
+        except CheckpointError:
+            raise
         except ValueError as e:
             raise CheckpointError(f"the run in {source} cannot be fine-tuned as this model: {e}"
                                   ) from None
@@ -104,12 +110,6 @@ def load(model, source):
         raise ValueError(f"there are no weights {source!r} for {type(inside).__name__}: "
                          + (f"{known!r} is known to it; " if known else "")
                          + "a run of train.py is given by its folder")
-
-
-def under(prefix, tensors):
-    """Those whose names begin so, by the rest of their names."""
-    return {name.removeprefix(prefix): array for name, array in tensors.items()
-            if name.startswith(prefix)}
 
 
 def freeze(model, name):

@@ -23,7 +23,7 @@ from nanoautograd.nn import load_random_state, merge_adapters, random_state
 from nanoautograd.nn.lora import ALPHA
 from nanoautograd.optim import AveragedModel
 
-from .finetune import NOTHING, digest, frozen, prepare, under, weights_source
+from .finetune import NOTHING, digest, frozen, prepare, weights_source
 from .tasks import PRESETS
 from .tasks.task import number
 
@@ -120,7 +120,7 @@ def parser(preset):
     add("--freeze", str, [], "what does not learn: parameters whose names begin so, or "
         "'pretrained' for all that is", nargs="*", metavar="NAME")
     add("--lora", number(int, least=0), 0, "rank of the adapters that learn in place of what is "
-        "pretrained; 0 for none")
+        "pretrained, but for what --freeze names; 0 for none")
     add("--lora-alpha", number(float, above=0), ALPHA, "their strength")
     add("--lora-to", str, [], "last parts of the names of the layers that get them, such as query "
         "value; all, if none is given", nargs="*", metavar="NAME")
@@ -230,7 +230,7 @@ def make_model(task, o, fresh=True):
                           f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
     try:
         model = Model(Config(**task.sizes, **own), rng=generator(o.seed, "weights"), dtype=o.dtype)
-        prepare(model, o, fresh)
+        prepare(model, o, fresh, model_of)
     except (CheckpointError, DataError):
         raise
     except ValueError as e:                                 # such as heads that do not fit a width
@@ -328,6 +328,12 @@ def unpack(tensors, model, optimizer=None, average=None, step=None):
     return tensors.get("carried")
 
 
+def under(prefix, tensors):
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items()
+            if name.startswith(prefix)}
+
+
 def trained(o, checkpoint):
     """The task of a checkpoint, without its data, and the model as it is used: in eval mode, with
     the average of its weights if there is one, and its adapters, if it has any, merged."""
@@ -341,6 +347,11 @@ def trained(o, checkpoint):
     return task, merge_adapters(model.eval())
 
 
+def model_of(folder):
+    """The model of the run in a folder, as it is used. Raises CheckpointError, DataError."""
+    return trained(*parse(["--out", str(folder), "--generate", ""]))[1]
+
+
 # ----------------------------------------------------------------------------------------- folder
 
 def check_folder(o):
@@ -350,6 +361,9 @@ def check_folder(o):
             f"{o.out} holds a run already. To use what it has learnt, add --generate TEXT; to go "
             "on with it, --resume (and more --steps, if it has finished); to replace it, "
             "--overwrite; to keep it and start another, --out FOLDER")
+    if o.pretrained == str(o.out.absolute()):
+        raise OptionError(f"the run would begin with the weights in {o.out} and be written over "
+                          "them; give another --out")
     o.out.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=o.out).close()
     if o.resume and not (o.out / "checkpoint.json").exists():

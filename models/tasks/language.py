@@ -119,7 +119,9 @@ class Language(Task):
         self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
 
     def tokens(self, known):
-        """The vocabulary of these symbols."""
+        """The vocabulary of these symbols. Raises DataError where they are none."""
+        if not isinstance(known, str):
+            raise DataError(f"the symbols of a language model are a string; got {known!r}")
         return BytePairs(known) if self.o.tokens == "bpe" else Characters(known)
 
     def read(self):

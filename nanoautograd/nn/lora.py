@@ -63,8 +63,10 @@ class LoRALinear(Module):
 
 
 def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
-    """Put a LoRALinear in the place of each nn.Linear inside `model`, and freeze its weight and
-    bias; nothing else is frozen (see Module.requires_grad_). Returns their dotted names.
+    """Put a LoRALinear in the place of each nn.Linear inside `model` whose weight learns, and
+    freeze that and the bias; nothing else is frozen (see Module.requires_grad_). Returns their
+    dotted names. The joint matrix of queries, keys and values in MultiheadAttention is no
+    nn.Linear, and gets none.
 
     names: the last parts of those to adapt, such as "query" and "value"; all, if there are none.
     Raises ValueError where none is found, or the rank is too large for one.
@@ -72,7 +74,8 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     rng, found = np.random.default_rng(rng), []
     for path, module in list(model.named_modules()):
         for name, value in list(vars(module).items()):
-            if type(value) is Linear and (not names or name in names):
+            if (type(value) is Linear and value.weight.requires_grad
+                    and (not names or name in names)):
                 value.requires_grad_(False)
                 setattr(module, name, LoRALinear(value, rank, alpha, rng=rng))
                 found.append(f"{path}.{name}" if path else name)

@@ -13,9 +13,9 @@ pytest.importorskip("safetensors")
 
 import train  # noqa: E402
 from models import bert, finetune, gpt  # noqa: E402
-from models.run import make_model, parse  # noqa: E402
+from models.run import make_model, model_of, parse  # noqa: E402
 from nanoautograd import functional as F  # noqa: E402
-from nanoautograd.checkpoint import load_checkpoint  # noqa: E402
+from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from nanoautograd.data import installed, package_path  # noqa: E402
 from nanoautograd.optim import AdamW, clip_grad_norm_  # noqa: E402
 
@@ -123,7 +123,7 @@ def test_adapters_learn_alone_resume_to_the_bit_and_answer(run, pretrained, tmp_
 def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
     o, _ = parse([*TINY, "--pretrained", str(pretrained), "--lora", "2", "--lr-pretrained", "0.1"])
     model = gpt.GPT(gpt.Config(5, 8, 1, 2, 8))
-    finetune.prepare(model, o, fresh=True)
+    finetune.prepare(model, o, True, model_of)
     groups, factors = finetune.groups(model, o)
     assert factors == [1.0] and sum(p.size for p in groups[0]["params"]) == ADAPTERS
     o, _ = parse([*TINY, "--pretrained", str(pretrained), "--lr-pretrained", "0.1"])
@@ -160,10 +160,49 @@ def test_a_name_or_a_folder(pretrained, monkeypatch):
     assert finetune.weights_source("./second").startswith("/")
 
 
-def test_a_run_with_adapters_is_no_beginning_for_another(run, pretrained, tmp_path):
-    run("second", "--steps", 1, "--pretrained", pretrained, "--lora", 1)
-    message = run("third", "--pretrained", tmp_path / "second")
-    assert "cannot be fine-tuned as this model" in message and "missing: embedding" in message
+@pytest.mark.parametrize("options", [["--lora", 2], ["--freeze", "embedding", "norm"],
+                                     ["--lora", 2, "--average", 0.5]])
+def test_a_run_with_frozen_parts_or_adapters_is_a_beginning_too(run, pretrained, tmp_path,
+                                                                options):
+    """It is put together from its own beginning and its checkpoint, and its adapters are merged."""
+    run("second", "--steps", 3, "--lr", 0.02, "--pretrained", pretrained, *options)
+    assert run("third", "--steps", 1, "--lr", 1e-12, "--pretrained", tmp_path / "second") is None
+    losses = [json.loads((tmp_path / folder / "result.json").read_text())["scores"]["loss"]
+              for folder in ("first", "second", "third")]
+    assert losses[1] == pytest.approx(losses[2], rel=1e-5) != losses[0]
+    assert arrays(tmp_path / "third").keys() == arrays(pretrained).keys()
+
+
+def test_the_beginning_is_not_written_over(run, pretrained):
+    message = run("first", "--steps", 1, "--overwrite", "--pretrained", pretrained, "--lora", 1)
+    assert "would begin with the weights in" in message and "give another --out" in message
+    assert len(arrays(pretrained)) > 10
+
+
+@pytest.mark.parametrize("state", [{}, None, [], "x", {"known": 5}, {"known": {"pieces": 3}}])
+def test_a_checkpoint_of_something_else(run, tmp_path, state):
+    (tmp_path / "other").mkdir()
+    save_checkpoint(tmp_path / "other", {"model.x": np.ones(3)}, state)
+    for preset in ("gpt", "sentiment-bert"):
+        message = train.main([preset, "--out", str(tmp_path / "run"), "--steps", "1",
+                              "--pretrained", str(tmp_path / "other")])
+        assert message.startswith("train.py: ") and "\n" not in message
+
+
+def test_a_beginning_that_vanished(run, pretrained, tmp_path):
+    options = "--pretrained", pretrained, "--freeze", "norm"
+    run("second", "--steps", 1, *options)
+    pretrained.rename(tmp_path / "elsewhere")
+    message = run("second", "--steps", 2, *options, "--resume")
+    assert f"no checkpoint in {pretrained}" in message
+    message = train.main(["--out", str(tmp_path / "second"), "--generate", "t"])
+    assert f"no checkpoint in {pretrained}" in message
+
+
+def test_what_is_frozen_by_name_gets_no_adapter(run, pretrained, tmp_path):
+    run("second", "--steps", 1, "--pretrained", pretrained, "--lora", 1, "--freeze",
+        "layers.0.attention", "layers.0.up")
+    assert arrays(tmp_path / "second").keys() == {"layers.0.down.lora_A", "layers.0.down.lora_B"}
 
 
 def test_a_model_without_options_is_as_before():
@@ -194,7 +233,7 @@ def test_minilm_learns_as_in_pytorch():
     batches = [(rng.integers(1000, 20000, (4, 12)), np.array([12, 9, 12, 5]),
                 rng.integers(0, 2, 4)) for _ in range(4)]
     model = bert.Classifier(bert.ClassifierConfig(vocabulary=30522, classes=2, dropout=0.0), 0)
-    finetune.prepare(model, o, fresh=True)
+    finetune.prepare(model, o, True, model_of)
     groups, factors = finetune.groups(model, o)
     assert factors == [0.1, 0.1, 1.0, 1.0]
 
