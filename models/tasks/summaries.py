@@ -49,7 +49,7 @@ class Descriptions(Summaries):
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     presets = {"summaries": dict(
         model="seq2seq", vocabulary=2500, embedding=128, hidden=192, copy=True,
-        dropout=0.3, read=64, steps=2000, batch=32, lr=2e-3, warmup=100,
+        dropout=0.3, read=64, beam=8, steps=2000, batch=32, lr=2e-3, warmup=100,
         lr_floor=1e-5, average=0.99, evaluate_every=250)}
 
     def read(self, o):
@@ -76,7 +76,7 @@ class Docstrings(Summaries):
               "the file.")
     presets = {"docstrings": dict(
         model="seq2seq", vocabulary=1000, embedding=128, hidden=192, copy=True,
-        dropout=0.3, validation=0.2, read=64, steps=600, batch=32, lr=2e-3,
+        dropout=0.3, validation=0.2, read=64, beam=1, steps=600, batch=32, lr=2e-3,
         warmup=50, lr_floor=1e-5, average=0.98, evaluate_every=100)}
 
     def read(self, o):
