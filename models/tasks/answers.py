@@ -25,7 +25,7 @@ from nanoautograd.data.questions import IS, Question, read_questions, sentences
 from .. import bert
 from .scores import rouge
 from .task import Task, number, share_or_fold, stride
-from .word_pieces import pieces_of
+from .word_pieces import check_longest, pieces_of
 
 SAMPLE = 200                    # about so many questions are asked while it trains, all at the end
 DEFINES = re.compile(rf"[^,;]{{1,60}}?{IS} (a|an|the|one)\b")
@@ -55,6 +55,7 @@ class Answers(Task):
     def __init__(self, o, known=None):
         super().__init__(o)
         if known is None:
+            check_longest(o)
             questions, left_out = read_questions(o.seed)
             self.training, self.held_out = ([questions[i] for i in part] for part in
                                             split_at_random(len(questions), o.validation, o.seed))

@@ -20,7 +20,7 @@ from nanoautograd.data.labelled import read_reviews, read_topics, words
 from .. import bert, rnn
 from .pictures import draw_confusion
 from .task import Task, number, share_or_fold, stride
-from .word_pieces import pieces_of
+from .word_pieces import check_longest, pieces_of
 
 ALPHAS = 1.0, 0.1
 SAMPLE = 500                    # about so many texts are judged while it trains, all at the end
@@ -49,6 +49,7 @@ class Classification(Task):
     def __init__(self, o, known=None):
         super().__init__(o)
         if known is None:
+            check_longest(o)
             texts, labels, left_out = self.read()
             classes = sorted(set(labels))
             y = np.array([classes.index(label) for label in labels])

@@ -30,7 +30,7 @@ from nanoautograd.data.wordpieces import SPECIAL
 
 from .. import bert
 from .task import Task, number, share_or_fold, stride
-from .word_pieces import pieces_of
+from .word_pieces import check_longest, pieces_of
 
 SAMPLE = 300                    # about so many texts are judged while it trains, all at the end
 IGNORED = -100                  # the target where nothing is to be predicted
@@ -60,6 +60,7 @@ class Masked(Task):
     def __init__(self, o, known=None):
         super().__init__(o)
         if known is None:
+            check_longest(o)
             texts, _, left_out = read_wiki(["en"], o.seed)
             training, held_out = split(texts, o.validation, least=1, what="texts")
             self.pieces = (WordPieces.of(training, o.pieces) if o.pretrained == "none" else

@@ -15,3 +15,10 @@ def pieces_of(o):
         raise DataError(f"the run in {o.pretrained} knows no pieces of words, so its weights are "
                         "of no use here; give a run of a preset such as masked, or minilm")
     return WordPieces(known["pieces"])
+
+
+def check_longest(o):
+    """Raise DataError where texts of --longest tokens are longer than the model can read."""
+    if o.longest > vars(o).get("positions", o.longest):     # recurrent networks read any length
+        raise DataError(f"texts may have {o.longest} tokens, and the model reads {o.positions}: "
+                        "lower --longest, or raise --positions")

@@ -49,6 +49,11 @@ def test_what_the_model_reads(task):
     assert inside.tolist() == [[0] * 5 + [1] * 6 + [0], [0, 0, 0, 1] + [0] * 8]
 
 
+def test_texts_longer_than_the_model_reads():
+    with pytest.raises(DataError, match="30 tokens, and the model reads 29: lower --longest"):
+        Answers(SimpleNamespace(**OPTIONS, positions=29))
+
+
 def test_an_answer_that_is_cut_off(task):
     for longest, span in ((12, [7, 9]), (11, [7, 9]), (10, None), (8, None), (6, None)):
         task.o.longest = longest

@@ -80,6 +80,12 @@ def test_a_task_from_texts_to_pictures(task, tmp_path):
         assert list(again.generate(model, "A b NIGHT, never seen!")) == lines
 
 
+def test_texts_longer_than_the_model_reads(task):
+    assert Topics(SimpleNamespace(**OPTIONS, positions=12)).known == task.known
+    with pytest.raises(DataError, match="12 tokens, and the model reads 11: lower --longest"):
+        Topics(SimpleNamespace(**OPTIONS, positions=11))
+
+
 def test_bert_has_the_same_texts_and_the_same_to_beat(task, monkeypatch):
     pytest.importorskip("tokenizers")
     symbols = "\n".join([*SPECIAL, *"abcde", "da", "##y", "night", "once", *map(str, range(10)),

@@ -39,6 +39,11 @@ def test_texts_are_cut_and_nothing_is_lost(task):
         pieces.decode(pieces.encode(text).index))
 
 
+def test_texts_longer_than_the_model_reads():
+    with pytest.raises(DataError, match="13 tokens, and the model reads 12: lower --longest"):
+        Masked(SimpleNamespace(**OPTIONS | {"longest": 13}))
+
+
 def test_what_is_hidden(task):
     """15 % of the pieces; of these 80 % are [MASK], 10 % others."""
     x = np.tile(np.array([2, *range(5, 15), 3, 0, 0]), (3000, 1))
