@@ -79,8 +79,8 @@ def words_of(name, value, default):
         if value not in ("true", "false"):
             raise OptionError(f"{option(name)} takes true or false in a grid; got {value!r}")
         return [option(name)] if value == "true" else [f"--no-{option(name)[2:]}"] * default
-    values = value.split()
-    return [f"{option(name)}={value}"] if len(values) == 1 else [option(name), *values]
+    return ([option(name), *value.split()] if isinstance(default, list) else
+            [f"{option(name)}={value}"])
 
 
 def plan(preset, grid, folds=0, repeat=1, folder=Path("runs/search"), rest=()):

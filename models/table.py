@@ -52,11 +52,14 @@ def row(run, result, preset, words):
 
 
 def finished(result, words):
-    """Whether the run of this command has a result already, and not one of other options."""
+    """Whether the run of this command has a result already, whole and not one of other options."""
     if not result.exists():
         return False
     wanted, _ = parse(words)
-    return json.loads(result.read_text())["options"].items() <= vars(wanted).items()
+    try:
+        return json.loads(result.read_text())["options"].items() <= vars(wanted).items()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def command(words, folder):

@@ -78,6 +78,19 @@ def wait_for(condition, seconds=120):
         time.sleep(0.01)
 
 
+def test_values_with_spaces_and_a_damaged_result(arguments, text, tmp_path, capsys):
+    other = tmp_path / "another text"
+    other.write_text(text.read_text())
+    words = arguments("--grid", f"data={text},{other}", "--steps", "1", "--jobs", "2")
+    words = [w for i, w in enumerate(words) if "--data" not in words[max(0, i - 1):i + 1]]
+    assert search.main(words) == 0
+    results = sorted((tmp_path / "search").rglob("result.json"))
+    assert len(results) == 2
+    results[0].write_text('{"options"')                     # cut short
+    assert search.main(words) == 0
+    assert json.loads(results[0].read_text())["metric"] == "bits"
+
+
 @pytest.mark.parametrize("how", ["Ctrl-C", "terminate", "kill"])
 def test_stopped_and_taken_up_again(how, arguments, tmp_path, capsys):
     folder = tmp_path / "search"
