@@ -56,10 +56,11 @@ def sizes_of(file):
         refuse(f"the base {base} of its angles is not whole, or part of a head is not turned")
     V, U = value("llama.vocab_size"), value("llama.feed_forward_length")
     layers, tied = value("llama.block_count"), "output.weight" not in file.tensors
-    there = sum(prod(shape) for shape, _ in file.tensors.values())
+    arrays, there = len(file.tensors), sum(prod(shape) for shape, _ in file.tensors.values())
     told = ((2 - tied) * V + 1 + layers * (2 * width + 2 * kv_heads * d + 3 * U + 2)) * width
-    if told > there:                            # so a model of these sizes is not even begun
-        refuse(f"its sizes are those of a model with {told:,} parameters, and it has {there:,}")
+    if told > there or 9 * layers > arrays:     # so a model of these sizes is not even begun
+        refuse(f"its sizes are those of a model with {layers:,} layers and {told:,} parameters, "
+               f"and it has {arrays:,} arrays with {there:,}")
     return {"vocabulary": V, "block": value("llama.context_length"), "layers": layers,
             "width": width, "heads": heads, "kv_heads": kv_heads, "feed_forward": U,
             "base": int(base), "eps": float(str(np.float32(eps))), "tied": tied}

@@ -7,16 +7,16 @@ from operator import attrgetter
 
 import numpy as np
 import pytest
-from gguf_files import write
+from gguf_files import metadata, write
 
 from models import llama
 from models.llama import Config, Llama
-from models.smollm2 import names_of, weights_path
+from models.smollm2 import names_of, sizes_of, weights_path
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import ByteLevel, installed, read_articles
-from nanoautograd.interop import read_gguf
+from nanoautograd.interop import GGUF, read_gguf
 from nanoautograd.nn import add_adapters
 
 SMALL = Config(vocabulary=7, block=8, layers=2, width=8, heads=4, kv_heads=2, feed_forward=6)
@@ -270,7 +270,7 @@ def test_weights_of_another_model(tmp_path):
     (dict(embedding_length="8"), "embedding_length should be of type int.*it is '8'"),
     (dict(block_count=2 ** 31), "block_count should be"),
     (dict(block_count=0), "block_count should be"),
-    (dict(block_count=3), "of a model with .* parameters, and it has "),
+    (dict(block_count=3), "of a model with 3 layers and .* parameters, and it has "),
     (dict(block_count=1), "unexpected: blk.1.attn_norm.weight"),
     (dict(vocab_size=2 ** 31 - 1), "of a model with .* parameters"),
     (dict(vocab_size=2), "mis-shaped: token_embd.weight"),
@@ -289,6 +289,16 @@ def test_files_that_are_no_such_model(tmp_path, wrong, why):
     path = write(tmp_path / "a.gguf", Llama(SMALL, rng=0), **wrong)
     with pytest.raises(CheckpointError, match=f"(?s){why}"):
         Llama.pretrained(path)
+
+
+def test_more_layers_than_arrays():
+    """Enough numbers for a thousand layers of width 2, but in one array: no model is begun."""
+    sizes = metadata(replace(SMALL, width=2, heads=1, kv_heads=1, feed_forward=1, layers=1000))
+    file = GGUF("a", {"general.architecture": "llama"}
+                | {f"llama.{key}": value for key, value in sizes.items()},
+                {"a": ((10 ** 9,), 0)}, {})
+    with pytest.raises(CheckpointError, match="with 1,000 layers .* has 1 arrays"):
+        sizes_of(file)
 
 
 # ----------------------------------------------------------------------------------------- SmolLM2
