@@ -136,7 +136,7 @@ class Bert(Module):
              "num_attention_heads": "heads", "intermediate_size": "feed_forward",
              "max_position_embeddings": "positions"}
     NAMES = {"embeddings.word_embeddings": "words",
-             "embeddings.position_embeddings": "places",
+             "embeddings.position_embeddings": "positions",
              "embeddings.token_type_embeddings": "types",
              "embeddings.LayerNorm": "norm"}
     LAYER_NAMES = {"attention.self.query": "attention.query",
@@ -153,7 +153,7 @@ class Bert(Module):
         rng, D = np.random.default_rng(rng), config.width
         self.config = config
         self.words = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)      # E
-        self.places = Embedding(config.positions, D, rng=rng, dtype=dtype)      # P
+        self.positions = Embedding(config.positions, D, rng=rng, dtype=dtype)   # P
         self.types = Embedding(2, D, rng=rng, dtype=dtype)                      # S
         self.norm = LayerNorm(D, EPS, dtype=dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
@@ -169,7 +169,7 @@ class Bert(Module):
             raise ValueError(f"Bert: a text of {T} tokens, but the model takes "
                              f"{self.config.positions}; shorten it")
         s = self.types.weight[0] if types is None else self.types(types)
-        z = self.dropout(self.norm(self.words(x) + self.places.weight[:T] + s))
+        z = self.dropout(self.norm(self.words(x) + self.positions.weight[:T] + s))
         seen = mask(x, lengths)[:, None, None]                                  # (B, 1, 1, T)
         for layer in self.layers:
             z = layer(z, seen)

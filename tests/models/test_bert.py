@@ -235,7 +235,7 @@ def test_pretrained(folder):
         np.testing.assert_array_equal(model(X, LENGTHS).data, again(X, LENGTHS).data)
     head = Classifier(ClassifierConfig(**SMALL, classes=2), 5)
     head.bert.load_pretrained(folder)
-    np.testing.assert_array_equal(head.bert.places.weight.data, model.places.weight.data)
+    np.testing.assert_array_equal(head.bert.positions.weight.data, model.positions.weight.data)
 
 
 def test_weights_of_another_model(folder):
