@@ -14,6 +14,7 @@ summaries.py.
 """
 
 import reprlib
+from abc import abstractmethod
 from itertools import islice
 
 import numpy as np
@@ -53,13 +54,13 @@ class SmolLM(Task):
     def answer_options(add):
         sampling_options(add, 0.0, 60)
 
+    @abstractmethod
     def read(self):
         """(texts or pairs, their keys for split_families, what was left out). Raises DataError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def example(self, item):
         """(tokens, first) of one of them."""
-        raise NotImplementedError
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -101,9 +102,9 @@ class SmolLM(Task):
             n += len(y)
         return {"loss": loss / n, **self.scores(model, loss, n, final)}
 
+    @abstractmethod
     def scores(self, model, loss, n, final):
         """Beside the mean: `loss` is the sum over n tokens."""
-        raise NotImplementedError
 
     def chooser(self):
         rng, o = generator(self.o.seed, "sampling"), self.o

@@ -1,6 +1,7 @@
 """What translating and summarising have in common: texts read, and texts written, in pieces."""
 
 import reprlib
+from abc import abstractmethod
 
 from nanoautograd import functional as F
 from nanoautograd.data import (Batches, DataError, Pieces, alike, by_length, fingerprint, generator,
@@ -43,18 +44,18 @@ class TextToText(Task):
         sampling_options(add, 0.0)
         add("--beam", number(int, least=1), 4, "answers that the search keeps side by side")
 
+    @abstractmethod
     def read(self, o):
         """([(source, target), ...], a few words on what was left out), strings. Raises
         DataError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, answers, targets):
         """Scores of texts beside what is right, lists of strings: a dict, `metric` in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def baselines(self):
         """Methods without learning: {what it is: a function from sources to answers, lists}."""
-        raise NotImplementedError
 
     def learn(self, pairs):
         """What is known by counting in the pairs to train on, beside the pieces: a dict that JSON
