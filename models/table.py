@@ -1,7 +1,7 @@
 """The table of all models: what each reaches, beside what it has to beat.
 
-    python -m models.table                      runs every preset, one after another, on 2 cores in
-                                                about an hour, and prints the table
+    python -m models.table                      runs every preset, one after another, in some hours,
+                                                and prints the table
     python -m models.table --texts python FILE  the language models on both texts
     python -m models.table rnn gpt              these presets alone
 
