@@ -57,6 +57,10 @@ class TextToText(Task):
     def baselines(self):
         """Methods without learning: {what it is: a function from sources to answers, lists}."""
 
+    def more(self, held_out):
+        """To train on other pairs too, a subclass adds them to `training`: none with a source or a
+        target that is `alike` to one that is held out; held_out has two sets of these."""
+
     def learn(self, pairs):
         """What is known by counting in the pairs to train on, beside the pieces: a dict that JSON
         can hold."""
@@ -69,6 +73,11 @@ class TextToText(Task):
     def training_sources(self, pairs):
         """What the model reads of the pairs to train on: a list of texts."""
         return [self.source_text(text) for text, _ in pairs]
+
+    def examples(self):
+        """What an epoch reads: a list of what `encode` gives."""
+        sources, targets = self.training_sources(self.training), [y for _, y in self.training]
+        return [*map(self.encode, sources, targets)]
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -84,19 +93,19 @@ class TextToText(Task):
             self.training = [pairs[i] for i in training]
             self.watched = [pairs[i] for i in held_out[::3]]
             self.test = [pairs[j] for i, j in enumerate(held_out) if i % 3]
+            self.more([{side[i] for i in held_out} for side in keys])
             self.pieces = Pieces.of([text for pair in self.training for text in pair],
                                     o.vocabulary)
             self.known = {**self.learn(self.training), "pieces": self.pieces.symbols}
-            targets = [target for _, target in self.training]
-            self.encoded = [*map(self.encode, self.training_sources(self.training), targets)]
+            self.encoded = self.examples()
             self.known["longest"] = max(len(y) for _, y in self.encoded)
             longest = max(o.read, max(len(self.encode(*pair)[1]) for pair in pairs))
             if longest > vars(o).get("longest", longest):       # an option of the transformer
                 raise DataError(f"the longest text has {longest} pieces, and the model would take "
                                 f"{o.longest}; raise --longest")
             self.order = Batches([len(y) for _, y in self.encoded], o.batch, o.seed)
-            self.fingerprint = fingerprint("\n".join(map(str, pairs)))
-            self.summary = (f"{len(pairs):,} {self.what}: {len(self.training):,} to train on, "
+            self.fingerprint = fingerprint("\n".join(map(str, self.training + pairs)))
+            self.summary = (f"{len(pairs):,} {self.what}: {len(training):,} to train on, "
                             f"{len(self.watched):,} to watch and {len(self.test):,} to test; "
                             f"{left_out}; {len(self.pieces):,} pieces of words")
         else:

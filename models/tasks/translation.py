@@ -1,7 +1,8 @@
 """German to English: "Wie heißt du?" to "What is your name?".
 
-The sentences are those of a dictionary that Debian has a package of. Where that is not at hand,
-there are the German and English names of countries, languages, currencies, ...
+The sentences are those of a dictionary that Debian has a package of, and so are the words and
+phrases from which, beside them, the model learns. Where that is not at hand, there are the German
+and English names of countries, languages, currencies, ...
 
 Sources: P. Brown et al., "The mathematics of statistical machine translation", Computational
 Linguistics 1993 (the baseline, their model 1); K. Papineni et al., "BLEU", ACL 2002, and M.
@@ -17,7 +18,7 @@ import reprlib
 
 import numpy as np
 
-from nanoautograd.data import DataError, read_names, read_sentences
+from nanoautograd.data import DataError, alike, read_dictionary, read_names
 
 from .. import seq2seq
 from .pictures import draw_attention
@@ -35,24 +36,26 @@ class Translation(TextToText):
     metric = "bleu"
     presets = {
         "translation": dict(
-            model="seq2seq", vocabulary=2000, embedding=128, hidden=192, copy=True, scaled=True,
-            dropout=0.2, steps=1500, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5, average=0.99,
-            evaluate_every=250),
+            model="seq2seq", vocabulary=3000, embedding=128, hidden=256, copy=True, scaled=True,
+            dropout=0.2, steps=6000, batch=64, lr=3e-3, warmup=200, lr_floor=1e-5, average=0.99,
+            evaluate_every=1000),
         "translation-transformer": dict(
-            model="transformer", vocabulary=2000, width=128, feed_forward=256, layers=2, copy=True,
-            dropout=0.2, longest=128, steps=1500, batch=64, lr=3e-3, warmup=300, lr_floor=1e-5,
-            average=0.99, evaluate_every=250)}
+            model="transformer", vocabulary=3000, width=128, feed_forward=512, layers=2, copy=True,
+            dropout=0.1, longest=128, steps=6000, batch=64, lr=2e-3, warmup=500, lr_floor=1e-5,
+            average=0.99, evaluate_every=1000)}
 
     @staticmethod
     def options(add):
         TextToText.options(add)
         add("--gloss", bool, True, "read the German, and after it what its words stand for one by "
             "one")
-        add("--words", number(int, least=1), 10, "the most words that a sentence or name may have, "
-            "on either side")
+        add("--words", number(int, least=1), 10, "the most words that a sentence, phrase or name "
+            "may have, on either side")
+        add("--times", number(int, least=1), 3, "times that a sentence is read for once of a phrase")
 
     def read(self, o):
-        return self.short(*read_sentences())
+        sentences, self.phrases, self.dictionary, left_out = read_dictionary()
+        return self.short(sentences, left_out)
 
     def short(self, pairs, left_out):
         """The pairs of at most --words words on either side, and what now was left out."""
@@ -60,15 +63,27 @@ class Translation(TextToText):
         short = [pair for pair in pairs if max(len(text.split()) for text in pair) <= most]
         return short, f"{left_out}, and {len(pairs) - len(short):,} of more than {most} words"
 
+    def more(self, held_out):
+        """Phrases to train on, and single words, which are only counted."""
+        def new(pairs):
+            return [pair for pair in pairs
+                    if not any(alike(text) in side for text, side in zip(pair, held_out))]
+        self.sentences = len(self.training)
+        self.training += new(self.short(self.phrases, "")[0])
+        self.dictionary = new(self.dictionary)
+
     def __init__(self, o, known=None):
         if known is not None and o.gloss:
             self.words = WordTranslations(known["words"])
         super().__init__(o, known)
+        if known is None and self.phrases:
+            self.summary += (f"; {len(self.training) - self.sentences:,} phrases to train on, and "
+                             f"{len(self.dictionary):,} words to count")
 
     def learn(self, pairs):
         if not self.o.gloss:
             return {}
-        self.words = WordTranslations.of(pairs)
+        self.words = self.counted(pairs)
         return {"words": self.words.best}
 
     def source_text(self, text):
@@ -78,9 +93,16 @@ class Translation(TextToText):
         """A text to train on has a gloss that was counted in others, as it will be in use."""
         if not self.o.gloss:
             return super().training_sources(pairs)
-        parts = [WordTranslations.of([pair for i, pair in enumerate(pairs) if i % PARTS != k])
+        parts = [self.counted([pair for i, pair in enumerate(pairs) if i % PARTS != k])
                  for k in range(PARTS)]
         return [gloss(text, parts[i % PARTS]) for i, (text, _) in enumerate(pairs)]
+
+    def counted(self, pairs):
+        return WordTranslations.of(pairs + self.dictionary)
+
+    def examples(self):
+        examples, n = super().examples(), self.sentences
+        return examples[:n] * self.o.times + examples[n:]
 
     def score(self, answers, targets):
         """BLEU and chrF, from 0 to 100, and the share of the answers that are right to the
@@ -90,8 +112,8 @@ class Translation(TextToText):
         return {"bleu": bleu, "chrf": chrf, "exact": right / len(targets)}
 
     def baselines(self):
-        return {"word by word, the likeliest of IBM's model 1": WordTranslations.of(self.training),
-                "the sentence to train on whose words are most alike": Nearest(self.training)}
+        return {"word by word, the likeliest of IBM's model 1": self.counted(self.training),
+                "the text to train on whose words are most alike": Nearest(self.training)}
 
     def show(self, model, out):
         pairs = self.test[:400]
@@ -118,9 +140,12 @@ class Names(Translation):
     needs = {"translation-names": ("babel",)}
     prompt = "Republik Moldau"
     metric = "exact"
-    presets = {"translation-names": Translation.presets["translation"]}
+    presets = {"translation-names": {
+        **Translation.presets["translation"], "vocabulary": 1000, "hidden": 192, "steps": 800,
+        "warmup": 100, "evaluate_every": 200}}
 
     def read(self, o):
+        self.phrases = self.dictionary = []
         return self.short(*read_names())
 
 

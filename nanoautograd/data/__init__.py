@@ -16,7 +16,7 @@ from .sources import DEBIAN, SOURCES, DataError, fingerprint, install, installed
 from .summaries import read_descriptions, read_docstrings
 from .tagging import read_entities, read_parts_of_speech
 from .text import BytePairs, Characters, read_text
-from .translation import read_names, read_sentences
+from .translation import read_dictionary, read_names
 from .vocabulary import Vocabulary
 from .wiki import first_characters, read_articles, read_wiki
 from .wordpieces import WordPieces

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from pathlib import Path
+from typing import NamedTuple
 
 from .sources import DEBIAN, SOURCES, DataError, install, installed
 
@@ -14,16 +15,23 @@ SIGNS = str.maketrans({**dict.fromkeys("’‘‚´`", "'"), **dict.fromkeys("�
                        **dict.fromkeys("–—", "-"), "…": "..."})
 
 
-def read_sentences(path=None):
-    """([(German, English), ...], left out): the sentences of a dictionary, each pair once, and a
-    few words on what was left out and why. The file, DICTIONARY where none is given, has lines
+class Dictionary(NamedTuple):
+    """Lists of pairs (German, English), each pair once."""
+    sentences: list
+    phrases: list           # of two German words and more
+    words: list
+    left_out: str           # a few words on what was, and why
+
+
+def read_dictionary(path=None):
+    """The Dictionary in a file, DICTIONARY where none is given, which has lines
 
         Freund {m} | Freunde {pl} | Wo ist (denn) mein Freund? :: friend; pal | friends | Where ...
 
     so that the parts between "|" stand for each other, and ";" separates what means the same. Of
     each part counts the first such, without what is between {}, [], (), <>. It is a sentence if on
-    both sides it begins with a capital letter and ends with a full stop, "!" or "?"; one with "/"
-    inside, "das/es ist", is two. Quotation marks, dashes and dots are those of ASCII.
+    both sides it begins with a capital letter and ends with a full stop, "!" or "?". One with "/"
+    inside, "das/es ist", is two, and left out. Quotation marks, dashes and dots are those of ASCII.
 
     Raises DataError with the command that installs the file, or where it has no sentence.
     """
@@ -32,7 +40,7 @@ def read_sentences(path=None):
         raise DataError(f"the sentences are in the file {str(path)!r} of Debian's package "
                         f"trans-de-en, which is not installed: {install('trans-de-en')}; names to "
                         "translate, the preset translation-names, are in babel")
-    pairs, malformed, two, again = {}, 0, 0, 0
+    sentences, phrases, words, malformed, two = {}, {}, {}, 0, 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         sides = [side.split("|") for side in line.split("::")]
         if line.startswith("#") or not line.strip():                # a comment
@@ -40,20 +48,18 @@ def read_sentences(path=None):
         if len(sides) != 2 or len(sides[0]) != len(sides[1]):
             malformed += 1
             continue
-        for german, english in zip(*sides):
-            if not {*".!?…"} & {*german}:                           # as most: to save time
-                continue
-            pair = first_meaning(german), first_meaning(english)
-            if not all(map(SENTENCE.fullmatch, pair)):
-                continue
-            two += "/" in "".join(pair)
-            again += pair in pairs
-            if "/" not in "".join(pair):
-                pairs[pair] = None
-    if not pairs:
+        for parts in zip(*sides):
+            pair = german, english = tuple(map(first_meaning, parts))
+            if "/" in german + english:
+                two += 1
+            elif all(map(SENTENCE.fullmatch, pair)):
+                sentences[pair] = None
+            elif german and english:
+                (phrases if " " in german else words)[pair] = None
+    if not sentences:
         raise DataError(f"{str(path)!r} has no sentence in it, of lines like 'Ja! :: Yes!'")
-    return list(pairs), (f"{malformed} malformed lines, {two:,} pairs with alternatives inside and "
-                         f"{again} that come again left out")
+    return Dictionary([*sentences], [*phrases], [*words], f"{malformed} malformed lines and "
+                      f"{two:,} pairs with alternatives inside left out")
 
 
 def first_meaning(part):

@@ -12,10 +12,11 @@ from models.tasks import translation
 from models.tasks.translation import (PARTS, Names, Nearest, Translation, WordTranslations, gloss,
                                       sentence, words_and_signs)
 from nanoautograd.data import DataError, alike
+from nanoautograd.data.translation import Dictionary
 
 pytest.importorskip("tokenizers")
 
-OPTIONS = Namespace(preset="translation", words=10, gloss=True, validation=0.3,
+OPTIONS = Namespace(preset="translation", words=10, times=2, gloss=True, validation=0.3,
                     pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0, batch=8, beam=2,
                     device="cpu", temperature=0.0, top_k=None, top_p=None)
 NOUNS = dict(zip("Haus Buch Hund Baum Berg Wald Feld Tal".split(),
@@ -30,13 +31,18 @@ def made_up():
     return pairs + [("Ja " * 10 + "ja.", "Yes.")], "2 malformed lines left out"
 
 
+def dictionary(pairs=None, phrases=(), words=(), left_out="2 malformed lines left out"):
+    return lambda: Dictionary(made_up()[0] if pairs is None else pairs, [*phrases], [*words],
+                              left_out)
+
+
 def options(**changed):
     return Namespace(**{**vars(OPTIONS), **changed})
 
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr(translation, "read_sentences", made_up)
+    monkeypatch.setattr(translation, "read_dictionary", dictionary())
     return Translation(OPTIONS)
 
 
@@ -58,6 +64,25 @@ def test_what_is_trained_on_and_what_is_not(task):
     assert (y[:, 0] == task.pieces.begin).all() and ((y == task.pieces.end).sum(axis=1) == 1).all()
 
 
+def test_phrases_are_trained_on_and_words_counted(monkeypatch):
+    sentences = made_up()[0][:-1]
+    held = translation_of(monkeypatch, sentences).test[0]
+    phrases = [("das alte Haus", "the old house"), (held[0].lower(), "something else"),
+               ("etwas anderes", held[1].upper()), ("ja " * 11, "yes")]
+    task = translation_of(monkeypatch, sentences, phrases, [("Apfel", "apple"), held])
+    assert task.training[task.sentences:] == phrases[:1] and task.dictionary == [("Apfel", "apple")]
+    assert len(task.encoded) == 2 * task.sentences + 1
+    assert task.encoded[:task.sentences] == task.encoded[task.sentences:-1]
+    assert task.source_text("Apfel") == "Apfel | Apple"
+    assert task.summary.endswith("; 1 phrases to train on, and 1 words to count")
+    assert task.fingerprint != translation_of(monkeypatch, sentences).fingerprint
+
+
+def translation_of(monkeypatch, *lists):
+    monkeypatch.setattr(translation, "read_dictionary", dictionary(*lists))
+    return Translation(OPTIONS)
+
+
 def test_a_step_depends_on_its_number_alone(task):
     steps = [task.batch(s) for s in range(40)]
     again = Translation(OPTIONS)
@@ -69,9 +94,9 @@ def test_a_step_depends_on_its_number_alone(task):
 
 @pytest.mark.parametrize("glossed", [True, False])
 def test_without_its_data(monkeypatch, glossed):
-    monkeypatch.setattr(translation, "read_sentences", made_up)
+    monkeypatch.setattr(translation, "read_dictionary", dictionary())
     task = Translation(options(gloss=glossed))
-    monkeypatch.setattr(translation, "read_sentences", None)            # not called
+    monkeypatch.setattr(translation, "read_dictionary", None)            # not called
     again = Translation(task.o, json.loads(json.dumps(task.known)))
     assert again.known == task.known and again.sizes == task.sizes
     model = model_of(task, hidden=8)
@@ -161,7 +186,7 @@ def test_words_and_sentences():
 
 def test_a_gloss_to_train_on_is_counted_in_other_pairs(monkeypatch):
     pairs = [(f"Wort{i} ist da.", f"Word{i} is there.") for i in range(30)]
-    monkeypatch.setattr(translation, "read_sentences", lambda: (pairs, ""))
+    monkeypatch.setattr(translation, "read_dictionary", dictionary(pairs))
     task = Translation(OPTIONS)
     for i, text in enumerate(task.training_sources(task.training)):
         german, _, word_by_word = text.partition(" | ")
@@ -210,10 +235,10 @@ def test_what_the_user_types(task):
 
 
 def test_too_few_pairs_and_too_long_ones(monkeypatch):
-    monkeypatch.setattr(translation, "read_sentences", lambda: (made_up()[0][:8], ""))
+    monkeypatch.setattr(translation, "read_dictionary", dictionary(made_up()[0][:8]))
     with pytest.raises(DataError, match="1 pairs are held out, and the least are 3"):
         Translation(options(validation=0.2))
-    monkeypatch.setattr(translation, "read_sentences", made_up)
+    monkeypatch.setattr(translation, "read_dictionary", dictionary())
     with pytest.raises(DataError, match="has 40 pieces, and the model would take 39; raise"):
         Translation(options(longest=39))
     assert Translation(options(longest=40)).summary

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nanoautograd.data import DataError, read_names, read_sentences
+from nanoautograd.data import DataError, read_dictionary, read_names
 from nanoautograd.data.translation import DICTIONARY, first_meaning
 
 LINES = """\
@@ -10,7 +10,7 @@ LINES = """\
 # a comment
 
 Freund {m} | Freunde {pl} | Wo ist (denn) er? :: friend; pal | friends | Where is he?
-„Guten Tag!“; „Grüß Gott!“ | Das/Es ist gut. :: "Good day!"; Hello! | That's good.
+„Guten Tag!“; „Grüß Gott!“ | Das/Es ist gut. | Ja :: "Good day!"; Hello! | That's good. | Yes
 Ach {ugs. {alt}} so …  | Er geht. [Süddt.] :: I see ... | He’s going .
 ein Satz ohne Punkt | mit kleinem Anfang. :: A sentence. | with small letters.
 Er geht. :: He's going.
@@ -28,11 +28,13 @@ def dictionary(tmp_path):
 
 
 def test_sentences(dictionary):
-    pairs, left_out = read_sentences(dictionary)
-    assert pairs == [("Wo ist er?", "Where is he?"), ('"Guten Tag!"', '"Good day!"'),
+    sentences, phrases, words, left_out = read_dictionary(dictionary)
+    assert sentences == [("Wo ist er?", "Where is he?"), ('"Guten Tag!"', '"Good day!"'),
                      ("Ach so...", "I see..."), ("Er geht.", "He's going.")]
-    assert left_out == ("3 malformed lines, 1 pairs with alternatives inside and 1 that come again "
-                        "left out")
+    assert phrases == [("ein Satz ohne Punkt", "A sentence."),
+                       ("mit kleinem Anfang.", "with small letters.")]
+    assert words == [("Freund", "friend"), ("Freunde", "friends"), ("Ja", "Yes")]
+    assert left_out == "3 malformed lines and 1 pairs with alternatives inside left out"
 
 
 @pytest.mark.parametrize("part, right", [
@@ -45,22 +47,22 @@ def test_first_meaning(part, right):
 
 def test_what_cannot_be_read(tmp_path, dictionary):
     with pytest.raises(DataError, match="nothing' of .*not installed: apt-get install trans"):
-        read_sentences(tmp_path / "nothing")
+        read_dictionary(tmp_path / "nothing")
     dictionary.write_bytes(b"Haus {n} :: house\n\xff\xfe\x00 :: \x00\n")
     with pytest.raises(DataError, match="has no sentence in it"):
-        read_sentences(dictionary)
+        read_dictionary(dictionary)
     dictionary.write_bytes(b"\xffJa. :: Yes.\nGut \xff. :: Good.\n" + b"{" * 5000 + b". :: A.\n")
-    assert read_sentences(dictionary)[0] == [("Gut \ufffd.", "Good.")]
+    assert read_dictionary(dictionary)[0] == [("Gut \ufffd.", "Good.")]
 
 
 @pytest.mark.data
 def test_the_dictionary_of_debian():
     if not DICTIONARY.is_file():
         pytest.skip("needs Debian's trans-de-en")
-    pairs, left_out = read_sentences()
-    assert len(pairs) > 15_000 and len(set(pairs)) == len(pairs)
-    assert all(text == " ".join(text.split()) and not {*"{}[]<>|;/"} & {*text}
-               for pair in pairs for text in pair)
+    for pairs, least in zip(read_dictionary(), (15_000, 80_000, 200_000)):
+        assert len(pairs) > least and len(set(pairs)) == len(pairs)
+        assert all(text and text == " ".join(text.split()) and not {*"|;/"} & {*text}
+                   for pair in pairs for text in pair)
 
 
 @pytest.mark.data
