@@ -41,8 +41,8 @@ class Translation(TextToText):
             evaluate_every=1000),
         "translation-transformer": dict(
             model="transformer", vocabulary=3000, width=128, feed_forward=512, layers=2, copy=True,
-            dropout=0.1, longest=128, steps=6000, batch=64, lr=2e-3, warmup=500, lr_floor=1e-5,
-            average=0.99, evaluate_every=1000)}
+            dropout=0.1, longest=128, steps=3000, batch=64, lr=2e-3, warmup=300, lr_floor=1e-5,
+            average=0.99, evaluate_every=500)}
 
     @staticmethod
     def options(add):
@@ -51,7 +51,8 @@ class Translation(TextToText):
             "one")
         add("--words", number(int, least=1), 10, "the most words that a sentence, phrase or name "
             "may have, on either side")
-        add("--times", number(int, least=1), 3, "times that a sentence is read for once of a phrase")
+        add("--times", number(int, least=1), 3, "times that a sentence is read for "
+            "once of a phrase")
 
     def read(self, o):
         sentences, self.phrases, self.dictionary, left_out = read_dictionary()

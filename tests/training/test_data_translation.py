@@ -30,7 +30,7 @@ def dictionary(tmp_path):
 def test_sentences(dictionary):
     sentences, phrases, words, left_out = read_dictionary(dictionary)
     assert sentences == [("Wo ist er?", "Where is he?"), ('"Guten Tag!"', '"Good day!"'),
-                     ("Ach so...", "I see..."), ("Er geht.", "He's going.")]
+                         ("Ach so...", "I see..."), ("Er geht.", "He's going.")]
     assert phrases == [("ein Satz ohne Punkt", "A sentence."),
                        ("mit kleinem Anfang.", "with small letters.")]
     assert words == [("Freund", "friend"), ("Freunde", "friends"), ("Ja", "Yes")]
