@@ -1,0 +1,135 @@
+"""Time operations and whole training steps beside other libraries and the limit of the machine.
+
+    python -m benchmarks                                all that is here to compare with
+    python -m benchmarks --models lstm gpt --vs torch   these training steps, beside PyTorch
+    python -m benchmarks --ops --sizes small            all operations, at one size
+    python -m benchmarks --backend cupy --vs torch      on the GPU
+    python -m benchmarks --json A.json --plot pictures  also keep the figures, and draw them
+    python -m benchmarks compare A.json B.json          what got slower from A to B
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+
+from . import compare
+from .cases import ALL, MODELS, OPERATIONS, SWEEP, make
+from .clock import PeerError, Processes, measure
+from .peers import LIMITS, OTHERS, OURS, peer
+from .report import environment, row, save, tables
+
+
+def options(argv):
+    p = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--models", nargs="*", metavar="NAME",
+                   help=f"training steps; all, if none is named: {', '.join(MODELS)}")
+    p.add_argument("--ops", nargs="*", metavar="NAME",
+                   help=f"operations; all, if none is named: {', '.join(OPERATIONS)}")
+    p.add_argument("--growth", action="store_true",
+                   help="how time and memory grow with each size")
+    p.add_argument("--imports", action="store_true", help="how long imports take")
+    p.add_argument("--sizes", nargs="+", choices=("tiny", *SWEEP, "gpu"), metavar="SIZE",
+                   help=f"tiny, small, medium, large, gpu; by default {' '.join(SWEEP)}, and with "
+                        "--backend cupy also gpu")
+    p.add_argument("--backend", choices=list(OURS), default="numpy",
+                   help="what ours computes with (strict: the stand-in for CuPy, to try it)")
+    p.add_argument("--vs", nargs="*", choices=OTHERS, default=list(OTHERS), metavar="PEER",
+                   help=f"the peers: {', '.join(OTHERS)}; by default those that are installed")
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0))
+                   if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    p.add_argument("--dtype", choices=("float32", "float64", "tf32", "bfloat16"),
+                   default="float32")
+    p.add_argument("--rounds", type=int, default=9)
+    p.add_argument("--seconds", type=float, default=0.5,
+                   help="time that a peer has in each round")
+    p.add_argument("--json", metavar="FILE", help="keep all that was measured")
+    p.add_argument("--plot", metavar="FOLDER", help="draw pictures")
+    o = p.parse_args(argv)
+    for given, known in ((o.models, MODELS), (o.ops, OPERATIONS)):
+        for name in given or ():
+            if name not in known:
+                p.error(f"there is no {name!r}; there are {', '.join(known)}")
+    if o.threads < 1 or o.rounds < 1 or not o.seconds > 0:
+        p.error("--threads, --rounds and --seconds must be above 0")
+    if o.models is None and o.ops is None and not (o.growth or o.imports):
+        o.models, o.ops, o.imports = [], [], True
+    o.sizes = o.sizes or [*SWEEP, *["gpu"] * (o.backend == "cupy")]
+    return o
+
+
+def wanted(o):
+    """The names of the cases, models first."""
+    return [name for names, known in ((o.models, MODELS), (o.ops, OPERATIONS))
+            if names is not None for name in names or known]
+
+
+def peers_of(o):
+    """(names of the peers, ours first; {name: why it is not here})."""
+    where = "" if o.backend == "numpy" else f"@{o.backend}"
+    names = [o.backend, *["numpy"] * (o.backend == "cupy"), "by hand" + where]
+    for name in o.vs:
+        names.append(name + "@cuda" if o.backend == "cupy" and name != "autograd" else name)
+    names += [name + where for name in LIMITS]
+    absent = {name: why for name in names if (why := peer(name).absent())}
+    if o.backend in absent:
+        raise PeerError(f"--backend {o.backend} cannot be used: {absent[o.backend]}")
+    return [name for name in names if name not in absent], absent
+
+
+def run(o, progress):
+    """The report."""
+    begin, (names, absent) = time.perf_counter(), peers_of(o)
+    report = {"command": "python -m benchmarks " + shlex.join(sys.argv[1:]), "environment": None,
+              "absent": absent, "rows": []}
+    with Processes(names, o.threads, o.dtype) as processes:
+        libraries = {}
+        for name, process in processes.running.items():
+            try:
+                libraries[name] = process.ask("hello")
+            except PeerError as e:
+                absent[name] = str(e)
+        report["environment"] = environment(o.threads, o.dtype, libraries, 0)
+    names = list(libraries)
+    todo = [(name, size) for name in wanted(o) for size in o.sizes if size in ALL[name][1]]
+    # A model leaves much behind in a process, so each has new ones; all operations share theirs.
+    groups = [[pair] for pair in todo if pair[0] in MODELS]
+    groups.append([pair for pair in todo if pair[0] in OPERATIONS])
+    with progress(len(todo)) as bar:
+        for group in filter(None, groups):
+            with Processes(names, o.threads, o.dtype) as processes:
+                for name, size in group:
+                    case = make(name, size)
+                    measured, errors = measure(
+                        processes, name, case, o.rounds, o.seconds,
+                        show=lambda text: bar.set_postfix_str(f"{name} {size}: {text}"))
+                    report["rows"].append(row(name, size, case, o.backend, measured, errors))
+                    bar.update()
+    report["environment"]["seconds"] = round(time.perf_counter() - begin)
+    return report
+
+
+def main(argv):
+    if argv[:1] == ["compare"]:
+        return compare.main(argv[1:])
+    o = options(argv)
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return "python -m benchmarks needs what is in the extra bench: pip install '.[bench]'"
+    try:
+        report = run(o, lambda total: tqdm(total=total, unit="case", disable=None))
+    except PeerError as e:
+        return f"python -m benchmarks: {e}"
+    print(tables(report))
+    if o.json:
+        save(report, o.json)
+    if o.plot:
+        from .pictures import draw
+        print("pictures:", *draw(report, o.plot))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

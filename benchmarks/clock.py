@@ -1,0 +1,177 @@
+"""How long a step takes: peers in processes of their own, driven in lockstep, round by round.
+
+All peers of a case build it and take a few steps; their results must agree, or there is no time but
+an error. Then come rounds: in each, every peer in turn takes steps for a while, the others waiting,
+beginning with another peer each time. What disturbs the machine for a while disturbs all of them,
+and the ratio of two peers is taken within each round. Between turns there is a rest, in which the
+threads that a library keeps spinning fall asleep.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .peers import LIMITS, peer
+
+ROOT = Path(__file__).parents[1]
+REST = 0.05                     # seconds; OpenBLAS spins for 2²⁶ cycles
+SAMPLE = 0.002                  # seconds that one sample takes at least: shorter steps in groups
+LONG = 3.0                      # a step that takes more seconds is not measured as often
+
+
+class PeerError(Exception):
+    """A peer could not do what it was asked for."""
+
+
+class Process:
+    """The process of a peer (worker.py)."""
+
+    def __init__(self, name, threads, precision):
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+")
+        environment = {**os.environ, **peer(name).environment(threads)}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", name, str(threads), precision],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+            env=environment)
+
+    def ask(self, do, **request):
+        """The answer. Raises PeerError where it is an error, or the process has died."""
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self.errors.seek(0)
+            raise PeerError(f"{self.name} died: {self.errors.read()[-500:].strip()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise PeerError(answer["error"])
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+        self.errors.close()
+
+
+class Processes:
+    """Those of several peers, with as many threads and in the same precision."""
+
+    def __init__(self, names, threads, precision):
+        self.running = {name: Process(name, threads, precision) for name in names}
+        self.threads, self.precision = threads, precision
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.running.values():
+            process.close()
+
+    def replace(self, name):
+        """A new process in place of one that died."""
+        self.running[name].close()
+        self.running[name] = Process(name, self.threads, self.precision)
+
+
+@dataclass
+class Measurement:
+    """Of one peer: for each round the seconds of a step, several samples; peak memory in bytes;
+    the fingerprint of the first steps' results."""
+    rounds: list = field(default_factory=list)
+    peak: int | None = None
+    prints: list = field(default_factory=list)
+
+    @property
+    def samples(self):
+        return [s for r in self.rounds for s in r]
+
+    @property
+    def median(self):
+        return statistics.median(self.samples)
+
+    @property
+    def quartiles(self):
+        return quartiles(self.samples)
+
+    def ratio(self, other):
+        """The median of the rounds' ratios to another peer, and their quartiles."""
+        ratios = [statistics.median(a) / statistics.median(b)
+                  for a, b in zip(self.rounds, other.rounds)]
+        return statistics.median(ratios), quartiles(ratios)
+
+
+def quartiles(values):
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def differ(prints, reference, tolerance):
+    """What is different between the results of two peers, or None."""
+    for step, (ours, theirs) in enumerate(zip(reference, prints), 1):
+        if len(ours) != len(theirs):
+            return f"gives {len(theirs)} results, not {len(ours)}"
+        for i, ((norm, along), (norm_2, along_2)) in enumerate(zip(ours, theirs)):
+            error = max(abs(norm - norm_2), abs(along - along_2))
+            if not error <= tolerance * norm + 1e-30:
+                return (f"computes something else: result {i} of step {step} has norm {norm_2:.7g} "
+                        f"(and {along_2:.7g} along a vector), not {norm:.7g} ({along:.7g})")
+
+
+def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda text: None):
+    """({peer: Measurement}, {peer: error}) of the peers in `processes`, the first of which is the
+    one that the others must agree with.
+
+    rounds: how many; turn: seconds that a peer has in each.
+    """
+    measured, errors = {}, {}
+    reference = None
+    tolerance = case.tolerance * (1e-3 if processes.precision == "float64" else
+                                  200 if processes.precision in ("tf32", "bfloat16") else 1)
+    for name, process in processes.running.items():
+        if not case.has(peer(name).library):
+            continue
+        show(f"{name} builds")
+        try:
+            prints = process.ask("build", case=case_name, sizes=case.sizes)["prints"]
+            limit = peer(name).library in LIMITS
+            if reference is None:
+                reference = prints
+            elif not limit and (wrong := differ(prints, reference, tolerance)):
+                raise PeerError(wrong)
+            peak = process.ask("memory")["peak"] if memory and not limit else None
+            measured[name] = Measurement(peak=peak, prints=prints)
+        except PeerError as e:
+            errors[name] = str(e)
+            if process.process.poll() is not None:
+                processes.replace(name)
+    plan = {}
+    for name in measured:
+        show(f"{name} warms up")
+        once = min(processes.running[name].ask("measure", steps=1, samples=2)["seconds"])
+        steps = max(1, round(SAMPLE / once)) if once < SAMPLE else 1
+        samples = max(1, min(100, int(turn / (once * steps))))
+        plan[name] = {"steps": steps, "samples": samples}
+        rounds = min(rounds, 3) if once > LONG else rounds
+    order = list(measured)
+    for i in range(rounds if order else 0):
+        for name in order[i % len(order):] + order[:i % len(order)]:
+            show(f"round {i + 1} of {rounds}: {name}")
+            time.sleep(REST)
+            answer = processes.running[name].ask("measure", **plan[name])
+            measured[name].rounds.append(answer["seconds"])
+    return measured, errors

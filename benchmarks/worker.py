@@ -1,0 +1,123 @@
+"""The process of one peer: it builds cases and takes steps when it is told to.
+
+    python -m benchmarks.worker PEER THREADS PRECISION
+
+reads a JSON object a line from stdin and answers each with one on stdout. One process a peer, and
+one of them at work at a time: no library's threads, memory or settings are in another's way.
+
+    {"do": "build", "case": ..., "sizes": ...}      builds the case, takes three steps of it
+                -> {"prints": ...}                  what the results of these are compared by
+    {"do": "memory"}                -> {"peak": bytes or null}
+    {"do": "measure", "steps": n, "samples": k}     k times n steps, after one that is not timed
+                -> {"seconds": [...]}               seconds a step
+
+An error is answered with {"error": ...}, and the process goes on.
+"""
+
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+from .cases import make
+from .memory import anonymous, peak_of, trim
+from .peers import LIMITS, peer
+
+CHECKED = 3                     # steps before anything is timed, whose results are compared
+
+
+def fingerprint(array):
+    """What is compared of a result: its norm, and its product with a vector of length 1 that has
+    no symmetry."""
+    a = array.ravel()
+    r = np.cos(np.arange(a.size) ** 1.5)
+    return [float(np.linalg.norm(a)), float(a @ r / (np.linalg.norm(r) or 1.0))]
+
+
+def restrict(threads):
+    """Let the process use as many processors as threads: also libraries that are not asked then
+    make no more threads than that."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+class Worker:
+    def __init__(self, name, threads, precision):
+        restrict(threads)
+        self.peer = peer(name)
+        if precision not in self.peer.precisions:
+            raise TypeError(f"{name} has no {precision}")
+        self.peer.dtype = "float64" if precision == "float64" else "float32"
+        self.peer.start(threads, precision)
+        self.step = self.baseline = None
+
+    def hello(self):
+        from threadpoolctl import threadpool_info
+        pools = [{k: pool[k] for k in ("internal_api", "version", "num_threads", "threading_layer")
+                  if k in pool} for pool in threadpool_info()]
+        return {"versions": self.peer.versions(), "pools": pools}
+
+    def build(self, case, sizes):
+        self.step = None
+        self.take_steps(make(case, "tiny"))         # what is loaded when it is first used, is
+        self.step = None
+        self.peer.fresh()
+        trim()
+        self.baseline = anonymous()
+        self.peer.forget_peak()
+        return {"prints": self.take_steps(make(case, sizes))}
+
+    def take_steps(self, case):
+        """Make `step` for a case, and take some; the fingerprints of their results."""
+        if self.peer.library in LIMITS:
+            self.step = getattr(self.peer, self.peer.library)(case, self.peer.dtype)
+        else:
+            self.step = case.build(self.peer, self.peer.put_all(case.arrays(self.peer.dtype)))
+        prints = []
+        for _ in range(CHECKED):
+            result = self.step()
+            self.peer.wait(result)
+            results = result if isinstance(result, tuple) else (result,)
+            prints.append([fingerprint(self.peer.get(a)) for a in results])
+        return prints
+
+    def memory(self):
+        def steps():
+            for _ in range(2):
+                self.peer.wait(self.step())
+
+        if self.peer.device == "cuda":
+            steps()
+            return {"peak": self.peer.peak()}
+        return {"peak": None if self.baseline is None else peak_of(steps, self.baseline)}
+
+    def measure(self, steps, samples):
+        self.peer.wait(self.step())
+        seconds = []
+        for _ in range(samples):
+            begin = time.perf_counter()
+            for _ in range(steps):
+                result = self.step()
+            self.peer.wait(result)
+            seconds.append((time.perf_counter() - begin) / steps)
+        return {"seconds": seconds}
+
+
+def main():
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)                                   # what libraries print is no answer
+    worker = None
+    for line in sys.stdin:
+        try:
+            worker = worker or Worker(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+            request = json.loads(line)
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as e:
+            answer = {"error": f"{type(e).__name__}: {e}"}
+        print(json.dumps(answer), file=answers)
+
+
+if __name__ == "__main__":
+    main()
