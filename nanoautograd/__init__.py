@@ -13,6 +13,8 @@ README.md beside this file is the map of the package, in the order in which to r
 from importlib import import_module
 
 from . import autograd, backends, functional, methods, ops  # noqa: F401
+from .backends.memory import keep_memory
+from .backends.threads import get_num_threads, set_num_threads
 from .function import Function, function
 from .graph import GraphError, ShapeError
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
@@ -29,8 +31,9 @@ _LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
 
 __all__ = ["AnomalyError", "Function", "GraphError", "ShapeError", "Tensor", "autograd",
            "backends", "detect_anomaly", "enable_grad", "from_dlpack", "function", "functional",
-           "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp", "no_grad",
-           "value_and_grad", "vjp", *ops.__all__, *_LAZY, *_LAZY_NAMES]
+           "get_num_threads", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
+           "keep_memory", "no_grad", "set_num_threads", "value_and_grad", "vjp", *ops.__all__,
+           *_LAZY, *_LAZY_NAMES]
 
 
 def __dir__():

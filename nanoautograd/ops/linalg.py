@@ -8,7 +8,7 @@ import math
 from numbers import Integral
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from ..backends import namespace
+from ..backends import namespace, threads
 from ..function import function
 from ..tensor import as_arrays, shape_of
 from .arranging import diagonal
@@ -21,8 +21,8 @@ from .shaping import as_tuple, checked, expand_dims, moveaxis, reshape, squeeze,
 def _matmul(a, b):
     """Matrices in the last two axes; the axes before them broadcast."""
     if a.ndim > 2 and b.ndim == 2:              # one large product is faster than many small ones
-        return (_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
-    return a @ b
+        return threads.matmul(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
+    return threads.matmul(a, b)
 
 
 def _rows(a):

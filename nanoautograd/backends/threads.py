@@ -1,0 +1,148 @@
+"""Work in blocks: small enough to stay in a core's cache, and shared among threads.
+
+An elementwise line of NumPy reads its arrays from memory and writes a new one there. A softmax or a
+gelu is ten such lines, and for large arrays memory, not arithmetic, is what they wait for. Done
+block by block, all lines of a block before the next one, only the first line and the last meet the
+memory; what lies between stays in the cache. The blocks do not depend on each other, so threads
+can share them: NumPy lets go of Python's lock while it computes.
+
+    def part(rows):                         # rows: a slice
+        z = x[rows] - xp.max(x[rows], axis=1, keepdims=True)
+        y[rows] = xp.exp(z, out=z) / xp.sum(z, axis=1, keepdims=True)
+
+    by_rows(part, xp, len(x), x.shape[1])
+
+How large a block is does not depend on the number of threads, so neither do the results. For CuPy,
+which has threads enough of its own, all rows are one block.
+
+Matrix products are cut among the same threads (`matmul`), instead of those of the BLAS that NumPy
+brings: two pools of threads on the same cores would wait for each other. Where a product is cut
+changes its last bits, so with `deterministic` it is always cut in the same way.
+"""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+import numpy as np
+
+__all__ = ["by_rows", "get_num_threads", "matmul", "set_num_threads", "share"]
+
+BLOCK = 1 << 15             # numbers of a block: 128 KiB in float32, so a few arrays fit in a cache
+LEAST = 1 << 21             # products and sums below which a matrix product is not worth cutting
+PIECES = 8                  # that a product is cut into where it must not depend on the threads
+ALIGN = 16                  # rows: pieces are multiples of what the BLAS computes at once
+
+
+class _Team:
+    """The threads, and how products are cut."""
+    size = 1
+    pieces = 1
+    pool = None             # of size - 1 threads: the caller is the other one
+
+
+_team = _Team()
+_busy = threading.local()   # in a thread that works at a share, shares are not cut again
+
+
+def set_num_threads(n, deterministic=False):
+    """Compute with n threads on the CPU: blocks and matrix products are shared among them, and
+    NumPy's BLAS, which otherwise has threads of its own, is held to one. Needs the package
+    threadpoolctl if n > 1 or `deterministic`, where results are the same to the bit for any n.
+
+    Before the first call, n is 1, and the BLAS has as many threads as it likes. Raises ValueError
+    for n < 1, and ImportError.
+    """
+    if n != int(n) or n < 1:
+        raise ValueError(f"set_num_threads: the number of threads must be 1 or more; got {n}")
+    try:
+        from threadpoolctl import threadpool_limits
+        threadpool_limits(1, user_api="blas")
+    except ImportError:
+        if n > 1 or deterministic:
+            raise ImportError("threads need the package threadpoolctl, which holds NumPy's own to "
+                              "one: pip install threadpoolctl") from None
+    _forget_pool()
+    _team.size, _team.pieces = int(n), PIECES if deterministic else int(n)
+
+
+def get_num_threads():
+    """How many threads compute; see `set_num_threads`."""
+    return _team.size
+
+
+def _forget_pool():
+    """A pool's threads are not there any more after a fork."""
+    _team.pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def share(f, items):
+    """[f(item) for item in items], on all threads. An error in one is raised here."""
+    items = list(items)
+    workers = min(_team.size, len(items)) - 1
+    if workers < 1 or getattr(_busy, "now", False):
+        return [f(item) for item in items]
+    if _team.pool is None:
+        _team.pool = ThreadPoolExecutor(_team.size - 1, thread_name_prefix="nanoautograd")
+    results, left = [None] * len(items), iter(range(len(items)))     # next() of it is atomic
+
+    def work():
+        _busy.now = True
+        try:
+            for i in left:
+                results[i] = f(items[i])
+        finally:
+            _busy.now = False
+
+    # NumPy's errstate is a context variable: the threads get that of the caller.
+    others = [_team.pool.submit(copy_context().run, work) for _ in range(workers)]
+    try:
+        work()
+    finally:
+        for other in others:
+            other.exception()                   # waits: nobody writes into the results any more
+    for other in others:
+        other.result()
+    return results
+
+
+def by_rows(f, xp, rows, width):
+    """Calls f(slice) for blocks of a few rows that together are range(rows); a row has `width`
+    numbers. Returns what f returned, in order."""
+    size = max(1, BLOCK // max(1, width)) if xp is np else max(1, rows)
+    return share(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
+
+
+def matmul(a, b, out=None):
+    """a @ b for arrays with two axes or more, as xp.matmul; NumPy's shared among the threads."""
+    if _team.pieces == 1 or type(a) is not np.ndarray or type(b) is not np.ndarray \
+            or a.size * b.shape[-1] < LEAST or a.dtype.kind != "f":
+        return a @ b if out is None else _module(a).matmul(a, b, out=out)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    M, N = a.shape[-2], b.shape[-1]
+    if out is None:
+        out = np.empty((*batch, M, N), dtype=np.result_type(a, b))
+    if batch:
+        a, b = (np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b))
+        share(lambda i: np.matmul(a[i], b[i], out=out[i]), _pieces(batch[0], 1))
+    elif M >= N:
+        share(lambda i: np.matmul(a[i], b, out=out[i]), _pieces(M, ALIGN))
+    else:
+        share(lambda j: np.matmul(a, b[:, j], out=out[:, j]), _pieces(N, ALIGN))
+    return out
+
+
+def _module(array):
+    from . import namespace                     # which is above this file
+    return namespace(array)
+
+
+def _pieces(n, align):
+    """range(n) in as many slices as products are cut into, but for the last of multiples."""
+    size = -(-n // (_team.pieces * align)) * align
+    return [slice(i, min(i + size, n)) for i in range(0, n, size)]

@@ -1,0 +1,155 @@
+"""backends/threads.py and memory.py: work that threads share, memory that is used again."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nanoautograd as nag
+from nanoautograd.backends import strict, threads
+
+pytest.importorskip("threadpoolctl")
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    before = vars(threads._team).copy()
+    yield
+    for name in ("size", "pieces", "pool"):
+        setattr(threads._team, name, before.get(name, getattr(threads._Team, name)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_share(n):
+    nag.set_num_threads(n)
+    assert nag.get_num_threads() == n
+    assert threads.share(lambda i: i * i, range(100)) == [i * i for i in range(100)]
+    assert threads.share(abs, []) == []
+
+
+def test_an_error_is_raised_here_and_nobody_still_works():
+    nag.set_num_threads(3)
+    running = []
+
+    def f(i):
+        running.append(i)
+        if i == 7:
+            raise KeyError(i)
+        running.remove(i)
+    with pytest.raises(KeyError, match="7"):
+        threads.share(f, range(50))
+    assert running == [7]
+    assert threads.share(abs, [-1, -2, -3]) == [1, 2, 3]        # and the threads still do
+
+
+def test_shares_within_shares_and_from_many_threads():
+    nag.set_num_threads(2)
+
+    def table(i):
+        return threads.share(lambda j: i * j, range(20))
+    right = [[i * j for j in range(20)] for i in range(30)]
+    found = []
+    callers = [threading.Thread(target=lambda: found.append(threads.share(table, range(30))))
+               for _ in range(4)]
+    for t in callers:
+        t.start()
+    for t in callers:
+        t.join(60)
+    assert found == [right] * 4
+
+
+def test_threads_obey_errstate():
+    nag.set_num_threads(2)
+    zero = np.zeros(3)
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        threads.share(lambda i: 1 / zero, range(8))
+    with np.errstate(all="ignore"):
+        assert len(threads.share(lambda i: 1 / zero, range(8))) == 8
+
+
+@given(st.integers(0, 300), st.integers(0, 3 * threads.BLOCK), st.sampled_from([1, 2]))
+def test_blocks_are_all_rows_once(rows, width, n):
+    nag.set_num_threads(n)
+    slices = threads.by_rows(lambda s: s, np, rows, width)
+    assert [i for s in slices for i in range(rows)[s]] == list(range(rows))
+    assert all(s.stop - s.start == 1 or (s.stop - s.start) * width <= threads.BLOCK for s in slices)
+    assert threads.by_rows(lambda s: s, strict.xp, rows, width) == [slice(0, rows)] * (rows > 0)
+
+
+def random(rng, *shape):
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("a, b", [
+    ((200, 300), (300, 400)), ((17, 300), (300, 900)), ((900, 300), (300, 17)),
+    ((6, 90, 64), (6, 64, 90)), ((5, 1, 90, 64), (1, 4, 64, 90)), ((90, 64), (7, 64, 300)),
+    ((1, 2000, 50), (1, 50, 100)), ((3, 4), (4, 5)), ((0, 4), (4, 5)), ((2, 3, 0), (2, 0, 5))])
+def test_matrix_products(n, a, b):
+    nag.set_num_threads(n)
+    rng = np.random.default_rng(0)
+    a, b = random(rng, *a), random(rng, *b)
+    right = np.matmul(a.astype(np.float64), b)
+    np.testing.assert_allclose(threads.matmul(a, b), right, atol=1e-4)
+    out = np.full(right.shape, np.nan, dtype=np.float32)
+    assert threads.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out, right, atol=1e-4)
+    b = np.asfortranarray(b)
+    np.testing.assert_allclose(threads.matmul(a, b), right, atol=1e-4)
+
+
+def test_deterministic_products_do_not_depend_on_the_threads():
+    rng = np.random.default_rng(0)
+    pairs = [(random(rng, 333, 257), random(rng, 257, 129)), (random(rng, 40, 700),
+             random(rng, 700, 900)), (random(rng, 9, 70, 64), random(rng, 9, 64, 70))]
+    results = []
+    for n in (1, 2, 3, 8):
+        nag.set_num_threads(n, deterministic=True)
+        results.append([threads.matmul(a, b).tobytes() for a, b in pairs])
+    assert results == [results[0]] * 4
+
+
+def test_what_is_no_number_of_threads(monkeypatch):
+    for n in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"1 or more; got {n}"):
+            nag.set_num_threads(n)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    nag.set_num_threads(1)
+    for options in ((2,), (1, True)):
+        with pytest.raises(ImportError, match="pip install threadpoolctl"):
+            nag.set_num_threads(*options)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_a_fork():
+    code = """
+import os, nanoautograd as nag
+from nanoautograd.backends import threads
+nag.set_num_threads(2)
+assert threads.share(abs, range(-9, 0)) == list(range(9, 0, -1))
+child = os.fork()
+right = threads.share(abs, range(-9, 0)) == list(range(9, 0, -1))
+if not child:
+    os._exit(0 if right else 1)
+assert os.waitpid(child, 0)[1] == 0 and right
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+def test_memory_that_is_kept():
+    """A new array is where an old one was, and with `poison` what it holds is that."""
+    code = """
+import numpy as np, nanoautograd as nag
+if nag.keep_memory(poison=7):
+    for _ in range(3):
+        a = np.empty(1 << 24, dtype=np.uint8); a[:] = 1; del a
+    a = np.empty(1 << 24, dtype=np.uint8)
+    assert (a[1000:-1000] != 0).all()               # no page that the system filled with zeros
+    assert nag.keep_memory(False)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
