@@ -14,8 +14,8 @@ import shlex
 import sys
 import time
 
-from . import compare
-from .cases import ALL, MODELS, OPERATIONS, SWEEP, make
+from . import compare, crossover, growth, imports
+from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import PeerError, Processes, measure
 from .peers import LIMITS, OTHERS, OURS, peer
 from .report import environment, row, save, tables
@@ -41,7 +41,8 @@ def options(argv):
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0))
                    if hasattr(os, "sched_getaffinity") else os.cpu_count())
     p.add_argument("--dtype", choices=("float32", "float64", "tf32", "bfloat16"),
-                   default="float32")
+                   help="precision; by default float32, with --backend cupy and size gpu also "
+                        "others for some")
     p.add_argument("--rounds", type=int, default=9)
     p.add_argument("--seconds", type=float, default=0.5,
                    help="time that a peer has in each round")
@@ -73,9 +74,9 @@ def peers_of(o):
     for name in o.vs:
         names.append(name + "@cuda" if o.backend == "cupy" and name != "autograd" else name)
     names += [name + where for name in LIMITS]
+    if why := peer(o.backend).absent():
+        raise PeerError(f"--backend {o.backend} cannot be used: {why}")
     absent = {name: why for name in names if (why := peer(name).absent())}
-    if o.backend in absent:
-        raise PeerError(f"--backend {o.backend} cannot be used: {absent[o.backend]}")
     return [name for name in names if name not in absent], absent
 
 
@@ -84,29 +85,39 @@ def run(o, progress):
     begin, (names, absent) = time.perf_counter(), peers_of(o)
     report = {"command": "python -m benchmarks " + shlex.join(sys.argv[1:]), "environment": None,
               "absent": absent, "rows": []}
-    with Processes(names, o.threads, o.dtype) as processes:
-        libraries = {}
+    precision, libraries = o.dtype or "float32", {}
+    with Processes(names, o.threads, precision) as processes:
         for name, process in processes.running.items():
             try:
                 libraries[name] = process.ask("hello")
             except PeerError as e:
                 absent[name] = str(e)
-        report["environment"] = environment(o.threads, o.dtype, libraries, 0)
     names = list(libraries)
-    todo = [(name, size) for name in wanted(o) for size in o.sizes if size in ALL[name][1]]
-    # A model leaves much behind in a process, so each has new ones; all operations share theirs.
-    groups = [[pair] for pair in todo if pair[0] in MODELS]
-    groups.append([pair for pair in todo if pair[0] in OPERATIONS])
+    report["environment"] = environment(o.threads, precision, libraries)
+    todo = [(name, size, p) for name in wanted(o) for size in o.sizes if size in ALL[name][1]
+            for p in ([o.dtype] if o.dtype else PRECISIONS.get((name, size), ("float32",)))]
+    # A model leaves much behind in a process, so each has new ones; operations share theirs.
+    groups = [[one] for one in todo if one[0] in MODELS]
+    groups += [[one for one in todo if one[0] in OPERATIONS and one[2] == p]
+               for p in dict.fromkeys(p for _, _, p in todo)]
     with progress(len(todo)) as bar:
         for group in filter(None, groups):
-            with Processes(names, o.threads, o.dtype) as processes:
-                for name, size in group:
+            with Processes(names, o.threads, group[0][2]) as processes:
+                for name, size, p in group:
                     case = make(name, size)
                     measured, errors = measure(
                         processes, name, case, o.rounds, o.seconds,
                         show=lambda text: bar.set_postfix_str(f"{name} {size}: {text}"))
-                    report["rows"].append(row(name, size, case, o.backend, measured, errors))
+                    report["rows"].append(row(name, size, p, case, o.backend, measured, errors))
                     bar.update()
+        if o.backend == "cupy":
+            report["crossover"] = crossover.crossovers(report["rows"])
+        if o.growth:
+            sweeps = growth.TINY if o.sizes == ["tiny"] else growth.SWEEPS
+            grown = [n for n in names if n.partition("@")[0] in (o.backend, "torch", "jax")]
+            report["growth"] = growth.sweep(grown, o, precision, sweeps, bar.set_postfix_str)
+        if o.imports:
+            report["imports"] = imports.measure(o.rounds, bar.set_postfix_str)
     report["environment"]["seconds"] = round(time.perf_counter() - begin)
     return report
 

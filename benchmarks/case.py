@@ -10,7 +10,8 @@ LR = 1e-3                       # of Adam, in all training steps
 
 @dataclass(frozen=True)
 class Product:
-    """`count` times a batch of matrix products (m, k) @ (k, n)."""
+    """`count` times a batch of matrix products (m, k) @ (k, n), of the same arrays. Products that
+    follow one another with the same count take turns."""
     m: int
     n: int
     k: int

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from .peers import LIMITS, peer
 ROOT = Path(__file__).parents[1]
 REST = 0.05                     # seconds; OpenBLAS spins for 2²⁶ cycles
 SAMPLE = 0.002                  # seconds that one sample takes at least: shorter steps in groups
-LONG = 3.0                      # a step that takes more seconds is not measured as often
+LONG = 3.0                      # a peer whose step takes more seconds than that has
+FEW = 3                         # this many rounds
 
 
 class PeerError(Exception):
@@ -60,7 +62,8 @@ class Process:
         return answer
 
     def close(self):
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):             # of a request that it did not live to read
+            self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
         self.errors.close()
@@ -162,16 +165,16 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
     plan = {}
     for name in measured:
         show(f"{name} warms up")
-        once = min(processes.running[name].ask("measure", steps=1, samples=2)["seconds"])
-        steps = max(1, round(SAMPLE / once)) if once < SAMPLE else 1
+        once = min(processes.running[name].ask("measure", steps=1, samples=1, warm=1)["seconds"])
+        steps = max(1, round(SAMPLE / once))
         samples = max(1, min(100, int(turn / (once * steps))))
-        plan[name] = {"steps": steps, "samples": samples}
-        rounds = min(rounds, 3) if once > LONG else rounds
+        plan[name] = {"steps": steps, "samples": samples, "warm": int(once < LONG)}
     order = list(measured)
     for i in range(rounds if order else 0):
         for name in order[i % len(order):] + order[:i % len(order)]:
-            show(f"round {i + 1} of {rounds}: {name}")
-            time.sleep(REST)
-            answer = processes.running[name].ask("measure", **plan[name])
-            measured[name].rounds.append(answer["seconds"])
+            if i < FEW or plan[name]["warm"]:
+                show(f"round {i + 1} of {rounds}: {name}")
+                time.sleep(REST)
+                answer = processes.running[name].ask("measure", **plan[name])
+                measured[name].rounds.append(answer["seconds"])
     return measured, errors

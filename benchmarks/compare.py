@@ -10,15 +10,18 @@ if something got slower.
 
 import argparse
 
-from .report import ReportError, markdown, ms, read
+from .report import ReportError, markdown, ms, read, title
 
 
 def changes(a, b, relative=None):
-    """(case, size, seconds in A, seconds in B, B / A, whether the quartiles are apart) of all rows
+    """(title, seconds in A, seconds in B, B / A, whether the quartiles are apart) of all rows
     that are in both; with `relative`, the name of a peer, seconds are in units of its."""
-    before = {(r["case"], r["size"], str(r["sizes"])): r for r in a["rows"]}
+    def key(r):
+        return title(r), str(r["sizes"])
+
+    before = {key(r): r for r in a["rows"]}
     for r in b["rows"]:
-        old = before.get((r["case"], r["size"], str(r["sizes"])))
+        old = before.get(key(r))
         ours = r["peers"].get(r["main"])
         theirs = old and old["peers"].get(r["main"])
         if not (ours and theirs):
@@ -30,7 +33,7 @@ def changes(a, b, relative=None):
             (x, (xl, xh)), (y, (yl, yh)) = ((p["ratio"], p["ratio quartiles"]) for p in pair)
         else:
             (x, (xl, xh)), (y, (yl, yh)) = ((p["seconds"], p["quartiles"]) for p in (theirs, ours))
-        yield r["case"], r["size"], x, y, y / x, yl > xh or yh < xl
+        yield title(r), x, y, y / x, yl > xh or yh < xl
 
 
 def main(argv):
@@ -51,14 +54,14 @@ def main(argv):
         if (was := a["environment"][name]) != (now := b["environment"][name]):
             print(f"not the same {name}: {was}, then {now}")
     table, slower = [["case", "before", "after", "after / before", ""]], 0
-    for case, size, x, y, ratio, apart in changes(a, b, o.relative):
+    for row, x, y, ratio, apart in changes(a, b, o.relative):
         verdict = ""
         if apart and ratio > 1 + o.threshold:
             verdict, slower = "slower", slower + 1
         elif apart and ratio < 1 - o.threshold:
             verdict = "faster"
         form = (lambda v: f"{v:.3g}") if o.relative else ms
-        table.append([f"{case} {size}", form(x), form(y), f"{ratio:.2f}", verdict])
+        table.append([row, form(x), form(y), f"{ratio:.2f}", verdict])
     if len(table) == 1:
         return "python -m benchmarks compare: the two have no row in common"
     print(markdown(table))

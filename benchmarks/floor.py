@@ -1,17 +1,21 @@
 """The limit of the machine, measured like a peer in the same rounds.
 
 `products` computes the matrix products of a step and nothing else, with the BLAS of NumPy (or
-cuBLAS, by CuPy) at exactly their shapes, into memory that is there already. `copy` moves as many
+cuBLAS, by CuPy) at exactly their shapes, into memory that is there already; each has arrays of its
+own, as the layers of a model have, up to an amount that no cache holds. `copy` moves as many
 bytes as the step has to move outside of them, with one thread a core. What a step takes at least is
 the sum of both; a step that overlaps the two, or whose data stays in a cache that the copy does not
 fit, may come below it.
 """
 
+import math
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 
 from .peers import Ours
 
 LARGEST = 1 << 28               # bytes that are copied at a time
+DISTINCT = 1 << 26              # bytes in distinct arrays of one shape
 
 
 class Limit(Ours):
@@ -22,18 +26,16 @@ class Limit(Ours):
         self.threads = threads if self.device == "cpu" else 1
 
     def products(self, case, dtype):
-        xp = self.namespace()
-        tasks = []
-        for p in case.work().products:
-            batch = (p.batch,) if p.batch > 1 else ()
-            a, b, c = (xp.ones((*batch, *shape), dtype)
-                       for shape in ((p.m, p.k), (p.k, p.n), (p.m, p.n)))
-            tasks.append((a, b, c, p.count))
+        xp, arrays = self.namespace(), Arrays(self.namespace(), dtype)
+        phases = []                                     # [(count, [(a, b, c)])]
+        for count, products in groupby(case.work().products, key=lambda p: p.count):
+            phases.append((count, [arrays.operands(p) for p in products]))
 
         def step():
-            for a, b, c, count in tasks:
+            for count, operands in phases:
                 for _ in range(count):
-                    xp.matmul(a, b, out=c)
+                    for a, b, c in operands:
+                        xp.matmul(a, b, out=c)
             return ()
         return step
 
@@ -69,3 +71,24 @@ class Limit(Ours):
             return cupy
         import numpy
         return numpy
+
+
+class Arrays:
+    """Arrays of any shape: new ones, until those of a shape take DISTINCT bytes, then again those
+    that were given out first."""
+
+    def __init__(self, xp, dtype):
+        self.xp, self.dtype, self.made, self.given = xp, dtype, {}, {}
+
+    def operands(self, p):
+        """(a, b, c) of the Product p, c = a b."""
+        batch = (p.batch,) if p.batch > 1 else ()
+        return [self.array((*batch, *shape)) for shape in ((p.m, p.k), (p.k, p.n), (p.m, p.n))]
+
+    def array(self, shape):
+        made, n = self.made.setdefault(shape, []), self.given.get(shape, 0)
+        self.given[shape] = n + 1
+        size = math.prod(shape)
+        if not made or (len(made) + 1) * size * self.xp.dtype(self.dtype).itemsize <= DISTINCT:
+            made.append((self.xp.arange(size) % 7 - 3).astype(self.dtype).reshape(shape))
+        return made[n % len(made)]

@@ -80,7 +80,10 @@ class Peer:
 
 class Ours(Peer):
     """nanoautograd on NumPy (device "cpu") or CuPy ("cuda")."""
-    precisions = "float32", "float64", "tf32"
+
+    @property
+    def precisions(self):
+        return "float32", "float64", *["tf32"] * (self.device == "cuda")
 
     def absent(self):
         from nanoautograd.backends import available
@@ -214,8 +217,7 @@ class Torch(Peer):
     def differentiated(self, f):
         """f as it is to be run: in mixed precision, compiled."""
         if self.mixed:
-            autocast = self.module.autocast(self.device, self.module.bfloat16)
-            f = autocast(f)
+            f = self.module.autocast(self.device, self.module.bfloat16)(f)
         return self.module.compile(f) if self.compiled else f
 
     def model(self, model, weights):
@@ -227,14 +229,17 @@ class Torch(Peer):
         return model
 
     def pull_back(self, f, inputs, constants, dy):
-        f = self.differentiated(f)
+        if self.compiled:
+            f = self.module.compile(f)
+        if self.mixed:
+            inputs, dy = [x.bfloat16() for x in inputs], dy.bfloat16()
         xs = [x.requires_grad_() for x in inputs]
 
         def step():
             for x in xs:
                 x.grad = None
             y = f(*xs, *constants)
-            y.backward(dy.to(y.dtype))
+            y.backward(dy)
             return y, *(x.grad for x in xs)
         return step
 

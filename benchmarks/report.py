@@ -11,12 +11,11 @@ from .cases import MODELS
 from .peers import LIMITS
 
 
-def environment(threads, precision, libraries, seconds):
+def environment(threads, precision, libraries):
     """What the figures depend on. libraries: {peer: what its process says of itself}."""
     return {"processor": processor(), "processors": os.cpu_count(), "threads": threads,
             "precision": precision, "gpu": gpu(), "system": platform.platform(),
-            "python": platform.python_version(), "load before": load(), "seconds": round(seconds),
-            "libraries": libraries}
+            "python": platform.python_version(), "load before": load(), "libraries": libraries}
 
 
 def processor():
@@ -43,7 +42,7 @@ def gpu():
         return None
 
 
-def row(name, size, case, main, measured, errors):
+def row(name, size, precision, case, main, measured, errors):
     """What is kept of a case: a dict, as it goes to JSON."""
     work, ours = case.work(), measured.get(main)
     peers = {}
@@ -54,8 +53,10 @@ def row(name, size, case, main, measured, errors):
         if ours and m is not ours:
             ratio, spread = ours.ratio(m)
             peers[peer] |= {"ratio": ratio, "ratio quartiles": spread}
-    return {"case": name, "size": size, "sizes": case.sizes, "main": main, "flops": work.flops,
-            "moved": work.moved, "items": case.items, "peers": peers, "errors": errors}
+    number = 8 if precision == "float64" else 4
+    return {"case": name, "size": size, "precision": precision, "sizes": case.sizes,
+            "main": main, "flops": work.flops,
+            "bytes": work.moved * number, "items": case.items, "peers": peers, "errors": errors}
 
 
 def limit(row):
@@ -74,12 +75,12 @@ def is_limit(peer):
 def tables(report):
     """All that a report says, as Markdown."""
     parts = [described(report["environment"])]
-    for title, kind in (("Whole training steps, and generation", True), ("Operations", False)):
+    for heading, kind in (("Whole training steps, and generation", True), ("Operations", False)):
         rows = [r for r in report["rows"] if (r["case"] in MODELS) == kind]
         if rows:
-            parts += [title + ", milliseconds (beside a peer: ours / peer, below 1 is faster)",
-                      times(rows), title + ", most memory in MB", memory(rows)]
-    errors = [f"{r['case']} {r['size']}, {peer}: {text}" for r in report["rows"]
+            parts += [heading + ", milliseconds (beside a peer: ours / peer, below 1 is faster)",
+                      times(rows), heading + ", most memory in MB", memory(rows)]
+    errors = [f"{title(r)}, {peer}: {text}" for r in report["rows"]
               for peer, text in r["errors"].items()]
     if errors:
         parts.append("No figure:\n" + "\n".join(f"- {e}" for e in errors))
@@ -115,7 +116,7 @@ def times(rows):
     head = ["case", "ours", "quartiles", *peers, "products", "limit", "reached", "rate"]
     table = [head]
     for r in rows:
-        ours, cells = r["peers"].get(r["main"]), [f"{r['case']} {r['size']}"]
+        ours, cells = r["peers"].get(r["main"]), [title(r)]
         if ours is None:
             continue
         low, high = ours["quartiles"]
@@ -142,7 +143,7 @@ def memory(rows):
         ours = r["peers"].get(r["main"], {}).get("peak")
         if not ours:
             continue
-        cells = [f"{r['case']} {r['size']}", f"{ours / 1e6:.1f}"]
+        cells = [title(r), f"{ours / 1e6:.1f}"]
         for name in peers:
             peak = r["peers"].get(name, {}).get("peak")
             cells.append(f"{peak / 1e6:.1f} ({ours / peak:.2f})" if peak else "")
@@ -167,6 +168,12 @@ def growth(fits):
 def crossover(found):
     return markdown([["operation", "numbers in the result"], *(
         [c["case"], c["text"]] for c in found)])
+
+
+def title(row):
+    """What a row is called in tables and pictures."""
+    precision = row["precision"]
+    return f"{row['case']} {row['size']}" + f" {precision}" * (precision != "float32")
 
 
 def columns(rows, wanted):

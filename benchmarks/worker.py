@@ -8,7 +8,7 @@ one of them at work at a time: no library's threads, memory or settings are in a
     {"do": "build", "case": ..., "sizes": ...}      builds the case, takes three steps of it
                 -> {"prints": ...}                  what the results of these are compared by
     {"do": "memory"}                -> {"peak": bytes or null}
-    {"do": "measure", "steps": n, "samples": k}     k times n steps, after one that is not timed
+    {"do": "measure", "steps": n, "samples": k, "warm": w}      k times n steps, after w others
                 -> {"seconds": [...]}               seconds a step
 
 An error is answered with {"error": ...}, and the process goes on.
@@ -60,14 +60,16 @@ class Worker:
         return {"versions": self.peer.versions(), "pools": pools}
 
     def build(self, case, sizes):
+        tiny, case = make(case, "tiny"), make(case, sizes)
         self.step = None
-        self.take_steps(make(case, "tiny"))         # what is loaded when it is first used, is
+        if case != tiny:
+            self.take_steps(tiny)                   # what is loaded when it is first used, is
         self.step = None
         self.peer.fresh()
         trim()
         self.baseline = anonymous()
         self.peer.forget_peak()
-        return {"prints": self.take_steps(make(case, sizes))}
+        return {"prints": self.take_steps(case)}
 
     def take_steps(self, case):
         """Make `step` for a case, and take some; the fingerprints of their results."""
@@ -93,8 +95,9 @@ class Worker:
             return {"peak": self.peer.peak()}
         return {"peak": None if self.baseline is None else peak_of(steps, self.baseline)}
 
-    def measure(self, steps, samples):
-        self.peer.wait(self.step())
+    def measure(self, steps, samples, warm):
+        for _ in range(warm):
+            self.peer.wait(self.step())
         seconds = []
         for _ in range(samples):
             begin = time.perf_counter()

@@ -92,6 +92,10 @@ OPERATIONS = {
         "gpu": {"n": 100_000_000}}),
 }
 
+# Precisions in which a case is measured, where it is not in float32 alone.
+PRECISIONS = {("gpt", "gpu"): ("float32", "tf32", "bfloat16"),
+              ("attention", "gpu"): ("float32", "bfloat16")}
+
 ALL = MODELS | OPERATIONS
 SWEEP = "small", "medium", "large"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..case import Case, Product, attention, linear, training
+from ..case import Case, attention, linear, training
 from . import losses
 
 EPS = 1e-12
@@ -43,11 +43,10 @@ class Bert(Case):
         V, D, N, L = self.vocabulary, self.width, self.T * self.B, self.layers
         one = (*linear(N, D, D) * 4, *linear(N, D, 4 * D), *linear(N, 4 * D, D),
                *attention(self.B * self.heads, self.T, D // self.heads, causal=False))
-        products = [Product(p.m, p.n, p.k, p.batch, L) for p in one]
         parameters = (L * (12 * D * D + 13 * D) + (V + self.positions + 4) * D
                       + self.classes * (D + 1))
         kept = N * (L * 14 * D + D)             # two norms, q, k, v, o, W₁'s result and its gelu
-        return training(products, parameters, kept)
+        return training(one * L, parameters, kept)
 
     @property
     def items(self):

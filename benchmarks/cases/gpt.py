@@ -33,7 +33,7 @@ class GPT(Case):
         V, D, N, L = self.vocabulary, self.width, self.T * self.B, self.layers
         one = (*linear(N, D, 3 * D), *linear(N, D, D), *linear(N, D, 4 * D), *linear(N, 4 * D, D),
                *attention(self.B * self.heads, self.T, D // self.heads, causal=True))
-        products = [Product(p.m, p.n, p.k, p.batch, L) for p in one] + list(linear(N, D, V))
+        products = [*one * L, *linear(N, D, V)]
         parameters = L * (12 * D * D + 13 * D) + (V + self.T + 2) * D
         # of a layer two norms, q, k, v, o, and W₁'s result before and after gelu; and p_t
         kept = N * (L * 14 * D + D + V)
@@ -263,10 +263,10 @@ class Generation(Case):
                          self.heads)
 
         def forward(rows, seen, count):
-            return [Product(rows, n, k, count=L * count) for n, k in (
+            layer = [Product(rows, n, k, count=count) for n, k in (
                 (3 * D, D), (D, D), (4 * D, D), (D, 4 * D))] + [
-                Product(rows, seen, d, H, L * count), Product(rows, d, seen, H, L * count),
-                Product(1, V, D, count=count)]
+                Product(rows, seen, d, H, count), Product(rows, d, seen, H, count)]
+            return layer * L + [Product(1, V, D, count=count)]
         mean = self.prompt + self.new // 2
         return Work((*forward(self.prompt, self.prompt, 1), *forward(1, mean, self.new - 1)),
                     2 * L * D * (self.prompt + self.new))           # keys and values are written

@@ -309,6 +309,10 @@ class Adam(Case):
         return {what: {str(i): rng.standard_normal(self.n // self.count, dtype="float32")
                        .astype(dtype) for i in range(self.count)} for what in ("weights", "grads")}
 
+    @property
+    def elements(self):
+        return self.n
+
     def work(self):
         return Work((), 7 * self.n)                 # θ, g, m, v are read and θ, m, v written
 

@@ -1,0 +1,33 @@
+"""How long `import` takes, beside `import numpy`: one after the other in new processes, in turn."""
+
+import statistics
+import subprocess
+import sys
+from importlib.util import find_spec
+
+from .clock import ROOT, quartiles
+
+MODULES = "numpy", "nanoautograd", "torch", "jax", "autograd"
+CODE = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+
+def seconds(module):
+    """In a new process, without what Python itself needs to start."""
+    return float(subprocess.run([sys.executable, "-c", CODE.format(module)], cwd=ROOT, check=True,
+                                capture_output=True, text=True).stdout)
+
+
+def measure(rounds, show, modules=MODULES):
+    """{module: {"seconds": median, "quartiles", "ratio": median of the ratios to numpy}} of those
+    that are installed. The first round, which fills the caches of files, is not counted."""
+    modules = [m for m in modules if find_spec(m)]
+    taken = {m: [] for m in modules}
+    for i in range(rounds + 1):
+        for m in modules:
+            show(f"import {m}, round {i} of {rounds}")
+            s = seconds(m)
+            if i:
+                taken[m].append(s)
+    return {m: {"seconds": statistics.median(s), "quartiles": quartiles(s),
+                "ratio": statistics.median(a / b for a, b in zip(s, taken["numpy"]))}
+            for m, s in taken.items()}

@@ -1,0 +1,131 @@
+"""Pictures of a report: bars beside the peers, the roofline, growth."""
+
+from pathlib import Path
+
+import matplotlib
+
+from .report import columns, is_limit, limit, title
+
+matplotlib.use("Agg")                               # to files, not to a screen
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+
+def draw(report, folder):
+    """Draw what the report has figures for into PNG files; their paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    where = f"{report['environment']['gpu'] or report['environment']['processor']}, " \
+            f"{report['environment']['threads']} threads, {report['environment']['precision']}"
+    rows = [r for r in report["rows"] if r["main"] in r["peers"]]
+    pictures = []
+    for name, figure in (("bars", rows and bars(rows)), ("roofline", rows and roofline(rows)),
+                         ("growth", report.get("growth") and growth(report["growth"]))):
+        if figure:
+            figure.suptitle(where, fontsize=9)
+            pictures.append(folder / f"{name}.png")
+            figure.savefig(pictures[-1])
+            plt.close(figure)
+    return pictures
+
+
+def colours(names):
+    """A colour for each peer, the same in all pictures of a report."""
+    return {name: f"C{i % 10}" for i, name in enumerate(names)}
+
+
+def bars(rows):
+    """The time of ours over that of each peer, with quartiles; 1 is a line."""
+    peers = columns(rows, lambda name: not is_limit(name) and not name.startswith("by hand"))
+    if not peers:
+        return None
+    figure, ax = plt.subplots(figsize=(8, 1.5 + 0.16 * len(rows) * (len(peers) + 1)), dpi=110,
+                              layout="constrained")
+    colour = colours(peers)
+    step = 1 / (len(peers) + 1)
+    for i, name in enumerate(peers):
+        found = [(y, r["peers"][name]) for y, r in enumerate(rows) if name in r["peers"]]
+        values = [p["ratio"] for _, p in found]
+        spread = [[max(0.0, v - p["ratio quartiles"][0]) for v, (_, p) in zip(values, found)],
+                  [max(0.0, p["ratio quartiles"][1] - v) for v, (_, p) in zip(values, found)]]
+        ax.barh([y + i * step for y, _ in found], values, step, xerr=spread, color=colour[name],
+                label=name, error_kw={"elinewidth": 0.8})
+    ax.axvline(1.0, color="black", linewidth=0.8)
+    ax.set_xscale("log")
+    ax.set_yticks([y + (len(peers) - 1) * step / 2 for y in range(len(rows))],
+                  [title(r) for r in rows])
+    ax.invert_yaxis()
+    ax.set_xlabel("time of ours / time of the peer: left of the line ours is faster")
+    ax.legend()
+    ax.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def roofline(rows):
+    """Floating-point operations a second over operations a byte, for rows with products; the roof
+    is the rate of copying and the best rate of products in the same run. Each row's own limit, its
+    products at their own shapes, is a tick above its points."""
+    points, rates, bandwidths = [], [], []
+    for r in rows:
+        seconds = {kind: [p["seconds"] for n, p in r["peers"].items() if n.startswith(kind)]
+                   for kind in ("products", "copy")}
+        if not (r["flops"] and r["bytes"] and seconds["products"] and seconds["copy"]):
+            continue
+        rates.append(r["flops"] / seconds["products"][0])
+        bandwidths.append(r["bytes"] / seconds["copy"][0])
+        points.append((r["flops"] / r["bytes"], r))
+    if not points:
+        return None
+    peers = [points[0][1]["main"], *columns([r for _, r in points], lambda n: not is_limit(n))]
+    figure, ax = plt.subplots(figsize=(8, 6), dpi=110, layout="constrained")
+    colour = colours(peers)
+    rate = max(rates)
+    # The copy of a case that fits into a cache is faster than memory: the slowest is memory's.
+    bandwidth = min(bandwidths)
+    xs = sorted([min(x for x, _ in points) / 3, rate / bandwidth, max(x for x, _ in points) * 3])
+    ax.plot(xs, [min(rate, bandwidth * x) / 1e9 for x in xs], color="black",
+            label=f"{rate / 1e9:,.0f} Gflop/s, {bandwidth / 1e9:,.1f} GB/s")
+    for name in peers:
+        found = [(x, r["flops"] / r["peers"][name]["seconds"] / 1e9) for x, r in points
+                 if name in r["peers"]]
+        if found:
+            ax.plot(*zip(*found), "o", color=colour[name], label=name, markersize=5)
+    for x, r in points:
+        top = r["flops"] / limit(r)[0] / 1e9
+        ax.plot([x], [top], "_", color="black", markersize=12)
+        ax.annotate(title(r), (x, top), fontsize=7, xytext=(0, 4), ha="center",
+                    textcoords="offset points")
+    ax.set(xscale="log", yscale="log", xlabel="operations of the products / bytes outside of them",
+           ylabel="Gflop/s (products alone counted)")
+    ax.legend(fontsize=8)
+    ax.grid(alpha=0.3, which="both")
+    return figure
+
+
+def growth(fits):
+    """Time and memory over each size that was changed, one panel each."""
+    sweeps = list(dict.fromkeys((f["case"], f["size"]) for f in fits))
+    colour = colours(dict.fromkeys(f["peer"] for f in fits))
+    figure, axes = plt.subplots(2, len(sweeps), figsize=(2.6 * len(sweeps) + 1, 6), dpi=110,
+                                layout="constrained", squeeze=False)
+    for column, (case, size) in enumerate(sweeps):
+        for f in fits:
+            if (f["case"], f["size"]) != (case, size):
+                continue
+            for ax, what, unit, p in ((axes[0, column], "seconds", 1e3, f["time"]),
+                                      (axes[1, column], "bytes", 1e-6, f["memory"])):
+                if any(v is None for v in f[what]):
+                    continue
+                ax.plot(f["values"], [v * unit for v in f[what]], "o-", markersize=3,
+                        color=colour[f["peer"]],
+                        label=f["peer"] + ("" if p is None else f", p = {p:.2f}"))
+        for ax, label in zip(axes[:, column], ("ms", "MB")):
+            ax.set(xscale="log", yscale="log", xlabel=f"{case}: {size}",
+                   ylabel=label if column == 0 else "")
+            values = next(f["values"] for f in fits if (f["case"], f["size"]) == (case, size))
+            ax.set_xticks(values, map(str, values))
+            ax.minorticks_off()
+            ax.grid(alpha=0.3)
+            if ax.lines:
+                ax.legend(fontsize=6)
+    return figure
