@@ -29,6 +29,9 @@ the inception architecture for computer vision", section 7; weights and means as
 No logarithm is taken of a finished probability, so scores of ±10000 are harmless. Where every row
 is ignored the mean is 0/0: the loss is nan, as in PyTorch, and its gradient is zero.
 
+Of all that is (N, C) only x is kept and e_nc = exp(x_nc - m_n). On the way back p_nc = e_nc / Z_n is
+made of it, and log p_nc, where it is needed, again of x, m and Z.
+
 Backward. What arrives at a row is g_n = dL_n ("none"), dL ("sum") or dL/W ("mean"), and 0 if the
 row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/∂x_nk = [c = k] - p_nk
 (derived in log_softmax.py), so with a_nc = w_c q_nc and s_n = Σ_c a_nc
@@ -36,7 +39,8 @@ row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/�
     dx_nk = - g_n Σ_c a_nc ([c = k] - p_nk)  =  g_n (s_n p_nk - a_nk)
 
 For class numbers without smoothing a row has one a_nc, that of c = y_n: dx_n = g_n w_{y_n} (p_n -
-onehot(y_n)), which the code makes in one pass over the scores. From q_nc and from ℓ_n directly:
+onehot(y_n)), which the code makes in one pass over e. From q_nc and from
+ℓ_n directly:
 
     dt_nk = - g_n (1 - ε) w_k log p_nk
     dw_k = - Σ_n g_n q_nk log p_nk  -  [mean of class numbers]  dL/W · L · #{n not ignored: y_n = k}
@@ -48,6 +52,8 @@ class k.
 from numpy import unravel_index     # of one position, on the host
 
 from ..backends import namespace, scatter_add
+from ..backends.sums import column_sums, row_sums
+from ..backends.threads import by_rows
 from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where
 from ..tensor import array_of, is_float
 
@@ -66,73 +72,102 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     _check(logits, target, weight, ignore_index, reduction, ε)
     x, w = _rows(logits), weight                                    # (N, C)
     N, C = x.shape
-    z = x - xp.max(x, axis=1, keepdims=True)
+    m, Z, ell, e = (xp.empty(s, dtype=x.dtype) for s in (N, N, N, (N, C)))
 
-    y = q = None
+    y = t = None
     if is_float(target.dtype):
-        kept, W = xp.ones(N, dtype=bool), float(N) or NAN
-        q = (1 - ε) * _rows(target) + ε / C
+        t, kept, W = _rows(target), xp.ones(N, dtype=bool), float(N) or NAN
     else:
         kept, y = _class_numbers(xp, target, ignore_index, C)
         w_y = kept.astype(x.dtype) if w is None else kept * w[y]
         W = xp.sum(w_y)
         W = xp.where(W == 0, NAN, W)
-        if ε:
-            q = xp.full((N, C), ε / C, dtype=x.dtype)
-            q[xp.arange(N), y] += 1 - ε
 
-    if q is None:
-        logp = z[xp.arange(N), y]                                   # (N,)  log p_ny, and no more
-        e = xp.exp(z, out=z)
-        Z = xp.sum(e, axis=1)
-        logp -= xp.log(Z)
-        ell = -w_y * logp
-    else:
-        e = xp.exp(z)
-        Z = xp.sum(e, axis=1)
-        logp = z
-        logp -= xp.log(Z)[:, None]                                  # (N, C)
-        ell = -xp.sum((q if w is None else w * q) * logp, axis=1)
+    def part(n):
+        m[n] = xp.max(x[n], axis=1)
+        xp.subtract(x[n], m[n, None], out=e[n])
+        xp.exp(e[n], out=e[n])
+        Z[n] = row_sums(e[n])
+        if t is not None or ε:
+            qlogp = _smoothed(xp, n, y, t, ε, C, x.dtype)
+            qlogp *= _log_p(xp, x[n], m[n], Z[n])
+            ell[n] = -(row_sums(qlogp) if w is None else qlogp @ w)
+
+    by_rows(part, xp, N, C)
+    logp_y = None
+    if t is None and not ε:
+        logp_y = x[xp.arange(N), y] - m - xp.log(Z)                 # (N,)
+        ell = -w_y * logp_y
     ell = xp.where(kept, ell, 0.0)
 
     if reduction == "none":
         loss = ell.reshape(logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:])
     else:
         loss = xp.sum(ell) if reduction == "sum" else xp.sum(ell) / W
-    return loss, (logits.shape, e, Z, logp, y, q, w, kept, W, loss, reduction, ε)
+    return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε)
 
 
 def backward(dL, cache, needs=None):
     """dL like the loss -> dlogits, dtarget (None for integers), dweight (None without weights)."""
-    shape, e, Z, logp, y, q, w, kept, W, loss, reduction, ε = cache
+    shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε = cache
     need_x, need_t, need_w = needs or (True,) * 3
-    xp = namespace(e)
-    rows = xp.arange(len(e))
+    need_t, need_w = need_t and t is not None, need_w and w is not None
+    xp = namespace(x)
+    N, C = x.shape
     g = dL.reshape(-1) if reduction == "none" else dL / W if reduction == "mean" else dL
     g = xp.where(kept, g, 0.0)                                      # (N,)
-    dx = dt = dw = None
-    if need_x:
-        if q is None:
-            gs = g if w is None else g * w[y]
-            dx = e * (gs / Z)[:, None]                              # g s p, with p = e/Z
-            dx[rows, y] -= gs
-        else:
-            ga = g[:, None] * (q if w is None else w * q)
-            dx = e * (xp.sum(ga, axis=1) / Z)[:, None]
-            dx -= ga
-        dx = _unrows(dx, shape)
-    if need_t and y is None:
-        dt = (ε - 1) * g[:, None] * (logp if w is None else w * logp)
-        dt = _unrows(dt, shape)
-    if need_w and w is not None:
-        dw = xp.zeros_like(w)
-        if q is None:
-            scatter_add(dw, y, -g * logp)
-        else:
-            dw -= xp.sum(g[:, None] * q * logp, axis=0)
-        if y is not None and reduction == "mean":
-            scatter_add(dw, y, xp.where(kept, -g * loss, 0.0))
-    return dx, dt, dw
+    dx = xp.empty(_with_classes_last(shape), dtype=x.dtype) if need_x else None
+    dt = xp.empty(_with_classes_last(shape), dtype=x.dtype) if need_t else None
+    dx_, dt_ = (None if d is None else d.reshape(N, C) for d in (dx, dt))
+    dw = xp.zeros_like(w) if need_w else None
+
+    def part_of_class_numbers(n):
+        gs = g[n] if w is None else g[n] * w[y[n]]
+        d = xp.multiply(e[n], (gs / Z[n])[:, None], out=dx_[n])     # g s p
+        d[xp.arange(len(gs)), y[n]] -= gs
+
+    def part(n):
+        """Returns Σ g q log p over these rows."""
+        logp = _log_p(xp, x[n], m[n], Z[n])
+        ga = g[n, None] * _smoothed(xp, n, y, t, ε, C, x.dtype)
+        total = column_sums(ga * logp) if need_w else None
+        ga = ga if w is None else ga * w
+        if need_x:
+            d = xp.multiply(e[n], (row_sums(ga) / Z[n])[:, None], out=dx_[n])
+            d -= ga
+        if need_t:
+            logp *= (ε - 1) * g[n, None]
+            xp.multiply(logp, 1.0 if w is None else w, out=dt_[n])
+        return total
+
+    if logp_y is None:
+        totals = by_rows(part, xp, N, C)
+        for total in totals if need_w else ():
+            dw -= total
+    else:
+        if need_x:
+            by_rows(part_of_class_numbers, xp, N, C)
+        if need_w:
+            scatter_add(dw, y, -g * logp_y)
+    if need_w and y is not None and reduction == "mean":
+        scatter_add(dw, y, xp.where(kept, -g * loss, 0.0))
+    return (*(d if len(shape) < 3 or d is None else xp.moveaxis(d, -1, 1) for d in (dx, dt)), dw)
+
+
+def _log_p(xp, x, m, Z):
+    """Of rows of scores, with their largest and the sum of exponentials."""
+    logp = x - m[:, None]
+    logp -= xp.log(Z)[:, None]
+    return logp
+
+
+def _smoothed(xp, n, y, t, ε, C, dtype):
+    """The rows n of q, of class numbers or distributions."""
+    if t is not None:
+        return t[n] * (1 - ε) + ε / C
+    q = xp.full((len(y[n]), C), ε / C, dtype=dtype)
+    q[xp.arange(len(q)), y[n]] += 1 - ε
+    return q
 
 
 def composed(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
@@ -173,11 +208,9 @@ def _rows(a):
     return a.reshape(-1, a.shape[-1])
 
 
-def _unrows(a, shape):
-    """The inverse of `_rows`, for an array of that shape."""
-    if len(shape) < 3:
-        return a.reshape(shape)
-    return namespace(a).moveaxis(a.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+def _with_classes_last(shape):
+    """The shape of scores, as `_rows` reads them."""
+    return (*shape[:1], *shape[2:], *shape[1:2])
 
 
 def _class_numbers(xp, target, ignore_index, C):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nanoautograd as nag
-from nanoautograd.backends import strict, threads
+from nanoautograd.backends import strict, sums, threads
 
 pytest.importorskip("threadpoolctl")
 
@@ -153,3 +153,13 @@ if nag.keep_memory(poison=7):
     assert nag.keep_memory(False)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@given(st.integers(0, 9), st.integers(0, 400), st.sampled_from(["f", "d", "e"]))
+def test_sums(backend, M, N, dtype):
+    a = np.random.default_rng(0).standard_normal((M, N)).astype(dtype)
+    for f, axis in ((sums.row_sums, 1), (sums.column_sums, 0)):
+        found = backend.numpy(f(backend.array(a, dtype)))
+        assert found.dtype == a.dtype
+        np.testing.assert_allclose(found, a.sum(axis=axis, dtype=float), rtol=0,
+                                   atol=300 * np.finfo(dtype).eps)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
 import nanoautograd as nag
 from nanoautograd.manual import cross_entropy
@@ -51,6 +51,12 @@ def test_three_ways(backend, case, seed):
 def test_only_what_is_needed(backend, case):
     arrays, options = case
     each_alone(backend, cross_entropy, arrays, **options)
+
+
+@given(cases())
+def test_blocks(case):
+    arrays, options = case
+    same_by_blocks(cross_entropy, arrays, **options)
 
 
 @given(cases())

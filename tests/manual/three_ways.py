@@ -1,8 +1,10 @@
 """The comparison that every hand-derived operation has to pass."""
 
 import numpy as np
+import pytest
 
 import nanoautograd as nag
+from nanoautograd.backends import threads
 
 CLOSE = {"float64": {"rtol": 1e-9, "atol": 1e-10}, "float32": {"rtol": 5e-4, "atol": 5e-5}}
 
@@ -107,3 +109,22 @@ def each_alone(backend, module, arrays, **options):
                 assert a is None
             else:
                 np.testing.assert_array_equal(a, b)
+
+
+def same_by_blocks(module, arrays, **options):
+    """Forward and backward give the same, to the bit, for any number of threads; and in blocks of
+    seven numbers the same as in one, but for the rounding of sums."""
+    def results(block, n):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads, "BLOCK", block)
+            patch.setattr(threads._team, "size", n)
+            out, cache = module.forward(*arrays, **options)
+            rng = np.random.default_rng(0)
+            g = np.asarray(rng.standard_normal(out.shape), out.dtype)
+            return [out, *(d for d in module.backward(g, cache) if d is not None)]
+
+    small = [results(7, n) for n in (1, 2, 3)]
+    for a, b, c, whole in zip(*small, results(1 << 30, 1), strict=True):
+        assert a.dtype == whole.dtype and a.shape == whole.shape
+        assert a.tobytes() == b.tobytes() == c.tobytes()
+        close(a, whole, "in blocks")
