@@ -78,7 +78,7 @@ class Function:
         self.names = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self.keywords = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        self._reads_for = functools.cache(self._reads_for)
+        self._plan = functools.cache(self._plan)
 
     def __repr__(self):
         return f"<function {self.name}{inspect.signature(self.forward)}>"
@@ -104,7 +104,7 @@ class Function:
                                 f"'out' or 'needs'; that for {name!r} takes "
                                 f"({', '.join(parameters)})")
             self.rules[name], self.reads[name] = rule, parameters[1:]
-        self._reads_for.cache_clear()
+        self._plan.cache_clear()
         return self
 
     # ---- forward
@@ -114,17 +114,18 @@ class Function:
             args, options = self._bind(args, kwargs)
         else:
             options = {}
-        if list in map(type, args):
-            args = self._without_lists(args)
-        arrays, is_tensor, needs_grad = list(args), False, False
-        for i, a in enumerate(args):
+        arrays, is_tensor, needs_grad = [], False, False
+        for a in args:
             if isinstance(a, Tensor):
                 is_tensor = True
-                arrays[i] = a._array
                 if a._seen != a._memory.writes:
                     a._check_history(self.name)
                 if a._edge is not None:
                     needs_grad = True
+                a = a._array
+            elif type(a) is list:
+                return self(*self._without_lists(args), **options)
+            arrays.append(a)
         if not is_tensor:
             return self.compute(args, options)[0]
         try:
@@ -138,7 +139,7 @@ class Function:
             error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
             raise
         several = type(out) in (tuple, list)
-        outs = tuple(out) if several else (out,)
+        outs = out if several else (out,)
         for y in outs:
             if not hasattr(y, "dtype"):
                 raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
@@ -165,7 +166,7 @@ class Function:
         parents = [a._edge if isinstance(a, Tensor) else None for a in args]
         node = Node(self, parents, several, where)
         results = _as_tensors(outs, args, node)
-        node.outputs = [(t._array.shape, t._array.dtype, namespace(t._array)) for t in results]
+        node.outputs = [(y.shape, y.dtype) for y in outs]
         node.saved = self.save(node, args, options or {}, results, cache)
         return results
 
@@ -194,44 +195,46 @@ class Function:
         """What the rules that are going to be called will read, by name."""
         needs = tuple([edge is not None for edge in node.parents])
         saved = {}
-        for read in self._reads_for(needs):
-            name = read.removesuffix("_shape")
-            if read == "out":
+        for read in self._plan(needs)[1]:
+            if read in self.names:
+                saved[read] = keep(args[self.names.index(read)])
+            elif read == "out":
                 kept = tuple([Kept(t, i) for i, t in enumerate(results)])
                 saved[read] = kept if node.several else kept[0]
             elif read == "needs":
                 saved[read] = needs
             elif read in options:
                 saved[read] = keep(options[read])
-            elif name == self.variadic:
-                saved[read] = keep(args) if read == name else tuple(map(shape_of, args))
-            elif read in self.names:
-                saved[read] = keep(args[self.names.index(read)])
+            elif read == self.variadic:
+                saved[read] = keep(args)
+            elif self.variadic:                         # arrays_shape
+                saved[read] = tuple(map(shape_of, args))
             else:
-                saved[read] = shape_of(args[self.names.index(name)])
+                saved[read] = shape_of(args[self.names.index(read.removesuffix("_shape"))])
         return saved
 
-    def _reads_for(self, needs):
-        """The names that are read by the rules for the arguments that need a gradient."""
+    def _plan(self, needs):
+        """For the arguments that need a gradient: their (numbers, rules, what these read), and all
+        that is read."""
         wanted = (self.variadic,) if self.variadic else [
             name for name, need in zip(self.names, needs) if need]
         for name in wanted:
             if name not in self.rules:
                 raise TypeError(f"{self.name} has no rule for the gradient of {name!r}; give the "
                                 "argument without one, as .detach()")
-        return tuple(dict.fromkeys(read for name in wanted for read in self.reads[name]))
+        steps = [(0 if self.variadic else self.names.index(name), self.rules[name],
+                  self.reads[name]) for name in wanted]
+        return steps, tuple(dict.fromkeys(read for *_, reads in steps for read in reads))
 
-    def pull_back(self, node, g, saved, create_graph):
+    def pull_back(self, node, g, create_graph):
         """Applies the rules: [(edge, gradient)] of the arguments that need one."""
-        if self.variadic:
-            rule, reads = self.rules[self.variadic], self.reads[self.variadic]
-            return _for_edges(node, rule(g, *[saved[read] for read in reads]))
-        pairs = []
-        for name, edge in zip(self.names, node.parents):
-            if edge is not None:
-                d = self.rules[name](g, *[saved[read] for read in self.reads[name]])
-                if d is not None:
-                    pairs.append((edge, d))
+        read, parents, pairs = node.read, node.parents, []
+        for i, rule, reads in self._plan(tuple([edge is not None for edge in parents]))[0]:
+            d = rule(g, *[read(name, create_graph) for name in reads])
+            if self.variadic:
+                return _for_edges(node, d)
+            if d is not None:
+                pairs.append((parents[i], d))
         return pairs
 
 
@@ -245,18 +248,28 @@ class HandDerived(Function):
         super().__init__(forward)
         self.name = self.__name__ = self.__qualname__ = name
         self.backward, self.composed = backward, composed
-        self.variadic, self.names = "arrays", ()        # whatever they are called in `forward`
         self.signature = inspect.signature(forward)
+        self.fixed, self.more = len(self.names), self.variadic is not None
+        self.options = {k: self.defaults[k] for k in self.keywords if k in self.defaults}
+        self.variadic, self.names = "arrays", ()        # whatever they are called in `forward`
 
     def __call__(self, *args, **kwargs):
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        args, options = bound.args, bound.kwargs
+        args, options = self._arranged(args, kwargs)
         if RECORDING.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             # The cache may hold an argument. Of an array nobody would notice that it changed.
             args = [a.copy() if is_array(a) else a for a in args]
             options = {name: keep(a) for name, a in options.items()}
         return super().__call__(*args, **options)
+
+    def _arranged(self, args, kwargs):
+        """The arguments by position, and those by keyword, with the defaults."""
+        if len(args) == self.fixed or self.more and len(args) > self.fixed:     # as a rule
+            options = {**self.options, **kwargs}
+            if len(options) == len(self.keywords) and all(map(self.keywords.__contains__, kwargs)):
+                return args, options
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.args, bound.kwargs
 
     def compute(self, arrays, options):
         return self.forward(*arrays, **options)
@@ -268,15 +281,17 @@ class HandDerived(Function):
                 "out": tuple([Kept(t, i) for i, t in enumerate(results)
                               if _shares_memory(t._array, cache)])}
 
-    def pull_back(self, node, g, saved, create_graph):
+    def pull_back(self, node, g, create_graph):
+        node.read("out", create_graph)          # refuses where one was overwritten
+        arrays = node.read("arrays", create_graph)
         if not create_graph:
             needs = tuple([edge is not None for edge in node.parents])
-            return _for_edges(node, self.backward(g, saved["cache"], needs))
+            return _for_edges(node, self.backward(g, node.saved["cache"], needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
         with enable_grad():
-            inputs = [alias(a) if isinstance(a, Tensor) else a for a in saved["arrays"]]
-            out = self.composed(*inputs, **saved["options"])
+            inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
+            out = self.composed(*inputs, **node.read("options", True))
         outs, gs = (out, g) if node.several else ((out,), (g,))
         used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -333,14 +348,19 @@ def _as_tensors(outs, args, node=None):
     """The results as Tensors. A view of an argument shares the argument's count of writes."""
     results = []
     for i, y in enumerate(outs):
-        memory = None
-        for t in (*args, *results):
-            if isinstance(t, Tensor) and (y is t._array or y.base is not None and
-                                          namespace(y).may_share_memory(y, t._array)):
-                memory = t._memory
         edge = (node, i) if node is not None and is_float(y.dtype) else None
-        results.append(wrap(y, edge, memory))
+        results.append(wrap(y, edge, _memory_of(y, (*args, *results) if i else args)))
     return results
+
+
+def _memory_of(y, tensors):
+    """That of the last of the Tensors with which an array shares it, or None."""
+    memory, is_view = None, y.base is not None
+    for t in tensors:
+        if isinstance(t, Tensor) and (y is t._array or is_view and
+                                      namespace(y).may_share_memory(y, t._array)):
+            memory = t._memory
+    return memory
 
 
 def _described(a):

@@ -5,7 +5,7 @@ every recorded Tensor carries the edge that it came from. A node has
 
     node.name          what to call it in an error
     node.parents       the edges of its inputs; None for an input that needs no gradient
-    node.outputs       what each of its outputs looks like: (shape, dtype, namespace)
+    node.outputs       what each of its outputs looks like: (shape, dtype)
     node.vjp(gs, create_graph)
                        given the gradients of its outputs (None for an unused one), those of its
                        inputs, as pairs (edge, gradient): the vector-Jacobian product
@@ -43,6 +43,7 @@ class IndexedGradient:
     It stays in this form until it is added, so that reading T slices of x costs one array of x's
     size, and not T of them.
     """
+    dtype = None                                # it has no array yet
 
     def __init__(self, index, values, shape):
         self.index, self.values, self.shape = index, values, shape
@@ -78,27 +79,30 @@ class Sums:
 
     def __init__(self):
         self.totals = {}            # node -> [gradient or None]
-        self.owned = set()          # edges whose total no one else holds: it may be added into
+        self.owned = {}             # node -> [whether no one else holds it: it may be added into]
 
     def add(self, edge, d, is_new):
         """Adds d to the total of an edge. `is_new`: d is an array that nobody else holds."""
         node, i = edge
         totals = self.totals.get(node)
         if totals is None:
-            totals = self.totals[node] = [None] * len(node.outputs)
-        total = totals[i]
+            n = len(node.outputs)
+            totals = self.totals[node] = [None] * n
+            self.owned[node] = [False] * n
+        total, owned = totals[i], self.owned[node]
         if type(d) is IndexedGradient:
-            if edge in self.owned:
+            if owned[i]:
                 d.add_to(total)
                 return
             d = d.dense(node.outputs[i][1])
             is_new = d.ndim > 0
-        if total is not None and edge in self.owned:
+        if total is None:
+            totals[i], owned[i] = d, is_new
+        elif owned[i]:
             total += d
-            return
-        totals[i] = d if total is None else total + d
-        if is_new:
-            self.owned.add(edge)
+        else:
+            totals[i] = d = total + d
+            owned[i] = is_new
 
 
 def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_graph=False):
@@ -126,14 +130,19 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
         if gs is None:
             continue
         if wanted is None and not node.parents:
-            leaves.append((node, gs[0], (node, 0) in sums.owned))
+            leaves.append((node, gs[0], sums.owned[node][0]))
             continue
         if results:
             results.update(((node, i), g) for i, g in enumerate(gs) if (node, i) in results)
         if node not in useful:
             continue
         for edge, d in node.vjp(gs, create_graph):
-            d = _fitted(d, edge, node)
+            try:
+                fits = (d.shape, d.dtype) == edge[0].outputs[edge[1]]
+            except AttributeError:
+                fits = False
+            if not fits:
+                d = _fitted(d, edge, node)
             sums.add(edge, d, not create_graph and _is_new(d, gs))
         if not retain_graph:
             node.free()
@@ -148,7 +157,7 @@ def _fitted(d, edge, node):
     """`d`, which a rule of `node` returned, in the shape and dtype of what it is a gradient of."""
     if type(d) is IndexedGradient:
         return d
-    shape, dtype, _ = edge[0].outputs[edge[1]]
+    shape, dtype = edge[0].outputs[edge[1]]
     try:
         if d.shape != shape:
             d = unbroadcast(d, shape)
@@ -165,8 +174,14 @@ def _is_new(d, gs):
 
     (NumPy's 0-d results may be scalars, which cannot be added into.)
     """
-    return (type(d) is IndexedGradient
-            or d.ndim > 0 and d.base is None and not any(d is g for g in gs))
+    if type(d) is IndexedGradient:
+        return True
+    if d.base is not None or d.ndim == 0:
+        return False
+    for g in gs:
+        if d is g:
+            return False
+    return True
 
 
 def nodes_below(roots):

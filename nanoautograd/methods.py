@@ -20,17 +20,16 @@ OF_ONE = {"neg": ops.negative, "pos": ops.positive, "abs": ops.abs, "invert": op
 BITWISE = {"and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
 
 
-def _knows(other):
-    """Whether an operator should try: if not, Python asks the other operand's class."""
-    return not isinstance(other, (str, dict, set, type(None)))
+# Operands with which an operator does not try: Python then asks the other operand's class.
+UNKNOWN = (str, dict, set, type(None))
 
 
 def _attach_operator(name, operation):
     def operator(self, other):
-        return operation(self, other) if _knows(other) else NotImplemented
+        return NotImplemented if isinstance(other, UNKNOWN) else operation(self, other)
 
     def reflected(self, other):
-        return operation(other, self) if _knows(other) else NotImplemented
+        return NotImplemented if isinstance(other, UNKNOWN) else operation(other, self)
 
     def in_place(self, other):
         result = operation(self, other)

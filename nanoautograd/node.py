@@ -44,38 +44,43 @@ class Node:
         if self.saved is None:
             raise GraphError(f"the graph was freed when it was walked before, at {self.name}; to "
                              "walk it twice, the first walk needs retain_graph=True")
-        if self.several:
-            g = tuple(self._zeros(i, create_graph) if g is None else g for i, g in enumerate(gs))
-        else:
-            g, = gs
-        saved = {name: self._read(name, kept, create_graph) for name, kept in self.saved.items()}
-        pairs = self.function.pull_back(self, g, saved, create_graph)
+        g = self._filled(gs) if self.several else gs[0]
+        pairs = self.function.pull_back(self, g, create_graph)
         if INSPECTING.get():
             for _, d in pairs:
                 inspect_values(d, f"the gradient of {self.name}", self.where)
         return pairs
 
-    def _zeros(self, i, create_graph):
-        """The gradient of a result that nobody used."""
-        shape, dtype, xp = self.outputs[i]
-        zeros = xp.zeros(shape, dtype=dtype)
-        return wrap(zeros) if create_graph else zeros
+    def _filled(self, gs):
+        """The gradients of the results, with zeros for those that nobody used."""
+        used = next(g for g in gs if g is not None)
+        xp = namespace(array_of(used))
+        return tuple([_like(used, xp.zeros(*output)) if g is None else g
+                      for g, output in zip(gs, self.outputs)])
 
-    def _read(self, name, kept, create_graph):
+    def read(self, name, create_graph):
         """A saved value: an array, or with create_graph a Tensor with its history."""
+        return self._opened(name, self.saved[name], create_graph)
+
+    def _opened(self, name, kept, create_graph):
+        if type(kept) is Kept:
+            if kept.memory.writes != kept.writes:
+                raise GraphError(
+                    f"{self.name} needs its {'result' if name == 'out' else repr(name)} for the "
+                    "gradient, but the value was overwritten in place after the operation; assign "
+                    "to a copy, or call backward() before the assignment")
+            if not create_graph:
+                return kept.array
+            edge = kept.edge if kept.result is None else (self, kept.result)
+            return wrap(kept.array, edge, kept.memory)
         if type(kept) is tuple:
-            return tuple([self._read(name, k, create_graph) for k in kept])
-        if type(kept) is not Kept:
-            return kept
-        if kept.memory.writes != kept.writes:
-            raise GraphError(
-                f"{self.name} needs its {'result' if name == 'out' else repr(name)} for the "
-                "gradient, but the value was overwritten in place after the operation; assign to "
-                "a copy, or call backward() before the assignment")
-        if not create_graph:
-            return kept.array
-        edge = kept.edge if kept.result is None else (self, kept.result)
-        return wrap(kept.array, edge, kept.memory)
+            return tuple([self._opened(name, k, create_graph) for k in kept])
+        return kept
+
+
+def _like(g, array):
+    """The array, as a Tensor if g is one."""
+    return wrap(array) if isinstance(g, Tensor) else array
 
 
 class Kept:
