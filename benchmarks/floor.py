@@ -21,8 +21,8 @@ DISTINCT = 1 << 26              # bytes in distinct arrays of one shape
 class Limit(Ours):
     """On the device of ours."""
 
-    def start(self, threads, precision):
-        super().start(threads, precision)
+    def prepare(self, threads):
+        """The BLAS keeps its own threads, as many as the environment says."""
         self.threads = threads if self.device == "cpu" else 1
 
     def products(self, case, dtype):

@@ -17,10 +17,11 @@ def seconds(module):
                                 capture_output=True, text=True).stdout)
 
 
-def measure(rounds, show, modules=MODULES):
-    """{module: {"seconds": median, "quartiles", "ratio": median of the ratios to numpy}} of those
-    that are installed. The first round, which fills the caches of files, is not counted."""
-    modules = [m for m in modules if find_spec(m)]
+def measure(rounds, show, modules=None):
+    """{module: {"seconds": median, "quartiles", "ratio": median of the ratios to numpy}} of the
+    modules (MODULES) that are installed. The first round fills the caches of files and is not
+    counted."""
+    modules = [m for m in modules or MODULES if find_spec(m)]
     taken = {m: [] for m in modules}
     for i in range(rounds + 1):
         for m in modules:

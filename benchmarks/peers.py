@@ -95,8 +95,14 @@ class Ours(Peer):
         import nanoautograd.nn
         import nanoautograd.optim
         self.module = nanoautograd
+        self.prepare(threads)
         if self.device == "cuda" and precision == "tf32":
             os.environ["CUPY_TF32"] = "1"               # read at each product
+
+    def prepare(self, threads):
+        """As train.py does."""
+        self.module.set_num_threads(threads)
+        self.module.keep_memory()
 
     def put(self, a):
         return self.module.backends.to_device(a, self.device)
@@ -288,8 +294,9 @@ class Jax(Peer):
 
     def environment(self, threads):
         # Its own pool has a thread for each processor that the process may use (worker.py).
-        flags = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
-        return {**super().environment(threads), "XLA_FLAGS": flags,
+        flags = " --xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
+        return {**super().environment(threads),
+                "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + flags,
                 "JAX_PLATFORMS": "cuda" if self.device == "cuda" else "cpu",
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
@@ -305,6 +312,11 @@ class Jax(Peer):
     def wait(self, result=None):
         self.module.block_until_ready((result, self.pending))
 
+    def zeros(self, weights):
+        """m and v of Adam at the beginning."""
+        return [{k: self.put(np.zeros(w.shape, w.dtype)) for k, w in weights.items()}
+                for _ in range(2)]
+
     def pull_back(self, f, inputs, constants, dy):
         def step(inputs, constants, dy):
             y, pull = self.module.vjp(lambda *xs: f(*xs, *constants), *inputs)
@@ -314,16 +326,14 @@ class Jax(Peer):
 
     def train(self, weights, loss, *data):
         """loss(weights, *data)."""
-        jax, np = self.module, self.module.numpy
+        jax = self.module
 
         def update(state, *data):
             weights, m, v, t = state
             ell, gradients = jax.value_and_grad(loss)(weights, *data)
-            return ell, (*adam(np.sqrt, weights, gradients, m, v, t + 1), t + 1)
+            return ell, (*adam(jax.numpy.sqrt, weights, gradients, m, v, t + 1), t + 1)
         update = jax.jit(update, donate_argnums=0)
-        zeros = jax.tree.map(np.zeros_like, weights)
-        self.pending = (jax.tree.map(np.array, weights), zeros,
-                        jax.tree.map(np.array, zeros), np.zeros((), np.int32))
+        self.pending = weights, *self.zeros(weights), jax.device_put(np.int32(0))
 
         def step():
             ell, self.pending = update(self.pending, *data)

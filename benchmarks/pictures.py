@@ -48,8 +48,8 @@ def bars(rows):
         values = [p["ratio"] for _, p in found]
         spread = [[max(0.0, v - p["ratio quartiles"][0]) for v, (_, p) in zip(values, found)],
                   [max(0.0, p["ratio quartiles"][1] - v) for v, (_, p) in zip(values, found)]]
-        ax.barh([y + i * step for y, _ in found], values, step, xerr=spread, color=colour[name],
-                label=name, error_kw={"elinewidth": 0.8})
+        ax.barh([y + i * step for y, _ in found], [v - 1 for v in values], step, left=1,
+                xerr=spread, color=colour[name], label=name, error_kw={"elinewidth": 0.8})
     ax.axvline(1.0, color="black", linewidth=0.8)
     ax.set_xscale("log")
     ax.set_yticks([y + (len(peers) - 1) * step / 2 for y in range(len(rows))],

@@ -75,7 +75,7 @@ def is_limit(peer):
 def tables(report):
     """All that a report says, as Markdown."""
     parts = [described(report["environment"])]
-    for heading, kind in (("Whole training steps, and generation", True), ("Operations", False)):
+    for heading, kind in (("Whole steps", True), ("Operations", False)):
         rows = [r for r in report["rows"] if (r["case"] in MODELS) == kind]
         if rows:
             parts += [heading + ", milliseconds (beside a peer: ours / peer, below 1 is faster)",

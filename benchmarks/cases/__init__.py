@@ -12,7 +12,7 @@ from .small import MLP, Chain
 
 
 _LANGUAGE = {
-    "tiny": {"T": 5, "B": 3, "vocabulary": 11, "embedding": 4, "hidden": 6, "layers": 2},
+    "tiny": {"T": 5, "B": 3, "vocabulary": 11, "embedding": 4, "hidden": 6},
     "small": {"T": 32, "B": 12, "hidden": 128},
     "medium": {"T": 64, "B": 32},
     "large": {"T": 128, "B": 32, "embedding": 256, "hidden": 512},
@@ -29,7 +29,7 @@ MODELS = {
         "medium": {"layers": 6, "width": 384, "heads": 6, "T": 128, "B": 8},
         "gpu": {"layers": 6, "width": 384, "heads": 6, "T": 256, "B": 64}}),
     "bert": (Bert, {
-        "tiny": {"T": 6, "B": 3, "layers": 2, "width": 8, "heads": 2, "vocabulary": 11,
+        "tiny": {"T": 6, "B": 3, "layers": 1, "width": 8, "heads": 2, "vocabulary": 11,
                  "positions": 8},
         "medium": {"T": 64, "B": 8},
         "gpu": {"T": 128, "B": 64}}),
@@ -43,7 +43,7 @@ MODELS = {
         "small": {"length": 1000},
         "gpu": {"length": 1000}}),
     "generation": (Generation, {
-        "tiny": {"layers": 2, "width": 8, "heads": 2, "T": 12, "prompt": 3, "new": 4,
+        "tiny": {"layers": 1, "width": 8, "heads": 2, "T": 12, "prompt": 3, "new": 4,
                  "vocabulary": 11},
         "medium": {"layers": 6, "width": 384, "heads": 6, "T": 128, "prompt": 16, "new": 64},
         "gpu": {"layers": 6, "width": 384, "heads": 6, "T": 256, "prompt": 16, "new": 64}}),

@@ -123,6 +123,7 @@ def gradient_by_hand(w, x, y, layers, heads):
     """The loss of weights w, {name: array}, on tokens x, y (B, T), and its gradient, {name: array},
     from the functions of nanoautograd/manual alone."""
     from nanoautograd.backends import namespace
+    from nanoautograd.backends.threads import matmul
     from nanoautograd.manual import attention, cross_entropy, embedding, gelu, layer_norm
     (B, T), D = x.shape, w["embedding.weight"].shape[1]
     xp = namespace(x)
@@ -136,11 +137,11 @@ def gradient_by_hand(w, x, y, layers, heads):
         return dz
 
     def affine(weight, bias, z):
-        return z @ w[weight].T + w[bias]
+        return matmul(z, w[weight].T) + w[bias]
 
     def affine_back(weight, bias, dy, z):
-        grads[weight], grads[bias] = dy.T @ z, dy.sum(axis=0)
-        return dy @ w[weight]
+        grads[weight], grads[bias] = matmul(dy.T, z), dy.sum(axis=0)
+        return matmul(dy, w[weight])
 
     def heads_first(a):                                     # (N, D) -> (B, H, T, d)
         return a.reshape(B, T, heads, -1).transpose(0, 2, 1, 3)
@@ -163,11 +164,11 @@ def gradient_by_hand(w, x, y, layers, heads):
         z = z + affine(p + "down.weight", p + "down.bias", u)
         caches.append((n1, cache_1, cache_a, o, n2, cache_2, u, cache_u))
     n, cache_n = norm("norm", z)
-    loss, cache = cross_entropy.forward(n @ w["embedding.weight"].T, y.reshape(-1))
+    loss, cache = cross_entropy.forward(matmul(n, w["embedding.weight"].T), y.reshape(-1))
 
     dlogits = cross_entropy.backward(1.0, cache, (True, False, False))[0]
-    dE = dlogits.T @ n
-    dz = norm_back("norm", dlogits @ w["embedding.weight"], cache_n)
+    dE = matmul(dlogits.T, n)
+    dz = norm_back("norm", matmul(dlogits, w["embedding.weight"]), cache_n)
     for i in reversed(range(layers)):
         p = f"layers.{i}."
         n1, cache_1, cache_a, o, n2, cache_2, u, cache_u = caches.pop()

@@ -342,10 +342,11 @@ class Adam(Case):
         return step
 
     def jax(self, peer, a):
-        jax, np = peer.module, peer.module.numpy
-        update = jax.jit(lambda state, grads: _adam(np.sqrt, state, grads), donate_argnums=0)
-        zeros = [jax.tree.map(np.zeros_like, a["weights"]) for _ in range(2)]
-        state = SimpleNamespace(now=(a["weights"], *zeros, np.zeros((), np.int32)))
+        jax = peer.module
+        update = jax.jit(lambda state, grads: _adam(jax.numpy.sqrt, state, grads),
+                         donate_argnums=0)
+        start = jax.device_put(np.int32(0))
+        state = SimpleNamespace(now=(a["weights"], *peer.zeros(a["weights"]), start))
 
         def step():
             state.now = update(state.now, a["grads"])

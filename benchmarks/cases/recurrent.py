@@ -62,6 +62,7 @@ class Recurrent(Case):
 
     def by_hand(self, peer, a):
         from models.rnn import RNNLanguageModel
+        from nanoautograd.backends.threads import matmul
         from nanoautograd.manual import cross_entropy, embedding, gru, lstm, rnn
         cell = {"rnn": rnn, "lstm": lstm, "gru": gru}[self.cell]
         model = peer.model(RNNLanguageModel(self.config(), dtype=peer.dtype), a["weights"])
@@ -76,13 +77,14 @@ class Recurrent(Case):
             (h, *last), cache_h = cell.forward(e, *(None,) * states, *(w[n] for n in names),
                                                batch_first=True)
             rows = h.reshape(-1, H)
-            z = rows @ w["output.weight"].T + w["output.bias"]
+            z = matmul(rows, w["output.weight"].T) + w["output.bias"]
             loss, cache_z = cross_entropy.forward(z, y)
             dz = cross_entropy.backward(1.0, cache_z, (True, False, False))[0]
-            dh = (dz @ w["output.weight"]).reshape(h.shape)
+            dh = matmul(dz, w["output.weight"]).reshape(h.shape)
             zeros = [0 * s for s in last]               # nothing comes from the last states
             de, *rest = cell.backward((dh, *zeros), cache_h)
-            return loss, {"output.weight": dz.T @ rows, "output.bias": dz.sum(axis=0),
+            return loss, {"output.weight": matmul(dz.T, rows),
+                          "output.bias": dz.sum(axis=0),
                           "embedding.weight": embedding.backward(de, cache_e)[1],
                           **dict(zip(names, rest[states:]))}
         return peer.train_by_hand(model, gradient)

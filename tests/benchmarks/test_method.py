@@ -255,6 +255,7 @@ def measured(tmp_path_factory):
         printed = []
         patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(
             map(str, words))))
+        patch.setattr(imports, "MODULES", ("numpy", "nanoautograd"))
         assert command.main([
             "--models", "rnn", "--ops", "softmax", "--growth", "--imports", "--sizes", "tiny",
             "--backend", "strict", "--vs", "--threads", "1", "--rounds", "1", "--seconds", "0.001",
