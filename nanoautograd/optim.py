@@ -15,7 +15,8 @@ parts of equal size, call `(loss / k).backward()` for each, and make one step: t
 batch is the mean of the means over its parts.
 
 In the formulas θ is a parameter, g its gradient, γ the learning rate, λ the weight decay, t the
-number of this step from 1.
+number of this step from 1. They are elementwise, and all lines of a formula are computed for one
+block of an array after the other, by all threads (backends/threads.py).
 """
 
 import math
@@ -23,12 +24,39 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .backends import namespace, to_device
+from .backends import namespace, threads, to_device
 from .tensor import Tensor, wrap
 
 
+def in_blocks(f, jobs):
+    """Calls f(*options, *arrays) for each job, (options, arrays): with blocks of rows of the
+    arrays, which have one shape, or with all of them where they are small or not NumPy's.
+
+    The threads share the blocks; small arrays go to a thread together. Returns what f returned.
+    """
+    parts, room = [], 0
+    for options, arrays in jobs:
+        size, whole = arrays[0].size, namespace(*arrays) is not np
+        if size <= threads.BLOCK or whole:
+            blocks = [...]
+        else:
+            rows = len(arrays[0])
+            step = max(1, threads.BLOCK * rows // size)
+            blocks = [slice(i, i + step) for i in range(0, rows, step)]
+        for i in blocks:
+            if room <= 0:
+                parts.append([])
+                room = threads.BLOCK
+            parts[-1].append((options, arrays, i))
+            room -= size // len(blocks)
+
+    def work(part):
+        return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in part]
+    return [y for ys in threads.share(work, parts) for y in ys]
+
+
 class Optimizer:
-    """The bookkeeping that all optimisers share; a subclass defines `update`.
+    """The bookkeeping that all optimisers share; a subclass defines `begin` and `update`.
 
     `params` is an iterable of parameters, or of dicts {"params": [...], "lr": ..., ...}: groups,
     each with options of its own. `param_groups` holds them, and a schedule writes `group["lr"]`.
@@ -71,16 +99,25 @@ class Optimizer:
 
     def step(self):
         """Update every parameter that has a gradient; one whose `grad` is None stays as it is."""
-        states = iter(self.state)
+        states, jobs = iter(self.state), []
         for group in self.param_groups:
             for p, state in zip(group["params"], states):
                 if p.grad is not None:
-                    theta = p.data
-                    self.update(theta, p.grad.data, state, group)
-                    p.data = theta      # so that a graph which still needs the old value notices
+                    t = self.begin(p.data, state, group)
+                    buffers = [state[name] for name in self.buffers if name in state]
+                    jobs.append(((group, t), (p.data, p.grad.data, *buffers)))
+                    p.data = p.data     # so that a graph which still needs the old value notices
+        in_blocks(self.update, jobs)
 
-    def update(self, theta, g, state, group):
-        """Change the array `theta` in place, given its gradient `g`; `state` is its own dict."""
+    buffers = ()                # names of the arrays in a parameter's state
+
+    def begin(self, theta, state, group):
+        """Make `state`, the dict of the parameter `theta`, ready for its next step, and return
+        what `update` is to know of it."""
+
+    def update(self, group, t, theta, g, *buffers):
+        """Change theta and the buffers in place, given the gradient g; arrays of one shape. t: what
+        `begin` returned."""
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
     def state_dict(self):
@@ -136,18 +173,25 @@ class SGD(Optimizer):
         super().__init__(params, lr=lr, momentum=momentum, dampening=dampening,
                          weight_decay=weight_decay, nesterov=nesterov)
 
-    def update(self, theta, g, state, group):
+    buffers = ("momentum_buffer",)
+
+    def begin(self, theta, state, group):
+        """Returns whether b is not there yet."""
+        first = not state
+        if group["momentum"] and first:
+            state["momentum_buffer"] = namespace(theta).empty_like(theta)
+        return first
+
+    def update(self, group, first, theta, g, b=None):
         mu = group["momentum"]
         if group["weight_decay"]:
             g = g + group["weight_decay"] * theta
+        if mu and first:
+            b[...] = g
+        elif mu:
+            b *= mu
+            b += (1.0 - group["dampening"]) * g
         if mu:
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = namespace(theta).array(g)
-            else:
-                b = state["momentum_buffer"]
-                b *= mu
-                b += (1.0 - group["dampening"]) * g
-            b = state["momentum_buffer"]
             g = g + mu * b if group["nesterov"] else b
         theta -= group["lr"] * g
 
@@ -159,29 +203,44 @@ class Adam(Optimizer):
         m ← β₁ m + (1 − β₁) g               the mean of the gradients
         v ← β₂ v + (1 − β₂) g²              and of their squares
         θ ← θ − γ m̂ / (√v̂ + ε)             m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
+
+    With c = √(1 − β₂ᵗ) that is θ − γ c / (1 − β₁ᵗ) · m / (√v + c ε), as it is computed.
     """
+    buffers = "exp_avg", "exp_avg_sq"
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def update(self, theta, g, state, group):
-        if group["weight_decay"]:
-            g = g + group["weight_decay"] * theta
-        self.descend(theta, g, state, group)
-
-    def descend(self, theta, g, state, group):
-        """The last three lines of the algorithm."""
+    def begin(self, theta, state, group):
+        """Returns t."""
         if not state:
             xp = namespace(theta)
             state.update(step=0, exp_avg=xp.zeros_like(theta), exp_avg_sq=xp.zeros_like(theta))
-        beta1, beta2 = group["betas"]
         state["step"] += 1
-        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        m += (1.0 - beta1) * (g - m)
+        return state["step"]
+
+    def update(self, group, t, theta, g, m, v):
+        if group["weight_decay"]:
+            g = g + group["weight_decay"] * theta
+        self.descend(group, t, theta, g, m, v)
+
+    def descend(self, group, t, theta, g, m, v):
+        """The last three lines of the algorithm."""
+        xp, d = namespace(theta), namespace(theta).empty_like(theta)
+        beta1, beta2 = group["betas"]
+        c = math.sqrt(1.0 - beta2 ** t)
+        xp.subtract(g, m, out=d)
+        d *= 1.0 - beta1
+        m += d
+        xp.multiply(g, g, out=d)
+        d *= 1.0 - beta2
         v *= beta2
-        v += (1.0 - beta2) * (g * g)
-        root = namespace(v).sqrt(v) / math.sqrt(1.0 - beta2 ** t)           # √v̂
-        theta -= group["lr"] / (1.0 - beta1 ** t) * m / (root + group["eps"])
+        v += d
+        xp.sqrt(v, out=d)
+        d += c * group["eps"]
+        xp.divide(m, d, out=d)
+        d *= group["lr"] * c / (1.0 - beta1 ** t)
+        theta -= d
 
 
 class AdamW(Adam):
@@ -191,9 +250,9 @@ class AdamW(Adam):
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def update(self, theta, g, state, group):
+    def update(self, group, t, theta, g, m, v):
         theta *= 1.0 - group["lr"] * group["weight_decay"]
-        self.descend(theta, g, state, group)
+        self.descend(group, t, theta, g, m, v)
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
@@ -208,19 +267,22 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
         raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
     parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     parameters = [w for w in parameters if w.grad is not None]
-    gradients = [w.grad.data for w in parameters]
+    gradients = [((), (w.grad.data,)) for w in parameters if w.grad.data.size]
     if p == math.inf:
-        norm = max((float(abs(g).max()) for g in gradients if g.size), default=0.0)
+        norm = max(in_blocks(lambda g: float(abs(g).max()), gradients), default=0.0)
     elif p == 2.0:
-        norm = math.sqrt(float(sum((g ** 2).sum() for g in gradients)))
+        norm = math.sqrt(float(sum(in_blocks(lambda g: namespace(g).vdot(g, g), gradients))))
     else:
-        norm = float(sum((abs(g) ** p).sum() for g in gradients)) ** (1.0 / p)
+        norm = float(sum(in_blocks(lambda g: (abs(g) ** p).sum(), gradients))) ** (1.0 / p)
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
-    for w in parameters:            # a new array each: two gradients may share one, or be a view
-        if scale != 1.0:
-            w.grad = wrap(w.grad.data * scale)
+    if scale != 1.0:                # a new array each: two gradients may share one, or be a view
+        scaled = [namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
+        in_blocks(lambda out, g: namespace(g).multiply(g, scale, out=out),
+                  [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)])
+        for w, new in zip(parameters, scaled):
+            w.grad = wrap(new)
     return norm
 
 
@@ -237,6 +299,14 @@ def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
     done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))       # 0 at the peak, then to 1
     remaining = 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return floor + (peak - floor) * remaining
+
+
+def _move(part, a, theta):
+    """a ← (1 − part) a + part θ."""
+    if part == 1.0:
+        a[...] = theta
+    else:
+        a += part * (theta - a)
 
 
 class AveragedModel:
@@ -269,11 +339,9 @@ class AveragedModel:
         if self.is_applied:
             raise RuntimeError("AveragedModel: update() within applied(), where the weights of the "
                                "model are the averages themselves; update after it")
-        for name, p in self.parameters.items():
-            if self.updates:
-                self.averages[name] += (1.0 - self.decay) * (p.data - self.averages[name])
-            else:
-                self.averages[name][...] = p.data
+        part = 1.0 - self.decay if self.updates else 1.0
+        in_blocks(_move, [((part,), (self.averages[name], p.data))
+                          for name, p in self.parameters.items()])
         self.updates += 1
 
     @contextmanager

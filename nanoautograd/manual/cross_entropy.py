@@ -29,8 +29,8 @@ the inception architecture for computer vision", section 7; weights and means as
 No logarithm is taken of a finished probability, so scores of ±10000 are harmless. Where every row
 is ignored the mean is 0/0: the loss is nan, as in PyTorch, and its gradient is zero.
 
-Of all that is (N, C) only x is kept and e_nc = exp(x_nc - m_n). On the way back p_nc = e_nc / Z_n is
-made of it, and log p_nc, where it is needed, again of x, m and Z.
+Of all that is (N, C) only x is kept and e_nc = exp(x_nc - m_n). On the way back p_nc = e_nc / Z_n
+is made of it, and log p_nc, where it is needed, again of x, m and Z.
 
 Backward. What arrives at a row is g_n = dL_n ("none"), dL ("sum") or dL/W ("mean"), and 0 if the
 row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/∂x_nk = [c = k] - p_nk

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from nanoautograd.backends import threads
 from nanoautograd.nn import Linear, Parameter, Sequential, Tanh
 from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_, learning_rate
 from nanoautograd.tensor import Tensor
@@ -219,6 +220,50 @@ def test_a_loaded_state_goes_on_to_the_bit(rng, optimizer, options):
     for p, q in zip(straight, resumed):
         assert p.data.dtype == np.float32
         assert np.array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("optimizer, options", OPTIONS)
+def test_neither_blocks_nor_threads_change_a_bit(rng, monkeypatch, optimizer, options, order):
+    shapes = [(), (3,), (40,), (2, 0), (6, 5), (5, 3, 4), (1, 30), (2,)]
+    starts = [np.array(rng.standard_normal(s), np.float32, order=order) for s in shapes]
+    found = []
+    for block, n in ((1 << 30, 1), (7, 1), (7, 2), (7, 3)):
+        monkeypatch.setattr(threads, "BLOCK", block)
+        monkeypatch.setattr(threads._team, "size", n)
+        params = [Parameter(a) for a in starts]
+        average, opt = AveragedModel(Sequential(), 0.9), optimizer(params, **options)
+        average.parameters = {str(i): p for i, p in enumerate(params)}
+        average.averages = {str(i): np.zeros_like(p.data) for i, p in enumerate(params)}
+        for _ in range(3):
+            for p, g in zip(params, gradients_of([p.data for p in params], 0.3)):
+                p.grad = Tensor(g)
+            opt.step()
+            average.update()
+        found.append(b"".join(a.tobytes() for a in (*[p.data for p in params],
+                                                    *average.averages.values())))
+        for i, state in opt.state_dict()["state"].items():
+            assert all(a.shape == shapes[i] for k, a in state.items() if k != "step")
+    assert found == found[:1] * 4
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, float("inf")])
+def test_clipping_in_blocks(rng, monkeypatch, norm_type):
+    gradients = [rng.standard_normal(s) for s in [(), (40,), (2, 0), (6, 5), (1, 30)]]
+    found = []
+    for block, n in ((1 << 30, 1), (7, 1), (7, 2), (7, 3)):
+        monkeypatch.setattr(threads, "BLOCK", block)
+        monkeypatch.setattr(threads._team, "size", n)
+        params = [Parameter(g) for g in gradients]
+        for p, g in zip(params, gradients):
+            p.grad = Tensor(g)
+        norm = clip_grad_norm_(params, 0.5, norm_type)
+        assert norm == pytest.approx(np.linalg.norm(np.concatenate([g.ravel() for g in gradients]),
+                                                    norm_type), rel=1e-12)
+        found.append((norm, [p.grad.data.tobytes() for p in params]))
+        for p, g in zip(params, gradients):
+            np.testing.assert_allclose(p.grad.data, g * (0.5 / norm), rtol=1e-5)
+    assert found[1] == found[2] == found[3]
 
 
 def test_the_array_is_changed_in_place_and_the_gradient_is_not(rng):
