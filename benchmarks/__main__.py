@@ -14,7 +14,7 @@ import shlex
 import sys
 import time
 
-from . import compare, crossover, growth, imports
+from . import compare, crossover, growth, imports, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import PeerError, Processes, measure
 from .peers import LIMITS, OTHERS, OURS, peer
@@ -31,6 +31,8 @@ def options(argv):
     p.add_argument("--growth", action="store_true",
                    help="how time and memory grow with each size")
     p.add_argument("--imports", action="store_true", help="how long imports take")
+    p.add_argument("--training", action="store_true",
+                   help="what train.py adds to the bare step: data, metrics, progress")
     p.add_argument("--sizes", nargs="+", choices=("tiny", *SWEEP, "gpu"), metavar="SIZE",
                    help=f"tiny, small, medium, large, gpu; by default {' '.join(SWEEP)}, and with "
                         "--backend cupy also gpu")
@@ -55,7 +57,8 @@ def options(argv):
                 p.error(f"there is no {name!r}; there are {', '.join(known)}")
     if o.threads < 1 or o.rounds < 1 or not o.seconds > 0:
         p.error("--threads, --rounds and --seconds must be above 0")
-    if o.models is None and o.ops is None and not (o.growth or o.imports):
+    if o.models is None and o.ops is None and not (
+            o.growth or o.imports or o.training):
         o.models, o.ops, o.imports = [], [], True
     o.sizes = o.sizes or [*SWEEP, *["gpu"] * (o.backend == "cupy")]
     return o
@@ -118,6 +121,10 @@ def run(o, progress):
             report["growth"] = growth.sweep(grown, o, precision, sweeps, bar.set_postfix_str)
         if o.imports:
             report["imports"] = imports.measure(o.rounds, bar.set_postfix_str)
+        if o.training:
+            few, many = (2, 6) if o.sizes == ["tiny"] else (100, 500)
+            report["training"] = [throughput.measure("rnn", few, many, o.rounds,
+                                                     bar.set_postfix_str)]
     report["environment"]["seconds"] = round(time.perf_counter() - begin)
     return report
 

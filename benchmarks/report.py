@@ -89,6 +89,9 @@ def tables(report):
                                                for p, why in report["absent"].items()))
     if report.get("imports"):
         parts += ["Import, milliseconds", imports(report["imports"])]
+    if report.get("training"):
+        parts += ["train.py beside the bare step, milliseconds a step",
+                  training_steps(report["training"])]
     if report.get("growth"):
         parts += ["Growth: seconds and bytes as a + b nᵖ of one size n", growth(report["growth"])]
     if report.get("crossover"):
@@ -156,6 +159,12 @@ def imports(times):
     return markdown([["import", "ms", "quartiles", "over numpy"], *(
         [name, ms(t["seconds"]), " - ".join(map(ms, t["quartiles"])), f"{t['ratio']:.2f}"]
         for name, t in times.items())])
+
+
+def training_steps(found):
+    return markdown([["preset", "train.py", "bare", "train.py / bare", "quartiles"], *(
+        [f["preset"], ms(f["train"]), ms(f["bare"]), f"{f['ratio']:.3f}",
+         " - ".join(f"{q:.3f}" for q in f["quartiles"])] for f in found)])
 
 
 def growth(fits):

@@ -1,6 +1,7 @@
 """How the benchmarks measure, count, fit and compare."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks import compare, crossover, floor, growth, imports, memory, pictures, report
+from benchmarks import (compare, crossover, floor, growth, imports, memory, pictures, report,
+                        throughput)
 from benchmarks.case import Product, Work, attention, linear
 from benchmarks.cases import make
 from benchmarks.clock import Measurement, PeerError, Process, differ, measure, quartiles
@@ -243,6 +245,26 @@ def test_imports_are_compared_with_that_of_numpy():
     times = imports.measure(1, lambda text: None, ("numpy", "nanoautograd", "no_such_module"))
     assert list(times) == ["numpy", "nanoautograd"] and times["numpy"]["ratio"] == 1.0
     assert times["nanoautograd"]["ratio"] > 0
+
+
+def test_what_train_adds_is_compared_with_the_bare_step(monkeypatch):
+    took = {"2": 3.0, "10": 11.0}                       # two seconds to start, then one a step
+
+    def run(words, **_):
+        if "train.py" in words:
+            now[0] += took[words[words.index("--steps") + 1]]
+        return SimpleNamespace(stdout=b"0.8")
+    now = [0.0]
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(throughput.subprocess, "run", run)
+    found = throughput.measure("rnn", 2, 10, 3, lambda text: None)
+    assert found["train"] == 1.0 and found["bare"] == 0.8
+    assert found["ratio"] == pytest.approx(1.25) and "1.250" in report.training_steps([found])
+
+
+def test_a_bare_step_and_a_run_take_time():
+    assert throughput.run("rnn", 1) > 0
+    assert throughput.bare("rnn", 1) > 0
 
 
 # ------------------------------------------------------------------------------------- the command
