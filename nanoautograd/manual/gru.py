@@ -74,7 +74,7 @@ def forward(x, h0, *weights, bidirectional=False, lengths=None, batch_first=Fals
 
 def backward(gradients, cache, needs=None):
     """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
-    return recurrent.backward(_through_time, gradients, cache, needs)
+    return recurrent.backward(_through_time, gradients, cache, needs, apart=True)
 
 
 def composed(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
@@ -86,67 +86,77 @@ def composed(x, h0, *weights, bidirectional=False, lengths=None, batch_first=Fal
 
 
 class Run(NamedTuple):
-    """One layer in one direction, as the gradient needs it."""
-    x: Any                  # (T, B, I)
-    h: Any                  # (T, B, H)
-    before: Any             # (T, B, H)  h_{t-1}
+    """A block of sequences in one layer and direction, as the gradient needs it."""
+    h: Any                  # (T, H, B)
+    before: Any             # (T, H, B)  h_{t-1}
     times: range            # the order of the steps
-    y: Any                  # (T, B, 3H) the gates r and z, and n
-    e_n: Any                # (T, B, H)
+    y: Any                  # (T, 3H, B) the gates r and z, and n
+    e_n: Any                # (T, H, B)
     U: Any
 
 
-def _run(xp, x, starts, weights, times, keep):
-    """All the states of one layer in one direction."""
-    W, U, *biases = weights
-    B, H = starts[0].shape
+def _run(xp, Wx, starts, U, biases, times, keep):
+    """All the states of a block in one layer and direction."""
     h, before = memory(xp, starts[0], times)
-    y = from_input(xp, x, W, biases[:1])                            # a_t, and later r, z and n
-    UT = xp.ascontiguousarray(U.T)
-    e_n, e = xp.empty_like(h), xp.empty((B, 3 * H), dtype=x.dtype)
+    _, H, B = h.shape
+    y = from_input(xp, Wx, biases[0] if biases else 0)              # a_t, and later r, z and n
+    e_n = xp.empty_like(h)
+    e, room = xp.empty_like(y[0]), xp.empty_like(h[0])
+    if biases:
+        b_hh = xp.broadcast_to(biases[1][:, None], e.shape).copy()
     for t in times:
-        xp.matmul(before[t], UT, out=e)
-        for b in biases[1:]:
-            e += b
-        e_n[t] = e[:, 2 * H:]
-        rz, n = y[t, :, :2 * H], y[t, :, 2 * H:]
-        rz += e[:, :2 * H]
+        xp.matmul(U, before[t], out=e)
+        if biases:
+            e += b_hh
+        e_n[t] = e[2 * H:]
+        y_t = y[t]
+        rz, n, (r, z) = y_t[:2 * H], y_t[2 * H:], _halves(y_t[:2 * H])
+        rz += e[:2 * H]
         rz *= 0.5
         xp.tanh(rz, out=rz)
         rz *= 0.5
         rz += 0.5
-        r, z = rz[:, :H], rz[:, H:]
-        n += r * e_n[t]
+        n += xp.multiply(r, e_n[t], out=room)
         xp.tanh(n, out=n)
-        xp.subtract(before[t], n, out=h[t])                         # n + z (h - n)
-        h[t] *= z
-        h[t] += n
+        h_t = xp.subtract(before[t], n, out=h[t])                   # n + z (h - n)
+        h_t *= z
+        h_t += n
         if keep is not None:
-            h[t] = xp.where(keep[t], h[t], before[t])
-    return Run(x, h, before, times, y, e_n, U), (h[times[-1]],)
+            h[t] = xp.where(keep[t], h_t, before[t])
+    return Run(h, before, times, y, e_n, U), (h[times[-1]],)
 
 
-def _through_time(xp, dout, dlasts, run, keep):
-    """Backward through time in one layer and direction: da and de (T, B, 3H), and dh0 (B, H)."""
-    y, before, e_n, U = run.y, run.before, run.e_n, run.U
-    H = U.shape[1]
-    da, de = xp.empty_like(y), xp.empty_like(y)
-    dh = dlasts[0].copy()
+def _through_time(xp, dout, dlasts, run, keep, da, de):
+    """Backward through time in a block: fills da and de (T, 3H, B); and dh0 (H, B)."""
+    y, before, e_n, UT = run.y, run.before, run.e_n, run.U.T
+    H = y.shape[1] // 3
+    d, slope, room = xp.empty_like(y[0]), xp.empty_like(y[0, :2 * H]), xp.empty_like(e_n[0])
+    da_rz, da_n, (da_r, da_z) = d[:2 * H], d[2 * H:], _halves(d[:2 * H])
+    dh = dlasts[0].copy(order="C")
     for t in reversed(run.times):
-        r, z, n = y[t, :, :H], y[t, :, H:2 * H], y[t, :, 2 * H:]
-        da_r, da_z, da_n = da[t, :, :H], da[t, :, H:2 * H], da[t, :, 2 * H:]
+        rz, n, (r, z) = y[t, :2 * H], y[t, 2 * H:], _halves(y[t, :2 * H])
         dh += dout[t]
-        xp.multiply(dh * (1.0 - z), 1.0 - n * n, out=da_n)
-        xp.multiply(da_n * e_n[t], r * (1.0 - r), out=da_r)
-        xp.multiply(dh * (before[t] - n), z * (1.0 - z), out=da_z)
+        xp.subtract(1.0, rz, out=slope)                             # 1 - r and 1 - z
+        xp.multiply(dh, slope[H:], out=da_n)
+        da_n -= xp.multiply(da_n, xp.multiply(n, n, out=room), out=room)
+        xp.multiply(da_n, e_n[t], out=da_r)
+        xp.subtract(before[t], n, out=da_z)
+        da_z *= dh
+        slope *= rz
+        da_rz *= slope
         if keep is not None:
-            da[t] *= keep[t]
-        de[t] = da[t]
-        de[t, :, 2 * H:] *= r
-        new = xp.matmul(de[t], U)
-        new += z * dh
+            d *= keep[t]
+        da[t] = d
+        da_n *= r                                                   # de_n: d is de_t now
+        de[t] = d
+        new = xp.matmul(UT, d)
+        new += xp.multiply(z, dh, out=room)
         dh = new if keep is None else xp.where(keep[t], new, dh)
-    return da, de, (dh,)
+    return dh,
+
+
+def _halves(y):
+    return y[:len(y) // 2], y[len(y) // 2:]
 
 
 def _step(Wx, states, U, *biases):

@@ -28,8 +28,8 @@ One function for all four. Since σ(a) = ½ tanh(½a) + ½, both kinds of gate a
 
     y = s tanh(s a) + 1 - s,        s = ½ for σ, and 1 for tanh
 
-so with s as a row of 4H numbers one call of tanh does all the gates. The factor in front of a moves
-into the weights, where it is exact: s W, s U, s b. The derivative has one form, too:
+so with s as a column of 4H numbers one call of tanh does all the gates. The derivative has one
+form, too:
 
     y' = s² (1 - tanh²(s a)) = (1 - y)(y + 2s - 1)
 
@@ -94,88 +94,84 @@ def composed(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first
 
 
 class Run(NamedTuple):
-    """One layer in one direction, as the gradient needs it."""
-    x: Any                  # (T, B, I)
-    h: Any                  # (T, B, H)
-    before: Any             # (T, B, H)  h_{t-1}
+    """A block of sequences in one layer and direction, as the gradient needs it."""
+    h: Any                  # (T, H, B)
+    before: Any             # (T, H, B)  h_{t-1}
     times: range            # the order of the steps
-    y: Any                  # (T, B, 4H) the gates i, f, g, o
-    c_before: Any           # (T, B, H)  c_{t-1}
-    tanh_c: Any             # (T, B, H)
-    s: Any                  # (4H,)
+    y: Any                  # (T, 4H, B) the gates i, f, g, o
+    c: Any                  # (T, H, B)
+    c_before: Any           # (T, H, B)  c_{t-1}
+    s: Any                  # (4H, B)
     U: Any
 
 
-def _run(xp, x, starts, weights, times, keep):
-    """All the states of one layer in one direction."""
-    W, U, *biases = weights
-    h, h_before = memory(xp, starts[0], times)
+def _run(xp, Wx, starts, U, biases, times, keep):
+    """All the states of a block in one layer and direction."""
+    h, before = memory(xp, starts[0], times)
     c, c_before = memory(xp, starts[1], times)
-    s = _scales(xp, U)
+    _, H, B = h.shape
+    s = xp.full((4 * H, B), 0.5, dtype=h.dtype)
+    _gates(s)[2][...] = 1.0
     shift = 1.0 - s
-    y = a = from_input(xp, x, W * s[:, None], [b * s for b in biases])  # s a_t, and later the gates
-    UT = xp.ascontiguousarray((U * s[:, None]).T)
-    tanh_c, Uh = xp.empty_like(h), xp.empty(a.shape[1:], dtype=x.dtype)
+    y = a = from_input(xp, Wx, sum(biases))                         # a_t, and later the gates
+    Uh, room = xp.empty_like(s), xp.empty_like(h[0])
     for t in times:
         a_t = y_t = a[t]
-        a_t += xp.matmul(h_before[t], UT, out=Uh)
+        a_t += xp.matmul(U, before[t], out=Uh)
+        a_t *= s
         xp.tanh(a_t, out=y_t)
         y_t *= s
         y_t += shift
         i, f, g, o = _gates(y_t)
-        xp.multiply(f, c_before[t], out=c[t])
-        c[t] += i * g
-        xp.tanh(c[t], out=tanh_c[t])
-        xp.multiply(o, tanh_c[t], out=h[t])
+        c_t = xp.multiply(f, c_before[t], out=c[t])
+        c_t += xp.multiply(i, g, out=room)
+        xp.multiply(o, xp.tanh(c_t, out=room), out=h[t])
         if keep is not None:
-            h[t] = xp.where(keep[t], h[t], h_before[t])
-            c[t] = xp.where(keep[t], c[t], c_before[t])
+            h[t] = xp.where(keep[t], h[t], before[t])
+            c[t] = xp.where(keep[t], c_t, c_before[t])
     last = times[-1]
-    return Run(x, h, h_before, times, y, c_before, tanh_c, s, U), (h[last], c[last])
+    return Run(h, before, times, y, c, c_before, s, U), (h[last], c[last])
 
 
-def _through_time(xp, dout, dlasts, run, keep):
-    """Backward through time in one layer and direction: da (T, B, 4H) twice, and dh0, dc0."""
-    y, c_before, tanh_c, U = run.y, run.c_before, run.tanh_c, run.U
+def _through_time(xp, dout, dlasts, run, keep, da, de):
+    """Backward through time in a block: fills da (T, 4H, B), which is also de; and dh0, dc0."""
+    y, c, c_before, UT = run.y, run.c, run.c_before, run.U.T
     k = 2.0 * run.s - 1.0
-    da = xp.empty_like(y)
-    slope, room = xp.empty_like(y[0]), xp.empty_like(y[0])
-    dh, dc = (d.copy() for d in dlasts)
+    da_t, slope, room = (xp.empty_like(y[0]) for _ in range(3))
+    da_i, da_f, da_g, da_o = _gates(da_t)
+    dh, dc = (d.copy(order="C") for d in dlasts)
+    tanh_c, step = xp.empty_like(dh), xp.empty_like(dh)
     for t in reversed(run.times):
-        i, f, g, o = _gates(y[t])
-        da_i, da_f, da_g, da_o = _gates(da[t])
+        y_t = y[t]
+        i, f, g, o = _gates(y_t)
         dh += dout[t]
-        step = dh * o * (1.0 - tanh_c[t] * tanh_c[t])
+        xp.tanh(c[t], out=tanh_c)
+        xp.multiply(dh, tanh_c, out=da_o)
+        xp.multiply(da_o, tanh_c, out=step)
+        xp.subtract(dh, step, out=step)                             # dh (1 - tanh²(c)) o
+        step *= o
         dc += step if keep is None else step * keep[t]
         xp.multiply(dc, g, out=da_i)
         xp.multiply(dc, c_before[t], out=da_f)
         xp.multiply(dc, i, out=da_g)
-        xp.multiply(dh, tanh_c[t], out=da_o)
-        xp.subtract(1.0, y[t], out=slope)                           # y' = (1 - y)(y + k)
-        slope *= xp.add(y[t], k, out=room)
-        da_t = da[t]
+        xp.subtract(1.0, y_t, out=slope)                            # y' = (1 - y)(y + k)
+        slope *= xp.add(y_t, k, out=room)
         da_t *= slope
         if keep is None:
             dc *= f
-            xp.matmul(da_t, U, out=dh)
+            xp.matmul(UT, da_t, out=dh)
         else:
             da_t *= keep[t]
             dc = xp.where(keep[t], dc * f, dc)
-            dh = xp.where(keep[t], xp.matmul(da_t, U), dh)
-    return da, da, (dh, dc)
-
-
-def _scales(xp, U):
-    """s: a half for the gates i, f and o, one for g."""
-    s = xp.full(len(U), 0.5, dtype=U.dtype)
-    _gates(s)[2][...] = 1.0
-    return s
+            dh = xp.where(keep[t], xp.matmul(UT, da_t), dh)
+        da[t] = da_t
+    return dh, dc
 
 
 def _gates(y):
-    """Views of the four parts of the last axis: i, f, g, o."""
-    H = y.shape[-1] // 4
-    return y[..., :H], y[..., H:2 * H], y[..., 2 * H:3 * H], y[..., 3 * H:]
+    """The four pieces of y (4H, B): i, f, g, o."""
+    H = len(y) // 4
+    return y[:H], y[H:2 * H], y[2 * H:3 * H], y[3 * H:]
 
 
 def _step(Wx, states, U, *biases):

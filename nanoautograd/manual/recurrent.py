@@ -4,14 +4,22 @@ The files rnn.py, lstm.py and gru.py derive a cell: one layer in one direction. 
 (1, 4 and 3) and one or two states, of which the first is its output h. It reads a step through two
 products only,
 
-    a_t = W x_t + b_ih        (T, B, G·H) for all steps       W (G·H, I)
-    e_t = U h_{t-1} + b_hh    (T, B, G·H)                     U (G·H, H)
+    a_t = W x_t + b_ih        for all steps at once           W (G·H, I)
+    e_t = U h_{t-1} + b_hh    step after step                 U (G·H, H)
 
 and is given here as three functions:
 
-    run(xp, x, starts, weights, times, keep)    all steps: a Run, and the last states
-    through_time(xp, dout, dlasts, run, keep)   and back: da, de, and the gradients of the starts
-    step(Wx_t, states, U, *biases)              one step from primitives: the states after it
+    run(xp, Wx, starts, U, biases, times, keep)         all steps: a Run, and the last states
+    through_time(xp, dout, dlasts, run, keep, da, de)   and back: fills da and de, and returns the
+                                                        gradients of the starts
+    step(Wx_t, states, U, *biases)                      one step from primitives: the states after
+
+Blocks and columns. Sequences do not depend on each other. So a batch is cut in blocks of a few, and
+all steps of a block are done before the next block, or by another thread at the same time: what
+belongs to a step of a block stays in the cache. In a block, and so in all that `run` and
+`through_time` are given, a sequence is a column: h_t is (H, B) and a_t is (G·H, B), as in the
+equations. Then U h_{t-1} reads U in the order it lies in memory, and a gate is a piece of a_t,
+a_t[:H]. Outside of blocks a sequence is a row, as it was given.
 
 Gradients of the weights. Each is used at every step, so its gradient is a sum over all of them.
 With c for a sequence,
@@ -21,8 +29,8 @@ With c for a sequence,
     db_i  = Σ_t Σ_c da_tci, or de_tci     for b_ih, and for b_hh
     dx_tc = Wᵀ da_tc                      dx = da W
 
-so once all da_t, de_t are known each is one matrix product over all steps, not a sum of T small
-ones.
+so once all da_t, de_t are known, in rows again, each is one matrix product over all steps and
+sequences, not a sum of T small ones.
 
 Layers. The output of a layer is the input of the next. In D = 2 directions a second set of weights
 runs from T-1 to 0 (Schuster and Paliwal 1997), and the outputs are put side by side.
@@ -43,9 +51,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import is_array, namespace, to_numpy
+from ..backends import is_array, namespace, threads, to_numpy
 from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
+
+COLUMNS = 16                # sequences that a block has at least, and
+PRODUCTS = 1 << 20          # numbers that U h_{t-1} multiplies then: less is not worth its calls
 
 
 class Layers(NamedTuple):
@@ -65,6 +76,29 @@ class Layers(NamedTuple):
         m = _time_first(self.masks[i // self.D], self.batch_first)
         return where(m, x * self.scale, 0.0)
 
+    def empty(self, xp, T, B, width, dtype):
+        """Room for an array (T, B, width), in memory in the order of x."""
+        if self.batch_first:
+            return xp.empty((B, T, width), dtype=dtype).swapaxes(0, 1)
+        return xp.empty((T, B, width), dtype=dtype)
+
+    def flat(self, x):
+        """(T·B, width) from (T, B, width), in the order of x."""
+        return _as_given(x, False, self.batch_first).reshape(-1, x.shape[-1])
+
+    def product(self, xp, x, A):
+        """x A for all steps and sequences as one product: (T, B, m) for x (T, B, n), A (n, m)."""
+        y = self.empty(xp, *x.shape[:2], A.shape[1], x.dtype)
+        threads.matmul(self.flat(x), A, out=self.flat(y))
+        return y
+
+    def blocks(self, xp, B):
+        """Pairs: a direction, and a slice of the B sequences."""
+        width, H = self.groups[0][1].shape
+        n = min(B // COLUMNS, width * H * B // PRODUCTS) if xp is np else 1
+        n = max(n, 1)
+        return [(d, slice(i * B // n, (i + 1) * B // n)) for d in range(self.D) for i in range(n)]
+
 
 def forward(run, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache."""
@@ -73,67 +107,89 @@ def forward(run, x, starts, layers):
     x = _time_first(x, batch_first)
     T, B, _ = x.shape
     H = groups[0][1].shape[1]
-    zeros = xp.zeros((B, H), dtype=x.dtype)
-    starts = [s if s is None else _time_first(s, False) for s in starts]
+    given = [s is not None for s in starts]
+    starts = [xp.zeros((len(groups), B, H), dtype=x.dtype) if s is None else _time_first(s, False)
+              for s in starts]
+    lasts = [xp.empty_like(s) for s in starts]
+    blocks = layers.blocks(xp, B)
     if keep is not None:
         x = xp.where(keep, x, 0.0)
 
-    runs, lasts = [], []
+    levels = []                             # for each layer its input, and the runs of its blocks
     for i in range(0, len(groups), D):
-        x, outs = xp.ascontiguousarray(x), []
-        for d, weights in enumerate(groups[i:i + D]):
-            begin = [zeros if s is None else s[i + d] for s in starts]
-            this, last = run(xp, x, begin, weights, _times(T, d), keep)
-            runs.append(this)
-            outs.append(this.h)
-            lasts.append(last)
-        x = outs[0] if D == 1 else xp.concatenate(outs, axis=-1)
-        if keep is not None:
-            x = xp.where(keep, x, 0.0)
-        x = layers.dropout(x, i)
-    lasts = [xp.stack(s) for s in zip(*lasts)]                      # each (L·D, B, H)
-    cache = runs, layers, [s is not None for s in starts]
+        Wx = [layers.product(xp, x, W.T) for W, *_ in groups[i:i + D]]
+        out = layers.empty(xp, T, B, D * H, x.dtype)
+
+        def part(block):
+            d, c = block
+            _, U, *biases = groups[i + d]
+            kept = None if keep is None else columns(keep[:, c])
+            this, ends = run(xp, columns(Wx[d][:, c]), [columns(s[i + d, c]) for s in starts],
+                             U, biases, _times(T, d), kept)
+            h = this.h if keep is None else xp.where(kept, this.h, 0.0)
+            out[:, c, d * H:(d + 1) * H] = columns(h)
+            for last, end in zip(lasts, ends):
+                last[i + d, c] = columns(end)
+            return this, kept
+        levels.append((x, threads.share(part, blocks)))
+        x = layers.dropout(out, i)
+    cache = levels, blocks, layers, given
     return (_as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)), cache
 
 
-def backward(through_time, gradients, cache, needs=None):
-    """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights."""
-    runs, layers, given = cache
+def backward(through_time, gradients, cache, needs=None, apart=False):
+    """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights.
+
+    apart: whether de differs from da.
+    """
+    levels, blocks, layers, given = cache
     groups, D, keep, _, _, alone, batch_first = layers
     n, S = len(groups[0]), len(given)                               # weights, states of a cell
-    needs = needs or (True,) * (1 + S + n * len(runs))
+    needs = needs or (True,) * (1 + S + n * len(groups))
     need_x, need = needs[0], needs[1 + S:]
     need_starts = [wanted and here for wanted, here in zip(needs[1:1 + S], given)]
     xp = namespace(*gradients)
     dout = _time_first(gradients[0], batch_first)
     dlasts = [_time_first(d, False) for d in gradients[1:]]
+    T, B, _ = dout.shape
+    H = groups[0][1].shape[1]
     if keep is not None:
         dout = xp.where(keep, dout, 0.0)
 
     dstarts = [xp.zeros_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
     dweights = [None] * len(need)
-    for i in range(len(runs) - D, -1, -D):
+    for i in range(len(groups) - D, -1, -D):
+        x, runs = levels[i // D]
+        width, dtype = len(groups[i][0]), dout.dtype
+        da = [layers.empty(xp, T, B, width, dtype) for _ in range(D)]
+        de = [layers.empty(xp, T, B, width, dtype) for _ in range(D)] if apart else da
+        before = [layers.empty(xp, T, B, H, dtype) for _ in range(D)]
+
+        def part(block_and_run):
+            (d, c), (this, kept) = block_and_run
+            dout_dc = xp.ascontiguousarray(columns(dout[:, c, d * H:(d + 1) * H]))
+            begin = through_time(xp, dout_dc, [columns(s[i + d, c]) for s in dlasts], this, kept,
+                                 columns(da[d][:, c]), columns(de[d][:, c]))
+            before[d][:, c] = columns(this.before)
+            for ds, s in zip(dstarts, begin):
+                if ds is not None:
+                    ds[i + d, c] = columns(s)
+        threads.share(part, zip(blocks, runs))
+
         dx = None
         below = need_x or i > 0 and (any(need_starts) or any(need[:n * i]))
         for d in range(D):
-            this, W = runs[i + d], groups[i + d][0]
-            T, B, H = this.h.shape
-            da, de, begin = through_time(xp, dout[..., d * H:(d + 1) * H],
-                                         [s[i + d] for s in dlasts], this, keep)
-            for ds, s in zip(dstarts, begin):
-                if ds is not None:
-                    ds[i + d] = s
-            da, de = da.reshape(T * B, len(W)), de.reshape(T * B, len(W))
-            j = n * (i + d)
+            W, j = groups[i + d][0], n * (i + d)
+            da_d, de_d = layers.flat(da[d]), layers.flat(de[d])
             if need[j]:
-                dweights[j] = xp.matmul(da.T, this.x.reshape(T * B, W.shape[1]))
+                dweights[j] = threads.matmul(da_d.T, layers.flat(x))
             if need[j + 1]:
-                dweights[j + 1] = xp.matmul(de.T, this.before.reshape(T * B, H))
-            for k, db in enumerate((da, de)[:n - 2], j + 2):
+                dweights[j + 1] = threads.matmul(de_d.T, layers.flat(before[d]))
+            for k, db in enumerate((da_d, de_d)[:n - 2], j + 2):
                 if need[k]:
                     dweights[k] = db.sum(axis=0)
             if below:
-                dx_d = xp.matmul(da, W).reshape(this.x.shape)
+                dx_d = layers.product(xp, da[d], W)
                 dx = dx_d if d == 0 else dx + dx_d
         if not below:
             break
@@ -177,22 +233,24 @@ def composed(step, x, starts, layers):
     return _as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)
 
 
+def columns(x):
+    """Sequences as columns where they were rows: (..., H, B) from (..., B, H), and back."""
+    return x.swapaxes(-1, -2)
+
+
 def memory(xp, start, times):
-    """Room for a state at all steps, and the same a step earlier: (T, B, H) twice, one memory."""
+    """Room for a state at all steps, and the same a step earlier: (T, H, B) twice, one memory."""
     room = xp.empty((len(times) + 1, *start.shape), dtype=start.dtype)
     now, before = (room[1:], room[:-1]) if times.step == 1 else (room[:-1], room[1:])
     before[times[0]] = start
     return now, before
 
 
-def from_input(xp, x, W, biases, out=None):
-    """W x_t + b for all steps as one product: (T, B, G·H)."""
-    T, B, _ = x.shape
-    a = xp.empty((T, B, len(W)), dtype=x.dtype) if out is None else out
-    xp.matmul(x.reshape(T * B, W.shape[1]), W.T, out=a.reshape(T * B, len(W)))
-    if biases:
-        a += sum(biases)
-    return a
+def from_input(xp, Wx, b, out=None):
+    """W x_t + b for a block, from W x_t for all sequences as rows: (T, G·H, B). b (G·H,) or 0."""
+    T, width, B = Wx.shape
+    a = xp.empty((T, width, B), dtype=Wx.dtype) if out is None else out
+    return xp.add(Wx, b if isinstance(b, int) else b[:, None], out=a)
 
 
 def _times(T, d):

@@ -79,52 +79,50 @@ def composed(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=
 
 
 class Run(NamedTuple):
-    """One layer in one direction, as the gradient needs it."""
-    x: Any                  # (T, B, I)
-    h: Any                  # (T, B, H)
-    before: Any             # (T, B, H)  the state that h_t was computed from
+    """A block of sequences in one layer and direction, as the gradient needs it."""
+    h: Any                  # (T, H, B)
+    before: Any             # (T, H, B)  the state that h_t was computed from
     times: range            # the order of the steps
-    df: Any                 # (T, B, H)  f'(a_t), for relu
+    df: Any                 # (T, H, B)  f'(a_t), for relu
     U: Any
 
 
-def _run(xp, x, starts, weights, times, keep, nonlinearity):
-    """All the states of one layer in one direction."""
-    W, U, *biases = weights
+def _run(xp, Wx, starts, U, biases, times, keep, nonlinearity):
+    """All the states of a block in one layer and direction."""
     h, before = memory(xp, starts[0], times)
-    a = from_input(xp, x, W, biases, out=h)                         # h_t takes the place of a_t
+    a = from_input(xp, Wx, sum(biases), out=h)                      # h_t takes the place of a_t
     df = xp.empty_like(h) if nonlinearity == "relu" else None       # tanh' follows from h alone
-    UT = xp.ascontiguousarray(U.T)                                  # in the order it is read in
-    Uh = xp.empty(starts[0].shape, dtype=x.dtype)
+    Uh = xp.empty_like(h[0])
     for t in times:
-        a_t = a[t]
-        a_t += xp.matmul(before[t], UT, out=Uh)
+        a_t = h_t = a[t]
+        a_t += xp.matmul(U, before[t], out=Uh)
         if df is None:
-            xp.tanh(a_t, out=h[t])
+            xp.tanh(a_t, out=h_t)
         else:
             xp.heaviside(a_t, 0.5, out=df[t])
-            xp.maximum(a_t, 0.0, out=h[t])
+            xp.maximum(a_t, 0.0, out=h_t)
         if keep is not None:
-            h[t] = xp.where(keep[t], h[t], before[t])
-    return Run(x, h, before, times, df, U), (h[times[-1]],)
+            h[t] = xp.where(keep[t], h_t, before[t])
+    return Run(h, before, times, df, U), (h[times[-1]],)
 
 
-def _through_time(xp, dout, dlasts, run, keep):
-    """Backward through time in one layer and direction: da (T, B, H) twice, and dh0 (B, H)."""
-    h, df, U = run.h, run.df, run.U
-    da = 1.0 - h * h if df is None else df.copy()                   # f'(a_t), and soon da_t
+def _through_time(xp, dout, dlasts, run, keep, da, de):
+    """Backward through time in a block: fills da (T, H, B), which is also de; and dh0 (H, B)."""
+    h, df, UT = run.h, run.df, run.U.T
+    d = 1.0 - h * h if df is None else df.copy()                    # f'(a_t), and soon da_t
     if keep is not None:
-        da *= keep
-    dh = dlasts[0].copy()
+        d *= keep
+    dh = dlasts[0].copy(order="C")
     for t in reversed(run.times):
         dh += dout[t]
-        da_t = da[t]
+        da_t = d[t]
         da_t *= dh
         if keep is None:
-            xp.matmul(da_t, U, out=dh)
+            xp.matmul(UT, da_t, out=dh)
         else:
-            dh = xp.where(keep[t], xp.matmul(da_t, U), dh)
-    return da, da, (dh,)
+            dh = xp.where(keep[t], xp.matmul(UT, da_t), dh)
+    da[...] = d
+    return dh,
 
 
 def _step(Wx, states, U, *biases, nonlinearity):
