@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 
-from nanoautograd import no_grad
+from nanoautograd import no_grad, set_num_threads
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import ByteLevel, DataError, generator
@@ -22,7 +22,7 @@ from nanoautograd.interop import read_gguf
 
 from .conversation import SYSTEM, Chat
 from .llama import Llama
-from .run import OptionError, option, parse, trained
+from .run import OptionError, cores, option, parse, trained
 from .sampling import as_text, choose
 from .smollm2 import weights_path
 from .tasks import PRESETS
@@ -138,6 +138,8 @@ def parser():
                    "(default: 512, or with --from that of train.py)")
     p.add_argument("--seed", type=number(int, least=0), default=0, help="decides what is drawn "
                    "(default: 0)")
+    p.add_argument("--threads", type=number(int, least=1), default=cores(), help="that compute "
+                   "(default: one a core)")
     p.add_argument("--speed", action="store_true", help="print tokens a second after each answer")
     return p
 
@@ -152,6 +154,7 @@ def main(argv=None):
     if o.folder and (o.system is not None or o.speed):
         p.error("--system and --speed are for the conversation, not for --from")
     try:
+        set_num_threads(o.threads)
         if o.folder:
             reply = continuation(o)
         else:

@@ -10,12 +10,14 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import tempfile
 import typing
 from pathlib import Path
 
 import numpy as np
 
+import nanoautograd as nag
 from nanoautograd.backends import is_array, to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
 from nanoautograd.data import DEBIAN, SOURCES, DataError, generator, install, installed
@@ -29,8 +31,8 @@ from .tasks.task import number
 
 KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
 DEFAULT = "rnn"                                             # the preset of python train.py
-MOMENTARY = {"out", "device", "resume", "overwrite", "list", "tensorboard",
-             "generate"}                                    # options that are not of the run
+MOMENTARY = {"out", "device", "threads", "deterministic", "resume", "overwrite", "list",
+             "tensorboard", "generate"}        # options that are not of the run
 CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
               "evaluate_every"}                             # options that --resume can change
 
@@ -44,6 +46,21 @@ class Diverged(ArithmeticError):
 
 
 # ---------------------------------------------------------------------------------------- options
+
+def cores():
+    """How many threads compute where nothing is said: $OMP_NUM_THREADS, or one for each processor
+    that this process may use."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compute_with(o):
+    """Set up the CPU as the options say."""
+    nag.set_num_threads(o.threads, o.deterministic)
+    nag.keep_memory()
+
 
 def parser(preset):
     """The command line of a preset: the options of the loop, of its task and of its model."""
@@ -79,6 +96,8 @@ def parser(preset):
     add("--tensorboard", bool, False, "write event files for TensorBoard too (package "
         "tensorboardX)")
     add("--device", str, "cpu", "cpu, cuda, or cuda:N")
+    add("--threads", number(int, least=1), cores(), "that compute on the CPU")
+    add("--deterministic", bool, False, "the same result, to the bit, for any number of threads")
     add("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])
     add("--seed", number(int, least=0, below=math.inf), 0, "decides the first weights, the order "
         "of the data, and what is sampled")

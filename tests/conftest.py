@@ -5,6 +5,7 @@
     pytest -m "not slow", -m gpu, -m oracle   a part
 """
 
+import os
 import random
 from contextlib import nullcontext
 
@@ -24,6 +25,8 @@ settings.register_profile("ci", settings.get_profile("default"), print_blob=True
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=500,
                           derandomize=False, print_blob=True)
 settings.load_profile("default")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")       # several tests run side by side
 
 DEVICES = {"numpy": "cpu", "strict": "strict", "cupy": "cuda"}
 

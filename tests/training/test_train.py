@@ -18,7 +18,9 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 import train  # noqa: E402
+from models.run import parse  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
+from nanoautograd.backends import threads  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
 SCRIPT = Path(train.__file__)
@@ -451,3 +453,25 @@ def test_missing_package(tmp_path, package):
                              env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert process.returncode == 1
     assert process.stderr == f"train.py needs the package {package}: pip install '.[train]'\n"
+
+
+def test_the_number_of_threads(run, tmp_path, monkeypatch):
+    """With --deterministic no bit depends on it, and without only the last ones do. (The products
+    of these sizes are cut, and so are blocks of so few numbers.)"""
+    monkeypatch.setattr(threads, "LEAST", 100)
+    monkeypatch.setattr(threads, "BLOCK", 64)
+    for n in (1, 2, 3):
+        assert run("--threads", n, "--deterministic", "--out", tmp_path / f"d{n}") is None
+        assert run("--threads", n, "--out", tmp_path / f"n{n}") is None
+    assert len({result(tmp_path / f"d{n}") for n in (1, 2, 3)}) == 1
+    first, *others = [[json.loads(line)["loss"] for line in open(tmp_path / f"n{n}/metrics.jsonl")
+                       if "norm" in line] for n in (1, 2, 3)]
+    assert all(np.allclose(first, losses, rtol=1e-4) for losses in others)
+
+
+def test_how_many_threads_there_are(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert parse([])[0].threads == 3
+    for nothing in ("", "0", "4,3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", nothing)
+        assert parse([])[0].threads == len(os.sched_getaffinity(0))
