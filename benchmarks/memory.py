@@ -54,26 +54,26 @@ def peak_of(steps, baseline):
 
 
 class PoolPeak:
-    """The most memory that CuPy's pool has given out at a time, since this was made."""
+    """Keeps account of the most bytes that CuPy's pool has given out at a time, until `close`."""
 
     def __init__(self):
         import cupy
-        pool = cupy.get_default_memory_pool()
-        self.used = self.most = pool.used_bytes()
-        outer = self
+        self.used = self.most = cupy.get_default_memory_pool().used_bytes()
+        account = self
 
         class Hook(cupy.cuda.MemoryHook):
-            name = "peak"
+            name = "benchmarks.memory.PoolPeak"
 
             def malloc_postprocess(self, mem_size, **_):
-                outer.used += mem_size
-                outer.most = max(outer.most, outer.used)
+                account.used += mem_size
+                account.most = max(account.most, account.used)
 
             def free_postprocess(self, mem_size, **_):
-                outer.used -= mem_size
+                account.used -= mem_size
         self.hook = Hook()
         self.hook.__enter__()
 
     def close(self):
+        """Ends the account; its figure."""
         self.hook.__exit__()
         return self.most

@@ -80,6 +80,7 @@ class Peer:
 
 class Ours(Peer):
     """nanoautograd on NumPy (device "cpu") or CuPy ("cuda")."""
+    pool_peak = None                # while the account of CuPy's memory is kept
 
     @property
     def precisions(self):
@@ -169,11 +170,14 @@ class Ours(Peer):
     def forget_peak(self):
         if self.device == "cuda":
             from .memory import PoolPeak
+            if self.pool_peak:
+                self.pool_peak.close()              # of a case that could not be built
             self.pool_peak = PoolPeak()
 
     def peak(self):
         if self.device == "cuda":
-            return self.pool_peak.close()
+            pool_peak, self.pool_peak = self.pool_peak, None
+            return pool_peak.close()
 
 
 # ------------------------------------------------------------------------------------------ PyTorch

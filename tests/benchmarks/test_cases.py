@@ -28,9 +28,9 @@ def processes():
         each.__exit__()
 
 
-def once(processes, name):
+def once(processes, name, memory=False):
     case = make(name, "tiny")
-    measured, errors = measure(processes, name, case, rounds=1, turn=1e-6)
+    measured, errors = measure(processes, name, case, rounds=1, turn=1e-6, memory=memory)
     assert errors == {}
     assert set(measured) == {p for p in processes.running if case.has(peer(p).library)}
     for m in measured.values():
@@ -40,7 +40,7 @@ def once(processes, name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_ours_the_hand_derived_gradient_and_the_limit(processes, name):
-    measured = once(processes(OURS), name)
+    measured = once(processes(OURS), name, memory=True)
     first = measured["numpy"].prints[0]
     assert np.isfinite(first).all()
     if name in MODELS and name not in ("chain", "generation"):

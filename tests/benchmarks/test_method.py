@@ -1,6 +1,7 @@
 """How the benchmarks measure, count, fit and compare."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,6 +141,28 @@ def test_peak_memory_is_that_of_the_steps():
     if peak is None:
         pytest.skip("the mark cannot be reset here")
     assert 46e6 < peak < 70e6 and held.size
+
+
+def test_the_account_of_a_pool(monkeypatch):
+    """With a CuPy that has a pool and hooks, and nothing else."""
+    hooks = []
+
+    class MemoryHook:
+        def __enter__(self):
+            hooks.append(self)
+
+        def __exit__(self, *_):
+            hooks.remove(self)
+
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(
+        cuda=SimpleNamespace(MemoryHook=MemoryHook),
+        get_default_memory_pool=lambda: SimpleNamespace(used_bytes=lambda: 100)))
+    account = memory.PoolPeak()
+    hook, = hooks
+    for call, size in ((hook.malloc_postprocess, 512), (hook.free_postprocess, 512),
+                       (hook.malloc_postprocess, 1024), (hook.free_postprocess, 100)):
+        call(device_id=0, mem_size=size, mem_ptr=1, pmem_id=2)
+    assert account.close() == 1124 and not hooks
 
 
 # ------------------------------------------------------------------------------- work and its limit
