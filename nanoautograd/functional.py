@@ -17,6 +17,7 @@ from .manual import gelu as gelu_
 from .manual import gru as gru_
 from .manual import kl_divergence
 from .manual import layer_norm as layer_norm_
+from .manual import linear as linear_
 from .manual import log_softmax as log_softmax_
 from .manual import lstm as lstm_
 from .manual import rms_norm as rms_norm_
@@ -24,7 +25,7 @@ from .manual import rnn as rnn_
 from .manual import rotary
 from .manual import silu as silu_
 from .manual import softmax as softmax_
-from .ops import matmul, maximum, mean, sum
+from .ops import maximum, mean, sum
 from .tensor import array_of
 
 __all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding",
@@ -46,6 +47,7 @@ _gaussian_kl_divergence = _operation("gaussian_kl_divergence", kl_divergence)
 _gelu = _operation("gelu", gelu_)
 _gru = _operation("gru", gru_)
 _layer_norm = _operation("layer_norm", layer_norm_)
+_linear = _operation("linear", linear_)
 _log_softmax = _operation("log_softmax", log_softmax_)
 _lstm = _operation("lstm", lstm_)
 _rms_norm = _operation("rms_norm", rms_norm_)
@@ -89,15 +91,11 @@ def log_softmax(input, dim=-1):
 
 
 def linear(input, weight, bias=None):
-    """x Wᵀ + b: input (..., I), weight (O, I), bias (O,) or None -> (..., O).
+    """x Wᵀ + b: input (..., I), weight (O, I), bias (O,) or None -> (..., O). See manual/linear.py.
 
-    Raises ValueError if the numbers of features differ.
+    Raises ValueError if the shapes do not fit.
     """
-    if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
-        raise ValueError("linear: input must be (..., I) and weight (O, I); "
-                         f"got input {input.shape} and weight {weight.shape}")
-    y = matmul(input, weight.T)
-    return y if bias is None else y + bias
+    return _linear(input, weight, bias)
 
 
 def embedding(input, weight, padding_idx=None):

@@ -9,11 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["column_sums", "row_sums"]
+from . import namespace
+from .threads import by_rows
 
-
-def _by_product(a):
-    return type(a) is np.ndarray and a.dtype.char in "fd"
+__all__ = ["column_sums", "row_sums", "total"]
 
 
 @lru_cache(32)
@@ -21,11 +20,25 @@ def _ones(n, dtype):
     return np.ones(n, dtype)
 
 
+def _by_product(a):
+    return type(a) is np.ndarray and a.dtype.char in "fd"
+
+
 def row_sums(a):
-    """Σ_n a_mn: (M, N) -> (M,)."""
-    return a @ _ones(a.shape[1], a.dtype) if _by_product(a) else a.sum(axis=1)
+    """Σ_n a_mn: (..., M, N) -> (..., M)."""
+    return a @ _ones(a.shape[-1], a.dtype) if _by_product(a) else a.sum(axis=-1)
 
 
 def column_sums(a):
-    """Σ_m a_mn: (M, N) -> (N,)."""
-    return _ones(len(a), a.dtype) @ a if _by_product(a) else a.sum(axis=0)
+    """Σ_m a_mn: (M, N) -> (N,); blocks of rows are shared among the threads."""
+    def part(m):
+        return _ones(len(a[m]), a.dtype) @ a[m] if _by_product(a) else a[m].sum(axis=0)
+    return total(by_rows(part, namespace(a), *a.shape)) if len(a) else a.sum(axis=0)
+
+
+def total(arrays):
+    """Their sum, from the first to the last, in the array that is the first."""
+    result = arrays[0]
+    for a in arrays[1:]:
+        result += a
+    return result

@@ -38,11 +38,19 @@ x_k reaches x̂_i in three ways: directly, through μ and through r. With ∂μ/
 In words: what arrives, less its mean, less its component along x̂. These are the two directions in
 which a row can move without a change of the output: a shift of all its numbers and (but for ε) a
 stretch.
+
+The code goes through a block of rows after the other. It keeps x, μ and r, not x̂. With d = x - μ,
+x̂ = d r and e_mi = dy_mi d_mi this is
+
+    dw_i = Σ_m r_m e_mi        Σ_i dx̂_i = Σ_i dy_i w_i        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
+    dx = r (w dy  -  1/N Σ_i dx̂_i  -  d r²/N Σ_i e_i w_i)
 """
 
 from math import prod
 
 from ..backends import namespace
+from ..backends.sums import column_sums, row_sums, total
+from ..backends.threads import by_rows
 from ..ops import reshape, sqrt, sum
 from ..tensor import is_float
 
@@ -51,33 +59,55 @@ def forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
     """x (..., *normalized_shape), weight and bias of that shape or None -> y like x; the cache."""
     M, N = rows("layer_norm", x, normalized_shape, weight=weight, bias=bias)
     xp = namespace(x, weight, bias)
-    xhat = x.reshape(M, N)
-    xhat = xhat - xp.sum(xhat, axis=1, keepdims=True) / max(N, 1)
-    r = 1 / xp.sqrt(xp.sum(xhat * xhat, axis=1, keepdims=True) / max(N, 1) + float(eps))
-    xhat *= r
-    y = xhat if weight is None else xhat * weight.reshape(N)
-    y = y if bias is None else y + bias.reshape(N)
-    return y.reshape(x.shape), (xhat, r, weight, bias, x.shape)
+    x_, y = x.reshape(M, N), xp.empty(x.shape, dtype=x.dtype)
+    w, b, y_ = flat(weight), flat(bias), y.reshape(M, N)
+    mu, r = (xp.empty((M, 1), dtype=x.dtype) for _ in range(2))
+
+    def part(m):
+        mu[m, 0] = row_sums(x_[m]) / max(N, 1)
+        d = xp.subtract(x_[m], mu[m], out=y_[m])
+        r[m, 0] = 1 / xp.sqrt(row_sums(d * d) / max(N, 1) + float(eps))
+        d *= r[m]
+        if w is not None:
+            d *= w
+        if b is not None:
+            d += b
+
+    by_rows(part, xp, M, N)
+    return y, (x_, mu, r, weight, bias, x.shape)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight, dbias (None for those that were not given)."""
-    xhat, r, weight, bias, shape = cache
+    x, mu, r, weight, bias, shape = cache
     need_x, need_w, need_b = needs or (True,) * 3
-    xp = namespace(xhat)
-    M, N = xhat.shape
-    dy = dy.reshape(M, N)
+    need_w, need_b = need_w and weight is not None, need_b and bias is not None
+    xp = namespace(x)
+    M, N = x.shape
+    dy, w = dy.reshape(M, N), flat(weight)
     dx = dw = db = None
     if need_x:
-        dxhat = dy if weight is None else dy * weight.reshape(N)
-        dx = dxhat - xp.sum(dxhat, axis=1, keepdims=True) / max(N, 1)
-        dx -= xhat * (xp.sum(dxhat * xhat, axis=1, keepdims=True) / max(N, 1))
-        dx *= r
-        dx = dx.reshape(shape)
-    if need_w and weight is not None:
-        dw = xp.sum(dy * xhat, axis=0).reshape(weight.shape)
-    if need_b and bias is not None:
-        db = xp.sum(dy, axis=0).reshape(bias.shape)
+        dx = xp.empty(shape, dtype=x.dtype)
+        dx_ = dx.reshape(M, N)
+
+    def part(m):
+        """Returns the shares of these rows in dw and db."""
+        g, d = dy[m], x[m] - mu[m]
+        e = g * d
+        if need_x:
+            over = row_sums if w is None else lambda a: a @ w
+            d *= (over(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
+            d += (over(g) / max(N, 1))[:, None]
+            dxhat = xp.multiply(g, 1.0 if w is None else w, out=dx_[m])
+            dxhat -= d
+            dxhat *= r[m]
+        return r[m, 0] @ e if need_w else None, column_sums(g) if need_b else None
+
+    sums = by_rows(part, xp, M, N) or [(xp.zeros(N, dtype=x.dtype),) * 2]
+    if need_w:
+        dw = total([a for a, _ in sums]).reshape(weight.shape)
+    if need_b:
+        db = total([b for _, b in sums]).reshape(bias.shape)
     return dx, dw, db
 
 
@@ -90,6 +120,11 @@ def composed(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
     y = y if weight is None else y * reshape(weight, (N,))
     y = y if bias is None else y + reshape(bias, (N,))
     return reshape(y, x.shape)
+
+
+def flat(parameter):
+    """(N,), or None."""
+    return None if parameter is None else parameter.reshape(-1)
 
 
 def rows(name, x, normalized_shape, **parameters):

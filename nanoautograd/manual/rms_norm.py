@@ -29,41 +29,67 @@ x_k reaches x̂_i directly and through r. With ∂v/∂x_k = 2 x_k/N
     ∂x̂_i/∂x_k = r [i = k] + x_i ∂r/∂x_k  =  r ([i = k] - x̂_i x̂_k/N)
 
     dx_k = Σ_i dx̂_i ∂x̂_i/∂x_k  =  r (dx̂_k - x̂_k 1/N Σ_i dx̂_i x̂_i)
+
+The code goes through a block of rows after the other. It keeps x and r and not x̂ = x r. With
+e_mi = dy_mi x_mi this is
+
+    dw_i = Σ_m r_m e_mi        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
+    dx = r (w dy  -  x r²/N Σ_i e_i w_i)
 """
 
 from ..backends import namespace
+from ..backends.sums import row_sums, total
+from ..backends.threads import by_rows
 from ..ops import reshape, sqrt, sum
 from ..tensor import array_of
-from .layer_norm import rows
+from .layer_norm import flat, rows
 
 
 def forward(x, weight=None, *, normalized_shape, eps=None):
     """x (..., *normalized_shape), weight of that shape or None -> y like x, and the cache."""
     M, N = rows("rms_norm", x, normalized_shape, weight=weight)
     xp = namespace(x, weight)
-    x_ = x.reshape(M, N)
-    v = xp.sum(x_ * x_, axis=1, keepdims=True) / max(N, 1)
-    r = 1 / xp.sqrt(v + _epsilon(x, eps))
-    xhat = x_ * r
-    y = xhat if weight is None else xhat * weight.reshape(N)
-    return y.reshape(x.shape), (xhat, r, weight, x.shape)
+    x_, y = x.reshape(M, N), xp.empty(x.shape, dtype=x.dtype)
+    w, y_, r = flat(weight), y.reshape(M, N), xp.empty((M, 1), dtype=x.dtype)
+    ε = _epsilon(x, eps)
+
+    def part(m):
+        r[m, 0] = 1 / xp.sqrt(row_sums(x_[m] * x_[m]) / max(N, 1) + ε)
+        xhat = xp.multiply(x_[m], r[m], out=y_[m])
+        if w is not None:
+            xhat *= w
+
+    by_rows(part, xp, M, N)
+    return y, (x_, r, weight, x.shape)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight (None if there was none)."""
-    xhat, r, weight, shape = cache
+    x, r, weight, shape = cache
     need_x, need_w = needs or (True,) * 2
-    xp = namespace(xhat)
-    M, N = xhat.shape
-    dy = dy.reshape(M, N)
+    need_w = need_w and weight is not None
+    xp = namespace(x)
+    M, N = x.shape
+    dy, w = dy.reshape(M, N), flat(weight)
     dx = dw = None
     if need_x:
-        dxhat = dy if weight is None else dy * weight.reshape(N)
-        dx = dxhat - xhat * (xp.sum(dxhat * xhat, axis=1, keepdims=True) / max(N, 1))
-        dx *= r
-        dx = dx.reshape(shape)
-    if need_w and weight is not None:
-        dw = xp.sum(dy * xhat, axis=0).reshape(weight.shape)
+        dx = xp.empty(shape, dtype=x.dtype)
+        dx_ = dx.reshape(M, N)
+
+    def part(m):
+        """Returns the share of these rows in dw."""
+        g = dy[m]
+        e = g * x[m]
+        if need_x:
+            c = (row_sums(e) if w is None else e @ w) * r[m, 0] ** 2 / max(N, 1)
+            dxhat = xp.multiply(g, 1.0 if w is None else w, out=dx_[m])
+            dxhat -= x[m] * c[:, None]
+            dxhat *= r[m]
+        return r[m, 0] @ e if need_w else None
+
+    sums = by_rows(part, xp, M, N) or [xp.zeros(N, dtype=x.dtype)]
+    if need_w:
+        dw = total(sums).reshape(weight.shape)
     return dx, dw
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from second_order import second_order
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
 import nanoautograd as nag
 from nanoautograd.manual import rms_norm
@@ -26,6 +26,12 @@ def cases(draw):
 def test_three_ways(backend, case, seed):
     arrays, options = case
     agree(backend, rms_norm, arrays, seed, **options)
+
+
+@given(cases())
+def test_blocks(case):
+    arrays, options = case
+    same_by_blocks(rms_norm, arrays, **options)
 
 
 @given(cases())

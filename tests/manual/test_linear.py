@@ -1,0 +1,108 @@
+"""linear: three ways to one gradient, a plain loop, PyTorch, and bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from second_order import second_order
+from three_ways import agree, by_hand, close, each_alone, same_by_blocks
+
+import nanoautograd as nag
+from nanoautograd.manual import linear
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def cases(draw):
+    """Inputs with one to three axes, with and without a bias; zero sizes too."""
+    rng = np.random.default_rng(draw(SEEDS))
+    batch = draw(st.lists(st.integers(0, 4), max_size=2))
+    n, m = draw(st.integers(0, 4)), draw(st.integers(0, 4))
+    bias = rng.standard_normal(m) if draw(st.booleans()) else None
+    return [rng.standard_normal((*batch, n)), rng.standard_normal((m, n)), bias]
+
+
+@given(cases(), SEEDS)
+def test_three_ways(backend, arrays, seed):
+    agree(backend, linear, arrays, seed)
+    each_alone(backend, linear, arrays)
+
+
+@given(cases())
+def test_blocks(arrays):
+    same_by_blocks(linear, arrays)
+
+
+@given(cases())
+def test_a_plain_loop(backend, arrays):
+    (y,), (dy,), (dx, dW, db) = by_hand(backend, linear, arrays)
+    x, W, b = arrays
+    wants = np.zeros_like(x), np.zeros_like(W), np.zeros(len(W))
+    for at in np.ndindex(y.shape):
+        *m, o = at
+        np.testing.assert_allclose(y[at], x[tuple(m)] @ W[o] + (0 if b is None else b[o]))
+        wants[0][tuple(m)] += dy[at] * W[o]
+        wants[1][o] += dy[at] * x[tuple(m)]
+        wants[2][o] += dy[at]
+    for d, want in zip((dx, dW, db) if b is not None else (dx, dW), wants):
+        close(d, want, "a gradient")
+    assert b is not None or db is None
+
+
+@pytest.mark.oracle
+@given(cases())
+def test_pytorch(arrays):
+    torch = pytest.importorskip("torch")
+    y, cache = linear.forward(*arrays)
+    g = np.random.default_rng(0).standard_normal(y.shape)
+    ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
+    ty = torch.nn.functional.linear(*ts)
+    close(y, ty.detach().numpy(), "the output")
+    wants = iter(torch.autograd.grad(ty, [t for t in ts if t is not None], torch.tensor(g)))
+    for a, d in zip(arrays, linear.backward(g, cache), strict=True):
+        if a is not None:
+            close(d, next(wants).numpy(), "a gradient")
+
+
+def test_float32_stays_and_any_layout_will_do(backend):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((4, 6, 5)), rng.standard_normal((3, 5)), rng.standard_normal(3)]
+    (y,), gs, ds = by_hand(backend, linear, arrays)
+    (y32,), _, ds32 = by_hand(backend, linear, [a.astype("f") for a in arrays],
+                              [g.astype("f") for g in gs])
+    for a, b in zip([y32, *ds32], [y, *ds]):
+        close(a, b.astype("f"), "float32")
+    views = [backend.array(a.T.copy()).T for a in arrays]
+    out, cache = linear.forward(*views)
+    close(backend.numpy(out), y, "a view")
+    for d, want in zip(linear.backward(backend.array(gs[0].T.copy()).T, cache), ds):
+        close(backend.numpy(d), want, "a view")
+
+
+def test_dtypes_promote_and_each_gradient_has_its_own(backend):
+    x, W = np.ones((2, 3), "f"), np.ones((4, 3), "f")
+    with backend.allow_promotion():
+        (y,), _, ds = by_hand(backend, linear, [x, W, np.full(4, 1e-9)])
+        assert (y == 3 + 1e-9).all()            # the bias is not rounded to float32
+        assert [d.dtype for d in ds] == ["float32", "float32", "float64"]
+        (y,), _, (dx, dW, _) = by_hand(backend, linear, [x.astype(int), W, None])
+        assert y.dtype == "float64" and dx is None and dW.dtype == "float32"
+
+
+def test_second_order(backend):
+    rng = np.random.default_rng(0)
+    second_order(backend, nag.functional.linear, linear,
+                 [rng.standard_normal(shape) for shape in ((2, 3, 4), (2, 4), (2,))])
+
+
+@pytest.mark.parametrize("x, W, b, says", [
+    ((2, 3), (5, 4), None, r"input \(2, 3\) and weight \(5, 4\)"),
+    ((), (5, 4), None, r"input \(\)"),
+    ((4,), (4,), None, r"weight \(O, I\).*weight \(4,\)"),
+    ((2, 4), (5, 4), (4,), r"bias must be \(O,\).*bias \(4,\) and weight \(5, 4\)"),
+    ((2, 4), (5, 4), (1, 5), r"bias \(1, 5\)")])
+def test_errors(x, W, b, says):
+    arrays = [None if shape is None else np.ones(shape) for shape in (x, W, b)]
+    for f in (linear.forward, linear.composed, nag.functional.linear):
+        with pytest.raises(ValueError, match=says):
+            f(*arrays)
