@@ -126,8 +126,8 @@ def _run(xp, Wx, starts, U, biases, times, keep):
     return Run(h, before, times, y, e_n, U), (h[times[-1]],)
 
 
-def _through_time(xp, dout, dlasts, run, keep, da, de):
-    """Backward through time in a block: fills da and de (T, 3H, B); and dh0 (H, B)."""
+def _through_time(xp, dout, dlasts, run, keep, da, de_n):
+    """Backward through time in a block: fills da (T, 3H, B) and de_n (T, H, B); and dh0 (H, B)."""
     y, before, e_n, UT = run.y, run.before, run.e_n, run.U.T
     H = y.shape[1] // 3
     d, slope, room = xp.empty_like(y[0]), xp.empty_like(y[0, :2 * H]), xp.empty_like(e_n[0])
@@ -147,8 +147,8 @@ def _through_time(xp, dout, dlasts, run, keep, da, de):
         if keep is not None:
             d *= keep[t]
         da[t] = d
-        da_n *= r                                                   # de_n: d is de_t now
-        de[t] = d
+        da_n *= r                                                   # which is de_n: d is now de_t
+        de_n[t] = da_n
         new = xp.matmul(UT, d)
         new += xp.multiply(z, dh, out=room)
         dh = new if keep is None else xp.where(keep[t], new, dh)

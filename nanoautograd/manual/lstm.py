@@ -133,7 +133,7 @@ def _run(xp, Wx, starts, U, biases, times, keep):
     return Run(h, before, times, y, c, c_before, s, U), (h[last], c[last])
 
 
-def _through_time(xp, dout, dlasts, run, keep, da, de):
+def _through_time(xp, dout, dlasts, run, keep, da):
     """Backward through time in a block: fills da (T, 4H, B), which is also de; and dh0, dc0."""
     y, c, c_before, UT = run.y, run.c, run.c_before, run.U.T
     k = 2.0 * run.s - 1.0

@@ -10,8 +10,8 @@ products only,
 and is given here as three functions:
 
     run(xp, Wx, starts, U, biases, times, keep)         all steps: a Run, and the last states
-    through_time(xp, dout, dlasts, run, keep, da, de)   and back: fills da and de, and returns the
-                                                        gradients of the starts
+    through_time(xp, dout, dlasts, run, keep, da)       and back: fills da, which is de too, and
+                                                        returns the gradients of the starts
     step(Wx_t, states, U, *biases)                      one step from primitives: the states after
 
 Blocks and columns. Sequences do not depend on each other. So a batch is cut in blocks of a few, and
@@ -52,6 +52,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends import is_array, namespace, threads, to_numpy
+from ..backends.sums import column_sums
 from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
 
@@ -140,7 +141,7 @@ def forward(run, x, starts, layers):
 def backward(through_time, gradients, cache, needs=None, apart=False):
     """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights.
 
-    apart: whether de differs from da.
+    apart: whether the last gate has a de that differs from its da.
     """
     levels, blocks, layers, given = cache
     groups, D, keep, _, _, alone, batch_first = layers
@@ -158,19 +159,21 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
 
     dstarts = [xp.zeros_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
     dweights = [None] * len(need)
+
+    def joined(pieces):
+        return xp.concatenate(pieces) if apart else pieces[0]
+
     for i in range(len(groups) - D, -1, -D):
         x, runs = levels[i // D]
-        width, dtype = len(groups[i][0]), dout.dtype
-        da = [layers.empty(xp, T, B, width, dtype) for _ in range(D)]
-        de = [layers.empty(xp, T, B, width, dtype) for _ in range(D)] if apart else da
-        before = [layers.empty(xp, T, B, H, dtype) for _ in range(D)]
+        das = [layers.empty(xp, T, B, len(W), dout.dtype) for W, *_ in groups[i:i + D]]
+        de_ns = [layers.empty(xp, T, B, H, dout.dtype) if apart else None for _ in range(D)]
 
         def part(block_and_run):
             (d, c), (this, kept) = block_and_run
-            dout_dc = xp.ascontiguousarray(columns(dout[:, c, d * H:(d + 1) * H]))
-            begin = through_time(xp, dout_dc, [columns(s[i + d, c]) for s in dlasts], this, kept,
-                                 columns(da[d][:, c]), columns(de[d][:, c]))
-            before[d][:, c] = columns(this.before)
+            dout_c = xp.ascontiguousarray(columns(dout[:, c, d * H:(d + 1) * H]))
+            fill = [columns(a[d][:, c]) for a in (das, de_ns)[:1 + apart]]
+            begin = through_time(xp, dout_c, [columns(s[i + d, c]) for s in dlasts], this, kept,
+                                 *fill)
             for ds, s in zip(dstarts, begin):
                 if ds is not None:
                     ds[i + d, c] = columns(s)
@@ -180,16 +183,22 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
         below = need_x or i > 0 and (any(need_starts) or any(need[:n * i]))
         for d in range(D):
             W, j = groups[i + d][0], n * (i + d)
-            da_d, de_d = layers.flat(da[d]), layers.flat(de[d])
+            da = layers.flat(das[d])
+            de = [da[:, :-H], layers.flat(de_ns[d])] if apart else [da]     # pieces of its columns
             if need[j]:
-                dweights[j] = threads.matmul(da_d.T, layers.flat(x))
+                dweights[j] = threads.matmul(da.T, layers.flat(x))
             if need[j + 1]:
-                dweights[j + 1] = threads.matmul(de_d.T, layers.flat(before[d]))
-            for k, db in enumerate((da_d, de_d)[:n - 2], j + 2):
+                before = layers.empty(xp, T, B, H, dout.dtype)
+                for (of, c), (this, _) in zip(blocks, runs):
+                    if of == d:
+                        before[:, c] = columns(this.before)
+                dweights[j + 1] = joined([threads.matmul(g.T, layers.flat(before)) for g in de])
+                del before                                          # room for dx
+            for k, gates in enumerate(([da], de)[:n - 2], j + 2):
                 if need[k]:
-                    dweights[k] = db.sum(axis=0)
+                    dweights[k] = joined([column_sums(g) for g in gates])
             if below:
-                dx_d = layers.product(xp, da[d], W)
+                dx_d = layers.product(xp, das[d], W)
                 dx = dx_d if d == 0 else dx + dx_d
         if not below:
             break

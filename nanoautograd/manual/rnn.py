@@ -106,7 +106,7 @@ def _run(xp, Wx, starts, U, biases, times, keep, nonlinearity):
     return Run(h, before, times, df, U), (h[times[-1]],)
 
 
-def _through_time(xp, dout, dlasts, run, keep, da, de):
+def _through_time(xp, dout, dlasts, run, keep, da):
     """Backward through time in a block: fills da (T, H, B), which is also de; and dh0 (H, B)."""
     h, df, UT = run.h, run.df, run.U.T
     d = 1.0 - h * h if df is None else df.copy()                    # f'(a_t), and soon da_t

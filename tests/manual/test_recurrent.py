@@ -1,6 +1,8 @@
 """lstm and gru, and what they share with rnn: three ways to one gradient, a plain loop, PyTorch,
 padding, dropout between layers, and bad input. (More of rnn alone: test_rnn.py.)"""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from cells import (GRU, LSTM, RNN, SEEDS, cases, draw_masks, draw_weights, in_pytorch,
@@ -9,7 +11,9 @@ from hypothesis import assume, given, strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone, there
 
 import nanoautograd as nag
+from nanoautograd.backends import strict, threads
 from nanoautograd.function import by_hand as operation_of
+from nanoautograd.manual import recurrent
 
 each_cell = pytest.mark.parametrize("cell", [RNN, LSTM, GRU], ids=repr)
 
@@ -170,6 +174,66 @@ def test_second_order(backend, cell, options):
     np.testing.assert_allclose(sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
                                (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
                                rtol=1e-6)
+
+
+def results(cell, arrays, options, columns=1, n=1):
+    """All results and gradients with n threads and in blocks of `columns` sequences or more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent, "COLUMNS", columns)
+        patch.setattr(recurrent, "PRODUCTS", 1)
+        patch.setattr(threads._team, "size", n)
+        outs, _, ds = by_hand(NumPy, cell.module, arrays, **options)
+    return outs + [d for d in ds if d is not None]
+
+
+@each_cell
+@given(data=st.data())
+def test_blocks(cell, data):
+    """One sequence or two at a time, or all of them: the same but for rounding; and to the bit for
+    any number of threads."""
+    arrays, options = data.draw(cases(cell))
+    whole = results(cell, arrays, options, columns=1000)
+    for columns in (1, 2):
+        small = [results(cell, arrays, options, columns, n) for n in (1, 2, 3)]
+        for a, b, c, d in zip(*small, whole, strict=True):
+            assert a.tobytes() == b.tobytes() == c.tobytes()
+            close(a, d, "in blocks")
+
+
+@given(B=st.integers(0, 300), H=st.integers(1, 300), D=st.integers(1, 2))
+def test_blocks_are_all_sequences_once(B, H, D):
+    """In order, of at least so many sequences and products; on other libraries all in one."""
+    layers = recurrent.Layers([(None, np.empty((4 * H, H)))] * D, D, *[None] * 5)
+    blocks = layers.blocks(np, B)
+    for d in range(D):
+        ours = [c for of, c in blocks if of == d]
+        assert [i for c in ours for i in range(B)[c]] == list(range(B))
+        least = max(recurrent.COLUMNS, recurrent.PRODUCTS / (4 * H * H) - 1)
+        assert len(ours) == 1 or all(c.stop - c.start >= least for c in ours)
+        assert len(ours) == 1 or all(c.stop - c.start < 2 * least + 2 for c in ours)
+    assert layers.blocks(strict.xp, B) == [(d, slice(0, B)) for d in range(D)]
+
+
+@each_cell
+@pytest.mark.parametrize("B", [1, 5])
+def test_memory_is_linear_in_the_steps(cell, B):
+    """Of twice as many steps it is twice as much, but for what does not depend on them."""
+    rng = np.random.default_rng(0)
+    weights = draw_weights(rng, cell, 2, 1, 8, 16)
+
+    def peak(T):
+        x, gs = rng.standard_normal((T, B, 8)), [rng.standard_normal((T, B, 16))]
+        gs += [np.zeros((2, B, 16))] * cell.states
+        tracemalloc.start()
+        try:
+            _, cache = cell.module.forward(x, *[None] * cell.states, *weights)
+            cell.module.backward(gs, cache)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    peak(200)                                               # what is made once
+    a, b, c = (peak(T) for T in (200, 400, 800))
+    assert c - b == pytest.approx(2 * (b - a), rel=0.05)
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU], ids=repr)
