@@ -45,7 +45,8 @@ and from the products in h_t and n_t, with σ' = σ (1 - σ) and tanh' = 1 - tan
     dh0 = Uᵀ de_0 + z_0 ⊙ dh_0
 
 From da and de follow dW, dU, the gradients of the biases and dx: see recurrent.py, which also has
-the layers, the directions and the padding.
+the layers, the directions and the padding. A sequence is a row in the shapes above, and a column in
+the loop over the steps, where h_t is (H, B) and a_t is (3H, B).
 """
 
 from typing import Any, NamedTuple

@@ -53,7 +53,8 @@ Along the cells the gradient is only multiplied by f, once a step: where the for
 arrives unchanged from however far. (In a network without gates it meets Uᵀ and tanh' at each step.)
 
 From da follow dW, dU, the gradients of the biases and dx: see recurrent.py, which also has the
-layers, the directions and the padding, where c_t = c_{t-1} as h_t = h_{t-1}.
+layers, the directions and the padding, where c_t = c_{t-1} as h_t = h_{t-1}. A sequence is a row in
+the shapes above, and a column in the loop over the steps, where h_t is (H, B) and a_t is (4H, B).
 """
 
 from typing import Any, NamedTuple

@@ -9,17 +9,20 @@ products only,
 
 and is given here as three functions:
 
-    run(xp, Wx, starts, U, biases, times, keep)         all steps: a Run, and the last states
-    through_time(xp, dout, dlasts, run, keep, da)       and back: fills da, which is de too, and
-                                                        returns the gradients of the starts
-    step(Wx_t, states, U, *biases)                      one step from primitives: the states after
+    run(xp, Wx, starts, U, biases, times, keep)     all steps: a Run, and the last states
+    through_time(xp, dout, dlasts, run, keep, da)   and back: fills da, which is de too, and returns
+                                                    the gradients of the starts
+    step(Wx_t, states, U, *biases)                  one step from primitives: the states after it
+
+The GRU's last gate has a de_n that is not da_n, which its `through_time` fills as well.
 
 Blocks and columns. Sequences do not depend on each other. So a batch is cut in blocks of a few, and
 all steps of a block are done before the next block, or by another thread at the same time: what
 belongs to a step of a block stays in the cache. In a block, and so in all that `run` and
 `through_time` are given, a sequence is a column: h_t is (H, B) and a_t is (G·H, B), as in the
 equations. Then U h_{t-1} reads U in the order it lies in memory, and a gate is a piece of a_t,
-a_t[:H]. Outside of blocks a sequence is a row, as it was given.
+a_t[:H]. Outside of blocks a sequence is a row, as it was given. How large a block is does not
+depend on the number of threads.
 
 Gradients of the weights. Each is used at every step, so its gradient is a sum over all of them.
 With c for a sequence,
@@ -56,8 +59,9 @@ from ..backends.sums import column_sums
 from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
 
-COLUMNS = 16                # sequences that a block has at least, and
-PRODUCTS = 1 << 20          # numbers that U h_{t-1} multiplies then: less is not worth its calls
+# A block has at least
+COLUMNS = 16                # sequences, as the BLAS is slow with fewer columns, and
+PRODUCTS = 1 << 20          # multiplications in U h_{t-1}: with fewer, calls would take the time
 
 
 class Layers(NamedTuple):
@@ -94,7 +98,8 @@ class Layers(NamedTuple):
         return y
 
     def blocks(self, xp, B):
-        """Pairs: a direction, and a slice of the B sequences."""
+        """Pairs: a direction, and a slice of the B sequences. On other libraries than NumPy, which
+        have threads of their own, it is all sequences."""
         width, H = self.groups[0][1].shape
         n = min(B // COLUMNS, width * H * B // PRODUCTS) if xp is np else 1
         n = max(n, 1)

@@ -18,8 +18,9 @@ Forward (Elman 1990, "Finding structure in time", figure 2; in this notation tor
     a_t = W x_t + U h_{t-1} + b
     h_t = f(a_t)
 
-The rows of a matrix are sequences here, so W x_t reads x_t Wᵀ in the code. W x_t needs no state, so
-it is one matrix product over all steps at once; only U h_{t-1} has to wait for the step before.
+W x_t needs no state, so it is one matrix product over all steps at once; only U h_{t-1} has to wait
+for the step before. A sequence is a row of what is given and returned, and a column in the loop
+over the steps, where h_t is (H, B) and the code reads as the equations do (see recurrent.py).
 
 Backward (backpropagation through time: Werbos 1990, "Backpropagation through time: what it does and
 how to do it", section III). h_t acts on L in two ways: through the output at t, whose gradient
@@ -34,8 +35,7 @@ is 0, 1/2, 1 where a is negative, zero, positive (the choice that this library m
 
 W and U are used at every step, and their gradients are sums over all steps: one matrix product
 each, dW = daᵀ x and dU = daᵀ before, where before_t = h_{t-1} (recurrent.py, which does for all
-recurrent networks what follows from the da_t, with layers, directions and padding). For the rows
-da_t, h_t of the code, Uᵀ da_t reads da_t U.
+recurrent networks what follows from the da_t, with layers, directions and padding).
 """
 
 from functools import partial
