@@ -17,9 +17,14 @@ Backward. From s = 1 / (1 + e⁻ˣ) follows s' = e⁻ˣ / (1 + e⁻ˣ)² = s (1 
 
 Beyond ±800 s is 0 or 1 to the last digit. What s is multiplied with is limited there, so that no
 ∞·0 can arise: y(-∞) is 0, the limit, and y(∞) = ∞.
+
+The lines are computed block by block, and only x is kept: s is computed again on the way back.
 """
 
+from math import inf as INF
+
 from ..backends import namespace
+from ..backends.threads import by_rows
 from ..ops import maximum, sigmoid
 from ..tensor import is_float
 
@@ -30,18 +35,32 @@ def forward(x):
     """x of any shape -> y of the same shape and dtype, and the cache."""
     _check(x)
     xp = namespace(x)
-    s = sigmoid(x)
-    return xp.maximum(x, -LIMIT) * s, (x, s)
+    y = xp.empty(x.shape, dtype=x.dtype)
+    x_, y_ = x.reshape(-1), y.reshape(-1)
+
+    def part(i):
+        xp.multiply(xp.clip(x_[i], -LIMIT, INF), sigmoid(x_[i]), out=y_[i])
+
+    by_rows(part, xp, x.size, 1)
+    return y, x
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
-    x, s = cache
-    dx = 1 - s
-    dx *= namespace(x).clip(x, -LIMIT, LIMIT)
-    dx += 1
-    dx *= s
-    dx *= dy
+    x = cache
+    xp = namespace(x)
+    dx = xp.empty(x.shape, dtype=x.dtype)
+    x_, dy_, dx_ = (a.reshape(-1) for a in (x, dy, dx))
+
+    def part(i):
+        s = sigmoid(x_[i])
+        d = xp.subtract(1, s, out=dx_[i])
+        d *= xp.clip(x_[i], -LIMIT, LIMIT)
+        d += 1
+        d *= s
+        d *= dy_[i]
+
+    by_rows(part, xp, x.size, 1)
     return dx,
 
 

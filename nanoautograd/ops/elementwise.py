@@ -11,6 +11,7 @@ same in max, min and sort (reductions.py), and it is the slope that central diff
 import math
 
 from ..backends import device_of, namespace, to_device
+from ..backends.threads import by_rows
 from ..function import function
 from ..tensor import array_of
 
@@ -204,8 +205,7 @@ log1p.vjp(x=lambda g, x: g / (1 + x))
 def sigmoid(x):
     """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
     xp = namespace(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1, e) / (1 + e)
+    return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 sigmoid.vjp(x=lambda g, out: g * out * (1 - out))
@@ -325,22 +325,54 @@ EDGE = 6                                        # erf(6) = 1 - 2e-17
 _C = [k / CELLS for k in range(-EDGE * CELLS, EDGE * CELLS + 1)]
 _TABLES = {}                                    # (namespace, dtype) -> erf and its slope at _C
 
+EDGE32 = 4                                      # erf(4) = 1 - 2e-8, in float32 1
+_A = (1.12837925, 0.102769864, -1.95288104e-4, -6.14838306e-4, 8.45966151e-5, -4.7946128e-6,
+      2.75769681e-8, 5.42156437e-9)             # of (artanh erf x) / x, by powers of x²
+
 
 @function
 def erf(x):
     """The error function 2/√π ∫₀ˣ e^(-t²) dt:  x̄ = ȳ 2/√π e^(-x²).
 
-    Computed by Taylor's formula about the nearest c of a grid, x = c + d with |d| ≤ 1/64. Since
-    erf'(c) = 2/√π e^(-c²), and each further derivative brings a Hermite polynomial,
+    In float64 it is computed by Taylor's formula about the nearest c of a grid, x = c + d with
+    |d| ≤ 1/64. Since erf'(c) = 2/√π e^(-c²), and each further derivative brings a Hermite
+    polynomial,
 
         erf(c + d) = erf(c) + erf'(c) Σ_n (-1)ⁿ Hₙ(c) dⁿ⁺¹ / (n+1)!
 
-    with Hₙ₊₁ = 2c Hₙ - 2n Hₙ₋₁ (Abramowitz & Stegun 1964, 7.1.19, 22.7.13). Eight terms give
-    float64 precision, four float32.
+    with Hₙ₊₁ = 2c Hₙ - 2n Hₙ₋₁ (Abramowitz & Stegun 1964, 7.1.19, 22.7.13), to eight terms.
+
+    In float32 it is erf x = tanh(x Σ_k a_k x²ᵏ), since artanh erf x is nearly a straight line. The
+    a_k make the largest relative error on |x| ≤ 4 as small as it can be with eight of them, 7e-8
+    (least squares, weighted anew until the errors are level: Lawson 1961); rounding makes it 2e-7.
     """
     xp = namespace(x)
     x = xp.asarray(x)
     x = x.astype(float) if x.dtype.kind in "iub" else x
+    y = xp.empty(x.shape, dtype=x.dtype)
+    flat, y_ = x.reshape(-1), y.reshape(-1)
+    f = _erf_by_taylor if x.dtype == "float64" else _erf_by_tanh
+
+    def part(i):
+        y_[i] = f(xp, flat[i])
+
+    by_rows(part, xp, x.size, 1)
+    return y
+
+
+def _erf_by_tanh(xp, x):
+    x = xp.clip(x, -EDGE32, EDGE32)
+    s = x * x
+    p = s * _A[-1]
+    for a in _A[-2:0:-1]:                       # Horner's rule
+        p += a
+        p *= s
+    p += _A[0]
+    p *= x
+    return xp.tanh(p, out=p)
+
+
+def _erf_by_taylor(xp, x):
     if (xp, x.dtype) not in _TABLES:
         _TABLES[xp, x.dtype] = (
             xp.asarray([math.erf(c) for c in _C], dtype=x.dtype),
@@ -353,7 +385,7 @@ def erf(x):
     d = inside - c
     h_before, h = xp.zeros_like(c), xp.ones_like(c)                     # Hₙ₋₁ and Hₙ, n = 0
     term = total = d                                                    # (-1)ⁿ dⁿ⁺¹ / (n+1)!
-    for n in range(7 if x.dtype == "float64" else 3):
+    for n in range(7):
         h_before, h = h, 2 * c * h - 2 * n * h_before
         term = term * d / -(n + 2)
         total = total + h * term

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
 import nanoautograd as nag
 from nanoautograd.manual import gelu, silu
@@ -41,6 +41,25 @@ def test_three_ways(backend, module, options, shape, seed):
     (y,), _, _ = by_hand(backend, module, [x], **options)
     want = [plain(module, options, v) for v in x.ravel()]
     np.testing.assert_allclose(y.ravel(), want, rtol=1e-12, atol=1e-15)
+
+
+@EACH
+@given(st.integers(0, 40), st.sampled_from(["float32", "float64"]))
+def test_blocks(module, options, n, dtype):
+    x = np.random.default_rng(n).standard_normal((n, 3)).astype(dtype)
+    same_by_blocks(module, [x], **options)
+
+
+@pytest.mark.parametrize("dtype, most", [("float32", 3.2), ("float64", 4.0)])
+def test_erf_to_the_last_digits(backend, dtype, most):
+    """In units in the last place; beyond 6, and at nan, too."""
+    x = np.concatenate([np.linspace(-7, 7, 9001), np.logspace(-30, 0, 999)]).astype(dtype)
+    want = np.array([math.erf(a) for a in x.tolist()])
+    found = backend.numpy(nag.erf(backend.array(x)))
+    assert found.dtype == dtype
+    assert (abs(found - want) <= most * np.spacing(abs(want).astype(dtype))).all()
+    far = backend.numpy(nag.erf(backend.array([-np.inf, np.inf, np.nan], dtype)))
+    np.testing.assert_array_equal(far, [-1, 1, np.nan])
 
 
 @EACH
