@@ -12,7 +12,7 @@ README.md beside this file is the map of the package, in the order in which to r
 
 from importlib import import_module
 
-from . import autograd, backends, functional, methods, ops  # noqa: F401
+from . import autograd, backends, methods, ops  # noqa: F401
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
 from .function import Function, function
@@ -26,11 +26,11 @@ from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 __version__ = "0.1.0"
 
 # Loaded when they are first asked for: `import nanoautograd` takes hardly longer than NumPy.
-_LAZY = {"checkpoint", "nn", "optim", "testing"}
+_LAZY = {"checkpoint", "functional", "nn", "optim", "testing"}
 _LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
 
 __all__ = ["AnomalyError", "Function", "GraphError", "ShapeError", "Tensor", "autograd",
-           "backends", "detect_anomaly", "enable_grad", "from_dlpack", "function", "functional",
+           "backends", "detect_anomaly", "enable_grad", "from_dlpack", "function",
            "get_num_threads", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
            "keep_memory", "no_grad", "set_num_threads", "value_and_grad", "vjp", *ops.__all__,
            *_LAZY, *_LAZY_NAMES]

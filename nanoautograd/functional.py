@@ -4,7 +4,7 @@ Each takes Tensors or plain arrays of any backend, and returns what it was given
 derivation of their own are in manual/, one file each; the rest is written from primitives here.
 """
 
-from secrets import randbits
+from os import urandom
 
 from .backends import is_array, namespace
 from .function import by_hand
@@ -55,6 +55,10 @@ _rnn = _operation("rnn", rnn_)
 _rotary_embedding = _operation("rotary_embedding", rotary)
 _silu = _operation("silu", silu_)
 _softmax = _operation("softmax", softmax_)
+
+
+def _any_seed():
+    return int.from_bytes(urandom(8), "little")
 
 
 def _as_shape(n):
@@ -142,7 +146,7 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
 
     Raises ValueError if p is no probability, TypeError for dtypes.
     """
-    seed = randbits(64) if seed is None else seed
+    seed = _any_seed() if seed is None else seed
     return _dropout(input, p=p, training=training, seed=seed, offset=offset)
 
 
@@ -236,7 +240,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p
 
     A query that sees no key gives zeros. Raises ValueError and TypeError for shapes and dtypes.
     """
-    seed = randbits(64) if seed is None and dropout_p else seed
+    seed = _any_seed() if seed is None and dropout_p else seed
     return _attention(query, key, value, attn_mask, scale=scale, causal=is_causal,
                       return_weights=return_weights, dropout=dropout_p, seed=seed, offset=offset)
 

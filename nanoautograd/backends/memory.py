@@ -6,8 +6,6 @@ first touched. A training step makes the same arrays again and again, and may wa
 as for arithmetic. `keep_memory` tells the C library to keep what it has.
 """
 
-import ctypes
-
 __all__ = ["keep_memory"]
 
 # Options of mallopt, from malloc.h of the GNU C library.
@@ -23,6 +21,7 @@ def keep_memory(keep=True, poison=0):
 
     Returns whether it was possible: elsewhere than with the GNU C library nothing happens.
     """
+    import ctypes
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

@@ -22,7 +22,6 @@ changes its last bits, so with `deterministic` it is always cut in the same way.
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import numpy as np
@@ -88,6 +87,7 @@ def share(f, items):
     if workers < 1 or getattr(_busy, "now", False):
         return [f(item) for item in items]
     if _team.pool is None:
+        from concurrent.futures import ThreadPoolExecutor
         _team.pool = ThreadPoolExecutor(_team.size - 1, thread_name_prefix="nanoautograd")
     results, left = [None] * len(items), iter(range(len(items)))     # next() of it is atomic
 
