@@ -53,7 +53,7 @@ from nanoautograd.tensor import array_of
 from .past import Past
 from .smollm2 import names_of, sizes_of, weights_path
 
-CHUNK = 512                     # positions read at once of a long prompt: scores are (H, CHUNK, S)
+CHUNK = 512                     # positions read at once of a long prompt
 
 
 @dataclass
@@ -107,8 +107,8 @@ class Attention(Module):
         q = q.reshape(B, self.kv_heads, -1, T, self.d)                          # (B, K, G, T, d)
         k, v = past.k[:, :, None], past.v[:, :, None]                           # (B, K, 1, S, d)
         # Query 0 is position t, and sees the keys up to it. A single query sees all.
-        mask = namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if T > 1 else None
-        o = F.scaled_dot_product_attention(q, k, v, mask)                       # (B, K, G, T, d)
+        mask = namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if t and T > 1 else None
+        o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=t == 0)     # (B, K, G, T, d)
         return self.o(o.transpose(0, 3, 1, 2, 4).reshape(B, T, D)), past
 
     def heads(self, a):

@@ -64,6 +64,8 @@ def unbroadcast(g, shape):
     If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij. Raises
     ShapeError if `shape` does not broadcast to that of `g`.
     """
+    if g.shape == shape:
+        return g
     added = g.ndim - len(shape)
     if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
         raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")

@@ -9,7 +9,8 @@
     r     (..., T, S)     factors of dropout, 0 or 1/(1 - p); 1 without
     W     (..., T, S)     weights after dropout
     o     (..., T, e)     output
-    do, dP, dA, dq, ...   ∂L/∂o, ∂L/∂P, ∂L/∂A, ∂L/∂q, ...
+    L     (..., T, 1)     logarithm of the sum of a row of exp(A)
+    do, dP, dA, dq, ...   ∂L/∂o, ∂L/∂P, ∂L/∂A, ∂L/∂q, ..., where ∂L is of the loss
 
 The axes "..." are batches and heads; they broadcast, so that one set of keys can serve many heads.
 
@@ -23,8 +24,8 @@ section 3.2.3; c is the scale, 1/√d unless given):
 
 A query that sees no key, because its row of A is all -inf or because S = 0, takes nothing: its
 weights are zero, and so are its output and all gradients through it. In the code below: such a row
-has the maximum m = -inf, which is replaced by 0; then exp(A - m) = 0, and the sum Z = 0 of the row
-is replaced by 1.
+has the maximum m = -inf, which is replaced by 0; then E = exp(A - m) = 0, and the sum Z = 0 of the
+row is replaced by 1.
 
 Backward, one product at a time. From o_ti = Σ_s W_ts v_si:
 
@@ -35,7 +36,7 @@ Backward, one product at a time. From o_ti = Σ_s W_ts v_si:
 where dweights is what arrives at W itself, if the weights were asked for and used. The rows of P
 are softmaxes, ∂P_ts/∂A_tj = P_ts ([s = j] - P_tj) (derived in softmax.py), so
 
-    dA_tj = P_tj (dP_tj - Σ_s dP_ts P_ts)
+    dA_tj = P_tj (dP_tj - D_t)   D_t = Σ_s dP_ts P_ts
 
 A masked entry has P = 0, hence dA = 0, and so has every entry of a row that sees nothing. The
 mask is added to A, so dmask = dA. From A_ts = c Σ_i q_ti k_si + mask_ts:
@@ -44,80 +45,225 @@ mask is added to A, so dmask = dA. From A_ts = c Σ_i q_ti k_si + mask_ts:
     dk_si = c Σ_t dA_ts q_ti     dk = c dAᵀ q
 
 Each gradient is summed over the batch axes along which its array was broadcast.
+
+Arrays of T·S numbers are what takes memory, and time to be read and written: of those above, only W
+is made, and only if it is asked for, and dA, only if a mask needs a gradient. (Dao, Fu, Ermon,
+Rudra and Ré 2022, "FlashAttention: fast and memory-efficient exact attention with IO-awareness",
+section 3.1 and appendix B.) A row of A depends on no other, so everything is done block by block,
+for a few queries of a few heads, and the blocks of A, E and dA stay in the cache; if `causal`, a
+block reads only the keys up to its last query. What is kept is the output, and of each row
+
+    L_t = log Σ_s exp(A_ts) = m_t + log Z_t         m_t = max_s A_ts,  Z_t = Σ_s E_ts
+
+by which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again on the way back. The division waits
+for the product, which is smaller: o = (r E) v / Z. So is the sum D, over e numbers instead of S:
+
+    D_t = Σ_s r_ts dW_ts P_ts = Σ_s W_ts (Σ_i do_ti v_si + dweights_ts)
+        = Σ_i do_ti o_ti + Σ_s W_ts dweights_ts
+
+The queries that a block of keys and values meets are in several blocks, whose dk and dv are added
+one after the other. With q' = c q, which is smaller than A: A = q' kᵀ + mask and dk = dAᵀ q'.
 """
 
-from math import sqrt
+from itertools import product
+from math import ceil, prod, sqrt
 
 from numpy import broadcast_shapes
 
-from ..backends import namespace
+from ..backends import namespace, threads
+from ..backends.sums import row_sums
 from ..graph import unbroadcast
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from ..tensor import array_of, is_float
 from .dropout import factors
 
 INF = float("inf")
+ROWS = 64                       # queries of a block
+SCORES = 2                      # scores of a block, in units of threads.BLOCK
+ALL = slice(None)
 
 
 def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
             seed=0, offset=0):
     """q (..., T, d), k (..., S, d), v (..., S, e) -> o (..., T, e), or (o, W); and the cache."""
     xp = namespace(q, k, v, mask)
-    _check(q, k, v, mask)
-    c = _scale(q, scale)
-    A = xp.matmul(q, k.swapaxes(-1, -2))                            # (..., T, S)
-    A *= c
-    if causal:
-        A = xp.where(xp.tri(*A.shape[-2:], dtype=bool), A, -INF)
-    if mask is not None:
-        A = A + mask if _is_added(mask) else xp.where(mask, A, -INF)
-    P = _softmax(xp, A)
-    r = factors(P, dropout, True, seed, offset)
-    W = P if r is None else r * P
-    o = xp.matmul(W, v)
-    return ((o, W) if return_weights else o), (q, k, v, mask, c, P, r, return_weights)
+    of_A, of_o = _check(q, k, v, mask)
+    T, S, e = q.shape[-2], *v.shape[-2:]
+    c, blocks = _scale(q, scale), _Blocks(xp, of_A, T, S, q.dtype, causal, dropout, seed, offset)
+    o = blocks.result(q, (*of_o, T, e))
+    L = xp.empty((*of_A, T, 1), dtype=q.dtype)
+    W = xp.zeros((*of_A, T, S), dtype=q.dtype) if return_weights else None
 
+    def part(heads):
+        q_, k_, v_, mask_, o_, L_, W_ = (_of(x, heads) for x in (q, k, v, mask, o, L, W))
+        for t, s in blocks.rows:
+            A = blocks.scores(c * q_[..., t, :], k_[..., s, :], mask_, t, s)
+            m = A.max(axis=-1, keepdims=True)
+            if mask is not None:                # else every query sees a key
+                m = xp.where(m == -INF, 0.0, m)
+            A -= m
+            E = xp.exp(A, out=A)
+            Z = row_sums(E)[..., None]
+            if mask is not None:
+                Z = xp.where(Z == 0, 1.0, Z)
+            L_[..., t, :] = m + xp.log(Z)
+            r = blocks.factors(E, heads, t, s)
+            if r is not None:
+                E *= r
+            o_t = xp.matmul(E, v_[..., s, :], out=o_[..., t, :])
+            o_t /= Z
+            if return_weights:
+                xp.divide(E, Z, out=W_[..., t, s])
 
-def _softmax(xp, A):
-    """Softmax of the rows of A, in its memory; zeros for a row of -inf."""
-    if A.size == 0:
-        return A
-    m = xp.max(A, axis=-1, keepdims=True)
-    A -= xp.where(m == -INF, 0.0, m)
-    P = xp.exp(A, out=A)
-    Z = xp.sum(P, axis=-1, keepdims=True)
-    P /= xp.where(Z == 0, 1.0, Z)
-    return P
+    threads.share(part, blocks.heads)
+    return ((o, W) if return_weights else o), (q, k, v, mask, c, blocks, o, L, return_weights)
 
 
 def backward(dout, cache, needs=None):
     """do, or (do, dweights) if the weights were returned -> dq, dk, dv, dmask."""
-    q, k, v, mask, c, P, r, return_weights = cache
+    q, k, v, mask, c, blocks, o, L, return_weights = cache
     need_q, need_k, need_v, need_mask = needs or (True,) * 4
     need_mask = need_mask and _is_added(mask)
-    xp = namespace(P)
+    xp = namespace(q)
     do, dweights = dout if return_weights else (dout, None)
-    dq = dk = dv = dmask = None
-    if need_v:
-        W = P if r is None else r * P
-        dv = unbroadcast(xp.matmul(W.swapaxes(-1, -2), do), v.shape)
-    if need_q or need_k or need_mask:
-        dP = unbroadcast(xp.matmul(do, v.swapaxes(-1, -2)), P.shape)    # (..., T, S)
-        if dweights is not None:
-            dP += dweights
-        if r is not None:
-            dP *= r
-        dA = dP * P
-        dA -= P * dA.sum(axis=-1, keepdims=True)                    # P dP - P Σ P dP
-        if need_mask:
-            dmask = unbroadcast(dA, mask.shape)
-        if need_q:
-            dq = unbroadcast(xp.matmul(dA, k), q.shape)
-            dq *= c
-        if need_k:
-            dk = unbroadcast(xp.matmul(dA.swapaxes(-1, -2), q), k.shape)
-            dk *= c
-    return dq, dk, dv, dmask
+    of_A, of_o, T, S = L.shape[:-2], o.shape[:-2], q.shape[-2], k.shape[-2]
+    dq = blocks.result(q, of_A + q.shape[-2:]) if need_q else None
+    dk = blocks.result(k, of_A + k.shape[-2:]) if need_k else None
+    dv = blocks.result(v, of_o + v.shape[-2:]) if need_v else None
+    dmask = xp.zeros((*of_A, T, S), dtype=q.dtype) if need_mask else None
+
+    def part(heads):
+        q_, k_, v_, mask_, o_, L_ = (_of(x, heads) for x in (q, k, v, mask, o, L))
+        do_, dweights_, dq_, dk_, dv_, dmask_ = (
+            _of(x, heads) for x in (do, dweights, dq, dk, dv, dmask))
+        for t, s in reversed(blocks.rows):
+            q_t, k_s, do_t = c * q_[..., t, :], k_[..., s, :], do_[..., t, :]
+            A = blocks.scores(q_t, k_s, mask_, t, s)
+            A -= L_[..., t, :]
+            P = xp.exp(A, out=A)
+            r = blocks.factors(P, heads, t, s)
+            W = P if r is None else r * P
+            if need_v:
+                _put(xp, dv_, t, s, W, do_t, T)
+            if not (need_q or need_k or need_mask):
+                continue
+            dA = xp.matmul(do_t, v_[..., s, :].swapaxes(-1, -2))
+            dA = unbroadcast(dA, P.shape)                           # dW
+            D = unbroadcast(row_sums(do_t * o_[..., t, :]), P.shape[:-1])
+            if dweights is not None:
+                dA += dweights_[..., t, s]
+                D += row_sums(W * dweights_[..., t, s])
+            if r is not None:
+                dA *= r                                             # dP
+            dA -= D[..., None]
+            dA *= P
+            if need_mask:
+                dmask_[..., t, s] = dA
+            if need_q:
+                dq_t = xp.matmul(dA, k_s, out=dq_[..., t, :])
+                dq_t *= c
+            if need_k:
+                _put(xp, dk_, t, s, dA, q_t, T)
+
+    threads.share(part, blocks.heads)
+    return tuple(None if d is None else unbroadcast(d, x.shape)
+                 for d, x in zip((dq, dk, dv, dmask), (q, k, v, mask)))
+
+
+def _put(xp, total, t, s, w, x, T):
+    """total[s] = Σ_t w_tsᵀ x_t, from the last block of t, that sees most keys, to the first."""
+    w = w.swapaxes(-1, -2)
+    if t.stop == T:
+        xp.matmul(w, x, out=total[..., s, :])
+        total[..., s.stop:, :] = 0.0
+    else:
+        total[..., s, :] += xp.matmul(w, x)
+
+
+class _Blocks:
+    """How the scores (*batch, T, S) are cut, and what is done with a block of them.
+
+    rows: pairs of slices, of queries and of the keys that they see. heads: those that are done
+    together, as `_of` takes them. A block does not depend on the number of threads. For CuPy there
+    is one.
+    """
+
+    def __init__(self, xp, batch, T, S, dtype, causal, dropout, seed, offset):
+        self.xp, self.T, self.S = xp, T, S
+        self.dropout, self.seed, self.offset = dropout, seed, offset
+        t, together = T or 1, prod(batch) or 1
+        if xp.__name__ != "cupy":
+            t = ceil(t / ceil(t / ROWS))        # equal parts
+            together = SCORES * threads.BLOCK // (t * (S or 1)) or 1
+        self.rows = [(slice(i, min(i + t, T)), slice(0, min(i + t, S) if causal else S))
+                     for i in range(0, T, t)] if T and S else []
+        self.heads = _cut(batch, together)
+        self.future = xp.triu(xp.full((t, t), -INF, dtype=dtype), 1) if causal else None
+
+    def result(self, like, shape):
+        """An array to be filled by blocks, in the order of memory of another."""
+        new = self.xp.empty_like if self.rows and self.heads else self.xp.zeros_like
+        return new(like, shape=shape)
+
+    def scores(self, q, k, mask, t, s):
+        """A = q kᵀ + mask of the queries t and the keys s; q is c times the queries."""
+        A = self.xp.matmul(q, k.swapaxes(-1, -2))
+        if self.future is not None:             # of the first query of t, from itself on
+            A_ = A[..., t.start:]
+            A_ += self.future[:A_.shape[-2], :A_.shape[-1]]
+        if mask is not None:
+            mask = self.xp.atleast_2d(mask)
+            mask = mask[..., t if mask.shape[-2] > 1 else ALL, s if mask.shape[-1] > 1 else ALL]
+            if not _is_added(mask):
+                mask = self.xp.where(mask, self.xp.zeros((), dtype=A.dtype), -INF)
+            A = A + mask
+        return A
+
+    def factors(self, A, heads, t, s):
+        """r for the scores A of these heads, of the queries t and the keys s, or None."""
+        if not self.dropout:
+            return None
+        n, rows = prod(A.shape[:-2]), t.stop - t.start
+        first, T, S = heads[0], self.T, self.S
+        if rows == T:                           # then those of all heads are neighbours
+            n, rows = 1, n * T
+        r = self.xp.empty((n, rows, S), dtype=A.dtype)
+        for i in range(n):
+            r[i] = factors(r[i], self.dropout, True, self.seed,
+                           self.offset + ((first + i) * T + t.start) * S)
+        return r.reshape(*A.shape[:-1], S)[..., s]
+
+
+def _cut(batch, most):
+    """Parts of the batch axes of `most` elements or fewer, but one at least: the last axes whole,
+    the one before cut, those before it one by one. An element of a list is the number of a part's
+    first element, and a slice for each axis, or None where there is one part."""
+    axis, whole = len(batch), 1
+    while axis and whole * batch[axis - 1] <= most:
+        axis -= 1
+        whole *= batch[axis]
+    if not axis:
+        return [(0, None)] if whole else []
+    n = batch[axis - 1]
+    parts = ceil(n / (most // whole))
+    step = ceil(n / (parts + parts % 2))        # an even number, for two threads
+    cuts = [[slice(i, i + 1) if m > 1 else ALL for i in range(m)] for m in batch[:axis - 1]]
+    cuts += [[slice(i, i + step) for i in range(0, n, step)]]
+    cuts += [[ALL] for _ in batch[axis:]]
+    firsts = [i * n * whole + j.start * whole for i in range(prod(batch[:axis - 1]))
+              for j in cuts[axis - 1]]
+    return list(zip(firsts, product(*cuts)))
+
+
+def _of(x, heads):
+    """A view of an array with batch axes, which may be missing or 1, for a part of them."""
+    _, index = heads
+    if x is None or index is None:
+        return x
+    if len(index) != x.ndim - 2 or 1 in x.shape:
+        index = [i if n > 1 else ALL for i, n in zip(index[::-1], x.shape[-3::-1])][::-1]
+        index = (..., *index, ALL, ALL) if index else ...
+    return x[index]
 
 
 def composed(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
@@ -151,7 +297,8 @@ def _is_added(mask):
 
 
 def _check(q, k, v, mask):
-    """Raises the error that names what does not fit."""
+    """The batch axes of the scores, and of the output. Raises the error that names what does not
+    fit."""
     got = f"got q {q.shape}, k {k.shape}, v {v.shape}"
     if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
         raise ValueError(f"attention: q, k, v need two axes or more, (..., time, features); {got}")
@@ -167,8 +314,9 @@ def _check(q, k, v, mask):
         batch = broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     except ValueError:
         raise ValueError(f"attention: the batch axes do not broadcast; {got}") from None
+    of_A = broadcast_shapes(q.shape[:-2], k.shape[:-2])
     if mask is None:
-        return
+        return of_A, batch
     if mask.dtype != bool and mask.dtype != q.dtype:
         raise TypeError("attention: the mask must be boolean (True = takes part) or, to be added "
                         f"to the scores, {q.dtype} like q; got {mask.dtype}")
@@ -180,3 +328,4 @@ def _check(q, k, v, mask):
     if not fits:
         raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to the "
                          f"scores, {scores}; {got}")
+    return tuple(broadcast_shapes(axes, mask.shape[:-2]) for axes in (of_A, batch))

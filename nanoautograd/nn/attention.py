@@ -114,8 +114,9 @@ class MultiheadAttention(Module):
         them: past, the pair (k, v), each (B, num_heads, t, d), or None -> output like x, and the
         pair with t + T."""
         q, k, v = self.heads(x, x, x)
-        if past is not None:
-            k, v = concatenate([past[0], k], axis=2), concatenate([past[1], v], axis=2)
+        if past is None:
+            return self.attend(q, k, v, is_causal=True)[0], (k, v)
+        k, v = concatenate([past[0], k], axis=2), concatenate([past[1], v], axis=2)
         T, S = q.shape[2], k.shape[2]
         # Query 0 is position S - T and sees all keys up to it; is_causal would show it key 0 alone.
         # A single query is the last position, and sees all.

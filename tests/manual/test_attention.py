@@ -1,5 +1,6 @@
 """attention: three ways to one gradient, PyTorch, and queries that see nothing."""
 
+import tracemalloc
 from functools import partial
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from hypothesis import given, strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone
 
 import nanoautograd as nag
+from nanoautograd.backends import threads
 from nanoautograd.manual import attention
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -52,6 +54,37 @@ def with_dropout(p, seed, offset):
 def test_three_ways(backend, case, return_weights, seed, p):
     arrays, options = case
     agree(backend, with_dropout(p, seed, 3), arrays, seed, return_weights=return_weights, **options)
+
+
+def in_blocks(rows, numbers, team=1):
+    """Blocks of so many queries, and about so many scores; so many threads."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(attention, "ROWS", rows)
+    patch.setattr(attention, "SCORES", 1)
+    patch.setattr(threads, "BLOCK", numbers)
+    patch.setattr(threads._team, "size", team)
+    return patch
+
+
+@given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4]), st.integers(1, 3),
+       st.sampled_from([1, 6, 20]))
+def test_in_blocks(backend, case, return_weights, seed, p, rows, numbers):
+    """The same as in one, whatever has an axis and however it is cut; the same dropout too; and the
+    same to the bit for any number of threads."""
+    arrays, options = case
+    options |= {"return_weights": return_weights}
+    outs, gs, ds = by_hand(backend, with_dropout(p, seed, 3), arrays, seed=seed, **options)
+    found = []
+    for team in (1, 2, 3):
+        patch = in_blocks(rows, numbers, team)
+        try:
+            outs2, _, ds2 = by_hand(backend, with_dropout(p, seed, 3), arrays, gs, **options)
+        finally:
+            patch.undo()
+        found.append([d for d in outs2 + ds2 if d is not None])
+    for one, *others in zip([d for d in outs + ds if d is not None], *found, strict=True):
+        close(others[0], one, "in blocks")
+        assert len({a.tobytes() for a in others}) == 1
 
 
 def test_dropout_is_that_of_the_weights(backend):
@@ -247,3 +280,26 @@ def test_errors(q, k, v, mask, error, says):
         attention.forward(q, k, v, mask)
     with pytest.raises(error, match=says):
         attention.composed(q, k, v, mask)
+
+
+def peak(T, **options):
+    """Bytes that forward and backward of one head take at their largest."""
+    rng = np.random.default_rng(0)
+    q, k, v, g = (rng.standard_normal((1, T, 8), dtype="f") for _ in range(4))
+    tracemalloc.start()
+    try:
+        _, cache = attention.forward(q, k, v, **options)
+        attention.backward(g, cache)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"dropout": 0.1}])
+def test_memory_is_linear_in_time(options):
+    """Twice the queries and keys take twice the memory, and what is kept for them less than one
+    array of scores."""
+    peaks = [peak(T, **options) for T in (256, 512, 1024, 2048)]
+    for a, b in zip(peaks, peaks[1:]):
+        assert b < 2.2 * a
+    assert peaks[-1] < 2048 * 2048 * 4
