@@ -156,7 +156,8 @@ def scatter_add(buffer, index, values):
 def _add_rows(buffer, rows, values):
     """buffer[rows] += values for one array of row numbers, faster than np.add.at.
 
-    Rows are sorted, so that those with one number are neighbours and `reduceat` adds them up.
+    Entries with one number are added up in pairs, then pairs of sums, and so on: in k rounds if the
+    most frequent number occurs 2ᵏ times, and always in the same order.
     """
     values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
     values = values.reshape(rows.size, *buffer.shape[1:])
@@ -164,12 +165,20 @@ def _add_rows(buffer, rows, values):
     rows = np.where(rows < 0, rows + len(buffer), rows)
     if not values.size:
         return
-    order = np.argsort(rows, kind="stable")
-    rows = rows[order]
+    at = np.argsort(rows, kind="stable")        # entries of one number are neighbours here
+    rows = rows[at]
     if rows[0] < 0 or rows[-1] >= len(buffer):
         raise IndexError(f"rows {rows[0]} to {rows[-1]} are out of range for {len(buffer)} rows")
-    starts = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
-    buffer[rows[starts]] += np.add.reduceat(values[order], starts, axis=0)
+    places = np.arange(len(rows))
+    first = np.concatenate(([True], rows[1:] != rows[:-1]))
+    rank = places - np.maximum.accumulate(np.where(first, places, 0))   # 0, 1, ... of one number
+    if rank.any():
+        values = values.copy()
+    while rank.any():
+        odd = rank & 1 == 1
+        values[at[np.flatnonzero(odd) - 1]] += values[at[odd]]
+        at, rows, rank = at[~odd], rows[~odd], rank[~odd] >> 1
+    buffer[rows] += values[at]
 
 
 def last_writers(positions, size):

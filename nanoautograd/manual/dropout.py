@@ -23,27 +23,44 @@ Backward. y is linear in x, and r does not depend on x:
 
 The words are computed from a seed and the position of the element (philox.py): w_i is number
 offset + i of the seed's words, i counting in the order of the axes. So NumPy and CuPy drop the same
-elements. With NumPy, on one core, drawing takes 7 ns an element, of 10 in all (float32). This is
-5 times what a generator of NumPy takes, whose numbers depend on all that it has drawn before.
+elements, and blocks of them can be drawn by several threads. Of r only [w_i ≥ 2³² p] is kept, a
+byte an element. With NumPy, on one core, drawing takes 5 ns an element, of 6 in all (float32).
 """
 
 from math import ceil
 
 from ..backends import namespace
+from ..backends.threads import by_rows
 from ..philox import words
 from ..tensor import array_of, is_float
 
 
 def forward(x, *, p=0.5, training=True, seed, offset=0):
     """x of any shape -> y of the same shape and dtype, and the cache."""
-    r = factors(x, p, training, seed, offset)
-    return (x.copy() if r is None else r * x), r
+    _check(x, p)
+    if p == 0 or not training:
+        return x.copy(), None
+    kept = _kept(x, p, seed, offset)
+    return _times(x, kept, p), (kept, p)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
-    r = cache
-    return (dy.copy() if r is None else r * dy),
+    return (dy.copy() if cache is None else _times(dy, *cache)),
+
+
+def _times(x, kept, p):
+    """r x, where kept (x.size,) is [w ≥ 2³² p]."""
+    xp = namespace(x)
+    y = xp.empty(x.shape, dtype=x.dtype)
+    x_, y_ = x.reshape(-1), y.reshape(-1)
+
+    def part(i):
+        xp.multiply(x_[i], kept[i], out=y_[i])
+        y_[i] *= _scale(p)
+
+    by_rows(part, xp, x.size, 1)
+    return y
 
 
 def composed(x, *, p=0.5, training=True, seed, offset=0):
@@ -54,15 +71,34 @@ def composed(x, *, p=0.5, training=True, seed, offset=0):
 
 def factors(x, p, training, seed, offset):
     """r for an array like x, or None where it is 1 everywhere."""
+    _check(x, p)
+    if p == 0 or not training:
+        return None
+    r = _kept(x, p, seed, offset).astype(x.dtype)
+    r *= _scale(p)
+    return r.reshape(x.shape)
+
+
+def _kept(x, p, seed, offset):
+    """[w_i ≥ 2³² p] for the elements of x: booleans (x.size,)."""
+    xp = namespace(x)
+    if p == 1:
+        return xp.zeros(x.size, dtype=bool)
+    kept, least = xp.empty(x.size, dtype=bool), min(ceil(p * 2**32), 2**32 - 1)
+
+    def part(i):
+        kept[i] = words(x, len(kept[i]), seed, offset + i.start) >= least
+
+    by_rows(part, xp, x.size, 1)
+    return kept
+
+
+def _scale(p):
+    return 1.0 / (1.0 - float(p)) if p < 1 else 1.0
+
+
+def _check(x, p):
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must be a probability, from 0 to 1; got {p}")
     if not is_float(x.dtype):
         raise TypeError(f"dropout: the input must be floating; got {x.dtype}")
-    if p == 0 or not training:
-        return None
-    if p == 1:
-        return namespace(x).zeros(x.shape, dtype=x.dtype)
-    least = min(ceil(p * 2**32), 2**32 - 1)
-    r = (words(x, x.size, seed, offset) >= least).astype(x.dtype)
-    r *= 1.0 / (1.0 - float(p))
-    return r.reshape(x.shape)

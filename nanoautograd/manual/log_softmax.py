@@ -25,8 +25,10 @@ and their shifted forms.
 """
 
 from ..backends import namespace
+from ..backends.threads import by_rows
 from ..ops import logsumexp
 from ..tensor import is_float
+from .softmax import rows, sums
 
 
 def forward(x, *, axis=-1):
@@ -36,17 +38,32 @@ def forward(x, *, axis=-1):
     xp = namespace(x)
     if x.size == 0:                                   # no row has a maximum
         return xp.zeros_like(x), (x, axis)
-    y = x - xp.max(x, axis=axis, keepdims=True)
-    y -= xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
+    y = xp.empty(x.shape, dtype=x.dtype)
+    x_, y_ = (rows(a, axis) for a in (x, y))
+
+    def part(a):
+        z = xp.subtract(x_[a], xp.max(x_[a], axis=1, keepdims=True), out=y_[a])
+        z -= xp.log(sums(xp.exp(z)))
+
+    by_rows(part, xp, len(x_), x_[0].size)
     return y, (y, axis)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
     y, axis = cache
-    dx = namespace(y).exp(y)
-    dx *= -dy.sum(axis=axis, keepdims=True)
-    dx += dy                                          # dy - exp(y) Σ dy
+    xp = namespace(y)
+    dx = xp.empty(y.shape, dtype=y.dtype)
+    if y.size == 0:
+        return dx,
+    y_, dy_, dx_ = (rows(a, axis) for a in (y, dy, dx))
+
+    def part(a):
+        d = xp.exp(y_[a], out=dx_[a])
+        d *= -sums(dy_[a])
+        d += dy_[a]                                   # dy - exp(y) Σ dy
+
+    by_rows(part, xp, len(y_), y_[0].size)
     return dx,
 
 

@@ -26,12 +26,20 @@ and the chain rule sums over the outputs i:
 In words: the gradient, minus its mean under p, times p. The dx of a row sum to zero, as they must:
 a shift of the row changes nothing.
 
+The code sees any input as (A, C, B), where B = 1 if `axis` is the last, and computes all lines for
+a block of a few A before the next one.
+
 A row of nothing but -inf has no largest score to compare with and gives nan, as in PyTorch;
 `attention` is where such rows occur, and it says what they mean there.
 """
 
+from math import prod
+
 from ..backends import namespace
+from ..backends.sums import row_sums
+from ..backends.threads import by_rows
 from ..ops import exp, logsumexp
+from ..ops.shaping import checked
 from ..tensor import is_float
 
 
@@ -42,18 +50,44 @@ def forward(x, *, axis=-1):
     xp = namespace(x)
     if x.size == 0:                                   # no row has a maximum
         return xp.zeros_like(x), (x, axis)
-    p = x - xp.max(x, axis=axis, keepdims=True)
-    xp.exp(p, out=p)
-    p /= xp.sum(p, axis=axis, keepdims=True)
+    p = xp.empty(x.shape, dtype=x.dtype)
+    x_, p_ = (rows(a, axis) for a in (x, p))
+
+    def part(a):
+        e = xp.subtract(x_[a], xp.max(x_[a], axis=1, keepdims=True), out=p_[a])
+        xp.exp(e, out=e)
+        e /= sums(e)
+
+    by_rows(part, xp, len(x_), x_[0].size)
     return p, (p, axis)
 
 
 def backward(dp, cache, needs=None):
     """dp like p -> (dx,)."""
     p, axis = cache
-    dx = dp * p
-    dx -= p * dx.sum(axis=axis, keepdims=True)        # p dp - p Σ p dp
+    xp = namespace(p)
+    dx = xp.empty(p.shape, dtype=p.dtype)
+    if p.size == 0:
+        return dx,
+    p_, dp_, dx_ = (rows(a, axis) for a in (p, dp, dx))
+
+    def part(a):
+        d = xp.multiply(dp_[a], p_[a], out=dx_[a])
+        d -= p_[a] * sums(d)                          # p dp - p Σ p dp
+
+    by_rows(part, xp, len(p_), p_[0].size)
     return dx,
+
+
+def rows(a, axis):
+    """(A, C, B), with C along the axis; a view where `a` is contiguous."""
+    axis = checked(axis, a.ndim, "softmax")
+    return a.reshape(prod(a.shape[:axis]), a.shape[axis], prod(a.shape[axis + 1:]))
+
+
+def sums(a):
+    """Σ along the axis: (A, C, B) -> (A, 1, B)."""
+    return row_sums(a[..., 0])[:, None, None] if a.shape[2] == 1 else a.sum(axis=1, keepdims=True)
 
 
 def composed(x, *, axis=-1):

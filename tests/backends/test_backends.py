@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 import nanoautograd as nag
 from nanoautograd.backends import (DeviceError, available, device_of, is_array, last_writers,
@@ -59,6 +60,18 @@ def test_scatter_add(backend, index, values):
     scatter_add(x, on_device(index), backend.array(values, dtype=np.float64))
     np.add.at(buffer, index, values)
     np.testing.assert_allclose(backend.numpy(x), buffer)
+
+
+@given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_scatter_add_of_rows_that_are_named_often(backend, n, V, D, seed):
+    rng = np.random.default_rng(seed)
+    rows, values = rng.integers(-V, V, n) // rng.integers(1, 4), rng.standard_normal((n, D))
+    want, given_values = rng.standard_normal((V, D)), backend.array(values)
+    x = backend.array(want)
+    scatter_add(x, backend.array(rows), given_values)
+    np.add.at(want, rows, values)
+    np.testing.assert_allclose(backend.numpy(x), want, atol=1e-12)
+    np.testing.assert_array_equal(backend.numpy(given_values), values)      # not written to
 
 
 def test_last_writers(backend):

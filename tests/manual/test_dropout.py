@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
 import nanoautograd as nag
 from nanoautograd.manual import dropout
@@ -34,6 +34,12 @@ def test_three_ways(backend, shape, options):
         options["p"] = 0.99             # else the factor is too large for finite differences
     agree(backend, with_options(**options), [x])
     each_alone(backend, with_options(**options), [x])
+
+
+@given(st.integers(0, 50), st.integers(0, 9), st.sampled_from([0.0, 0.3, 1.0]))
+def test_blocks(n, offset, p):
+    x = np.random.default_rng(n).standard_normal(n)
+    same_by_blocks(dropout, [x], p=p, seed=n, offset=offset)
 
 
 @given(SHAPES, OPTIONS)

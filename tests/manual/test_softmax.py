@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes
-from three_ways import agree, by_hand, close
+from three_ways import agree, by_hand, close, same_by_blocks
 
 import nanoautograd as nag
 from nanoautograd import functional as F
@@ -32,6 +32,20 @@ def test_three_ways(backend, module, case, seed):
     shape, axis = case
     agree(backend, module, [3 * np.random.default_rng(seed).standard_normal(shape)], seed,
           axis=axis)
+
+
+@BOTH
+@given(shapes_and_axes(), SEEDS)
+def test_blocks(module, case, seed):
+    shape, axis = case
+    same_by_blocks(module, [np.random.default_rng(seed).standard_normal(shape)], axis=axis)
+
+
+@BOTH
+@pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_is_not_there(backend, module, axis):
+    with pytest.raises(ValueError, match=f"axis {axis}"):
+        module.forward(backend.array(np.ones((2, 3))), axis=axis)
 
 
 @BOTH
