@@ -55,7 +55,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends import is_array, namespace, threads, to_numpy
-from ..backends.sums import column_sums
 from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
 
@@ -201,7 +200,7 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
                 del before                                          # room for dx
             for k, gates in enumerate(([da], de)[:n - 2], j + 2):
                 if need[k]:
-                    dweights[k] = joined([column_sums(g) for g in gates])
+                    dweights[k] = joined([g.sum(axis=0) for g in gates])
             if below:
                 dx_d = layers.product(xp, das[d], W)
                 dx = dx_d if d == 0 else dx + dx_d
