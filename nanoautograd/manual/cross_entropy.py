@@ -229,34 +229,36 @@ def _class_numbers(xp, target, ignore_index, C):
 
 def _check(logits, target, weight, ignore_index, reduction, ε):
     """Raises the error that names what does not fit."""
-    got = f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
+    def got():
+        return f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
+
     if reduction not in ("none", "mean", "sum"):
         raise ValueError("cross_entropy: reduction must be 'none', 'mean' or 'sum'; "
                          f"got {reduction!r}")
     if not 0 <= ε <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1; got {ε}")
     if not is_float(logits.dtype):
-        raise TypeError(f"cross_entropy: logits must be floating; {got}")
+        raise TypeError(f"cross_entropy: logits must be floating; {got()}")
     if logits.ndim == 0 or logits.shape[min(1, logits.ndim - 1)] == 0:
         raise ValueError("cross_entropy: logits must be (C,), (N, C) or (N, C, d1, ...) with at "
-                         f"least one class; {got}")
+                         f"least one class; {got()}")
     C = logits.shape[min(1, logits.ndim - 1)]
     if is_float(target.dtype):
         if target.shape != logits.shape:
             raise ValueError("cross_entropy: a floating target holds distributions over the "
-                             f"classes and has the shape of the logits; {got}")
+                             f"classes and has the shape of the logits; {got()}")
         if target.dtype != logits.dtype:
-            raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got}")
+            raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got()}")
         if ignore_index >= 0:
             raise ValueError("cross_entropy: ignore_index has no meaning for distributions; "
                              f"got {ignore_index}")
     elif target.dtype.kind not in "iu":
         raise TypeError("cross_entropy: the target must hold class numbers (integers) or "
-                        f"distributions (floating); {got}")
+                        f"distributions (floating); {got()}")
     elif target.shape != logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:]:
         raise ValueError("cross_entropy: there must be one class number for each row of scores: "
                          "logits (C,), (N, C), (N, C, d1, ...) with target (), (N,), "
-                         f"(N, d1, ...); {got}")
+                         f"(N, d1, ...); {got()}")
     if weight is not None and (weight.shape != (C,) or weight.dtype != logits.dtype):
         raise (ValueError if weight.shape != (C,) else TypeError)(
             f"cross_entropy: weight must be ({C},) {logits.dtype}, one for each class; "

@@ -130,17 +130,20 @@ def flat(parameter):
 def rows(name, x, normalized_shape, **parameters):
     """(M, N): how many rows of how many features. Raises the error that names what does not fit."""
     shape = tuple(normalized_shape)
-    got = f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
+
+    def got():
+        return f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
+
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"{name}: normalized_shape must be the last axes of the input, one or "
-                         f"more; {got}")
+                         f"more; {got()}")
     if not is_float(x.dtype):
-        raise TypeError(f"{name}: the input must be floating; {got}")
+        raise TypeError(f"{name}: the input must be floating; {got()}")
     for what, a in parameters.items():
         if a is not None and a.shape != shape:
-            raise ValueError(f"{name}: {what} must have the normalized_shape; {got} and {what} "
+            raise ValueError(f"{name}: {what} must have the normalized_shape; {got()} and {what} "
                              f"{a.shape}")
         if a is not None and a.dtype != x.dtype:
-            raise TypeError(f"{name}: {what} must have the dtype of the input; {got} and {what} "
+            raise TypeError(f"{name}: {what} must have the dtype of the input; {got()} and {what} "
                             f"{a.dtype}")
     return prod(x.shape[:-len(shape)]), prod(shape)
