@@ -46,23 +46,25 @@ mask is added to A, so dmask = dA. From A_ts = c Σ_i q_ti k_si + mask_ts:
 
 Each gradient is summed over the batch axes along which its array was broadcast.
 
-Arrays of T·S numbers are what takes memory, and time to be read and written: of those above, only W
-is made, and only if it is asked for, and dA, only if a mask needs a gradient. (Dao, Fu, Ermon,
-Rudra and Ré 2022, "FlashAttention: fast and memory-efficient exact attention with IO-awareness",
-section 3.1 and appendix B.) A row of A depends on no other, so everything is done block by block,
-for a few queries of a few heads, and the blocks of A, E and dA stay in the cache; if `causal`, a
-block reads only the keys up to its last query. What is kept is the output, and of each row
+Arrays of T·S numbers are what takes memory, and time to be read and written. Of those above only W
+is made, and only if it is asked for, and dA, if a mask needs a gradient (Dao, Fu, Ermon, Rudra and
+Ré 2022, "FlashAttention: fast and memory-efficient exact attention with IO-awareness", section 3.1
+and appendix B). A row of A depends on no other, so all is done block by block, for a few queries of
+a few heads, and what is A, P or dA in such a block stays in the cache; if `causal`, a block reads
+only the keys up to its last query. What is kept for the way back is o, and of each row
 
-    L_t = log Σ_s exp(A_ts) = m_t + log Z_t         m_t = max_s A_ts,  Z_t = Σ_s E_ts
+    L_t = log Σ_s exp(A_ts) = m_t + log Z_t         m_t = max_s A_ts, Z_t = Σ_s E_ts,
+                                                    E_ts = exp(A_ts - m_t)
 
-by which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again on the way back. The division waits
-for the product, which is smaller: o = (r E) v / Z. So is the sum D, over e numbers instead of S:
+of which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again; and r is drawn again, unless all
+queries are in one block. What can be done to a smaller array is not done to a block: c multiplies
+q, o = (r E) v / Z, and D is a sum over e numbers instead of S,
 
     D_t = Σ_s r_ts dW_ts P_ts = Σ_s W_ts (Σ_i do_ti v_si + dweights_ts)
         = Σ_i do_ti o_ti + Σ_s W_ts dweights_ts
 
-The queries that a block of keys and values meets are in several blocks, whose dk and dv are added
-one after the other. With q' = c q, which is smaller than A: A = q' kᵀ + mask and dk = dAᵀ q'.
+Keys meet the queries of several blocks: what these give to dk and dv is added up from the last
+block to the first.
 """
 
 from itertools import product
@@ -190,12 +192,12 @@ class _Blocks:
 
     def __init__(self, xp, batch, T, S, dtype, causal, dropout, seed, offset):
         self.xp, self.T, self.S = xp, T, S
-        self.dropout, self.seed, self.offset = dropout, seed, offset
+        self.dropout, self.seed, self.offset, self.kept = dropout, seed, offset, {}
         t, together = T or 1, prod(batch) or 1
         if xp.__name__ != "cupy":
             t = ceil(t / ceil(t / ROWS))        # equal parts
             together = SCORES * threads.BLOCK // (t * (S or 1)) or 1
-        self.rows = [(slice(i, min(i + t, T)), slice(0, min(i + t, S) if causal else S))
+        self.rows = [(slice(i, min(i + t, T)), slice(i + t if causal else S))
                      for i in range(0, T, t)] if T and S else []
         self.heads = _cut(batch, together)
         self.future = xp.triu(xp.full((t, t), -INF, dtype=dtype), 1) if causal else None
@@ -221,17 +223,21 @@ class _Blocks:
 
     def factors(self, A, heads, t, s):
         """r for the scores A of these heads, of the queries t and the keys s, or None."""
-        if not self.dropout:
-            return None
-        n, rows = prod(A.shape[:-2]), t.stop - t.start
         first, T, S = heads[0], self.T, self.S
-        if rows == T:                           # then those of all heads are neighbours
+        if not self.dropout or first in self.kept:
+            return self.kept.get(first)
+        n, rows = prod(A.shape[:-2]), A.shape[-2]
+        is_all = rows == T
+        if is_all:                              # the numbers of the heads follow one another
             n, rows = 1, n * T
         r = self.xp.empty((n, rows, S), dtype=A.dtype)
         for i in range(n):
             r[i] = factors(r[i], self.dropout, True, self.seed,
                            self.offset + ((first + i) * T + t.start) * S)
-        return r.reshape(*A.shape[:-1], S)[..., s]
+        r = r.reshape(*A.shape[:-1], S)[..., s]
+        if is_all and T <= ROWS:
+            self.kept[first] = r
+        return r
 
 
 def _cut(batch, most):
@@ -260,7 +266,7 @@ def _of(x, heads):
     _, index = heads
     if x is None or index is None:
         return x
-    if len(index) != x.ndim - 2 or 1 in x.shape:
+    if len(index) != x.ndim - 2 or 1 in x.shape[:-2]:
         index = [i if n > 1 else ALL for i, n in zip(index[::-1], x.shape[-3::-1])][::-1]
         index = (..., *index, ALL, ALL) if index else ...
     return x[index]

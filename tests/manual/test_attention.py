@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone
 
 import nanoautograd as nag
@@ -66,13 +66,23 @@ def in_blocks(rows, numbers, team=1):
     return patch
 
 
+def batches(of_q, of_v):
+    """Queries, and values, with these batch axes; the keys have none."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((*ahead, *last)) for ahead, last in (
+        (of_q, (2, 3)), ((), (3, 3)), (of_v, (3, 2)))] + [None], {"causal": False}
+
+
 @given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4]), st.integers(1, 3),
        st.sampled_from([1, 6, 20]))
+@example(batches((2, 3, 2), (2, 3, 2)), False, 0, 0.4, 2, 12)   # parts of two heads
+@example(batches((1, 3), (2, 3)), False, 0, 0.4, 2, 6)          # one array of weights for two of v
+@example(batches((3, 1, 3), (3, 2, 3)), True, 0, 0.4, 1, 3)
 def test_in_blocks(backend, case, return_weights, seed, p, rows, numbers):
     """The same as in one, whatever has an axis and however it is cut; the same dropout too; and the
     same to the bit for any number of threads."""
     arrays, options = case
-    options |= {"return_weights": return_weights}
+    options = options | {"return_weights": return_weights}
     outs, gs, ds = by_hand(backend, with_dropout(p, seed, 3), arrays, seed=seed, **options)
     found = []
     for team in (1, 2, 3):
@@ -232,6 +242,15 @@ def test_any_layout_will_do(backend):
     close(backend.numpy(out), o, "the output")
     for a, b in zip(attention.backward(views[3], cache)[:3], ds):
         close(backend.numpy(a), b, "a gradient")
+
+
+def test_the_layout_stays():
+    """Results have the order of memory of the queries, keys and values, so that heads which are
+    views of (B, T, H·d) are put together again without a copy."""
+    q, k, v = np.ones((2, 5, 3, 3, 4)).transpose(2, 0, 3, 1, 4)
+    out, cache = attention.forward(q, k, v, causal=True)
+    for a in (out, *attention.backward(out, cache)[:3]):
+        assert a.shape == (2, 3, 5, 4) and a.swapaxes(1, 2).flags.c_contiguous
 
 
 def test_second_order(backend):
