@@ -69,5 +69,6 @@ def test_who_does_not_write_what_it_reads_is_found(monkeypatch):
     results = []
     for poison in (17, 200):
         nag.keep_memory(poison=poison)
-        results.append(steps(MODELS["gpt"](16), 8, 16))
+        with np.errstate(all="ignore"):
+            results.append(steps(MODELS["gpt"](16), 8, 16))
     assert results[0] != results[1]
