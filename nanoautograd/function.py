@@ -248,26 +248,25 @@ class HandDerived(Function):
         self.backward, self.composed = backward, composed
         self.signature = inspect.signature(forward)
         self.fixed, self.more = len(self.names), self.variadic is not None
+        self.known = frozenset(self.keywords)
         self.options = {k: self.defaults[k] for k in self.keywords if k in self.defaults}
         self.variadic, self.names = "arrays", ()        # whatever they are called in `forward`
 
-    def __call__(self, *args, **kwargs):
-        args, options = self._arranged(args, kwargs)
-        if RECORDING.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            # The cache may hold an argument. Of an array nobody would notice that it changed.
-            args = [a.copy() if is_array(a) else a for a in args]
-            options = {name: keep(a) for name, a in options.items()}
-        return super().__call__(*args, **options)
-
-    def _arranged(self, args, kwargs):
+    def _bind(self, args, kwargs):
         """The arguments by position, and those by keyword, with the defaults."""
-        if len(args) == self.fixed or self.more and len(args) > self.fixed:     # as a rule
-            options = {**self.options, **kwargs}
-            if len(options) == len(self.keywords) and all(map(self.keywords.__contains__, kwargs)):
-                return args, options
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return bound.args, bound.kwargs
+        options = {**self.options, **kwargs}
+        all_given = len(args) == self.fixed or self.more and len(args) > self.fixed
+        if not all_given or options.keys() != self.known:           # not as a rule
+            bound = self.signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            args, options = bound.args, bound.kwargs
+        if RECORDING.get():
+            # The cache may hold an argument. Of an array nobody would notice that it changed.
+            for a in args:
+                if isinstance(a, Tensor) and a._edge is not None:
+                    return ([a.copy() if is_array(a) else a for a in args],
+                            {name: keep(a) for name, a in options.items()})
+        return args, options
 
     def compute(self, arrays, options):
         return self.forward(*arrays, **options)
