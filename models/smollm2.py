@@ -7,6 +7,7 @@ import numpy as np
 
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import package_path
+from nanoautograd.interop.names import shown
 
 
 def weights_path():
@@ -38,13 +39,13 @@ def sizes_of(file):
         found = file.metadata.get(key)
         if type(found) is not kind or not 0 < found < most:
             refuse(f"{key} should be of type {kind.__name__}, above 0 and below {most}; it is "
-                   f"{found!r}")
+                   f"{shown(found)}")
         return found
 
-    if file.metadata.get("general.architecture") != "llama":
-        refuse(f"general.architecture is {file.metadata.get('general.architecture')!r}")
+    if (found := file.metadata.get("general.architecture")) != "llama":
+        refuse(f"general.architecture is {shown(found)}")
     if scaled := [key for key in file.metadata if key.startswith("llama.rope.scaling")]:
-        refuse(f"its positions are scaled, {scaled[0]}")
+        refuse(f"its positions are scaled, {shown(scaled[0])}")
     base = value("llama.rope.freq_base", float)
     eps = value("llama.attention.layer_norm_rms_epsilon", float, 1)     # 1e-5, rounded to float32
     width, heads = value("llama.embedding_length"), value("llama.attention.head_count")

@@ -120,11 +120,21 @@ def _check(document):
     return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def read_file(path):
-    """The bytes of a regular file; OSError where it is none, or reading fails."""
+def read_file(path, most=None):
+    """The bytes of a regular file; OSError where it is none, or reading fails. CheckpointError,
+    before any is read, where there are more than `most` bytes."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise CheckpointError(f"{path} has {size:,} bytes, and at most {most:,} are read")
+        return file.read()
+
+
+def open_file(path):
+    """A regular file, open to read bytes; OSError where it is none, or cannot be opened."""
     if Path(path).exists() and not Path(path).is_file():    # a folder, or a pipe that would block
         raise IsADirectoryError(f"{path} is not a regular file")
-    return Path(path).read_bytes()
+    return open(path, "rb")
 
 
 def _safetensors():

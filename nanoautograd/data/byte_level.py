@@ -50,7 +50,7 @@ class ByteLevel:
         that is not known here, or damaged."""
         kind = " ".join(str(metadata.get(f"tokenizer.ggml.{name}")) for name in ("model", "pre"))
         if kind != KIND:
-            raise DataError(f"the vocabulary is of the kind {kind!r}; known is {KIND!r}")
+            raise DataError(f"the vocabulary is of the kind {kind[:100]!r}; known is {KIND!r}")
         tokens, merges, types = (metadata.get(f"tokenizer.ggml.{name}")
                                  for name in ("tokens", "merges", "token_type"))
         for name, texts in (("tokens", tokens), ("merges", merges)):

@@ -3,6 +3,7 @@
 import json
 
 from ..checkpoint import CheckpointError, read_file
+from .names import shown
 
 LONGEST = 1_000_000             # bytes; a list of sizes needs a thousand
 LARGEST = 10 ** 9
@@ -18,17 +19,15 @@ def read_config(path, kinds):
     ±10⁹. Raises CheckpointError that lists all that is missing or of another kind, or says why the
     file is no such object; OSError where reading fails.
     """
-    data = read_file(path)
+    data = read_file(path, LONGEST)
     try:
-        if len(data) > LONGEST:
-            raise ValueError(f"it has {len(data)} bytes, and at most {LONGEST} are read")
         found = json.loads(data, parse_constant=_refuse)
         if not isinstance(found, dict):
             raise ValueError(f"it is a {type(found).__name__}")
     except (ValueError, RecursionError) as e:               # recursion: lists in lists in lists
         raise CheckpointError(f"{path} is not a JSON object: {e}") from None
     lines = [f"missing: {name}" if name not in found else
-             f"{name} is {_shown(found[name])}, not {_WANTED[kind]}"
+             f"{name} is {shown(found[name])}, not {_WANTED[kind]}"
              for name, kind in kinds.items() if not _is(found.get(name), kind)]
     if lines:
         raise CheckpointError(f"{path} does not give the sizes of the model:\n  "
@@ -42,10 +41,6 @@ def _is(value, kind):
     if kind is float:
         return type(value) in (int, float) and abs(value) < LARGEST
     return isinstance(value, kind)
-
-
-def _shown(value):
-    return f"a {type(value).__name__}" if isinstance(value, (list, dict)) else repr(value)[:50]
 
 
 def _refuse(constant):

@@ -19,12 +19,13 @@ Source: the specification of GGUF in the repository of GGML, docs/gguf.md, versi
 """
 
 import math
+import os
 import struct
 
 import numpy as np
 
-from ..checkpoint import CheckpointError, read_file
-from .names import check_names
+from ..checkpoint import CheckpointError, open_file
+from .names import check_names, shown
 
 # types of metadata: number -> how struct writes it
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
@@ -45,34 +46,38 @@ class GGUF:
     tensors: {name: (shape, type)}; NumPy's order of the axes, and the number of the type.
     """
 
-    def __init__(self, path, metadata, tensors, contents):
+    def __init__(self, path, metadata, tensors, places):
         self.path, self.metadata, self.tensors = path, metadata, tensors
-        self._contents = contents                                           # {name: memoryview}
+        self._places = places                               # {name: (first byte, size in bytes)}
 
     def load(self, shapes):
         """{name: array}, unpacked ones in float32, the others as they are.
 
         shapes: {name: shape}, of all that the file must hold and nothing else, in a floating or
-        packed type. Raises CheckpointError, before an array is made, that lists every missing,
-        unexpected, mis-shaped and not floating name.
+        packed type. Raises CheckpointError, before an array is made, that lists the missing,
+        unexpected, mis-shaped and not floating names; OSError where reading fails.
         """
         check_names(self.path, {name: (shape, PLAIN.get(kind)) for name, (shape, kind)
                                 in self.tensors.items()}, shapes)
         for kind in {kind for _, kind in self.tensors.values()} - PLAIN.keys():
-            self._unpack(bytes(_block(kind)[1]), (1, -1), kind)             # can it be done at all?
+            self._unpack(np.zeros(_block(kind)[1], np.uint8), (1, -1), kind)    # can it be done?
         arrays = {}
-        for name in shapes:
-            shape, kind = self.tensors[name]
-            contents = self._contents[name]
-            arrays[name] = (np.frombuffer(contents, PLAIN[kind]).reshape(shape).copy()
-                            if kind in PLAIN else self._unpack(contents, shape, kind))
+        with open_file(self.path) as file:
+            for name in shapes:
+                (shape, kind), (start, size) = self.tensors[name], self._places[name]
+                contents = np.empty(size, np.uint8)
+                file.seek(start)
+                if file.readinto(contents) != size:
+                    raise CheckpointError(f"{self.path} was cut short since its header was read")
+                arrays[name] = (contents.view(PLAIN[kind]).reshape(shape) if kind in PLAIN else
+                                self._unpack(contents, shape, kind))
         return arrays
 
     def _unpack(self, contents, shape, kind):
-        """Packed blocks as an array of this shape, float32."""
+        """Packed blocks, uint8, as an array of this shape, float32."""
         gguf = _gguf()
         kind = gguf.GGMLQuantizationType(kind)
-        packed = np.frombuffer(contents, np.uint8).reshape(*shape[:-1], -1)
+        packed = contents.reshape(*shape[:-1], -1)
         try:
             with np.errstate(all="ignore"):                     # damaged numbers are only numbers
                 return gguf.quants.dequantize(packed, kind)
@@ -82,13 +87,14 @@ class GGUF:
 
 
 def read_gguf(path):
-    """The GGUF at `path`, its header read and its tensors found, none unpacked yet.
+    """The GGUF at `path`, its header read and its tensors found, none read yet.
 
     Raises CheckpointError where the file is damaged, cut short or tells what cannot be; ImportError
     where the package `gguf` is missing, OSError where reading fails.
     """
     try:
-        return GGUF(path, *_read(memoryview(read_file(path))))
+        with open_file(path) as file:
+            return GGUF(path, *_read(_Bytes(file)))
     except _Damaged as e:
         raise CheckpointError(f"{path} is not a whole GGUF file: {e}") from None
 
@@ -98,19 +104,25 @@ class _Damaged(ValueError):
 
 
 class _Bytes:
-    """Takes values off the front of a buffer. Nothing that it is told to be there is believed, or
+    """Takes values off the front of a file. Nothing that it is told to be there is believed, or
     made room for, before it is."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, file):
+        self.file, self.at, self.size = file, 0, os.fstat(file.fileno()).st_size
+
+    @property
+    def left(self):
+        """The bytes from here to the end."""
+        return self.size - self.at
 
     def take(self, n, what):
         """The next n bytes."""
-        if n > len(self.data) - self.at:
+        data = self.file.read(n) if n <= self.left else b""
+        if len(data) < n:
             raise _Damaged(f"{what} at byte {self.at} should have {n} bytes, and the file ends "
-                           f"after {len(self.data) - self.at}")
+                           f"after {self.left}")
         self.at += n
-        return self.data[self.at - n:self.at]
+        return data
 
     def number(self, format, what):
         """One number, `format` as in struct."""
@@ -119,9 +131,9 @@ class _Bytes:
     def count(self, least, what):
         """A number of things, uint64, each of which takes `least` bytes or more."""
         n = self.number("Q", f"the number of {what}")
-        if n * least > len(self.data) - self.at:
+        if n * least > self.left:
             raise _Damaged(f"there should be {n} {what} after byte {self.at}, of {least} bytes or "
-                           f"more each, and the file ends after {len(self.data) - self.at} bytes")
+                           f"more each, and the file ends after {self.left} bytes")
         return n
 
     def text(self, what):
@@ -148,10 +160,9 @@ class _Bytes:
         return [self.text(key) for _ in range(self.count(8, f"texts of {key}"))]
 
 
-def _read(data):
-    """metadata, tensors and their contents, as GGUF takes them, of all bytes of a file."""
-    file = _Bytes(data)
-    magic, version = bytes(file.take(4, "the magic")), file.number("I", "the version")
+def _read(file):
+    """metadata, tensors and their places, as GGUF takes them, from the _Bytes of a file."""
+    magic, version = file.take(4, "the magic"), file.number("I", "the version")
     if magic != b"GGUF" or version not in (2, 3):
         raise _Damaged(f"it begins with {magic} and version {version}, not with GGUF and 2 or 3")
     tensor_count = file.count(24, "tensors")
@@ -159,49 +170,49 @@ def _read(data):
     for _ in range(file.count(13, "entries of the metadata")):
         key = file.text("a key")
         if key in metadata:
-            raise _Damaged(f"the key {key!r} comes twice")
-        metadata[key] = file.value(file.number("I", f"the type of {key!r}"), repr(key))
-    if tensor_count * 24 > len(data) - file.at:
+            raise _Damaged(f"the key {shown(key)} comes twice")
+        metadata[key] = file.value(file.number("I", f"the type of {shown(key)}"), shown(key))
+    if tensor_count * 24 > file.left:
         raise _Damaged(f"there should be {tensor_count} tensors after byte {file.at}")
     entries = {}
     for _ in range(tensor_count):
         name, entry = _tensor(file)
         if name in entries:
-            raise _Damaged(f"the tensor {name!r} comes twice")
+            raise _Damaged(f"the tensor {shown(name)} comes twice")
         entries[name] = entry
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1 or alignment & alignment - 1:
-        raise _Damaged(f"the alignment must be a power of two, got {alignment!r}")
+        raise _Damaged(f"the alignment must be a power of two, got {shown(alignment)}")
     start = -(-file.at // alignment) * alignment
-    contents, end, before = {}, 0, None
+    places, end, before = {}, 0, None
     for name, (shape, kind, offset, size) in sorted(entries.items(), key=lambda e: e[1][2:]):
         if offset % alignment or offset < end:
-            raise _Damaged(f"the tensor {name!r} begins at offset {offset}, which is "
-                           + (f"inside {before!r}" if offset < end else
+            raise _Damaged(f"the tensor {shown(name)} begins at offset {offset}, which is "
+                           + (f"inside {shown(before)}" if offset < end else
                               f"no multiple of {alignment}"))
         end, before = offset + size, name
-        if start + end > len(data):
-            raise _Damaged(f"the tensor {name!r} {shape} ends at byte {start + end}, and the file "
-                           f"at {len(data)}")
-        contents[name] = data[start + offset:start + end]
-    return metadata, {name: entry[:2] for name, entry in entries.items()}, contents
+        if start + end > file.size:
+            raise _Damaged(f"the tensor {shown(name)} {shape} ends at byte {start + end}, and "
+                           f"the file at {file.size}")
+        places[name] = start + offset, size
+    return metadata, {name: entry[:2] for name, entry in entries.items()}, places
 
 
 def _tensor(file):
     """name, (shape, type, offset, size in bytes)."""
     name = file.text("the name of a tensor")
-    axes = file.number("I", f"the axes of {name!r}")
+    axes = file.number("I", f"the axes of {shown(name)}")
     if axes > MOST_AXES:
-        raise _Damaged(f"the tensor {name!r} has {axes} axes, more than {MOST_AXES}")
-    shape = tuple(file.number("Q", f"the shape of {name!r}") for _ in range(axes))[::-1]
-    kind, offset = file.number("I", f"the type of {name!r}"), file.number("Q", "an offset")
+        raise _Damaged(f"the tensor {shown(name)} has {axes} axes, more than {MOST_AXES}")
+    shape = tuple(file.number("Q", f"the shape of {shown(name)}") for _ in range(axes))[::-1]
+    kind, offset = file.number("I", f"the type of {shown(name)}"), file.number("Q", "an offset")
     elements, size = _block(kind, name)
     if 0 in shape:
-        raise _Damaged(f"the tensor {name!r} {shape} is empty")
+        raise _Damaged(f"the tensor {shown(name)} {shape} is empty")
     row = shape[-1] if shape else 1
     if row % elements:
-        raise _Damaged(f"the tensor {name!r} {shape} is packed in blocks of {elements}, and a row "
-                       "is no number of them")
+        raise _Damaged(f"the tensor {shown(name)} {shape} is packed in blocks of {elements}, "
+                       "and a row is no number of them")
     return name, (shape, kind, offset, math.prod(shape) // elements * size)
 
 
@@ -213,7 +224,7 @@ def _block(kind, name=""):
     try:
         return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)]
     except (ValueError, KeyError):
-        raise _Damaged(f"the tensor {name!r} is of the unknown type {kind}") from None
+        raise _Damaged(f"the tensor {shown(name)} is of the unknown type {kind}") from None
 
 
 def _gguf():

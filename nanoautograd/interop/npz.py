@@ -13,7 +13,6 @@ here it is matched with a pattern.
 Source: the documentation of numpy.lib.format.
 """
 
-import io
 import math
 import re
 import zipfile
@@ -21,8 +20,8 @@ import zlib
 
 import numpy as np
 
-from ..checkpoint import CheckpointError, read_file
-from .names import check_names
+from ..checkpoint import CheckpointError, open_file
+from .names import check_names, shown
 
 LENGTHS = {b"\1\0": 2, b"\2\0": 4}      # version: bytes of the length of the header
 LONGEST = 10_000                        # header, as in NumPy
@@ -37,35 +36,39 @@ def load_npz(path, shapes):
     dtype. Raises CheckpointError, before an array is read, that lists every missing, unexpected and
     mis-shaped name; or that says where the file is damaged. OSError where reading fails.
     """
-    data = read_file(path)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as file:
-            found = {}
-            for name in file.namelist():
-                with _open(file, name) as entry:
-                    found[name.removesuffix(".npy")] = _shape_dtype_order(entry)[:2]
-            check_names(path, found, shapes)
-            arrays = {}
-            for name in shapes:
-                with _open(file, name + ".npy") as entry:
-                    arrays[name] = _array(entry)
-            return arrays
-    except CheckpointError:
-        raise
-    # zipfile says by the last two that an entry is packed in a way it lacks, or encrypted.
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError,
-            NotImplementedError, RuntimeError) as e:
-        raise CheckpointError(f"{path} is not a whole .npz file: {e}") from None
+    with open_file(path) as data:
+        try:
+            return _read(path, zipfile.ZipFile(data), shapes)
+        except CheckpointError:
+            raise
+        # zipfile says by the last two that an entry is packed in a way it lacks, or encrypted.
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError,
+                NotImplementedError, RuntimeError) as e:
+            raise CheckpointError(f"{path} is not a whole .npz file: {str(e)[:300]}") from None
+
+
+def _read(path, file, shapes):
+    """What `load_npz` returns, from the zip."""
+    found = {}
+    for name in file.namelist():
+        with _open(file, name) as entry:
+            found[name.removesuffix(".npy")] = _shape_dtype_order(entry)[:2]
+    check_names(path, found, shapes)
+    arrays = {}
+    for name in shapes:
+        with _open(file, name + ".npy") as entry:
+            arrays[name] = _array(entry)
+    return arrays
 
 
 def _open(file, name):
     """An array in the archive, to read from. Other ways to pack it than the two of NumPy would
     unpack all of it at once, however little is asked for."""
     if not name.endswith(".npy"):
-        raise ValueError(f"{name!r} is no array")
+        raise ValueError(f"{shown(name)} is no array")
     way = file.getinfo(name).compress_type
     if way not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name!r} is packed in the way {way}, neither stored nor deflated")
+        raise ValueError(f"{shown(name)} is packed in the way {way}, neither stored nor deflated")
     return file.open(name)
 
 
@@ -74,26 +77,27 @@ def _shape_dtype_order(entry):
     def take(n):
         data = entry.read(n)
         if len(data) < n:
-            raise EOFError(f"{entry.name!r} ends in its header")
+            raise EOFError(f"{shown(entry.name)} ends in its header")
         return data
 
     magic, version = take(6), take(2)
     if magic != b"\x93NUMPY" or version not in LENGTHS:
-        raise ValueError(f"{entry.name!r} begins with {magic + version}, not as an array of "
+        raise ValueError(f"{shown(entry.name)} begins with {magic + version}, not as an array of "
                          "version 1.0 or 2.0")
     length = int.from_bytes(take(LENGTHS[version]), "little")
     if length > LONGEST:
-        raise ValueError(f"the header of {entry.name!r} should have {length} bytes, more than "
+        raise ValueError(f"the header of {shown(entry.name)} should have {length} bytes, more than "
                          f"{LONGEST}")
     header = take(length)
     match = HEADER.fullmatch(header.decode("latin1"))
     if not match:
-        raise ValueError(f"{entry.name!r} is no array of numbers; its header is {header[:100]}")
+        raise ValueError(f"{shown(entry.name)} is no array of numbers; its header is "
+                         f"{header[:100]}")
     dtype, fortran, lengths = match.groups()
     try:
         dtype = np.dtype(dtype)
     except TypeError:
-        raise ValueError(f"{entry.name!r} is of the unknown dtype {dtype[:100]!r}") from None
+        raise ValueError(f"{shown(entry.name)} is of the unknown dtype {dtype[:100]!r}") from None
     shape = tuple(int(n) for n in lengths.removesuffix(",").split(",") if lengths)
     return shape, dtype, "F" if fortran == "True" else "C"
 
@@ -104,5 +108,5 @@ def _array(entry):
     size = math.prod(shape) * dtype.itemsize
     data = bytearray(entry.read(size + 1))                  # to the end, where its check sum is
     if len(data) != size:
-        raise ValueError(f"{entry.name!r} has not the {size} bytes that {shape} {dtype} takes")
+        raise ValueError(f"{shown(entry.name)} has not the {size} bytes that {shape} {dtype} takes")
     return np.ndarray(shape, dtype, data, order=order)

@@ -2,10 +2,9 @@
 shapes, then the numbers."""
 
 from contextlib import contextmanager
-from pathlib import Path
 
-from ..checkpoint import CheckpointError
-from .names import check_names
+from ..checkpoint import CheckpointError, open_file
+from .names import check_names, listed
 
 DTYPES = "F16", "F32", "F64"            # the floating ones that NumPy has, too
 
@@ -34,7 +33,7 @@ def load_safetensors(path, shapes, ignored=()):
         wrong = [f"{name} is {dtype}" for name, dtype in dtypes.items() if dtype not in DTYPES]
         if wrong:
             raise CheckpointError(f"the arrays in {path} must be of {', '.join(DTYPES)}:\n  "
-                                  + "\n  ".join(wrong))
+                                  + listed(wrong))
         return {name: file.get_tensor(name) for name in shapes}
 
 
@@ -46,10 +45,9 @@ def _opened(path):
     except ImportError:
         raise ImportError("these weights need the package safetensors: "
                           "pip install safetensors") from None
-    if Path(path).exists() and not Path(path).is_file():    # a folder, or a pipe that would block
-        raise IsADirectoryError(f"{path} is not a regular file")
+    open_file(path).close()                     # is it a regular one, and may it be read?
     try:
         with safe_open(path, framework="np") as file:
             yield file
     except SafetensorError as e:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {e}") from None
+        raise CheckpointError(f"{path} is not a whole safetensors file: {str(e)[:300]}") from None
