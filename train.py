@@ -29,8 +29,8 @@ if "numpy" not in sys.modules:
 
 import nanoautograd as nag
 from models.finetune import groups
-from models.run import (Diverged, OptionError, check_folder, compute_with, describe, make_model,
-                        make_task, pack, parse, presets, trained, unpack)
+from models.run import (Diverged, OptionError, alone, check_folder, compute_with, describe,
+                        make_model, make_task, pack, parse, presets, trained, unpack)
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
@@ -211,7 +211,10 @@ def main(argv=None):
             print(presets())
         else:
             compute_with(o)
-            return train(o, checkpoint) if o.generate is None else generate(o, checkpoint)
+            if o.generate is not None:
+                return generate(o, checkpoint)
+            with alone(o.out):
+                return train(o, checkpoint)
     except Diverged as e:
         return (f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
                 f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip")

@@ -65,6 +65,16 @@ def part(model):
     return getattr(model, name) if name else model
 
 
+def check_options(o, default):
+    """Raise ValueError where an option would do nothing, for want of another. default: the name of
+    an option -> its value where nothing is said, in the preset."""
+    for name, needs, is_there in (("lora_to", "--lora", o.lora), ("lora_alpha", "--lora", o.lora),
+                                  ("lr_pretrained", "--pretrained", o.pretrained != NOTHING)):
+        value = getattr(o, name)
+        if value != default(name) and not is_there:
+            raise ValueError(f"--{name.replace('_', '-')} {value} does nothing without {needs}")
+
+
 def prepare(model, o, fresh, model_of):
     """Make a new model ready for the run: load what --pretrained names, freeze, add adapters.
 
@@ -76,12 +86,18 @@ def prepare(model, o, fresh, model_of):
         if o.lora or "pretrained" in o.freeze:
             raise ValueError("--lora and --freeze pretrained need weights to begin with: give "
                              "--pretrained")
+    elif hasattr(model, "fit"):
+        raise ValueError(f"{type(model).__name__} counts its own data, in place of what it began "
+                         f"with: leave out --pretrained {o.pretrained}")
     elif fresh or o.lora or o.freeze:
         load(model, o.pretrained, model_of)
     for name in o.freeze:
         freeze(model, name)
     if o.lora:
         before = part(model).parameters()
+        if not any(p.requires_grad for p in before):
+            raise ValueError("all layers that --lora would adapt are frozen by --freeze "
+                             f"{' '.join(o.freeze)}: leave that out, for --lora freezes them too")
         add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to,
                      rng=generator(o.seed, "adapters"))
         for p in before:

@@ -13,6 +13,7 @@ import math
 import os
 import tempfile
 import typing
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,14 @@ from nanoautograd.nn import load_random_state, merge_adapters, random_state
 from nanoautograd.nn.lora import ALPHA
 from nanoautograd.optim import AveragedModel
 
-from .finetune import NOTHING, digest, frozen, prepare, weights_source
+from .finetune import NOTHING, check_options, digest, frozen, prepare, weights_source
 from .tasks import PRESETS
 from .tasks.task import number
+
+try:
+    import fcntl
+except ImportError:                                         # Windows: nothing is locked there
+    fcntl = None
 
 KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
 DEFAULT = "rnn"                                             # the preset of python train.py
@@ -248,6 +254,7 @@ def make_model(task, o, fresh=True):
         raise OptionError(f"{type(task).__name__}.sizes lacks what the Config in "
                           f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
     try:
+        check_options(o, parser(o.preset).get_default)
         model = Model(Config(**task.sizes, **own), rng=generator(o.seed, "weights"), dtype=o.dtype)
         prepare(model, o, fresh, model_of)
     except (CheckpointError, DataError):
@@ -383,7 +390,28 @@ def check_folder(o):
     if o.pretrained == str(o.out.absolute()):
         raise OptionError(f"the run would begin with the weights in {o.out} and be written over "
                           "them; give another --out")
-    o.out.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=o.out).close()
     if o.resume and not (o.out / "checkpoint.json").exists():
         print(f"there is no checkpoint in {o.out} yet: starting from the beginning")
+
+
+@contextmanager
+def alone(folder):
+    """Make the folder, and let one process at a time work in it. Raises OptionError where another
+    does. The folder itself is locked: the lock ends with the process, and leaves no file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(f"a run is at work in {folder}; wait for its end, stop it, or give "
+                              "another --out") from None
+        except OSError:                                     # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)

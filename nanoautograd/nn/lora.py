@@ -82,8 +82,11 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     if not found:
         there = sorted({name for _, module in model.named_modules()
                         for name, value in vars(module).items() if type(value) is Linear})
-        raise ValueError(f"add_adapters: {type(model).__name__} has no Linear layer called "
-                         f"{' or '.join(names) or 'anything'}; it has {', '.join(there) or 'none'}")
+        still = [name for name in there if not names or name in names]
+        raise ValueError(f"add_adapters: {type(model).__name__} has no Linear layer "
+                         + (f"that learns; frozen: {', '.join(still)}" if still else
+                            f"called {' or '.join(names) or 'anything'}; it has "
+                            f"{', '.join(there) or 'none'}"))
     return found
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("safetensors")
 
 import train  # noqa: E402
 from models import bert, finetune, gpt  # noqa: E402
-from models.run import make_model, model_of, parse  # noqa: E402
+from models.run import make_model, model_of, parse, parser  # noqa: E402
 from nanoautograd import functional as F  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from nanoautograd.data import installed, package_path  # noqa: E402
@@ -145,12 +145,31 @@ def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
     (["--freeze", "embedding", "positions", "layers", "norm"], "everything is frozen"),
     (["--pretrained", "FIRST", "--lora", 9], "the rank must be from 1 to 8"),
     (["--pretrained", "FIRST", "--lora", 2, "--lora-to", "query"], "no Linear layer called query"),
+    (["--pretrained", "FIRST", "--lora", 2, "--freeze", "pretrained"],
+     "all layers that --lora would adapt are frozen by --freeze pretrained"),
+    (["--pretrained", "FIRST", "--lora", 2, "--freeze", "layers"],
+     "no Linear layer that learns; frozen: down, out_proj, up"),
+    (["--lora-to", "nonsense"], "--lora-to ['nonsense'] does nothing without --lora"),
+    (["--lora-alpha", 3], "--lora-alpha 3.0 does nothing without --lora"),
+    (["--lr-pretrained", 0.1], "--lr-pretrained 0.1 does nothing without --pretrained"),
     (["--pretrained", "FIRST", "--width", 4], "mis-shaped: embedding.weight is"),
     (["--pretrained", "FIRST", "--layers", 2], "missing: layers.1.norm1.weight"),
 ])
 def test_mistakes(run, pretrained, options, message):
     told = run("second", *(pretrained if word == "FIRST" else word for word in options))
     assert message in told and told.startswith("train.py: ")
+
+
+def test_a_model_that_counts_begins_with_nothing(tmp_path, pretrained):
+    words = ["ngram", "--data", str(tmp_path / "text.txt"), "--pretrained"]
+    message = train.main([*words, str(pretrained), "--out", str(tmp_path / "second")])
+    assert "NGramLanguageModel counts its own data" in message and str(pretrained) in message
+
+
+def test_a_preset_s_own_rate_needs_no_weights():
+    o, _ = parse(["masked", "--pretrained", "none"])
+    assert o.lr_pretrained != 1
+    finetune.check_options(o, parser("masked").get_default)
 
 
 def test_a_name_or_a_folder(pretrained, monkeypatch):

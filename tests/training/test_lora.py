@@ -62,6 +62,10 @@ def test_names_that_are_chosen(rng):
     assert not model.value.weight.requires_grad and model.query.weight.requires_grad
     with pytest.raises(ValueError, match="no Linear layer called key.*; it has query"):
         add_adapters(network(), 2, names=["key"])
+    model = network()
+    model.query.weight.requires_grad = False
+    with pytest.raises(ValueError, match="no Linear layer that learns; frozen: query$"):
+        add_adapters(model, 2, names=["query"])
     with pytest.raises(ValueError, match=r"the rank must be from 1 to 5.*\(5, 6\); got 6"):
         add_adapters(network(), 6)
 

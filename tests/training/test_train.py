@@ -217,6 +217,19 @@ def test_a_run_is_not_overwritten_by_accident(run, tmp_path):
     assert load_checkpoint(tmp_path / "run")[1]["step"] == 3
 
 
+def test_two_runs_do_not_share_a_folder(run, tmp_path, text):
+    process = start(text, tmp_path / "run", "--steps", "100000")
+    while not (tmp_path / "run" / "checkpoint.json").exists():
+        time.sleep(0.005)
+    files = set(os.listdir(tmp_path / "run"))
+    assert files == {"checkpoint.json", "metrics.jsonl", *(f for f in files if "safetensors" in f)}
+    for option in "--resume", "--overwrite":
+        assert "a run is at work in " + str(tmp_path / "run") in run("--steps", 100000, option)
+    process.kill()                                      # the lock ends with it
+    process.communicate()
+    assert run("--steps", 2, "--overwrite") is None
+
+
 # ---- what users do wrong, and what goes wrong
 
 def fails(capsys, message, expected):
