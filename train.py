@@ -58,7 +58,7 @@ def train(o, checkpoint):
     fixed = describe(o, task)
     if checkpoint and any(state[part] != fixed[part] for part in ("data", "known")):
         raise DataError(f"the data of {o.preset} is not what this run was started with")
-    model = make_model(task, o, fresh=not checkpoint)
+    model = make_model(task, o, tensors if checkpoint else None)
     learning, factors = groups(model, o) if o.steps else ([], [])
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None

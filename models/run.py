@@ -26,7 +26,7 @@ from nanoautograd.nn import load_random_state, merge_adapters, random_state
 from nanoautograd.nn.lora import ALPHA
 from nanoautograd.optim import AveragedModel
 
-from .finetune import NOTHING, check_options, digest, frozen, prepare, weights_source
+from .finetune import NOTHING, check_options, digest, frozen, is_run, prepare, weights_source
 from .tasks import PRESETS
 from .tasks.task import number
 
@@ -243,9 +243,10 @@ def make_task(o, known=None):
     return PRESETS[o.preset](o, known)
 
 
-def make_model(task, o, fresh=True):
+def make_model(task, o, tensors=None, behind=()):
     """A new model for the task, its weights from the seed and from --pretrained; for a run that
-    goes on, fresh False, only what its checkpoint lacks of them is loaded."""
+    goes on, with these tensors, only what they lack is loaded. behind: the folders of the runs
+    whose weights are to begin with it, on the way to which it is made."""
     Config, Model = task.models[task.presets[o.preset]["model"]]
     own = {f.name: getattr(o, f.name) for f in dataclasses.fields(Config)
            if f.default is not dataclasses.MISSING}
@@ -255,13 +256,48 @@ def make_model(task, o, fresh=True):
                           f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
     try:
         check_options(o, parser(o.preset).get_default)
-        model = Model(Config(**task.sizes, **own), rng=generator(o.seed, "weights"), dtype=o.dtype)
-        prepare(model, o, fresh, model_of)
+        rng = generator(o.seed, "weights")
+        if tensors is not None:
+            rng = Rationed(rng.bit_generator, tensors)
+        model = Model(Config(**task.sizes, **own), rng=rng, dtype=o.dtype)
+        behind = (*behind, os.path.realpath(o.out))
+        prepare(model, o, tensors is None, lambda folder: model_of(folder, behind))
     except (CheckpointError, DataError):
         raise
     except ValueError as e:                                 # such as heads that do not fit a width
         raise OptionError(f"these options do not fit together: {e}") from None
     return model.to(o.device)
+
+
+class Rationed(np.random.Generator):
+    """Draws no more weights than a checkpoint has, each at most three times: what its options say
+    of the model's sizes is not believed before its arrays are seen. What is frozen is not among
+    them, and has FROZEN numbers at most. Raises CheckpointError."""
+    FROZEN = 200_000_000
+
+    def __init__(self, bit_generator, tensors):
+        super().__init__(bit_generator)
+        weights = under("model.", tensors).values()
+        self.left = 3 * sum(a.size for a in weights) + (3 * self.FROZEN if "frozen" in tensors
+                                                        else 0)
+
+    def take(self, size):
+        self.left -= math.prod(np.atleast_1d(1 if size is None else size).tolist())
+        if self.left < 0:
+            raise CheckpointError("the checkpoint does not fit its own options: they are of a "
+                                  "larger model than its arrays")
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        self.take(size)
+        return super().uniform(low, high, size)
+
+    def normal(self, loc=0.0, scale=1.0, size=None):
+        self.take(size)
+        return super().normal(loc, scale, size)
+
+    def standard_normal(self, size=None):
+        self.take(size)
+        return super().standard_normal(size)
 
 
 def describe(o, task):
@@ -360,12 +396,13 @@ def under(prefix, tensors):
             if name.startswith(prefix)}
 
 
-def trained(o, checkpoint):
+def trained(o, checkpoint, behind=()):
     """The task of a checkpoint, without its data, and the model as it is used: in eval mode, with
-    the average of its weights if there is one, and its adapters, if it has any, merged."""
+    the average of its weights if there is one, and its adapters, if it has any, merged. behind: as
+    for `make_model`."""
     tensors, state = checkpoint
     task = make_task(o, state["known"])
-    model = make_model(task, o, fresh=False)
+    model = make_model(task, o, tensors, behind)
     average = AveragedModel(model, o.average) if o.average else None
     unpack(tensors, model, average=average)
     if average:
@@ -373,9 +410,13 @@ def trained(o, checkpoint):
     return task, merge_adapters(model.eval())
 
 
-def model_of(folder):
-    """The model of the run in a folder, as it is used. Raises CheckpointError, DataError."""
-    return trained(*parse(["--out", str(folder), "--generate", ""]))[1]
+def model_of(folder, behind=()):
+    """The model of the run in a folder, as it is used. behind: as for `make_model`. Raises
+    CheckpointError, DataError."""
+    if os.path.realpath(folder) in behind:
+        raise CheckpointError(f"the run in {folder} begins with weights that began with its own: "
+                              f"{' from '.join(map(str, behind))}; the first ones are lost")
+    return trained(*parse(["--out", str(folder), "--generate", ""]), behind)[1]
 
 
 # ----------------------------------------------------------------------------------------- folder
@@ -387,7 +428,7 @@ def check_folder(o):
             f"{o.out} holds a run already. To use what it has learnt, add --generate TEXT; to go "
             "on with it, --resume (and more --steps, if it has finished); to replace it, "
             "--overwrite; to keep it and start another, --out FOLDER")
-    if o.pretrained == str(o.out.absolute()):
+    if is_run(o.pretrained) and os.path.realpath(o.pretrained) == os.path.realpath(o.out):
         raise OptionError(f"the run would begin with the weights in {o.out} and be written over "
                           "them; give another --out")
     tempfile.TemporaryFile(dir=o.out).close()

@@ -7,6 +7,10 @@ All combinations of the values, the settings, are run; all other options go to t
 What is best is printed as a table, drawn, and kept in --runs, with a folder for each run. The
 command can be repeated: what has finished with these options is not run again, what was interrupted
 goes on, and what has failed is tried again.
+
+Each run computes with one thread where --threads does not say otherwise, and so does the command
+that is printed as the best: another number of threads rounds otherwise, and would reach a slightly
+different score.
 """
 
 import argparse
@@ -28,7 +32,7 @@ from nanoautograd.checkpoint import CheckpointError, load_checkpoint, write_whol
 from nanoautograd.data import install
 
 from .compare import Setting, draw, rank, rows, verdict
-from .run import OptionError, attribute, check_state, momentary, option, parse, parser
+from .run import OptionError, attribute, check_state, cores, momentary, option, parse, parser
 from .table import command, finished, markdown
 from .tasks import PRESETS
 from .tasks.task import number
@@ -90,6 +94,8 @@ def plan(preset, grid, folds=0, repeat=1, folder=Path("runs/search"), rest=()):
     fixed = {attribute(word.partition("=")[0]) for word in rest if word.startswith("--")}
     if fixed & OF_ONE_RUN:
         raise OptionError(f"{option(min(fixed & OF_ONE_RUN))} is for one run, not for a search")
+    if "threads" not in fixed:
+        rest = [*rest, "--threads=1"]
     first = parse([preset, *rest])[0].seed
     options = vars(parser(preset).parse_args([]))
     seeds = [[f"--seed={first + i}"] for i in range(repeat)] if repeat > 1 else [[]]
@@ -160,11 +166,13 @@ class Jobs:
             return
         run.folder.mkdir(parents=True, exist_ok=True)
         with (run.folder / "log.txt").open("ab") as log:
+            # In a session of its own: a terminal's Ctrl-C reaches it through `catch_signals` alone.
             child = subprocess.Popen(command(run.words, run.folder), stdin=subprocess.DEVNULL,
-                                     stdout=log, stderr=log, env={**os.environ, **ONE_THREAD})
+                                     stdout=log, stderr=log, env={**os.environ, **ONE_THREAD},
+                                     start_new_session=True)
         self.children.add(child)
         if self.signal:                                 # it came since that was asked above
-            child.terminate()
+            child.send_signal(self.signal)
         child.wait()
         self.children.discard(child)
 
@@ -172,11 +180,12 @@ class Jobs:
     def catch_signals(self):
         """Within it, at Ctrl-C or SIGTERM the runs at work save what they have, and none begins."""
         def handle(number, frame):
+            if self.signal:                             # a second one would end them at once
+                return
             self.signal = number
             os.write(2, b"\nstopping: the runs at work save what they have\n")
-            # A terminal sends Ctrl-C to them as well, and a second signal would end them at once.
-            for child in list(self.children) if number == signal.SIGTERM else ():
-                child.terminate()
+            for child in list(self.children):
+                child.send_signal(number)
 
         former = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -256,8 +265,8 @@ def main(argv=None):
                    "K-th of the data each time")
     p.add_argument("--repeat", type=number(int, least=1), default=1, metavar="SEEDS",
                    help="train each setting with so many seeds, from --seed on")
-    p.add_argument("--jobs", type=number(int, least=1), default=os.cpu_count(),
-                   help="runs side by side, with one thread each; as many as there are cores")
+    p.add_argument("--jobs", type=number(int, least=1), default=cores(),
+                   help="runs side by side; as many as there are cores")
     p.add_argument("--runs", type=Path, help="folder of the runs and the table; runs/search-PRESET")
     o, rest = p.parse_known_args(argv)
     folder, task = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset]

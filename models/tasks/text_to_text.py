@@ -9,7 +9,9 @@ from nanoautograd.data import (Batches, DataError, Pieces, alike, by_length, fin
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
+from ..finetune import is_run
 from .task import Task, number, sampling_options, share_or_fold
+from .word_pieces import pieces_known
 
 
 class TextToText(Task):
@@ -83,6 +85,7 @@ class TextToText(Task):
         super().__init__(o)
         if known is None:
             pairs, left_out = self.read(o)
+            pairs = list(pairs)
             if o.pairs:
                 pairs = pairs[::max(1, len(pairs) // o.pairs)][:o.pairs]
             keys = [[alike(text) for text in side] for side in zip(*pairs)]
@@ -94,8 +97,11 @@ class TextToText(Task):
             self.watched = [pairs[i] for i in held_out[::3]]
             self.test = [pairs[j] for i, j in enumerate(held_out) if i % 3]
             self.more([{side[i] for i in held_out} for side in keys])
-            self.pieces = Pieces.of([text for pair in self.training for text in pair],
-                                    o.vocabulary)
+            if is_run(o.pretrained):                # its weights are those of its pieces
+                self.pieces = Pieces(pieces_known(o.pretrained))
+            else:
+                self.pieces = Pieces.of([text for pair in self.training for text in pair],
+                                        o.vocabulary)
             self.known = {**self.learn(self.training), "pieces": self.pieces.symbols}
             self.encoded = self.examples()
             self.known["longest"] = max(len(y) for _, y in self.encoded)

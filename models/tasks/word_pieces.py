@@ -1,4 +1,4 @@
-"""The pieces of words of the tasks that BERT learns."""
+"""The pieces of words that weights were learnt with."""
 
 from nanoautograd.data import DataError, WordPieces
 
@@ -8,13 +8,17 @@ from ..finetune import is_run, known_to
 def pieces_of(o):
     """The word pieces that the weights of --pretrained were learnt with: those of a run of
     `masked`, or else MiniLM's. Raises DataError."""
-    if not is_run(o.pretrained):
-        return WordPieces.pretrained()
-    known = known_to(o.pretrained)
+    return (WordPieces(pieces_known(o.pretrained)) if is_run(o.pretrained) else
+            WordPieces.pretrained())
+
+
+def pieces_known(folder):
+    """The pieces of words that the run in a folder was trained with. Raises DataError."""
+    known = known_to(folder)
     if not isinstance(known, dict) or "pieces" not in known:
-        raise DataError(f"the run in {o.pretrained} knows no pieces of words, so its weights are "
-                        "of no use here; give a run of a preset such as masked, or minilm")
-    return WordPieces(known["pieces"])
+        raise DataError(f"the run in {folder} knows no pieces of words, so its weights are of no "
+                        "use here; give a run of a preset that reads them")
+    return known["pieces"]
 
 
 def check_longest(o):

@@ -3,6 +3,7 @@ and checkpoints without what is frozen."""
 
 import json
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -196,6 +197,38 @@ def test_the_beginning_is_not_written_over(run, pretrained):
     message = run("first", "--steps", 1, "--overwrite", "--pretrained", pretrained, "--lora", 1)
     assert "would begin with the weights in" in message and "give another --out" in message
     assert len(arrays(pretrained)) > 10
+
+
+def test_the_beginning_is_not_written_over_by_another_name(run, pretrained, tmp_path):
+    (tmp_path / "link").symlink_to(pretrained)
+    (tmp_path / "sub").mkdir()
+    for out in ("link", "sub/../first"):
+        message = run(out, "--steps", 2, "--pretrained", pretrained, "--overwrite")
+        assert "would begin with the weights in" in message
+
+
+def test_runs_that_begin_with_one_another(run, pretrained, tmp_path):
+    run("second", "--steps", 2, "--pretrained", pretrained, "--freeze", "embedding")
+    before = arrays(pretrained)
+    message = run("first", "--steps", 2, "--pretrained", tmp_path / "second", "--overwrite")
+    assert "begins with weights that began with its own" in message
+    assert arrays(pretrained).keys() == before.keys()
+
+
+@pytest.mark.parametrize("options", [[], ["--pretrained", "first", "--freeze", "embedding"]])
+def test_options_of_a_larger_model_than_the_arrays(run, pretrained, tmp_path, monkeypatch, options):
+    """Whoever writes a checkpoint.json can make its check sum fit."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("models.run.Rationed.FROZEN", 10_000)
+    assert run("it", "--steps", 2, *options) is None
+    tensors, state = load_checkpoint(tmp_path / "it")
+    state["options"]["width"] = 4096
+    save_checkpoint(tmp_path / "it", tensors, state)
+    for use in (["--generate", "t"], ["--resume"]):
+        tracemalloc.start()
+        assert "of a larger model than its arrays" in run("it", "--width", 4096, *use)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("state", [{}, None, [], "x", {"known": 5}, {"known": {"pieces": 3}}])

@@ -264,6 +264,30 @@ def test_weights_of_another_model(tmp_path):
     assert all((before[name] == p.data).all() for name, p in other.named_parameters())
 
 
+def test_a_file_of_the_right_length_that_was_not_written_to_the_end(tmp_path):
+    model = Llama(SMALL, rng=0)
+    path = write(tmp_path / "a.gguf", model)
+    whole = path.read_bytes()
+    written = len(whole) - sum(p.size for p in model.parameters()) * 2     # half of the numbers
+    path.write_bytes(whole[:written] + bytes(len(whole) - written))
+    before = model.state_dict()
+    with pytest.raises(CheckpointError, match=r"(?s)not written to the end:\n  .*blk.1.ffn_down"
+                       r".weight \(8, 6\) has nothing but zeros"):
+        model.load_pretrained(path)
+    assert all((before[name] == p.data).all() for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("value", ["x" * 1_000_000, ["x"] * 1_000_000], ids=["text", "list"])
+@pytest.mark.parametrize("key", ["general.architecture", "llama.vocab_size"])
+def test_little_of_what_a_file_says_is_quoted(key, value):
+    said = {"general.architecture": "llama", "llama.rope.freq_base": 1e4,
+            "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.embedding_length": 8,
+            "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, key: value}
+    with pytest.raises(CheckpointError, match=key) as e:
+        sizes_of(GGUF("a", said, {}, {}))
+    assert len(str(e.value)) < 1000
+
+
 @pytest.mark.parametrize("wrong, why", [
     (dict(architecture="gemma"), "architecture is 'gemma'"),
     (dict(vocab_size=None), "llama.vocab_size should be of type int.*it is None"),

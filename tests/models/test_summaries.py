@@ -14,9 +14,9 @@ from nanoautograd.data import DataError
 pytest.importorskip("tokenizers")
 pytest.importorskip("rouge_score.rouge_scorer")     # its import draws from Python's random numbers
 
-OPTIONS = Namespace(preset="summaries", validation=0.3, pairs=0, vocabulary=300, read=30,
-                    smoothing=0.1, seed=0, batch=8, device="cpu", beam=2, temperature=0.0,
-                    top_k=None, top_p=None)
+OPTIONS = Namespace(preset="summaries", pretrained="none", validation=0.3, pairs=0,
+                    vocabulary=300, read=30, smoothing=0.1, seed=0, batch=8, device="cpu",
+                    beam=2, temperature=0.0, top_k=None, top_p=None)
 
 
 def made_up():

@@ -11,14 +11,15 @@ import nanoautograd as nag
 from models.tasks import translation
 from models.tasks.translation import (PARTS, Names, Nearest, Translation, WordTranslations, gloss,
                                       sentence, words_and_signs)
+from nanoautograd.checkpoint import save_checkpoint
 from nanoautograd.data import DataError, alike
 from nanoautograd.data.translation import Dictionary
 
 pytest.importorskip("tokenizers")
 
-OPTIONS = Namespace(preset="translation", words=10, times=2, gloss=True, validation=0.3,
-                    pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0, batch=8, beam=2,
-                    device="cpu", temperature=0.0, top_k=None, top_p=None)
+OPTIONS = Namespace(preset="translation", pretrained="none", words=10, times=2, gloss=True,
+                    validation=0.3, pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0,
+                    batch=8, beam=2, device="cpu", temperature=0.0, top_k=None, top_p=None)
 NOUNS = dict(zip("Haus Buch Hund Baum Berg Wald Feld Tal".split(),
                  "house book dog tree hill wood field valley".split()))
 VERBS = {"sehe": "see", "kaufe": "buy", "suche": "seek"}
@@ -211,6 +212,18 @@ def test_names(monkeypatch):
     task.baselines = lambda: {"half": lambda texts: ["x", *map(right.get, texts[1:])]}
     what, score = task.baseline()
     assert score == 1 - 1 / len(task.test) and "bleu" in what and task.metric == "exact"
+
+
+def test_a_pretrained_model_keeps_its_pieces(task, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, {"a": np.zeros(1)}, {"known": task.known})
+    other = [(f"{a} {i}", f"{b} {i}") for i in range(9) for a, b in NOUNS.items()]
+    monkeypatch.setattr(translation, "read_dictionary", dictionary(other))
+    assert Translation(OPTIONS).pieces.symbols != task.pieces.symbols
+    tuned = Translation(options(pretrained=str(tmp_path)))
+    assert tuned.pieces.symbols == tuned.known["pieces"] == task.pieces.symbols
+    save_checkpoint(tmp_path, {"a": np.zeros(1)}, {"known": "abc"})
+    with pytest.raises(DataError, match="knows no pieces of words"):
+        Translation(options(pretrained=str(tmp_path)))
 
 
 @pytest.mark.parametrize("text", ["漢字 🙂 ṩ", "x" * 500, "Ich " * 200, "| |", "\x00"])

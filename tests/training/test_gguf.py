@@ -216,6 +216,39 @@ def test_such_files_with_nothing_wrong(path):
     assert read_gguf(path).metadata["k"] == ["x"]
 
 
+def test_contents_are_read_when_they_are_asked_for(path):
+    path.write_bytes(file(tensor((25_000_000,)), tensor(name=b"u", offset=10 ** 8), contents=0)
+                     + bytes(10 ** 8 + 16))
+    tracemalloc.start()
+    try:
+        gguf_file = read_gguf(path)
+        assert tracemalloc.get_traced_memory()[1] < MEGABYTE
+    finally:
+        tracemalloc.stop()
+    with open(path, "r+b") as cut:
+        cut.truncate(10 ** 8)
+    with pytest.raises(CheckpointError, match="was cut short since its header was read"):
+        gguf_file.load({"t": (25_000_000,), "u": (4,)})
+
+
+LONG = b"x" * 1_000_000
+
+
+@pytest.mark.parametrize("data", [
+    entry(13, b"", LONG), entry(9, array(9, 0), LONG), entry(8, text(LONG), b"general.alignment"),
+    entry(9, array(8, 100_000, text(b"") * 100_000), b"general.alignment"),
+    header(entries=2, body=(text(LONG) + struct.pack("<IB", 0, 1)) * 2), file(tensor(name=LONG)),
+    file(tensor(name=LONG), contents=0), file(tensor(name=LONG), tensor(name=LONG, offset=32)),
+    file(tensor(name=LONG), tensor(name=b"u")), file(tensor(name=LONG, kind=4)),
+    file(tensor((0,), name=LONG)), file(tensor((16,), kind=3, name=LONG)),
+    file(tensor(name=LONG, axes=9)), file(tensor(offset=8, name=LONG))])
+def test_little_of_a_file_is_quoted(path, data):
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError) as e:
+        read_gguf(path).load(SHAPES)
+    assert len(str(e.value)) < 1000
+
+
 @settings(max_examples=200)
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 3))
 def test_noise(tmp_path_factory, noise, tensors, entries):

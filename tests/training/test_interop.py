@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from nanoautograd.checkpoint import CheckpointError, save
-from nanoautograd.interop import check_sizes, fill, load_npz, load_safetensors, read_config
+from nanoautograd.interop import (check_sizes, fill, load_npz, load_safetensors, read_config,
+                                  read_gguf)
+from nanoautograd.interop.names import check_names
 from nanoautograd.nn import Linear
 
 ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(3)}
@@ -46,6 +48,31 @@ def test_a_model_is_filled_from_a_file_with_other_names(tmp_path):
     with pytest.raises(CheckpointError, match=r"kernel is \(2, 3\), the model has \(4, 3\)"):
         fill(other, names, lambda shapes: load_npz(path, shapes))
     assert all((before[name] == p.data).all() for name, p in other.named_parameters())
+
+
+BROKEN = {"a NaN": (np.float32, [0, 1, np.nan], "weight has numbers that are not finite in"),
+          "an infinity": (np.float32, [0, 1, -np.inf], "weight has numbers that are not finite in"),
+          "too much for the model": (np.float64, [0, 1, 1e39], "not finite in float32"),
+          "only zeros": (np.float32, [0, -0.0, 0], r"weight \(2, 3\) has nothing but zeros"),
+          "too little for the model": (np.float64, [0, 1e-60, 0], "nothing but zeros")}
+
+
+@pytest.mark.parametrize("dtype, row, why", BROKEN.values(), ids=BROKEN)
+def test_numbers_that_are_no_weights(dtype, row, why):
+    model = Linear(3, 2, rng=0)
+    before = model.state_dict()
+    arrays = {"weight": np.array([[0, 0, 0], row], dtype), "bias": np.ones(2)}
+    with pytest.raises(CheckpointError, match=f"^the weights are damaged.*\n  .*{why}[^\n]*$"):
+        fill(model, {name: name for name in arrays}, lambda shapes: arrays)
+    assert all((before[name] == p.data).all() for name, p in model.named_parameters())
+
+
+def test_zeros_and_great_numbers_that_are_weights():
+    """A vector of zeros, a row of them, and numbers whose sum would overflow."""
+    model, most = Linear(3, 2, rng=0), np.finfo(np.float32).max
+    arrays = {"weight": np.array([[0, 0, 0], [most, most, most]]), "bias": np.zeros(2)}
+    fill(model, {name: name for name in arrays}, lambda shapes: arrays)
+    np.testing.assert_array_equal(model.weight.data, arrays["weight"])
 
 
 def test_sizes_of_another_model():
@@ -171,6 +198,33 @@ def test_an_entry_that_is_no_array(tmp_path):
         file.writestr("w.txt", "hello")
     with pytest.raises(CheckpointError, match="'w.txt' is no array"):
         load_npz(tmp_path / "a.npz", SHAPES)
+
+
+@pytest.mark.parametrize("read", [
+    lambda path: read_config(path, {"width": int}), read_gguf, lambda path: load_npz(path, SHAPES),
+    lambda path: load_safetensors(path, SHAPES)], ids=["config", "gguf", "npz", "safetensors"])
+def test_a_vast_file_of_another_kind_is_not_read(tmp_path, read):
+    with open(tmp_path / "a", "wb") as vast:
+        vast.truncate(100_000_000)                          # zeros that take no place on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="at most 1,000,000 are read|is not a whole"):
+            read(tmp_path / "a")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_little_of_a_file_is_quoted():
+    found = {"x" * 1_000_000 + str(i): ((1,) * 1_000_000, np.dtype(int)) for i in range(3)}
+    found |= {f"n{i}": ((1,), np.dtype(np.float32)) for i in range(200_000)}
+    with pytest.raises(CheckpointError, match=r"(?s)missing: w .*missing: b .*unexpected: x.*"
+                       r"unexpected: n16 \(1,\)\n  and 199,983 more\n  not floating: xxx") as e:
+        check_names("a", found, SHAPES)
+    assert len(str(e.value)) < 10_000
+    with pytest.raises(CheckpointError, match="act is 'xxx.*, the model has 'gelu'") as e:
+        check_sizes("a", {"act": "x" * 1_000_000}, {"act": "gelu"})
+    assert len(str(e.value)) < 1000
 
 
 # ---- safetensors
