@@ -449,8 +449,8 @@ def alone(folder):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OptionError(f"a run is at work in {folder}; wait for its end, stop it, or give "
-                              "another --out") from None
+            raise OptionError(f"a run is at work in {folder}; wait for its end, or stop it"
+                              ) from None
         except OSError:                                     # a file system without locks
             pass
         yield

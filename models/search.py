@@ -32,7 +32,8 @@ from nanoautograd.checkpoint import CheckpointError, load_checkpoint, write_whol
 from nanoautograd.data import install
 
 from .compare import Setting, draw, rank, rows, verdict
-from .run import OptionError, attribute, check_state, cores, momentary, option, parse, parser
+from .run import (OptionError, alone, attribute, check_state, cores, momentary, option, parse,
+                  parser)
 from .table import command, finished, markdown
 from .tasks import PRESETS
 from .tasks.task import number
@@ -138,8 +139,11 @@ def safe(words):
 
 
 def check(run):
-    """Raise OptionError if the folder of a run that has not finished holds one with other options,
-    some of which --resume would change."""
+    """Raise OptionError if the folder of a run that has not finished holds one that is at work, or
+    one with other options, some of which --resume would change."""
+    if run.result() is None and run.folder.exists():
+        with alone(run.folder):         # a search that was killed does not end its runs
+            pass
     if run.result() is None and (run.folder / "checkpoint.json").exists():
         wanted = vars(parse(run.words)[0])
         try:

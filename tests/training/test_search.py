@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ pytest.importorskip("tqdm")
 pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
+import train  # noqa: E402
 from models import search  # noqa: E402
 from models.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
-from models.run import OptionError  # noqa: E402
+from models.run import OptionError, alone, parse  # noqa: E402
 from models.search import plan, read_grid  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
 from nanoautograd.data import split  # noqa: E402
@@ -71,6 +74,20 @@ def test_all_fail(arguments, capsys):
     assert "no setting of which all runs have finished" in out
 
 
+def at_work(folder):
+    try:
+        with alone(folder):
+            return False
+    except OptionError:
+        return True
+
+
+def start(words):
+    """The search in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "models.search", *words], text=True,
+                            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
 def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -91,33 +108,67 @@ def test_values_with_spaces_and_a_damaged_result(arguments, text, tmp_path, caps
     assert json.loads(results[0].read_text())["metric"] == "bits"
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "terminate", "kill"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_and_taken_up_again(how, arguments, tmp_path, capsys):
     folder = tmp_path / "search"
     words = arguments("--grid", "steps=2,900", "--jobs", "1", "--evaluate-every", "1000")
-    process = subprocess.Popen([sys.executable, "-m", "models.search", *words], text=True,
-                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                               start_new_session=True)
+    process = start(words)
     metrics = folder / "steps=900" / "run" / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.stat().st_size)
-    if how == "terminate":
-        process.terminate()                             # it alone, and it stops its runs
-    else:                                               # as a terminal does, its runs with it
-        os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
+    process.send_signal(how)                            # to it alone, and it stops its runs
     errors = process.communicate(timeout=120)[1]
     finished = folder / "steps=2" / "run" / "result.json"
     before = finished.stat().st_mtime_ns
     assert sorted(folder.glob("*/run/result.json")) == [finished]
-    if how != "kill":
-        assert process.returncode == 128 + (2 if how == "Ctrl-C" else 15)
-        assert "stopped with 1 of 2 runs left; the same command goes on: python -m" in errors
+    assert process.returncode == 128 + how
+    assert "stopped with 1 of 2 runs left; the same command goes on: python -m" in errors
     assert search.main(words) == 0
     assert len(list(folder.glob("*/run/result.json"))) == 2
     assert finished.stat().st_mtime_ns == before
-    seconds = json.loads((folder / "steps=900" / "run" / "result.json").read_text())["seconds"]
-    assert (seconds is None) == (how != "kill")         # None: it went on from what was saved
+    result = json.loads((folder / "steps=900" / "run" / "result.json").read_text())
+    assert result["seconds"] is None                    # it went on from what was saved
     capsys.readouterr()
     assert search.main(words) == 0 and finished.stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_killed_its_run_is_at_work_until_it_ends(arguments, tmp_path, capsys):
+    words = arguments("--grid", "steps=2,9000", "--jobs", "1", "--evaluate-every", "10000")
+    process = start(words)
+    folder = tmp_path / "search" / "steps=9000" / "run"
+    wait_for(lambda: (folder / "checkpoint.json").exists())
+    child, = (int(pid) for path in Path(f"/proc/{process.pid}/task").glob("*/children")
+              for pid in path.read_text().split())
+    process.kill()
+    process.communicate()
+    with pytest.raises(SystemExit):
+        search.main(words)
+    assert f"a run is at work in {folder}; wait" in capsys.readouterr().err
+    os.kill(child, signal.SIGKILL)
+    wait_for(lambda: not at_work(folder))               # then the same command goes on
+
+
+@pytest.mark.parametrize("threads", [[], ["--threads", "2"]])
+def test_the_best_command_does_the_same_to_the_bit(threads, arguments, tmp_path, capsys,
+                                                   monkeypatch):
+    words = arguments("--grid", "lr=1e-2", "--steps", "3", *threads)
+    assert search.main(words) == 0
+    command = re.search("python train.py (.*)", capsys.readouterr().out)[1].split()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")          # what it would compute with by itself
+    assert parse(command)[0].threads == (2 if threads else 1)
+    assert train.main([*command, "--out", str(tmp_path / "again")]) is None
+    kept = [json.loads((folder / "checkpoint.json").read_text())["sha256"]
+            for folder in (tmp_path / "search" / "lr=1e-2" / "run", tmp_path / "again")]
+    assert kept[0] == kept[1]
+
+
+def test_as_many_jobs_as_processors_that_may_be_used(arguments, monkeypatch, capsys):
+    jobs = []
+    monkeypatch.setattr(search, "execute", lambda runs, n: jobs.append(n) or signal.SIGTERM)
+    for n in "3", "5":
+        monkeypatch.setenv("OMP_NUM_THREADS", n)
+        search.main(arguments("--grid", "lr=1e-2"))
+    assert jobs == [3, 5]
 
 
 # ---- what is refused before anything runs
