@@ -7,7 +7,7 @@ choices for its α the better one on these very texts is taken, which favours it
 
 The recurrent network reads words; BERT reads the pieces of words that it was pretrained with. Both
 have the same texts to train on, and the same held out. The presets of BERT end within an epoch,
-in a few minutes; three epochs are python train.py sentiment-bert --steps 960 --warmup 96.
+in a few minutes; three epochs are python train.py sentiment-bert --steps 960 --warmup 60.
 """
 
 import numpy as np

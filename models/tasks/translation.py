@@ -41,8 +41,8 @@ class Translation(TextToText):
             evaluate_every=1000),
         "translation-transformer": dict(
             model="transformer", vocabulary=3000, width=128, feed_forward=512, layers=2, copy=True,
-            dropout=0.1, longest=128, steps=6000, batch=64, lr=2e-3, warmup=300, lr_floor=1e-5,
-            average=0.99, evaluate_every=1000)}
+            dropout=0.1, longest=128, steps=3000, batch=64, lr=2e-3, warmup=300, lr_floor=1e-5,
+            average=0.99, evaluate_every=500)}
 
     @staticmethod
     def options(add):
