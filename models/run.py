@@ -270,16 +270,18 @@ def make_model(task, o, tensors=None, behind=()):
 
 
 class Rationed(np.random.Generator):
-    """Draws no more weights than a checkpoint has, each at most three times: what its options say
-    of the model's sizes is not believed before its arrays are seen. What is frozen is not among
-    them, and has FROZEN numbers at most. Raises CheckpointError."""
-    FROZEN = 200_000_000
+    """Draws hardly more weights than a checkpoint has, each at most three times: what its options
+    say of the model's sizes is not believed before its arrays are seen. SPARE more, so that of a
+    small model each array that is missing is named. What is frozen is not among them, and has
+    FROZEN numbers at most. Raises CheckpointError."""
+    SPARE, FROZEN = 1_000_000, 200_000_000
 
     def __init__(self, bit_generator, tensors):
         super().__init__(bit_generator)
         weights = under("model.", tensors).values()
-        self.left = 3 * sum(a.size for a in weights) + (3 * self.FROZEN if "frozen" in tensors
-                                                        else 0)
+        self.left = self.SPARE + 3 * sum(a.size for a in weights)
+        if "frozen" in tensors:
+            self.left += 3 * self.FROZEN
 
     def take(self, size):
         self.left -= math.prod(np.atleast_1d(1 if size is None else size).tolist())
