@@ -1,6 +1,7 @@
 """What is measured: a Case, and the work in it that no implementation can avoid."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -58,7 +59,7 @@ def training(products, parameters, kept):
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(ABC):
     """Something to be measured; its fields are its sizes.
 
     A subclass has a method for each library that it can be computed with, `ours`, `by_hand` (ours,
@@ -68,14 +69,14 @@ class Case:
     array or a tuple of them: the loss of a training step, the gradients of an operation.
     """
 
+    @abstractmethod
     def arrays(self, dtype):
         """Weights and inputs, NumPy arrays in dicts and lists: the same for all peers, from a
         seed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def work(self):
         """The Work of a step."""
-        raise NotImplementedError
 
     def build(self, peer, arrays):
         """A function: one step."""
@@ -117,9 +118,9 @@ class Operation(Case):
     manual = None
     options = {}
 
+    @abstractmethod
     def inputs(self, rng):
         """Arrays that are differentiated, in double precision."""
-        raise NotImplementedError
 
     def constants(self, rng):
         """Arrays of integers."""

@@ -9,6 +9,7 @@ them. Each is used as its manual shows it, without tuning.
 import importlib
 import os
 import shutil
+from abc import ABC, abstractmethod
 from importlib.util import find_spec
 
 import numpy as np
@@ -20,7 +21,7 @@ class Absent(Exception):
     """A peer cannot be used here; why."""
 
 
-class Peer:
+class Peer(ABC):
     """name: what it is called in options and tables. library: the methods of a Case that it runs.
     device: "cpu" or "cuda" ("strict": the stand-in for CuPy, in tests). dtype: of weights and
     inputs; precisions: what it offers for the option --dtype."""
@@ -40,9 +41,9 @@ class Peer:
             "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
             "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")}
 
+    @abstractmethod
     def start(self, threads, precision):
         """Load the library. precision: "float32", ..., as in the option --dtype."""
-        raise NotImplementedError
 
     def fresh(self):
         """Forget what was compiled for another case."""

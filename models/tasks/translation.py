@@ -113,7 +113,8 @@ class Translation(TextToText):
         return {"bleu": bleu, "chrf": chrf, "exact": right / len(targets)}
 
     def baselines(self):
-        return {"word by word, the likeliest of IBM's model 1": self.counted(self.training),
+        words = self.words if self.o.gloss else self.counted(self.training)
+        return {"word by word, the likeliest of IBM's model 1": words,
                 "the text to train on whose words are most alike": Nearest(self.training)}
 
     def show(self, model, out):
