@@ -34,9 +34,13 @@ import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd import no_grad
-from nanoautograd.backends import to_device
+from nanoautograd.backends import namespace, to_device, to_numpy
+from nanoautograd.manual import gelu
 from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Linear, Module, ModuleList,
                              MultiheadAttention)
+from nanoautograd.tensor import array_of
+
+from .past import Past
 
 
 @dataclass
@@ -112,6 +116,45 @@ class GPT(Module):
             after.append(pair)
         return F.linear(self.norm(z), self.embedding.weight), after                 # (B, T, V)
 
+    def read(self, tokens, past=None):
+        """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
+        array (V,), and for each layer the Past after it."""
+        dropped = self.training and self.dropout.p
+        with no_grad():
+            if len(tokens) == 1 and past is not None and not dropped:
+                return self.step(tokens[0], past)
+            x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
+            logits, pairs = self(x, None if past is None else [(p.k, p.v) for p in past])
+            return logits[0, -1].numpy(), [Past(k, v) for k, v in pairs]
+
+    def step(self, token, past):
+        """Read one token: the same as forward without dropout, by hand on arrays, for one position.
+        A token costs one product of each weight with a vector, and that is limited by how fast
+        memory is read; a hundred small operations on Tensors would cost as much again."""
+        xp, t, H = namespace(self.norm.weight.data), len(past[0]), self.config.heads
+
+        def affine(linear, x):                          # W x + b; one with an adapter is called
+            if type(linear) is not Linear:
+                return array_of(linear(x))
+            return linear.weight.data @ x + linear.bias.data
+
+        def normed(z, norm):
+            d = z - z.sum() / len(z)
+            return d / xp.sqrt(d @ d / len(d) + norm.eps) * norm.weight.data + norm.bias.data
+
+        z = self.embedding.weight.data[int(token)] + self.positions.weight.data[t]  # (D,)
+        after = []
+        for layer, kept in zip(self.layers, past):
+            attention, n = layer.attention, normed(z, layer.norm1)
+            qkv = attention.in_proj_weight.data @ n + attention.in_proj_bias.data   # (3D,)
+            q, k, v = qkv.reshape(3, H, 1, -1)                                      # (H, 1, d) each
+            kept = kept.followed_by(k[None], v[None])
+            z = z + affine(attention.out_proj, kept.attention(q).reshape(-1))
+            u = affine(layer.up, normed(z, layer.norm2))
+            z = z + affine(layer.down, gelu.forward(u, approximate="tanh")[0])
+            after.append(kept)
+        return to_numpy(self.embedding.weight.data @ normed(z, self.norm)), after
+
     def generate(self, prompt, choose):
         """Continue `prompt`, a sequence of tokens: yields one token after another, without end.
 
@@ -124,15 +167,13 @@ class GPT(Module):
         seen = list(prompt)[-block:]
         if not seen:
             raise ValueError("GPT.generate: the prompt needs a token or more")
-        x, past = seen, None
+        new, past = seen, None
         while True:
-            with no_grad():             # not around the yield: it would hold for the caller too
-                x = to_device(np.array(x, dtype=np.int64)[None], self.norm.weight.device)
-                logits, past = self(x, past)
-                token = choose(logits[0, -1].numpy())
+            logits, past = self.read(new, past)
+            token = choose(logits)
             yield token
             seen.append(token)
-            x = [token]
+            new = [token]
             if len(seen) > block:
-                x = seen = seen[-max(1, block // 2):]
+                new = seen = seen[-max(1, block // 2):]
                 past = None

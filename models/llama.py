@@ -239,11 +239,7 @@ class Llama(Module):
             k = turned(times(attention.k, n).reshape(-1, d))[None, :, None]         # (1, K, 1, d)
             v = times(attention.v, n).reshape(-1, d)[None, :, None]
             kept = kept.followed_by(k, v)
-            k, v = array_of(kept.k)[0], array_of(kept.v)[0]                         # (K, t + 1, d)
-            A = q @ k.swapaxes(1, 2) / sqrt(d)                                      # (K, G, t + 1)
-            A = xp.exp(A - A.max(axis=-1, keepdims=True))
-            o = A @ v / A.sum(axis=-1, keepdims=True)
-            z = z + times(attention.o, o.reshape(-1))
+            z = z + times(attention.o, kept.attention(q).reshape(-1))
             n = normed(z, layer.norm2)
             z = z + times(layer.down, F.silu(times(layer.gate, n)) * times(layer.up, n))
             after.append(kept)

@@ -1,5 +1,7 @@
 """What a decoder that writes keeps of the positions that it has read: their keys and values."""
 
+from math import sqrt
+
 from nanoautograd.backends import namespace
 from nanoautograd.ops import concatenate
 from nanoautograd.tensor import Tensor, array_of
@@ -23,7 +25,7 @@ class Past:
 
     def followed_by(self, k, v):
         """The past after T positions more, k and v (B, K, T, d)."""
-        if any(isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)):
+        if any([isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)]):
             return Past(concatenate([self.k, k], axis=2), concatenate([self.v, v], axis=2))
         t, n, room = len(self), len(self) + k.shape[2], self._room
         if room is None or room.taken != t or room.k.shape[2] < n:
@@ -31,6 +33,18 @@ class Past:
         room.taken = n
         room.k[:, :, t:n], room.v[:, :, t:n] = array_of(k), array_of(v)
         return Past(room.k[:, :, :n], room.v[:, :, :n], room)
+
+    def attention(self, q):
+        """What the queries of one position, q (K, G, d), take from those here, where B = 1 and G
+        heads of queries share one of keys and values: o (K, G, d), of arrays,
+
+            o = softmax(q kᵀ / √d) v
+        """
+        k, v = array_of(self.k)[0], array_of(self.v)[0]                         # (K, t, d)
+        E = q @ k.swapaxes(1, 2) / sqrt(q.shape[-1])                            # (K, G, t)
+        E -= E.max(axis=-1, keepdims=True)
+        E = namespace(E).exp(E, out=E)
+        return E @ v / E.sum(axis=-1, keepdims=True)
 
 
 class Room:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from models.gpt import GPT, Config
+from models.past import Past
 from nanoautograd import functional as F
 from nanoautograd import no_grad
-from nanoautograd.nn import load_random_state, random_state
+from nanoautograd.nn import add_adapters, load_random_state, random_state
 
 SMALL = dict(vocabulary=7, block=8, layers=2, heads=2, width=6)
 
@@ -150,6 +151,41 @@ def test_generation_in_single_precision(backend):
         p.data[:] += 0.2 * rng.standard_normal(p.shape)
     wanted = list(islice(without_cache(model, [1, 2], np.argmax), 20))
     assert list(islice(model.to(backend.device).generate([1, 2], np.argmax), 20)) == wanted
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_one_token_by_hand_is_the_forward_pass(backend, rng, adapted):
+    """Also where the layers have adapters, and after a past that was recorded."""
+    model = GPT(Config(**SMALL), rng=0, dtype=np.float64)
+    if adapted:
+        add_adapters(model, 2, rng=0)
+    for p in model.parameters():
+        p.data += 0.3 * rng.standard_normal(p.shape)
+    model.to(backend.device)
+    text = rng.integers(7, size=8).tolist()
+    whole = backend.numpy(model(backend.array([text]))[0])[0]
+    _, pairs = model(backend.array([text[:3]]))
+    past = [Past(k, v) for k, v in pairs]
+    for t in range(3, 8):
+        logits, past = model.read(text[t:t + 1], past)
+        np.testing.assert_allclose(logits, whole[t], rtol=1e-9, atol=1e-12)
+
+
+def test_generation_in_training_drops_out():
+    """What is written is what forward would choose with the same masks."""
+    model = GPT(Config(**SMALL, dropout=0.5), rng=0, dtype=np.float64)
+    state, seen = random_state(model), []
+
+    def choose(logits):
+        seen.append(logits)
+        return 3
+    list(islice(model.generate([1, 2], choose), 3))
+    load_random_state(model, state)
+    past = None
+    for x, logits in zip([[[1, 2]], [[3]], [[3]]], seen):
+        wanted, past = model(np.array(x), past)
+        np.testing.assert_array_equal(wanted.data[0, -1], logits)
+    assert len(seen) == 3 and not np.array_equal(seen[1], seen[2])
 
 
 def test_weights_start_as_documented():
