@@ -46,6 +46,7 @@ import numpy as np
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
+from nanoautograd.backends.threads import matmul
 from nanoautograd.interop import check_sizes, fill, read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
 from nanoautograd.tensor import array_of
@@ -223,7 +224,10 @@ class Llama(Module):
         cos, sin = xp.cos(phi).astype(dtype), xp.sin(phi).astype(dtype)
 
         def times(linear, x):                           # W x; one with an adapter is called
-            return linear.weight.data @ x if type(linear) is Linear else array_of(linear(x))
+            return product(linear.weight.data, x) if type(linear) is Linear else array_of(linear(x))
+
+        def product(W, x):                              # large ones are shared among the threads
+            return matmul(W, x[:, None])[:, 0]
 
         def normed(z, norm):
             return z / xp.sqrt(z @ z / len(z) + norm.eps) * norm.weight.data
@@ -244,7 +248,8 @@ class Llama(Module):
             z = z + times(layer.down, F.silu(times(layer.gate, n)) * times(layer.up, n))
             after.append(kept)
         z = normed(z, self.norm)
-        logits = self.embedding.weight.data @ z if self.output is None else times(self.output, z)
+        E = self.embedding.weight.data
+        logits = product(E, z) if self.output is None else times(self.output, z)
         return to_numpy(logits), after
 
     def generate(self, prompt, choose):
