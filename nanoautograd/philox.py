@@ -27,7 +27,7 @@ from .backends.threads import share
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85
-BLOCKS = 8192               # so many at a time on the CPU: they stay in its cache
+BLOCKS = 32768              # so many at a time on the CPU: they stay in its cache
 
 
 def words(like, n, seed, offset=0):

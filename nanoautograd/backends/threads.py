@@ -12,6 +12,13 @@ can share them: NumPy lets go of Python's lock while it computes.
 
     by_rows(part, xp, len(x), x.shape[1])
 
+A thread that goes on in Python after a line waits for the lock if another has it, so two threads
+win nothing where a line takes less time than to hand the lock over: blocks are as large as the
+cache allows, not as small as it likes them.
+
+Where steps have to wait for each other, and other work does not, one thread takes the steps and the
+others the rest (`later`).
+
 How large a block is does not depend on the number of threads, so neither do the results. For CuPy,
 which has threads enough of its own, all rows are one block.
 
@@ -23,12 +30,13 @@ changes its last bits, so with `deterministic` it is always cut in the same way.
 import os
 import threading
 from contextvars import copy_context
+from functools import partial
 
 import numpy as np
 
-__all__ = ["by_rows", "get_num_threads", "matmul", "set_num_threads", "share"]
+__all__ = ["by_rows", "get_num_threads", "later", "matmul", "set_num_threads", "share"]
 
-BLOCK = 1 << 15             # numbers of a block: 128 KiB in float32, so a few arrays fit in a cache
+BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
 LEAST = 1 << 21             # products and sums below which a matrix product is not worth cutting
 PIECES = 8                  # that a product is cut into where it must not depend on the threads
 ALIGN = 16                  # rows: pieces are multiples of what the BLAS computes at once
@@ -86,9 +94,6 @@ def share(f, items):
     workers = min(_team.size, len(items)) - 1
     if workers < 1 or getattr(_busy, "now", False):
         return [f(item) for item in items]
-    if _team.pool is None:
-        from concurrent.futures import ThreadPoolExecutor
-        _team.pool = ThreadPoolExecutor(_team.size - 1, thread_name_prefix="nanoautograd")
     results, left = [None] * len(items), iter(range(len(items)))     # next() of it is atomic
 
     def work():
@@ -99,16 +104,40 @@ def share(f, items):
         finally:
             _busy.now = False
 
-    # NumPy's errstate is a context variable: the threads get that of the caller.
-    others = [_team.pool.submit(copy_context().run, work) for _ in range(workers)]
+    others = [_submit(work) for _ in range(workers)]
     try:
         work()
     finally:
-        for other in others:
+        begun = [other for other in others if not other.cancel()]
+        for other in begun:
             other.exception()                   # waits: nobody writes into the results any more
-    for other in others:
+    for other in begun:
         other.result()
     return results
+
+
+def _submit(f):
+    """Has f called by one of the other threads."""
+    if _team.pool is None:
+        from concurrent.futures import ThreadPoolExecutor
+        _team.pool = ThreadPoolExecutor(_team.size - 1, thread_name_prefix="nanoautograd")
+    # NumPy's errstate is a context variable: the threads get that of the caller.
+    return _team.pool.submit(copy_context().run, f)
+
+
+class later:
+    """later(f, *args): a call that another thread makes while this one goes on. `result()` is what
+    it returns, or raises its error; if no thread was free to begin it, that makes the call itself.
+    """
+
+    def __init__(self, f, *args):
+        self.call = partial(f, *args)
+        self.future = _submit(self.call) if _team.size > 1 else None
+
+    def result(self):
+        if self.future is None or self.future.cancel():
+            return self.call()
+        return self.future.result()
 
 
 def by_rows(f, xp, rows, width):

@@ -81,7 +81,7 @@ from .dropout import factors
 
 INF = float("inf")
 ROWS = 64                       # queries of a block
-SCORES = 2                      # scores of a block, in units of threads.BLOCK
+SCORES = 1                      # scores of a block, in units of threads.BLOCK
 ALL = slice(None)
 
 
