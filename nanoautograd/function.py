@@ -44,18 +44,28 @@ each, and may read `needs`, a tuple that says for which ones it is wanted.
     total.vjp(arrays=lambda g, needs, scale: [scale * g for _ in needs])
 """
 
-import functools
 import inspect
 import sys
 from types import FunctionType
+from typing import NamedTuple
+
+from numpy import ndarray
 
 from .backends import is_array, namespace
 from .graph import backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
-from .node import Kept, Node, inspect_values, keep
+from .node import Node, as_is, copied, inspect_values, keep, keep_result
 from .tensor import Tensor, as_arrays, is_float, shape_of, wrap
 
 __all__ = ["Function", "HandDerived", "by_hand", "function"]
+
+
+class Plan(NamedTuple):
+    """What a Function does in all calls in which the same arguments need a gradient."""
+    needs: tuple        # for each argument: whether it does
+    steps: list         # for each that does: its number, its rule, the names that the rule reads
+    reads: list         # for each name: (name, kept), where kept(node, args, options, results) is
+    #                     what a node saves under that name
 
 
 class Function:
@@ -75,7 +85,7 @@ class Function:
         self.rules = {}                         # argument -> rule
         self.reads = {}                         # argument -> what its rule reads, after g
         self.names, self.keywords, self.variadic, self.defaults = _parameters(forward)
-        self._plan = functools.cache(self._plan)
+        self.plans = {}                         # which arguments need a gradient -> Plan
 
     def __repr__(self):
         return f"<function {self.name}{inspect.signature(self.forward)}>"
@@ -102,32 +112,36 @@ class Function:
                                 f"'out' or 'needs'; that for {name!r} takes "
                                 f"({', '.join(parameters)})")
             self.rules[name], self.reads[name] = rule, parameters[1:]
-        self._plan.cache_clear()
+        self.plans.clear()
         return self
 
     # ---- forward
 
     def __call__(self, *args, **kwargs):
+        options = {}
         if kwargs or self.keywords or len(args) != len(self.names):
             args, options = self._bind(args, kwargs)
-        else:
-            options = {}
-        arrays, is_tensor, needs_grad = [], False, False
+        arrays, edges, needs, is_tensor, uniform = [], [], [], False, True
         for a in args:
+            edge = None
             if isinstance(a, Tensor):
                 is_tensor = True
                 if a._seen != a._memory.writes:
                     a._check_history(self.name)
-                if a._edge is not None:
-                    needs_grad = True
+                edge = a._edge
                 a = a._array
             elif type(a) is list:
                 return self(*self._without_lists(args), **options)
+            if type(a) is not ndarray:
+                uniform = False
             arrays.append(a)
+            edges.append(edge)
+            needs.append(edge is not None)
         if not is_tensor:
-            return self.compute(args, options)[0]
+            return self.compute(arrays, options)[0]
         try:
-            namespace(*arrays)                  # all on one device
+            if not uniform:
+                namespace(*arrays)              # all on one device
             out, cache = self.compute(arrays, options)
         except Exception as error:
             if isinstance(error, ValueError) and "could not be broadcast" in str(error):
@@ -139,7 +153,7 @@ class Function:
         several = type(out) in (tuple, list)
         outs = out if several else (out,)
         for y in outs:
-            if not hasattr(y, "dtype"):
+            if type(y) is not ndarray and not hasattr(y, "dtype"):
                 raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
                                 f"{type(y).__name__}")
         where = None
@@ -147,10 +161,12 @@ class Function:
             where = caller()
             for y in outs:
                 inspect_values(y, f"the result of {self.name}", where)
-        if needs_grad and RECORDING.get():
-            results = self.recorded(args, outs, several, options, cache, where)
-        else:
-            results = _as_tensors(outs, args)
+        node = None
+        if True in needs and RECORDING.get():
+            node = Node(self, edges, self.plan(tuple(needs)), several, where)
+        results = _as_tensors(outs, args, node)
+        if node is not None:
+            node.saved = self.save(node, args, options, results, cache)
         return tuple(results) if several else results[0]
 
     def _without_lists(self, args):
@@ -159,14 +175,13 @@ class Function:
         return [b if mean and type(a) is list else a
                 for a, b, mean in zip(args, as_arrays(*args), meant)]
 
-    def recorded(self, args, outs, several=False, options=None, cache=None, where=None):
-        """The results `outs` of a call with `args`, as Tensors that know where they came from."""
-        parents = [a._edge if isinstance(a, Tensor) else None for a in args]
-        node = Node(self, parents, several, where)
-        results = _as_tensors(outs, args, node)
-        node.outputs = [(y.shape, y.dtype) for y in outs]
-        node.saved = self.save(node, args, options or {}, results, cache)
-        return results
+    def recorded(self, args, out, where=None):
+        """The result `out` of a call with `args`, as a Tensor that knows where it came from."""
+        edges = [a._edge if isinstance(a, Tensor) else None for a in args]
+        node = Node(self, edges, self.plan(tuple([e is not None for e in edges])), False, where)
+        results = _as_tensors((out,), args, node)
+        node.saved = self.save(node, args, {}, results, None)
+        return results[0]
 
     def _bind(self, args, kwargs):
         """(args, options): the arguments by position, and those that are keyword-only."""
@@ -191,29 +206,19 @@ class Function:
 
     def save(self, node, args, options, results, cache):
         """What the rules that are going to be called will read, by name."""
-        needs = tuple([edge is not None for edge in node.parents])
         saved = {}
-        for read in self._plan(needs)[1]:
-            if read in self.names:
-                saved[read] = keep(args[self.names.index(read)])
-            elif read == "out":
-                kept = tuple([Kept(t, i) for i, t in enumerate(results)])
-                saved[read] = kept if node.several else kept[0]
-            elif read == "needs":
-                saved[read] = needs
-            elif read in options:
-                saved[read] = keep(options[read])
-            elif read == self.variadic:
-                saved[read] = keep(args)
-            elif self.variadic:                         # arrays_shape
-                saved[read] = tuple(map(shape_of, args))
-            else:
-                saved[read] = shape_of(args[self.names.index(read.removesuffix("_shape"))])
+        for name, kept in node.plan.reads:
+            saved[name] = kept(node, args, options, results)
         return saved
 
+    def plan(self, needs):
+        """The Plan for calls in which these arguments (a tuple of booleans) need a gradient."""
+        plan = self.plans.get(needs)
+        if plan is None:
+            plan = self.plans[needs] = self._plan(needs)
+        return plan
+
     def _plan(self, needs):
-        """For the arguments that need a gradient: their (numbers, rules, what these read), and all
-        that is read."""
         wanted = (self.variadic,) if self.variadic else [
             name for name, need in zip(self.names, needs) if need]
         for name in wanted:
@@ -222,17 +227,41 @@ class Function:
                                 "argument without one, as .detach()")
         steps = [(0 if self.variadic else self.names.index(name), self.rules[name],
                   self.reads[name]) for name in wanted]
-        return steps, tuple(dict.fromkeys(read for *_, reads in steps for read in reads))
+        names = dict.fromkeys(name for *_, reads in steps for name in reads)
+        return Plan(needs, steps, [(name, self._kept(name)) for name in names])
+
+    def _kept(self, name):
+        """A function that finds what is to be saved under a name that a rule reads."""
+        if name == "out":
+            return lambda node, args, options, results: [
+                keep_result(y, i) for i, y in enumerate(results)
+            ] if node.several else keep_result(results[0], 0)
+        if name == "needs":
+            return lambda node, args, options, results: as_is(node.plan.needs)
+        if name in self.keywords:
+            return lambda node, args, options, results: keep(options[name])
+        if name == self.variadic:
+            return lambda node, args, options, results: [keep(a) for a in args]
+        if self.variadic:                               # arrays_shape
+            return lambda node, args, options, results: as_is(tuple(map(shape_of, args)))
+        if name in self.names:
+            i = self.names.index(name)
+            return lambda node, args, options, results: keep(args[i])
+        i = self.names.index(name.removesuffix("_shape"))
+        return lambda node, args, options, results: as_is(shape_of(args[i]))
 
     def pull_back(self, node, g, create_graph):
         """Applies the rules: [(edge, gradient)] of the arguments that need one."""
-        read, parents, pairs = node.read, node.parents, []
-        for i, rule, reads in self._plan(tuple([edge is not None for edge in parents]))[0]:
-            d = rule(g, *[read(name, create_graph) for name in reads])
+        pairs = []
+        for i, rule, reads in node.plan.steps:
+            values = []
+            for name in reads:
+                values.append(node.read(name, create_graph))
+            d = rule(g, *values)
             if self.variadic:
                 return _for_edges(node, d)
             if d is not None:
-                pairs.append((parents[i], d))
+                pairs.append((node.parents[i], d))
         return pairs
 
 
@@ -265,30 +294,32 @@ class HandDerived(Function):
             for a in args:
                 if isinstance(a, Tensor) and a._edge is not None:
                     return ([a.copy() if is_array(a) else a for a in args],
-                            {name: keep(a) for name, a in options.items()})
+                            {name: copied(a) for name, a in options.items()})
         return args, options
 
     def compute(self, arrays, options):
         return self.forward(*arrays, **options)
 
+    def _plan(self, needs):
+        return Plan(needs, [], [])              # there are no rules
+
     def save(self, node, args, options, results, cache):
         # Results that are part of the cache are kept so that a change of one is noticed.
         return {"cache": cache, "options": options,
-                "arrays": tuple([Kept(a) if isinstance(a, Tensor) else a for a in args]),
-                "out": tuple([Kept(t, i) for i, t in enumerate(results)
-                              if _shares_memory(t._array, cache)])}
+                "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args],
+                "out": [keep_result(y, i) for i, y in enumerate(results)
+                        if _shares_memory(y._array, cache)]}
 
     def pull_back(self, node, g, create_graph):
         node.read("out", create_graph)          # refuses where one was overwritten
         arrays = node.read("arrays", create_graph)
         if not create_graph:
-            needs = tuple([edge is not None for edge in node.parents])
-            return _for_edges(node, self.backward(g, node.saved["cache"], needs))
+            return _for_edges(node, self.backward(g, node.saved["cache"], node.plan.needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
-            out = self.composed(*inputs, **node.read("options", True))
+            out = self.composed(*inputs, **node.saved["options"])
         outs, gs = (out, g) if node.several else ((out,), (g,))
         used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -357,12 +388,19 @@ def _shares_memory(array, cache):
     return any(_shares_memory(array, part) for part in cache)
 
 
-def _as_tensors(outs, args, node=None):
+def _as_tensors(outs, args, node):
     """The results as Tensors. A view of an argument shares the argument's count of writes."""
-    results = []
-    for i, y in enumerate(outs):
-        edge = (node, i) if node is not None and is_float(y.dtype) else None
-        results.append(wrap(y, edge, _memory_of(y, (*args, *results) if i else args)))
+    results, outputs = [], []
+    for y in outs:
+        memory = _memory_of(y, (*args, *results) if results else args)
+        if node is None:
+            results.append(wrap(y, None, memory))
+        else:
+            edge = (node, len(results)) if is_float(y.dtype) else None
+            results.append(wrap(y, edge, memory))
+            outputs.append((y.shape, y.dtype))
+    if node is not None:
+        node.outputs = outputs
     return results
 
 

@@ -81,30 +81,30 @@ class Sums:
 
     def __init__(self):
         self.totals = {}            # node -> [gradient or None]
-        self.owned = {}             # node -> [whether no one else holds it: it may be added into]
+        self.owned = set()          # edges whose total no one else holds: it may be added into
 
     def add(self, edge, d, is_new):
         """Adds d to the total of an edge. `is_new`: d is an array that nobody else holds."""
         node, i = edge
-        totals = self.totals.get(node)
-        if totals is None:
-            n = len(node.outputs)
-            totals = self.totals[node] = [None] * n
-            self.owned[node] = [False] * n
-        total, owned = totals[i], self.owned[node]
+        gs = self.totals.get(node)
+        if gs is None:
+            gs = self.totals[node] = [None] * len(node.outputs)
+        total = gs[i]
         if type(d) is IndexedGradient:
-            if owned[i]:
+            if edge in self.owned:
                 d.add_to(total)
                 return
             d = d.dense(node.outputs[i][1])
             is_new = d.ndim > 0
         if total is None:
-            totals[i], owned[i] = d, is_new
-        elif owned[i]:
+            gs[i] = d
+        elif edge in self.owned:
             total += d
+            return
         else:
-            totals[i] = d = total + d
-            owned[i] = is_new
+            gs[i] = d = total + d
+        if is_new:
+            self.owned.add(edge)
 
 
 def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_graph=False):
@@ -120,8 +120,9 @@ def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_grap
 
 def _walk(roots, gradients, wanted, retain_graph, create_graph):
     order = nodes_below(roots)
-    useful = set(order) if wanted is None else _leading_to(wanted, order)
-    results = dict.fromkeys(wanted or ())
+    results, useful = None, None
+    if wanted is not None:
+        results, useful = dict.fromkeys(wanted), _leading_to(wanted, order)
     leaves = []                 # written at the end: an error on the way changes no gradient
     sums = Sums()
     for edge, g in zip(roots, gradients):
@@ -131,13 +132,14 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
         gs = sums.totals.pop(node, None)
         if gs is None:
             continue
-        if wanted is None and not node.parents:
-            leaves.append((node, gs[0], sums.owned[node][0]))
-            continue
-        if results:
+        if wanted is None:
+            if not node.parents:
+                leaves.append((node, gs[0], (node, 0) in sums.owned))
+                continue
+        else:
             results.update(((node, i), g) for i, g in enumerate(gs) if (node, i) in results)
-        if node not in useful:
-            continue
+            if node not in useful:
+                continue
         for edge, d in node.vjp(gs, create_graph):
             try:
                 fits = (d.shape, d.dtype) == edge[0].outputs[edge[1]]
@@ -191,17 +193,17 @@ def nodes_below(roots):
 
     (Kahn 1962, counting for every node the uses that have not been visited yet.)
     """
-    uses = {}
-    stack = [node for node, _ in roots]
+    uses = {node: 0 for node, _ in roots}       # being a root is not a use
+    stack = list(uses)
     while stack:
-        node = stack.pop()
-        if node in uses:
-            uses[node] += 1
-        else:
-            uses[node] = 1
-            stack.extend([edge[0] for edge in node.parents if edge is not None])
-    for node, _ in roots:
-        uses[node] -= 1                         # being a root is not a use
+        for edge in stack.pop().parents:
+            if edge is not None:
+                node = edge[0]
+                if node in uses:
+                    uses[node] += 1
+                else:
+                    uses[node] = 1
+                    stack.append(node)
     ready = [node for node in dict.fromkeys(node for node, _ in roots) if not uses[node]]
     order = []
     while ready:
@@ -209,9 +211,10 @@ def nodes_below(roots):
         order.append(node)
         for edge in node.parents:
             if edge is not None:
-                uses[edge[0]] -= 1
-                if not uses[edge[0]]:
-                    ready.append(edge[0])
+                node = edge[0]
+                uses[node] = left = uses[node] - 1
+                if not left:
+                    ready.append(node)
     return order
 
 

@@ -8,7 +8,7 @@ from .graph import GraphError, IndexedGradient
 from .modes import INSPECTING
 from .tensor import Tensor, array_of, is_float, wrap
 
-__all__ = ["AnomalyError", "Kept", "Node", "inspect_values", "keep"]
+__all__ = ["AnomalyError", "Node", "as_is", "copied", "inspect_values", "keep", "keep_result"]
 
 
 class AnomalyError(ArithmeticError):
@@ -18,16 +18,17 @@ class AnomalyError(ArithmeticError):
 class Node:
     """One recorded call of a Function. See graph.py for what the walk asks of it.
 
-    `saved` holds what the rules are going to read, by name: Kept values, tuples of them, or plain
-    Python values. Nodes refer to the nodes before them and never to their own results, so that a
-    graph has no reference cycles.
+    `saved` holds what the rules are going to read, by name: what `keep` returned, or a list of
+    that. Nodes refer to the nodes before them and never to their own results, so that a graph has
+    no reference cycles.
     """
 
-    __slots__ = ("function", "parents", "outputs", "several", "saved", "where")
+    __slots__ = ("function", "parents", "plan", "several", "where", "outputs", "saved")
 
-    def __init__(self, function, parents, several, where):
+    def __init__(self, function, parents, plan, several, where):
         self.function = function
         self.parents = parents          # for each argument: the edge it came from, or None
+        self.plan = plan                # how the function computes the gradients of those that do
         self.several = several          # whether the result is a tuple
         self.where = where              # the line that made the call, under detect_anomaly
         # and, once the results exist: `outputs`, as graph.py describes it, and `saved`
@@ -60,22 +61,23 @@ class Node:
 
     def read(self, name, create_graph):
         """A saved value: an array, or with create_graph a Tensor with its history."""
-        return self._opened(name, self.saved[name], create_graph)
+        kept = self.saved[name]
+        if type(kept) is list:
+            return tuple([self._opened(name, k, create_graph) for k in kept])
+        return self._opened(name, kept, create_graph)
 
     def _opened(self, name, kept, create_graph):
-        if type(kept) is Kept:
-            if kept.memory.writes != kept.writes:
-                raise GraphError(
-                    f"{self.name} needs its {'result' if name == 'out' else repr(name)} for the "
-                    "gradient, but the value was overwritten in place after the operation; assign "
-                    "to a copy, or call backward() before the assignment")
-            if not create_graph:
-                return kept.array
-            edge = kept.edge if kept.result is None else (self, kept.result)
-            return wrap(kept.array, edge, kept.memory)
-        if type(kept) is tuple:
-            return tuple([self._opened(name, k, create_graph) for k in kept])
-        return kept
+        value, memory, writes, edge = kept
+        if memory is None:
+            return value
+        if memory.writes != writes:
+            raise GraphError(
+                f"{self.name} needs its {'result' if name == 'out' else repr(name)} for the "
+                "gradient, but the value was overwritten in place after the operation; assign "
+                "to a copy, or call backward() before the assignment")
+        if not create_graph:
+            return value
+        return wrap(value, (self, edge) if type(edge) is int else edge, memory)
 
 
 def _like(g, array):
@@ -83,32 +85,35 @@ def _like(g, array):
     return wrap(array) if isinstance(g, Tensor) else array
 
 
-class Kept:
-    """The value of a Tensor, kept for a rule, and what tells whether it was overwritten since.
-
-    Of the node's own results only the number is kept, and the edge made of it when it is asked
-    for.
-    """
-
-    __slots__ = ("array", "memory", "writes", "edge", "result")
-
-    def __init__(self, tensor, result=None):
-        self.array = tensor._array
-        self.memory = tensor._memory
-        self.writes = tensor._memory.writes
-        self.edge = tensor._edge if result is None else None
-        self.result = result
+# What is kept for a rule is a tuple (value, memory, writes, edge): of a Tensor the array, and what
+# tells whether it was overwritten since. Of the node's own results the edge is the number only,
+# and made whole when it is asked for. What is no Tensor has no memory that tells, and is copied.
 
 
 def keep(a):
-    """What is kept of an argument. An array cannot tell that it was overwritten; it is copied."""
+    """What is kept of an argument."""
     if isinstance(a, Tensor):
-        return Kept(a)
-    if is_array(a):
-        return a.copy()
+        memory = a._memory
+        return a._array, memory, memory.writes, a._edge
+    return as_is(copied(a))
+
+
+def keep_result(y, i):
+    """What is kept of the i-th result."""
+    return y._array, y._memory, y._memory.writes, i
+
+
+def as_is(value):
+    """What is kept of a value that cannot change."""
+    return value, None, 0, None
+
+
+def copied(a):
+    """`a`, with copies of the arrays that it is or holds."""
     if type(a) in (tuple, list):
-        return type(a)(map(keep, a))
-    return a
+        return type(a)(map(copied, a))
+    a = array_of(a)
+    return a.copy() if is_array(a) else a
 
 
 def inspect_values(y, what, where):

@@ -151,7 +151,7 @@ def assign(x, index, value):
     x._array[index] = array_of(value)
     x._memory.writes += 1
     if recorded:
-        y, = _index_put.recorded((wrap(x._array, x._edge), index, value), (x._array,), where=where)
+        y = _index_put.recorded((wrap(x._array, x._edge), index, value), x._array, where)
         x._edge = y._edge
         x._memory.recorded = x._memory.writes
     x._seen = x._memory.writes
