@@ -61,11 +61,37 @@ __all__ = ["Function", "HandDerived", "by_hand", "function"]
 
 
 class Plan(NamedTuple):
-    """What a Function does in all calls in which the same arguments need a gradient."""
-    needs: tuple        # for each argument: whether it does
-    steps: list         # for each that does: its number, its rule, the names that the rule reads
-    reads: list         # for each name: (name, kept), where kept(node, args, options, results) is
-    #                     what a node saves under that name
+    """What a Function does in all calls in which the same arguments need a gradient.
+
+    needs: for each argument whether it does.
+    steps: for each that does (its number, its rule), a function of g and of a dict of values.
+    reads: for each name that the rules read (name, i, None), if a node saves the argument i for it,
+    or (name, None, kept), if it saves kept(node, args, options, results).
+    """
+    needs: tuple
+    steps: list
+    reads: list
+
+
+class Plans(dict):
+    """needs -> Plan of a Function, made when it is first asked for."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __missing__(self, needs):
+        plan = self[needs] = self.function.plan(needs)
+        return plan
+
+
+def _by_name(rule, reads):
+    """The rule as a function of g and of a dict of values. (A call without * is faster.)"""
+    if len(reads) == 0:
+        return lambda g, values: rule(g)
+    if len(reads) == 1:
+        name, = reads
+        return lambda g, values: rule(g, values[name])
+    return lambda g, values: rule(g, *[values[name] for name in reads])
 
 
 class Function:
@@ -85,7 +111,7 @@ class Function:
         self.rules = {}                         # argument -> rule
         self.reads = {}                         # argument -> what its rule reads, after g
         self.names, self.keywords, self.variadic, self.defaults = _parameters(forward)
-        self.plans = {}                         # which arguments need a gradient -> Plan
+        self.plans = Plans(self)
 
     def __repr__(self):
         return f"<function {self.name}{inspect.signature(self.forward)}>"
@@ -118,7 +144,7 @@ class Function:
     # ---- forward
 
     def __call__(self, *args, **kwargs):
-        options = {}
+        options = None
         if kwargs or self.keywords or len(args) != len(self.names):
             args, options = self._bind(args, kwargs)
         arrays, edges, needs, is_tensor, uniform = [], [], [], False, True
@@ -128,46 +154,63 @@ class Function:
                 is_tensor = True
                 if a._seen != a._memory.writes:
                     a._check_history(self.name)
-                edge = a._edge
-                a = a._array
+                edge, a = a._edge, a._array
             elif type(a) is list:
-                return self(*self._without_lists(args), **options)
+                return self(*self._without_lists(args), **options or {})
             if type(a) is not ndarray:
                 uniform = False
             arrays.append(a)
             edges.append(edge)
             needs.append(edge is not None)
-        if not is_tensor:
-            return self.compute(arrays, options)[0]
         try:
-            if not uniform:
+            if is_tensor and not uniform:
                 namespace(*arrays)              # all on one device
-            out, cache = self.compute(arrays, options)
+            out = self.forward(*arrays, **options) if options else self.forward(*arrays)
         except Exception as error:
-            if isinstance(error, ValueError) and "could not be broadcast" in str(error):
-                shapes = ", ".join(str(a.shape) for a in arrays if is_array(a))
-                raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
-                                 "from the last axis, lengths must be equal, or 1") from None
-            error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
+            if is_tensor:
+                self._explain(error, args)
             raise
+        cache = None
+        if self.has_cache:
+            out, cache = out
+        if not is_tensor:
+            return out
         several = type(out) in (tuple, list)
         outs = out if several else (out,)
-        for y in outs:
-            if type(y) is not ndarray and not hasattr(y, "dtype"):
-                raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
-                                f"{type(y).__name__}")
         where = None
         if INSPECTING.get():
             where = caller()
             for y in outs:
                 inspect_values(y, f"the result of {self.name}", where)
-        node = None
-        if True in needs and RECORDING.get():
-            node = Node(self, edges, self.plan(tuple(needs)), several, where)
-        results = _as_tensors(outs, args, node)
-        if node is not None:
+        if True not in needs or not RECORDING.get():
+            results = self.as_tensors(outs, args, None)
+        else:
+            node = Node(self, edges, self.plans[tuple(needs)], several, where)
+            results = self.as_tensors(outs, args, node)
+            node.outputs = [(y.shape, y.dtype) for y in outs]
             node.saved = self.save(node, args, options, results, cache)
         return tuple(results) if several else results[0]
+
+    def _explain(self, error, args):
+        """Adds the name of the operation to an error of `forward`."""
+        if isinstance(error, ValueError) and "could not be broadcast" in str(error):
+            shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
+            raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
+                             "from the last axis, lengths must be equal, or 1") from None
+        error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
+
+    def as_tensors(self, outs, args, node):
+        """The results as Tensors, of a recorded node or None."""
+        results = []
+        for y in outs:
+            if type(y) is not ndarray and not hasattr(y, "dtype"):
+                raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
+                                f"{type(y).__name__}")
+            # A view of an argument shares the argument's count of writes.
+            memory = _memory_of(y, (*args, *results) if results else args)
+            edge = (node, len(results)) if node is not None and is_float(y.dtype) else None
+            results.append(wrap(y, edge, memory))
+        return results
 
     def _without_lists(self, args):
         """The arguments, with lists of numbers as arrays where an array is meant."""
@@ -178,9 +221,11 @@ class Function:
     def recorded(self, args, out, where=None):
         """The result `out` of a call with `args`, as a Tensor that knows where it came from."""
         edges = [a._edge if isinstance(a, Tensor) else None for a in args]
-        node = Node(self, edges, self.plan(tuple([e is not None for e in edges])), False, where)
-        results = _as_tensors((out,), args, node)
-        node.saved = self.save(node, args, {}, results, None)
+        needs = tuple([edge is not None for edge in edges])
+        node = Node(self, edges, self.plans[needs], False, where)
+        results = self.as_tensors((out,), args, node)
+        node.outputs = [(out.shape, out.dtype)]
+        node.saved = self.save(node, args, None, results, None)
         return results[0]
 
     def _bind(self, args, kwargs):
@@ -198,71 +243,61 @@ class Function:
                         f"keywords {', '.join(kwargs) or '(none)'}; its signature is "
                         f"{self.name}{inspect.signature(self.forward)}")
 
-    # ---- the three steps that a hand-derived operation takes otherwise
+    # ---- what a hand-derived operation does otherwise
 
-    def compute(self, arrays, options):
-        """The result, and what else the gradient needs from the computation."""
-        return self.forward(*arrays, **options), None
+    has_cache = False                   # does `forward` return (result, what the gradient needs)?
 
     def save(self, node, args, options, results, cache):
         """What the rules that are going to be called will read, by name."""
         saved = {}
-        for name, kept in node.plan.reads:
-            saved[name] = kept(node, args, options, results)
+        for name, i, kept in node.plan.reads:
+            saved[name] = keep(args[i]) if kept is None else kept(node, args, options, results)
         return saved
+
+    def pull_back(self, node, g, create_graph):
+        """Applies the rules: [(edge, gradient)] of the arguments that need one."""
+        values, pairs = node.opened(create_graph), []
+        for i, rule in node.plan.steps:
+            d = rule(g, values)
+            if self.variadic:
+                return _for_edges(node, d)
+            if d is not None:
+                pairs.append((node.parents[i], d))
+        return pairs
+
+    # ---- plans
 
     def plan(self, needs):
         """The Plan for calls in which these arguments (a tuple of booleans) need a gradient."""
-        plan = self.plans.get(needs)
-        if plan is None:
-            plan = self.plans[needs] = self._plan(needs)
-        return plan
-
-    def _plan(self, needs):
         wanted = (self.variadic,) if self.variadic else [
             name for name, need in zip(self.names, needs) if need]
         for name in wanted:
             if name not in self.rules:
                 raise TypeError(f"{self.name} has no rule for the gradient of {name!r}; give the "
                                 "argument without one, as .detach()")
-        steps = [(0 if self.variadic else self.names.index(name), self.rules[name],
-                  self.reads[name]) for name in wanted]
-        names = dict.fromkeys(name for *_, reads in steps for name in reads)
-        return Plan(needs, steps, [(name, self._kept(name)) for name in names])
+        steps = [(0 if self.variadic else self.names.index(name),
+                  _by_name(self.rules[name], self.reads[name])) for name in wanted]
+        names = dict.fromkeys(read for name in wanted for read in self.reads[name])
+        return Plan(needs, steps, [(name, *self._kept(name)) for name in names])
 
     def _kept(self, name):
-        """A function that finds what is to be saved under a name that a rule reads."""
-        if name == "out":
-            return lambda node, args, options, results: [
-                keep_result(y, i) for i, y in enumerate(results)
-            ] if node.several else keep_result(results[0], 0)
-        if name == "needs":
-            return lambda node, args, options, results: as_is(node.plan.needs)
-        if name in self.keywords:
-            return lambda node, args, options, results: keep(options[name])
-        if name == self.variadic:
-            return lambda node, args, options, results: [keep(a) for a in args]
-        if self.variadic:                               # arrays_shape
-            return lambda node, args, options, results: as_is(tuple(map(shape_of, args)))
+        """(i, None) for the argument i, or (None, kept); see Plan."""
         if name in self.names:
-            i = self.names.index(name)
-            return lambda node, args, options, results: keep(args[i])
+            return self.names.index(name), None
+        if name == "out":
+            return None, lambda node, args, options, results: (
+                [keep_result(y, i) for i, y in enumerate(results)] if node.several
+                else keep_result(results[0], 0))
+        if name == "needs":
+            return None, lambda node, args, options, results: as_is(node.plan.needs)
+        if name in self.keywords:
+            return None, lambda node, args, options, results: keep(options[name])
+        if name == self.variadic:
+            return None, lambda node, args, options, results: [keep(a) for a in args]
+        if self.variadic:                               # arrays_shape
+            return None, lambda node, args, options, results: as_is(tuple(map(shape_of, args)))
         i = self.names.index(name.removesuffix("_shape"))
-        return lambda node, args, options, results: as_is(shape_of(args[i]))
-
-    def pull_back(self, node, g, create_graph):
-        """Applies the rules: [(edge, gradient)] of the arguments that need one."""
-        pairs = []
-        for i, rule, reads in node.plan.steps:
-            values = []
-            for name in reads:
-                values.append(node.read(name, create_graph))
-            d = rule(g, *values)
-            if self.variadic:
-                return _for_edges(node, d)
-            if d is not None:
-                pairs.append((node.parents[i], d))
-        return pairs
+        return None, lambda node, args, options, results: as_is(shape_of(args[i]))
 
 
 class HandDerived(Function):
@@ -297,29 +332,27 @@ class HandDerived(Function):
                             {name: copied(a) for name, a in options.items()})
         return args, options
 
-    def compute(self, arrays, options):
-        return self.forward(*arrays, **options)
+    has_cache = True
 
-    def _plan(self, needs):
+    def plan(self, needs):
         return Plan(needs, [], [])              # there are no rules
 
     def save(self, node, args, options, results, cache):
         # Results that are part of the cache are kept so that a change of one is noticed.
-        return {"cache": cache, "options": options,
+        return {"cache": as_is(cache), "options": as_is(options),
                 "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args],
                 "out": [keep_result(y, i) for i, y in enumerate(results)
                         if _shares_memory(y._array, cache)]}
 
     def pull_back(self, node, g, create_graph):
-        node.read("out", create_graph)          # refuses where one was overwritten
-        arrays = node.read("arrays", create_graph)
+        values = node.opened(create_graph)      # refuses where one was overwritten
         if not create_graph:
-            return _for_edges(node, self.backward(g, node.saved["cache"], node.plan.needs))
+            return _for_edges(node, self.backward(g, values["cache"], node.plan.needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
         with enable_grad():
-            inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
-            out = self.composed(*inputs, **node.saved["options"])
+            inputs = [alias(a) if isinstance(a, Tensor) else a for a in values["arrays"]]
+            out = self.composed(*inputs, **values["options"])
         outs, gs = (out, g) if node.several else ((out,), (g,))
         used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -386,22 +419,6 @@ def _shares_memory(array, cache):
     elif not isinstance(cache, (tuple, list)):
         return False
     return any(_shares_memory(array, part) for part in cache)
-
-
-def _as_tensors(outs, args, node):
-    """The results as Tensors. A view of an argument shares the argument's count of writes."""
-    results, outputs = [], []
-    for y in outs:
-        memory = _memory_of(y, (*args, *results) if results else args)
-        if node is None:
-            results.append(wrap(y, None, memory))
-        else:
-            edge = (node, len(results)) if is_float(y.dtype) else None
-            results.append(wrap(y, edge, memory))
-            outputs.append((y.shape, y.dtype))
-    if node is not None:
-        node.outputs = outputs
-    return results
 
 
 def _memory_of(y, tensors):

@@ -81,7 +81,7 @@ class Sums:
 
     def __init__(self):
         self.totals = {}            # node -> [gradient or None]
-        self.owned = set()          # edges whose total no one else holds: it may be added into
+        self.shared = set()         # edges whose total someone else holds: it is not added into
 
     def add(self, edge, d, is_new):
         """Adds d to the total of an edge. `is_new`: d is an array that nobody else holds."""
@@ -91,20 +91,21 @@ class Sums:
             gs = self.totals[node] = [None] * len(node.outputs)
         total = gs[i]
         if type(d) is IndexedGradient:
-            if edge in self.owned:
+            if total is not None and edge not in self.shared:
                 d.add_to(total)
                 return
             d = d.dense(node.outputs[i][1])
             is_new = d.ndim > 0
         if total is None:
             gs[i] = d
-        elif edge in self.owned:
+            if not is_new:
+                self.shared.add(edge)
+        elif edge not in self.shared:
             total += d
-            return
         else:
-            gs[i] = d = total + d
-        if is_new:
-            self.owned.add(edge)
+            gs[i] = total + d
+            if is_new:
+                self.shared.remove(edge)
 
 
 def backpropagate(roots, gradients, wanted=None, retain_graph=False, create_graph=False):
@@ -134,7 +135,7 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
             continue
         if wanted is None:
             if not node.parents:
-                leaves.append((node, gs[0], (node, 0) in sums.owned))
+                leaves.append((node, gs[0], (node, 0) not in sums.shared))
                 continue
         else:
             results.update(((node, i), g) for i, g in enumerate(gs) if (node, i) in results)

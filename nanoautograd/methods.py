@@ -26,7 +26,9 @@ UNKNOWN = (str, dict, set, type(None))
 
 def _attach_operator(name, operation):
     def operator(self, other):
-        return NotImplemented if isinstance(other, UNKNOWN) else operation(self, other)
+        if isinstance(other, Tensor) or not isinstance(other, UNKNOWN):
+            return operation(self, other)
+        return NotImplemented
 
     def reflected(self, other):
         return NotImplemented if isinstance(other, UNKNOWN) else operation(other, self)

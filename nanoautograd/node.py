@@ -59,12 +59,15 @@ class Node:
         return tuple([_like(used, xp.zeros(*output)) if g is None else g
                       for g, output in zip(gs, self.outputs)])
 
-    def read(self, name, create_graph):
-        """A saved value: an array, or with create_graph a Tensor with its history."""
-        kept = self.saved[name]
-        if type(kept) is list:
-            return tuple([self._opened(name, k, create_graph) for k in kept])
-        return self._opened(name, kept, create_graph)
+    def opened(self, create_graph):
+        """The saved values by name: arrays, or with create_graph Tensors with their history."""
+        values = {}
+        for name, kept in self.saved.items():
+            if type(kept) is list:
+                values[name] = tuple([self._opened(name, k, create_graph) for k in kept])
+            else:
+                values[name] = self._opened(name, kept, create_graph)
+        return values
 
     def _opened(self, name, kept, create_graph):
         value, memory, writes, edge = kept

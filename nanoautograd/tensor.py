@@ -76,14 +76,19 @@ class Leaf:
 _ADDING = threading.RLock()
 
 
+_new = object.__new__
+
+
 def wrap(data, edge=None, memory=None):
     """A Tensor around `data` itself, without a copy."""
-    t = Tensor.__new__(Tensor)
+    t = _new(Tensor)
     # An operation on 0-d arrays gives NumPy scalars, which cannot be written to.
     t._array = np.asarray(data) if isinstance(data, np.generic) else data
     t._edge = edge
     t._leaf = None
-    t._memory = memory = memory or Memory()
+    if memory is None:
+        memory = Memory()
+    t._memory = memory
     t._seen = memory.writes
     return t
 
