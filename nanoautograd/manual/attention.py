@@ -149,7 +149,7 @@ def backward(dout, cache, needs=None):
                 _put(xp, dv_, t, s, W, do_t, T)
             if not (need_q or need_k or need_mask):
                 continue
-            dA = xp.matmul(do_t, v_[..., s, :].swapaxes(-1, -2))
+            dA = _product(xp, do_t, v_[..., s, :])
             dA = unbroadcast(dA, P.shape)                           # dW
             D = unbroadcast(row_sums(do_t * o_[..., t, :]), P.shape[:-1])
             if dweights is not None:
@@ -170,6 +170,14 @@ def backward(dout, cache, needs=None):
     threads.share(part, blocks.heads)
     return tuple(None if d is None else unbroadcast(d, x.shape)
                  for d, x in zip((dq, dk, dv, dmask), (q, k, v, mask)))
+
+
+def _product(xp, q, k):
+    """q kᵀ. If its rows are short it lies in memory column by column: then the maxima of the rows
+    are found for many rows at once, column after column. In a row that is a loop of its own."""
+    if k.shape[-2] > 2 * q.shape[-2]:
+        return xp.matmul(q, k.swapaxes(-1, -2))
+    return xp.matmul(k, q.swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
 def _put(xp, total, t, s, w, x, T):
@@ -200,7 +208,7 @@ class _Blocks:
         self.rows = [(slice(i, min(i + t, T)), slice(i + t if causal else S))
                      for i in range(0, T, t)] if T and S else []
         self.heads = _cut(batch, together)
-        self.future = xp.triu(xp.full((t, t), -INF, dtype=dtype), 1) if causal else None
+        self.future = xp.tril(xp.full((t, t), -INF, dtype=dtype), -1).T if causal else None
 
     def result(self, like, shape):
         """An array to be filled by blocks, in the order of memory of another."""
@@ -209,7 +217,7 @@ class _Blocks:
 
     def scores(self, q, k, mask, t, s):
         """A = q kᵀ + mask of the queries t and the keys s; q is c times the queries."""
-        A = self.xp.matmul(q, k.swapaxes(-1, -2))
+        A = _product(self.xp, q, k)
         if self.future is not None:             # of the first query of t, from itself on
             A_ = A[..., t.start:]
             A_ += self.future[:A_.shape[-2], :A_.shape[-1]]
