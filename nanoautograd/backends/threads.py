@@ -34,7 +34,7 @@ from functools import partial
 
 import numpy as np
 
-__all__ = ["by_rows", "get_num_threads", "later", "matmul", "set_num_threads", "share"]
+__all__ = ["by_rows", "get_num_threads", "later", "matmul", "pieces", "set_num_threads", "share"]
 
 BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
 LEAST = 1 << 21             # products and sums below which a matrix product is not worth cutting
@@ -77,6 +77,12 @@ def set_num_threads(n, deterministic=False):
 def get_num_threads():
     """How many threads compute; see `set_num_threads`."""
     return _team.size
+
+
+def pieces():
+    """Into how many parts work is cut of which all threads should have one: as many as there are
+    threads, or with `deterministic` always the same number."""
+    return _team.pieces
 
 
 def _forget_pool():
@@ -126,18 +132,22 @@ def _submit(f):
 
 
 class later:
-    """later(f, *args): a call that another thread makes while this one goes on. `result()` is what
-    it returns, or raises its error; if no thread was free to begin it, that makes the call itself.
+    """later(f, *args): a call that another thread makes while this one goes on; without others it
+    is made at once. `result()` returns what it returned, or raises its error; if none has begun the
+    call by then, it is made there.
     """
 
     def __init__(self, f, *args):
-        self.call = partial(f, *args)
-        self.future = _submit(self.call) if _team.size > 1 else None
+        if _team.size > 1:
+            self.call, self.future = partial(f, *args), _submit(partial(f, *args))
+        else:
+            self.value, self.future = f(*args), None
 
     def result(self):
-        if self.future is None or self.future.cancel():
-            return self.call()
-        return self.future.result()
+        if self.future is not None:
+            self.value = self.call() if self.future.cancel() else self.future.result()
+            self.future = None
+        return self.value
 
 
 def by_rows(f, xp, rows, width):

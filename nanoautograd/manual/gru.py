@@ -53,7 +53,7 @@ from typing import Any, NamedTuple
 
 from . import recurrent
 from ..ops import matmul, sigmoid, split, tanh
-from .recurrent import arrange, from_input, memory
+from .recurrent import arrange, memory
 
 
 def forward(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
@@ -70,7 +70,7 @@ def forward(x, h0, *weights, bidirectional=False, lengths=None, batch_first=Fals
     """
     layers = arrange("gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
                      dropout, masks)
-    return recurrent.forward(_run, x, (h0,), layers)
+    return recurrent.forward(_begin, _run, x, (h0,), layers)
 
 
 def backward(gradients, cache, needs=None):
@@ -88,29 +88,40 @@ def composed(x, h0, *weights, bidirectional=False, lengths=None, batch_first=Fal
 
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
+    a: Any                  # (T, 3H, B) W x_t + b_ih, and after step t the gates r and z, and n
     h: Any                  # (T, H, B)
     before: Any             # (T, H, B)  h_{t-1}
     times: range            # the order of the steps
-    y: Any                  # (T, 3H, B) the gates r and z, and n
     e_n: Any                # (T, H, B)
     U: Any
+    b: Any                  # (3H,)      b_ih
+    b_hh: Any               # (3H, B)    in every column; or None
+
+    @property
+    def states(self):
+        return self.h,
 
 
-def _run(xp, Wx, starts, U, biases, times, keep):
-    """All the states of a block in one layer and direction."""
+def _begin(xp, T, starts, times, U, biases):
     h, before = memory(xp, starts[0], times)
-    _, H, B = h.shape
-    y = from_input(xp, Wx, biases[0] if biases else 0)              # a_t, and later r, z and n
-    e_n = xp.empty_like(h)
-    e, room = xp.empty_like(y[0]), xp.empty_like(h[0])
+    a = xp.empty((T, len(U), h.shape[2]), dtype=h.dtype)
+    b, b_hh = biases or (None, None)
     if biases:
-        b_hh = xp.broadcast_to(biases[1][:, None], e.shape).copy()
-    for t in times:
+        b_hh = xp.broadcast_to(b_hh[:, None], a.shape[1:]).copy()
+    return Run(a, h, before, times, xp.empty_like(h), U, b, b_hh)
+
+
+def _run(xp, this, steps, keep):
+    """Some steps of a block in one layer and direction."""
+    a, h, before, _, e_n, U, _, b_hh = this
+    H = len(h[0])
+    e, room = xp.empty_like(a[0]), xp.empty_like(h[0])
+    for t in steps:
         xp.matmul(U, before[t], out=e)
-        if biases:
+        if b_hh is not None:
             e += b_hh
         e_n[t] = e[2 * H:]
-        y_t = y[t]
+        y_t = a[t]                                                  # a_t, and soon r, z and n
         rz, n, (r, z) = y_t[:2 * H], y_t[2 * H:], _halves(y_t[:2 * H])
         rz += e[:2 * H]
         rz *= 0.5
@@ -124,19 +135,18 @@ def _run(xp, Wx, starts, U, biases, times, keep):
         h_t += n
         if keep is not None:
             h[t] = xp.where(keep[t], h_t, before[t])
-    return Run(h, before, times, y, e_n, U), (h[times[-1]],)
 
 
-def _through_time(xp, dout, dlasts, run, keep, da, de_n):
-    """Backward through time in a block: fills da (T, 3H, B) and de_n (T, H, B); and dh0 (H, B)."""
-    y, before, e_n, UT = run.y, run.before, run.e_n, run.U.T
-    H = y.shape[1] // 3
+def _through_time(xp, this, steps, keep, dout, dstates, UT, da, de_n):
+    """Backward through them: fills da (T', 3H, B) and de_n (T', H, B); and dh before them."""
+    y, before, e_n, first = this.a, this.before, this.e_n, min(steps)
+    H = len(before[0])
     d, slope, room = xp.empty_like(y[0]), xp.empty_like(y[0, :2 * H]), xp.empty_like(e_n[0])
     da_rz, da_n, (da_r, da_z) = d[:2 * H], d[2 * H:], _halves(d[:2 * H])
-    dh = dlasts[0].copy(order="C")
-    for t in reversed(run.times):
+    dh, = dstates
+    for t in reversed(steps):
         rz, n, (r, z) = y[t, :2 * H], y[t, 2 * H:], _halves(y[t, :2 * H])
-        dh += dout[t]
+        dh += dout[t - first]
         xp.subtract(1.0, rz, out=slope)                             # 1 - r and 1 - z
         xp.multiply(dh, slope[H:], out=da_n)
         da_n -= xp.multiply(da_n, xp.multiply(n, n, out=room), out=room)
@@ -147,9 +157,9 @@ def _through_time(xp, dout, dlasts, run, keep, da, de_n):
         da_rz *= slope
         if keep is not None:
             d *= keep[t]
-        da[t] = d
+        da[t - first] = d
         da_n *= r                                                   # which is de_n: d is now de_t
-        de_n[t] = da_n
+        de_n[t - first] = da_n
         new = xp.matmul(UT, d)
         new += xp.multiply(z, dh, out=room)
         dh = new if keep is None else xp.where(keep[t], new, dh)

@@ -61,7 +61,7 @@ from typing import Any, NamedTuple
 
 from . import recurrent
 from ..ops import matmul, sigmoid, split, tanh
-from .recurrent import arrange, from_input, memory
+from .recurrent import arrange, memory
 
 
 def forward(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
@@ -78,7 +78,7 @@ def forward(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=
     """
     layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
                      dropout, masks)
-    return recurrent.forward(_run, x, (h0, c0), layers)
+    return recurrent.forward(_begin, _run, x, (h0, c0), layers)
 
 
 def backward(gradients, cache, needs=None):
@@ -96,27 +96,36 @@ def composed(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first
 
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
+    a: Any                  # (T, 4H, B) W x_t + b, and after step t the gates i, f, g, o
     h: Any                  # (T, H, B)
     before: Any             # (T, H, B)  h_{t-1}
     times: range            # the order of the steps
-    y: Any                  # (T, 4H, B) the gates i, f, g, o
     c: Any                  # (T, H, B)
     c_before: Any           # (T, H, B)  c_{t-1}
     s: Any                  # (4H, B)
     U: Any
+    b: Any                  # (4H,)      the sum of the biases
+
+    @property
+    def states(self):
+        return self.h, self.c
 
 
-def _run(xp, Wx, starts, U, biases, times, keep):
-    """All the states of a block in one layer and direction."""
+def _begin(xp, T, starts, times, U, biases):
     h, before = memory(xp, starts[0], times)
     c, c_before = memory(xp, starts[1], times)
-    _, H, B = h.shape
-    s = xp.full((4 * H, B), 0.5, dtype=h.dtype)
+    a = xp.empty((T, len(U), h.shape[2]), dtype=h.dtype)
+    s = xp.full(a.shape[1:], 0.5, dtype=h.dtype)
     _gates(s)[2][...] = 1.0
+    return Run(a, h, before, times, c, c_before, s, U, sum(biases))
+
+
+def _run(xp, this, steps, keep):
+    """Some steps of a block in one layer and direction."""
+    a, h, before, _, c, c_before, s, U, _ = this
     shift = 1.0 - s
-    y = a = from_input(xp, Wx, sum(biases))                         # a_t, and later the gates
     Uh, room = xp.empty_like(s), xp.empty_like(h[0])
-    for t in times:
+    for t in steps:
         a_t = y_t = a[t]
         a_t += xp.matmul(U, before[t], out=Uh)
         a_t *= s
@@ -130,22 +139,20 @@ def _run(xp, Wx, starts, U, biases, times, keep):
         if keep is not None:
             h[t] = xp.where(keep[t], h[t], before[t])
             c[t] = xp.where(keep[t], c_t, c_before[t])
-    last = times[-1]
-    return Run(h, before, times, y, c, c_before, s, U), (h[last], c[last])
 
 
-def _through_time(xp, dout, dlasts, run, keep, da):
-    """Backward through time in a block: fills da (T, 4H, B), which is also de; and dh0, dc0."""
-    y, c, c_before, UT = run.y, run.c, run.c_before, run.U.T
-    k = 2.0 * run.s - 1.0
-    da_t, slope, room = (xp.empty_like(y[0]) for _ in range(3))
-    da_i, da_f, da_g, da_o = _gates(da_t)
-    dh, dc = (d.copy(order="C") for d in dlasts)
+def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
+    """Backward through them: fills da (T', 4H, B), which is also de; and dh, dc before them."""
+    y, c, c_before, first = this.a, this.c, this.c_before, min(steps)
+    k = 2.0 * this.s - 1.0
+    dh, dc = dstates
+    slope, room = xp.empty_like(k), xp.empty_like(k)
     tanh_c, step = xp.empty_like(dh), xp.empty_like(dh)
-    for t in reversed(run.times):
-        y_t = y[t]
+    for t in reversed(steps):
+        y_t, da_t = y[t], da[t - first]
         i, f, g, o = _gates(y_t)
-        dh += dout[t]
+        da_i, da_f, da_g, da_o = _gates(da_t)
+        dh += dout[t - first]
         xp.tanh(c[t], out=tanh_c)
         xp.multiply(dh, tanh_c, out=da_o)
         xp.multiply(da_o, tanh_c, out=step)
@@ -165,7 +172,6 @@ def _through_time(xp, dout, dlasts, run, keep, da):
             da_t *= keep[t]
             dc = xp.where(keep[t], dc * f, dc)
             dh = xp.where(keep[t], xp.matmul(UT, da_t), dh)
-        da[t] = da_t
     return dh, dc
 
 

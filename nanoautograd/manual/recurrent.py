@@ -7,22 +7,28 @@ products only,
     a_t = W x_t + b_ih        for all steps at once           W (G·H, I)
     e_t = U h_{t-1} + b_hh    step after step                 U (G·H, H)
 
-and is given here as three functions:
+and is given here as four functions:
 
-    run(xp, Wx, starts, U, biases, times, keep)     all steps: a Run, and the last states
-    through_time(xp, dout, dlasts, run, keep, da)   and back: fills da, which is de too, and returns
-                                                    the gradients of the starts
+    begin(xp, T, starts, times, U, biases)          room for all steps: a Run, with a_t to be filled
+    run(xp, this, steps, keep)                      forward through some steps of it
+    through_time(xp, this, steps, keep, dout, dstates, UT, da)
+                                                    and back: fills da, which is de too, and returns
+                                                    the gradients of the states before
     step(Wx_t, states, U, *biases)                  one step from primitives: the states after it
 
 The GRU's last gate has a de_n that is not da_n, which its `through_time` fills as well.
 
-Blocks and columns. Sequences do not depend on each other. So a batch is cut in blocks of a few, and
+Blocks and columns. Sequences do not depend on each other. So a large batch is cut in blocks, and
 all steps of a block are done before the next block, or by another thread at the same time: what
-belongs to a step of a block stays in the cache. In a block, and so in all that `run` and
-`through_time` are given, a sequence is a column: h_t is (H, B) and a_t is (G·H, B), as in the
-equations. Then U h_{t-1} reads U in the order it lies in memory, and a gate is a piece of a_t,
-a_t[:H]. Outside of blocks a sequence is a row, as it was given. How large a block is does not
-depend on the number of threads.
+belongs to a step of a block stays in the cache. In a block, and so in all that a cell is given, a
+sequence is a column: h_t is (H, B) and a_t is (G·H, B), as in the equations. Then U h_{t-1} reads U
+in the order it lies in memory, and a gate is a piece of a_t, a_t[:H]. Outside of blocks a sequence
+is a row, as it was given.
+
+Stretches of time. Only U h_{t-1} and Uᵀ da_{t+1} wait for the step before. So the steps of a block
+are cut in stretches. Forward, while one thread goes through a stretch step by step, another has the
+products W x_t of the next; backward, it has what follows from the da_t of the last one: the
+gradients of the weights and of x.
 
 Gradients of the weights. Each is used at every step, so its gradient is a sum over all of them.
 With c for a sequence,
@@ -32,8 +38,8 @@ With c for a sequence,
     db_i  = Σ_t Σ_c da_tci, or de_tci     for b_ih, and for b_hh
     dx_tc = Wᵀ da_tc                      dx = da W
 
-so once all da_t, de_t are known, in rows again, each is one matrix product over all steps and
-sequences, not a sum of T small ones.
+so for a stretch of steps, once its da_t and de_t are known, each is one matrix product over all its
+steps and sequences; and the sum of the stretches is the gradient.
 
 Layers. The output of a layer is the input of the next. In D = 2 directions a second set of weights
 runs from T-1 to 0 (Schuster and Paliwal 1997), and the outputs are put side by side.
@@ -50,17 +56,22 @@ of every layer but the last is multiplied by m / (1 - p), where m is 1 or 0, and
 The masks m are given by the caller: with them the result is a function of its arguments alone.
 """
 
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends import is_array, namespace, threads, to_numpy
+from ..backends.sums import row_sums, total
 from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
 
-# A block has at least
+# There is a block for each thread, if it has at least
 COLUMNS = 16                # sequences, as the BLAS is slow with fewer columns, and
-PRODUCTS = 1 << 20          # multiplications in U h_{t-1}: with fewer, calls would take the time
+PRODUCTS = 1 << 21          # multiplications in U h_{t-1}: with fewer, calls would take the time;
+LARGEST = 64                # and more blocks where one would have more sequences than this.
+STRETCH = 256               # columns in the steps of a stretch together: enough for the BLAS
+WAITING = 4                 # stretches whose da is kept, if the other threads do not keep up
 
 
 class Layers(NamedTuple):
@@ -86,26 +97,18 @@ class Layers(NamedTuple):
             return xp.empty((B, T, width), dtype=dtype).swapaxes(0, 1)
         return xp.empty((T, B, width), dtype=dtype)
 
-    def flat(self, x):
-        """(T·B, width) from (T, B, width), in the order of x."""
-        return _as_given(x, False, self.batch_first).reshape(-1, x.shape[-1])
-
-    def product(self, xp, x, A):
-        """x A for all steps and sequences as one product: (T, B, m) for x (T, B, n), A (n, m)."""
-        y = self.empty(xp, *x.shape[:2], A.shape[1], x.dtype)
-        threads.matmul(self.flat(x), A, out=self.flat(y))
-        return y
-
     def blocks(self, xp, B):
         """Pairs: a direction, and a slice of the B sequences. On other libraries than NumPy, which
         have threads of their own, it is all sequences."""
         width, H = self.groups[0][1].shape
-        n = min(B // COLUMNS, width * H * B // PRODUCTS) if xp is np else 1
-        n = max(n, 1)
+        n = 1
+        if xp is np:
+            n = min(B // COLUMNS, width * H * B // PRODUCTS, threads.pieces() // self.D)
+            n = max(n, -(-B // LARGEST), 1)
         return [(d, slice(i * B // n, (i + 1) * B // n)) for d in range(self.D) for i in range(n)]
 
 
-def forward(run, x, starts, layers):
+def forward(begin, run, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache."""
     groups, D, keep, _, _, alone, batch_first = layers
     xp = namespace(x)
@@ -122,19 +125,39 @@ def forward(run, x, starts, layers):
 
     levels = []                             # for each layer its input, and the runs of its blocks
     for i in range(0, len(groups), D):
-        Wx = [layers.product(xp, x, W.T) for W, *_ in groups[i:i + D]]
         out = layers.empty(xp, T, B, D * H, x.dtype)
 
         def part(block):
             d, c = block
-            _, U, *biases = groups[i + d]
+            W, U, *biases = groups[i + d]
+            times = _times(T, d)
             kept = None if keep is None else columns(keep[:, c])
-            this, ends = run(xp, columns(Wx[d][:, c]), [columns(s[i + d, c]) for s in starts],
-                             U, biases, _times(T, d), kept)
-            h = this.h if keep is None else xp.where(kept, this.h, 0.0)
-            out[:, c, d * H:(d + 1) * H] = columns(h)
-            for last, end in zip(lasts, ends):
-                last[i + d, c] = columns(end)
+            this = begin(xp, T, [columns(s[i + d, c]) for s in starts], times, U, biases)
+
+            def from_input(steps):                              # W x_t + b
+                t = _slice(steps)
+                a = xp.matmul(W, columns(x[t, c]), out=this.a[t])
+                if biases:
+                    a += this.b[:, None]
+
+            def give_out(steps):
+                t = _slice(steps)
+                h = this.h[t] if keep is None else xp.where(kept[t], this.h[t], 0.0)
+                out[t, c, d * H:(d + 1) * H] = columns(h)
+
+            first, *others = _stretches(times, c)
+            ahead = [threads.later(from_input, steps) for steps in others]
+            from_input(first)
+            run(xp, this, first, kept)
+            ready = [threads.later(give_out, first)]
+            for steps, task in zip(others, ahead):
+                task.result()
+                run(xp, this, steps, kept)
+                ready.append(threads.later(give_out, steps))
+            for task in ready:
+                task.result()
+            for last, states in zip(lasts, this.states):
+                last[i + d, c] = columns(states[times[-1]])
             return this, kept
         levels.append((x, threads.share(part, blocks)))
         x = layers.dropout(out, i)
@@ -164,46 +187,55 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
     dstarts = [xp.zeros_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
     dweights = [None] * len(need)
 
-    def joined(pieces):
-        return xp.concatenate(pieces) if apart else pieces[0]
-
     for i in range(len(groups) - D, -1, -D):
         x, runs = levels[i // D]
-        das = [layers.empty(xp, T, B, len(W), dout.dtype) for W, *_ in groups[i:i + D]]
-        de_ns = [layers.empty(xp, T, B, H, dout.dtype) if apart else None for _ in range(D)]
+        below = need_x or i > 0 and (any(need_starts) or any(need[:n * i]))
+        UTs = [xp.ascontiguousarray(U.T) for _, U, *_ in groups[i:i + D]]
+        dxs = [layers.empty(xp, T, B, x.shape[2], x.dtype) if below else None for _ in range(D)]
 
         def part(block_and_run):
             (d, c), (this, kept) = block_and_run
-            dout_c = xp.ascontiguousarray(columns(dout[:, c, d * H:(d + 1) * H]))
-            fill = [columns(a[d][:, c]) for a in (das, de_ns)[:1 + apart]]
-            begin = through_time(xp, dout_c, [columns(s[i + d, c]) for s in dlasts], this, kept,
-                                 *fill)
-            for ds, s in zip(dstarts, begin):
+            W, wanted = groups[i + d][0], need[n * (i + d):n * (i + d + 1)]
+
+            def weights(steps, da, de_n=None):
+                """The gradients of the weights, as far as they come from these steps; and dx."""
+                t, da = _slice(steps), _matrix(da)
+                de = da if de_n is None else xp.concatenate([da[:-H], _matrix(de_n)])
+                if below:
+                    dx_t = dxs[d][t, c]
+                    dx_t[...] = (da.T @ W).reshape(dx_t.shape)
+                terms = (lambda: da @ x[t, c].reshape(-1, x.shape[2]),
+                         lambda: de @ _matrix(this.before[t]).T,
+                         lambda: row_sums(da), lambda: row_sums(de))
+                return [term() for term, need in zip(terms, wanted) if need]
+
+            dstates = [columns(s[i + d, c]).copy(order="C") for s in dlasts]
+            tasks, sums = deque(), None
+            for steps in reversed(_stretches(this.times, c)):
+                dout_t = columns(dout[_slice(steps), c, d * H:(d + 1) * H])
+                fill = [xp.empty((len(steps), *s), dtype=dout.dtype)
+                        for s in (this.a.shape[1:], this.h.shape[1:])[:1 + apart]]
+                dstates = through_time(xp, this, steps, kept, xp.ascontiguousarray(dout_t), dstates,
+                                       UTs[d], *fill)
+                tasks.append(threads.later(weights, steps, *fill))
+                if len(tasks) == WAITING:
+                    sums = _sums(sums, tasks.popleft().result())
+            for task in reversed(tasks):
+                task.result()                               # here, what nobody has begun
+            for task in tasks:
+                sums = _sums(sums, task.result())
+            for ds, s in zip(dstarts, dstates):
                 if ds is not None:
                     ds[i + d, c] = columns(s)
-        threads.share(part, zip(blocks, runs))
+            return sums
 
-        dx = None
-        below = need_x or i > 0 and (any(need_starts) or any(need[:n * i]))
+        sums = threads.share(part, zip(blocks, runs))
         for d in range(D):
-            W, j = groups[i + d][0], n * (i + d)
-            da = layers.flat(das[d])
-            de = [da[:, :-H], layers.flat(de_ns[d])] if apart else [da]     # pieces of its columns
-            if need[j]:
-                dweights[j] = threads.matmul(da.T, layers.flat(x))
-            if need[j + 1]:
-                before = layers.empty(xp, T, B, H, dout.dtype)
-                for (of, c), (this, _) in zip(blocks, runs):
-                    if of == d:
-                        before[:, c] = columns(this.before)
-                dweights[j + 1] = joined([threads.matmul(g.T, layers.flat(before)) for g in de])
-                del before                                          # room for dx
-            for k, gates in enumerate(([da], de)[:n - 2], j + 2):
-                if need[k]:
-                    dweights[k] = joined([g.sum(axis=0) for g in gates])
-            if below:
-                dx_d = layers.product(xp, das[d], W)
-                dx = dx_d if d == 0 else dx + dx_d
+            j = n * (i + d)
+            wanted = [k for k in range(j, j + n) if need[k]]
+            for k, *terms in zip(wanted, *[s for (of, _), s in zip(blocks, sums) if of == d]):
+                dweights[k] = total(terms)
+        dx = total(dxs) if below else None
         if not below:
             break
         if i > 0:
@@ -259,16 +291,30 @@ def memory(xp, start, times):
     return now, before
 
 
-def from_input(xp, Wx, b, out=None):
-    """W x_t + b for a block, from W x_t for all sequences as rows: (T, G·H, B). b (G·H,) or 0."""
-    T, width, B = Wx.shape
-    a = xp.empty((T, width, B), dtype=Wx.dtype) if out is None else out
-    return xp.add(Wx, b if isinstance(b, int) else b[:, None], out=a)
-
-
 def _times(T, d):
     """The order of the steps in direction d."""
     return range(T - 1, -1, -1) if d else range(T)
+
+
+def _stretches(times, c):
+    """The times, in stretches of a few steps, of a block with the sequences c."""
+    n = max(1, STRETCH // max(1, c.stop - c.start))
+    return [times[k:k + n] for k in range(0, len(times), n)]
+
+
+def _slice(steps):
+    """Of the axis of time."""
+    return slice(min(steps), max(steps) + 1)
+
+
+def _matrix(a):
+    """(m, T·B) from (T, m, B)."""
+    return a.swapaxes(0, 1).reshape(a.shape[1], -1)
+
+
+def _sums(sums, terms):
+    """The sums, with one more term in each."""
+    return terms if sums is None else [total(pair) for pair in zip(sums, terms)]
 
 
 def _time_first(x, batch_first):

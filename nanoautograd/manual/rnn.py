@@ -43,7 +43,7 @@ from typing import Any, NamedTuple
 
 from . import recurrent
 from ..ops import matmul, maximum, tanh
-from .recurrent import arrange, from_input, memory
+from .recurrent import arrange, memory
 
 
 def forward(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
@@ -61,7 +61,7 @@ def forward(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=N
     _check(nonlinearity)
     layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
                      dropout, masks)
-    return recurrent.forward(partial(_run, nonlinearity=nonlinearity), x, (h0,), layers)
+    return recurrent.forward(partial(_begin, nonlinearity=nonlinearity), _run, x, (h0,), layers)
 
 
 def backward(gradients, cache, needs=None):
@@ -80,20 +80,30 @@ def composed(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=
 
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
+    a: Any                  # (T, H, B)  W x_t + b; its place is taken by
     h: Any                  # (T, H, B)
     before: Any             # (T, H, B)  the state that h_t was computed from
     times: range            # the order of the steps
     df: Any                 # (T, H, B)  f'(a_t), for relu
     U: Any
+    b: Any                  # (H,)       the sum of the biases
+
+    @property
+    def states(self):
+        return self.h,
 
 
-def _run(xp, Wx, starts, U, biases, times, keep, nonlinearity):
-    """All the states of a block in one layer and direction."""
+def _begin(xp, T, starts, times, U, biases, nonlinearity):
     h, before = memory(xp, starts[0], times)
-    a = from_input(xp, Wx, sum(biases), out=h)                      # h_t takes the place of a_t
     df = xp.empty_like(h) if nonlinearity == "relu" else None       # tanh' follows from h alone
+    return Run(h, h, before, times, df, U, sum(biases))
+
+
+def _run(xp, this, steps, keep):
+    """Some steps of a block in one layer and direction."""
+    a, h, before, _, df, U, _ = this
     Uh = xp.empty_like(h[0])
-    for t in times:
+    for t in steps:
         a_t = h_t = a[t]
         a_t += xp.matmul(U, before[t], out=Uh)
         if df is None:
@@ -103,25 +113,25 @@ def _run(xp, Wx, starts, U, biases, times, keep, nonlinearity):
             xp.maximum(a_t, 0.0, out=h_t)
         if keep is not None:
             h[t] = xp.where(keep[t], h_t, before[t])
-    return Run(h, before, times, df, U), (h[times[-1]],)
 
 
-def _through_time(xp, dout, dlasts, run, keep, da):
-    """Backward through time in a block: fills da (T, H, B), which is also de; and dh0 (H, B)."""
-    h, df, UT = run.h, run.df, run.U.T
-    d = 1.0 - h * h if df is None else df.copy()                    # f'(a_t), and soon da_t
-    if keep is not None:
-        d *= keep
-    dh = dlasts[0].copy(order="C")
-    for t in reversed(run.times):
-        dh += dout[t]
-        da_t = d[t]
-        da_t *= dh
+def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
+    """Backward through them: fills da (T', H, B), which is also de; and dh before them (H, B)."""
+    h, df, (dh,), first = this.h, this.df, dstates, min(steps)
+    for t in reversed(steps):
+        da_t = da[t - first]
+        dh += dout[t - first]
+        if df is None:
+            xp.multiply(h[t], h[t], out=da_t)
+            xp.subtract(1.0, da_t, out=da_t)
+            da_t *= dh
+        else:
+            xp.multiply(df[t], dh, out=da_t)
         if keep is None:
             xp.matmul(UT, da_t, out=dh)
         else:
+            da_t *= keep[t]
             dh = xp.where(keep[t], xp.matmul(UT, da_t), dh)
-    da[...] = d
     return dh,
 
 

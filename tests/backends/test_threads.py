@@ -63,6 +63,37 @@ def test_shares_within_shares_and_from_many_threads():
     assert found == [right] * 4
 
 
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_later(n):
+    """Calls have their results in any order, each once, also from threads that have shares."""
+    nag.set_num_threads(n)
+    calls = []
+
+    def half(i):
+        calls.append(i)
+        if i % 2:
+            raise KeyError(i)
+        return i // 2
+
+    def tasks(start):
+        made = [threads.later(half, i) for i in range(start, start + 20, 2)]
+        return [task.result() for task in reversed(made)] + [made[0].result()]
+    found = threads.share(tasks, range(0, 200, 20))
+    assert found == [[*range(k + 9, k - 1, -1), k] for k in range(0, 100, 10)]
+    assert sorted(calls) == list(range(0, 200, 2))
+    with pytest.raises(KeyError, match="3"):
+        threads.later(half, 3).result()
+
+
+def test_what_no_thread_is_free_for_is_called_here():
+    nag.set_num_threads(2)
+    go = threading.Event()
+    first, second = threads.later(go.wait, 60), threads.later(threading.get_ident)
+    assert second.result() == threading.get_ident()
+    go.set()
+    assert first.result()
+
+
 def test_threads_obey_errstate():
     nag.set_num_threads(2)
     zero = np.zeros(3)

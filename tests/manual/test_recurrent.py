@@ -177,11 +177,14 @@ def test_second_order(backend, cell, options):
 
 
 def results(cell, arrays, options, columns=1, n=1):
-    """All results and gradients with n threads and in blocks of `columns` sequences or more."""
+    """All results and gradients with n threads, in blocks of `columns` sequences or more and in
+    stretches of twice as many columns."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recurrent, "COLUMNS", columns)
         patch.setattr(recurrent, "PRODUCTS", 1)
+        patch.setattr(recurrent, "STRETCH", 2 * columns)
         patch.setattr(threads._team, "size", n)
+        patch.setattr(threads._team, "pieces", threads.PIECES)
         outs, _, ds = by_hand(NumPy, cell.module, arrays, **options)
     return outs + [d for d in ds if d is not None]
 
@@ -200,18 +203,34 @@ def test_blocks(cell, data):
             close(a, d, "in blocks")
 
 
-@given(B=st.integers(0, 300), H=st.integers(1, 300), D=st.integers(1, 2))
-def test_blocks_are_all_sequences_once(B, H, D):
-    """In order, of at least so many sequences and products; on other libraries all in one."""
+@given(B=st.integers(0, 300), H=st.integers(1, 300), D=st.integers(1, 2), n=st.integers(1, 9))
+def test_blocks_are_all_sequences_once(B, H, D, n):
+    """In order, of sequences and products enough, and not of too many; on other libraries all in
+    one."""
     layers = recurrent.Layers([(None, np.empty((4 * H, H)))] * D, D, *[None] * 5)
-    blocks = layers.blocks(np, B)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads._team, "pieces", n)
+        blocks = layers.blocks(np, B)
     for d in range(D):
         ours = [c for of, c in blocks if of == d]
         assert [i for c in ours for i in range(B)[c]] == list(range(B))
-        least = max(recurrent.COLUMNS, recurrent.PRODUCTS / (4 * H * H) - 1)
-        assert len(ours) == 1 or all(c.stop - c.start >= least for c in ours)
-        assert len(ours) == 1 or all(c.stop - c.start < 2 * least + 2 for c in ours)
+        sizes = [c.stop - c.start for c in ours]
+        assert max(sizes) <= recurrent.LARGEST
+        if len(ours) > max(-(-B // recurrent.LARGEST), 1):
+            assert min(sizes) >= recurrent.COLUMNS and D * len(ours) <= n
+            assert B * 4 * H * H >= recurrent.PRODUCTS * len(ours)
     assert layers.blocks(strict.xp, B) == [(d, slice(0, B)) for d in range(D)]
+
+
+@given(T=st.integers(1, 300), n=st.integers(0, 300), d=st.integers(0, 1))
+def test_stretches_are_all_steps_once(T, n, d):
+    """In their order; with columns enough, or one step."""
+    times = recurrent._times(T, d)
+    stretches = recurrent._stretches(times, slice(0, n))
+    assert [t for steps in stretches for t in steps] == list(times)
+    for steps in stretches:
+        assert len(steps) == 1 or len(steps) * n <= recurrent.STRETCH
+        assert list(range(T)[recurrent._slice(steps)]) == sorted(steps)
 
 
 @each_cell
@@ -231,8 +250,8 @@ def test_memory_is_linear_in_the_steps(cell, B):
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    peak(200)                                               # what is made once
-    a, b, c = (peak(T) for T in (200, 400, 800))
+    peak(600)                                               # what is made once
+    a, b, c = (peak(T) for T in (600, 1200, 2400))
     assert c - b == pytest.approx(2 * (b - a), rel=0.05)
 
 
