@@ -67,10 +67,11 @@ Keys meet the queries of several blocks: what these give to dk and dv is added u
 block to the first.
 """
 
+from functools import lru_cache
 from itertools import product
 from math import ceil, prod, sqrt
 
-from numpy import broadcast_shapes
+import numpy as np
 
 from ..backends import namespace, threads
 from ..backends.sums import row_sums
@@ -208,7 +209,8 @@ class _Blocks:
         self.rows = [(slice(i, min(i + t, T)), slice(i + t if causal else S))
                      for i in range(0, T, t)] if T and S else []
         self.heads = _cut(batch, together)
-        self.future = xp.tril(xp.full((t, t), -INF, dtype=dtype), -1).T if causal else None
+        future = _future if xp is np else _future.__wrapped__       # CuPy has many devices
+        self.future = future(xp, t, dtype) if causal else None
 
     def result(self, like, shape):
         """An array to be filled by blocks, in the order of memory of another."""
@@ -246,6 +248,12 @@ class _Blocks:
         if is_all and T <= ROWS:
             self.kept[first] = r
         return r
+
+
+@lru_cache(8)
+def _future(xp, t, dtype):
+    """-inf where the key comes after the query, 0 elsewhere: (t, t), column by column."""
+    return xp.tril(xp.full((t, t), -INF, dtype=dtype), -1).T
 
 
 def _cut(batch, most):
@@ -313,22 +321,25 @@ def _is_added(mask):
 def _check(q, k, v, mask):
     """The batch axes of the scores, and of the output. Raises the error that names what does not
     fit."""
-    got = f"got q {q.shape}, k {k.shape}, v {v.shape}"
+    def got():
+        return f"got q {q.shape}, k {k.shape}, v {v.shape}"
+
     if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
-        raise ValueError(f"attention: q, k, v need two axes or more, (..., time, features); {got}")
+        raise ValueError("attention: q, k, v need two axes or more, (..., time, features); "
+                         f"{got()}")
     if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:
         raise ValueError(f"attention: q and k need the same number of features, and one or more; "
-                         f"{got}")
+                         f"{got()}")
     if k.shape[-2] != v.shape[-2]:
-        raise ValueError(f"attention: there must be one value for each key; {got}")
+        raise ValueError(f"attention: there must be one value for each key; {got()}")
     if not is_float(q.dtype) or k.dtype != q.dtype or v.dtype != q.dtype:
         raise TypeError("attention: q, k, v must be floating and of one dtype; "
                         f"got {q.dtype}, {k.dtype}, {v.dtype}")
     try:
-        batch = broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        batch = _broadcast(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     except ValueError:
-        raise ValueError(f"attention: the batch axes do not broadcast; {got}") from None
-    of_A = broadcast_shapes(q.shape[:-2], k.shape[:-2])
+        raise ValueError(f"attention: the batch axes do not broadcast; {got()}") from None
+    of_A = _broadcast(q.shape[:-2], k.shape[:-2])
     if mask is None:
         return of_A, batch
     if mask.dtype != bool and mask.dtype != q.dtype:
@@ -336,10 +347,15 @@ def _check(q, k, v, mask):
                         f"to the scores, {q.dtype} like q; got {mask.dtype}")
     scores = (*batch, q.shape[-2], k.shape[-2])
     try:
-        fits = broadcast_shapes(scores, mask.shape)[-2:] == scores[-2:]
+        fits = _broadcast(scores, mask.shape)[-2:] == scores[-2:]
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to the "
-                         f"scores, {scores}; {got}")
-    return tuple(broadcast_shapes(axes, mask.shape[:-2]) for axes in (of_A, batch))
+                         f"scores, {scores}; {got()}")
+    return tuple(_broadcast(axes, mask.shape[:-2]) for axes in (of_A, batch))
+
+
+def _broadcast(*shapes):
+    """As NumPy's function, which takes longer to find out that they are the same."""
+    return shapes[0] if len(set(shapes)) == 1 else np.broadcast_shapes(*shapes)
