@@ -147,6 +147,12 @@ class Function:
         options = None
         if kwargs or self.keywords or len(args) != len(self.names):
             args, options = self._bind(args, kwargs)
+        for a in args:
+            if isinstance(a, (Tensor, list)):
+                break
+        else:                                   # there are arrays only
+            out = self.forward(*args, **options or {})
+            return out[0] if self.has_cache else out
         arrays, edges, needs, is_tensor, uniform = [], [], [], False, True
         for a in args:
             edge = None
@@ -338,11 +344,13 @@ class HandDerived(Function):
         return Plan(needs, [], [])              # there are no rules
 
     def save(self, node, args, options, results, cache):
+        saved = {"cache": as_is(cache), "options": as_is(options),
+                 "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args]}
         # Results that are part of the cache are kept so that a change of one is noticed.
-        return {"cache": as_is(cache), "options": as_is(options),
-                "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args],
-                "out": [keep_result(y, i) for i, y in enumerate(results)
-                        if _shares_memory(y._array, cache)]}
+        if out := [keep_result(y, i) for i, y in enumerate(results)
+                   if _shares_memory(y._array, cache)]:
+            saved["out"] = out
+        return saved
 
     def pull_back(self, node, g, create_graph):
         values = node.opened(create_graph)      # refuses where one was overwritten
@@ -410,15 +418,20 @@ def _for_edges(node, ds):
     return pairs
 
 
-def _shares_memory(array, cache):
-    """Whether any array in a cache, which may be nested, overlaps with `array`."""
+def _shares_memory(y, cache):
+    """Whether any array in a cache, which may be nested, overlaps with the array y."""
     if isinstance(cache, dict):
         cache = cache.values()
     elif is_array(cache):
-        return bool(namespace(array).may_share_memory(array, cache))
+        # Two arrays share memory only if they are the same, or one is a view.
+        return y is cache or (y.base is not None or cache.base is not None) and bool(
+            namespace(y).may_share_memory(y, cache))
     elif not isinstance(cache, (tuple, list)):
         return False
-    return any(_shares_memory(array, part) for part in cache)
+    for part in cache:
+        if part is not None and _shares_memory(y, part):
+            return True
+    return False
 
 
 def _memory_of(y, tensors):

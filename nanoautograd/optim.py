@@ -15,8 +15,9 @@ parts of equal size, call `(loss / k).backward()` for each, and make one step: t
 batch is the mean of the means over its parts.
 
 In the formulas θ is a parameter, g its gradient, γ the learning rate, λ the weight decay, t the
-number of this step from 1. They are elementwise, and all lines of a formula are computed for one
-block of an array after the other, by all threads (backends/threads.py).
+number of this step from 1. They are elementwise: all lines of a formula are computed for one block
+of an array after the other, by all threads (backends/threads.py), and for many small arrays at
+once, laid end to end.
 """
 
 import math
@@ -53,6 +54,24 @@ def in_blocks(f, jobs):
     def work(part):
         return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in part]
     return [y for ys in threads.share(work, parts) for y in ys]
+
+
+SMALL = 1 << 10             # numbers: smaller arrays are changed together
+
+
+def _end_to_end(rows):
+    """Rows of arrays, those in a row of one shape -> for each column its arrays as one."""
+    return [np.concatenate([a.reshape(-1) for a in column]) for column in zip(*rows)]
+
+
+def _take_apart(rows, ends):
+    """The numbers back from where `_end_to_end` has put them, but for the gradients."""
+    begin = 0
+    for theta, _, *buffers in rows:
+        new_theta, _, *new_buffers = [end[begin:begin + theta.size] for end in ends]
+        begin += theta.size
+        for a, new in zip((theta, *buffers), (new_theta, *new_buffers)):
+            a[...] = new.reshape(a.shape)
 
 
 class Optimizer:
@@ -99,15 +118,23 @@ class Optimizer:
 
     def step(self):
         """Update every parameter that has a gradient; one whose `grad` is None stays as it is."""
-        states, jobs = iter(self.state), []
+        states, jobs, small = iter(self.state), [], {}
         for group in self.param_groups:
             for p, state in zip(group["params"], states):
                 if p.grad is not None:
-                    t = self.begin(p.data, state, group)
-                    buffers = [state[name] for name in self.buffers if name in state]
-                    jobs.append(((group, t), (p.data, p.grad.data, *buffers)))
-                    p.data = p.data     # so that a graph which still needs the old value notices
-        in_blocks(self.update, jobs)
+                    theta = p.data
+                    t = self.begin(theta, state, group)
+                    arrays = theta, p.grad.data, *[state[b] for b in self.buffers if b in state]
+                    if theta.size <= SMALL and type(theta) is np.ndarray:
+                        alike = small.setdefault((id(group), t, theta.dtype), ((group, t), []))
+                        alike[1].append(arrays)
+                    else:
+                        jobs.append(((group, t), arrays))
+                    p.data = theta      # so that a graph which still needs the old value notices
+        together = [(options, _end_to_end(rows)) for options, rows in small.values()]
+        in_blocks(self.update, together + jobs)
+        for (_, rows), (_, ends) in zip(small.values(), together):
+            _take_apart(rows, ends)
 
     buffers = ()                # names of the arrays in a parameter's state
 

@@ -80,11 +80,11 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     else:
         kept, y = _class_numbers(xp, target, ignore_index, C)
         w_y = kept.astype(x.dtype) if w is None else kept * w[y]
-        W = xp.sum(w_y)
+        W = w_y.sum()
         W = xp.where(W == 0, NAN, W)
 
     def part(n):
-        m[n] = xp.max(x[n], axis=1)
+        m[n] = x[n].max(axis=1)
         xp.subtract(x[n], m[n, None], out=e[n])
         xp.exp(e[n], out=e[n])
         Z[n] = row_sums(e[n])
@@ -103,7 +103,7 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     if reduction == "none":
         loss = ell.reshape(logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:])
     else:
-        loss = xp.sum(ell) if reduction == "sum" else xp.sum(ell) / W
+        loss = ell.sum() if reduction == "sum" else ell.sum() / W
     return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε)
 
 
@@ -218,7 +218,7 @@ def _class_numbers(xp, target, ignore_index, C):
     y = target.reshape(-1)
     kept = y != ignore_index
     wrong = kept & ((y < 0) | (y >= C))
-    if bool(xp.any(wrong)):
+    if bool(wrong.any()):
         n = int(xp.argmax(wrong))
         position = tuple(int(i) for i in unravel_index(n, target.shape))
         raise IndexError(f"cross_entropy: target {int(y[n])} at position {position} is out of "
