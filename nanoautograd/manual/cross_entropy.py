@@ -203,7 +203,7 @@ def composed(logits, target, weight=None, *, ignore_index=-100, reduction="mean"
 def _rows(a):
     """(C,), (N, C) or (N, C, d1, ...) -> (1, C), (N, C) or (N·d1·..., C)."""
     if a.ndim < 3:
-        return a.reshape(-1, a.shape[-1])
+        return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
     a = namespace(a).moveaxis(a, 1, -1)
     return a.reshape(-1, a.shape[-1])
 

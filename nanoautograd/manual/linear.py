@@ -39,20 +39,20 @@ def forward(x, weight, bias=None):
     _check(x, weight, bias)
     xp = namespace(x, weight, bias)
     M, (O, I) = prod(x.shape[:-1]), weight.shape
-    x_ = x.reshape(M, I)
+    x_ = x if x.ndim == 2 else x.reshape(M, I)
     y = matmul(x_, weight.T)
     if bias is not None and bias.dtype != y.dtype:
         y = y + bias                            # of another precision
     elif bias is not None:
         by_rows(lambda m: xp.add(y[m], bias, out=y[m]), xp, M, O)
-    return y.reshape(*x.shape[:-1], O), (x_, weight, bias, x.shape)
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], O), (x_, weight, bias, x.shape)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight, dbias (None if there was none)."""
     x, weight, bias, shape = cache
     need_x, need_w, need_b = needs or (True,) * 3
-    dy = dy.reshape(len(x), len(weight))
+    dy = dy if dy.ndim == 2 else dy.reshape(len(x), len(weight))
     dx = dw = db = None
     if need_x and is_float(x.dtype):
         dx = namespace(x).empty(shape, dtype=dy.dtype)
