@@ -56,9 +56,10 @@ only the keys up to its last query. What is kept for the way back is o, and of e
     L_t = log Σ_s exp(A_ts) = m_t + log Z_t         m_t = max_s A_ts, Z_t = Σ_s E_ts,
                                                     E_ts = exp(A_ts - m_t)
 
-of which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again; and r is drawn again, unless all
-queries are in one block. What can be done to a smaller array is not done to a block: c multiplies
-q, o = (r E) v / Z, and D is a sum over e numbers instead of S,
+of which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again, and r is drawn again. But if all
+queries are in one block of ROWS or fewer, P and r are kept: that is no more than ROWS numbers for a
+key, about as many as the key has itself. What can be done to a smaller array is not done to a
+block: c multiplies q, else o = (r E) v / Z, and D is a sum over e numbers instead of S,
 
     D_t = Σ_s r_ts dW_ts P_ts = Σ_s W_ts (Σ_i do_ti v_si + dweights_ts)
         = Σ_i do_ti o_ti + Σ_s W_ts dweights_ts
@@ -94,7 +95,7 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
     T, S, e = q.shape[-2], *v.shape[-2:]
     c, blocks = _scale(q, scale), _Blocks(xp, of_A, T, S, q.dtype, causal, dropout, seed, offset)
     o = blocks.result(q, (*of_o, T, e))
-    L = xp.empty((*of_A, T, 1), dtype=q.dtype)
+    L = None if blocks.keep else xp.empty((*of_A, T, 1), dtype=q.dtype)
     W = xp.zeros((*of_A, T, S), dtype=q.dtype) if return_weights else None
 
     def part(heads):
@@ -109,14 +110,18 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
             Z = row_sums(E)[..., None]
             if mask is not None:
                 Z = xp.where(Z == 0, 1.0, Z)
-            L_[..., t, :] = m + xp.log(Z)
             r = blocks.factors(E, heads, t, s)
-            if r is not None:
-                E *= r
-            o_t = xp.matmul(E, v_[..., s, :], out=o_[..., t, :])
-            o_t /= Z
+            if blocks.keep:
+                E /= Z
+                blocks.P[heads[0]], Z = E, None
+            else:
+                L_[..., t, :] = m + xp.log(Z)
+            W_t = E if r is None else r * E                         # Z times that, unless divided
+            o_t = xp.matmul(W_t, v_[..., s, :], out=o_[..., t, :])
+            if Z is not None:
+                o_t /= Z
             if return_weights:
-                xp.divide(E, Z, out=W_[..., t, s])
+                W_[..., t, s] = W_t if Z is None else W_t / Z
 
     threads.share(part, blocks.heads)
     return ((o, W) if return_weights else o), (q, k, v, mask, c, blocks, o, L, return_weights)
@@ -129,7 +134,7 @@ def backward(dout, cache, needs=None):
     need_mask = need_mask and _is_added(mask)
     xp = namespace(q)
     do, dweights = dout if return_weights else (dout, None)
-    of_A, of_o, T, S = L.shape[:-2], o.shape[:-2], q.shape[-2], k.shape[-2]
+    of_A, of_o, T, S = blocks.batch, o.shape[:-2], q.shape[-2], k.shape[-2]
     dq = blocks.result(q, of_A + q.shape[-2:]) if need_q else None
     dk = blocks.result(k, of_A + k.shape[-2:]) if need_k else None
     dv = blocks.result(v, of_o + v.shape[-2:]) if need_v else None
@@ -141,9 +146,12 @@ def backward(dout, cache, needs=None):
             _of(x, heads) for x in (do, dweights, dq, dk, dv, dmask))
         for t, s in reversed(blocks.rows):
             q_t, k_s, do_t = c * q_[..., t, :], k_[..., s, :], do_[..., t, :]
-            A = blocks.scores(q_t, k_s, mask_, t, s)
-            A -= L_[..., t, :]
-            P = xp.exp(A, out=A)
+            if blocks.keep:
+                P = blocks.P[heads[0]]
+            else:
+                A = blocks.scores(q_t, k_s, mask_, t, s)
+                A -= L_[..., t, :]
+                P = xp.exp(A, out=A)
             r = blocks.factors(P, heads, t, s)
             W = P if r is None else r * P
             if need_v:
@@ -196,12 +204,14 @@ class _Blocks:
 
     rows: pairs of slices, of queries and of the keys that they see. heads: those that are done
     together, as `_of` takes them. A block does not depend on the number of threads. For CuPy there
-    is one.
+    is one. keep: whether queries are so few that P and r of the heads, by the number of the first,
+    are kept.
     """
 
     def __init__(self, xp, batch, T, S, dtype, causal, dropout, seed, offset):
         self.xp, self.T, self.S = xp, T, S
-        self.dropout, self.seed, self.offset, self.kept = dropout, seed, offset, {}
+        self.batch, self.keep, self.P, self.r = batch, T <= ROWS, {}, {}
+        self.dropout, self.seed, self.offset = dropout, seed, offset
         t, together = T or 1, prod(batch) or 1
         if xp.__name__ != "cupy":
             t = ceil(t / ceil(t / ROWS))        # equal parts
@@ -234,8 +244,8 @@ class _Blocks:
     def factors(self, A, heads, t, s):
         """r for the scores A of these heads, of the queries t and the keys s, or None."""
         first, T, S = heads[0], self.T, self.S
-        if not self.dropout or first in self.kept:
-            return self.kept.get(first)
+        if not self.dropout or first in self.r:
+            return self.r.get(first)
         n, rows = prod(A.shape[:-2]), A.shape[-2]
         is_all = rows == T
         if is_all:                              # the numbers of the heads follow one another
@@ -245,8 +255,8 @@ class _Blocks:
             r[i] = factors(r[i], self.dropout, True, self.seed,
                            self.offset + ((first + i) * T + t.start) * S)
         r = r.reshape(*A.shape[:-1], S)[..., s]
-        if is_all and T <= ROWS:
-            self.kept[first] = r
+        if self.keep:
+            self.r[first] = r
         return r
 
 
