@@ -34,10 +34,12 @@ from functools import partial
 
 import numpy as np
 
-__all__ = ["by_rows", "get_num_threads", "later", "matmul", "pieces", "set_num_threads", "share"]
+__all__ = ["by_rows", "get_num_threads", "later", "matmul", "parts", "pieces",
+           "set_num_threads", "share"]
 
 BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
-LEAST = 1 << 21             # products and sums below which a matrix product is not worth cutting
+LEAST = 1 << 24             # multiplications below which a matrix product is not worth cutting: it
+                            # takes about as long as to wake a thread
 PIECES = 8                  # that a product is cut into where it must not depend on the threads
 ALIGN = 16                  # rows: pieces are multiples of what the BLAS computes at once
 
@@ -157,6 +159,13 @@ def by_rows(f, xp, rows, width):
     if 0 < rows <= size:
         return [f(slice(0, rows))]
     return share(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
+
+
+def parts(xp, n, products):
+    """range(n) in slices, one for each thread; in one, if they share too few multiplications."""
+    if xp is not np or _team.pieces == 1 or products < LEAST:
+        return [slice(0, n)]
+    return _pieces(n, ALIGN)
 
 
 def matmul(a, b, out=None):

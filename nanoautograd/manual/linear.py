@@ -29,9 +29,11 @@ from math import prod
 
 from ..backends import namespace
 from ..backends.sums import column_sums
-from ..backends.threads import by_rows, matmul
-from ..ops import matmul as product
+from ..backends.threads import parts, share
+from ..ops import matmul
 from ..tensor import is_float
+
+EVERY = slice(None)
 
 
 def forward(x, weight, bias=None):
@@ -40,11 +42,21 @@ def forward(x, weight, bias=None):
     xp = namespace(x, weight, bias)
     M, (O, I) = prod(x.shape[:-1]), weight.shape
     x_ = x if x.ndim == 2 else x.reshape(M, I)
-    y = matmul(x_, weight.T)
-    if bias is not None and bias.dtype != y.dtype:
-        y = y + bias                            # of another precision
-    elif bias is not None:
-        by_rows(lambda m: xp.add(y[m], bias, out=y[m]), xp, M, O)
+    y = xp.empty((M, O), dtype=xp.result_type(x, weight))
+    after = bias is not None and bias.dtype != y.dtype              # of another precision
+
+    def part(m, o):
+        """Y of the rows m and the features o."""
+        y_mo = xp.matmul(x_[m], weight[o].T, out=y[m, o])
+        if bias is not None and not after:
+            y_mo += bias[o]
+
+    if M < O:
+        share(lambda o: part(EVERY, o), parts(xp, O, M * O * I))
+    else:
+        share(lambda m: part(m, EVERY), parts(xp, M, M * O * I))
+    if after:
+        y = y + bias
     return y if x.ndim == 2 else y.reshape(*x.shape[:-1], O), (x_, weight, bias, x.shape)
 
 
@@ -52,23 +64,40 @@ def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight, dbias (None if there was none)."""
     x, weight, bias, shape = cache
     need_x, need_w, need_b = needs or (True,) * 3
-    dy = dy if dy.ndim == 2 else dy.reshape(len(x), len(weight))
-    dx = dw = db = None
-    if need_x and is_float(x.dtype):
-        dx = namespace(x).empty(shape, dtype=dy.dtype)
-        matmul(dy, weight, out=dx.reshape(x.shape))
-        dx = dx.astype(x.dtype, copy=False)
-    if need_w:
-        dw = matmul(dy.T, x).astype(weight.dtype, copy=False)
-    if need_b and bias is not None:
-        db = column_sums(dy).astype(bias.dtype, copy=False)
-    return dx, dw, db
+    need_x, need_b = need_x and is_float(x.dtype), need_b and bias is not None
+    xp = namespace(x)
+    (M, I), O = x.shape, len(weight)
+    dy = dy if dy.ndim == 2 else dy.reshape(M, O)
+    dx = xp.empty(shape, dtype=dy.dtype) if need_x else None
+    dx_ = dx.reshape(M, I) if need_x else None
+    dw = xp.empty((O, I), dtype=dy.dtype) if need_w else None
+    db = xp.empty(O, dtype=dy.dtype) if need_b else None
+
+    def rows(m):
+        xp.matmul(dy[m], weight, out=dx_[m])
+
+    def features(o):
+        if need_w:
+            xp.matmul(dy[:, o].T, x, out=dw[o])
+        if need_b:
+            db[o] = column_sums(dy[:, o])
+
+    of_rows, of_features = parts(xp, M, M * O * I), parts(xp, O, M * O * I)
+    tasks = [(rows, m) for m in of_rows if need_x]
+    tasks += [(features, o) for o in of_features if need_w or need_b]
+    if len(of_rows) == 1:
+        for task, part in tasks:
+            task(part)
+    else:
+        share(lambda task: task[0](task[1]), tasks)
+    return tuple([d if d is None else d.astype(a.dtype, copy=False)
+                  for d, a in ((dx, x), (dw, weight), (db, bias))])
 
 
 def composed(x, weight, bias=None):
     """The same from primitives."""
     _check(x, weight, bias)
-    y = product(x, weight.T)
+    y = matmul(x, weight.T)
     return y if bias is None else y + bias
 
 
