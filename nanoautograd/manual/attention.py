@@ -83,7 +83,7 @@ from .dropout import factors
 
 INF = float("inf")
 ROWS = 64                       # queries of a block
-SCORES = 1                      # scores of a block, in units of threads.BLOCK
+SCORES = 2                      # scores of a block, in units of threads.BLOCK
 ALL = slice(None)
 
 
@@ -216,6 +216,8 @@ class _Blocks:
         if xp.__name__ != "cupy":
             t = ceil(t / ceil(t / ROWS))        # equal parts
             together = SCORES * threads.BLOCK // (t * (S or 1)) or 1
+            if prod(batch) * T * S > threads.BLOCK:
+                together = min(together, ceil(prod(batch) / 2))     # something for two threads
         self.rows = [(slice(i, min(i + t, T)), slice(i + t if causal else S))
                      for i in range(0, T, t)] if T and S else []
         self.heads = _cut(batch, together)
