@@ -147,55 +147,52 @@ class Function:
         options = None
         if kwargs or self.keywords or len(args) != len(self.names):
             args, options = self._bind(args, kwargs)
+        is_tensor = False
         for a in args:
-            if isinstance(a, (Tensor, list)):
-                break
-        else:                                   # there are arrays only
+            if isinstance(a, Tensor):
+                is_tensor = True
+            elif type(a) is list:
+                return self(*self._without_lists(args), **options or {})
+        if not is_tensor:
             out = self.forward(*args, **options or {})
             return out[0] if self.has_cache else out
-        arrays, edges, needs, is_tensor, uniform = [], [], [], False, True
+
+        arrays, edges, needs, uniform = [], [], [], True
         for a in args:
             edge = None
             if isinstance(a, Tensor):
-                is_tensor = True
                 if a._seen != a._memory.writes:
                     a._check_history(self.name)
                 edge, a = a._edge, a._array
-            elif type(a) is list:
-                return self(*self._without_lists(args), **options or {})
             if type(a) is not ndarray:
                 uniform = False
             arrays.append(a)
             edges.append(edge)
             needs.append(edge is not None)
         try:
-            if is_tensor and not uniform:
+            if not uniform:
                 namespace(*arrays)              # all on one device
             out = self.forward(*arrays, **options) if options else self.forward(*arrays)
         except Exception as error:
-            if is_tensor:
-                self._explain(error, args)
+            self._explain(error, args)
             raise
-        cache = None
+        cache = node = None
         if self.has_cache:
             out, cache = out
-        if not is_tensor:
-            return out
         several = type(out) in (tuple, list)
-        outs = out if several else (out,)
-        where = None
-        if INSPECTING.get():
-            where = caller()
-            for y in outs:
-                inspect_values(y, f"the result of {self.name}", where)
-        if True not in needs or not RECORDING.get():
-            results = self.as_tensors(outs, args, None)
-        else:
+        where = caller() if INSPECTING.get() else None
+        if True in needs and RECORDING.get():
             node = Node(self, edges, self.plans[tuple(needs)], several, where)
-            results = self.as_tensors(outs, args, node)
-            node.outputs = [(y.shape, y.dtype) for y in outs]
+        if several:
+            results = self._as_tensors(out, args, node)
+        else:
+            results = self._as_tensor(out, args, node, 0),
+        if where is not None:
+            for y in results:
+                inspect_values(y, f"the result of {self.name}", where)
+        if node is not None:
             node.saved = self.save(node, args, options, results, cache)
-        return tuple(results) if several else results[0]
+        return results if several else results[0]
 
     def _explain(self, error, args):
         """Adds the name of the operation to an error of `forward`."""
@@ -205,17 +202,22 @@ class Function:
                              "from the last axis, lengths must be equal, or 1") from None
         error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
 
-    def as_tensors(self, outs, args, node):
-        """The results as Tensors, of a recorded node or None."""
-        results = []
-        for y in outs:
-            if type(y) is not ndarray and not hasattr(y, "dtype"):
-                raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
-                                f"{type(y).__name__}")
-            # A view of an argument shares the argument's count of writes.
-            memory = _memory_of(y, (*args, *results) if results else args)
-            edge = (node, len(results)) if node is not None and is_float(y.dtype) else None
-            results.append(wrap(y, edge, memory))
+    def _as_tensor(self, y, args, node, i):
+        """The result y, the i-th of a recorded node (or None), as a Tensor."""
+        if type(y) is not ndarray and not hasattr(y, "dtype"):
+            raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
+                            f"{type(y).__name__}")
+        edge, dtype = None, y.dtype
+        if node is not None:
+            node.outputs.append((y.shape, dtype))
+            if is_float(dtype):
+                edge = node, i
+        return wrap(y, edge, _memory_of(y, args))
+
+    def _as_tensors(self, ys, args, node):
+        results = ()
+        for i, y in enumerate(ys):
+            results = *results, self._as_tensor(y, (*args, *results), node, i)
         return results
 
     def _without_lists(self, args):
@@ -227,12 +229,11 @@ class Function:
     def recorded(self, args, out, where=None):
         """The result `out` of a call with `args`, as a Tensor that knows where it came from."""
         edges = [a._edge if isinstance(a, Tensor) else None for a in args]
-        needs = tuple([edge is not None for edge in edges])
-        node = Node(self, edges, self.plans[needs], False, where)
-        results = self.as_tensors((out,), args, node)
-        node.outputs = [(out.shape, out.dtype)]
-        node.saved = self.save(node, args, None, results, None)
-        return results[0]
+        plan = self.plans[tuple([edge is not None for edge in edges])]
+        node = Node(self, edges, plan, False, where)
+        result = self._as_tensor(out, args, node, 0)
+        node.saved = self.save(node, args, None, (result,), None)
+        return result
 
     def _bind(self, args, kwargs):
         """(args, options): the arguments by position, and those that are keyword-only."""
@@ -435,7 +436,7 @@ def _shares_memory(y, cache):
 
 
 def _memory_of(y, tensors):
-    """That of the last of the Tensors with which an array shares it, or None."""
+    """That of the last of the Tensors of which an array is a view, or which it is; or None."""
     memory, is_view = None, y.base is not None
     for t in tensors:
         if isinstance(t, Tensor) and (y is t._array or is_view and

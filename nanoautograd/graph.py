@@ -83,28 +83,28 @@ class Sums:
         self.totals = {}            # node -> [gradient or None]
         self.shared = set()         # edges whose total someone else holds: it is not added into
 
-    def add(self, edge, d, is_new):
-        """Adds d to the total of an edge. `is_new`: d is an array that nobody else holds."""
+    def add(self, edge, d, gs):
+        """Adds d, which was computed from the gradients gs, to the total of an edge. With gs None,
+        d is never added into, whatever it is."""
         node, i = edge
-        gs = self.totals.get(node)
-        if gs is None:
-            gs = self.totals[node] = [None] * len(node.outputs)
-        total = gs[i]
+        totals = self.totals.get(node)
+        if totals is None:
+            totals = self.totals[node] = [None] * len(node.outputs)
+        total = totals[i]
         if type(d) is IndexedGradient:
             if total is not None and edge not in self.shared:
                 d.add_to(total)
                 return
             d = d.dense(node.outputs[i][1])
-            is_new = d.ndim > 0
         if total is None:
-            gs[i] = d
-            if not is_new:
+            totals[i] = d
+            if not _is_new(d, gs):
                 self.shared.add(edge)
         elif edge not in self.shared:
             total += d
         else:
-            gs[i] = total + d
-            if is_new:
+            totals[i] = total = total + d
+            if _is_new(total, gs):
                 self.shared.remove(edge)
 
 
@@ -127,7 +127,7 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
     leaves = []                 # written at the end: an error on the way changes no gradient
     sums = Sums()
     for edge, g in zip(roots, gradients):
-        sums.add(edge, g, False)
+        sums.add(edge, g, None)
 
     for node in order:
         gs = sums.totals.pop(node, None)
@@ -148,7 +148,7 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
                 fits = False
             if not fits:
                 d = _fitted(d, edge, node)
-            sums.add(edge, d, not create_graph and _is_new(d, gs))
+            sums.add(edge, d, None if create_graph else gs)
         if not retain_graph:
             node.free()
 
@@ -177,11 +177,9 @@ def _fitted(d, edge, node):
 def _is_new(d, gs):
     """A rule returns a new array, or a gradient that it was given, or a view; which is it?
 
-    (NumPy's 0-d results may be scalars, which cannot be added into.)
+    (NumPy's 0-d results may be scalars, which cannot be added into. With gs None, nothing is new.)
     """
-    if type(d) is IndexedGradient:
-        return True
-    if d.base is not None or d.ndim == 0:
+    if gs is None or d.base is not None or d.ndim == 0:
         return False
     for g in gs:
         if d is g:

@@ -31,7 +31,8 @@ class Node:
         self.plan = plan                # how the function computes the gradients of those that do
         self.several = several          # whether the result is a tuple
         self.where = where              # the line that made the call, under detect_anomaly
-        # and, once the results exist: `outputs`, as graph.py describes it, and `saved`
+        self.outputs = []               # as graph.py describes it, once the results exist
+        self.saved = None
 
     @property
     def name(self):
@@ -64,13 +65,15 @@ class Node:
         values = {}
         for name, kept in self.saved.items():
             if type(kept) is list:
-                values[name] = tuple([self._opened(name, k, create_graph) for k in kept])
-            else:
-                values[name] = self._opened(name, kept, create_graph)
+                values[name] = tuple([self._opened(name, *k, create_graph) for k in kept])
+                continue
+            value, memory, writes, edge = kept
+            if memory is not None and (create_graph or memory.writes != writes):
+                value = self._opened(name, value, memory, writes, edge, create_graph)
+            values[name] = value
         return values
 
-    def _opened(self, name, kept, create_graph):
-        value, memory, writes, edge = kept
+    def _opened(self, name, value, memory, writes, edge, create_graph):
         if memory is None:
             return value
         if memory.writes != writes:
