@@ -12,7 +12,7 @@ import numpy as np
 from . import namespace
 from .threads import by_rows
 
-__all__ = ["column_sums", "row_sums", "total"]
+__all__ = ["column_sums", "row_dots", "row_sums", "total"]
 
 
 @lru_cache(32)
@@ -27,6 +27,11 @@ def _by_product(a):
 def row_sums(a):
     """Σ_n a_mn: (..., M, N) -> (..., M)."""
     return a @ _ones(a.shape[-1], a.dtype) if _by_product(a) else a.sum(axis=-1)
+
+
+def row_dots(a, b):
+    """Σ_n a_mn b_mn: twice (..., M, N) -> (..., M), without an array of the products."""
+    return np.vecdot(a, b) if _by_product(a) else (a * b).sum(axis=-1)
 
 
 def column_sums(a):

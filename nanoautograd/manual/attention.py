@@ -75,7 +75,7 @@ from math import ceil, prod, sqrt
 import numpy as np
 
 from ..backends import namespace, threads
-from ..backends.sums import row_sums
+from ..backends.sums import row_dots, row_sums
 from ..graph import unbroadcast
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from ..tensor import array_of, is_float
@@ -160,10 +160,10 @@ def backward(dout, cache, needs=None):
                 continue
             dA = _product(xp, do_t, v_[..., s, :])
             dA = unbroadcast(dA, P.shape)                           # dW
-            D = unbroadcast(row_sums(do_t * o_[..., t, :]), P.shape[:-1])
+            D = unbroadcast(row_dots(do_t, o_[..., t, :]), P.shape[:-1])
             if dweights is not None:
                 dA += dweights_[..., t, s]
-                D += row_sums(W * dweights_[..., t, s])
+                D += row_dots(W, dweights_[..., t, s])
             if r is not None:
                 dA *= r                                             # dP
             dA -= D[..., None]

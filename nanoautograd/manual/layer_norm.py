@@ -49,7 +49,7 @@ x̂ = d r and e_mi = dy_mi d_mi this is
 from math import prod
 
 from ..backends import namespace
-from ..backends.sums import column_sums, row_sums, total
+from ..backends.sums import column_sums, row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..ops import reshape, sqrt, sum
 from ..tensor import is_float
@@ -64,10 +64,11 @@ def forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
     mu, r = (xp.empty((M, 1), dtype=x.dtype) for _ in range(2))
 
     def part(m):
-        mu[m, 0] = row_sums(x_[m]) / max(N, 1)
-        d = xp.subtract(x_[m], mu[m], out=y_[m])
-        r[m, 0] = 1 / xp.sqrt(row_sums(d * d) / max(N, 1) + float(eps))
-        d *= r[m]
+        mu_m, r_m = mu[m], r[m]
+        mu_m[:, 0] = row_sums(x_[m]) / max(N, 1)
+        d = xp.subtract(x_[m], mu_m, out=y_[m])
+        r_m[:, 0] = 1 / xp.sqrt(row_dots(d, d) / max(N, 1) + float(eps))
+        d *= r_m
         if w is not None:
             d *= w
         if b is not None:

@@ -38,7 +38,7 @@ e_mi = dy_mi x_mi this is
 """
 
 from ..backends import namespace
-from ..backends.sums import row_sums, total
+from ..backends.sums import row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..ops import reshape, sqrt, sum
 from ..tensor import array_of
@@ -54,8 +54,9 @@ def forward(x, weight=None, *, normalized_shape, eps=None):
     ε = _epsilon(x, eps)
 
     def part(m):
-        r[m, 0] = 1 / xp.sqrt(row_sums(x_[m] * x_[m]) / max(N, 1) + ε)
-        xhat = xp.multiply(x_[m], r[m], out=y_[m])
+        x_m, r_m = x_[m], r[m]
+        r_m[:, 0] = 1 / xp.sqrt(row_dots(x_m, x_m) / max(N, 1) + ε)
+        xhat = xp.multiply(x_m, r_m, out=y_[m])
         if w is not None:
             xhat *= w
 
