@@ -348,9 +348,9 @@ class HandDerived(Function):
         saved = {"cache": as_is(cache), "options": as_is(options),
                  "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args]}
         # Results that are part of the cache are kept so that a change of one is noticed.
-        if out := [keep_result(y, i) for i, y in enumerate(results)
-                   if _shares_memory(y._array, cache)]:
-            saved["out"] = out
+        arrays = _arrays_in(cache)
+        saved["out"] = [keep_result(y, i) for i, y in enumerate(results)
+                        if _is_among(y._array, arrays)]
         return saved
 
     def pull_back(self, node, g, create_graph):
@@ -419,18 +419,24 @@ def _for_edges(node, ds):
     return pairs
 
 
-def _shares_memory(y, cache):
-    """Whether any array in a cache, which may be nested, overlaps with the array y."""
-    if isinstance(cache, dict):
-        cache = cache.values()
-    elif is_array(cache):
-        # Two arrays share memory only if they are the same, or one is a view.
-        return y is cache or (y.base is not None or cache.base is not None) and bool(
-            namespace(y).may_share_memory(y, cache))
-    elif not isinstance(cache, (tuple, list)):
-        return False
-    for part in cache:
-        if part is not None and _shares_memory(y, part):
+def _arrays_in(cache):
+    """The arrays in a cache, which may be nested."""
+    parts, found = [cache], []
+    for part in parts:                          # it grows
+        if is_array(part):
+            found.append(part)
+        elif isinstance(part, (tuple, list)):
+            parts.extend(part)
+        elif isinstance(part, dict):
+            parts.extend(part.values())
+    return found
+
+
+def _is_among(y, arrays):
+    """Whether y shares memory with one of the arrays: it is the same, or one of both is a view."""
+    for a in arrays:
+        if y is a or (y.base is not None or a.base is not None) and bool(
+                namespace(y).may_share_memory(y, a)):
             return True
     return False
 
