@@ -20,9 +20,10 @@ from .clock import ROOT, quartiles
 
 def bare(preset, steps):
     """Seconds a step."""
-    from models.run import make_model, make_task, parse
+    from models.run import compute_with, make_model, make_task, parse
     from nanoautograd.optim import AdamW, clip_grad_norm_
     o, _ = parse([preset])
+    compute_with(o)
     task = make_task(o)
     model = make_model(task, o)
     optimizer = AdamW(model.parameters(), lr=o.lr, betas=o.betas)

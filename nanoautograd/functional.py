@@ -7,7 +7,7 @@ derivation of their own are in manual/, one file each; the rest is written from 
 from os import urandom
 
 from .backends import is_array, namespace
-from .function import by_hand
+from .function import by_hand, function
 from .manual import attention
 from .manual import crf
 from .manual import cross_entropy as cross_entropy_
@@ -25,7 +25,7 @@ from .manual import rnn as rnn_
 from .manual import rotary
 from .manual import silu as silu_
 from .manual import softmax as softmax_
-from .ops import maximum, mean, sum
+from .ops import mean, sign, sum
 from .tensor import array_of
 
 __all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding",
@@ -65,9 +65,13 @@ def _as_shape(n):
     return (n,) if isinstance(n, int) else tuple(n)
 
 
+@function
 def relu(input):
     """max(input, 0), elementwise. Its derivative at 0 is 1/2, as at every tie of this library."""
-    return maximum(input, 0)
+    return namespace(input).maximum(input, 0)
+
+
+relu.vjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
 
 
 def gelu(input, approximate="none"):

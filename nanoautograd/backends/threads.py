@@ -38,8 +38,8 @@ __all__ = ["by_rows", "get_num_threads", "later", "matmul", "parts", "pieces",
            "set_num_threads", "share"]
 
 BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
-LEAST = 1 << 24             # multiplications below which a matrix product is not worth cutting: it
-                            # takes about as long as to wake a thread
+LEAST = 1 << 24             # multiplications: to wake a thread takes as long as a smaller product
+EVEN = 4                    # blocks, where there is more than one, are a multiple of it
 PIECES = 8                  # that a product is cut into where it must not depend on the threads
 ALIGN = 16                  # rows: pieces are multiples of what the BLAS computes at once
 
@@ -156,8 +156,10 @@ def by_rows(f, xp, rows, width):
     """Calls f(slice) for blocks of a few rows that together are range(rows); a row has `width`
     numbers. Returns what f returned, in order."""
     size = max(1, BLOCK // max(1, width)) if xp is np else max(1, rows)
-    if 0 < rows <= size:
-        return [f(slice(0, rows))]
+    if rows <= size:
+        return [f(slice(0, rows))] if rows else []
+    blocks = -(-rows // (EVEN * size)) * EVEN           # as many for each of 2 or of 4 threads
+    size = -(-rows // blocks)
     return share(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
 
 

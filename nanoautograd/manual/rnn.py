@@ -109,7 +109,9 @@ def _run(xp, this, steps, keep):
         if df is None:
             xp.tanh(a_t, out=h_t)
         else:
-            xp.heaviside(a_t, 0.5, out=df[t])
+            df_t = xp.sign(a_t, out=df[t])
+            df_t *= 0.5
+            df_t += 0.5
             xp.maximum(a_t, 0.0, out=h_t)
         if keep is not None:
             h[t] = xp.where(keep[t], h_t, before[t])
