@@ -194,3 +194,7 @@ def test_sums(backend, M, N, dtype):
         assert found.dtype == a.dtype
         np.testing.assert_allclose(found, a.sum(axis=axis, dtype=float), rtol=0,
                                    atol=300 * np.finfo(dtype).eps)
+    found = backend.numpy(sums.row_dots(backend.array(a, dtype), backend.array(a, dtype)))
+    assert found.dtype == a.dtype
+    np.testing.assert_allclose(found, (a.astype(float) ** 2).sum(axis=1),
+                               rtol=100 * np.finfo(dtype).eps)
