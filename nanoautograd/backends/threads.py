@@ -24,7 +24,8 @@ which has threads enough of its own, all rows are one block.
 
 Matrix products are cut among the same threads (`matmul`), instead of those of the BLAS that NumPy
 brings: two pools of threads on the same cores would wait for each other. Where a product is cut
-changes its last bits, so with `deterministic` it is always cut in the same way.
+changes its last bits, so with `deterministic` it is always cut in the same way. (So is a batch of
+sequences: manual/recurrent.py.)
 """
 
 import os
