@@ -122,9 +122,9 @@ def run(o, progress):
         if o.imports:
             report["imports"] = imports.measure(o.rounds, bar.set_postfix_str)
         if o.training:
-            few, many = (2, 6) if o.sizes == ["tiny"] else (100, 500)
-            report["training"] = [throughput.measure("rnn", few, many, o.rounds,
-                                                     bar.set_postfix_str)]
+            steps = 4 if o.sizes == ["tiny"] else 300
+            report["training"] = [throughput.measure(preset, steps, o.rounds, bar.set_postfix_str)
+                                  for preset in ("rnn", "gpt")]
     report["environment"]["seconds"] = round(time.perf_counter() - begin)
     return report
 

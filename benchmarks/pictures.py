@@ -1,5 +1,6 @@
 """Pictures of a report: bars beside the peers, the roofline, growth."""
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -90,16 +91,34 @@ def roofline(rows):
                  if name in r["peers"]]
         if found:
             ax.plot(*zip(*found), "o", color=colour[name], label=name, markersize=5)
-    for x, r in points:
-        top = r["flops"] / limit(r)[0] / 1e9
-        ax.plot([x], [top], "_", color="black", markersize=12)
-        ax.annotate(title(r), (x, top), fontsize=7, xytext=(0, 4), ha="center",
-                    textcoords="offset points")
     ax.set(xscale="log", yscale="log", xlabel="operations of the products / bytes outside of them",
            ylabel="Gflop/s (products alone counted)")
+    points.sort(key=lambda point: point[0])
+    low, high = map(math.log, ax.get_xlim())
+    places = apart([(math.log(x) - low) / (high - low) for x, _ in points], 0.025)
+    for (x, r), place in zip(points, places):
+        top = r["flops"] / limit(r)[0] / 1e9
+        ax.plot([x], [top], "_", color="black", markersize=12)
+        ax.annotate(title(r), (x, top), fontsize=7, xytext=(place, 1.02), rotation=90, ha="center",
+                    va="bottom", textcoords="axes fraction",
+                    arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "gray"})
     ax.legend(fontsize=8)
     ax.grid(alpha=0.3, which="both")
     return figure
+
+
+def apart(places, gap):
+    """The places, which rise, moved so that none is nearer to the next than `gap`, as little as
+    that takes: groups that would touch share what they move by."""
+    groups = []                                         # [sum of the moved-back places, members]
+    for i, place in enumerate(places):
+        groups.append([place - i * gap, 1])
+        while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
+            total, n = groups.pop()
+            groups[-1][0] += total
+            groups[-1][1] += n
+    means = [total / n for total, n in groups for _ in range(n)]
+    return [mean + i * gap for i, mean in enumerate(means)]
 
 
 def growth(fits):

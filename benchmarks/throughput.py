@@ -1,11 +1,10 @@
 """What `train.py` adds to the bare training step: data, metrics, progress.
 
-    python -m benchmarks.throughput PRESET STEPS        seconds of a bare step, the mean of STEPS
+    python -m benchmarks.throughput PRESET STEPS    seconds of a step, and of the bare step in it
 
-`train.py` is run for a few steps and for many; the difference of the two is that of the steps
-alone, without the start, the one validation and the report at the end. Beside it the same model
-takes as many steps (forward, loss, backward, clipping, AdamW) on one batch that is there already.
-The three follow one another in each round.
+runs train.py with a clock at the calls that are the bare step: forgetting the gradients, loss,
+backward pass, clipping, AdamW. Both times are taken in one run, so what disturbs the machine
+disturbs both.
 """
 
 import os
@@ -18,52 +17,75 @@ import time
 from .clock import ROOT, quartiles
 
 
-def bare(preset, steps):
-    """Seconds a step."""
-    from models.run import compute_with, make_model, make_task, parse
-    from nanoautograd.optim import AdamW, clip_grad_norm_
-    o, _ = parse([preset])
-    compute_with(o)
-    task = make_task(o)
-    model = make_model(task, o)
-    optimizer = AdamW(model.parameters(), lr=o.lr, betas=o.betas)
-    batch, carried = task.batch(0), None
+class Clock:
+    """When steps begin, and the time that timed calls take together. The first step, which makes
+    what the others use again, is not counted, nor the last, which validation follows."""
 
-    def step():
-        nonlocal carried
-        optimizer.zero_grad()
-        loss, carried = task.loss(model, *task.on_device(carried, *batch))
-        loss.backward()
-        clip_grad_norm_(model.parameters(), o.clip or float("inf"))
-        optimizer.step()
-    step()
-    begin = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return (time.perf_counter() - begin) / steps
+    def __init__(self):
+        self.begins, self.within, self.counted = [], 0.0, 0.0
+
+    def begin(self):
+        """A step begins."""
+        self.counted = self.within
+        self.begins.append(time.perf_counter())
+        if len(self.begins) == 2:
+            self.within = 0.0
+
+    def timed(self, f):
+        def call(*args, **options):
+            begin = time.perf_counter()
+            result = f(*args, **options)
+            self.within += time.perf_counter() - begin
+            return result
+        return call
+
+    def seconds(self):
+        """(of a step, of the calls in it), means."""
+        steps = len(self.begins) - 2
+        return (self.begins[-1] - self.begins[1]) / steps, self.counted / steps
 
 
-def run(preset, steps):
-    """Seconds of a run of train.py."""
+def clocked(preset, steps):
+    """(seconds of a step of train.py, of the bare step in it), means; steps: 3 or more."""
+    import nanoautograd
+    import train
+    clock = Clock()
+
+    class AdamW(train.AdamW):
+        def zero_grad(self):
+            clock.begin()
+            clock.timed(super().zero_grad)()
+
+        def step(self):
+            clock.timed(super().step)()
+
+    def make_task(o, make=train.make_task):
+        task = make(o)
+        task.loss = clock.timed(task.loss)
+        return task
+
+    train.AdamW, train.make_task = AdamW, make_task
+    train.clip_grad_norm_ = clock.timed(train.clip_grad_norm_)
+    nanoautograd.Tensor.backward = clock.timed(nanoautograd.Tensor.backward)
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "train.py", preset, "--steps", str(steps),
-                        "--evaluate-every", str(steps), "--out", folder], cwd=ROOT, check=True,
-                       capture_output=True)
-        return time.perf_counter() - begin
+        status = train.main([preset, "--steps", str(steps), "--evaluate-every", str(steps),
+                             "--out", folder])
+    if status:
+        sys.exit(status)
+    return clock.seconds()
 
 
-def measure(preset, few, many, rounds, show):
+def measure(preset, steps, rounds, show):
     """{"preset", "train", "bare": seconds a step, medians; "ratio", "quartiles": of the rounds}."""
     trained, bared = [], []
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}       # as in train.py
     for i in range(rounds):
         show(f"train.py {preset}, round {i + 1} of {rounds}")
-        trained.append((run(preset, many) - run(preset, few)) / (many - few))
-        out = subprocess.run([sys.executable, "-m", "benchmarks.throughput", preset,
-                              str(many - few)], cwd=ROOT, env=environment, check=True,
-                             capture_output=True)
-        bared.append(float(out.stdout))
+        out = subprocess.run([sys.executable, "-m", "benchmarks.throughput", preset, str(steps)],
+                             cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+        whole, bare = map(float, out.stdout.splitlines()[-1].split())
+        trained.append(whole)
+        bared.append(bare)
     ratios = [a / b for a, b in zip(trained, bared)]
     return {"preset": preset, "train": statistics.median(trained),
             "bare": statistics.median(bared), "ratio": statistics.median(ratios),
@@ -71,4 +93,4 @@ def measure(preset, few, many, rounds, show):
 
 
 if __name__ == "__main__":
-    print(bare(sys.argv[1], int(sys.argv[2])))
+    print(*clocked(sys.argv[1], int(sys.argv[2])))

@@ -135,16 +135,19 @@ def _submit(f):
 
 
 class later:
-    """later(f, *args): a call that another thread makes while this one goes on; without others it
-    is made at once. `result()` returns what it returned, or raises its error; if none has begun the
-    call by then, it is made there.
+    """later(f, *args): a call that another thread makes while this one goes on; if there is none,
+    or `now`, it is made at once. `result()` is what it returned, or raises its error; if no thread
+    has begun the call by then, it is made there.
     """
 
-    def __init__(self, f, *args):
-        if _team.size > 1:
-            self.call, self.future = partial(f, *args), _submit(partial(f, *args))
-        else:
+    def __init__(self, f, *args, now=False):
+        if now or _team.size == 1:
             self.value, self.future = f(*args), None
+        else:
+            self.call, self.future = partial(f, *args), _submit(partial(f, *args))
+
+    def done(self):
+        return self.future is None or self.future.done()
 
     def result(self):
         if self.future is not None:

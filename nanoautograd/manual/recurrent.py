@@ -26,9 +26,9 @@ in the order it lies in memory, and a gate is a piece of a_t, a_t[:H]. Outside o
 is a row, as it was given.
 
 Stretches of time. Only U h_{t-1} and Uᵀ da_{t+1} wait for the step before. So the steps of a block
-are cut in stretches. Forward, while one thread goes through a stretch step by step, another has the
-products W x_t of the next; backward, it has what follows from the da_t of the last one: the
-gradients of the weights and of x.
+are cut in stretches. Forward, while one thread goes through a stretch step by step, another that
+has no block has the products W x_t of the next; backward, it has what follows from the da_t of the
+last one: the gradients of the weights and of x.
 
 Gradients of the weights. Each is used at every step, so its gradient is a sum over all of them.
 With c for a sequence,
@@ -120,6 +120,7 @@ def forward(begin, run, x, starts, layers):
               for s in starts]
     lasts = [xp.empty_like(s) for s in starts]
     blocks = layers.blocks(xp, B)
+    busy = len(blocks) >= threads.get_num_threads()
     if keep is not None:
         x = xp.where(keep, x, 0.0)
 
@@ -145,16 +146,15 @@ def forward(begin, run, x, starts, layers):
                 h = this.h[t] if keep is None else xp.where(kept[t], this.h[t], 0.0)
                 out[t, c, d * H:(d + 1) * H] = columns(h)
 
-            first, *others = _stretches(times, c)
-            ahead = [threads.later(from_input, steps) for steps in others]
-            from_input(first)
-            run(xp, this, first, kept)
-            ready = [threads.later(give_out, first)]
-            for steps, task in zip(others, ahead):
-                task.result()
+            stretches, tasks = _stretches(times, c), []
+            from_input(stretches[0])
+            for steps, following in zip(stretches, [*stretches[1:], None]):
+                ahead = following and threads.later(from_input, following, now=busy)
                 run(xp, this, steps, kept)
-                ready.append(threads.later(give_out, steps))
-            for task in ready:
+                tasks.append(threads.later(give_out, steps, now=busy))
+                if ahead:
+                    ahead.result()
+            for task in tasks:
                 task.result()
             for last, states in zip(lasts, this.states):
                 last[i + d, c] = columns(states[times[-1]])
@@ -176,6 +176,7 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
     needs = needs or (True,) * (1 + S + n * len(groups))
     need_x, need = needs[0], needs[1 + S:]
     need_starts = [wanted and here for wanted, here in zip(needs[1:1 + S], given)]
+    busy = len(blocks) >= threads.get_num_threads()
     xp = namespace(*gradients)
     dout = _time_first(gradients[0], batch_first)
     dlasts = [_time_first(d, False) for d in gradients[1:]]
@@ -217,8 +218,8 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
                         for s in (this.a.shape[1:], this.h.shape[1:])[:1 + apart]]
                 dstates = through_time(xp, this, steps, kept, xp.ascontiguousarray(dout_t), dstates,
                                        UTs[d], *fill)
-                tasks.append(threads.later(weights, steps, *fill))
-                if len(tasks) == WAITING:
+                tasks.append(threads.later(weights, steps, *fill, now=busy))
+                while tasks and (tasks[0].done() or len(tasks) == WAITING):
                     sums = _sums(sums, tasks.popleft().result())
             for task in reversed(tasks):
                 task.result()                               # here, what nobody has begun

@@ -89,9 +89,11 @@ def test_what_no_thread_is_free_for_is_called_here():
     nag.set_num_threads(2)
     go = threading.Event()
     first, second = threads.later(go.wait, 60), threads.later(threading.get_ident)
-    assert second.result() == threading.get_ident()
+    assert second.result() == threading.get_ident() and second.done() and not first.done()
     go.set()
-    assert first.result()
+    assert first.result() and first.done()
+    now = threads.later(threading.get_ident, now=True)
+    assert now.done() and now.result() == threading.get_ident()
 
 
 def test_threads_obey_errstate():

@@ -268,24 +268,23 @@ def test_imports_are_compared_with_that_of_numpy():
     assert times["nanoautograd"]["ratio"] > 0
 
 
-def test_what_train_adds_is_compared_with_the_bare_step(monkeypatch):
-    took = {"2": 3.0, "10": 11.0}                       # two seconds to start, then one a step
-
-    def run(words, **_):
-        if "train.py" in words:
-            now[0] += took[words[words.index("--steps") + 1]]
-        return SimpleNamespace(stdout=b"0.8")
-    now = [0.0]
+def test_the_clock_counts_whole_steps_but_the_first_and_the_last(monkeypatch):
+    now, clock = [0.0], throughput.Clock()
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(throughput.subprocess, "run", run)
-    found = throughput.measure("rnn", 2, 10, 3, lambda text: None)
-    assert found["train"] == 1.0 and found["bare"] == 0.8
-    assert found["ratio"] == pytest.approx(1.25) and "1.250" in report.training_steps([found])
+
+    def wait(seconds):
+        now[0] += seconds
+    for bare, rest in ((9, 9), (1.0, 0.5), (2.0, 0.0), (3.0, 1.0), (7, 7)):
+        clock.begin()
+        clock.timed(wait)(bare)
+        wait(rest)
+    assert clock.seconds() == (7.5 / 3, 6.0 / 3)
 
 
-def test_a_bare_step_and_a_run_take_time():
-    assert throughput.run("rnn", 1) > 0
-    assert throughput.bare("rnn", 1) > 0
+def test_what_train_adds_to_the_bare_step():
+    found = throughput.measure("rnn", 4, 1, lambda text: None)
+    assert 0 < found["bare"] < found["train"] and found["ratio"] == found["train"] / found["bare"]
+    assert f"{found['ratio']:.3f}" in report.training_steps([found])
 
 
 # ------------------------------------------------------------------------------------- the command
@@ -389,3 +388,13 @@ def test_a_file_that_is_no_report(tmp_path):
         (tmp_path / "a.json").write_text(text)
         assert "is no output of" in compare.main([str(tmp_path / "a.json")] * 2)
     assert "No such file" in compare.main([str(tmp_path / "b.json")] * 2)
+
+
+@given(st.lists(st.floats(0, 1), max_size=20).map(sorted), st.sampled_from([0.0, 0.025, 0.3]))
+def test_labels_stand_apart(places, gap):
+    """In order, no nearer than the gap; those that are apart already stay, and the middle too."""
+    moved = pictures.apart(places, gap)
+    assert all(b - a >= gap - 1e-9 for a, b in zip(moved, moved[1:]))
+    assert np.isclose(sum(moved), sum(places))
+    if all(b - a >= gap for a, b in zip(places, places[1:])):
+        assert np.allclose(moved, places)
