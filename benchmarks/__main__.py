@@ -18,7 +18,7 @@ from . import compare, crossover, growth, imports, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import PeerError, Processes, measure
 from .peers import LIMITS, OTHERS, OURS, peer
-from .report import environment, row, save, tables
+from .report import environment, load, row, save, tables
 
 
 def options(argv):
@@ -48,7 +48,7 @@ def options(argv):
     p.add_argument("--rounds", type=int, default=9)
     p.add_argument("--seconds", type=float, default=0.5,
                    help="time that a peer has in each round")
-    p.add_argument("--json", metavar="FILE", help="keep all that was measured")
+    p.add_argument("--json", metavar="FILE", help="keep the figures, and the median of each round")
     p.add_argument("--plot", metavar="FOLDER", help="draw pictures")
     o = p.parse_args(argv)
     for given, known in ((o.models, MODELS), (o.ops, OPERATIONS)):
@@ -85,7 +85,7 @@ def peers_of(o):
 
 def run(o, progress):
     """The report."""
-    begin, (names, absent) = time.perf_counter(), peers_of(o)
+    begin, before, (names, absent) = time.perf_counter(), load(), peers_of(o)
     report = {"command": "python -m benchmarks " + shlex.join(sys.argv[1:]), "environment": None,
               "absent": absent, "rows": []}
     precision, libraries = o.dtype or "float32", {}
@@ -96,7 +96,7 @@ def run(o, progress):
             except PeerError as e:
                 absent[name] = str(e)
     names = list(libraries)
-    report["environment"] = environment(o.threads, precision, libraries)
+    report["environment"] = environment(o.threads, precision, libraries, before)
     todo = [(name, size, p) for name in wanted(o) for size in o.sizes if size in ALL[name][1]
             for p in ([o.dtype] if o.dtype else PRECISIONS.get((name, size), ("float32",)))]
     # A model leaves much behind in a process, so each has new ones; operations share theirs.

@@ -161,5 +161,5 @@ class Operation(Case):
 
     @property
     def elements(self):
-        """Numbers in y."""
+        """Numbers in y, or in what it is computed from, if that is more."""
         return math.prod(self.shape())

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,21 @@ class PeerError(Exception):
     """A peer could not do what it was asked for."""
 
 
+@contextmanager
+def restricted(threads):
+    """A process that is started within it may use as many processors as threads: also libraries
+    that are not asked then make no more threads than that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(processors)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, processors)
+
+
 class Process:
     """The process of a peer (worker.py)."""
 
@@ -40,10 +55,11 @@ class Process:
         environment = {**os.environ, **peer(name).environment(threads)}
         environment["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(threads), precision],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-            env=environment)
+        with restricted(threads):
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.worker", name, str(threads), precision],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                env=environment)
 
     def ask(self, do, **request):
         """The answer. Raises PeerError where it is an error, or the process has died."""
@@ -168,11 +184,11 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
         once = min(processes.running[name].ask("measure", steps=1, samples=1, warm=1)["seconds"])
         steps = max(1, round(SAMPLE / once))
         samples = max(1, min(100, int(turn / (once * steps))))
-        plan[name] = {"steps": steps, "samples": samples, "warm": int(once < LONG)}
+        plan[name] = {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
     order = list(measured)
     for i in range(rounds if order else 0):
         for name in order[i % len(order):] + order[:i % len(order)]:
-            if i < FEW or plan[name]["warm"]:
+            if i < FEW or plan[name]["warm"]:           # a long step is not repeated so often
                 show(f"round {i + 1} of {rounds}: {name}")
                 time.sleep(REST)
                 answer = processes.running[name].ask("measure", **plan[name])

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from pathlib import Path
+from statistics import median
 
 from nanoautograd.checkpoint import write_whole
 
@@ -11,11 +12,12 @@ from .cases import MODELS
 from .peers import LIMITS
 
 
-def environment(threads, precision, libraries):
-    """What the figures depend on. libraries: {peer: what its process says of itself}."""
+def environment(threads, precision, libraries, before):
+    """What the figures depend on. libraries: {peer: what its process says of itself}; before: the
+    load before the run."""
     return {"processor": processor(), "processors": os.cpu_count(), "threads": threads,
             "precision": precision, "gpu": gpu(), "system": platform.platform(),
-            "python": platform.python_version(), "load before": load(), "libraries": libraries}
+            "python": platform.python_version(), "load before": before, "libraries": libraries}
 
 
 def processor():
@@ -49,7 +51,8 @@ def row(name, size, precision, case, main, measured, errors):
     for peer, m in measured.items():
         low, high = m.quartiles
         peers[peer] = {"seconds": m.median, "quartiles": [low, high], "peak": m.peak,
-                       "rounds": m.rounds, "first result": m.prints[0][0] if m.prints[0] else None}
+                       "rounds": [median(r) for r in m.rounds],
+                       "first result": m.prints[0][0] if m.prints[0] else None}
         if ours and m is not ours:
             ratio, spread = ours.ratio(m)
             peers[peer] |= {"ratio": ratio, "ratio quartiles": spread}
@@ -175,7 +178,7 @@ def growth(fits):
 
 
 def crossover(found):
-    return markdown([["operation", "numbers in the result"], *(
+    return markdown([["operation", "numbers"], *(
         [c["case"], c["text"]] for c in found)])
 
 

@@ -36,16 +36,8 @@ def fingerprint(array):
     return [float(np.linalg.norm(a)), float(a @ r / (np.linalg.norm(r) or 1.0))]
 
 
-def restrict(threads):
-    """Let the process use as many processors as threads: also libraries that are not asked then
-    make no more threads than that."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-
 class Worker:
     def __init__(self, name, threads, precision):
-        restrict(threads)
         self.peer = peer(name)
         if precision not in self.peer.precisions:
             raise TypeError(f"{name} has no {precision}")

@@ -118,7 +118,10 @@ class GPT(Module):
 
     def read(self, tokens, past=None):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
-        array (V,), and for each layer the Past after it."""
+        array (V,), and for each layer the Past after it. Raises ValueError as `forward`."""
+        if past is not None and len(past[0]) + len(tokens) > self.config.block:
+            raise ValueError(f"GPT: {len(past[0]) + len(tokens)} positions, but a block has "
+                             f"{self.config.block}")
         dropped = self.training and self.dropout.p
         with no_grad():
             if len(tokens) == 1 and past is not None and not dropped:

@@ -64,9 +64,9 @@ class Plan(NamedTuple):
     """What a Function does in all calls in which the same arguments need a gradient.
 
     needs: for each argument whether it does.
-    steps: for each that does (its number, its rule), a function of g and of a dict of values.
+    steps: for each that does (its number, f), where f(g, values) is its rule.
     reads: for each name that the rules read (name, i, None), if a node saves the argument i for it,
-    or (name, None, kept), if it saves kept(node, args, options, results).
+    or (name, None, make), if it saves make(node, args, options, results).
     """
     needs: tuple
     steps: list
@@ -195,7 +195,8 @@ class Function:
         return results if several else results[0]
 
     def _explain(self, error, args):
-        """Adds the name of the operation to an error of `forward`."""
+        """Adds the name of the operation to an error of `forward`; NumPy's on shapes that do not
+        fit together becomes one that says so."""
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
             raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
@@ -257,8 +258,8 @@ class Function:
     def save(self, node, args, options, results, cache):
         """What the rules that are going to be called will read, by name."""
         saved = {}
-        for name, i, kept in node.plan.reads:
-            saved[name] = keep(args[i]) if kept is None else kept(node, args, options, results)
+        for name, i, make in node.plan.reads:
+            saved[name] = keep(args[i]) if make is None else make(node, args, options, results)
         return saved
 
     def pull_back(self, node, g, create_graph):
@@ -285,10 +286,10 @@ class Function:
         steps = [(0 if self.variadic else self.names.index(name),
                   _by_name(self.rules[name], self.reads[name])) for name in wanted]
         names = dict.fromkeys(read for name in wanted for read in self.reads[name])
-        return Plan(needs, steps, [(name, *self._kept(name)) for name in names])
+        return Plan(needs, steps, [(name, *self._saves(name)) for name in names])
 
-    def _kept(self, name):
-        """(i, None) for the argument i, or (None, kept); see Plan."""
+    def _saves(self, name):
+        """(i, None) for the argument i, or (None, make); see Plan."""
         if name in self.names:
             return self.names.index(name), None
         if name == "out":
@@ -318,16 +319,18 @@ class HandDerived(Function):
         self.name = self.__name__ = self.__qualname__ = name
         self.backward, self.composed = backward, composed
         self.signature = inspect.signature(forward)
-        self.fixed, self.more = len(self.names), self.variadic is not None
+        self.positional, self.takes_more = len(self.names), self.variadic is not None
         self.known = frozenset(self.keywords)
         self.options = {k: self.defaults[k] for k in self.keywords if k in self.defaults}
         self.variadic, self.names = "arrays", ()        # whatever they are called in `forward`
 
     def _bind(self, args, kwargs):
-        """The arguments by position, and those by keyword, with the defaults."""
+        """The arguments by position, and those by keyword, with the defaults; arrays among them are
+        copied if the call is going to be recorded."""
         options = {**self.options, **kwargs}
-        all_given = len(args) == self.fixed or self.more and len(args) > self.fixed
-        if not all_given or options.keys() != self.known:           # not as a rule
+        all_given = (len(args) == self.positional or
+                     self.takes_more and len(args) > self.positional)
+        if not all_given or options.keys() != self.known:           # seldom
             bound = self.signature.bind(*args, **kwargs)
             bound.apply_defaults()
             args, options = bound.args, bound.kwargs
@@ -372,7 +375,7 @@ class HandDerived(Function):
 
 def _parameters(f):
     """The names of its parameters by position, of those by keyword alone, of *arrays or None, and
-    the defaults. (inspect.signature tells the same in ten times as long, of hundreds of rules.)"""
+    the defaults. (inspect.signature tells the same in longer time, of hundreds of rules.)"""
     if type(f) is not FunctionType or hasattr(f, "__wrapped__"):
         parameters = inspect.signature(f).parameters.values()
         return (tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),

@@ -175,7 +175,8 @@ def _fitted(d, edge, node):
 
 
 def _is_new(d, gs):
-    """A rule returns a new array, or a gradient that it was given, or a view; which is it?
+    """Whether d is an array that nobody else holds, so that it may be added into: not a view, nor
+    one of the gradients gs that a rule was given.
 
     (NumPy's 0-d results may be scalars, which cannot be added into. With gs None, nothing is new.)
     """

@@ -28,7 +28,7 @@ class Node:
     def __init__(self, function, parents, plan, several, where):
         self.function = function
         self.parents = parents          # for each argument: the edge it came from, or None
-        self.plan = plan                # how the function computes the gradients of those that do
+        self.plan = plan                # how the gradients that are needed are computed
         self.several = several          # whether the result is a tuple
         self.where = where              # the line that made the call, under detect_anomaly
         self.outputs = []               # as graph.py describes it, once the results exist

@@ -60,12 +60,12 @@ SMALL = 1 << 10             # numbers: smaller arrays are changed together
 
 
 def _end_to_end(rows):
-    """Rows of arrays, those in a row of one shape -> for each column its arrays as one."""
+    """rows: (θ, g, *buffers) of each parameter -> all θ as one vector, all g as one, ..."""
     return [np.concatenate([a.reshape(-1) for a in column]) for column in zip(*rows)]
 
 
-def _take_apart(rows, ends):
-    """The numbers back from where `_end_to_end` has put them, but for the gradients."""
+def _write_back(rows, ends):
+    """The θ and buffers from where `_end_to_end` has put them; g was only read."""
     begin = 0
     for theta, _, *buffers in rows:
         new_theta, _, *new_buffers = [end[begin:begin + theta.size] for end in ends]
@@ -134,17 +134,19 @@ class Optimizer:
         together = [(options, _end_to_end(rows)) for options, rows in small.values()]
         in_blocks(self.update, together + jobs)
         for (_, rows), (_, ends) in zip(small.values(), together):
-            _take_apart(rows, ends)
+            _write_back(rows, ends)
 
     buffers = ()                # names of the arrays in a parameter's state
 
     def begin(self, theta, state, group):
         """Make `state`, the dict of the parameter `theta`, ready for its next step, and return
-        what `update` is to know of it."""
+        what `update` is to know of it: something hashable, as parameters for which it is the same
+        may be updated together."""
 
     def update(self, group, t, theta, g, *buffers):
-        """Change theta and the buffers in place, given the gradient g; arrays of one shape. t: what
-        `begin` returned."""
+        """Change theta and the buffers in place, given the gradient g; elementwise, as the arrays,
+        of one shape, may be a part of a parameter, or several end to end. t: what `begin` returned.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
     def state_dict(self):

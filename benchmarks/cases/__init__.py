@@ -1,7 +1,7 @@
 """What is measured, at which sizes.
 
-tiny is for the tests; small, medium and large are a sweep on the processor, gpu is what keeps a GPU
-busy. A name of a size may be missing, or stand for one size.
+tiny is for the tests; small, medium and large are a sweep on the processor; gpu is for a GPU. Not
+every case has every size.
 """
 
 from . import operations as op

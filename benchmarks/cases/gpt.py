@@ -123,8 +123,7 @@ def gradient_by_hand(w, x, y, layers, heads):
     """The loss of weights w, {name: array}, on tokens x, y (B, T), and its gradient, {name: array},
     from the functions of nanoautograd/manual alone."""
     from nanoautograd.backends import namespace
-    from nanoautograd.backends.threads import matmul
-    from nanoautograd.manual import attention, cross_entropy, embedding, gelu, layer_norm
+    from nanoautograd.manual import attention, cross_entropy, embedding, gelu, layer_norm, linear
     (B, T), D = x.shape, w["embedding.weight"].shape[1]
     xp = namespace(x)
     grads, caches = {}, []
@@ -136,12 +135,12 @@ def gradient_by_hand(w, x, y, layers, heads):
         dz, grads[f"{name}.weight"], grads[f"{name}.bias"] = layer_norm.backward(dy, cache)
         return dz
 
-    def affine(weight, bias, z):
-        return matmul(z, w[weight].T) + w[bias]
+    def affine(name, z):
+        return linear.forward(z, w[name + "weight"], w[name + "bias"])
 
-    def affine_back(weight, bias, dy, z):
-        grads[weight], grads[bias] = matmul(dy.T, z), dy.sum(axis=0)
-        return matmul(dy, w[weight])
+    def affine_back(name, dy, cache):
+        dz, grads[name + "weight"], grads[name + "bias"] = linear.backward(dy, cache)
+        return dz
 
     def heads_first(a):                                     # (N, D) -> (B, H, T, d)
         return a.reshape(B, T, heads, -1).transpose(0, 2, 1, 3)
@@ -154,31 +153,36 @@ def gradient_by_hand(w, x, y, layers, heads):
     for i in range(layers):
         p = f"layers.{i}."
         n1, cache_1 = norm(p + "norm1", z)
-        qkv = affine(p + "attention.in_proj_weight", p + "attention.in_proj_bias", n1)
+        qkv, cache_qkv = affine(p + "attention.in_proj_", n1)
         q, k, v = (heads_first(qkv[:, j * D:(j + 1) * D]) for j in range(3))
         o, cache_a = attention.forward(q, k, v, causal=True)
-        o = rows(o)
-        z = z + affine(p + "attention.out_proj.weight", p + "attention.out_proj.bias", o)
+        a, cache_o = affine(p + "attention.out_proj.", rows(o))
+        z = z + a
         n2, cache_2 = norm(p + "norm2", z)
-        u, cache_u = gelu.forward(affine(p + "up.weight", p + "up.bias", n2), approximate="tanh")
-        z = z + affine(p + "down.weight", p + "down.bias", u)
-        caches.append((n1, cache_1, cache_a, o, n2, cache_2, u, cache_u))
+        u, cache_up = affine(p + "up.", n2)
+        u, cache_u = gelu.forward(u, approximate="tanh")
+        a, cache_down = affine(p + "down.", u)
+        z = z + a
+        caches.append((cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u,
+                       cache_down))
     n, cache_n = norm("norm", z)
-    loss, cache = cross_entropy.forward(matmul(n, w["embedding.weight"].T), y.reshape(-1))
+    logits, cache_E = linear.forward(n, w["embedding.weight"])
+    loss, cache = cross_entropy.forward(logits, y.reshape(-1))
 
     dlogits = cross_entropy.backward(1.0, cache, (True, False, False))[0]
-    dE = matmul(dlogits.T, n)
-    dz = norm_back("norm", matmul(dlogits, w["embedding.weight"]), cache_n)
+    dn, dE, _ = linear.backward(dlogits, cache_E)
+    dz = norm_back("norm", dn, cache_n)
     for i in reversed(range(layers)):
         p = f"layers.{i}."
-        n1, cache_1, cache_a, o, n2, cache_2, u, cache_u = caches.pop()
-        du, = gelu.backward(affine_back(p + "down.weight", p + "down.bias", dz, u), cache_u)
-        dn = affine_back(p + "up.weight", p + "up.bias", du, n2)
+        (cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u,
+         cache_down) = caches.pop()
+        du, = gelu.backward(affine_back(p + "down.", dz, cache_down), cache_u)
+        dn = affine_back(p + "up.", du, cache_up)
         dz = dz + norm_back(p + "norm2", dn, cache_2)
-        do = affine_back(p + "attention.out_proj.weight", p + "attention.out_proj.bias", dz, o)
+        do = affine_back(p + "attention.out_proj.", dz, cache_o)
         dqkv = xp.concatenate([rows(d) for d in attention.backward(
             heads_first(do), cache_a, (True, True, True, False))[:3]], axis=1)
-        dn = affine_back(p + "attention.in_proj_weight", p + "attention.in_proj_bias", dqkv, n1)
+        dn = affine_back(p + "attention.in_proj_", dqkv, cache_qkv)
         dz = dz + norm_back(p + "norm1", dn, cache_1)
     de = dz.reshape(B, T, D)
     grads["positions.weight"] = de.sum(axis=0)

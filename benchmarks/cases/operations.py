@@ -51,7 +51,7 @@ class Elementwise(Operation):
                 rng.standard_normal(self.columns)]
 
     def work(self):
-        return Work((), 7 * self.rows * self.columns)   # x, y, result; its gradient, dx, dy, tanh'
+        return Work((), 9 * self.rows * self.columns)   # x, y, z; dz, z, x, y, dx, dy
 
     def ours(self, nag, x, y, b):
         return nag.tanh(x * y + b)
@@ -191,6 +191,10 @@ class CrossEntropy(Rows):
 
     def shape(self):
         return ()
+
+    @property
+    def elements(self):
+        return self.rows * self.columns
 
     def work(self):
         return Work((), 3 * self.rows * self.columns)   # the logits are read twice, dx is written

@@ -9,6 +9,7 @@ from ..case import Case, Product, linear, training
 from .losses import cross_entropy
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+KEPT = {"rnn": 1, "lstm": 6, "gru": 5}          # of a unit: h; i, f, g, o, c, h; r, z, n, e_n, h
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Recurrent(Case):
                          Product(self.B, H, G * H, count=self.T),               # Uᵀ da
                          Product(G * H, H, N)]                                  # dU
             parameters += G * H * (I + H + 2)
-        kept = N * (D + V + self.layers * (G + 1) * H)      # e_t, p_t, gates and states
+        kept = N * (D + V + self.layers * KEPT[self.cell] * H)                  # and e_t, p_t
         return training(products, parameters, kept)
 
     @property
@@ -62,29 +63,26 @@ class Recurrent(Case):
 
     def by_hand(self, peer, a):
         from models.rnn import RNNLanguageModel
-        from nanoautograd.backends.threads import matmul
-        from nanoautograd.manual import cross_entropy, embedding, gru, lstm, rnn
+        from nanoautograd.manual import cross_entropy, embedding, gru, linear, lstm, rnn
         cell = {"rnn": rnn, "lstm": lstm, "gru": gru}[self.cell]
         model = peer.model(RNNLanguageModel(self.config(), dtype=peer.dtype), a["weights"])
         p = dict(model.named_parameters())
         names = [name for name in p if name.startswith("rnn.")]
         states = 2 if self.cell == "lstm" else 1
-        y, H = a["y"].reshape(-1), self.hidden
+        y = a["y"].reshape(-1)
 
         def gradient():
             w = {name: q.data for name, q in p.items()}
             e, cache_e = embedding.forward(a["x"], w["embedding.weight"])
             (h, *last), cache_h = cell.forward(e, *(None,) * states, *(w[n] for n in names),
                                                batch_first=True)
-            rows = h.reshape(-1, H)
-            z = matmul(rows, w["output.weight"].T) + w["output.bias"]
-            loss, cache_z = cross_entropy.forward(z, y)
+            z, cache_o = linear.forward(h, w["output.weight"], w["output.bias"])
+            loss, cache_z = cross_entropy.forward(z.reshape(len(y), -1), y)
             dz = cross_entropy.backward(1.0, cache_z, (True, False, False))[0]
-            dh = matmul(dz, w["output.weight"]).reshape(h.shape)
+            dh, dW, db = linear.backward(dz, cache_o)
             zeros = [0 * s for s in last]               # nothing comes from the last states
             de, *rest = cell.backward((dh, *zeros), cache_h)
-            return loss, {"output.weight": matmul(dz.T, rows),
-                          "output.bias": dz.sum(axis=0),
+            return loss, {"output.weight": dW, "output.bias": db,
                           "embedding.weight": embedding.backward(de, cache_e)[1],
                           **dict(zip(names, rest[states:]))}
         return peer.train_by_hand(model, gradient)

@@ -14,7 +14,8 @@ DEFAULTS = 128 * 1024, 65536                    # of the first two
 
 
 def keep_memory(keep=True, poison=0):
-    """Keep freed memory for new arrays, in all of this process, or hand it back as before.
+    """Keep freed memory for new arrays, in all of this process, or hand it back again: `keep` False
+    sets the library's defaults, but for the one pool that all threads share.
 
     The process stays as large as it was at its largest. poison: a number from 1 to 255 fills memory
     with it when it is freed, so that a test sees who reads what was not written; 0 does not.

@@ -1,8 +1,8 @@
 """Sums along the rows and the columns of a matrix.
 
 NumPy's reductions add a row in a loop of its own, which takes longer than to read it. A product
-with a vector of ones is the same sum, and the BLAS computes it four times as fast. Other libraries
-have no such difference, and other dtypes no BLAS: there a sum is a sum.
+with a vector of ones is the same sum but for rounding, and the BLAS computes it much faster. Other
+libraries have no such difference, and other dtypes no BLAS: there a sum is a sum.
 """
 
 from functools import lru_cache

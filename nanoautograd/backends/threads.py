@@ -14,7 +14,7 @@ can share them: NumPy lets go of Python's lock while it computes.
 
 A thread that goes on in Python after a line waits for the lock if another has it, so two threads
 win nothing where a line takes less time than to hand the lock over: blocks are as large as the
-cache allows, not as small as it likes them.
+cache allows.
 
 Where steps have to wait for each other, and other work does not, one thread takes the steps and the
 others the rest (`later`).
@@ -40,7 +40,7 @@ __all__ = ["by_rows", "get_num_threads", "later", "matmul", "parts", "pieces",
 
 BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
 LEAST = 1 << 24             # multiplications: to wake a thread takes as long as a smaller product
-EVEN = 4                    # blocks, where there is more than one, are a multiple of it
+EVEN = 4                    # if rows make more than one block, they make about a multiple of it
 PIECES = 8                  # that a product is cut into where it must not depend on the threads
 ALIGN = 16                  # rows: pieces are multiples of what the BLAS computes at once
 
@@ -83,8 +83,8 @@ def get_num_threads():
 
 
 def pieces():
-    """Into how many parts work is cut of which all threads should have one: as many as there are
-    threads, or with `deterministic` always the same number."""
+    """Into how many parts work is cut so that each thread has one: the number of threads, or with
+    `deterministic` always the same."""
     return _team.pieces
 
 
@@ -168,7 +168,7 @@ def by_rows(f, xp, rows, width):
 
 
 def parts(xp, n, products):
-    """range(n) in slices, one for each thread; in one, if they share too few multiplications."""
+    """range(n) as `pieces()` slices; as one, if there are few multiplications in all of it."""
     if xp is not np or _team.pieces == 1 or products < LEAST:
         return [slice(0, n)]
     return _pieces(n, ALIGN)

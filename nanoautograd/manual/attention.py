@@ -46,20 +46,21 @@ mask is added to A, so dmask = dA. From A_ts = c Σ_i q_ti k_si + mask_ts:
 
 Each gradient is summed over the batch axes along which its array was broadcast.
 
-Arrays of T·S numbers are what takes memory, and time to be read and written. Of those above only W
-is made, and only if it is asked for, and dA, if a mask needs a gradient (Dao, Fu, Ermon, Rudra and
-Ré 2022, "FlashAttention: fast and memory-efficient exact attention with IO-awareness", section 3.1
-and appendix B). A row of A depends on no other, so all is done block by block, for a few queries of
-a few heads, and what is A, P or dA in such a block stays in the cache; if `causal`, a block reads
-only the keys up to its last query. What is kept for the way back is o, and of each row
+Arrays of T·S numbers are what takes memory, and time to be read and written. So for more than ROWS
+queries only W of those above is made, if it is asked for, and dA, if a mask needs a gradient (Dao,
+Fu, Ermon, Rudra and Ré 2022, "FlashAttention: fast and memory-efficient exact attention with
+IO-awareness", section 3.1 and appendix B). A row of A depends on no other, so all is done block by
+block, for a few queries of a few heads, and what is A, P or dA in such a block stays in the cache;
+if `causal`, a block reads only the keys up to its last query. What is kept for the way back is o,
+and of each row
 
     L_t = log Σ_s exp(A_ts) = m_t + log Z_t         m_t = max_s A_ts, Z_t = Σ_s E_ts,
                                                     E_ts = exp(A_ts - m_t)
 
-of which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again, and r is drawn again. But if all
-queries are in one block of ROWS or fewer, P and r are kept: that is no more than ROWS numbers for a
-key, about as many as the key has itself. What can be done to a smaller array is not done to a
-block: c multiplies q, else o = (r E) v / Z, and D is a sum over e numbers instead of S,
+of which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again, and r is drawn again. Of ROWS
+queries or fewer P and r are kept instead of L: no more than ROWS numbers for a key and a head. What
+can be done to a smaller array is not done to a block: c multiplies q; if E is not divided by Z, o
+is, o = (r E) v / Z; and D is a sum over e numbers instead of S,
 
     D_t = Σ_s r_ts dW_ts P_ts = Σ_s W_ts (Σ_i do_ti v_si + dweights_ts)
         = Σ_i do_ti o_ti + Σ_s W_ts dweights_ts
@@ -116,7 +117,7 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
                 blocks.P[heads[0]], Z = E, None
             else:
                 L_[..., t, :] = m + xp.log(Z)
-            W_t = E if r is None else r * E                         # Z times that, unless divided
+            W_t = E if r is None else r * E                         # W, or where Z is left Z W
             o_t = xp.matmul(W_t, v_[..., s, :], out=o_[..., t, :])
             if Z is not None:
                 o_t /= Z
@@ -182,15 +183,17 @@ def backward(dout, cache, needs=None):
 
 
 def _product(xp, q, k):
-    """q kᵀ. If its rows are short it lies in memory column by column: then the maxima of the rows
-    are found for many rows at once, column after column. In a row that is a loop of its own."""
+    """q kᵀ, or another product of this form. If its rows are short it lies in memory column by
+    column: then the maxima of the rows are found for many rows at once, column after column. In a
+    row that is a loop of its own."""
     if k.shape[-2] > 2 * q.shape[-2]:
         return xp.matmul(q, k.swapaxes(-1, -2))
     return xp.matmul(k, q.swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
 def _put(xp, total, t, s, w, x, T):
-    """total[s] = Σ_t w_tsᵀ x_t, from the last block of t, that sees most keys, to the first."""
+    """total[s] = Σ_t w_tsᵀ x_t, from the last block of t, which sees all keys and sets what the
+    others add to, to the first."""
     w = w.swapaxes(-1, -2)
     if t.stop == T:
         xp.matmul(w, x, out=total[..., s, :])

@@ -96,9 +96,9 @@ def backward(dy, cache, needs=None):
         g, d = dy[m], x[m] - mu[m]
         e = g * d
         if need_x:
-            over = row_sums if w is None else lambda a: a @ w
-            d *= (over(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
-            d += (over(g) / max(N, 1))[:, None]
+            weighted_sums = row_sums if w is None else lambda a: a @ w
+            d *= (weighted_sums(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
+            d += (weighted_sums(g) / max(N, 1))[:, None]
             dxhat = xp.multiply(g, 1.0 if w is None else w, out=dx_[m])
             dxhat -= d
             dxhat *= r[m]

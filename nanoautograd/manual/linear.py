@@ -85,7 +85,7 @@ def backward(dy, cache, needs=None):
     of_rows, of_features = parts(xp, M, M * O * I), parts(xp, O, M * O * I)
     tasks = [(rows, m) for m in of_rows if need_x]
     tasks += [(features, o) for o in of_features if need_w or need_b]
-    if len(of_rows) == 1:
+    if len(of_rows) == len(of_features) == 1:
         for task, part in tasks:
             task(part)
     else:

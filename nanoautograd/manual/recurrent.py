@@ -4,19 +4,22 @@ The files rnn.py, lstm.py and gru.py derive a cell: one layer in one direction. 
 (1, 4 and 3) and one or two states, of which the first is its output h. It reads a step through two
 products only,
 
-    a_t = W x_t + b_ih        for all steps at once           W (G·H, I)
+    a_t = W x_t + b_ih        ahead, for many steps           W (G·H, I)
     e_t = U h_{t-1} + b_hh    step after step                 U (G·H, H)
 
 and is given here as four functions:
 
-    begin(xp, T, starts, times, U, biases)          room for all steps: a Run, with a_t to be filled
-    run(xp, this, steps, keep)                      forward through some steps of it
+    begin(xp, T, starts, times, U, biases)          room for T steps: a Run
+    run(xp, this, steps, keep)                      forward through some steps of the Run `this`
     through_time(xp, this, steps, keep, dout, dstates, UT, da)
                                                     and back: fills da, which is de too, and returns
                                                     the gradients of the states before
     step(Wx_t, states, U, *biases)                  one step from primitives: the states after it
 
-The GRU's last gate has a de_n that is not da_n, which its `through_time` fills as well.
+A Run has a (T, G·H, B), which is filled with W x_t + b before `run` comes to it, the bias b (G·H,)
+of that, the states h and before (T, H, B), the order of the steps `times`, and `states`, all of
+which a step hands on. starts are (H, B); keep is (T, 1, B), False at padding, or None. The GRU's
+last gate has a de_n that is not da_n, which its `through_time` fills as well.
 
 Blocks and columns. Sequences do not depend on each other. So a large batch is cut in blocks, and
 all steps of a block are done before the next block, or by another thread at the same time: what
@@ -31,7 +34,7 @@ has no block has the products W x_t of the next; backward, it has what follows f
 last one: the gradients of the weights and of x.
 
 Gradients of the weights. Each is used at every step, so its gradient is a sum over all of them.
-With c for a sequence,
+With c for a sequence, and da in rows (T·B, G·H) (in the code it is the transpose, `_matrix`),
 
     dW_ij = Σ_t Σ_c da_tci x_tcj          dW = daᵀ x           (t and c together as one axis)
     dU_ij = Σ_t Σ_c de_tci before_tcj     dU = deᵀ before      (before_t = h_{t-1})
@@ -70,7 +73,7 @@ from ..tensor import array_of, is_float
 COLUMNS = 16                # sequences, as the BLAS is slow with fewer columns, and
 PRODUCTS = 1 << 21          # multiplications in U h_{t-1}: with fewer, calls would take the time;
 LARGEST = 64                # and more blocks where one would have more sequences than this.
-STRETCH = 256               # columns in the steps of a stretch together: enough for the BLAS
+STRETCH = 256               # columns in the steps of a stretch together: enough for the gradients
 WAITING = 4                 # stretches whose da is kept, if the other threads do not keep up
 
 
@@ -85,7 +88,8 @@ class Layers(NamedTuple):
     batch_first: bool
 
     def dropout(self, x, i):
-        """That of x, the output of the layer with the groups i, ..., i+D-1, or its gradient."""
+        """Dropout of x, the output of the layer whose weights are groups[i:i + D], or of its
+        gradient."""
         if self.masks is None or i + self.D >= len(self.groups):
             return x
         m = _time_first(self.masks[i // self.D], self.batch_first)
@@ -120,7 +124,7 @@ def forward(begin, run, x, starts, layers):
               for s in starts]
     lasts = [xp.empty_like(s) for s in starts]
     blocks = layers.blocks(xp, B)
-    busy = len(blocks) >= threads.get_num_threads()
+    busy = len(blocks) >= threads.get_num_threads()                 # no thread is free
     if keep is not None:
         x = xp.where(keep, x, 0.0)
 
@@ -176,7 +180,7 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
     needs = needs or (True,) * (1 + S + n * len(groups))
     need_x, need = needs[0], needs[1 + S:]
     need_starts = [wanted and here for wanted, here in zip(needs[1:1 + S], given)]
-    busy = len(blocks) >= threads.get_num_threads()
+    busy = len(blocks) >= threads.get_num_threads()                 # no thread is free
     xp = namespace(*gradients)
     dout = _time_first(gradients[0], batch_first)
     dlasts = [_time_first(d, False) for d in gradients[1:]]
@@ -221,9 +225,9 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
                 tasks.append(threads.later(weights, steps, *fill, now=busy))
                 while tasks and (tasks[0].done() or len(tasks) == WAITING):
                     sums = _sums(sums, tasks.popleft().result())
-            for task in reversed(tasks):
-                task.result()                               # here, what nobody has begun
-            for task in tasks:
+            for task in reversed(tasks):                    # others take the first of them
+                task.result()
+            for task in tasks:                              # in one order, whoever was the faster
                 sums = _sums(sums, task.result())
             for ds, s in zip(dstarts, dstates):
                 if ds is not None:

@@ -18,9 +18,9 @@ Forward (Elman 1990, "Finding structure in time", figure 2; in this notation tor
     a_t = W x_t + U h_{t-1} + b
     h_t = f(a_t)
 
-W x_t needs no state, so it is one matrix product over all steps at once; only U h_{t-1} has to wait
-for the step before. A sequence is a row of what is given and returned, and a column in the loop
-over the steps, where h_t is (H, B) and the code reads as the equations do (see recurrent.py).
+W x_t needs no state, so it is computed ahead, for many steps; only U h_{t-1} has to wait for the
+step before. A sequence is a row of what is given and returned, and a column in the loop over the
+steps, where h_t is (H, B) and the code reads as the equations do (see recurrent.py).
 
 Backward (backpropagation through time: Werbos 1990, "Backpropagation through time: what it does and
 how to do it", section III). h_t acts on L in two ways: through the output at t, whose gradient
@@ -33,9 +33,10 @@ dout_t arrives from above, and through a_{t+1}. With ∂a_{t+1}/∂h_t = U the c
 which runs once through time, backward. f' follows from what is at hand: tanh' = 1 - h², and relu'
 is 0, 1/2, 1 where a is negative, zero, positive (the choice that this library makes at every tie).
 
-W and U are used at every step, and their gradients are sums over all steps: one matrix product
-each, dW = daᵀ x and dU = daᵀ before, where before_t = h_{t-1} (recurrent.py, which does for all
-recurrent networks what follows from the da_t, with layers, directions and padding).
+W and U are used at every step, and their gradients are sums over all steps, dW = daᵀ x and
+dU = daᵀ before, where before_t = h_{t-1}: matrix products over many steps at once (recurrent.py,
+which does for all recurrent networks what follows from the da_t, with layers, directions and
+padding).
 """
 
 from functools import partial
