@@ -122,12 +122,18 @@ def apart(places, gap):
 
 
 def growth(fits):
-    """Time and memory over each size that was changed, one panel each."""
+    """Time, and below it memory, over each size that was changed; five sizes beside each other."""
     sweeps = list(dict.fromkeys((f["case"], f["size"]) for f in fits))
     colour = colours(dict.fromkeys(f["peer"] for f in fits))
-    figure, axes = plt.subplots(2, len(sweeps), figsize=(2.6 * len(sweeps) + 1, 6), dpi=110,
-                                layout="constrained", squeeze=False)
-    for column, (case, size) in enumerate(sweeps):
+    n = min(5, len(sweeps))
+    rows = -(-len(sweeps) // n)
+    figure, panels = plt.subplots(2 * rows, n, figsize=(2.6 * n + 1, 5 * rows), dpi=110,
+                                  layout="constrained", squeeze=False)
+    for ax in panels[-2:, len(sweeps) - (rows - 1) * n:].flat:
+        ax.remove()
+    for i, (case, size) in enumerate(sweeps):
+        column = i % n
+        axes = panels[i // n * 2:i // n * 2 + 2]
         for f in fits:
             if (f["case"], f["size"]) != (case, size):
                 continue
