@@ -106,9 +106,7 @@ class GPT(Module):
         before; None where x begins a block, t = 0. Raises ValueError where t + T exceeds the block.
         """
         T, t = x.shape[1], 0 if past is None else past[0][0].shape[2]
-        if t + T > self.config.block:
-            raise ValueError(f"GPT: {t + T} positions, but a block has {self.config.block}; give "
-                             "fewer tokens, or train a model with a longer block")
+        self._check(t + T)
         z = self.dropout(self.embedding(x) + self.positions.weight[t:t + T])        # (B, T, D)
         after = []
         for i, layer in enumerate(self.layers):
@@ -116,12 +114,15 @@ class GPT(Module):
             after.append(pair)
         return F.linear(self.norm(z), self.embedding.weight), after                 # (B, T, V)
 
+    def _check(self, positions):
+        """Raises ValueError if there are more than a block has."""
+        if positions > self.config.block:
+            raise ValueError(f"GPT: {positions} positions, but a block has {self.config.block}; "
+                             "give fewer tokens, or train a model with a longer block")
+
     def read(self, tokens, past=None):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
         array (V,), and for each layer the Past after it. Raises ValueError as `forward`."""
-        if past is not None and len(past[0]) + len(tokens) > self.config.block:
-            raise ValueError(f"GPT: {len(past[0]) + len(tokens)} positions, but a block has "
-                             f"{self.config.block}")
         dropped = self.training and self.dropout.p
         with no_grad():
             if len(tokens) == 1 and past is not None and not dropped:
@@ -135,6 +136,7 @@ class GPT(Module):
         A token costs one product of each weight with a vector, and that is limited by how fast
         memory is read; a hundred small operations on Tensors would cost as much again."""
         xp, t, H = namespace(self.norm.weight.data), len(past[0]), self.config.heads
+        self._check(t + 1)
 
         def affine(linear, x):                          # W x + b; one with an adapter is called
             if type(linear) is not Linear:

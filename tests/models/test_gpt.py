@@ -208,3 +208,11 @@ def test_more_positions_than_a_block():
     _, past = model(np.zeros((1, 6), np.int64))
     with pytest.raises(ValueError, match="GPT: 9 positions, but a block has 8"):
         model(np.zeros((1, 3), np.int64), past)
+
+
+def test_a_full_block_is_refused_by_one_token_too():
+    model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
+    _, past = model.read([1, 2, 3])
+    _, past = model.read([4], past)
+    with pytest.raises(ValueError, match="5 positions, but a block has 4"):
+        model.read([5], past)

@@ -22,6 +22,7 @@ from models.run import parse  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
 from nanoautograd.backends import threads  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from nanoautograd.manual import recurrent  # noqa: E402
 
 SCRIPT = Path(train.__file__)
 TINY = ["--hidden", "8", "--embedding", "4", "--batch", "2", "--block", "8", "--length", "20",
@@ -470,9 +471,13 @@ def test_missing_package(tmp_path, package):
 
 def test_the_number_of_threads(run, tmp_path, monkeypatch):
     """With --deterministic no bit depends on it, and without only the last ones do. (The products
-    of these sizes are cut, and so are blocks of so few numbers.)"""
+    of these sizes are cut, and so are blocks of so few numbers, and batches of so few sequences.)
+    """
     monkeypatch.setattr(threads, "LEAST", 100)
     monkeypatch.setattr(threads, "BLOCK", 64)
+    monkeypatch.setattr(recurrent, "COLUMNS", 1)
+    monkeypatch.setattr(recurrent, "PRODUCTS", 1)
+    monkeypatch.setattr(recurrent, "STRETCH", 4)
     for n in (1, 2, 3):
         assert run("--threads", n, "--deterministic", "--out", tmp_path / f"d{n}") is None
         assert run("--threads", n, "--out", tmp_path / f"n{n}") is None
