@@ -35,6 +35,7 @@ import numpy as np
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
+from nanoautograd.backends.threads import of_blas
 from nanoautograd.manual import gelu
 from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Linear, Module, ModuleList,
                              MultiheadAttention)
@@ -126,7 +127,8 @@ class GPT(Module):
         dropped = self.training and self.dropout.p
         with no_grad():
             if len(tokens) == 1 and past is not None and not dropped:
-                return self.step(tokens[0], past)
+                with of_blas():
+                    return self.step(tokens[0], past)
             x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
             logits, pairs = self(x, None if past is None else [(p.k, p.v) for p in past])
             return logits[0, -1].numpy(), [Past(k, v) for k, v in pairs]

@@ -46,7 +46,7 @@ import numpy as np
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
-from nanoautograd.backends.threads import matmul
+from nanoautograd.backends.threads import of_blas
 from nanoautograd.interop import check_sizes, fill, read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
 from nanoautograd.tensor import array_of
@@ -208,7 +208,8 @@ class Llama(Module):
         array (V,), and the past after it. Of a long text CHUNK positions are read at once."""
         with no_grad():
             if len(tokens) == 1 and past is not None:
-                return self.step(tokens[0], past)
+                with of_blas():
+                    return self.step(tokens[0], past)
             x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
             for i in range(0, len(tokens), CHUNK):
                 z, past = self.hidden(x[:, i:i + CHUNK], past)
@@ -224,10 +225,7 @@ class Llama(Module):
         cos, sin = xp.cos(phi).astype(dtype), xp.sin(phi).astype(dtype)
 
         def times(linear, x):                           # W x; one with an adapter is called
-            return product(linear.weight.data, x) if type(linear) is Linear else array_of(linear(x))
-
-        def product(W, x):                              # large ones are shared among the threads
-            return matmul(W, x[:, None])[:, 0]
+            return linear.weight.data @ x if type(linear) is Linear else array_of(linear(x))
 
         def normed(z, norm):
             return z / xp.sqrt(z @ z / len(z) + norm.eps) * norm.weight.data
@@ -248,8 +246,7 @@ class Llama(Module):
             z = z + times(layer.down, F.silu(times(layer.gate, n)) * times(layer.up, n))
             after.append(kept)
         z = normed(z, self.norm)
-        E = self.embedding.weight.data
-        logits = product(E, z) if self.output is None else times(self.output, z)
+        logits = self.embedding.weight.data @ z if self.output is None else times(self.output, z)
         return to_numpy(logits), after
 
     def generate(self, prompt, choose):

@@ -25,18 +25,20 @@ which has threads enough of its own, all rows are one block.
 Matrix products are cut among the same threads (`matmul`), instead of those of the BLAS that NumPy
 brings: two pools of threads on the same cores would wait for each other. Where a product is cut
 changes its last bits, so with `deterministic` it is always cut in the same way. (So is a batch of
-sequences: manual/recurrent.py.)
+sequences: manual/recurrent.py.) Where all products are with a vector, and short, the threads of the
+BLAS, which are awake sooner, have them instead (`of_blas`).
 """
 
 import os
 import threading
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 
 import numpy as np
 
-__all__ = ["by_rows", "get_num_threads", "later", "matmul", "parts", "pieces",
-           "set_num_threads", "share"]
+__all__ = ["by_rows", "get_num_threads", "later", "matmul", "of_blas", "parts",
+           "pieces", "set_num_threads", "share"]
 
 BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
 LEAST = 1 << 24             # multiplications: to wake a thread takes as long as a smaller product
@@ -50,6 +52,7 @@ class _Team:
     size = 1
     pieces = 1
     pool = None             # of size - 1 threads: the caller is the other one
+    blas = None             # threadpoolctl's hold on the BLAS, if that may have threads in `of_blas`
 
 
 _team = _Team()
@@ -66,15 +69,18 @@ def set_num_threads(n, deterministic=False):
     """
     if n != int(n) or n < 1:
         raise ValueError(f"set_num_threads: the number of threads must be 1 or more; got {n}")
+    blas = None
     try:
-        from threadpoolctl import threadpool_limits
-        threadpool_limits(1, user_api="blas")
+        from threadpoolctl import ThreadpoolController
+        blas = ThreadpoolController().select(user_api="blas")
+        blas.limit(limits=1)
     except ImportError:
         if n > 1 or deterministic:
             raise ImportError("threads need the package threadpoolctl, which holds NumPy's own to "
                               "one: pip install threadpoolctl") from None
     _forget_pool()
     _team.size, _team.pieces = int(n), PIECES if deterministic else int(n)
+    _team.blas = None if n == 1 or deterministic else blas
 
 
 def get_num_threads():
@@ -86,6 +92,20 @@ def pieces():
     """Into how many parts work is cut so that each thread has one: the number of threads, or with
     `deterministic` always the same."""
     return _team.pieces
+
+
+@contextmanager
+def of_blas():
+    """`with of_blas():` the BLAS has the threads; for products so short that to hand them to
+    another of ours takes longer, as those of a matrix and a vector."""
+    blas = _team.blas
+    if blas:
+        blas.limit(limits=_team.size)
+    try:
+        yield
+    finally:
+        if blas:
+            blas.limit(limits=1)
 
 
 def _forget_pool():

@@ -85,17 +85,18 @@ class MultiheadAttention(Module):
         self._check(query, key, value)
         W, b = self.in_proj_weight, self.in_proj_bias
         if W is not None and query is key is value:
-            projected = split(F.linear(query, W, b), 3, axis=-1)        # one product instead of 3
-        else:
-            Ws = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if W is None else (
-                split(W, 3))
-            bs = (None,) * 3 if b is None else split(b, 3)
-            projected = [None if x is None else F.linear(x, W, b)
-                         for x, W, b in zip((query, key, value), Ws, bs)]
-        order, H = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3), self.num_heads
-        return [None if x is None else
-                transpose(reshape(x, (*x.shape[:2], H, x.shape[2] // H)), order)
-                for x in projected]
+            return split(self._cut(F.linear(query, W, b)), 3, axis=1)   # one product instead of 3
+        Ws = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if W is None else (
+            split(W, 3))
+        bs = (None,) * 3 if b is None else split(b, 3)
+        return [None if x is None else self._cut(F.linear(x, W, b))
+                for x, W, b in zip((query, key, value), Ws, bs)]
+
+    def _cut(self, x):
+        """(T, B, n·d), or with B first, -> the n heads (B, n, T, d)."""
+        d = self.embed_dim // self.num_heads
+        x = reshape(x, (*x.shape[:2], x.shape[2] // d, d))
+        return transpose(x, (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
 
     def attend(self, q, k, v, mask=None, is_causal=False, need_weights=False):
         """What `heads` gives, and a mask as functional.scaled_dot_product_attention takes it

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import nanoautograd as nag
 from nanoautograd.backends import strict, sums, threads
 
-pytest.importorskip("threadpoolctl")
+threadpool_info = pytest.importorskip("threadpoolctl").threadpool_info
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +134,18 @@ def test_matrix_products(n, a, b):
     np.testing.assert_allclose(out, right, atol=1e-4)
     b = np.asfortranarray(b)
     np.testing.assert_allclose(threads.matmul(a, b), right, atol=1e-4)
+
+
+@pytest.mark.parametrize("n, deterministic, inside", [(1, False, 1), (2, False, 2), (2, True, 1)])
+def test_the_blas_has_threads_only_for_a_while(n, deterministic, inside):
+    def of_the_blas():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    nag.set_num_threads(n, deterministic)
+    assert of_the_blas() == {1}
+    with pytest.raises(KeyError), threads.of_blas(), threads.of_blas():
+        assert of_the_blas() == {inside}
+        raise KeyError
+    assert of_the_blas() == {1}
 
 
 def test_deterministic_products_do_not_depend_on_the_threads():
