@@ -49,6 +49,7 @@ import sys
 from types import FunctionType
 from typing import NamedTuple
 
+import numpy
 from numpy import ndarray
 
 from .backends import is_array, namespace
@@ -154,7 +155,7 @@ class Function:
             elif type(a) is list:
                 return self(*self._without_lists(args), **options or {})
         if not is_tensor:
-            out = self.forward(*args, **options or {})
+            out = self.on(namespace(*args))(*args, **options or {})
             return out[0] if self.has_cache else out
 
         arrays, edges, needs, uniform = [], [], [], True
@@ -170,9 +171,9 @@ class Function:
             edges.append(edge)
             needs.append(edge is not None)
         try:
-            if not uniform:
-                namespace(*arrays)              # all on one device
-            out = self.forward(*arrays, **options) if options else self.forward(*arrays)
+            # Of another library, or of none; all on one device.
+            forward = self.forward if uniform else self.on(namespace(*arrays))
+            out = forward(*arrays, **options) if options else forward(*arrays)
         except Exception as error:
             self._explain(error, args)
             raise
@@ -193,6 +194,10 @@ class Function:
         if node is not None:
             node.saved = self.save(node, args, options, results, cache)
         return results if several else results[0]
+
+    def on(self, xp):
+        """`forward` for arrays of the library xp."""
+        return self.forward
 
     def _explain(self, error, args):
         """Adds the name of the operation to an error of `forward`; NumPy's on shapes that do not
@@ -311,13 +316,16 @@ class Function:
 class HandDerived(Function):
     """An operation of nanoautograd/manual: `forward`, `backward` and `composed`.
 
-    The gradient is computed by `backward`; that of the gradient goes through `composed`.
+    The gradient is computed by `backward`; that of the gradient goes through `composed`. `kernel`,
+    where there is one, has another `forward` for arrays that are not NumPy's, and a `backward` for
+    the caches of both.
     """
 
-    def __init__(self, name, forward, backward, composed):
+    def __init__(self, name, forward, backward, composed, kernel=None):
         super().__init__(forward)
         self.name = self.__name__ = self.__qualname__ = name
-        self.backward, self.composed = backward, composed
+        self.backward, self.composed = kernel.backward if kernel else backward, composed
+        self.kernel = kernel
         self.signature = inspect.signature(forward)
         self.positional, self.takes_more = len(self.names), self.variadic is not None
         self.known = frozenset(self.keywords)
@@ -343,6 +351,9 @@ class HandDerived(Function):
         return args, options
 
     has_cache = True
+
+    def on(self, xp):
+        return self.forward if self.kernel is None or xp is numpy else self.kernel.forward
 
     def plan(self, needs):
         return Plan(needs, [], [])              # there are no rules
@@ -394,9 +405,9 @@ def function(forward):
     return Function(forward)
 
 
-def by_hand(name, forward, backward, composed):
+def by_hand(name, forward, backward, composed, kernel=None):
     """The operation on Tensors that the three functions of a file of `manual/` define."""
-    return HandDerived(name, forward, backward, composed)
+    return HandDerived(name, forward, backward, composed, kernel)
 
 
 @function

@@ -8,6 +8,7 @@ from os import urandom
 
 from .backends import is_array, namespace
 from .function import by_hand, function
+from .kernels import Kernel
 from .manual import attention
 from .manual import crf
 from .manual import cross_entropy as cross_entropy_
@@ -34,13 +35,15 @@ __all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embeddi
            "softmax"]
 
 
-def _operation(name, module):
-    return by_hand(name, module.forward, module.backward, module.composed)
+def _operation(name, module, kernel=None):
+    """kernel: the name of its files in kernels/, if it has any."""
+    return by_hand(name, module.forward, module.backward, module.composed,
+                   kernel and Kernel(kernel, module))
 
 
 _attention = _operation("scaled_dot_product_attention", attention)
 _crf_log_partition = _operation("crf_log_partition", crf)
-_cross_entropy = _operation("cross_entropy", cross_entropy_)
+_cross_entropy = _operation("cross_entropy", cross_entropy_, "cross_entropy")
 _dropout = _operation("dropout", dropout_)
 _embedding = _operation("embedding", embedding_)
 _gaussian_kl_divergence = _operation("gaussian_kl_divergence", kl_divergence)

@@ -52,7 +52,7 @@ class _Team:
     size = 1
     pieces = 1
     pool = None             # of size - 1 threads: the caller is the other one
-    blas = None             # threadpoolctl's hold on the BLAS, if that may have threads in `of_blas`
+    blas = None             # threadpoolctl's hold on it, where the BLAS has threads in `of_blas`
 
 
 _team = _Team()

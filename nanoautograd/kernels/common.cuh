@@ -1,0 +1,220 @@
+// What the kernels share. T is the type of the arrays (float, double or bf16), A that in which sums
+// are kept: float, or double if T is.
+//
+// Written by hand for the compiler of the GPU (NVRTC, which has no headers of its own here) and for
+// emulator/cuda.h, which runs the same text on the CPU.
+
+#pragma once
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+const u32 ALL_LANES = 0xffffffffu;
+#define INFINITE __uint_as_float(0x7f800000u)
+
+// Shared memory: one piece, of the size given at the launch, cut by pointers.
+#ifdef EMULATED
+#define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::shared())
+#else
+#define SHARED(type, name)                                                                          \
+    extern __shared__ __align__(16) unsigned char shared_memory[];                                  \
+    type* name = reinterpret_cast<type*>(shared_memory)
+__device__ inline void pause() { __nanosleep(20); }
+#endif
+
+// ---- bfloat16: the upper half of a float, rounded to the nearest, ties to even
+
+struct bf16 { unsigned short bits; };
+
+__device__ inline float to_float(bf16 x) { return __uint_as_float(u32(x.bits) << 16); }
+__device__ inline bf16 to_bf16(float x) {
+    u32 u = __float_as_uint(x);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return bf16{0x7fc0};       // nan
+    return bf16{(unsigned short)((u + 0x7fffu + (u >> 16 & 1)) >> 16)};
+}
+
+template <class V> struct Sums { typedef float type; };
+template <> struct Sums<double> { typedef double type; };
+
+__device__ inline float load(const float* p) { return *p; }
+__device__ inline double load(const double* p) { return *p; }
+__device__ inline float load(const bf16* p) { return to_float(*p); }
+__device__ inline void store(float* p, float x) { *p = x; }
+__device__ inline void store(double* p, double x) { *p = x; }
+__device__ inline void store(bf16* p, float x) { *p = to_bf16(x); }
+
+#ifdef T
+typedef Sums<T>::type A;
+
+// N numbers that lie in memory at a multiple of 16 bytes, moved as one.
+const int WIDE = 16 / sizeof(T);
+struct alignas(16) Wide {
+    T x[WIDE];
+};
+#endif
+
+// ---- functions of A
+
+__device__ inline float exp_(float x) { return __expf(x); }
+__device__ inline double exp_(double x) { return exp(x); }
+__device__ inline float log_(float x) { return logf(x); }
+__device__ inline double log_(double x) { return log(x); }
+__device__ inline float tanh_(float x) { return tanhf(x); }
+__device__ inline double tanh_(double x) { return tanh(x); }
+__device__ inline float erf_(float x) { return erff(x); }
+__device__ inline double erf_(double x) { return erf(x); }
+__device__ inline float sqrt_(float x) { return sqrtf(x); }
+__device__ inline double sqrt_(double x) { return sqrt(x); }
+__device__ inline float max_(float a, float b) { return a > b || a != a ? a : b; }     // nan stays
+__device__ inline double max_(double a, double b) { return a > b || a != a ? a : b; }
+template <class V> __device__ inline V sigmoid_(V x) { return V(1) / (V(1) + exp_(-x)); }
+
+// ---- sums over threads
+
+template <class V> __device__ inline V warp_sum(V x) {
+    for (int i = 16; i; i /= 2) x += __shfl_xor_sync(ALL_LANES, x, i);
+    return x;
+}
+template <class V> __device__ inline V warp_max(V x) {
+    for (int i = 16; i; i /= 2) x = max_(x, __shfl_xor_sync(ALL_LANES, x, i));
+    return x;
+}
+// Of all threads of a block (blockDim.x, a multiple of 32), for all of them; always in the same
+// order. scratch: 32 numbers of shared memory, which can be used again at once.
+template <class V> __device__ inline V block_sum(V x, V* scratch) {
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    x = warp_sum(x);
+    if (lane == 0) scratch[warp] = x;
+    __syncthreads();
+    x = warp_sum(lane < warps ? scratch[lane] : V(0));
+    __syncthreads();
+    return x;
+}
+template <class V> __device__ inline V block_max(V x, V* scratch) {
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    x = warp_max(x);
+    if (lane == 0) scratch[warp] = x;
+    __syncthreads();
+    x = warp_max(scratch[lane < warps ? lane : 0]);
+    __syncthreads();
+    return x;
+}
+
+// ---- a barrier of `blocks` blocks that run at the same time (a cooperative launch)
+
+// count: an unsigned number in global memory, 0 before the launch; round: 1, 2, ... at the first,
+// the second, ... call. What was written before is seen by all threads of all blocks after.
+__device__ inline void grid_barrier(u32* count, u32 blocks, u32 round) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(count, 1u);
+        while (*reinterpret_cast<volatile u32*>(count) < blocks * round) pause();
+        __threadfence();
+    }
+    __syncthreads();
+}
+
+// ---- copies from global to shared memory that go on beside the arithmetic, 16 bytes a thread
+
+#ifdef EMULATED
+inline void cp_async(void* to, const void* from) {
+    auto& copies = emulator::current->copies;
+    if (copies.empty()) copies.emplace_back();
+    copies.back().push_back([=] { memcpy(to, from, 16); });
+}
+inline void cp_async_commit() { emulator::current->copies.emplace_back(); }
+template <int N> inline void cp_async_wait() {      // until N committed groups or fewer are left
+    auto& copies = emulator::current->copies;
+    while (copies.size() > N + 1) {
+        for (auto& copy : copies.front()) copy();
+        copies.erase(copies.begin());
+    }
+}
+#else
+__device__ inline void cp_async(void* to, const void* from) {
+    u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+}
+__device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> __device__ inline void cp_async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+#endif
+
+// ---- tensor cores: d += a b of small matrices that the 32 threads of a warp hold together.
+//
+// With g = lane / 4 and t = lane % 4 a thread holds of (PTX ISA 8.5, section 9.7.14.5)
+//     d (16, 8)          rows g, g + 8; columns 2t, 2t + 1:   d[0..3] = d_g,2t  d_g,2t+1  d_g+8,2t ...
+//     a (16, 8)  tf32    a[0..3] = a_g,t  a_g+8,t  a_g,t+4  a_g+8,t+4         numbers as floats
+//     b (8, 8)   tf32    b[0..1] = b_t,g  b_t+4,g
+//     a (16, 16) bf16    the same with pairs of columns: a_g,2t..2t+1  a_g+8,2t..  a_g,2t+8..  ...
+//     b (16, 8)  bf16    b[0..1] = b_2t..2t+1,g  b_2t+8..2t+9,g   the first of a pair in the lower half
+
+// The nearest number with the 10 bits after the point that TF32 has.
+__device__ inline u32 to_tf32(float x) {
+#ifdef EMULATED
+    u32 u = __float_as_uint(x);
+    return (u & 0x7f800000u) == 0x7f800000u ? u : (u + 0x1000u) & ~0x1fffu;
+#else
+    u32 u;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(u) : "f"(x));
+    return u;
+#endif
+}
+
+__device__ inline u32 pack(float first, float second) {
+    return u32(to_bf16(first).bits) | u32(to_bf16(second).bits) << 16;
+}
+
+__device__ inline void mma_tf32(float* d, const u32* a, const u32* b) {
+#ifdef EMULATED
+    auto value = [](u32 u) { return __uint_as_float(u & ~0x1fffu); };
+    float all_a[16][8], all_b[8][8];
+    auto& slots = emulator::warp().slots;
+    memcpy(slots[emulator::lane()], a, 16);
+    memcpy(slots[emulator::lane()] + 16, b, 8);
+    __syncwarp();
+    for (int lane = 0; lane < 32; lane++) {
+        const u32 *x = reinterpret_cast<const u32*>(slots[lane]), *y = x + 4;
+        int g = lane / 4, t = lane % 4;
+        for (int i = 0; i < 4; i++) all_a[g + i % 2 * 8][t + i / 2 * 4] = value(x[i]);
+        for (int i = 0; i < 2; i++) all_b[t + i * 4][g] = value(y[i]);
+    }
+    __syncwarp();
+    int g = emulator::lane() / 4, t = emulator::lane() % 4;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 8; k++) d[i] += all_a[g + i / 2 * 8][k] * all_b[k][2 * t + i % 2];
+#else
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+__device__ inline void mma_bf16(float* d, const u32* a, const u32* b) {
+#ifdef EMULATED
+    float all_a[16][16], all_b[16][8];
+    auto& slots = emulator::warp().slots;
+    memcpy(slots[emulator::lane()], a, 16);
+    memcpy(slots[emulator::lane()] + 16, b, 8);
+    __syncwarp();
+    for (int lane = 0; lane < 32; lane++) {
+        const bf16 *x = reinterpret_cast<const bf16*>(slots[lane]), *y = x + 8;
+        int g = lane / 4, t = lane % 4;
+        for (int i = 0; i < 8; i++)
+            all_a[g + i / 2 % 2 * 8][2 * t + i % 2 + i / 4 * 8] = to_float(x[i]);
+        for (int i = 0; i < 4; i++) all_b[2 * t + i % 2 + i / 2 * 8][g] = to_float(y[i]);
+    }
+    __syncwarp();
+    int g = emulator::lane() / 4, t = emulator::lane() % 4;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 16; k++) d[i] += all_a[g + i / 2 * 8][k] * all_b[k][2 * t + i % 2];
+#else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}

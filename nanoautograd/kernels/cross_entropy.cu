@@ -1,0 +1,128 @@
+// Cross entropy of rows of scores with class numbers (derived in manual/cross_entropy.py).
+//
+//     x    (N, C)  scores                  y    (N,)  class numbers; ignored: those that are `ignored`
+//     lse  (N,)    log Σ_c exp(x_nc)       ell  (N,)  losses
+//     W    ()      rows not ignored        eps        label smoothing
+//
+//     ℓ_n = (1 - ε)(lse_n - x_ny) + ε (lse_n - Σ_c x_nc / C)
+//     dx_nc = g_n (exp(x_nc - lse_n) - (1 - ε)[c = y_n] - ε/C)
+//
+// A block reads a row once. The largest score is not known before the end, so each thread keeps the
+// largest so far, m, and z = Σ exp(x - m) of what it has read; when m grows to m', z ← z exp(m - m')
+// (Milakov and Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3), and two
+// such pairs are joined in the same way. The way back reads the row once more and writes dx, which
+// may be x itself: each number is read before it is written.
+
+#include "common.cuh"
+#include "problem.cuh"
+
+struct Pair {
+    A m, z;
+};
+
+__device__ inline Pair join(Pair a, Pair b) {
+    A m = max_(a.m, b.m);
+    if (m == -A(INFINITE)) return Pair{m, A(0)};        // nothing but -inf so far
+    return Pair{m, a.z * exp_(a.m - m) + b.z * exp_(b.m - m)};
+}
+
+__device__ inline Pair with(Pair p, A x) {
+    if (x <= p.m) return Pair{p.m, p.z + (p.m == -A(INFINITE) ? A(0) : exp_(x - p.m))};
+    return Pair{x, p.z * exp_(p.m - x) + A(1)};
+}
+
+extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* problem,
+                                   int C, long long ignored, A eps) {
+    SHARED(A, scratch);                                 // 3 · 32
+    long long n = blockIdx.x;
+    const T* x_n = x + n * C;
+    Pair p = {-A(INFINITE), A(0)};
+    A sum = 0;
+    int wide = C % WIDE ? 0 : C / WIDE;                 // rows that begin at multiples of 16 bytes
+    for (int i = threadIdx.x; i < wide; i += blockDim.x) {
+        Wide w = reinterpret_cast<const Wide*>(x_n)[i];
+        for (int j = 0; j < WIDE; j++) {
+            A v = load(&w.x[j]);
+            p = with(p, v);
+            sum += v;
+        }
+    }
+    for (int c = wide * WIDE + threadIdx.x; c < C; c += blockDim.x) {
+        A v = load(x_n + c);
+        p = with(p, v);
+        sum += v;
+    }
+    // Of the warp, then of the warps.
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 16; i; i /= 2) {
+            Pair q = {__shfl_xor_sync(ALL_LANES, p.m, i), __shfl_xor_sync(ALL_LANES, p.z, i)};
+            p = join(p, q);
+            sum += __shfl_xor_sync(ALL_LANES, sum, i);
+        }
+        if (round) break;
+        if (lane == 0) {
+            scratch[warp] = p.m;
+            scratch[32 + warp] = p.z;
+            scratch[64 + warp] = sum;
+        }
+        __syncthreads();
+        bool is = lane < warps;
+        p = Pair{is ? scratch[lane] : -A(INFINITE), is ? scratch[32 + lane] : A(0)};
+        sum = is ? scratch[64 + lane] : A(0);
+    }
+    if (threadIdx.x) return;
+    A l = p.m + log_(p.z);
+    lse[n] = l;
+    long long y_n = y[n];
+    if (y_n == ignored) {
+        ell[n] = 0;
+    } else if (y_n < 0 || y_n >= C) {
+        report(problem, TARGET, n, y_n, C);
+        ell[n] = 0;
+    } else {
+        ell[n] = (1 - eps) * (l - load(x_n + y_n)) + (eps ? eps * (l - sum / C) : A(0));
+    }
+}
+
+// loss = Σ ℓ, or Σ ℓ / W if `mean`; one block. W is nan where nothing is left.
+extern "C" __global__ void reduce(const A* ell, const Y* y, T* loss, A* W, int N, int C,
+                                  long long ignored, int mean) {
+    SHARED(A, scratch);                                 // 32
+    A sum = 0, kept = 0;
+    for (int n = threadIdx.x; n < N; n += blockDim.x) {
+        sum += ell[n];
+        kept += y[n] != ignored;
+    }
+    sum = block_sum(sum, scratch);
+    kept = block_sum(kept, scratch);
+    if (threadIdx.x) return;
+    if (mean) sum = sum / kept;                         // 0/0 is nan
+    *W = kept;
+    store(loss, sum);
+}
+
+// g_n is dL ("sum", each = 0), dL/W ("mean"), or dL_n ("none", each = 1).
+extern "C" __global__ void backward(const T* x, const Y* y, const A* lse, const T* dL, const A* W,
+                                    T* dx, int C, long long ignored, A eps, int each) {
+    long long n = blockIdx.x, y_n = y[n];
+    const T* x_n = x + n * C;
+    T* dx_n = dx + n * C;
+    A g = load(dL + (each ? n : 0));
+    if (W) g /= *W;
+    if (y_n == ignored || y_n < 0 || y_n >= C) g = 0;
+    A l = lse[n], rest = eps / C;
+    int wide = C % WIDE ? 0 : C / WIDE;
+    for (int i = threadIdx.x; i < wide; i += blockDim.x) {
+        Wide w = reinterpret_cast<const Wide*>(x_n)[i];
+        for (int j = 0; j < WIDE; j++) {
+            A q = rest + (i * WIDE + j == y_n ? 1 - eps : A(0));
+            store(&w.x[j], g ? g * (exp_(load(&w.x[j]) - l) - q) : A(0));
+        }
+        reinterpret_cast<Wide*>(dx_n)[i] = w;
+    }
+    for (int c = wide * WIDE + threadIdx.x; c < C; c += blockDim.x) {
+        A q = rest + (c == y_n ? 1 - eps : A(0));
+        store(dx_n + c, g ? g * (exp_(load(x_n + c) - l) - q) : A(0));
+    }
+}
