@@ -9,10 +9,14 @@
 """
 
 import argparse
+import math
 import os
 import shlex
 import sys
 import time
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
 from . import compare, crossover, growth, imports, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
@@ -55,13 +59,38 @@ def options(argv):
         for name in given or ():
             if name not in known:
                 p.error(f"there is no {name!r}; there are {', '.join(known)}")
-    if o.threads < 1 or o.rounds < 1 or not o.seconds > 0:
-        p.error("--threads, --rounds and --seconds must be above 0")
+    if o.threads < 1 or o.rounds < 1 or not 0 < o.seconds < math.inf:
+        p.error("--threads, --rounds and --seconds must be above 0, and finite")
+    if o.training and o.dtype not in (None, "float32"):
+        p.error(f"--training is train.py, which computes in float32, not in {o.dtype}")
     if o.models is None and o.ops is None and not (
             o.growth or o.imports or o.training):
         o.models, o.ops, o.imports = [], [], True
+    some = o.sizes
     o.sizes = o.sizes or [*SWEEP, *["gpu"] * (o.backend == "cupy")]
+    for name in [name for names in (o.models, o.ops) for name in names or ()]:
+        if some and not set(some) & set(ALL[name][1]):
+            p.error(f"{name} has no size {' or '.join(some)}; it has {', '.join(ALL[name][1])}")
     return o
+
+
+def prepare(o):
+    """Raises PeerError where the report could not be kept in the end."""
+    missing = [name for name in ("tqdm", "threadpoolctl", *["matplotlib"] * bool(o.plot))
+               if not find_spec(name)]
+    if missing:
+        raise PeerError(f"{', '.join(missing)} is not installed; all that is needed: "
+                        "pip install '.[bench]'")
+    try:
+        if o.plot:
+            Path(o.plot).mkdir(parents=True, exist_ok=True)
+        if o.json and Path(o.json).is_dir():
+            raise IsADirectoryError(f"--json {o.json} is a folder; give the name of a file")
+        for folder in (o.json and Path(o.json).parent, o.plot):
+            if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+                raise OSError(f"nothing can be written to {folder}, which must be a folder")
+    except OSError as e:
+        raise PeerError(str(e)) from None
 
 
 def wanted(o):
@@ -83,11 +112,19 @@ def peers_of(o):
     return [name for name in names if name not in absent], absent
 
 
-def run(o, progress):
-    """The report."""
-    begin, before, (names, absent) = time.perf_counter(), load(), peers_of(o)
-    report = {"command": "python -m benchmarks " + shlex.join(sys.argv[1:]), "environment": None,
-              "absent": absent, "rows": []}
+@contextmanager
+def part(report, name):
+    """What fails in here is an error of the report, and ends nothing else."""
+    try:
+        yield
+    except PeerError as e:
+        report["errors"].append(f"{name}: {e}")
+
+
+def run(o, report, progress):
+    """Fills the report, a dict, with what was measured so far. Raises PeerError where nothing can
+    be."""
+    before, (names, absent) = load(), peers_of(o)
     precision, libraries = o.dtype or "float32", {}
     with Processes(names, o.threads, precision) as processes:
         for name, process in processes.running.items():
@@ -95,8 +132,12 @@ def run(o, progress):
                 libraries[name] = process.ask("hello")
             except PeerError as e:
                 absent[name] = str(e)
+    if o.backend not in libraries:
+        raise PeerError(f"--backend {o.backend} cannot be used: {absent[o.backend]}")
     names = list(libraries)
-    report["environment"] = environment(o.threads, precision, libraries, before)
+    report |= {"command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
+               "environment": environment(o.threads, precision, libraries, before),
+               "absent": absent, "rows": [], "errors": []}
     todo = [(name, size, p) for name in wanted(o) for size in o.sizes if size in ALL[name][1]
             for p in ([o.dtype] if o.dtype else PRECISIONS.get((name, size), ("float32",)))]
     # A model leaves much behind in a process, so each has new ones; operations share theirs.
@@ -113,40 +154,47 @@ def run(o, progress):
                         show=lambda text: bar.set_postfix_str(f"{name} {size}: {text}"))
                     report["rows"].append(row(name, size, p, case, o.backend, measured, errors))
                     bar.update()
+        show = bar.set_postfix_str
         if o.backend == "cupy":
             report["crossover"] = crossover.crossovers(report["rows"])
         if o.growth:
             sweeps = growth.TINY if o.sizes == ["tiny"] else growth.SWEEPS
             grown = [n for n in names if n.partition("@")[0] in (o.backend, "torch", "jax")]
-            report["growth"] = growth.sweep(grown, o, precision, sweeps, bar.set_postfix_str)
+            report["growth"], errors = growth.sweep(grown, o, precision, sweeps, show)
+            report["errors"] += errors
         if o.imports:
-            report["imports"] = imports.measure(o.rounds, bar.set_postfix_str)
-        if o.training:
-            steps = 4 if o.sizes == ["tiny"] else 300
-            report["training"] = [throughput.measure(preset, steps, o.rounds, bar.set_postfix_str)
-                                  for preset in ("rnn", "gpt")]
-    report["environment"]["seconds"] = round(time.perf_counter() - begin)
-    return report
+            report["imports"], errors = imports.measure(o.rounds, show, o.vs)
+            report["errors"] += [f"import {name}: {text}" for name, text in errors.items()]
+        for preset in ("rnn", "gpt") if o.training else ():
+            with part(report, f"train.py {preset}"):
+                report.setdefault("training", []).append(throughput.measure(
+                    preset, 4 if o.sizes == ["tiny"] else 300, o.rounds, o.threads,
+                    OURS[o.backend], show))
 
 
 def main(argv):
     if argv[:1] == ["compare"]:
         return compare.main(argv[1:])
-    o = options(argv)
+    o, report, begin, status = options(argv), {}, time.perf_counter(), 0
     try:
+        prepare(o)
         from tqdm import tqdm
-    except ImportError:
-        return "python -m benchmarks needs what is in the extra bench: pip install '.[bench]'"
-    try:
-        report = run(o, lambda total: tqdm(total=total, unit="case", disable=None))
+        run(o, report, lambda total: tqdm(total=total, unit="case", disable=None))
     except PeerError as e:
         return f"python -m benchmarks: {e}"
+    except KeyboardInterrupt:
+        status = 130
+        if not report:
+            return status
+        report["errors"].append("interrupted; what follows was measured before")
+    report["environment"]["seconds"] = round(time.perf_counter() - begin)
     print(tables(report))
     if o.json:
         save(report, o.json)
     if o.plot:
         from .pictures import draw
         print("pictures:", *draw(report, o.plot))
+    return status
 
 
 if __name__ == "__main__":

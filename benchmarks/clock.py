@@ -46,6 +46,14 @@ def restricted(threads):
         os.sched_setaffinity(0, processors)
 
 
+def output(command, environment):
+    """What a program writes. Raises PeerError where it fails, with the end of what it says."""
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise PeerError((done.stderr or done.stdout)[-500:].strip() or "failed without a word")
+    return done.stdout
+
+
 class Process:
     """The process of a peer (worker.py)."""
 
@@ -158,39 +166,52 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
     rounds: how many; turn: seconds that a peer has in each.
     """
     measured, errors = {}, {}
-    reference = None
     tolerance = case.tolerance * (1e-3 if processes.precision == "float64" else
                                   200 if processes.precision in ("tf32", "bfloat16") else 1)
-    for name, process in processes.running.items():
-        if not case.has(peer(name).library):
-            continue
-        show(f"{name} builds")
+
+    def attempt(name, f, *args):
+        """f(process, *args); where that fails, the peer has an error in the place of its times."""
         try:
-            prints = process.ask("build", case=case_name, sizes=case.sizes)["prints"]
-            limit = peer(name).library in LIMITS
-            if reference is None:
-                reference = prints
-            elif not limit and (wrong := differ(prints, reference, tolerance)):
-                raise PeerError(wrong)
-            peak = process.ask("memory")["peak"] if memory and not limit else None
-            measured[name] = Measurement(peak=peak, prints=prints)
+            return f(processes.running[name], *args)
         except PeerError as e:
             errors[name] = str(e)
-            if process.process.poll() is not None:
+            measured.pop(name, None)
+            if processes.running[name].process.poll() is not None:
                 processes.replace(name)
-    plan = {}
-    for name in measured:
-        show(f"{name} warms up")
-        once = min(processes.running[name].ask("measure", steps=1, samples=1, warm=1)["seconds"])
+
+    def build(process, name, reference):
+        prints = process.ask("build", case=case_name, sizes=case.sizes)["prints"]
+        limit = peer(name).library in LIMITS
+        if reference and not limit and (wrong := differ(prints, reference, tolerance)):
+            raise PeerError(wrong)
+        peak = process.ask("memory")["peak"] if memory and not limit else None
+        measured[name] = Measurement(peak=peak, prints=prints)
+        return prints
+
+    def warm_up(process):
+        once = min(process.ask("measure", steps=1, samples=1, warm=1)["seconds"])
         steps = max(1, round(SAMPLE / once))
         samples = max(1, min(100, int(turn / (once * steps))))
-        plan[name] = {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
-    order = list(measured)
-    for i in range(rounds if order else 0):
-        for name in order[i % len(order):] + order[:i % len(order)]:
+        return {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
+
+    def take_turn(process, name):
+        measured[name].rounds.append(process.ask("measure", **plan[name])["seconds"])
+
+    reference = None
+    for name in [n for n in processes.running if case.has(peer(n).library)]:
+        show(f"{name} builds")
+        prints = attempt(name, build, name, reference)
+        reference = reference or prints
+    plan = {}
+    for name in list(measured):
+        show(f"{name} warms up")
+        plan[name] = attempt(name, warm_up)
+    for i in range(rounds):
+        order = list(measured)
+        first = i % len(order) if order else 0
+        for name in order[first:] + order[:first]:
             if i < FEW or plan[name]["warm"]:           # a long step is not repeated so often
                 show(f"round {i + 1} of {rounds}: {name}")
                 time.sleep(REST)
-                answer = processes.running[name].ask("measure", **plan[name])
-                measured[name].rounds.append(answer["seconds"])
+                attempt(name, take_turn, name)
     return measured, errors

@@ -32,7 +32,7 @@ def exponent(n, y):
     if len(n) < 3 or not y[-1] > y[0] > 0:
         return None
     best = None
-    for p in np.arange(0.05, 4.0, 0.01):
+    for p in np.arange(0.05, 8.0, 0.01):
         for columns in ([np.ones_like(n), (n / n[-1]) ** p], [(n / n[-1]) ** p]):
             A = np.stack(columns, axis=1) / y[:, None]
             c, *_ = np.linalg.lstsq(A, np.ones_like(y), rcond=None)
@@ -43,18 +43,19 @@ def exponent(n, y):
 
 
 def sweep(names, o, precision, sweeps, show):
-    """For each sweep and each of the peers a dict: values, seconds, bytes, and the exponents of
-    both. o: the options."""
-    found = []
+    """(for each sweep and each of the peers a dict: values, seconds, bytes, and the exponents of
+    both; errors, texts). o: the options."""
+    found, failed = [], []
     for case_name, size, what, values in sweeps:
         points = {}
         for value in values:
             base = make(case_name, size).sizes
             case = make(case_name, {**base, what: value})
             with Processes(names, o.threads, precision) as processes:
-                measured, _ = measure(
+                measured, errors = measure(
                     processes, case_name, case, o.rounds, o.seconds,
                     show=lambda text: show(f"{case_name} {what}={value}: {text}"))
+            failed += [f"{case_name} {what}={value}, {n}: {text}" for n, text in errors.items()]
             for name, m in measured.items():
                 points.setdefault(name, []).append((value, m.median, m.peak))
         for name, of_peer in points.items():
@@ -63,4 +64,4 @@ def sweep(names, o, precision, sweeps, show):
                 "case": case_name, "size": what, "base": size, "values": n, "peer": name,
                 "seconds": seconds, "bytes": peaks, "time": exponent(n, seconds),
                 "memory": exponent(n, peaks) if all(p is not None for p in peaks) else None})
-    return found
+    return found, failed

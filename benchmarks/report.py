@@ -1,14 +1,17 @@
 """What was measured, as JSON and as tables."""
 
 import json
+import math
 import os
 import platform
+import subprocess
 from pathlib import Path
 from statistics import median
 
 from nanoautograd.checkpoint import write_whole
 
 from .cases import MODELS
+from .clock import ROOT
 from .peers import LIMITS
 
 
@@ -17,7 +20,18 @@ def environment(threads, precision, libraries, before):
     load before the run."""
     return {"processor": processor(), "processors": os.cpu_count(), "threads": threads,
             "precision": precision, "gpu": gpu(), "system": platform.platform(),
-            "python": platform.python_version(), "load before": before, "libraries": libraries}
+            "python": platform.python_version(), "commit": commit(), "load before": before,
+            "libraries": libraries}
+
+
+def commit():
+    """Of this project, with a + where files are others; None outside of its repository."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--abbrev=10", "--dirty=+"],
+                              cwd=ROOT, capture_output=True, text=True)
+    except OSError:                 # no git
+        return None
+    return done.stdout.strip() or None
 
 
 def processor():
@@ -32,7 +46,8 @@ def processor():
 
 
 def load():
-    """Processes that were running in the last minute: above 0, others were at work too."""
+    """How many processes were running, on average over the last minute: others were at work too,
+    or a run of these benchmarks had just ended."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -83,8 +98,8 @@ def tables(report):
         if rows:
             parts += [heading + ", milliseconds (beside a peer: ours / peer, below 1 is faster)",
                       times(rows), heading + ", most memory in MB", memory(rows)]
-    errors = [f"{title(r)}, {peer}: {text}" for r in report["rows"]
-              for peer, text in r["errors"].items()]
+    errors = report.get("errors", []) + [f"{title(r)}, {peer}: {text}" for r in report["rows"]
+                                         for peer, text in r["errors"].items()]
     if errors:
         parts.append("No figure:\n" + "\n".join(f"- {e}" for e in errors))
     if report.get("absent"):
@@ -222,7 +237,37 @@ def read(path):
     """The report in a file. Raises ReportError where it is none, OSError."""
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
-        report["environment"], [r["peers"] for r in report["rows"]]
-    except (ValueError, LookupError, TypeError) as e:
-        raise ReportError(f"{path} is no output of python -m benchmarks --json: {e}") from None
+        _check(report)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+        what = f"there is no {e}" if isinstance(e, KeyError) else e
+        raise ReportError(f"{path} is no output of python -m benchmarks --json: {what}") from None
     return report
+
+
+def _check(report):
+    """Raises an error where something that is read of a report is not there, or is no figure."""
+    for name in ("processor", "gpu", "threads", "precision"):
+        report["environment"][name]
+    for r in report["rows"]:
+        where = f"the row {r['case']} {r['size']} {r['precision']}"
+        r["sizes"], r["main"], r["errors"].items()
+        for name, p in r["peers"].items():
+            _figure(f"{where}, {name}", p, "ratio" in p)
+            if p["peak"] is not None:
+                _positive(f"{where}, {name}, peak", p["peak"])
+    for name, t in (report.get("imports") or {}).items():
+        _figure(f"import {name}", t)
+    for t in report.get("training") or ():
+        _figure(f"training {t['preset']}", {"seconds": t["ratio"], **t})
+
+
+def _figure(where, p, of_rounds=False):
+    for name in ("", "ratio ") if of_rounds else ("",):
+        _positive(f"{where}, {name}", p[name.strip() or "seconds"])
+        low, high = p[name + "quartiles"]
+        _positive(f"{where}, {name}quartiles", low), _positive(f"{where}, {name}quartiles", high)
+
+
+def _positive(where, x):
+    if type(x) not in (int, float) or not 0 <= x < math.inf or not x and "peak" not in where:
+        raise ValueError(f"{where}: {x!r} is no figure")

@@ -1,6 +1,6 @@
 """What `train.py` adds to the bare training step: data, metrics, progress.
 
-    python -m benchmarks.throughput PRESET STEPS    seconds of a step, and of the bare step in it
+    python -m benchmarks.throughput PRESET STEPS ...  seconds of a step, and of the bare step in it
 
 runs train.py with a clock at the calls that are the bare step: forgetting the gradients, loss,
 backward pass, clipping, AdamW. Both times are taken in one run, so what disturbs the machine
@@ -9,12 +9,11 @@ disturbs both.
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from .clock import ROOT, quartiles
+from .clock import output, quartiles, restricted
 
 
 class Clock:
@@ -45,7 +44,7 @@ class Clock:
         return (self.begins[-1] - self.begins[1]) / steps, self.counted / steps
 
 
-def clocked(preset, steps):
+def clocked(preset, steps, *options):
     """(seconds of a step of train.py, of the bare step in it), means; steps: 3 or more."""
     import nanoautograd
     import train
@@ -69,21 +68,23 @@ def clocked(preset, steps):
     nanoautograd.Tensor.backward = clock.timed(nanoautograd.Tensor.backward)
     with tempfile.TemporaryDirectory() as folder:
         status = train.main([preset, "--steps", str(steps), "--evaluate-every", str(steps),
-                             "--out", folder])
+                             "--out", folder, *options])
     if status:
         sys.exit(status)
     return clock.seconds()
 
 
-def measure(preset, steps, rounds, show):
-    """{"preset", "train", "bare": seconds a step, medians; "ratio", "quartiles": of the rounds}."""
+def measure(preset, steps, rounds, threads, device, show):
+    """{"preset", "train", "bare": seconds a step, medians; "ratio", "quartiles": of the rounds}.
+    Raises PeerError."""
     trained, bared = [], []
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}       # as in train.py
     for i in range(rounds):
         show(f"train.py {preset}, round {i + 1} of {rounds}")
-        out = subprocess.run([sys.executable, "-m", "benchmarks.throughput", preset, str(steps)],
-                             cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-        whole, bare = map(float, out.stdout.splitlines()[-1].split())
+        with restricted(threads):
+            out = output([sys.executable, "-m", "benchmarks.throughput", preset, str(steps),
+                          "--threads", str(threads), "--device", device], environment)
+        whole, bare = map(float, out.splitlines()[-1].split())
         trained.append(whole)
         bared.append(bare)
     ratios = [a / b for a, b in zip(trained, bared)]
@@ -93,4 +94,4 @@ def measure(preset, steps, rounds, show):
 
 
 if __name__ == "__main__":
-    print(*clocked(sys.argv[1], int(sys.argv[2])))
+    print(*clocked(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

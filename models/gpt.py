@@ -149,7 +149,7 @@ class GPT(Module):
             d = z - z.sum() / len(z)
             return d / xp.sqrt(d @ d / len(d) + norm.eps) * norm.weight.data + norm.bias.data
 
-        z = self.embedding.weight.data[int(token)] + self.positions.weight.data[t]  # (D,)
+        z = array_of(self.embedding(token)) + self.positions.weight.data[t]         # (D,)
         after = []
         for layer, kept in zip(self.layers, past):
             attention, n = layer.attention, normed(z, layer.norm1)

@@ -234,7 +234,7 @@ class Llama(Module):
             a, b = x[:, 0::2], x[:, 1::2]
             return xp.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(x.shape)
 
-        z, after = self.embedding.weight.data[int(token)], []                       # (D,)
+        z, after = array_of(self.embedding(token)), []                              # (D,)
         for layer, kept in zip(self.layers, past):
             attention, n = layer.attention, normed(z, layer.norm1)
             q = turned(times(attention.q, n).reshape(-1, d)).reshape(K, -1, d)      # (K, G, d)

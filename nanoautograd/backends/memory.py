@@ -17,11 +17,15 @@ def keep_memory(keep=True, poison=0):
     """Keep freed memory for new arrays, in all of this process, or hand it back again: `keep` False
     sets the library's defaults, but for the one pool that all threads share.
 
-    The process stays as large as it was at its largest. poison: a number from 1 to 255 fills memory
-    with it when it is freed, so that a test sees who reads what was not written; 0 does not.
+    The process stays as large as it was at its largest. poison: a number from 1 to 254 fills memory
+    with it when it is freed, and new memory with its complement to 255, so that a test sees who
+    reads what was not written; 0 does not. (255 would fill new memory with zeros.)
 
-    Returns whether it was possible: elsewhere than with the GNU C library nothing happens.
+    Returns whether it was possible: elsewhere than with the GNU C library nothing happens. Raises
+    ValueError for another poison.
     """
+    if poison not in range(255):
+        raise ValueError(f"keep_memory: poison must be from 1 to 254, or 0 for none; got {poison}")
     import ctypes
     try:
         mallopt = ctypes.CDLL(None).mallopt

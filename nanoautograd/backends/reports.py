@@ -43,7 +43,7 @@ class Reports:
 def reports(xp, device):
     """The Reports for kernels on a device."""
     if device not in _of_device:
-        _of_device[device] = _pinned(xp) if xp.__name__ == "cupy" else _plain(xp)
+        _of_device[device] = _pinned() if xp.__name__ == "cupy" else _plain(xp)
     return _of_device[device]
 
 
@@ -52,7 +52,8 @@ def check(xp, device):
     if device not in _of_device:
         return
     if xp.__name__ == "cupy" and debug:
-        xp.cuda.get_current_stream().synchronize()
+        import cupy
+        cupy.cuda.get_current_stream().synchronize()
     _of_device[device].check()
 
 
@@ -61,9 +62,10 @@ def _plain(xp):
     return Reports(array, array if isinstance(array, np.ndarray) else array._host)
 
 
-def _pinned(cupy):
+def _pinned():
     """Memory of the host that the device writes to; with unified addresses all that is allocated by
     cudaHostAlloc is (CUDA Runtime API, cudaHostAlloc)."""
+    import cupy
     memory = cupy.cuda.alloc_pinned_memory(4 * SIZE)
     host = np.frombuffer(memory, dtype=np.int32, count=SIZE)
     host[:] = 0

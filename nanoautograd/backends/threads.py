@@ -53,9 +53,12 @@ class _Team:
     pieces = 1
     pool = None             # of size - 1 threads: the caller is the other one
     blas = None             # threadpoolctl's hold on it, where the BLAS has threads in `of_blas`
+    in_blas = 0             # how many are in there
+    limits = None           # what the first of them changed
 
 
 _team = _Team()
+_lock = threading.Lock()
 _busy = threading.local()   # in a thread that works at a share, shares are not cut again
 
 
@@ -65,9 +68,11 @@ def set_num_threads(n, deterministic=False):
     threadpoolctl if n > 1 or `deterministic`, where results are the same to the bit for any n.
 
     Before the first call, n is 1, and the BLAS has as many threads as it likes. Raises ValueError
-    for n < 1, and ImportError.
+    for n < 1, TypeError for what is no whole number, and ImportError.
     """
-    if n != int(n) or n < 1:
+    if not isinstance(n, (int, np.integer)):
+        raise TypeError(f"set_num_threads: the number of threads must be an integer; got {n!r}")
+    if n < 1:
         raise ValueError(f"set_num_threads: the number of threads must be 1 or more; got {n}")
     blas = None
     try:
@@ -97,15 +102,22 @@ def pieces():
 @contextmanager
 def of_blas():
     """`with of_blas():` the BLAS has the threads; for products so short that to hand them to
-    another of ours takes longer, as those of a matrix and a vector."""
-    blas = _team.blas
-    if blas:
-        blas.limit(limits=_team.size)
+    another of ours takes longer, as those of a matrix and a vector. What limits it had before, it
+    has again when the last one that is in here leaves."""
+    if _team.blas is None:
+        yield
+        return
+    with _lock:
+        if _team.in_blas == 0:
+            _team.limits = _team.blas.limit(limits=_team.size)
+        _team.in_blas += 1
     try:
         yield
     finally:
-        if blas:
-            blas.limit(limits=1)
+        with _lock:
+            _team.in_blas -= 1
+            if _team.in_blas == 0:
+                _team.limits.restore_original_limits()
 
 
 def _forget_pool():
@@ -149,7 +161,8 @@ def _submit(f):
     """Has f called by one of the other threads."""
     if _team.pool is None:
         from concurrent.futures import ThreadPoolExecutor
-        _team.pool = ThreadPoolExecutor(_team.size - 1, thread_name_prefix="nanoautograd")
+        workers = max(1, _team.size - 1)        # the size may have changed since the caller looked
+        _team.pool = ThreadPoolExecutor(workers, thread_name_prefix="nanoautograd")
     # NumPy's errstate is a context variable: the threads get that of the caller.
     return _team.pool.submit(copy_context().run, f)
 

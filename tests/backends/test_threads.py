@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 import nanoautograd as nag
 from nanoautograd.backends import strict, sums, threads
 
-threadpool_info = pytest.importorskip("threadpoolctl").threadpool_info
+threadpoolctl = pytest.importorskip("threadpoolctl")
+threadpool_info, threadpool_limits = threadpoolctl.threadpool_info, threadpoolctl.threadpool_limits
 
 
 @pytest.fixture(autouse=True)
 def as_before():
     before = vars(threads._team).copy()
     yield
-    for name in ("size", "pieces", "pool"):
+    for name in ("size", "pieces", "pool", "blas"):
         setattr(threads._team, name, before.get(name, getattr(threads._Team, name)))
 
 
@@ -142,10 +143,44 @@ def test_the_blas_has_threads_only_for_a_while(n, deterministic, inside):
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
     nag.set_num_threads(n, deterministic)
     assert of_the_blas() == {1}
-    with pytest.raises(KeyError), threads.of_blas(), threads.of_blas():
+    with pytest.raises(KeyError), threads.of_blas():
+        with threads.of_blas():
+            assert of_the_blas() == {inside}
         assert of_the_blas() == {inside}
         raise KeyError
     assert of_the_blas() == {1}
+    with threadpool_limits(2, user_api="blas"):
+        with threads.of_blas():
+            assert of_the_blas() == {2}
+        assert of_the_blas() == {2}
+    assert of_the_blas() == {1}
+
+
+def test_the_number_of_threads_may_change_while_others_compute():
+    a, right, errors = np.ones((300, 300), np.float32), 300.0, []
+
+    def compute():
+        try:
+            for _ in range(200):
+                assert (threads.matmul(a, a) == right).all()
+                assert threads.later(abs, -1).result() == 1
+        except BaseException as e:
+            errors.append(e)
+
+    computing = [threading.Thread(target=compute) for _ in range(2)]
+    for t in computing:
+        t.start()
+    n = 0
+    while any(t.is_alive() for t in computing):
+        n += 1
+        nag.set_num_threads(1 + n % 3)
+    assert not errors and n
+
+
+@pytest.mark.parametrize("poison", [-1, 255, 256, 0.5])
+def test_poisons_that_make_no_sense(poison):
+    with pytest.raises(ValueError, match="must be from 1 to 254"):
+        nag.keep_memory(poison=poison)
 
 
 def test_deterministic_products_do_not_depend_on_the_threads():
@@ -160,8 +195,11 @@ def test_deterministic_products_do_not_depend_on_the_threads():
 
 
 def test_what_is_no_number_of_threads(monkeypatch):
-    for n in (0, -1, 1.5):
+    for n in (0, -1):
         with pytest.raises(ValueError, match=f"1 or more; got {n}"):
+            nag.set_num_threads(n)
+    for n in (1.5, float("inf"), "2", None):
+        with pytest.raises(TypeError, match=f"must be an integer; got {n!r}"):
             nag.set_num_threads(n)
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     nag.set_num_threads(1)

@@ -263,9 +263,16 @@ def test_the_crossover_lies_between_two_sizes():
 
 
 def test_imports_are_compared_with_that_of_numpy():
-    times = imports.measure(1, lambda text: None, ("numpy", "nanoautograd", "no_such_module"))
+    times, errors = imports.measure(1, lambda text: None, ())
     assert list(times) == ["numpy", "nanoautograd"] and times["numpy"]["ratio"] == 1.0
-    assert times["nanoautograd"]["ratio"] > 0
+    assert times["nanoautograd"]["ratio"] > 0 and not errors
+
+
+def test_an_import_that_fails_is_an_error_and_ends_nothing(monkeypatch):
+    monkeypatch.setattr(imports, "MODULES", ("numpy", "antigravity.wings"))
+    monkeypatch.setattr(imports, "find_spec", lambda name: True)
+    times, errors = imports.measure(1, lambda text: None, ("antigravity.wings",))
+    assert list(times) == ["numpy"] and "ModuleNotFoundError" in errors["antigravity.wings"]
 
 
 def test_the_clock_counts_whole_steps_but_the_first_and_the_last(monkeypatch):
@@ -281,8 +288,13 @@ def test_the_clock_counts_whole_steps_but_the_first_and_the_last(monkeypatch):
     assert clock.seconds() == (7.5 / 3, 6.0 / 3)
 
 
+def test_a_training_that_fails_says_why():
+    with pytest.raises(PeerError, match="no device is called 'abacus'"):
+        throughput.measure("rnn", 4, 1, 1, "abacus", lambda text: None)
+
+
 def test_what_train_adds_to_the_bare_step():
-    found = throughput.measure("rnn", 4, 1, lambda text: None)
+    found = throughput.measure("rnn", 4, 1, 1, "cpu", lambda text: None)
     assert 0 < found["bare"] < found["train"] and found["ratio"] == found["train"] / found["bare"]
     assert f"{found['ratio']:.3f}" in report.training_steps([found])
 
@@ -301,7 +313,7 @@ def measured(tmp_path_factory):
         assert command.main([
             "--models", "rnn", "--ops", "softmax", "--growth", "--imports", "--sizes", "tiny",
             "--backend", "strict", "--vs", "--threads", "1", "--rounds", "1", "--seconds", "0.001",
-            "--json", str(folder / "a.json"), "--plot", str(folder)]) is None
+            "--json", str(folder / "a.json"), "--plot", str(folder)]) == 0
     return "\n".join(printed), folder / "a.json", folder
 
 
@@ -334,7 +346,10 @@ def test_bars_beside_peers(measured, tmp_path):
     (["--ops", "lstm"], "there is no 'lstm'; there are matmul"),
     (["--sizes", "huge"], "invalid choice: 'huge'"),
     (["--threads", "0"], "must be above 0"),
-    (["--seconds", "nan"], "must be above 0")])
+    (["--seconds", "nan"], "must be above 0"),
+    (["--seconds", "inf"], "finite"),
+    (["--training", "--dtype", "float64"], "train.py, which computes in float32, not in float64"),
+    (["--models", "gpt", "--sizes", "large"], "gpt has no size large; it has tiny, small, medium")])
 def test_options_that_make_no_sense(words, message, capsys):
     with pytest.raises(SystemExit):
         command.main(words)
@@ -346,6 +361,49 @@ def test_a_backend_that_is_not_here_says_why(monkeypatch):
     assert "--backend cupy cannot be used: no GPU" in command.main(["--backend", "cupy"])
 
 
+def test_a_precision_that_ours_lacks_is_refused(capsys):
+    words = ["--ops", "softmax", "--sizes", "tiny", "--vs", "--dtype", "bfloat16"]
+    assert "numpy has no bfloat16" in command.main(words)
+
+
+@pytest.mark.parametrize("words", [["--json", "{}/no/such/a.json"], ["--json", "{}"],
+                                   ["--plot", "{}/file/pictures"], ["--json", "{}/file/a.json"]])
+def test_where_nothing_can_be_kept_nothing_is_measured(words, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(command, "run", lambda *_: pytest.fail("measures"))
+    assert str(tmp_path) in command.main([w.format(tmp_path) for w in words])
+
+
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(growth, "sweep", interrupted)
+    path = tmp_path / "a.json"
+    assert command.main([
+        "--ops", "softmax", "--growth", "--sizes", "tiny", "--vs", "--threads", "1",
+        "--rounds", "1", "--seconds", "0.001", "--json", str(path)]) == 130
+    assert [r["case"] for r in report.read(path)["rows"]] == ["softmax"]
+    assert "- interrupted" in capsys.readouterr().out
+
+
+def test_a_peer_that_dies_on_the_way_has_an_error_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr("benchmarks.clock.REST", 0)
+    same = [[1.0]]
+    fakes = Fakes(**{name: Fake(same) for name in ("numpy", "torch", "jax")})
+    ask, replaced, turns = fakes.running["torch"].ask, [], []
+
+    def die(do, **request):
+        turns.append(do)
+        if turns.count("measure") == 3:
+            raise PeerError("torch died: killed")
+        return ask(do, **request)
+    fakes.running["torch"].ask, fakes.running["torch"].poll = die, lambda: -9
+    fakes.replace = replaced.append
+    measured, errors = measure(fakes, "mlp", make("mlp", "tiny"), 4, 0.005)
+    assert errors == {"torch": "torch died: killed"} and replaced == ["torch"]
+    assert [len(m.rounds) for m in measured.values()] == [4, 4] and "torch" not in measured
+
+
 # -------------------------------------------------------------------------------------- comparison
 
 def changed(path, to, **factors):
@@ -355,7 +413,8 @@ def changed(path, to, **factors):
         ours, factor = r["peers"][r["main"]], factors.get(r["case"], 1.0)
         ours["seconds"] *= factor
         ours["quartiles"] = [0.99 * ours["seconds"], 1.01 * ours["seconds"]]
-        r["peers"]["torch"] = {"ratio": ours["seconds"], "ratio quartiles": ours["quartiles"]}
+        r["peers"]["torch"] = {**ours, "ratio": ours["seconds"],
+                               "ratio quartiles": ours["quartiles"]}
     to.write_text(json.dumps(found))
     return str(to)
 
@@ -370,7 +429,40 @@ def test_compare_shows_what_got_slower(measured, tmp_path, capsys):
     assert any("rnn tiny" in s and "0.50" in s and "faster" in s for s in lines)
     assert compare.main([a, b, "--threshold", "0.6"]) == 0
     assert compare.main([a, b, "--relative", "torch"]) == 1
-    assert "no row in common" in compare.main([a, b, "--relative", "jax"])
+    assert compare.main([a, b, "--relative", "jax"]) == 2
+    assert "no peer 'jax' in them; there are by hand@strict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change, what, word", [
+    (lambda r: r["rows"][0]["peers"]["strict"].update(peak=9e9), "rnn tiny, memory", "more"),
+    (lambda r: r["rows"][0]["peers"].pop("strict"), "rnn tiny", "failed"),
+    (lambda r: r["imports"]["nanoautograd"].update(seconds=99.0, quartiles=[98, 100]),
+     "import nanoautograd", "slower"),
+    (lambda r: r["training"][0].update(ratio=2.0, quartiles=[1.9, 2.1]), "train.py rnn", "slower"),
+    (lambda r: r["growth"][0].update(time=2.5), "growth of attention", "slower")])
+def test_compare_sees_all_that_was_measured(measured, tmp_path, capsys, change, what, word):
+    found = json.loads(measured[1].read_text())
+    found["training"] = [{"preset": "rnn", "train": 1.01, "bare": 1.0, "ratio": 1.01,
+                          "quartiles": [1.0, 1.02]}]
+    found["growth"] = [{"case": "attention", "size": "T", "peer": "numpy", "time": 1.0,
+                        "memory": None}]
+    paths = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    for path, f in zip(paths, (lambda r: None, change)):
+        f(found)
+        with open(path, "w") as file:
+            json.dump(found, file)
+    assert compare.main(paths) == 1
+    line, = [s for s in capsys.readouterr().out.splitlines() if s.startswith(f"| {what}")
+             and word in s]
+    assert line.rstrip(" |").endswith(word)
+
+
+def test_what_is_missing_afterwards_is_listed(measured, tmp_path, capsys):
+    found = json.loads(measured[1].read_text())
+    found["rows"].pop()
+    (tmp_path / "b.json").write_text(json.dumps(found))
+    assert compare.main([str(measured[1]), str(tmp_path / "b.json")]) == 0
+    assert any("softmax" in s and "missing" in s for s in capsys.readouterr().out.splitlines())
 
 
 def test_a_change_within_the_spread_is_none(measured, tmp_path):
@@ -383,11 +475,31 @@ def test_a_change_within_the_spread_is_none(measured, tmp_path):
     assert compare.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
 
 
-def test_a_file_that_is_no_report(tmp_path):
-    for text in ("", "[]", "{}", '{"environment": {}, "rows": [1]}'):
-        (tmp_path / "a.json").write_text(text)
-        assert "is no output of" in compare.main([str(tmp_path / "a.json")] * 2)
-    assert "No such file" in compare.main([str(tmp_path / "b.json")] * 2)
+def test_a_file_that_is_no_report(tmp_path, capsys):
+    path = tmp_path / "a.json"
+    for text in ("", "[]", "{}", '{"environment": {}, "rows": []}', "[" * 100_000, "null",
+                 '{"environment": null, "rows": [1]}'):
+        path.write_text(text)
+        assert compare.main([str(path)] * 2) == 2
+        assert "is no output of" in capsys.readouterr().err
+    assert compare.main([str(tmp_path / "b.json")] * 2) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [
+    lambda r: r.pop("case"), lambda r: r.pop("sizes"), lambda r: r.update(peers=None),
+    lambda r: r.update(peers=[]), lambda r: r["peers"]["strict"].update(seconds=None),
+    lambda r: r["peers"]["strict"].update(seconds="fast"),
+    lambda r: r["peers"]["strict"].update(seconds=0.0),
+    lambda r: r["peers"]["strict"].update(seconds=float("nan")),
+    lambda r: r["peers"]["strict"].update(quartiles=[1.0]),
+    lambda r: r["peers"]["strict"].pop("quartiles")])
+def test_a_damaged_report_is_refused(measured, tmp_path, capsys, change):
+    found = json.loads(measured[1].read_text())
+    change(found["rows"][0])
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    assert compare.main([str(tmp_path / "a.json")] * 2) == 2
+    assert "is no output of" in capsys.readouterr().err
 
 
 @given(st.lists(st.floats(0, 1), max_size=20).map(sorted), st.sampled_from([0.0, 0.025, 0.3]))

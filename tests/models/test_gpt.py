@@ -216,3 +216,12 @@ def test_a_full_block_is_refused_by_one_token_too():
     _, past = model.read([4], past)
     with pytest.raises(ValueError, match="5 positions, but a block has 4"):
         model.read([5], past)
+
+
+@pytest.mark.parametrize("token", [-1, 7])
+def test_a_token_that_is_none_is_refused_alone_and_among_others(token):
+    model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
+    _, past = model.read([1])
+    for tokens in ([token], [1, token]):
+        with pytest.raises(IndexError, match=f"{token}"):
+            model.read(tokens, past)
