@@ -97,7 +97,7 @@ def train(o, checkpoint):
                 share, carried = task.loss(model, *task.on_device(carried, *batch))
                 (share / o.accumulate).backward()
                 loss += share.item() / o.accumulate
-            norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
+            norm = float(clip_grad_norm_(model.parameters(), o.clip or math.inf))
             if not math.isfinite(loss + norm):
                 raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
             lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay,

@@ -82,6 +82,10 @@ class Case(ABC):
         """A function: one step."""
         return getattr(self, peer.library)(peer, arrays)
 
+    def captured(self, peer, arrays):
+        """As a CUDA graph: the step of ours."""
+        return self.ours(peer, arrays)
+
     def has(self, library):
         """Whether it can be computed with that."""
         if library in ("products", "copy"):
@@ -157,7 +161,8 @@ class Operation(Case):
         return *inputs, *constants
 
     def has(self, library):
-        return super().has(library) and (library != "by_hand" or self.manual is not None)
+        return super().has(library) and library != "captured" and (
+            library != "by_hand" or self.manual is not None)
 
     @property
     def elements(self):

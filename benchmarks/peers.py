@@ -85,7 +85,7 @@ class Ours(Peer):
 
     @property
     def precisions(self):
-        return "float32", "float64", *["tf32"] * (self.device == "cuda")
+        return "float32", "float64", *["tf32", "bfloat16"] * (self.device == "cuda")
 
     def absent(self):
         from nanoautograd.backends import available
@@ -98,8 +98,9 @@ class Ours(Peer):
         import nanoautograd.optim
         self.module = nanoautograd
         self.prepare(threads)
-        if self.device == "cuda" and precision == "tf32":
-            os.environ["CUPY_TF32"] = "1"               # read at each product
+        self.is_bfloat16 = precision == "bfloat16"
+        if precision in ("tf32", "bfloat16"):
+            nanoautograd.cuda.matmul_precision(precision)
 
     def prepare(self, threads):
         """As train.py does."""
@@ -133,6 +134,10 @@ class Ours(Peer):
         return model
 
     def pull_back(self, f, inputs, constants, dy):
+        if self.is_bfloat16:
+            import ml_dtypes
+            inputs, dy = [x.astype(ml_dtypes.bfloat16) for x in inputs], dy.astype(
+                ml_dtypes.bfloat16)
         xs = [self.module.Tensor(x, requires_grad=True) for x in inputs]
 
         def step():
@@ -179,6 +184,22 @@ class Ours(Peer):
         if self.device == "cuda":
             pool_peak, self.pool_peak = self.pool_peak, None
             return pool_peak.close()
+
+
+class Captured(Ours):
+    """nanoautograd on a GPU, a training step as one CUDA graph."""
+
+    def train(self, model, loss):
+        captured = self.module.cuda.capture(super().train(model, loss))
+
+        def step():
+            captured()
+            return captured
+        return step
+
+    def get(self, result):
+        """The loss of the last step; the others are not waited for."""
+        return np.asarray(result.losses(wait=True)[-1])
 
 
 # ------------------------------------------------------------------------------------------ PyTorch
@@ -396,13 +417,15 @@ LIMITS = "products", "copy"
 
 
 def peer(name):
-    """The Peer of a name: numpy, cupy, torch, torch.compile, jax, autograd (torch@cuda, ... on the
-    GPU), and, on the device of numpy or cupy, "by hand" and the limits, products and copy, as "by
-    hand@cupy"."""
+    """The Peer of a name: numpy, cupy, captured, torch, torch.compile, jax, autograd (torch@cuda,
+    ... on the GPU), and, on the device of numpy or cupy, "by hand" and the limits, products and
+    copy, as "by hand@cupy"."""
     name, _, where = name.partition("@")
     full = f"{name}@{where}" if where else name
     if name in OURS:
         return Ours(full, "ours", OURS[name])
+    if name == "captured":
+        return Captured(full, "captured", "cuda")
     if name == "by hand":
         return Ours(full, "by_hand", OURS[where or "numpy"])
     if name in LIMITS:

@@ -26,7 +26,7 @@ from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 __version__ = "0.1.0"
 
 # Loaded when they are first asked for: `import nanoautograd` takes hardly longer than NumPy.
-_LAZY = {"checkpoint", "functional", "nn", "optim", "testing"}
+_LAZY = {"checkpoint", "cuda", "functional", "nn", "optim", "testing"}
 _LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
 
 __all__ = ["AnomalyError", "Function", "GraphError", "ShapeError", "Tensor", "autograd",

@@ -53,6 +53,7 @@ import numpy
 from numpy import ndarray
 
 from .backends import is_array, namespace
+from .backends.memory import explain_full
 from .graph import backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
 from .node import Node, as_is, copied, inspect_values, keep, keep_result
@@ -207,6 +208,7 @@ class Function:
             raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
                              "from the last axis, lengths must be equal, or 1") from None
         error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
+        explain_full(error)
 
     def _as_tensor(self, y, args, node, i):
         """The result y, the i-th of a recorded node (or None), as a Tensor."""

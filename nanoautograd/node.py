@@ -4,6 +4,7 @@
 """
 
 from .backends import is_array, namespace
+from .backends.memory import explain_full
 from .graph import GraphError, IndexedGradient
 from .modes import INSPECTING
 from .tensor import Tensor, array_of, is_float, wrap
@@ -47,7 +48,11 @@ class Node:
             raise GraphError(f"the graph was freed when it was walked before, at {self.name}; to "
                              "walk it twice, the first walk needs retain_graph=True")
         g = self._filled(gs) if self.several else gs[0]
-        pairs = self.function.pull_back(self, g, create_graph)
+        try:
+            pairs = self.function.pull_back(self, g, create_graph)
+        except MemoryError as error:
+            explain_full(error)
+            raise
         if INSPECTING.get():
             for _, d in pairs:
                 inspect_values(d, f"the gradient of {self.name}", self.where)

@@ -22,10 +22,14 @@ once, laid end to end.
 
 import math
 from contextlib import contextmanager
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 
-from .backends import namespace, threads, to_device
+from .backends import device_of, namespace, threads, to_device
+from .kernels import adam, can_run, clip
+from .recording import CaptureError, now
 from .tensor import Tensor, wrap
 
 
@@ -74,6 +78,14 @@ def _write_back(rows, ends):
             a[...] = new.reshape(a.shape)
 
 
+class Step(NamedTuple):
+    """Of one parameter; t: what `begin` returned."""
+    group: dict
+    t: object
+    parameter: Tensor
+    state: dict
+
+
 class Optimizer:
     """The bookkeeping that all optimisers share; a subclass defines `begin` and `update`.
 
@@ -118,23 +130,65 @@ class Optimizer:
 
     def step(self):
         """Update every parameter that has a gradient; one whose `grad` is None stays as it is."""
-        states, jobs, small = iter(self.state), [], {}
+        recording = now.recording
+        self.apply(self.advance() if recording is None else self._recorded(recording))
+
+    def _recorded(self, recording):
+        """`advance`, in a step that is recorded, and before each of its replays."""
+        params = [p for group in self.param_groups for p in group["params"]]
+        gradients = [p.grad for p in params]
+
+        def advance():
+            for p, g in zip(params, gradients):
+                if p.grad is not g:             # it was forgotten: the replay computes it again
+                    p.grad = g
+            return self.advance()
+        name, steps = type(self).__name__, recording.before(advance)
+        for i, p in enumerate(params):
+            recording.parameter(f"parameter {i} of {name}", p)
+        recording.same(f"the list of parameters of {name}", lambda: [
+            p for group in self.param_groups for p in group["params"]])
+        recording.same(f"the state of {name}", lambda: [
+            state[b] for state in self.state for b in self.buffers if b in state])
+        return self.recorded(steps, recording)
+
+    def recorded(self, steps, recording):
+        """The Steps as `apply` is to take them in a step that is recorded: with numbers that are in
+        the memory of the device, where Python's would stay as they are now."""
+        raise CaptureError(f"{type(self).__name__} computes with a learning rate and a step count "
+                           "that a recording cannot change; SGD, and Adam and AdamW with their "
+                           "kernels (nag.cuda.use_kernels), can be recorded")
+
+    def advance(self):
+        """What of a step is the host's: counts it. Returns for `apply` a Step for each parameter
+        that has a gradient. Before a captured `apply` is replayed, this is all that is left to do.
+        """
+        states, steps = iter(self.state), []
         for group in self.param_groups:
             for p, state in zip(group["params"], states):
                 if p.grad is not None:
-                    theta = p.data
-                    t = self.begin(theta, state, group)
-                    arrays = theta, p.grad.data, *[state[b] for b in self.buffers if b in state]
-                    if theta.size <= SMALL and type(theta) is np.ndarray:
-                        alike = small.setdefault((id(group), t, theta.dtype), ((group, t), []))
-                        alike[1].append(arrays)
-                    else:
-                        jobs.append(((group, t), arrays))
-                    p.data = theta      # so that a graph which still needs the old value notices
+                    steps.append(Step(group, self.begin(p.data, state, group), p, state))
+        return steps
+
+    def apply(self, steps):
+        """What of a step is left: changes the parameters."""
+        jobs, small = [], {}
+        for group, t, p, state in steps:
+            arrays = theta, *_ = self.arrays(p, state)
+            if theta.size <= SMALL and type(theta) is np.ndarray:
+                alike = small.setdefault((id(group), t, theta.dtype), ((group, t), []))
+                alike[1].append(arrays)
+            else:
+                jobs.append(((group, t), arrays))
         together = [(options, _end_to_end(rows)) for options, rows in small.values()]
         in_blocks(self.update, together + jobs)
         for (_, rows), (_, ends) in zip(small.values(), together):
             _write_back(rows, ends)
+
+    def arrays(self, p, state):
+        """θ, g and the buffers, for a change of θ in place."""
+        p.data = p.data                 # so that a graph which still needs the old value notices
+        return p.data, p.grad.data, *[state[b] for b in self.buffers if b in state]
 
     buffers = ()                # names of the arrays in a parameter's state
 
@@ -211,6 +265,17 @@ class SGD(Optimizer):
             state["momentum_buffer"] = namespace(theta).empty_like(theta)
         return first
 
+    def recorded(self, steps, recording):
+        rates, new = {}, []                     # one for each group and dtype
+        for s in steps:
+            group, dtype = s.group, s.parameter.dtype
+            if (id(group), dtype) not in rates:
+                rates[id(group), dtype] = recording.number(lambda g=group: g["lr"], dtype).array
+                for option in ("momentum", "dampening", "weight_decay", "nesterov"):
+                    recording.fact(f"SGD's {option}", lambda g=group, o=option: g[o])
+            new.append(s._replace(group={**group, "lr": rates[id(group), dtype]}))
+        return new
+
     def update(self, group, first, theta, g, b=None):
         mu = group["momentum"]
         if group["weight_decay"]:
@@ -234,11 +299,56 @@ class Adam(Optimizer):
         θ ← θ − γ m̂ / (√v̂ + ε)             m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
 
     With c = √(1 − β₂ᵗ) that is θ − γ c / (1 − β₁ᵗ) · m / (√v + c ε), as it is computed.
+
+    On a GPU a kernel does all lines for many parameters at once (kernels/adam.cu); it reads what
+    depends on t and the options in an array there, into which `advance` writes.
     """
     buffers = "exp_avg", "exp_avg_sq"
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        self._tables = {}               # (device, dtype) -> numbers for the kernel
+
+    def advance(self):
+        steps = super().advance()
+        for kind, alike in self._for_kernels(steps)[0].items():
+            if kind not in self._tables:
+                self._tables[kind] = adam.table(alike[0][1].parameter.data, len(self.state))
+            for row, (group, t, *_) in dict(alike).items():
+                adam.write(self._tables[kind], row, self.numbers(group, t))
+        return steps
+
+    def apply(self, steps):
+        for_kernels, others = self._for_kernels(steps)
+        for kind, alike in for_kernels.items():
+            adam.update([(row, self.arrays(s.parameter, s.state)) for row, s in alike],
+                        self._tables[kind])
+        super().apply(others)
+
+    def recorded(self, steps, recording):
+        return super().recorded(steps, recording) if self._for_kernels(steps)[1] else steps
+
+    def _for_kernels(self, steps):
+        """{(device, dtype): [(row, step), ...]} of steps that the kernels take, and those that they
+        do not. row: of the table, one for each group and t."""
+        taken, others, rows = {}, [], {}
+        for step in steps:
+            theta, state = step.parameter.data, step.state
+            if type(self) in (Adam, AdamW) and can_run(theta) and \
+                    adam.takes(theta, *(state[b] for b in self.buffers)):
+                row = rows.setdefault((id(step.group), step.t), len(rows))
+                taken.setdefault((device_of(theta), theta.dtype), []).append((row, step))
+            else:
+                others.append(step)
+        return taken, others
+
+    def numbers(self, group, t):
+        """What the kernels compute with, by the names in kernels/adam.cu."""
+        beta1, beta2 = group["betas"]
+        c = math.sqrt(1.0 - beta2 ** t)
+        return {"lambda": group["weight_decay"], "rho": 1.0, "beta1_rest": 1.0 - beta1,
+                "beta2": beta2, "beta2_rest": 1.0 - beta2,
+                "r": group["lr"] * c / (1.0 - beta1 ** t), "e": c * group["eps"]}
 
     def begin(self, theta, state, group):
         """Returns t."""
@@ -283,19 +393,26 @@ class AdamW(Adam):
         theta *= 1.0 - group["lr"] * group["weight_decay"]
         self.descend(group, t, theta, g, m, v)
 
+    def numbers(self, group, t):
+        return {**super().numbers(group, t), "lambda": 0.0,
+                "rho": 1.0 - group["lr"] * group["weight_decay"]}
+
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
     """Scale all gradients together so that their joint norm is at most `max_norm` (Pascanu et al.
     2013): (Σ |g|ᵖ)^(1/p) with p = `norm_type`, above 0, or max |g| for infinity.
 
-    Returns the norm before, a Python float. One that is not finite raises FloatingPointError where
-    that is asked for, and otherwise spreads to the gradients as in PyTorch.
+    Returns the norm before: a Python float, or for gradients on a GPU an array () there, as to look
+    at it is to wait for it. One that is not finite raises FloatingPointError where that is asked
+    for, and otherwise spreads to the gradients as in PyTorch.
     """
     p = float(norm_type)
     if not p > 0.0:
         raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
     parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     parameters = [w for w in parameters if w.grad is not None]
+    if namespace(*[w.grad.data for w in parameters]) is not np:
+        return _clip_on_device(parameters, max_norm, p, error_if_nonfinite)
     gradients = [((), (w.grad.data,)) for w in parameters if w.grad.data.size]
     if p == math.inf:
         norm = max(in_blocks(lambda g: float(abs(g).max()), gradients), default=0.0)
@@ -312,6 +429,32 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
                   [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)])
         for w, new in zip(parameters, scaled):
             w.grad = wrap(new)
+    return norm
+
+
+def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
+    """The same, and nobody waits to see the norm: gradients are scaled also where by 1."""
+    if error_if_nonfinite and now.recording is not None:
+        raise CaptureError("clip_grad_norm_(error_if_nonfinite=True) looks at the norm, and a step "
+                           "that is recorded cannot wait for it: look at the losses instead")
+    gradients = [w.grad.data for w in parameters]
+    xp = namespace(*gradients)
+    if p == 2.0 and can_run(*gradients) and clip.takes(gradients):
+        new, norm = clip.clip(gradients, max_norm)
+    else:
+        if p == math.inf:
+            norm = reduce(xp.maximum, [abs(g).max() for g in gradients if g.size],
+                          xp.zeros((), dtype=gradients[0].dtype))
+        elif p == 2.0:
+            norm = xp.sqrt(sum((g * g).sum() for g in gradients))
+        else:
+            norm = sum((abs(g) ** p).sum() for g in gradients) ** (1.0 / p)
+        scale = xp.minimum(max_norm / (norm + 1e-6), 1.0)
+        new = [g * scale for g in gradients]
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
+    for w, g in zip(parameters, new):
+        w.grad = wrap(g)
     return norm
 
 
@@ -371,6 +514,12 @@ class AveragedModel:
         part = 1.0 - self.decay if self.updates else 1.0
         in_blocks(_move, [((part,), (self.averages[name], p.data))
                           for name, p in self.parameters.items()])
+        if now.recording is None:
+            self._count()
+        else:
+            now.recording.before(self._count)
+
+    def _count(self):
         self.updates += 1
 
     @contextmanager

@@ -23,6 +23,7 @@ The words of the blocks 0, 1, 2, ... one after the other are the random numbers 
 
 from .backends import namespace
 from .backends.threads import share
+from .recording import Number
 
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57
@@ -32,7 +33,10 @@ BLOCKS = 32768              # so many at a time on the CPU: they stay in its cac
 
 def words(like, n, seed, offset=0):
     """n random words, uint32 (n,), where the array `like` lives: those with the numbers offset,
-    offset + 1, ... of this seed. Both are integers from 0 to 2⁶⁴ - 1 (else ValueError)."""
+    offset + 1, ... of this seed. Both are integers from 0 to 2⁶⁴ - 1 (else ValueError); the offset
+    may also be a Number, of a step that is recorded."""
+    if isinstance(offset, Number):
+        return _words_from(namespace(like), n, seed, offset)
     for name, value in (("seed", seed), ("offset", offset)):
         if not 0 <= value < 2**64:
             raise ValueError(f"philox: {name} must be from 0 to 2**64 - 1; got {value}")
@@ -52,6 +56,15 @@ def words(like, n, seed, offset=0):
 
     share(part, range(0, len(out), step))
     return out.reshape(-1)[offset % 4:][:n]
+
+
+def _words_from(xp, n, seed, offset):
+    """The same for an offset that is in the memory of the device."""
+    first = offset.array + offset.plus
+    c0 = xp.arange(n // 4 + 2, dtype=xp.uint64) + (first >> 2)
+    c = philox(c0 & WORD, c0 >> 32, xp.zeros_like(c0), xp.zeros_like(c0), seed & WORD, seed >> 32)
+    numbers = xp.arange(n, dtype=xp.int64) + (first & 3).astype(xp.int64)
+    return xp.stack(c, axis=-1).astype(xp.uint32).reshape(-1)[numbers]
 
 
 def philox(c0, c1, c2, c3, k0, k1):

@@ -6,7 +6,7 @@ first touched. A training step makes the same arrays again and again, and may wa
 as for arithmetic. `keep_memory` tells the C library to keep what it has.
 """
 
-__all__ = ["keep_memory"]
+__all__ = ["explain_full", "gpu_memory", "keep_memory"]
 
 # Options of mallopt, from malloc.h of the GNU C library.
 TRIM_THRESHOLD, MMAP_MAX, PERTURB, ARENA_MAX = -1, -4, -6, -8
@@ -35,3 +35,26 @@ def keep_memory(keep=True, poison=0):
     mallopt(ARENA_MAX, 1)                       # what one thread frees, another one can use
     return all(mallopt(option, value) for option, value in (
         (TRIM_THRESHOLD, trim), (MMAP_MAX, maps), (PERTURB, poison)))
+
+
+def gpu_memory():
+    """(used, kept, free, total): bytes of the current GPU that are in arrays, that CuPy keeps for
+    new ones, that are left, and all."""
+    import cupy
+    pool, (free, total) = cupy.get_default_memory_pool(), cupy.cuda.runtime.memGetInfo()
+    return pool.used_bytes(), pool.free_bytes(), free, total
+
+
+def explain_full(error):
+    """Adds to an error about a GPU's memory, which says how much was asked for, what there is, and
+    what helps. Arrays are let go of as with any error, and the program can go on."""
+    if type(error).__name__ != "OutOfMemoryError" or getattr(error, "__notes__", None) and any(
+            note.startswith("the GPU has") for note in error.__notes__):
+        return
+    used, kept, free, total = gpu_memory()
+    error.add_note(
+        f"the GPU has {total / 2**30:.2f} GiB: {used / 2**30:.2f} are in arrays, "
+        f"{kept / 2**30:.2f} are kept for new ones (in pieces, maybe all too small), "
+        f"{free / 2**30:.2f} are free. Take a smaller batch, and call backward() for several of "
+        "them before a step; or shorter sequences; or put what needs no gradient under "
+        "nag.no_grad(). nag.cuda.free_memory() hands back what is kept")

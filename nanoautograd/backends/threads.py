@@ -37,6 +37,8 @@ from functools import partial
 
 import numpy as np
 
+from . import products
+
 __all__ = ["by_rows", "get_num_threads", "later", "matmul", "of_blas", "parts",
            "pieces", "set_num_threads", "share"]
 
@@ -211,7 +213,7 @@ def matmul(a, b, out=None):
     """a @ b for arrays with two axes or more, as xp.matmul; NumPy's shared among the threads."""
     if _team.pieces == 1 or type(a) is not np.ndarray or type(b) is not np.ndarray \
             or a.size * b.shape[-1] < LEAST or a.dtype.kind != "f":
-        return a @ b if out is None else _module(a).matmul(a, b, out=out)
+        return products.matmul(a, b, out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     M, N = a.shape[-2], b.shape[-1]
     if out is None:
@@ -224,11 +226,6 @@ def matmul(a, b, out=None):
     else:
         share(lambda j: np.matmul(a, b[:, j], out=out[:, j]), _pieces(N, ALIGN))
     return out
-
-
-def _module(array):
-    from . import namespace                     # which is above this file
-    return namespace(array)
 
 
 def _pieces(n, align):

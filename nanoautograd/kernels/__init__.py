@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..backends import is_array, namespace
 
-__all__ = ["ByKernel", "Kernel", "use_kernels"]
+__all__ = ["ByKernel", "Kernel", "can_run", "use_kernels"]
 
 _state = {"on": True}
 
@@ -28,6 +28,17 @@ def use_kernels(on):
         yield
     finally:
         _state["on"] = before
+
+
+def can_run(*arrays):
+    """Do kernels run where these arrays are?"""
+    if not _state["on"]:
+        return False
+    xp = namespace(*arrays)
+    if xp.__name__ != "strict":
+        return xp.__name__ == "cupy"
+    from . import emulator                      # the stand-in for CuPy
+    return emulator.is_on()
 
 
 class ByKernel(NamedTuple):
@@ -50,7 +61,7 @@ class Kernel:
         return self._module
 
     def forward(self, *args, **options):
-        if self._can_run(args) and self.module.takes(*args, **options):
+        if can_run(*[a for a in args if is_array(a)]) and self.module.takes(*args, **options):
             out, cache = self.module.forward(*args, **options)
             return out, ByKernel(cache)
         return self.manual.forward(*args, **options)
@@ -60,12 +71,3 @@ class Kernel:
         if type(cache) is ByKernel:
             return self.module.backward(dout, cache.cache, needs)
         return self.manual.backward(dout, cache, needs)
-
-    def _can_run(self, args):
-        if not _state["on"]:
-            return False
-        xp = namespace(*[a for a in args if is_array(a)])
-        if xp.__name__ == "cupy":
-            return True
-        from . import emulator                  # the stand-in for CuPy
-        return emulator.is_on()

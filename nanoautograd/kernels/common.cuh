@@ -9,7 +9,7 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-const u32 ALL_LANES = 0xffffffffu;
+#define ALL_LANES 0xffffffffu
 #define INFINITE __uint_as_float(0x7f800000u)
 
 // Shared memory: one piece, of the size given at the launch, cut by pointers.
@@ -53,12 +53,33 @@ struct alignas(16) Wide {
 };
 #endif
 
+// Do arrays begin at multiples of 16 bytes? Those that CuPy makes do, parts of them may not.
+template <class... P> __device__ inline bool aligned(const P*... p) {
+    return (reinterpret_cast<u64>(p) | ...) % 16 == 0;
+}
+
+// A loop that the compiler writes out, so that arrays indexed by i can be registers, which have no
+// index.
+#define EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); i++)
+
 // ---- functions of A
 
 __device__ inline float exp_(float x) { return __expf(x); }
 __device__ inline double exp_(double x) { return exp(x); }
 __device__ inline float log_(float x) { return logf(x); }
 __device__ inline double log_(double x) { return log(x); }
+__device__ inline float exp2_(float x) {       // one instruction
+#ifdef EMULATED
+    return exp2f(x);
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+__device__ inline double exp2_(double x) { return exp2(x); }
+__device__ inline float log2_(float x) { return log2f(x); }
+__device__ inline double log2_(double x) { return log2(x); }
 __device__ inline float tanh_(float x) { return tanhf(x); }
 __device__ inline double tanh_(double x) { return tanh(x); }
 __device__ inline float erf_(float x) { return erff(x); }
@@ -163,8 +184,55 @@ __device__ inline u32 to_tf32(float x) {
 #endif
 }
 
+// Four matrices of 8 rows of 16 bytes, out of shared memory. The threads 8 i ... 8 i + 7 give the
+// rows of matrix i; to[i] is word t of its row g. load_transposed: of bf16, to[i] = (row 2t, row
+// 2t + 1) of its column g.
+__device__ inline void load_matrices(u32* to, const void* row) {
+#ifdef EMULATED
+    auto& slots = emulator::warp().slots;
+    memcpy(slots[emulator::lane()], &row, 8);
+    __syncwarp();
+    for (int i = 0; i < 4; i++) {
+        const u32* from;
+        memcpy(&from, slots[8 * i + emulator::lane() / 4], 8);
+        to[i] = from[emulator::lane() % 4];
+    }
+    __syncwarp();
+#else
+    u32 at = static_cast<u32>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+#endif
+}
+__device__ inline void load_transposed(u32* to, const void* row) {
+#ifdef EMULATED
+    auto& slots = emulator::warp().slots;
+    memcpy(slots[emulator::lane()], &row, 8);
+    __syncwarp();
+    for (int i = 0; i < 4; i++) {
+        const bf16 *first, *second;
+        memcpy(&first, slots[8 * i + emulator::lane() % 4 * 2], 8);
+        memcpy(&second, slots[8 * i + emulator::lane() % 4 * 2 + 1], 8);
+        int g = emulator::lane() / 4;
+        to[i] = u32(first[g].bits) | u32(second[g].bits) << 16;
+    }
+    __syncwarp();
+#else
+    u32 at = static_cast<u32>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+#endif
+}
+
+// Two neighbours of bf16 in a word.
 __device__ inline u32 pack(float first, float second) {
+#ifndef EMULATED
+    u32 u;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(second), "f"(first));
+    return u;
+#else
     return u32(to_bf16(first).bits) | u32(to_bf16(second).bits) << 16;
+#endif
 }
 
 __device__ inline void mma_tf32(float* d, const u32* a, const u32* b) {

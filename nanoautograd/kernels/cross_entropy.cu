@@ -38,7 +38,7 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
     const T* x_n = x + n * C;
     Pair p = {-A(INFINITE), A(0)};
     A sum = 0;
-    int wide = C % WIDE ? 0 : C / WIDE;                 // rows that begin at multiples of 16 bytes
+    int wide = C % WIDE == 0 && aligned(x) ? C / WIDE : 0;         // rows at multiples of 16 bytes
     for (int i = threadIdx.x; i < wide; i += blockDim.x) {
         Wide w = reinterpret_cast<const Wide*>(x_n)[i];
         for (int j = 0; j < WIDE; j++) {
@@ -112,7 +112,7 @@ extern "C" __global__ void backward(const T* x, const Y* y, const A* lse, const 
     if (W) g /= *W;
     if (y_n == ignored || y_n < 0 || y_n >= C) g = 0;
     A l = lse[n], rest = eps / C;
-    int wide = C % WIDE ? 0 : C / WIDE;
+    int wide = C % WIDE == 0 && aligned(x, dx) ? C / WIDE : 0;
     for (int i = threadIdx.x; i < wide; i += blockDim.x) {
         Wide w = reinterpret_cast<const Wide*>(x_n)[i];
         for (int j = 0; j < WIDE; j++) {

@@ -4,13 +4,15 @@
     exp.launch("forward", blocks, threads, x, y, n, shared=32 * 4)
 
 The types of a kernel's parameters are read in its source, and every argument is held to them: a
-pointer takes a contiguous array of that dtype (or None), a number is given as the type declared. So
-a wrong argument is an error with a name, and never bytes that are read as something else.
+pointer takes a contiguous array of that dtype (or None; or Strided(array), if the kernel is given
+the strides too), a number is given as the type declared. So a wrong argument is an error with a
+name, and never bytes that are read as something else.
 """
 
 import re
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,18 @@ KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)
 def type_of(array):
     """The name in C of the type of an array's elements."""
     return NAMES[array.dtype.name]
+
+
+def address(array):
+    """Of its first element."""
+    if namespace(array).__name__ == "cupy":
+        return array.data.ptr
+    return getattr(array, "_host", array).ctypes.data               # the stand-in's, or NumPy's
+
+
+class Strided(NamedTuple):
+    """An array that may lie in memory in any way, of which other arguments tell the kernel."""
+    array: object
 
 
 class Source:
@@ -51,7 +65,7 @@ class Source:
         grid, block = (((n,) if isinstance(n, int) else tuple(n)) for n in (blocks, threads))
         if 0 in grid:
             return
-        arrays = [a for a in arguments if is_array(a)]
+        arrays = [a for a in arguments if is_array(a) and not _is_struct(a)]
         xp = namespace(*arrays)
         if xp.__name__ != "cupy":
             from . import emulator
@@ -85,7 +99,7 @@ class Source:
         base = str(self.macros.get(base, base))
         if base == "A":
             base = "double" if self.macros["T"] == "double" else "float"
-        return name, DTYPES[base], "*" in words
+        return name, DTYPES.get(base, base), "*" in words
 
     def _checked(self, kernel, arguments):
         parameters, given = self.kernels[kernel], len(arguments)
@@ -93,7 +107,12 @@ class Source:
             raise TypeError(f"{self}: {kernel} takes {len(parameters)} arguments, got {given}")
         checked = []
         for (name, dtype, is_pointer), a in zip(parameters, arguments):
-            if not is_pointer:
+            is_strided = type(a) is Strided
+            a = a.array if is_strided else a
+            if dtype not in NAMES:
+                if not (is_array(a) and _is_struct(a)):
+                    raise TypeError(f"{self}: {kernel}'s {name} is a struct, got {a!r}")
+            elif not is_pointer:
                 if is_array(a) or a is None:
                     raise TypeError(f"{self}: {kernel}'s {name} is a number, got {a!r}")
                 a = np.dtype(dtype).type(a)
@@ -101,11 +120,16 @@ class Source:
                 if not is_array(a) or a.dtype.name != dtype:
                     raise TypeError(f"{self}: {kernel}'s {name} is an array of {dtype}, got "
                                     f"{a.dtype if is_array(a) else repr(a)}")
-                if not a.flags.c_contiguous:
+                if not (is_strided or a.flags.c_contiguous):
                     raise ValueError(f"{self}: {kernel}'s {name} must be contiguous; got the shape "
                                      f"{a.shape} with the strides {a.strides}")
             checked.append(a)
         return checked
+
+
+def _is_struct(array):
+    """Is it one of NumPy with fields and no axes, which goes to a kernel by value?"""
+    return array.dtype.names is not None
 
 
 @cache

@@ -75,7 +75,7 @@ from math import ceil, prod, sqrt
 
 import numpy as np
 
-from ..backends import namespace, threads
+from ..backends import namespace, products, threads
 from ..backends.sums import row_dots, row_sums
 from ..graph import unbroadcast
 from ..ops import exp, matmul, max, sum, swapaxes, where
@@ -118,7 +118,7 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
             else:
                 L_[..., t, :] = m + xp.log(Z)
             W_t = E if r is None else r * E                         # W, or where Z is left Z W
-            o_t = xp.matmul(W_t, v_[..., s, :], out=o_[..., t, :])
+            o_t = products.matmul(W_t, v_[..., s, :], out=o_[..., t, :])
             if Z is not None:
                 o_t /= Z
             if return_weights:
@@ -156,10 +156,10 @@ def backward(dout, cache, needs=None):
             r = blocks.factors(P, heads, t, s)
             W = P if r is None else r * P
             if need_v:
-                _put(xp, dv_, t, s, W, do_t, T)
+                _put(dv_, t, s, W, do_t, T)
             if not (need_q or need_k or need_mask):
                 continue
-            dA = _product(xp, do_t, v_[..., s, :])
+            dA = _product(do_t, v_[..., s, :])
             dA = unbroadcast(dA, P.shape)                           # dW
             D = unbroadcast(row_dots(do_t, o_[..., t, :]), P.shape[:-1])
             if dweights is not None:
@@ -172,34 +172,34 @@ def backward(dout, cache, needs=None):
             if need_mask:
                 dmask_[..., t, s] = dA
             if need_q:
-                dq_t = xp.matmul(dA, k_s, out=dq_[..., t, :])
+                dq_t = products.matmul(dA, k_s, out=dq_[..., t, :])
                 dq_t *= c
             if need_k:
-                _put(xp, dk_, t, s, dA, q_t, T)
+                _put(dk_, t, s, dA, q_t, T)
 
     threads.share(part, blocks.heads)
     return tuple(None if d is None else unbroadcast(d, x.shape)
                  for d, x in zip((dq, dk, dv, dmask), (q, k, v, mask)))
 
 
-def _product(xp, q, k):
+def _product(q, k):
     """q kᵀ, or another product of this form. If its rows are short it lies in memory column by
     column: then the maxima of the rows are found for many rows at once, column after column. In a
     row that is a loop of its own."""
     if k.shape[-2] > 2 * q.shape[-2]:
-        return xp.matmul(q, k.swapaxes(-1, -2))
-    return xp.matmul(k, q.swapaxes(-1, -2)).swapaxes(-1, -2)
+        return products.matmul(q, k.swapaxes(-1, -2))
+    return products.matmul(k, q.swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
-def _put(xp, total, t, s, w, x, T):
+def _put(total, t, s, w, x, T):
     """total[s] = Σ_t w_tsᵀ x_t, from the last block of t, which sees all keys and sets what the
     others add to, to the first."""
     w = w.swapaxes(-1, -2)
     if t.stop == T:
-        xp.matmul(w, x, out=total[..., s, :])
+        products.matmul(w, x, out=total[..., s, :])
         total[..., s.stop:, :] = 0.0
     else:
-        total[..., s, :] += xp.matmul(w, x)
+        total[..., s, :] += products.matmul(w, x)
 
 
 class _Blocks:
@@ -234,7 +234,7 @@ class _Blocks:
 
     def scores(self, q, k, mask, t, s):
         """A = q kᵀ + mask of the queries t and the keys s; q is c times the queries."""
-        A = _product(self.xp, q, k)
+        A = _product(q, k)
         if self.future is not None:             # of the first query of t, from itself on
             A_ = A[..., t.start:]
             A_ += self.future[:A_.shape[-2], :A_.shape[-1]]

@@ -29,6 +29,7 @@ from ..tensor import array_of, is_float
 def forward(ids, weight, *, padding_idx=None):
     """ids, integers of any shape, weight (V, D) -> y (*ids.shape, D), and the cache."""
     padding = _check(ids, weight, padding_idx)
+    _check_range(ids, len(weight))
     return weight[ids], (ids, weight, padding)
 
 
@@ -49,6 +50,7 @@ def composed(ids, weight, *, padding_idx=None):
     """The same from primitives."""
     n, E = array_of(ids), array_of(weight)
     padding = _check(n, E, padding_idx)
+    _check_range(n, len(E))
     y = weight[n]
     return y if padding is None else where((n != padding)[..., None], y, E[n])
 
@@ -62,14 +64,18 @@ def _check(ids, weight, padding_idx):
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: the ids must be integers; got {ids.dtype}")
     V = len(weight)
-    if ids.size:
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= V:
-            raise IndexError(f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
-                             f"its size is {V}, so ids go from 0 to {V - 1}")
     if padding_idx is None:
         return None
     if not -V <= padding_idx < V:
         raise IndexError(f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
                          f"is {V}, so it goes from {-V} to {V - 1}")
     return padding_idx % V
+
+
+def _check_range(ids, V):
+    """Raises the error that names an id that is not in the vocabulary; waits for the ids."""
+    if ids.size:
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= V:
+            raise IndexError(f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
+                             f"its size is {V}, so ids go from 0 to {V - 1}")

@@ -52,6 +52,7 @@ the loop over the steps, where h_t is (H, B) and a_t is (3H, B).
 from typing import Any, NamedTuple
 
 from . import recurrent
+from ..backends import products
 from ..ops import matmul, sigmoid, split, tanh
 from .recurrent import arrange, memory
 
@@ -117,7 +118,7 @@ def _run(xp, this, steps, keep):
     H = len(h[0])
     e, room = xp.empty_like(a[0]), xp.empty_like(h[0])
     for t in steps:
-        xp.matmul(U, before[t], out=e)
+        products.matmul(U, before[t], out=e)
         if b_hh is not None:
             e += b_hh
         e_n[t] = e[2 * H:]
@@ -160,7 +161,7 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da, de_n):
         da[t - first] = d
         da_n *= r                                                   # which is de_n: d is now de_t
         de_n[t - first] = da_n
-        new = xp.matmul(UT, d)
+        new = products.matmul(UT, d)
         new += xp.multiply(z, dh, out=room)
         dh = new if keep is None else xp.where(keep[t], new, dh)
     return dh,

@@ -27,7 +27,7 @@ section 2.2.2.)
 
 from math import prod
 
-from ..backends import namespace
+from ..backends import namespace, products
 from ..backends.sums import column_sums
 from ..backends.threads import parts, share
 from ..ops import matmul
@@ -47,7 +47,7 @@ def forward(x, weight, bias=None):
 
     def part(m, o):
         """Y of the rows m and the features o."""
-        y_mo = xp.matmul(x_[m], weight[o].T, out=y[m, o])
+        y_mo = products.matmul(x_[m], weight[o].T, out=y[m, o])
         if bias is not None and not after:
             y_mo += bias[o]
 
@@ -74,11 +74,11 @@ def backward(dy, cache, needs=None):
     db = xp.empty(O, dtype=dy.dtype) if need_b else None
 
     def rows(m):
-        xp.matmul(dy[m], weight, out=dx_[m])
+        products.matmul(dy[m], weight, out=dx_[m])
 
     def features(o):
         if need_w:
-            xp.matmul(dy[:, o].T, x, out=dw[o])
+            products.matmul(dy[:, o].T, x, out=dw[o])
         if need_b:
             db[o] = column_sums(dy[:, o])
 

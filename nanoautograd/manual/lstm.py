@@ -60,6 +60,7 @@ the shapes above, and a column in the loop over the steps, where h_t is (H, B) a
 from typing import Any, NamedTuple
 
 from . import recurrent
+from ..backends import products
 from ..ops import matmul, sigmoid, split, tanh
 from .recurrent import arrange, memory
 
@@ -127,7 +128,7 @@ def _run(xp, this, steps, keep):
     Uh, room = xp.empty_like(s), xp.empty_like(h[0])
     for t in steps:
         a_t = y_t = a[t]
-        a_t += xp.matmul(U, before[t], out=Uh)
+        a_t += products.matmul(U, before[t], out=Uh)
         a_t *= s
         xp.tanh(a_t, out=y_t)
         y_t *= s
@@ -167,11 +168,11 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
         da_t *= slope
         if keep is None:
             dc *= f
-            xp.matmul(UT, da_t, out=dh)
+            products.matmul(UT, da_t, out=dh)
         else:
             da_t *= keep[t]
             dc = xp.where(keep[t], dc * f, dc)
-            dh = xp.where(keep[t], xp.matmul(UT, da_t), dh)
+            dh = xp.where(keep[t], products.matmul(UT, da_t), dh)
     return dh, dc
 
 

@@ -64,7 +64,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import is_array, namespace, threads, to_numpy
+from ..backends import is_array, namespace, products, threads, to_numpy
 from ..backends.sums import row_sums, total
 from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
@@ -141,7 +141,7 @@ def forward(begin, run, x, starts, layers):
 
             def from_input(steps):                              # W x_t + b
                 t = _slice(steps)
-                a = xp.matmul(W, columns(x[t, c]), out=this.a[t])
+                a = products.matmul(W, columns(x[t, c]), out=this.a[t])
                 if biases:
                     a += this.b[:, None]
 
@@ -208,9 +208,9 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
                 de = da if de_n is None else xp.concatenate([da[:-H], _matrix(de_n)])
                 if below:
                     dx_t = dxs[d][t, c]
-                    dx_t[...] = (da.T @ W).reshape(dx_t.shape)
-                terms = (lambda: da @ x[t, c].reshape(-1, x.shape[2]),
-                         lambda: de @ _matrix(this.before[t]).T,
+                    dx_t[...] = products.matmul(da.T, W).reshape(dx_t.shape)
+                terms = (lambda: products.matmul(da, x[t, c].reshape(-1, x.shape[2])),
+                         lambda: products.matmul(de, _matrix(this.before[t]).T),
                          lambda: row_sums(da), lambda: row_sums(de))
                 return [term() for term, need in zip(terms, wanted) if need]
 

@@ -43,6 +43,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from . import recurrent
+from ..backends import products
 from ..ops import matmul, maximum, tanh
 from .recurrent import arrange, memory
 
@@ -106,7 +107,7 @@ def _run(xp, this, steps, keep):
     Uh = xp.empty_like(h[0])
     for t in steps:
         a_t = h_t = a[t]
-        a_t += xp.matmul(U, before[t], out=Uh)
+        a_t += products.matmul(U, before[t], out=Uh)
         if df is None:
             xp.tanh(a_t, out=h_t)
         else:
@@ -131,10 +132,10 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
         else:
             xp.multiply(df[t], dh, out=da_t)
         if keep is None:
-            xp.matmul(UT, da_t, out=dh)
+            products.matmul(UT, da_t, out=dh)
         else:
             da_t *= keep[t]
-            dh = xp.where(keep[t], xp.matmul(UT, da_t), dh)
+            dh = xp.where(keep[t], products.matmul(UT, da_t), dh)
     return dh,
 
 

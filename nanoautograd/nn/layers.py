@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import functional as F
 from ..ops import tanh
+from ..recording import now
 from .module import Module, Parameter, uniform
 
 
@@ -87,7 +88,14 @@ class Dropout(Module):
         return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size))
 
     def take(self, n):
-        """The offset of the next n random numbers, which are used up while training."""
+        """The offset of the next n random numbers, which are used up while training. In a step that
+        is recorded it is a Number: the next step's is another."""
+        if now.recording is not None and self.training:
+            now.recording.fact("Dropout.seed", lambda: self.seed)
+            return now.recording.number(lambda: self._take(n), np.uint64)
+        return self._take(n)
+
+    def _take(self, n):
         offset = self.offset
         if self.training:
             self.offset += n

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from ..backends import is_array, namespace, to_device
+from ..recording import now
 from ..tensor import Tensor
 
 
@@ -28,6 +29,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *args, **kwargs):
+        if now.recording is not None:
+            now.recording.module(self)
         return self.forward(*args, **kwargs)
 
     def named_modules(self, prefix=""):

@@ -21,9 +21,10 @@ from ...backends import is_array
 from ..source import NAMES
 
 HEADER = Path(__file__).parent / "cuda.h"
-FLAGS = ("-std=c++17", "-O1", "-g", "-shared", "-fPIC", "-fno-gnu-unique", "-Wl,-Bsymbolic",
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-gnu-unique", "-Wl,-Bsymbolic",
          "-fno-strict-aliasing", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas",
          "-Wno-unused-function", "-Wno-unused-variable")
+SANITIZE = "-g", "-fsanitize=address,alignment", "-fno-sanitize-recover=alignment"
 
 _state = {"on": False, "seed": 0, "sanitize": False}
 _libraries = {}                 # (text, sanitize) -> CDLL
@@ -46,8 +47,8 @@ def is_on():
 @contextmanager
 def emulated(seed=0, sanitize=False):
     """In here kernels take the arrays of the stand-in, their threads in the random order of `seed`;
-    0 is the order of their numbers. sanitize: with AddressSanitizer, which must be loaded first
-    (LD_PRELOAD)."""
+    0 is the order of their numbers. sanitize: indices and alignment are checked, by
+    AddressSanitizer, which must be loaded first (LD_PRELOAD), and UndefinedBehaviorSanitizer."""
     before = dict(_state)
     _state.update(on=True, seed=seed, sanitize=sanitize)
     try:
@@ -61,7 +62,8 @@ def run(source, kernel, grid, block, arguments, shared, cooperative):
     f = getattr(_library(source), f"run_{kernel}")
     kept, pointers = [], (ctypes.c_void_p * len(arguments))()
     for i, a in enumerate(arguments):
-        if is_array(a) or a is None:            # the address of a variable that holds an address
+        is_struct = is_array(a) and a.dtype.names
+        if a is None or is_array(a) and not is_struct:      # of a variable that holds an address
             a = np.uint64(0 if a is None else _numpy(a).ctypes.data)
         a = np.array(a)
         kept.append(a)
@@ -88,7 +90,7 @@ def _library(source):
 
 def build(source, sanitize=False):
     """The path of the library, compiled if it is not there yet."""
-    flags = (*FLAGS, *(("-fsanitize=address",) if sanitize else ()))
+    flags = (*FLAGS, *(SANITIZE if sanitize else ()))
     text = "\n".join((f'#include "{HEADER}"', source.text,
                       *(_entry(source, name) for name in source.kernels)))
     content = "\0".join((text, HEADER.read_text(encoding="utf-8"), *flags))
@@ -118,7 +120,8 @@ def _cache():
 
 def _entry(source, kernel):
     """A function in C that takes the addresses of the arguments."""
-    types = [NAMES[dtype] + "*" * is_pointer for _, dtype, is_pointer in source.kernels[kernel]]
+    types = [NAMES.get(dtype, dtype) + "*" * is_pointer
+             for _, dtype, is_pointer in source.kernels[kernel]]
     values = ", ".join(f"*({type}*)a[{i}]" for i, type in enumerate(types))
     return (f'extern "C" const char* run_{kernel}(void** a, const unsigned* grid, '
             "const unsigned* block, size_t shared, bool cooperative, uint64_t seed) {\n"

@@ -369,6 +369,7 @@ template <class V> V atomicCAS(V* to, V if_it_is, V v) {
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 template <class V> V __ldg(const V* p) { return *p; }
+template <class V> V __ldcg(const V* p) { return *p; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return uint64_t(a) * b >> 32; }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(unsigned x) { return __builtin_ffs(int(x)); }

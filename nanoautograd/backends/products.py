@@ -1,0 +1,23 @@
+"""The matrix product of any library's arrays: the one place where it is decided who computes it.
+
+NumPy's and the stand-in's are computed by their libraries. CuPy's are by kernels/cublas.py, in the
+precision that was asked for, and so that they can be part of a recorded step. On the CPU this is a
+product in one piece, in one thread; `threads.matmul` is one that threads share.
+"""
+
+import numpy as np
+
+from . import namespace
+
+__all__ = ["matmul"]
+
+
+def matmul(a, b, out=None):
+    """a @ b for arrays with two axes or more, as xp.matmul."""
+    if type(a) is np.ndarray:
+        return np.matmul(a, b, out=out)
+    xp = namespace(a, b)
+    if xp.__name__ != "cupy":
+        return xp.matmul(a, b, out=out)
+    from ..kernels import cublas                # only where there is a GPU
+    return cublas.matmul(a, b, out)

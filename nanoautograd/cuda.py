@@ -1,0 +1,85 @@
+"""nag.cuda: what there is to say about NVIDIA's GPUs.
+
+    nag.cuda.matmul_precision("tf32")   how products are computed; also as a `with` block
+    nag.cuda.capture(step)              a training step as one CUDA graph
+    nag.cuda.use_kernels(False)         a `with` block in which CuPy computes without our kernels
+    nag.cuda.debug(True)                errors that a GPU finds come from the line that made them
+    nag.cuda.synchronize()              wait until all is computed
+    nag.cuda.memory(), free_memory()    how much there is; hand back what is kept for new arrays
+
+Without a GPU this can be imported, and says what is missing where one is needed.
+"""
+
+from typing import NamedTuple
+
+from .backends import DeviceError, _cupy_status, reports
+from .backends.memory import gpu_memory
+from .kernels import use_kernels
+from .kernels.capture import Captured
+from .kernels.precision import matmul_precision
+from .recording import CaptureError
+
+__all__ = ["CaptureError", "Memory", "capture", "debug", "free_memory", "is_available",
+           "matmul_precision", "memory", "synchronize", "use_kernels"]
+
+
+class Memory(NamedTuple):
+    """Of the current device, in bytes. used: by arrays; kept: by nobody, but not handed back, as
+    new arrays will want it; free: what is left; total: all there is."""
+    used: int
+    kept: int
+    free: int
+    total: int
+
+
+def is_available():
+    """Is there a GPU that CuPy can use? `nag.backends.available()` says why not."""
+    return _cupy_status().usable
+
+
+def capture(step):
+    """A function that does what step(*batch) does, as one CUDA graph (see kernels/capture.py).
+
+    step: takes arrays on the device, makes one step of training, and returns the loss, a Tensor of
+    one number. The function returned takes the same arrays, on the host or on the device, always
+    of the same shapes and dtypes, and returns nothing; its `losses()` are those that have arrived.
+
+    Its calls raise CaptureError, which says why, where the step cannot be recorded, or has changed.
+    Raises DeviceError without a GPU.
+    """
+    _cupy("capture: a CUDA graph")
+    return Captured(step)
+
+
+def debug(on=True):
+    """Wait after each operation that can find an error, an index out of range, so that it comes
+    from the line that made it. It makes all slower: without, the error comes with the loss."""
+    reports.debug = bool(on)
+
+
+def synchronize():
+    """Wait until the current device has done all that it was given."""
+    _cupy("synchronize").cuda.Device().synchronize()
+
+
+def memory():
+    """The Memory of the current device."""
+    _cupy("memory")
+    return Memory(*gpu_memory())
+
+
+def free_memory():
+    """Hand the memory that CuPy keeps for new arrays back to the device, for other programs and for
+    steps that are captured. Returns the Memory."""
+    cupy = _cupy("free_memory")
+    cupy.get_default_memory_pool().free_all_blocks()
+    cupy.get_default_pinned_memory_pool().free_all_blocks()
+    return memory()
+
+
+def _cupy(what):
+    status = _cupy_status()
+    if not status.usable:
+        raise DeviceError(f"nag.cuda.{what} needs a GPU. {status.detail}")
+    import cupy
+    return cupy

@@ -1,0 +1,56 @@
+// A step of Adam or AdamW for many parameters at once (algorithms and letters: optim.py).
+//
+//     w  a parameter, θ there        g  its gradient         m, v  the moments; all T
+//     s  numbers that depend on the step, the same for all elements, below
+//
+//     g ← g + λ w,  w ← ρ w          Adam has ρ = 1, AdamW has λ = 0 and ρ = 1 - γ λ_W
+//     m ← m + (1 - β₁)(g - m)
+//     v ← β₂ v + (1 - β₂) g²
+//     w ← w - r m / (√v + e)         r = γ c / (1 - β₁ᵗ),  e = c ε,  c = √(1 - β₂ᵗ)
+//
+// All that is done is to move memory: four arrays are read and three written, each once.
+//
+// s lies in the memory of the GPU, where `write` puts it, and is no argument: so a launch that was
+// captured in a graph makes the step that the numbers say.
+
+#include "many.cuh"
+
+struct Numbers {
+    A lambda, rho, beta1_rest, beta2, beta2_rest, r, e;     // β₁, β₂ rest: 1 - β
+};
+
+extern "C" __global__ void write(A* numbers, int row, A lambda, A rho, A beta1_rest, A beta2,
+                                 A beta2_rest, A r, A e) {
+    reinterpret_cast<Numbers*>(numbers)[row] =
+        Numbers{lambda, rho, beta1_rest, beta2, beta2_rest, r, e};
+}
+
+__device__ inline void step(const Numbers& s, T* w, const T* g, T* m, T* v) {
+    A w_ = load(w), g_ = load(g), m_ = load(m), v_ = load(v);
+    if (s.lambda) g_ += s.lambda * w_;
+    w_ *= s.rho;
+    m_ += s.beta1_rest * (g_ - m_);
+    v_ = s.beta2 * v_ + s.beta2_rest * (g_ * g_);
+    store(w, w_ - s.r * (m_ / (sqrt_(v_) + s.e)));
+    store(m, m_);
+    store(v, v_);
+}
+
+extern "C" __global__ void update(Many<4> p, const A* numbers) {
+    int i = owner(p);
+    Numbers s = reinterpret_cast<const Numbers*>(numbers)[p.row[i]];
+    long long at = (blockIdx.x - p.begin[i]) * CHUNK;
+    T *w = p.x[0][i] + at, *m = p.x[2][i] + at, *v = p.x[3][i] + at;
+    const T* g = p.x[1][i] + at;
+    int n = int(min(p.size[i] - at, (long long)CHUNK)), wide = aligned(w, g, m, v) ? n / WIDE : 0;
+    for (int j = threadIdx.x; j < wide; j += blockDim.x) {
+        Wide x[4] = {reinterpret_cast<Wide*>(w)[j], reinterpret_cast<const Wide*>(g)[j],
+                     reinterpret_cast<Wide*>(m)[j], reinterpret_cast<Wide*>(v)[j]};
+        for (int k = 0; k < WIDE; k++) step(s, &x[0].x[k], &x[1].x[k], &x[2].x[k], &x[3].x[k]);
+        reinterpret_cast<Wide*>(w)[j] = x[0];
+        reinterpret_cast<Wide*>(m)[j] = x[2];
+        reinterpret_cast<Wide*>(v)[j] = x[3];
+    }
+    for (int j = wide * WIDE + threadIdx.x; j < n; j += blockDim.x)
+        step(s, w + j, g + j, m + j, v + j);
+}

@@ -1,0 +1,155 @@
+"""Scaled dot-product attention on a GPU: the host's half of attention.cu and attention_mma.cu.
+
+forward and backward are those of manual/attention.py for what `takes` allows. Both files have the
+same kernels; a Plan says which file, and how its blocks are cut.
+"""
+
+from functools import cache
+from math import ceil
+from typing import NamedTuple
+
+from ..backends import device_of, namespace
+from ..manual import dropout as dropout_
+from ..manual.attention import _check, _scale
+from ..recording import Number
+from .precision import precision
+from .source import Source, Strided, address, source, type_of
+
+
+class Plan(NamedTuple):
+    """source: the kernels. A block has `threads` threads and owns rows[0] queries on the way there,
+    rows[1] keys or queries on the way back; shared: bytes of shared memory, there and back."""
+    source: Source
+    threads: int
+    rows: tuple
+    shared: tuple
+
+
+def _plan(q, dropout):
+    """For these queries. Tensor cores multiply in TF32 also where bfloat16 was asked for."""
+    is_bf16 = q.dtype.name == "bfloat16"
+    by_tensor_cores = is_bf16 or q.dtype.name == "float32" and precision() != "float32"
+    return (_mma if by_tensor_cores else _plain)(q, {"T": type_of(q), "DROPOUT": int(dropout > 0)})
+
+
+def _plain(q, macros):
+    room, rows = -(-q.shape[-1] // 64) * 64, 256 // q.itemsize
+    tile, scratch = (rows * (n * q.itemsize + 16) for n in (room, rows))
+    return Plan(source("attention.cu", D_MAX=room, **macros), 256, (rows, rows),
+                (2 * tile + scratch, 4 * tile + scratch))
+
+
+def _mma(q, macros):
+    room = -(-q.shape[-1] // 32) * 32
+    step = room * q.itemsize + 16                               # bytes of a row in shared memory
+    rows, others = (128, 64 if room > 64 else 128), (32 if room > 64 else 64, 32)
+    if macros["DROPOUT"]:
+        others = [n // 2 for n in others]
+    return Plan(source("attention_mma.cu", D_MAX=room, **macros), 128, rows,
+                ((rows[0] + 4 * others[0]) * step,
+                 (2 * rows[1] + 4 * others[1]) * step + 16 * others[1]))
+
+
+def takes(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
+          seed=0, offset=0):
+    """Queries, keys and values with the same batch axes, two or fewer, and 8, 16, ... or 128
+    features; without a mask, and only the output."""
+    return (mask is None and not return_weights
+            and q.dtype.name in ("float32", "float64", "bfloat16") and q.dtype == k.dtype == v.dtype
+            and 2 <= q.ndim <= 4 and q.shape[:-2] == k.shape[:-2] and k.shape == v.shape
+            and q.shape[-1] == k.shape[-1] in range(8, 129, 8) and k.shape[-2] > 0
+            and (scale is None or scale > 0)
+            and (not dropout or 0 < dropout <= 1 and 0 <= seed < 2**64
+                 and (isinstance(offset, Number) or 0 <= offset < 2**64))
+            and max(_plan(q, dropout).shared) <= _room(device_of(q)))
+
+
+@cache
+def _room(device):
+    """Shared memory that a block can have, in bytes; none on GPUs before the A100."""
+    if not device.startswith("cuda"):
+        return 227 << 10
+    import cupy
+    gpu = cupy.cuda.Device(int(device.partition(":")[2]))
+    is_old = int(gpu.compute_capability) < 80
+    return 0 if is_old else gpu.attributes["MaxSharedMemoryPerBlockOptin"]
+
+
+def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
+            seed=0, offset=0):
+    _check(q, k, v, mask)
+    xp, c = namespace(q, k, v), _scale(q, scale)
+    q, k, v = (_aligned(xp, x) for x in (q, k, v))
+    o = xp.empty_like(q)
+    sums = xp.float64 if q.dtype == xp.float64 else xp.float32
+    L = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sums)
+    plan = _plan(q, dropout)
+    options = (*_sizes(q, k), c, causal, *_random(dropout, seed, offset))
+    plan.source.launch("forward", _blocks(q, plan.rows[0]), plan.threads,
+                       *map(Strided, (q, k, v, o)), L, *options, *_steps(q, k, v, o),
+                       shared=plan.shared[0])
+    return o, (q, k, v, o, L, plan, options)
+
+
+def backward(do, cache, needs=None):
+    q, k, v, o, L, plan, options = cache
+    need_q, need_k, need_v, _ = needs or (True,) * 4
+    xp = namespace(q)
+    if do.strides != o.strides or not _is_aligned(do):
+        do, given = xp.empty_like(o), do
+        do[...] = given
+    D, dq, dk, dv = xp.empty_like(L), None, None, None
+    rows, (H, N, _, d, *_) = q.size // q.shape[-1], options
+    plan.source.launch("rows_dots", -(-rows // 8), 256, Strided(o), Strided(do), D, H, N, d, rows,
+                       *_steps(o))
+    inputs, steps = (*map(Strided, (q, k, v, do)), L, D), _steps(q, k, v, o)
+    if need_k or need_v:
+        dk, dv = xp.empty_like(k), xp.empty_like(k)
+        plan.source.launch("backward_keys", _blocks(k, plan.rows[1]), plan.threads, *inputs,
+                           Strided(dk), Strided(dv), *options, *steps, *_steps(dk),
+                           shared=plan.shared[1])
+    if need_q:
+        dq = xp.empty_like(o)
+        plan.source.launch("backward_queries", _blocks(q, plan.rows[1]), plan.threads, *inputs,
+                           Strided(dq), *options, *steps, shared=plan.shared[1])
+    return dq, dk if need_k else None, dv if need_v else None, None
+
+
+def _random(dropout, seed, offset):
+    """What the kernels take: seed, offset, where the rest of the offset is, least, kept."""
+    if not dropout:
+        return 0, 0, None, 0, 1
+    there, least = None, min(ceil(dropout * 2**32), 2**32 - 1) if dropout < 1 else 2**32
+    if isinstance(offset, Number):              # of a step that is recorded
+        offset, there = offset.plus, offset.array
+    return seed, offset, there, least, dropout_._scale(dropout)
+
+
+def _aligned(xp, x):
+    """The array, or a copy whose rows begin at multiples of 16 bytes."""
+    return x if _is_aligned(x) else x.copy()
+
+
+def _is_aligned(x):
+    return x.strides[-1] == x.itemsize and address(x) % 16 == 0 and all(
+        i % 16 == 0 and (i or n == 1) for i, n in zip(x.strides[:-1], x.shape))
+
+
+def _blocks(x, rows):
+    """So many `rows` of each head."""
+    n = x.shape[-2]
+    return 0 if not x.size else x.size // (n * x.shape[-1]) * -(-n // rows)
+
+
+def _sizes(q, k):
+    """H, N, S, d: without batch axes, or with one, each head is a batch of its own."""
+    return q.shape[1] if q.ndim == 4 else 1, q.shape[-2], *k.shape[-2:]
+
+
+def _steps(*arrays):
+    """Of each the numbers from one batch, head and row to the next."""
+    steps = []
+    for x in arrays:
+        *batch, row, _ = (n // x.itemsize for n in x.strides)
+        steps += [*batch, 0, 0][:2] + [row]
+    return steps

@@ -1,0 +1,326 @@
+"""A training step as one CUDA graph: recorded once, and then replayed.
+
+On a GPU a step is hundreds of small kernels, and to launch one takes 10 µs of Python, often longer
+than it runs. A graph holds them all, with their arguments, and is launched as one.
+
+    def step(x, y):                             # x, y: arrays on the device
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step = nag.cuda.capture(step)
+    for x, y in batches:                        # of one shape; on the host, or on the device
+        step(x, y)                              # does not wait
+        print(*step.losses())                   # of the steps that have ended
+
+The first calls compute the step as it is written: kernels are compiled, the optimiser makes its
+state. The next one records: the kernels are noted down, not run. Then, and at each later call, the
+graph is launched. All calls are steps of the same training, and give what the step itself would.
+
+What is fixed. A replay runs the same kernels on the same addresses. So
+
+    - the memory of all that the step makes comes from a pool of its own, which lives as long as the
+      graph and serves nobody else;
+    - the batch is copied to where the recorded step reads it;
+    - numbers that Python computes (the offset of a dropout's random numbers, the learning rate) are
+      read by the kernels in the device's memory, and come with the batch (recording.py);
+    - what Python decided, a mode or the list of parameters, is looked at before each replay.
+
+What is kept from step to step, other than by an optimiser, must be written in place: after
+`state[...] = new` the next replay finds it, after `state = new` it would read the old one.
+
+How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a
+stream of its own copies it to a waiting place on the device, while the step before is computed; and
+from there it goes to where the step reads it. There are AHEAD such places, so the host is at most
+so many steps ahead. Losses come back in the same way: copied to pinned memory behind the step, and
+read when its event is over.
+
+(CUDA Programming Guide, section 3.2.8.7.3 "creating a graph using stream capture"; the private pool
+as in PyTorch's CUDAGraph.)
+"""
+
+import gc
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from . import _state
+from ..backends import is_array, namespace, reports
+from ..recording import ROOM, CaptureError, Recording, now
+from ..tensor import Tensor, array_of, wrap
+from .precision import precision
+
+__all__ = ["Captured", "CaptureError"]
+
+WARM_UP = 2                     # calls before the one that records
+AHEAD = 2                       # steps that are under way while the host goes on
+ALIGN = 256                     # bytes: where an array of the batch begins
+
+
+class Captured:
+    """What `nag.cuda.capture` returns."""
+
+    def __init__(self, step):
+        self.step, self.count = step, 0
+        self._cupy = self._graph = self._recording = None
+        self._known, self._losses = [], []
+
+    def __call__(self, *batch):
+        """One step. batch: the arrays (or Tensors) that the step takes, of the shapes and dtypes of
+        the first call. Raises CaptureError where a replay would not be what the step is now."""
+        given, batch = batch, [array_of(a) for a in batch]
+        if self._cupy is None:
+            self._begin(batch, [isinstance(a, Tensor) for a in given])
+        self._check(batch)
+        if self._cupy.cuda.runtime.getDevice() != self._device:
+            raise CaptureError(f"the step was captured on cuda:{self._device}, and the current "
+                               f"device is cuda:{self._cupy.cuda.runtime.getDevice()}")
+        place = self._places[self.count % AHEAD]
+        self._take_loss(place)
+        if self.count < WARM_UP:
+            self._send(place, batch)
+            self._result = self._rehearse()
+        else:
+            if self._graph is None:
+                self._record()
+                values = self._recording.values
+            else:
+                values = self._recording.following()
+            self._send(place, batch, values)
+            self._graph.launch()
+        self._fetch(place)
+        self.count += 1
+        if reports.debug:
+            self._take_loss(place)
+
+    def losses(self, wait=False):
+        """Those that have arrived since the last call, oldest first, as Python floats; with `wait`,
+        of all steps that were begun. Raises IndexError where a kernel met an index out of range."""
+        for i in range(AHEAD):
+            place = self._places[(self.count + i) % AHEAD] if self._cupy else None
+            if place and place.is_under_way and not wait and not place.event.done:
+                break
+            if place:
+                self._take_loss(place)
+        arrived, self._losses = self._losses, []
+        return arrived
+
+    # ---- the first call
+
+    def _begin(self, batch, are_tensors):
+        """Makes the places for such a batch. are_tensors: which of its arrays are Tensors to the
+        step."""
+        for a in batch:
+            if not is_array(a):
+                raise CaptureError(f"a captured step takes arrays and Tensors, as other arguments "
+                                   f"would stay what they were; got {type(a).__name__}")
+        cupy = _cupy()
+        self._device = cupy.cuda.runtime.getDevice()
+        self._shapes = [(a.shape, np.dtype(a.dtype)) for a in batch]
+        begins, size = [], 8 * ROOM                             # the numbers come first
+        for shape, dtype in self._shapes:
+            begins.append(size)
+            n = int(np.prod(shape)) * dtype.itemsize
+            size += -(-n // ALIGN) * ALIGN
+        self._bytes = cupy.zeros(size, dtype=np.uint8)          # what the step reads
+        self._numbers = self._bytes[:8 * ROOM]
+        self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, self._shapes)]
+        self._given = [wrap(a) if is_one else a for a, is_one in zip(self._inputs, are_tensors)]
+        self._places = [_Place(cupy, size, begins, self._shapes) for _ in range(AHEAD)]
+        self._copying = cupy.cuda.Stream(non_blocking=True)
+        reports.reports(cupy, f"cuda:{self._device}")
+        self._cupy = cupy
+
+    def _check(self, batch):
+        given = [(a.shape, np.dtype(a.dtype)) if is_array(a) else type(a).__name__ for a in batch]
+        if given != self._shapes:
+            expected, got = (", ".join(f"{s[0]} {s[1]}" if type(s) is tuple else s for s in part)
+                             for part in (self._shapes, given))
+            raise CaptureError(f"a captured step takes the shapes and dtypes of its first call, "
+                               f"({expected}); got ({got}). Call the step itself for a batch of "
+                               "another size, or capture another")
+
+    # ---- a step, not recorded and recorded
+
+    def _rehearse(self):
+        """The step, computed as it is written, but with its numbers in the device's memory."""
+        recording = Recording(self._numbers, live=True)
+        with now.being(recording), self._without_gradients():
+            loss = self._loss_of(self.step(*self._given))
+        self._known = recording.tensors()
+        return loss
+
+    def _record(self):
+        cupy, recorded_from = self._cupy, self._cupy.cuda.get_current_stream()
+        if reports.debug:
+            raise CaptureError("with nag.cuda.debug(True) the host waits after each operation; a "
+                               "step is recorded without")
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._pool = cupy.cuda.MemoryPool()
+        recording = Recording(self._numbers, live=False, outside=lambda: recorded_from)
+        recording.fact("nag.cuda.matmul_precision", precision)
+        recording.fact("nag.cuda.use_kernels", lambda: _state["on"])
+        collecting = gc.isenabled()
+        gc.disable()                            # what it finds may be anything, on any stream
+        try:
+            with now.being(recording), self._without_gradients(), \
+                    cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+                self._stream.begin_capture()
+                try:
+                    loss = self._loss_of(self.step(*self._given))
+                except BaseException as error:
+                    self._break_off()
+                    raise _explained(error) from error
+                try:
+                    graph = self._stream.end_capture()
+                except RuntimeError as error:
+                    raise _explained(error) from error
+        finally:
+            if collecting:
+                gc.enable()
+        self._graph, self._recording, self._result = graph, recording, loss
+
+    def _break_off(self):
+        """Ends a recording that failed: the stream is as before."""
+        try:
+            self._stream.end_capture()
+        except RuntimeError:                    # that it failed is known
+            pass
+
+    @contextmanager
+    def _without_gradients(self):
+        """In here the gradients of earlier steps cannot be read: a replay would add to one that is
+        gone. Those that are left are put back."""
+        before = [(t, t.grad) for t in self._known if t.grad is not None]
+        for t, _ in before:
+            t._leaf.grad = _Old()
+        try:
+            yield
+        finally:
+            for t, g in before:
+                if type(t._leaf.grad) is _Old:
+                    t._leaf.grad = g
+
+    def _loss_of(self, loss):
+        """What the step returned, as an array of one number."""
+        loss = array_of(loss)
+        if not is_array(loss) or namespace(loss) is not namespace(self._bytes) or loss.size != 1:
+            raise CaptureError("a captured step returns its loss, a Tensor of one number on the "
+                               f"device; got {_described(loss)}")
+        return loss
+
+    # ---- to the device and back
+
+    def _send(self, place, batch, numbers=None):
+        """The batch to where the step reads it."""
+        current = self._cupy.cuda.get_current_stream()
+        if numbers is not None:
+            place.host[:8 * ROOM] = numbers
+        for there, a in zip(place.inputs, batch):
+            if namespace(a) is np:
+                there[...] = a
+        size = place.host.nbytes
+        place.device.data.copy_from_host_async(place.pinned.ptr, size, self._copying)
+        place.sent.record(self._copying)
+        current.wait_event(place.sent)
+        self._bytes.data.copy_from_device_async(place.device.data, size, current)
+        for there, a in zip(self._inputs, batch):
+            if namespace(a) is not np:          # it is on the device
+                there[...] = a
+
+    def _fetch(self, place):
+        """The loss, behind the step."""
+        current, loss = self._cupy.cuda.get_current_stream(), self._result
+        loss.data.copy_to_host_async(place.pinned.ptr + place.host.nbytes, loss.dtype.itemsize,
+                                     current)
+        place.event.record(current)
+        place.loss, place.is_under_way = loss.dtype, True
+
+    def _take_loss(self, place):
+        """Waits for the step that used a place before, and notes down its loss."""
+        if not place.is_under_way:
+            return
+        place.event.synchronize()
+        place.is_under_way = False
+        reports.check(self._cupy, f"cuda:{self._device}")
+        self._losses.append(float(place.back.view(place.loss)[0]))
+
+
+class _Place:
+    """What one step that is under way occupies. host: pinned memory, the numbers and the batch;
+    device: where they wait; back: where the loss arrives."""
+
+    def __init__(self, cupy, size, begins, shapes):
+        self.pinned = cupy.cuda.alloc_pinned_memory(size + 8)
+        everything = np.frombuffer(self.pinned, np.uint8, size + 8)
+        self.host, self.back = everything[:size], everything[size:]
+        self.host[:] = 0
+        self.inputs = [_view(self.host, begin, *s) for begin, s in zip(begins, shapes)]
+        self.device = cupy.empty(size, dtype=np.uint8)
+        self.sent = cupy.cuda.Event(disable_timing=True)
+        self.event = cupy.cuda.Event(disable_timing=True)
+        self.is_under_way, self.loss = False, None
+
+
+class _Old:
+    """In the place of a gradient of an earlier step."""
+
+    def __getattr__(self, name):
+        raise CaptureError("the step uses a gradient of the step before; call zero_grad() in it, "
+                           "before backward()")
+
+
+def _view(memory, begin, shape, dtype):
+    """A part of some bytes as an array."""
+    n = int(np.prod(shape)) * dtype.itemsize
+    return memory[begin:begin + n].view(dtype).reshape(shape)
+
+
+def _cupy():
+    import cupy
+    return cupy
+
+
+def _described(a):
+    if is_array(a) or isinstance(a, Tensor):
+        return f"an array of shape {a.shape}, of {namespace(a).__name__}"
+    return type(a).__name__
+
+
+# ---- what cannot be recorded
+
+REASONS = (
+    ("currently unsupported", "CuPy computes this by a library that it lets nobody record, as for "
+     "einsum, tensordot, vdot or products with vectors. Products by `@` and nag.matmul can be; so "
+     "can operations with kernels (is nag.cuda.use_kernels on?)"),
+    ("H2D", "it copies from the host, a list or an array of NumPy, or joins more than 8 small "
+     "arrays, of which CuPy copies a list. Give arrays as part of the batch"),
+    ("out of memory", "the memory of the GPU is full. A recorded step has memory of its own, "
+     "beside what the steps before it left: take a smaller batch, or call nag.cuda.free_memory() "
+     "before"),
+    ("", "it waits for the GPU: .item(), float(), .numpy(), `if tensor:`, print, a boolean mask "
+     "as an index, or an operation that looks at its indices (is nag.cuda.use_kernels on?)"),
+)
+WAITED = "StreamCapture", "capturing", "D2H", "H2D", "currently unsupported", "out of memory"
+
+
+def _explained(error):
+    """A CaptureError that names the line and the reason, if it is about recording; else the
+    error."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, CaptureError) or not any(word.lower() in text.lower() for word in WAITED):
+        return error
+    reason = next(reason for word, reason in REASONS if word.lower() in text.lower())
+    return CaptureError(f"the step cannot be recorded: {_where(error)}{reason}. ({text})")
+
+
+def _where(error):
+    """The last line on the way to the error that is neither ours nor CuPy's."""
+    package = Path(__file__).parents[1]
+    frames = [f for f in traceback.extract_tb(error.__traceback__)
+              if package not in Path(f.filename).parents and "cupy" not in Path(f.filename).parts]
+    return "".join(f"in {f.filename}:{f.lineno}, `{f.line}`, " for f in frames[-1:])

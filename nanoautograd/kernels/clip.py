@@ -1,0 +1,31 @@
+"""Gradients clipped by their norm on a GPU: the host's half of clip.cu."""
+
+from ..backends import namespace
+from .many import kernels, tables
+
+
+def takes(gradients):
+    """Arrays of one floating dtype."""
+    dtypes = {g.dtype.name for g in gradients}
+    return len(dtypes) == 1 and dtypes <= {"float32", "float64", "bfloat16"}
+
+
+def clip(gradients, max_norm):
+    """Returns new arrays, so scaled that their joint norm is at most max_norm, and the norm before,
+    an array ()."""
+    xp, dtype = namespace(*gradients), gradients[0].dtype
+    launch = kernels("clip.cu", gradients[0]).launch
+    A = xp.float64 if dtype == xp.float64 else xp.float32
+    together = [xp.ascontiguousarray(g) for g in gradients]
+    launches = list(tables([(0, (g,)) for g in together]))
+    chunks = sum(n for n, _ in launches)
+    sums, norm, scale = xp.empty(chunks, dtype=A), xp.empty((), dtype=A), xp.empty((), dtype=A)
+    at = 0
+    for n, many in launches:
+        launch("squares", n, 256, many, sums[at:at + n], shared=32 * sums.itemsize)
+        at += n
+    launch("total", 1, 1024, sums, norm, scale, chunks, max_norm, shared=32 * sums.itemsize)
+    new = [xp.empty(g.shape, dtype=dtype) for g in gradients]
+    for n, many in tables([(0, pair) for pair in zip(together, new)]):
+        launch("scaled", n, 256, many, scale)
+    return new, norm

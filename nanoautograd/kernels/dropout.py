@@ -1,0 +1,40 @@
+"""Dropout on a GPU: the host's half of dropout.cu.
+
+forward and backward are those of manual/dropout.py where something is dropped.
+"""
+
+from math import ceil
+
+from ..backends import namespace
+from ..manual.dropout import _check, _scale
+from ..recording import Number
+from .elementwise import DTYPES, THREADS
+from .source import source, type_of
+
+
+def takes(x, *, p=0.5, training=True, seed, offset=0):
+    return (x.dtype.name in DTYPES and training and 0 < p <= 1
+            and 0 <= seed < 2**64 and (isinstance(offset, Number) or 0 <= offset < 2**64))
+
+
+def forward(x, *, p=0.5, training=True, seed, offset=0):
+    _check(x, p)
+    return _times(x, p, seed, offset), (p, seed, offset)
+
+
+def backward(dy, cache, needs=None):
+    return _times(dy, *cache),
+
+
+def _times(x, p, seed, offset):
+    """r x."""
+    xp = namespace(x)
+    y = xp.empty(x.shape, dtype=x.dtype)
+    least = min(ceil(p * 2**32), 2**32 - 1) if p < 1 else 2**32         # no word reaches 2³²
+    in_block, there = 4 * THREADS, None
+    if isinstance(offset, Number):              # of a step that is recorded
+        offset, there = offset.plus, offset.array
+    source("dropout.cu", T=type_of(x)).launch(
+        "forward", -(-(x.size + 3) // in_block) if x.size else 0, THREADS,
+        xp.ascontiguousarray(x), y, x.size, seed, offset, there, least, _scale(p))
+    return y

@@ -1,0 +1,79 @@
+// Layer normalisation of rows (derived in manual/layer_norm.py, where the letters are).
+//
+//     d = x - μ          y = w d r + b
+//     e = dy d           dw_i = Σ_m r_m e_mi         db_i = Σ_m dy_mi
+//     dx = r (w dy  -  1/N Σ_i w_i dy_i  -  d r²/N Σ_i w_i e_i)
+//
+// A row is held in registers (rows.cuh), so x is read once on the way there, and x and dy once on
+// the way back: the mean is known before the squares of d are added up, and the numbers do not have
+// to be read a second time. On the way back a block goes through many rows, of which its threads add
+// up dw and db, each in the columns that it holds; what the blocks have found is added up by a second
+// kernel, `columns`. The orders are fixed.
+
+#include "columns.cuh"
+
+extern "C" __global__ void __launch_bounds__(256)
+forward(const T* x, const T* w, const T* b, T* y, A* mu, A* r, int M, int N, A eps) {
+    SHARED(A, scratch);                                 // 32
+    long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
+    if (m >= M) return;                                 // a warp that has no row
+    A d[HELD], p[HELD], mean = 0, v = 0;
+    read_row(d, x + m * N, N);
+    EACH(i, HELD) mean += d[i];
+    mean = row_sum(mean, scratch) / N;
+    EACH(i, HELD) {
+        d[i] = column(i) < N ? d[i] - mean : A(0);
+        v += d[i] * d[i];
+    }
+    A r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
+    EACH(i, HELD) d[i] *= r_m;
+    if (w) scale_row(d, w, N);
+    if (b) {
+        read_row(p, b, N);
+        EACH(i, HELD) d[i] += p[i];
+    }
+    write_row(y + m * N, d, N);
+    if (threadIdx.x == 0) {
+        mu[m] = mean;
+        r[m] = r_m;
+    }
+}
+
+// partial (2, blocks, N): what the rows of a block add to dw and db. It may be null, and dx too.
+extern "C" __global__ void __launch_bounds__(256)
+backward(const T* x, const T* w, const A* mu, const A* r, const T* dy, T* dx, A* partial, int M,
+         int N) {
+    SHARED(A, scratch);                                 // HELD · 32
+    A dw[HELD] = {}, db[HELD] = {};
+    long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
+    while (m < M) {
+        A d[HELD], g[HELD], mean = mu[m], r_m = r[m], sum_g = 0, sum_e = 0;
+        read_row(d, x + m * N, N);
+        read_row(g, dy + m * N, N);
+        EACH(i, HELD) {
+            d[i] -= mean;
+            dw[i] += r_m * (g[i] * d[i]);
+            db[i] += g[i];
+        }
+        if (w) scale_row(g, w, N);                      // from here on dx̂ = w dy
+        EACH(i, HELD) {
+            sum_g += g[i];
+            sum_e += g[i] * d[i];
+        }
+        sum_g = row_sum(sum_g, scratch) / N;
+        sum_e = row_sum(sum_e, scratch) / N * r_m * r_m;
+        EACH(i, HELD) g[i] = r_m * (g[i] - sum_g - d[i] * sum_e);
+        if (dx) write_row(dx + m * N, g, N);
+        m += gridDim.x * blockDim.y;
+    }
+    if (!partial) return;
+    join_rows(dw, partial + (long long)blockIdx.x * N, N, scratch);
+    join_rows(db, partial + (long long)(gridDim.x + blockIdx.x) * N, N, scratch);
+}
+
+// partial of `backward` by P blocks -> dw, db, of which either may be null.
+extern "C" __global__ void columns(const A* partial, T* dw, T* db, int P, int N) {
+    SHARED(A, scratch);                                 // 32 · 33
+    T* sums = blockIdx.y ? db : dw;
+    if (sums) add_partials(partial + (long long)blockIdx.y * P * N, sums, P, N, scratch);
+}

@@ -1,0 +1,23 @@
+// Many arrays of any sizes in one launch. A model has many small parameters, and to launch a kernel
+// for each takes longer than to compute it. So up to MOST of them go into one launch, as a table
+// that is an argument, by value; their elements are cut into chunks of CHUNK, and a block has one.
+
+#pragma once
+
+#include "common.cuh"
+
+template <int ARRAYS> struct Many {
+    T* x[ARRAYS][MOST];
+    long long size[MOST];
+    long long begin[MOST];          // chunks of those before; of places that are empty: all chunks
+    long long row[MOST];            // of options, where they have some
+};
+static_assert(sizeof(Many<1>) == 4 * 8 * MOST, "as many.py makes it");
+
+// Whose the chunk of this block is.
+template <int ARRAYS> __device__ inline int owner(const Many<ARRAYS>& many) {
+    int i = 0;
+    for (int half = MOST / 2; half; half /= 2)
+        if (many.begin[i + half] <= blockIdx.x) i += half;
+    return i;
+}

@@ -1,0 +1,36 @@
+// The product of recurrent.cuh by ordinary multiplications, of floats or doubles.
+
+#pragma once
+#include "common.cuh"
+
+const int ROWS = 8, DEPTH = 1, W_MORE = 0, X_STEP = S;
+
+struct alignas(16) Four {
+    T x[4];
+};
+
+__device__ inline T rounded(T x) { return x; }
+
+__device__ inline Four four(const T* p) { return *reinterpret_cast<const Four*>(p); }
+
+// A thread computes 8 × 4 numbers: rows m ... m + 3 and the same in the second half of the M rows.
+__device__ inline void product(const T* w, const T* x, T* to, int M, int K, int splits) {
+    const int across = S / 4;
+    int tiles = M / 8 * across, half = M / 2;
+    for (int i = threadIdx.x; i < tiles * splits; i += blockDim.x) {
+        int slice = i / tiles, m = i % tiles / across * 4, s = i % across * 4;
+        Four d[2][4] = {};
+#pragma unroll 4
+        for (int k = slice; k < K; k += splits) {
+            Four x_k = four(x + k * S + s);
+            EACH(h, 2) {
+                Four w_k = four(w + k * M + h * half + m);
+                EACH(p, 4)
+                    EACH(q, 4) d[h][p].x[q] += w_k.x[p] * x_k.x[q];
+            }
+        }
+        EACH(h, 2)
+            EACH(p, 4)
+                *reinterpret_cast<Four*>(to + (slice * M + h * half + m + p) * S + s) = d[h][p];
+    }
+}

@@ -1,0 +1,52 @@
+"""How rows are laid on threads: the host's half of rows.cuh."""
+
+from typing import NamedTuple
+
+from .source import address, source, type_of
+
+DTYPES = ("float32", "float64", "bfloat16")     # what T can be
+THREADS = 256                   # of a block, at most: leaves 255 registers for each
+BLOCKS = 132                    # that add up columns: an H100 has as many multiprocessors
+
+
+class Rows(NamedTuple):
+    """source: what to launch. held, threads: HELD and THREADS of rows.cuh. at_a_time: blocks of the
+    size THREADS whose registers a multiprocessor has."""
+    source: object
+    held: int
+    threads: int
+    at_a_time: int
+
+    def grid(self, M):
+        """(blocks, (threads of a row, rows of a block)) for M rows: four side by side where a warp
+        has a row of its own."""
+        together = 4 if self.threads == 32 else 1
+        return -(-M // together), (self.threads, together)
+
+    def few(self, M):
+        """The same with no more blocks than can run at a time; each goes through many rows. Their
+        number does not depend on the GPU, so nor does the order of the sums."""
+        together = min(THREADS // 32, max(1, -(-M // BLOCKS))) if self.threads == 32 else 1
+        blocks = BLOCKS * self.at_a_time * (THREADS // (self.threads * together))
+        return min(blocks, -(-M // together)), (self.threads, together)
+
+
+def fits(dtype, N):
+    """Can registers hold a row of N numbers?"""
+    return dtype.name in DTYPES and N <= THREADS * _most(dtype)
+
+
+def rows(file, N, *arrays):
+    """Rows of the first array, that begin at multiples of N in all of them (some may be None)."""
+    dtype, held = arrays[0].dtype, 8
+    while held < _most(dtype) and 32 * held < N:
+        held *= 2
+    threads, wide = 32 * max(1, -(-N // (32 * held))), 16 // dtype.itemsize
+    step = wide if N % wide == 0 and all(a is None or address(a) % 16 == 0 for a in arrays) else 1
+    kernels = source(file, T=type_of(arrays[0]), HELD=held, STEP=step, THREADS=threads)
+    return Rows(kernels, held, threads, _most(dtype) // held)
+
+
+def _most(dtype):
+    """The largest `held`: a number of 8 bytes takes two registers."""
+    return 16 if dtype.name == "float64" else 32

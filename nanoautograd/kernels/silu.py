@@ -1,0 +1,20 @@
+"""SiLU on a GPU: the host's half of silu.cu. forward and backward are those of manual/silu.py."""
+
+from ..backends import namespace
+from ..manual.silu import _check
+from .elementwise import DTYPES, launch
+
+
+def takes(x):
+    return x.dtype.name in DTYPES
+
+
+def forward(x):
+    _check(x)
+    flat = namespace(x).ascontiguousarray(x)
+    return launch("silu.cu", "forward", flat).reshape(x.shape), flat
+
+
+def backward(dy, cache, needs=None):
+    return launch("silu.cu", "backward", cache,
+                  namespace(dy).ascontiguousarray(dy)).reshape(dy.shape),

@@ -1,0 +1,133 @@
+"""A training step that is being recorded, to be replayed: what its parts have to say to that.
+
+A replay is the same kernels on the same memory; no line of Python runs again (kernels/capture.py).
+So whatever changes from step to step must be in the memory of the device, and what Python decided
+must stay as it was. Who knows of such a thing says so while the step is recorded, if one is:
+
+    recording = now.recording
+    if recording is not None:
+        offset = recording.number(lambda: self.take(n), "uint64")       # a Number
+        recording.fact("the mode", lambda: self.training)
+        steps = recording.before(self.advance)
+
+Modules, layers that draw random numbers and optimisers do that; a model need not.
+"""
+
+import threading
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+
+__all__ = ["CaptureError", "Number", "Recording", "now"]
+
+ROOM = 256                      # numbers of a step
+
+
+class CaptureError(RuntimeError):
+    """Why a step cannot be recorded, or replayed."""
+
+
+class Number:
+    """A number that is in the memory of the device: array[()], of another value at each replay,
+    plus an integer that stays."""
+
+    def __init__(self, array, plus=0):
+        self.array, self.plus = array, plus
+
+    def __add__(self, n):
+        return Number(self.array, self.plus + n)
+
+    __radd__ = __add__
+
+
+class Recording:
+    """What the parts of a step have said.
+
+    memory: room for the numbers, bytes on the device (8·ROOM,). live: they are written there at
+    once, for the step is computed while it says this; else they are kept in `values`, to be copied.
+    outside: makes a context in which work for the device is done at once, and is not recorded.
+    """
+
+    def __init__(self, memory, live, outside=nullcontext):
+        self.memory, self.live, self.outside = memory, live, outside
+        self.values = np.zeros(8 * ROOM, np.uint8)              # what is to be copied there
+        self.numbers, self.facts, self.duties = [], [], []
+        self.parameters, self.kept = {}, []     # id -> Tensor, and arrays whose id must stay
+
+    def number(self, following, dtype):
+        """A Number of a dtype. following(): its value at the next step; called once for each, and
+        first of all now."""
+        i, dtype = 8 * len(self.numbers), np.dtype(dtype)
+        if i == len(self.values):
+            raise CaptureError(f"a step can read {ROOM} numbers that change; this one has more")
+        there = self.values[i:i + dtype.itemsize].view(dtype)
+        self.numbers.append((following, there))
+        there[0] = following()
+        array = self.memory[i:i + dtype.itemsize].view(dtype).reshape(())
+        if self.live:
+            array.fill(there[0])
+        return Number(array)
+
+    def fact(self, what, read):
+        """read() must be the same at each replay."""
+        self.facts.append((what, read, read()))
+
+    def same(self, what, read):
+        """The objects in the list that read() returns must be the same at each replay."""
+        self.kept.extend(read())                # so that no other one gets the id
+        self.fact(what, lambda: [id(x) for x in read()])
+
+    def before(self, f):
+        """f(), done outside of what is recorded: here, and again before each replay."""
+        self.duties.append(f)
+        with self.outside():
+            return f()
+
+    def parameter(self, name, p):
+        """A Tensor that is read, or changed: its array must stay."""
+        if id(p) not in self.parameters:
+            self.parameters[id(p)] = p
+            self.same(f"the array of {name} (was a state loaded, or was it moved?)",
+                      lambda: [p.data])
+
+    def module(self, module):
+        """A Module that is called."""
+        name = type(module).__name__
+        self.fact(f"{name}.training", lambda: module.training)
+        for key, value in vars(module).items():
+            if hasattr(value, "requires_grad"):
+                self.parameter(f"{name}.{key}", value)
+
+    def tensors(self):
+        """Those that may have gradients."""
+        return [p for p in self.parameters.values() if p.requires_grad]
+
+    def following(self):
+        """Before a replay: checks the facts, and sets the numbers. Raises CaptureError."""
+        for what, read, before in self.facts:
+            value = read()
+            if value != before:
+                how = "" if type(value) is list else f", from {before} to {value}"
+                raise CaptureError(f"{what} changed after the step was recorded{how}; a replay "
+                                   "would not see it: capture the step again")
+        for f in self.duties:
+            f()
+        for following, there in self.numbers:
+            there[0] = following()
+        return self.values
+
+
+class _Now(threading.local):
+    recording = None            # the Recording of this thread, or None
+
+    @contextmanager
+    def being(self, recording):
+        """Within it a Recording is the one."""
+        before, self.recording = self.recording, recording
+        try:
+            yield recording
+        finally:
+            self.recording = before
+
+
+now = _Now()

@@ -1,0 +1,715 @@
+"""Captured steps: on a GPU that is made of NumPy arrays and does all as late as it may; and, where
+there is one, on a GPU."""
+
+import ctypes
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+
+import nanoautograd as nag
+from nanoautograd import backends, nn
+from nanoautograd import functional as F
+from nanoautograd.backends import available, reports, strict, to_device
+from nanoautograd.kernels import _state, capture, emulator
+from nanoautograd.kernels.precision import _state as precisions
+from nanoautograd.kernels.precision import matmul_precision
+from nanoautograd.optim import SGD, AdamW, AveragedModel, clip_grad_norm_
+from nanoautograd.recording import ROOM, CaptureError, Recording, now
+
+
+# ---- a GPU to test with
+
+class Array(np.ndarray):
+    """An array on it. Each operation is computed at once, or, while a stream is capturing, written
+    down and not computed: what it would have written is nan."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        inputs = [plain(a) for a in inputs]
+        if method == "at":
+            return GPU.now.do(lambda: ufunc.at(*inputs, **options), inputs[0])
+        if out is not None:
+            GPU.now.do(lambda: getattr(ufunc, method)(
+                *inputs, out=tuple(map(plain, out)), **options), out[0])
+            return out[0]
+        return GPU.now.do(lambda: getattr(ufunc, method)(*inputs, **options))
+
+    def __array_function__(self, f, types, args, options):
+        args, options = plain(args), plain(options)
+        return GPU.now.do(lambda: f(*args, **options), options.get("out"))
+
+    def __setitem__(self, index, value):
+        if isinstance(value, np.ndarray) and not isinstance(value, Array):
+            GPU.now.waits("H2D transfers are disallowed")
+        index, value = plain(index), plain(value)
+        GPU.now.do(lambda: plain(self).__setitem__(index, value), self)
+
+    def __getitem__(self, index):
+        index = plain(index)
+        return GPU.now.do(lambda: plain(self)[index])
+
+    def _method(name):
+        def call(self, *args, **options):
+            return GPU.now.do(lambda: getattr(plain(self), name)(*args, **options))
+        return call
+
+    reshape, astype, copy, ravel = map(_method, ("reshape", "astype", "copy", "ravel"))
+
+    def fill(self, value):
+        self[...] = value
+
+    def _waiting(name):
+        def call(self, *args):
+            GPU.now.waits("operation not permitted when stream is capturing")
+            return getattr(plain(self), name)(*args)
+        return call
+
+    item, tolist, __float__, __bool__ = map(_waiting, ("item", "tolist", "__float__", "__bool__"))
+    get = _waiting("copy")
+
+    @property
+    def data(self):
+        return self
+
+    @property
+    def ptr(self):
+        return self.__array_interface__["data"][0]
+
+    def copy_from_host_async(self, address, size, stream):
+        stream.later(lambda: ctypes.memmove(self.ptr, address, size))
+
+    def copy_from_device_async(self, other, size, stream):
+        stream.later(lambda: ctypes.memmove(self.ptr, other.ptr, size))
+
+    def copy_to_host_async(self, address, size, stream):
+        stream.later(lambda: ctypes.memmove(address, self.ptr, size))
+
+
+def plain(a):
+    if isinstance(a, Array):
+        return a.view(np.ndarray)
+    if type(a) in (list, tuple):
+        return type(a)(map(plain, a))
+    return {k: plain(v) for k, v in a.items()} if type(a) is dict else a
+
+
+class GPU:
+    """As much of CuPy as is used. A stream does its work when somebody waits for it."""
+    now = None
+    __name__ = "fake"
+
+    def __init__(self):
+        self.cuda = self.runtime = self
+        self.null = self.current = Stream(self)
+        self.written, self.capturing, self.replaying = None, None, False
+        self.allocators, self.captures, self.device, self.fails = [], 0, 0, None
+
+    def do(self, run, target=None):
+        """Computes run(), which writes to `target`, or returns something new, or a view."""
+        if self.written is None or self.current is not self.capturing:
+            if not self.replaying:
+                self.current.drain()
+            return on_device(run())
+        if target is not None:
+            self.written.append(run)
+            return target
+        result = on_device(run())
+        if is_view(result):
+            return result
+
+        def again():
+            plain(result)[...] = plain(run())
+        self.written.append(again)
+        if result.dtype.kind == "f":
+            plain(result).fill(np.nan)
+        return result
+
+    def waits(self, what):
+        self.current.drain()
+        if self.written is not None and self.current is self.capturing:
+            self.capturing.broken = True
+            raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+
+    def __getattr__(self, name):
+        f = getattr(np, name)
+        if isinstance(f, type) or not callable(f) or isinstance(f, np.ufunc):
+            return f
+
+        def call(*args, **options):
+            if name in ("array", "asarray"):
+                if not isinstance(args[0], Array):
+                    self.waits("H2D transfers are disallowed")
+                return self.do(lambda: f(plain(args[0]), **options))
+            if any(isinstance(a, Array) for a in args) or type(args[0]) in (list, tuple) and any(
+                    isinstance(a, Array) for a in args[0]):
+                return f(*args, **options)
+            return self.do(lambda: f(*args, **options))
+        return call
+
+    # cupy.cuda
+    def Stream(self, non_blocking=False):
+        assert non_blocking
+        return Stream(self)
+
+    def Event(self, disable_timing):
+        return Event()
+
+    def get_current_stream(self):
+        return self.current
+
+    def getDevice(self):
+        return self.device
+
+    def MemoryPool(self):
+        self.malloc = object()
+        return self
+
+    @contextmanager
+    def using_allocator(self, malloc):
+        self.allocators.append(malloc)
+        try:
+            yield
+        finally:
+            self.allocators.pop()
+
+    def alloc_pinned_memory(self, n):
+        return Pinned(n)
+
+
+def on_device(x):
+    if isinstance(x, (tuple, list)):
+        return type(x)(map(on_device, x))
+    return np.asarray(x).view(Array) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
+def is_view(x):
+    if not isinstance(x, Array):                # pieces, or what is no array
+        return True
+    base = x.base                               # the plain array, which is one's own or a view
+    return base.base is not None
+
+
+class Pinned(bytearray):
+    @property
+    def ptr(self):
+        return np.frombuffer(self, np.uint8).ctypes.data
+
+
+class Event:
+    stream, at = None, 0
+
+    def record(self, stream):
+        self.stream, self.at = stream, stream.begun + len(stream.work)
+
+    def synchronize(self):
+        self.stream.drain(self.at)
+
+    @property
+    def done(self):
+        return self.stream is None or self.stream.begun >= self.at
+
+
+class Stream:
+    ptr = 1
+
+    def __init__(self, gpu):
+        self.gpu, self.work, self.begun, self.broken, self.before = gpu, [], 0, False, []
+
+    def later(self, f):
+        assert self.gpu.capturing is not self
+        self.work.append(f)
+
+    def wait_event(self, event):
+        self.later(event.synchronize)
+
+    def drain(self, end=None):
+        while self.work and (end is None or self.begun < end):
+            self.begun += 1
+            self.work.pop(0)()
+
+    def synchronize(self):
+        self.gpu.waits("synchronize")
+        self.drain()
+
+    def __enter__(self):
+        self.before.append(self.gpu.current)
+        self.gpu.current = self
+
+    def __exit__(self, *exception):
+        self.gpu.current = self.before.pop()
+
+    def begin_capture(self):
+        assert self.gpu.allocators, "its memory would be given to others"
+        self.gpu.written, self.gpu.capturing, self.broken = [], self, False
+        self.gpu.captures += 1
+
+    def end_capture(self):
+        written, self.gpu.written, self.gpu.capturing = self.gpu.written, None, None
+        if self.broken:
+            raise RuntimeError("cudaErrorStreamCaptureInvalidated")
+        return Graph(self.gpu, written)
+
+
+class Graph:
+    def __init__(self, gpu, written):
+        self.gpu, self.written = gpu, written
+
+    def launch(self):
+        def run():
+            self.gpu.replaying = True
+            try:
+                for f in self.written:
+                    f()
+            finally:
+                self.gpu.replaying = False
+        self.gpu.current.later(run)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    GPU.now = gpu = GPU()
+    monkeypatch.setattr(capture, "_cupy", lambda: gpu)
+    monkeypatch.setitem(backends._OWNERS, Array, gpu)
+    monkeypatch.setattr(reports, "reports", lambda *a: None)
+    yield gpu
+    assert gpu.current is gpu.null and not gpu.allocators and now.recording is None
+
+
+def on(gpu, model):
+    for p in model.parameters():
+        p.data = on_device(p.data)
+    return model
+
+
+# ---- a training that is captured is the training
+
+def model(seed=0, p=0.3):
+    return nn.Sequential(nn.Linear(5, 8, rng=seed), nn.ReLU(), nn.Dropout(p, rng=seed + 1),
+                         nn.Linear(8, 3, rng=seed + 2))
+
+
+def batches(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(rng.standard_normal((7, 5)).astype("f4"), rng.standard_normal((7, 3)).astype("f4"))
+            for _ in range(n)]
+
+
+def training(net, clip=None, momentum=0.9, **more):
+    optimizer = SGD(net.parameters(), lr=0.1, momentum=momentum, **more)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((net(x) - y) ** 2).mean()
+        loss.backward()
+        if clip:
+            clip_grad_norm_(net.parameters(), clip)
+        optimizer.step()
+        return loss
+    return step, optimizer
+
+
+def rates(n):
+    return [0.1 / (i + 1) for i in range(n)]
+
+
+@pytest.mark.parametrize("clip", [None, 0.5, 100.0])
+@pytest.mark.parametrize("ask", [True, False])
+def test_captured_steps_are_the_steps(gpu, clip, ask):
+    """The losses, the weights, and what Python keeps count of: with a rate that changes, momentum,
+    dropout and clipping."""
+    data, expected, found = batches(12), [], []
+    plain_net = model()
+    step, optimizer = training(plain_net, clip)
+    for (x, y), lr in zip(data, rates(12)):
+        optimizer.param_groups[0]["lr"] = lr
+        expected.append(step(nag.Tensor(x), nag.Tensor(y)).item())
+
+    net = on(gpu, model())
+    step, optimizer = training(net, clip)
+    captured = capture.Captured(step)
+    for (x, y), lr in zip(data, rates(12)):
+        optimizer.param_groups[0]["lr"] = lr
+        x, y = x.copy(), y.copy()
+        assert captured(x, y) is None
+        x[...] = y[...] = np.nan                # the caller may use them again
+        if ask:
+            found += captured.losses()
+    found += captured.losses(wait=True)
+    assert captured.losses(wait=True) == [] and gpu.captures == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for p, q in zip(net.parameters(), plain_net.parameters()):
+        np.testing.assert_allclose(plain(p.data), q.data, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(plain(p.grad.data), q.grad.data, rtol=1e-3, atol=1e-5)
+    assert nn.layers.random_state(net) == nn.layers.random_state(plain_net)
+
+
+def test_a_batch_may_be_on_the_device_and_in_tensors(gpu):
+    net, same = on(gpu, model(p=0.0)), on(gpu, model(p=0.0))
+    a, b = (capture.Captured(training(m)[0]) for m in (net, same))
+    for x, y in batches(6):
+        a(x, y)
+        b(on_device(x.copy()), nag.Tensor(y))
+    assert a.losses(wait=True) == b.losses(wait=True)
+
+
+def test_the_host_is_only_a_little_ahead(gpu):
+    net = on(gpu, model())
+    captured = capture.Captured(training(net)[0])
+    for i, (x, y) in enumerate(batches(8)):
+        captured(x, y)
+        assert len(gpu.null.work) <= 6 * capture.AHEAD
+        if i > capture.WARM_UP:
+            assert captured.losses() and gpu.null.work          # arrived, and more is to come
+
+
+def test_gradients_that_were_forgotten_in_between_are_back(gpu):
+    net, same = on(gpu, model()), on(gpu, model())
+    (step, optimizer), (other, _) = training(net), training(same)
+    captured, reference = capture.Captured(step), capture.Captured(other)
+    for x, y in batches(8):
+        captured(x, y)
+        assert all(p.grad is not None for p in net.parameters())
+        optimizer.zero_grad()
+        reference(x, y)
+    assert captured.losses(wait=True) == reference.losses(wait=True)
+
+
+def test_work_before_the_step_is_not_recorded(gpu):
+    """As Adam writes its numbers."""
+    t, seen = on_device(np.zeros(())), []
+
+    def advance():
+        seen.append(len(seen) + 1)
+        t.fill(float(seen[-1]))
+
+    def step(x, y):
+        now.recording.before(advance)
+        return (x * 0.0).sum() + t * 1.0
+    captured = captured_after(gpu, step, 6)
+    assert captured.losses(wait=True) == seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_average_counts_on(gpu):
+    net = on(gpu, model())
+    step, _ = training(net)
+    average = AveragedModel(net, 0.5)
+
+    def both(x, y):
+        loss = step(x, y)
+        average.update()
+        return loss
+    captured = capture.Captured(both)
+    for x, y in batches(6):
+        captured(x, y)
+    captured.losses(wait=True)
+    assert average.updates == 6
+
+
+# ---- what is refused
+
+def captured_after(gpu, step, n=2, size=7):
+    captured = capture.Captured(step)
+    for x, y in batches(n):
+        captured(x[:size], y[:size])
+    return captured
+
+
+def refused(gpu, step, match):
+    """It is refused, with a reason, and then the step goes on uncaptured."""
+    x, y = batches(1)[0]
+    with pytest.raises(CaptureError, match=match) as error:
+        captured = captured_after(gpu, step)
+        captured(x, y)
+    assert gpu.written is None and gpu.current is gpu.null
+    return error.value
+
+
+@pytest.mark.parametrize("wait", [
+    lambda loss: loss.item(), lambda loss: float(loss.detach()), lambda loss: bool(loss > 0),
+    lambda loss: loss.tolist()])
+def test_waiting_is_refused_where_it_happens(gpu, wait):
+    step, _ = training(on(gpu, model()))
+
+    def waits(x, y):
+        loss = step(x, y)
+        wait(loss)
+        return loss
+    error = refused(gpu, waits, "cannot be recorded: .*it waits for the GPU")
+    assert "StreamCapture" in str(error) and error.__cause__ is not None
+
+
+def test_a_copy_from_the_host_is_refused(gpu):
+    step, _ = training(on(gpu, model()))
+
+    def copies(x, y):
+        return step(x, y * gpu.asarray(np.ones((7, 3), "f4")))
+    refused(gpu, copies, r"test_capture.py:\d+, `.*copies from the host.*the batch")
+
+
+def test_other_errors_of_the_step_are_its_own(gpu):
+    def fails(x, y):
+        if gpu.written is not None:
+            raise ZeroDivisionError("mine")
+        return (x ** 2).sum()
+    captured = captured_after(gpu, fails)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        captured(*batches(1)[0])
+    assert gpu.written is None and gpu.current is gpu.null
+    assert len(captured.losses(wait=True)) == 2
+
+
+def test_adding_to_old_gradients_is_refused(gpu):
+    net = on(gpu, model())
+    optimizer = SGD(net.parameters())
+
+    def step(x, y):
+        loss = ((net(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+    refused(gpu, step, "gradient of the step before; call zero_grad")
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in net.parameters())
+
+
+def test_an_optimiser_that_counts_in_python_is_refused(gpu):
+    net = on(gpu, model())
+    optimizer = AdamW(net.parameters())
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((net(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+    refused(gpu, step, "AdamW computes with a learning rate.*use_kernels")
+
+
+def test_other_batches_are_refused(gpu):
+    captured = captured_after(gpu, training(on(gpu, model()))[0], 4)
+    x, y = batches(1)[0]
+    for batch, message in (((x[:5], y[:5]), r"\(\(7, 5\) float32, .*got \(\(5, 5\)"),
+                           ((x.astype("f8"), y), "got .*float64"), ((x,), "got"),
+                           ((x, 3), "got .*int")):
+        with pytest.raises(CaptureError, match=f"shapes and dtypes of its first.*{message}"):
+            captured(*batch)
+    captured(x, y)
+    assert len(captured.losses(wait=True)) == 5
+    with pytest.raises(CaptureError, match="takes arrays and Tensors.*got float"):
+        capture.Captured(training(on(gpu, model()))[0])(x, 0.5)
+
+
+def test_a_step_must_return_its_loss(gpu):
+    for result, got in ((None, "NoneType"), (np.float32(1), ""), (0.5, "float")):
+        with pytest.raises(CaptureError, match=f"returns its loss.*got.*{got}"):
+            capture.Captured(lambda x: result)(batches(1)[0][0])
+    with pytest.raises(CaptureError, match=r"of shape \(7, 5\)"):
+        capture.Captured(lambda x: x)(batches(1)[0][0])
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda net, o: net.eval(), "training changed after .* from True to False.*capture the step"),
+    (lambda net, o: o.param_groups[0].update(momentum=0.5), "SGD's momentum changed .* 0.9 to 0.5"),
+    (lambda net, o: o.param_groups[0]["params"].pop(), "list of parameters of SGD changed"),
+    (lambda net, o: o.load_state_dict(o.state_dict()), "the state of SGD changed"),
+    (lambda net, o: net.load_state_dict(net.state_dict()), "the array of Linear.weight .*changed"),
+    (lambda net, o: setattr(net[2], "seed", 5), "Dropout.seed changed"),
+    (lambda net, o: matmul_precision("tf32"), "matmul_precision changed .* float32 to tf32"),
+    (lambda net, o: _state.update(on=False), "use_kernels changed"),
+])
+def test_what_python_changed_is_refused(gpu, change, message, monkeypatch):
+    monkeypatch.setitem(_state, "on", True)
+    monkeypatch.setitem(precisions, "precision", "float32")
+    net = on(gpu, model())
+    step, optimizer = training(net)
+    captured = captured_after(gpu, step, 4)
+    before = nn.layers.random_state(net)
+    change(net, optimizer)
+    with pytest.raises(CaptureError, match=message):
+        captured(*batches(1)[0])
+    assert nn.layers.random_state(net)["2"][1] == before["2"][1]        # no step was made
+
+
+def test_debug_and_another_device_are_refused(gpu, monkeypatch):
+    captured = captured_after(gpu, training(on(gpu, model()))[0])
+    monkeypatch.setattr(reports, "debug", True)
+    with pytest.raises(CaptureError, match="debug"):
+        captured(*batches(1)[0])
+    monkeypatch.setattr(reports, "debug", False)
+    captured(*batches(1)[0])
+    gpu.device = 1
+    with pytest.raises(CaptureError, match="captured on cuda:0, .* current device is cuda:1"):
+        captured(*batches(1)[0])
+
+
+def test_reports_of_kernels_come_with_the_losses(gpu, monkeypatch):
+    captured = captured_after(gpu, training(on(gpu, model()))[0], 4)
+
+    def check(xp, device):
+        raise IndexError("embedding: id 9")
+    monkeypatch.setattr(reports, "check", check)
+    with pytest.raises(IndexError, match="id 9"):
+        captured.losses(wait=True)
+
+
+def test_without_a_gpu_it_says_what_is_missing():
+    if nag.cuda.is_available():
+        pytest.skip("there is one")
+    for call in (lambda: nag.cuda.capture(lambda x: x), nag.cuda.synchronize, nag.cuda.memory,
+                 nag.cuda.free_memory):
+        with pytest.raises(backends.DeviceError, match="GPU"):
+            call()
+
+
+# ---- numbers
+
+def test_too_many_numbers():
+    recording = Recording(np.zeros(8 * ROOM, np.uint8), live=True)
+    for i in range(ROOM):
+        assert recording.number(lambda: i, "uint64").array == i
+    with pytest.raises(CaptureError, match=f"can read {ROOM} numbers"):
+        recording.number(lambda: 0, "uint64")
+
+
+@pytest.mark.parametrize("offset", [0, 3, 4, 2**33 + 1])
+@pytest.mark.parametrize("plus", [0, 5])
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+def test_random_words_from_an_offset_on_the_device(offset, plus, device):
+    from nanoautograd.philox import words
+    memory = to_device(np.zeros(8 * ROOM, np.uint8), device)
+    number = plus + Recording(memory, live=True).number(lambda: offset, "uint64")
+    for n in (0, 1, 7, 64):
+        found = words(memory, n, 2**40 + 7, number)
+        right = words(np.zeros(1), n, 2**40 + 7, offset + plus)
+        assert backends.to_numpy(found).tolist() == right.tolist() and found.dtype == right.dtype
+
+
+# ---- real models take such steps: rehearsed on the stand-in, where waiting is an error
+
+def gpt():
+    from models.gpt import Config, GPT
+    return GPT(Config(vocabulary=11, block=8, layers=2, width=16, heads=2, dropout=0.2), rng=0)
+
+
+@pytest.mark.skipif(not emulator.available(), reason="needs g++")
+def test_a_gpt_can_be_rehearsed_with_kernels():
+    """With numbers in memory, and without waiting: the losses of NumPy."""
+    rehearse(lambda net: AdamW(net.parameters(), lr=1e-2), True)
+
+
+def test_a_gpt_can_be_rehearsed_without_kernels():
+    """Where operations look at their indices."""
+    rehearse(lambda net: SGD(net.parameters(), lr=0.1), False)
+
+
+def rehearse(make_optimizer, by_kernels):
+    rng = np.random.default_rng(0)
+    data, losses = [rng.integers(0, 11, (2, 3, 8)) for _ in range(3)], []
+    for device in ("cpu", "strict"):
+        net = gpt().to(device)
+        optimizer = make_optimizer(net)
+        memory = to_device(np.zeros(8 * ROOM, np.uint8), device)
+        losses.append([])
+        for x, y in data:
+            x, y = (to_device(a, device) for a in (x, y))
+            with ExitStack() as stack:
+                if device == "strict":
+                    stack.enter_context(now.being(Recording(memory, live=True)))
+                    if by_kernels:
+                        stack.enter_context(strict.no_sync())
+                        stack.enter_context(emulator.emulated())
+                optimizer.zero_grad()
+                loss = F.cross_entropy(net(x)[0].reshape(-1, 11), y.reshape(-1))
+                loss.backward()
+                clip_grad_norm_(net.parameters(), 1.0)
+                optimizer.step()
+            losses[-1].append(loss.item())
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+# ---- for real
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not available()["cupy"].usable, reason="needs a GPU")
+class TestOnGPU:
+    @pytest.mark.parametrize("optimiser", [SGD, AdamW])
+    @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+    def test_captured_steps_are_the_steps(self, optimiser, asked):
+        """200 of them."""
+        data, losses = batches(200), []
+        for is_captured in (False, True):
+            net = model().to("cuda")
+            optimizer = optimiser(net.parameters(), lr=0.01)
+
+            def step(x, y):
+                optimizer.zero_grad()
+                loss = ((net(x) - y) ** 2).mean()
+                loss.backward()
+                clip_grad_norm_(net.parameters(), 1.0)
+                optimizer.step()
+                return loss
+            with matmul_precision(asked):
+                losses.append([])
+                f = nag.cuda.capture(step) if is_captured else step
+                for x, y in data:
+                    optimizer.param_groups[0]["lr"] *= 0.99
+                    if is_captured:
+                        f(x, y)
+                    else:
+                        losses[-1].append(
+                            f(nag.Tensor(x, device="cuda"), nag.Tensor(y, device="cuda")).item())
+            if is_captured:
+                losses[-1] = f.losses(wait=True)
+        np.testing.assert_allclose(*losses, rtol=1e-4)
+
+    def test_a_gpt(self):
+        rng, losses = np.random.default_rng(0), []
+        data = [rng.integers(0, 11, (2, 3, 8)) for _ in range(50)]
+        for is_captured in (False, True):
+            net = gpt().to("cuda")
+            optimizer = AdamW(net.parameters(), lr=1e-3)
+
+            def step(x, y):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(net(x)[0].reshape(-1, 11), y.reshape(-1))
+                loss.backward()
+                clip_grad_norm_(net.parameters(), 1.0)
+                optimizer.step()
+                return loss
+            if is_captured:
+                f = nag.cuda.capture(step)
+                for x, y in data:
+                    f(x, y)
+                losses.append(f.losses(wait=True))
+            else:
+                losses.append([step(*(to_device(a, "cuda") for a in xy)).item() for xy in data])
+        np.testing.assert_allclose(*losses, rtol=1e-4)
+
+    def test_memory_stays(self):
+        net = model().to("cuda")
+        f = nag.cuda.capture(training(net)[0])
+        data, free = batches(1000), []
+        for i, (x, y) in enumerate(data):
+            f(x, y)
+            if i in (100, 999):
+                f.losses(wait=True)
+                free.append(nag.cuda.memory().free)
+        assert free[0] == free[1]
+
+    def test_waiting_is_refused_and_the_program_goes_on(self):
+        net = model().to("cuda")
+        step, _ = training(net)
+
+        def waits(x, y):
+            loss = step(x, y)
+            loss.item()
+            return loss
+        x, y = batches(1)[0]
+        f = nag.cuda.capture(waits)
+        f(x, y)
+        f(x, y)
+        with pytest.raises(CaptureError, match="it waits for the GPU"):
+            f(x, y)
+        f = nag.cuda.capture(step)
+        for _ in range(5):
+            f(x, y)
+        assert len(f.losses(wait=True)) == 5

@@ -1,0 +1,142 @@
+"""Operations on Tensors reach kernels, with arrays of the stand-in, which the emulator takes."""
+
+import numpy as np
+import pytest
+
+import nanoautograd as nag
+from nanoautograd import functional as F
+from nanoautograd.backends import reports, to_device, to_numpy
+from nanoautograd.kernels import cross_entropy, emulator, source, use_kernels
+
+pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The names of the kernels that are launched."""
+    names, launch = [], source.Source.launch
+
+    def noted(self, kernel, *args, **options):
+        names.append(f"{self.file} {kernel}")
+        return launch(self, kernel, *args, **options)
+    monkeypatch.setattr(source.Source, "launch", noted)
+    return names
+
+
+def scores(rng, N=5, C=11):
+    return [to_device(a, "strict") for a in (rng.standard_normal((N, C)), rng.integers(0, C, N))]
+
+
+def test_a_gradient_by_kernels_is_that_of_the_generic_lines(launched):
+    x, y = scores(np.random.default_rng(0))
+    found = []
+    for on in (True, False):
+        t = nag.Tensor(x, requires_grad=True)
+        with emulator.emulated(seed=1), use_kernels(on):
+            loss = F.cross_entropy(t, y)
+        loss.backward()                 # by the same as forward, wherever it is called
+        found.append((to_numpy(loss.data), to_numpy(t.grad.data)))
+        assert bool(launched) == on
+        launched.clear()
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_without_the_emulator_the_stand_in_computes_the_generic_lines(launched):
+    x, y = scores(np.random.default_rng(0))
+    F.cross_entropy(nag.Tensor(x), y)
+    F.cross_entropy(x, y)
+    assert not launched
+
+
+def test_arrays_reach_the_kernels_too(launched):
+    x, y = scores(np.random.default_rng(1))
+    with emulator.emulated():
+        loss = F.cross_entropy(x, y)
+    np.testing.assert_allclose(to_numpy(loss), F.cross_entropy(to_numpy(x), to_numpy(y)))
+    assert launched == ["cross_entropy.cu forward", "cross_entropy.cu reduce"]
+
+
+@pytest.mark.parametrize("options", [{"weight": True}, {"distributions": True}, {"axes": True}])
+def test_what_no_kernel_takes_is_computed_by_the_generic_lines(launched, options):
+    rng = np.random.default_rng(2)
+    x, y, weight = rng.standard_normal((5, 11)), rng.integers(0, 11, 5), None
+    if "weight" in options:
+        weight = rng.random(11)
+    elif "distributions" in options:
+        y = rng.random((5, 11))
+    else:
+        x, y = rng.standard_normal((2, 11, 3)), rng.integers(0, 11, (2, 3))
+    there = [None if a is None else to_device(a, "strict") for a in (x, y, weight)]
+    with emulator.emulated():
+        loss = F.cross_entropy(nag.Tensor(there[0], requires_grad=True), *there[1:])
+        loss.backward()
+    np.testing.assert_allclose(to_numpy(loss.data), F.cross_entropy(x, y, weight))
+    assert not launched
+
+
+def test_the_second_derivative_goes_through_primitives():
+    x, y = scores(np.random.default_rng(3), 3, 4)
+    with emulator.emulated():
+        t = nag.Tensor(x, requires_grad=True)
+        g, = nag.autograd.grad(F.cross_entropy(t, y), [t], create_graph=True)
+        h, = nag.autograd.grad((g * g).sum(), [t])
+    s = nag.Tensor(to_numpy(x), requires_grad=True)
+    g, = nag.autograd.grad(F.cross_entropy(s, to_numpy(y)), [s], create_graph=True)
+    right, = nag.autograd.grad((g * g).sum(), [s])
+    np.testing.assert_allclose(to_numpy(h.data), right.data, atol=1e-12)
+
+
+def test_a_target_out_of_range_is_named_and_reported_once():
+    x, y = scores(np.random.default_rng(4))
+    with emulator.emulated():
+        with pytest.raises(IndexError, match="target 11 in row 3 is out of range: there are 11"):
+            F.cross_entropy(x, to_device(np.array([0, 1, 2, 11, 12]), "strict"))
+        with pytest.raises(IndexError, match=f"target {-2 ** 40} in row 0"):
+            F.cross_entropy(x, to_device(np.array([-2 ** 40, 1, 2, 3, 4]), "strict"))
+        F.cross_entropy(x, y)
+        reports.check(*_where(x))
+
+
+def _where(x):
+    from nanoautograd.backends import device_of, namespace
+    return namespace(x), device_of(x)
+
+
+# ---- arguments of a launch
+
+def kernels():
+    return source.source("cross_entropy.cu", T="float", Y="int")
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda a: a.pop(), "reduce takes 8 arguments, got 7"),
+    (lambda a: a.__setitem__(0, a[0].astype(float)), "ell is an array of float32, got float64"),
+    (lambda a: a.__setitem__(0, 3.0), "ell is an array of float32, got 3.0"),
+    (lambda a: a.__setitem__(4, a[0]), "N is a number, got"),
+    (lambda a: a.__setitem__(0, a[0][::2]), "ell must be contiguous; got the shape \\(3,\\)")])
+def test_arguments_that_do_not_fit_are_refused(change, message):
+    arguments = [np.ones(5, np.float32), np.zeros(5, np.int32), np.empty((), np.float32),
+                 np.empty((), np.float32), 5, 3, -100, True]
+    kernels().launch("reduce", 1, 32, *arguments, shared=128)
+    change(arguments)
+    with pytest.raises((TypeError, ValueError), match=message):
+        kernels().launch("reduce", 1, 32, *arguments, shared=128)
+
+
+def test_a_thread_that_misses_a_barrier_is_an_error(monkeypatch):
+    text = kernels().text.replace("if (threadIdx.x) return;\n    if (mean)", "if (mean)").replace(
+        "A sum = 0, kept = 0;", "A sum = 0, kept = 0; if (threadIdx.x == 3) return;")
+    broken = source.Source("cross_entropy.cu", T="float", Y="int")
+    broken.text = text
+    monkeypatch.setattr(cross_entropy, "source", lambda file, **macros: broken)
+    x = np.zeros((4, 3), np.float32)
+    with pytest.raises(emulator.KernelError, match="threads wait for others|a barrier was reached"):
+        cross_entropy.forward(x, np.zeros(4, np.int32))
+
+
+def test_a_source_that_does_not_compile_says_so():
+    broken = source.Source("cross_entropy.cu", T="float", Y="int")
+    broken.text += "\nthis is no C"
+    with pytest.raises(emulator.KernelError, match="does not compile"):
+        emulator.build(broken)
