@@ -44,8 +44,8 @@ def capture(step):
     one number. The function returned takes the same arrays, on the host or on the device, always
     of the same shapes and dtypes, and returns nothing; its `losses()` are those that have arrived.
 
-    Its calls raise CaptureError, which says why, where the step cannot be recorded, or has changed.
-    Raises DeviceError without a GPU.
+    Its calls raise CaptureError, which says why, where the step cannot be recorded, or has changed,
+    and IndexError where a kernel met an index out of range. Raises DeviceError without a GPU.
     """
     _cupy("capture: a CUDA graph")
     return Captured(step)

@@ -334,8 +334,8 @@ class Adam(Optimizer):
         taken, others, rows = {}, [], {}
         for step in steps:
             theta, state = step.parameter.data, step.state
-            if type(self) in (Adam, AdamW) and can_run(theta) and \
-                    adam.takes(theta, *(state[b] for b in self.buffers)):
+            if type(theta) is not np.ndarray and type(self) in (Adam, AdamW) and \
+                    can_run(theta) and adam.takes(theta, *(state[b] for b in self.buffers)):
                 row = rows.setdefault((id(step.group), step.t), len(rows))
                 taken.setdefault((device_of(theta), theta.dtype), []).append((row, step))
             else:

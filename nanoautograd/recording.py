@@ -1,8 +1,9 @@
-"""A training step that is being recorded, to be replayed: what its parts have to say to that.
+"""A training step that is being recorded: its parts register what a replay must do, or check.
 
 A replay is the same kernels on the same memory; no line of Python runs again (kernels/capture.py).
-So whatever changes from step to step must be in the memory of the device, and what Python decided
-must stay as it was. Who knows of such a thing says so while the step is recorded, if one is:
+So a number that changes from step to step must be in the memory of the device (`number`), what
+Python decided must stay as it was (`fact`), and what Python does at each step must be done before
+each replay (`before`). While no step is recorded, `now.recording` is None:
 
     recording = now.recording
     if recording is not None:

@@ -37,7 +37,7 @@ from there it goes to where the step reads it. There are AHEAD such places, so t
 so many steps ahead. Losses come back in the same way: copied to pinned memory behind the step, and
 read when its event is over.
 
-(CUDA Programming Guide, section 3.2.8.7.3 "creating a graph using stream capture"; the private pool
+(CUDA C++ Programming Guide, release 13: "Creating a Graph Using Stream Capture"; the private pool
 as in PyTorch's CUDAGraph.)
 """
 
@@ -71,7 +71,8 @@ class Captured:
 
     def __call__(self, *batch):
         """One step. batch: the arrays (or Tensors) that the step takes, of the shapes and dtypes of
-        the first call. Raises CaptureError where a replay would not be what the step is now."""
+        the first call. Returns nothing. Raises CaptureError where a replay would not be what the
+        step is now, and IndexError where a kernel of an earlier step met an index out of range."""
         given, batch = batch, [array_of(a) for a in batch]
         if self._cupy is None:
             self._begin(batch, [isinstance(a, Tensor) for a in given])

@@ -21,8 +21,8 @@ the same way. Nothing is copied.
 
 A batch is a fixed distance in memory from one matrix to the next, 0 where one serves all.
 
-(cuBLAS documentation, sections 2.1.1 "data layout", 2.1.10 "workspace", 2.8.12 cublasGemmEx and
-2.8.13 cublasGemmStridedBatchedEx. The functions that end in _64 take sizes of 64 bits.)
+(cuBLAS documentation, release 13: "Data Layout", "cublasSetWorkspace()", "cublasGemmEx()" and
+"cublasGemmStridedBatchedEx()". The functions that end in _64 take sizes of 64 bits.)
 """
 
 import ctypes

@@ -1,8 +1,13 @@
 """In which precision matrix products are computed on a GPU.
 
 float32     all 24 bits of a number, by the ordinary cores: what NumPy computes, but for rounding
-tf32        operands rounded to 11 bits, by the tensor cores, some 7 times as fast
-bfloat16    operands rounded to 8 bits, in half the memory, some 15 times as fast
+tf32        operands rounded to 11 bits, by the tensor cores
+bfloat16    operands rounded to 8 bits, in half the memory, by the tensor cores
+
+On an H100 the tensor cores have 7 and 15 times the peak rate of the ordinary ones (NVIDIA, "H100
+Tensor Core GPU Architecture", table 1, without sparsity). Attention and the recurrent networks over
+time compute float32 arrays in TF32 also where bfloat16 is asked for: their products are within
+kernels.
 
 Sums are in float32 always, and so are results, and the weights of a model: what an optimiser adds
 to a weight is often less than a 256th of it, and would vanish in 8 bits (Micikevicius et al. 2018,
@@ -22,7 +27,8 @@ def precision():
 
 
 class matmul_precision:
-    """matmul_precision("tf32") sets it from here on; `with matmul_precision("tf32"):` for a block.
+    """matmul_precision("tf32") sets it from here on, for all threads; as a block,
+    `with matmul_precision("tf32"):`, until its end.
 
     Raises ValueError for another name. Whether a GPU has it shows with the first product, which
     raises a RuntimeError where it does not.

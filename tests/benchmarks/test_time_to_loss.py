@@ -1,0 +1,36 @@
+"""The time until a loss is reached, on a text that is learned at once."""
+
+import pytest
+
+from benchmarks import time_to_loss
+
+SMALL = ["--layers", "1", "--heads", "2", "--width", "16", "--block", "8", "--batch", "4",
+         "--evaluate-every", "20"]
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab" * 500, encoding="utf-8")
+    return str(path)
+
+
+def test_it_stops_where_the_loss_is_reached(text, capsys):
+    assert time_to_loss.main([text, *SMALL, "--steps", "400", "--loss", "0.6"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith("0.6 was reached") and 1 < len(lines) < 22
+    losses = [float(line.split()[-1]) for line in lines[:-1]]
+    assert losses[-1] <= 0.6 < min(losses[:-1], default=1.0)
+
+
+def test_a_loss_that_is_not_reached_is_said_so(text, capsys):
+    assert time_to_loss.main([text, *SMALL, "--steps", "5", "--loss", "0.0"]) == 1
+    assert "after 5 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["{}/none.txt"], "No such file"),
+    (["{}/text.txt"], "has 1000 characters; a tenth of them, for validation, must be more than a"),
+    (["{}/text.txt", *SMALL, "--device", "tpu"], "no device is called 'tpu'")])
+def test_what_cannot_be_trained(text, tmp_path, arguments, message):
+    assert message in time_to_loss.main([a.format(tmp_path) for a in arguments])
