@@ -3,6 +3,7 @@
     pytest                                    each property on a few, fixed examples
     pytest --hypothesis-profile=thorough      many, and new ones in each run
     pytest -m "not slow", -m gpu, -m oracle   a part
+    pytest --kernels                          the stand-in computes with the CUDA kernels, emulated
 """
 
 import os
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 import nanoautograd as nag
 from nanoautograd.backends import available, strict, to_device, to_numpy
+from nanoautograd.kernels import emulator
 from nanoautograd.modes import INSPECTING, RECORDING
 
 # Deadlines measure the machine, not the code. Fixtures below keep no state between examples.
@@ -29,6 +31,18 @@ settings.load_profile("default")
 os.environ.setdefault("OMP_NUM_THREADS", "1")       # several tests run side by side
 
 DEVICES = {"numpy": "cpu", "strict": "strict", "cupy": "cuda"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kernels", action="store_true",
+                     help="the stand-in for CuPy computes with the CUDA kernels, on the CPU")
+
+
+def pytest_configure(config):
+    if config.getoption("--kernels"):
+        emulated = emulator.emulated(seed=1)
+        emulated.__enter__()
+        config.add_cleanup(lambda: emulated.__exit__(None, None, None))
 
 
 class Backend:
