@@ -43,6 +43,8 @@ def capture(step):
     step: takes arrays on the device, makes one step of training, and returns the loss, a Tensor of
     one number. The function returned takes the same arrays, on the host or on the device, always
     of the same shapes and dtypes, and returns nothing; its `losses()` are those that have arrived.
+    What the step keeps for the next one it must write in place, and numbers that Python computes
+    anew in each step are seen only where a module or an optimiser holds them.
 
     Its calls raise CaptureError, which says why, where the step cannot be recorded, or has changed,
     and IndexError where a kernel met an index out of range. Raises DeviceError without a GPU.
@@ -58,8 +60,12 @@ def debug(on=True):
 
 
 def synchronize():
-    """Wait until the current device has done all that it was given."""
-    _cupy("synchronize").cuda.Device().synchronize()
+    """Wait until the current device has done all that it was given. Raises IndexError where a
+    kernel met an index out of range."""
+    cupy = _cupy("synchronize")
+    device = cupy.cuda.Device()
+    device.synchronize()
+    reports.check(cupy, f"cuda:{device.id}")
 
 
 def memory():

@@ -27,6 +27,7 @@ from .manual import rotary
 from .manual import silu as silu_
 from .manual import softmax as softmax_
 from .ops import mean, sign, sum
+from .recording import CaptureError, now
 from .tensor import array_of
 
 __all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding",
@@ -60,7 +61,11 @@ _silu = _operation("silu", silu_, "silu")
 _softmax = _operation("softmax", softmax_, "softmax")
 
 
-def _any_seed():
+def _any_seed(name):
+    if now.recording is not None:
+        raise CaptureError(f"{name} draws a new seed at each call, and a recorded step would have "
+                           "one for ever: use nn.Dropout, or give a seed and an offset that moves "
+                           "on")
     return int.from_bytes(urandom(8), "little")
 
 
@@ -153,7 +158,8 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
 
     Raises ValueError if p is no probability, TypeError for dtypes.
     """
-    seed = _any_seed() if seed is None else seed
+    if seed is None:
+        seed = _any_seed("dropout") if training and p else 0
     return _dropout(input, p=p, training=training, seed=seed, offset=offset)
 
 
@@ -247,7 +253,8 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p
 
     A query that sees no key gives zeros. Raises ValueError and TypeError for shapes and dtypes.
     """
-    seed = _any_seed() if seed is None and dropout_p else seed
+    if seed is None and dropout_p:
+        seed = _any_seed("scaled_dot_product_attention")
     return _attention(query, key, value, attn_mask, scale=scale, causal=is_causal,
                       return_weights=return_weights, dropout=dropout_p, seed=seed, offset=offset)
 

@@ -517,6 +517,9 @@ class AveragedModel:
         if now.recording is None:
             self._count()
         else:
+            now.recording.fact("AveragedModel.decay", lambda: self.decay)
+            now.recording.same("the averages of AveragedModel (was a state loaded?)",
+                               lambda: list(self.averages.values()))
             now.recording.before(self._count)
 
     def _count(self):

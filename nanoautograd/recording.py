@@ -85,19 +85,26 @@ class Recording:
             return f()
 
     def parameter(self, name, p):
-        """A Tensor that is read, or changed: its array must stay."""
+        """A Tensor that is read, or changed: its array must stay, and whether it learns."""
         if id(p) not in self.parameters:
             self.parameters[id(p)] = p
+            self.fact(f"{name}.requires_grad", lambda: p.requires_grad)
             self.same(f"the array of {name} (was a state loaded, or was it moved?)",
                       lambda: [p.data])
 
     def module(self, module):
-        """A Module that is called."""
+        """A Module that is called: its parameters and modules, its mode, and numbers and words
+        among its attributes, but for its `counters`, must stay."""
         name = type(module).__name__
         self.fact(f"{name}.training", lambda: module.training)
         for key, value in vars(module).items():
             if hasattr(value, "requires_grad"):
                 self.parameter(f"{name}.{key}", value)
+            elif type(value) in (bool, int, float, str, type(None)) and key not in module.counters:
+                self.fact(f"{name}.{key}", lambda key=key: getattr(module, key, "no more there"))
+        self.same(f"what {name} is made of", lambda: [
+            part for part in vars(module).values()
+            if hasattr(part, "requires_grad") or hasattr(part, "named_parameters")])
 
     def tensors(self):
         """Those that may have gradients."""

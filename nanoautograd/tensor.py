@@ -182,11 +182,14 @@ class Tensor:
         if self.size != 1:
             raise ValueError(f"only a Tensor of one element has an item(); this one has shape "
                              f"{self.shape}")
-        return self._array.item()
+        return self._on_host().item()
 
     def tolist(self):
         """The value as nested lists of Python numbers."""
-        return self._array.tolist()
+        return self._on_host().tolist()
+
+    def _on_host(self):
+        return self._array if type(self._array) is np.ndarray else to_numpy(self._array)
 
     # ---- its place in the graph
 
@@ -339,7 +342,7 @@ class Tensor:
         return (self[i] for i in range(self.shape[0]))
 
     def __bool__(self):
-        return bool(self._array)
+        return bool(self._on_host())
 
     def __float__(self):
         self._refuse_to_leave("float()")        # also called by array[i] = t

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["DeviceError", "Status", "available", "device_of", "is_array", "is_fancy",
-           "last_writers",
-           "namespace", "scatter_add", "to_device", "to_numpy"]
+from . import reports
+
+__all__ = ["DeviceError", "Status", "available", "check_device", "device_of", "is_array",
+           "is_fancy", "last_writers", "namespace", "scatter_add", "to_device", "to_numpy"]
 
 INSTALL_CUPY = "pip install cupy-cuda13x  (for CUDA 12: cupy-cuda12x)"
 
@@ -82,6 +83,16 @@ def device_of(array):
     return f"cuda:{array.device.id}" if owner.__name__ == "cupy" else "strict"
 
 
+def check_device(current, *arrays):
+    """Raises DeviceError unless the arrays, CuPy's, are on the current device, number `current`, for
+    which kernels are launched: others would be read across, slowly, or not at all."""
+    for a in arrays:
+        if a.device.id != current:
+            raise DeviceError(f"an array is on {device_of(a)}, and the current device is "
+                              f"cuda:{current}; move it, or compute within "
+                              f"`with cupy.cuda.Device({a.device.id}):`")
+
+
 def _cupy_status():
     try:
         import cupy
@@ -132,8 +143,17 @@ def to_device(array, device):
 
 
 def to_numpy(array):
-    """`array` as a NumPy array: itself on the CPU, a copy from any other device."""
-    return np.asarray(array) if namespace(array) is np else array.get()
+    """`array` as a NumPy array: itself on the CPU, a copy from any other device.
+
+    To copy is to wait, and then kernels have said what they had to say: raises the IndexError of
+    one that met an index out of range (reports.py).
+    """
+    xp = namespace(array)
+    if xp is np:
+        return np.asarray(array)
+    host = array.get()
+    reports.check(xp, device_of(array))
+    return host
 
 
 def is_fancy(index):

@@ -26,10 +26,14 @@ What is fixed. A replay runs the same kernels on the same addresses. So
     - the batch is copied to where the recorded step reads it;
     - numbers that Python computes (the offset of a dropout's random numbers, the learning rate) are
       read by the kernels in the device's memory, and come with the batch (recording.py);
-    - what Python decided, a mode or the list of parameters, is looked at before each replay.
+    - what modules and optimisers consist of (modes, numbers among their attributes, parameters and
+      whether they learn) is looked at before each replay, which is refused if it has changed.
 
-What is kept from step to step, other than by an optimiser, must be written in place: after
-`state[...] = new` the next replay finds it, after `state = new` it would read the old one.
+Whatever else Python computes in the step, a counter, a number of NumPy's, the max_norm of clipping,
+stays what it was while the step was recorded: nobody can see that it would change. And what is kept
+from step to step, other than by an optimiser, must be written in place: after `state[...] = new` the
+next replay finds it; after `state = new` it would read the old one, whose memory may be another's.
+A recording that was refused has counted as a step for optimisers and dropout, and stays refused.
 
 How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a
 stream of its own copies it to a waiting place on the device, while the step before is computed; and
@@ -67,12 +71,14 @@ class Captured:
     def __init__(self, step):
         self.step, self.count = step, 0
         self._cupy = self._graph = self._recording = None
-        self._known, self._losses = [], []
+        self._known, self._losses, self._refused = [], [], None
 
     def __call__(self, *batch):
         """One step. batch: the arrays (or Tensors) that the step takes, of the shapes and dtypes of
         the first call. Returns nothing. Raises CaptureError where a replay would not be what the
         step is now, and IndexError where a kernel of an earlier step met an index out of range."""
+        if self._refused:
+            raise self._refused
         given, batch = batch, [array_of(a) for a in batch]
         if self._cupy is None:
             self._begin(batch, [isinstance(a, Tensor) for a in given])
@@ -175,11 +181,13 @@ class Captured:
                     loss = self._loss_of(self.step(*self._given))
                 except BaseException as error:
                     self._break_off()
-                    raise _explained(error) from error
+                    self._refused = _explained(error)
+                    raise self._refused from error
                 try:
                     graph = self._stream.end_capture()
                 except RuntimeError as error:
-                    raise _explained(error) from error
+                    self._refused = _explained(error)
+                    raise self._refused from error
         finally:
             if collecting:
                 gc.enable()
@@ -196,14 +204,16 @@ class Captured:
     def _without_gradients(self):
         """In here the gradients of earlier steps cannot be read: a replay would add to one that is
         gone. Those that are left are put back."""
-        before = [(t, t.grad) for t in self._known if t.grad is not None]
-        for t, _ in before:
-            t._leaf.grad = _Old()
+        before = [(t, t.grad) for t in self._known if t.requires_grad]
+        for t, g in before:
+            t._leaf.grad = None if g is None else _Old()
+        failed = True
         try:
             yield
+            failed = False
         finally:
             for t, g in before:
-                if type(t._leaf.grad) is _Old:
+                if failed or type(t._leaf.grad) is _Old:        # what was only recorded is nothing
                     t._leaf.grad = g
 
     def _loss_of(self, loss):

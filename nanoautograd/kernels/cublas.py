@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends import namespace
+from ..backends import check_device, namespace
 from .precision import precision
 
 __all__ = ["CublasError", "matmul"]
@@ -79,6 +79,7 @@ def matmul(a, b, out=None):
         y.fill(0)                               # a sum of nothing
     else:
         handle = _handle()
+        check_device(handle.device, a, b)
         a, b, compute = _rounded(a, b, handle)
         y = _product(handle, xp, a, b, y, compute)
     if out is None or y is out:

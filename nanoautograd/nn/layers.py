@@ -76,6 +76,8 @@ class Dropout(Module):
     numbers that were used: both together, two integers, are what to save for the same masks again.
     """
 
+    counters = "offset",
+
     def __init__(self, p=0.5, *, rng=None):
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p must be a probability, from 0 to 1; got {p}")
@@ -91,7 +93,7 @@ class Dropout(Module):
         """The offset of the next n random numbers, which are used up while training. In a step that
         is recorded it is a Number: the next step's is another."""
         if now.recording is not None and self.training:
-            now.recording.fact("Dropout.seed", lambda: self.seed)
+            now.recording.module(self)
             return now.recording.number(lambda: self._take(n), np.uint64)
         return self._take(n)
 

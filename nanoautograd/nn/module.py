@@ -28,6 +28,8 @@ class Module:
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
+    counters = ()               # attributes that a call changes
+
     def __call__(self, *args, **kwargs):
         if now.recording is not None:
             now.recording.module(self)

@@ -513,6 +513,10 @@ def test_a_step_must_return_its_loss(gpu):
     (lambda net, o: o.load_state_dict(o.state_dict()), "the state of SGD changed"),
     (lambda net, o: net.load_state_dict(net.state_dict()), "the array of Linear.weight .*changed"),
     (lambda net, o: setattr(net[2], "seed", 5), "Dropout.seed changed"),
+    (lambda net, o: setattr(net[2], "p", 0.0), "Dropout.p changed .* from 0.3 to 0.0"),
+    (lambda net, o: net[0].weight.requires_grad_(False), "weight.requires_grad changed"),
+    (lambda net, o: setattr(net[0], "weight", nn.Parameter(np.ones((8, 5), "f4"))),
+     "what Linear is made of changed"),
     (lambda net, o: matmul_precision("tf32"), "matmul_precision changed .* float32 to tf32"),
     (lambda net, o: _state.update(on=False), "use_kernels changed"),
 ])
@@ -527,6 +531,49 @@ def test_what_python_changed_is_refused(gpu, change, message, monkeypatch):
     with pytest.raises(CaptureError, match=message):
         captured(*batches(1)[0])
     assert nn.layers.random_state(net)["2"][1] == before["2"][1]        # no step was made
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda average: average.load_state_dict(average.state_dict()), "averages of AveragedModel"),
+    (lambda average: setattr(average, "decay", 0.9), "AveragedModel.decay changed")])
+def test_an_average_that_changed_is_refused(gpu, change, message):
+    net = on(gpu, model())
+    average, (step, _) = AveragedModel(net, 0.5), training(net)
+
+    def both(x, y):
+        loss = step(x, y)
+        average.update()
+        return loss
+    captured = captured_after(gpu, both, 4)
+    change(average)
+    with pytest.raises(CaptureError, match=message):
+        captured(*batches(1)[0])
+
+
+def test_a_mask_that_would_be_the_same_for_ever_is_refused(gpu):
+    step, _ = training(on(gpu, model()))
+
+    def drops(x, y):
+        return step(F.dropout(x, 0.5), y)
+    with pytest.raises(CaptureError, match="dropout draws a new seed at each call"):
+        captured_after(gpu, drops)
+
+
+def test_what_was_refused_stays_refused_and_leaves_the_gradients(gpu):
+    net = on(gpu, model())
+    step, _ = training(net)
+
+    def waits(x, y):
+        loss = step(x, y)
+        return loss if gpu.written is None else loss * loss.item()
+    captured = captured_after(gpu, waits)
+    gradients = [p.grad for p in net.parameters()]
+    for _ in range(3):
+        with pytest.raises(CaptureError, match="it waits for the GPU"):
+            captured(*batches(1)[0])
+        counted = nn.layers.random_state(net)
+        assert [p.grad for p in net.parameters()] == gradients
+    assert nn.layers.random_state(net) == counted
 
 
 def test_debug_and_another_device_are_refused(gpu, monkeypatch):

@@ -2,6 +2,7 @@
 there is a GPU, by itself."""
 
 import ctypes
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nanoautograd as nag
+from nanoautograd import backends
 from nanoautograd.backends import available, to_device
 from nanoautograd.kernels import cublas
 from nanoautograd.kernels.precision import matmul_precision, precision
@@ -20,7 +22,8 @@ DTYPES = {0: np.dtype("float32"), 1: np.dtype("float64"), 2: np.dtype("float16")
 
 
 class Device(np.ndarray):
-    """A NumPy array with what the code asks of CuPy's: `data.ptr` and `data.mem`."""
+    """A NumPy array with what the code asks of CuPy's: `data.ptr`, `data.mem` and `device.id`."""
+    device = SimpleNamespace(id=0)
 
     @property
     def data(self):
@@ -316,6 +319,15 @@ def test_other_dtypes_are_left_to_cupy(fake, a, b):
     np.testing.assert_array_equal(cublas.matmul(device(a), device(b)), a @ b)
     out = device(np.empty((2, 2), (a @ b).dtype))
     assert cublas.matmul(device(a), device(b), out) is not None
+    assert not gemms(fake)
+
+
+def test_arrays_of_another_device_are_refused(fake, monkeypatch):
+    a, there = device(np.ones((2, 2), "f4")), device(np.ones((2, 2), "f4"))
+    there.device = SimpleNamespace(id=1)
+    monkeypatch.setattr(backends, "device_of", lambda x: f"cuda:{x.device.id}")
+    with pytest.raises(backends.DeviceError, match="on cuda:1, and the current device is cuda:0"):
+        cublas.matmul(a, there)
     assert not gemms(fake)
 
 

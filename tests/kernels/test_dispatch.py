@@ -98,6 +98,19 @@ def test_a_target_out_of_range_is_named_and_reported_once():
         reports.check(*_where(x))
 
 
+@pytest.mark.parametrize("read", [
+    lambda t: t.item(), lambda t: t.numpy(), float, bool, repr, lambda t: t.tolist(),
+    lambda t: to_numpy(t.data)])
+def test_what_a_kernel_reported_meanwhile_comes_with_what_is_read(read):
+    x, y = scores(np.random.default_rng(5))
+    with emulator.emulated():
+        loss = F.cross_entropy(nag.Tensor(x), y)
+        reports.reports(*_where(x)).host[:] = 1, 3, 0, 99, 0, 11        # as a kernel writes it
+        with pytest.raises(IndexError, match="target 99 in row 3 is out of range: there are 11"):
+            read(loss)
+        read(loss)
+
+
 def _where(x):
     from nanoautograd.backends import device_of, namespace
     return namespace(x), device_of(x)
@@ -140,3 +153,12 @@ def test_a_source_that_does_not_compile_says_so():
     broken.text += "\nthis is no C"
     with pytest.raises(emulator.KernelError, match="does not compile"):
         emulator.build(broken)
+
+
+@pytest.mark.parametrize("blocks, threads, shared", [
+    (1, 1025, 128), (1, (32, 33), 128), ((1, 65536), 32, 128), (1, 0, 128), (1, 32, 228 << 10)])
+def test_a_launch_that_no_gpu_could_make_is_refused(blocks, threads, shared):
+    arguments = [np.ones(5, np.float32), np.zeros(5, np.int32), np.empty((), np.float32),
+                 np.empty((), np.float32), 5, 3, -100, True]
+    with pytest.raises(ValueError, match="no GPU has so many"):
+        kernels().launch("reduce", blocks, threads, *arguments, shared=shared)
