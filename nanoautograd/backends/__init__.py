@@ -84,8 +84,8 @@ def device_of(array):
 
 
 def check_device(current, *arrays):
-    """Raises DeviceError unless the arrays, CuPy's, are on the current device, number `current`, for
-    which kernels are launched: others would be read across, slowly, or not at all."""
+    """Raises DeviceError unless the arrays, CuPy's, are on the current device, number `current`,
+    for which kernels are launched: others would be read across, slowly, or not at all."""
     for a in arrays:
         if a.device.id != current:
             raise DeviceError(f"an array is on {device_of(a)}, and the current device is "

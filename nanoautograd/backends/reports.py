@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["Reports", "check", "reports"]
 
-SIZE = 5                        # kernels/problem.cuh: what, place, value (two numbers), limit
+SIZE = 6                        # kernels/problem.cuh: what, place and value (two words each), limit
 MESSAGES = {1: "cross_entropy: target {value} in row {place} is out of range: there are {limit} "
                "classes, 0 to {last}",
             2: "embedding: id {value} at place {place} is out of range: there are {limit} rows, "
@@ -33,9 +33,9 @@ class Reports:
         what = int(self.host[0])
         if what <= 0:                           # nothing, or it is being written
             return
-        place, low, high, limit = (int(n) for n in self.host[1:])
+        *words, limit = (int(n) for n in self.host[1:])
         self.host[:] = 0
-        value = (high << 32) + (low & 0xFFFFFFFF)
+        place, value = ((high << 32) + (low & 0xFFFFFFFF) for low, high in (words[:2], words[2:]))
         raise IndexError(MESSAGES[what].format(place=place, value=value, limit=limit,
                                                last=limit - 1))
 

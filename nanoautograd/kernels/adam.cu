@@ -8,6 +8,9 @@
 //     v ← β₂ v + (1 - β₂) g²
 //     w ← w - r m / (√v + e)         r = γ c / (1 - β₁ᵗ),  e = c ε,  c = √(1 - β₂ᵗ)
 //
+// The last line is that of Adam, w ← w - γ m̂ / (√v̂ + ε) with m̂ = m / (1 - β₁ᵗ) and √v̂ = √v / c, its
+// fraction multiplied by c above and below: so what depends on t is r and e, the same for all.
+//
 // All that is done is to move memory: four arrays are read and three written, each once.
 //
 // s lies in the memory of the GPU, where `write` puts it, and is no argument: so a launch that was
@@ -15,6 +18,7 @@
 
 #include "many.cuh"
 
+// In the order of NUMBERS in adam.py, here and in `write`.
 struct Numbers {
     A lambda, rho, beta1_rest, beta2, beta2_rest, r, e;     // β₁, β₂ rest: 1 - β
 };
@@ -27,7 +31,7 @@ extern "C" __global__ void write(A* numbers, int row, A lambda, A rho, A beta1_r
 
 __device__ inline void step(const Numbers& s, T* w, const T* g, T* m, T* v) {
     A w_ = load(w), g_ = load(g), m_ = load(m), v_ = load(v);
-    if (s.lambda) g_ += s.lambda * w_;
+    if (s.lambda) g_ += s.lambda * w_;          // 0 w would be nan where w is infinite
     w_ *= s.rho;
     m_ += s.beta1_rest * (g_ - m_);
     v_ = s.beta2 * v_ + s.beta2_rest * (g_ * g_);

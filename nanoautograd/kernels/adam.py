@@ -2,21 +2,21 @@
 
 from ..backends import namespace
 from .many import kernels, tables
+from .source import FLOATS, sum_dtype
 
+# In the order of the struct Numbers of adam.cu, and of the parameters of `write` there.
 NUMBERS = "lambda", "rho", "beta1_rest", "beta2", "beta2_rest", "r", "e"
 
 
 def takes(theta, m, v):
     """Arrays that are contiguous, of one floating dtype; that of g is θ's."""
-    return theta.dtype.name in ("float32", "float64", "bfloat16") and all(
+    return theta.dtype.name in FLOATS and all(
         a.dtype == theta.dtype and a.flags.c_contiguous for a in (theta, m, v))
 
 
 def table(like, rows):
     """An array for the numbers of a step, in `rows` different ways, for parameters like `like`."""
-    xp = namespace(like)
-    dtype = xp.float64 if like.dtype == xp.float64 else xp.float32
-    return xp.empty((rows, len(NUMBERS)), dtype=dtype)
+    return namespace(like).empty((rows, len(NUMBERS)), dtype=sum_dtype(like))
 
 
 def write(numbers, row, values):

@@ -14,7 +14,8 @@
 //
 //     o = acc / Z              L = m + log₂ Z           P_ns = 2^(x_ns - L_n)
 //
-// A row whose scores are all -inf gives 0/0 = nan, as in manual/; causal rows see key 0 at least.
+// Masks are not taken here, so every row sees a key: a causal one key 0 at least. Only if q kᵀ itself
+// is -inf throughout, a row is 0/0 = nan, which it is in manual/ too.
 //
 // Backward. P is made again from L. Nothing is added up by several blocks: one pass is over blocks
 // that own keys and go through the queries, for dk and dv, and another over blocks that own queries
@@ -44,6 +45,13 @@ const int PER = R / 16;                         // rows and columns of scores th
 const int COLUMNS = D_MAX / (16 * WIDE);        // Wides of a row of results that a thread has
 const int LD = D_MAX + WIDE;                    // from row to row in shared memory: 16 bytes more,
 const int LW = R + WIDE;                        // so that 8 rows lie in different banks
+
+#ifdef PLANNED                                  // what attention.py has reckoned with
+constexpr int planned[] = {PLANNED};
+static_assert(planned[0] == THREADS && planned[1] == ROWS_FORWARD && planned[2] == ROWS_BACKWARD &&
+              planned[3] == int(sizeof(T)) * (2 * R * LD + R * LW) &&
+              planned[4] == int(sizeof(T)) * (4 * R * LD + R * LW), "attention.py, _plain");
+#endif
 
 // tile ← rows first, first + 1, ...
 __device__ inline void fill(T* tile, Rows rows, int first, int d) {
@@ -91,7 +99,7 @@ __device__ inline void add(Wide (&acc)[PER][COLUMNS], const A (&w)[PER][PER], co
 
 // r_ns of S keys.
 __device__ inline A factor(const Task& task, int S, int n, int s) {
-    return DROPOUT ? (keeps(task, S, n, s) & 1 ? task.kept : A(0)) : A(1);
+    return DROPOUT ? (keeps(task, S, n, s) & 1 ? task.scale : A(0)) : A(1);
 }
 
 // rows ← factor acc, those from `first` on.

@@ -1,11 +1,11 @@
 // What attention.cu and attention_mma.cu share: their kernels, which find the rows of a head that a
 // block works on, and leave the work to forward_rows and backward_rows. Notation in attention.cu.
 //
-// From the file, for the way forward and the way back: ROWS, that a block owns; PER_SM, the blocks
-// that a multiprocessor should have room for; and THREADS, of a block. Macros: D_MAX, the room for
-// the features of a head, of which d are there, a multiple of 8; DROPOUT, 1 if weights are dropped.
-// Then r_ns = [w ≥ least] kept, w being word number offset + (head N + n) S + s of the seed; `there`
-// as in dropout.cu.
+// From the file: THREADS, of a block; ROWS_FORWARD and ROWS_BACKWARD, that a block owns there and
+// back; FORWARD_PER_SM and BACKWARD_PER_SM, the blocks for which a multiprocessor should have
+// registers. Macros: D_MAX, the room for the features of a head, of which d are there, a multiple of
+// 8; DROPOUT, 1 if weights are dropped. Then r_ns = [w ≥ least] scale, w being word number
+// offset + (head N + n) S + s of the seed; `there` as in dropout.cu.
 
 #pragma once
 #include "common.cuh"
@@ -26,7 +26,7 @@ struct Rows {
 // What a block does: it owns rows from `first` on. L, D: of its head; word: the number of its first.
 struct Task {
     int first, d, causal;
-    A c, kept;
+    A c, scale;
     A *L, *D;
     u64 seed, word, least;
 };
@@ -71,7 +71,7 @@ __device__ inline long long padded(int N) { return tiles(N, 32) * 32; }
 
 extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_PER_SM) forward(
         const T* q, const T* k, const T* v, T* o, A* L, int H, int N, int S, int d, A c, int causal,
-        u64 seed, u64 offset, const u64* there, u64 least, A kept,
+        u64 seed, u64 offset, const u64* there, u64 least, A scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n) {
     int n = tiles(N, ROWS_FORWARD);
@@ -79,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_PER_SM) forward(
     if (causal) at.tile = n - 1 - at.tile;      // what takes longest begins first
     long long l = at.head * padded(N);
     u64 word = offset + (there ? *there : 0) + at.head * N * S;
-    Task task = {at.tile * ROWS_FORWARD, d, causal, c, kept, L + l, nullptr, seed, word, least};
+    Task task = {at.tile * ROWS_FORWARD, d, causal, c, scale, L + l, nullptr, seed, word, least};
     forward_rows(task, rows_of(q, at, q_b, q_h, q_n, N), rows_of(k, at, k_b, k_h, k_s, S),
                  rows_of(v, at, v_b, v_h, v_s, S), rows_of(o, at, o_b, o_h, o_n, N));
 }
@@ -87,14 +87,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_PER_SM) forward(
 extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_keys(
         const T* q, const T* k, const T* v, const T* d_o, A* L, A* D, T* dk, T* dv,
         int H, int N, int S, int d, A c, int causal,
-        u64 seed, u64 offset, const u64* there, u64 least, A kept,
+        u64 seed, u64 offset, const u64* there, u64 least, A scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n,
         long long dk_b, long long dk_h, long long dk_s) {
     Place at = place(tiles(S, ROWS_BACKWARD), H);
     long long l = at.head * padded(N);
     u64 word = offset + (there ? *there : 0) + at.head * N * S;
-    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, kept, L + l, D + l, seed, word, least};
+    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, scale, L + l, D + l, seed, word, least};
     backward_rows<true>(task, rows_of(k, at, k_b, k_h, k_s, S), rows_of(v, at, v_b, v_h, v_s, S),
                         rows_of(q, at, q_b, q_h, q_n, N), rows_of(d_o, at, o_b, o_h, o_n, N),
                         rows_of(dk, at, dk_b, dk_h, dk_s, S), rows_of(dv, at, dk_b, dk_h, dk_s, S));
@@ -103,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_
 extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_queries(
         const T* q, const T* k, const T* v, const T* d_o, A* L, A* D, T* dq,
         int H, int N, int S, int d, A c, int causal,
-        u64 seed, u64 offset, const u64* there, u64 least, A kept,
+        u64 seed, u64 offset, const u64* there, u64 least, A scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n) {
     int n = tiles(N, ROWS_BACKWARD);
@@ -111,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_
     if (causal) at.tile = n - 1 - at.tile;
     long long l = at.head * padded(N);
     u64 word = offset + (there ? *there : 0) + at.head * N * S;
-    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, kept, L + l, D + l, seed, word, least};
+    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, scale, L + l, D + l, seed, word, least};
     Rows dQ = rows_of(dq, at, o_b, o_h, o_n, N);
     backward_rows<false>(task, rows_of(q, at, q_b, q_h, q_n, N), rows_of(d_o, at, o_b, o_h, o_n, N),
                          rows_of(k, at, k_b, k_h, k_s, S), rows_of(v, at, v_b, v_h, v_s, S), dQ, dQ);

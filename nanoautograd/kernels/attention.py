@@ -4,25 +4,40 @@ forward and backward are those of manual/attention.py for what `takes` allows. B
 same kernels; a Plan says which file, and how its blocks are cut.
 """
 
-from functools import cache
-from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..backends import device_of, namespace
-from ..manual import dropout as dropout_
 from ..manual.attention import _check, _scale
 from ..recording import Number
+from . import dropout as dropout_
 from .precision import precision
-from .source import Source, Strided, address, source, type_of
+from .source import (FLOATS, Source, Strided, address, shared_memory, source, sum_dtype,
+                     type_of)
 
 
 class Plan(NamedTuple):
     """source: the kernels. A block has `threads` threads and owns rows[0] queries on the way there,
-    rows[1] keys or queries on the way back; shared: bytes of shared memory, there and back."""
+    rows[1] keys or queries on the way back; shared: bytes of shared memory, there and back. The
+    file has these numbers too: they are given to it as PLANNED, and the compiler compares."""
     source: Source
     threads: int
     rows: tuple
     shared: tuple
+
+
+class Options(NamedTuple):
+    """What the kernels take between the arrays and their steps, in this order."""
+    H: int                  # heads, queries, keys, features
+    N: int
+    S: int
+    d: int
+    c: float                # what scores are multiplied by
+    causal: bool
+    seed: int               # of dropout, and so the rest: dropout.cu
+    offset: int
+    there: Any
+    least: int
+    scale: float
 
 
 def _plan(q, dropout):
@@ -33,10 +48,10 @@ def _plan(q, dropout):
 
 
 def _plain(q, macros):
-    room, rows = -(-q.shape[-1] // 64) * 64, 256 // q.itemsize
-    tile, scratch = (rows * (n * q.itemsize + 16) for n in (room, rows))
-    return Plan(source("attention.cu", D_MAX=room, **macros), 256, (rows, rows),
-                (2 * tile + scratch, 4 * tile + scratch))
+    room, R = -(-q.shape[-1] // 64) * 64, 256 // q.itemsize
+    tile, scratch = R * (room * q.itemsize + 16), R * (R * q.itemsize + 16)
+    there, back = 2 * tile, 4 * tile                            # q, k or v; x1, x2, y1, y2
+    return _compiled("attention.cu", 256, (R, R), (there + scratch, back + scratch), room, macros)
 
 
 def _mma(q, macros):
@@ -45,34 +60,31 @@ def _mma(q, macros):
     rows, others = (128, 64 if room > 64 else 128), (32 if room > 64 else 64, 32)
     if macros["DROPOUT"]:
         others = [n // 2 for n in others]
-    return Plan(source("attention_mma.cu", D_MAX=room, **macros), 128, rows,
-                ((rows[0] + 4 * others[0]) * step,
-                 (2 * rows[1] + 4 * others[1]) * step + 16 * others[1]))
+    there = rows[0] + 2 * 2 * others[0]                         # rows of q; twice those of k and v
+    back = 2 * rows[1] + 2 * 2 * others[1]                      # of x1 and x2; twice of y1 and y2
+    L_and_D = 2 * 2 * others[1] * 4                             # twice, of each of these y
+    return _compiled("attention_mma.cu", 128, rows, (there * step, back * step + L_and_D), room,
+                     macros)
+
+
+def _compiled(file, threads, rows, shared, room, macros):
+    planned = ", ".join(map(str, (threads, *rows, *shared)))
+    return Plan(source(file, D_MAX=room, PLANNED=planned, **macros), threads, rows, shared)
 
 
 def takes(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
           seed=0, offset=0):
     """Queries, keys and values with the same batch axes, two or fewer, and 8, 16, ... or 128
-    features; without a mask, and only the output."""
+    features; without a mask, and only the output. The scale is positive, because the kernels take
+    the largest q kᵀ of a row for that of the largest score."""
     return (mask is None and not return_weights
-            and q.dtype.name in ("float32", "float64", "bfloat16") and q.dtype == k.dtype == v.dtype
+            and q.dtype.name in FLOATS and q.dtype == k.dtype == v.dtype
             and 2 <= q.ndim <= 4 and q.shape[:-2] == k.shape[:-2] and k.shape == v.shape
             and q.shape[-1] == k.shape[-1] in range(8, 129, 8) and k.shape[-2] > 0
             and (scale is None or scale > 0)
             and (not dropout or 0 < dropout <= 1 and 0 <= seed < 2**64
                  and (isinstance(offset, Number) or 0 <= offset < 2**64))
-            and max(_plan(q, dropout).shared) <= _room(device_of(q)))
-
-
-@cache
-def _room(device):
-    """Shared memory that a block can have, in bytes; none on GPUs before the A100."""
-    if not device.startswith("cuda"):
-        return 227 << 10
-    import cupy
-    gpu = cupy.cuda.Device(int(device.partition(":")[2]))
-    is_old = int(gpu.compute_capability) < 80
-    return 0 if is_old else gpu.attributes["MaxSharedMemoryPerBlockOptin"]
+            and max(_plan(q, dropout).shared) <= shared_memory(device_of(q)))
 
 
 def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
@@ -81,10 +93,10 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
     xp, c = namespace(q, k, v), _scale(q, scale)
     q, k, v = (_aligned(xp, x) for x in (q, k, v))
     o = xp.empty_like(q)
-    sums = xp.float64 if q.dtype == xp.float64 else xp.float32
-    L = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sums)
+    L = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sum_dtype(q))
     plan = _plan(q, dropout)
-    options = (*_sizes(q, k), c, causal, *_random(dropout, seed, offset))
+    random = dropout_.numbers(dropout, seed, offset) if dropout else (0, 0, None, 0, 1)
+    options = Options(*_sizes(q, k), c, causal, *random)
     plan.source.launch("forward", _blocks(q, plan.rows[0]), plan.threads,
                        *map(Strided, (q, k, v, o)), L, *options, *_steps(q, k, v, o),
                        shared=plan.shared[0])
@@ -99,9 +111,9 @@ def backward(do, cache, needs=None):
         do, given = xp.empty_like(o), do
         do[...] = given
     D, dq, dk, dv = xp.empty_like(L), None, None, None
-    rows, (H, N, _, d, *_) = q.size // q.shape[-1], options
-    plan.source.launch("rows_dots", -(-rows // 8), 256, Strided(o), Strided(do), D, H, N, d, rows,
-                       *_steps(o))
+    rows = q.size // q.shape[-1]
+    plan.source.launch("rows_dots", -(-rows // 8), 256, Strided(o), Strided(do), D, options.H,
+                       options.N, options.d, rows, *_steps(o))
     inputs, steps = (*map(Strided, (q, k, v, do)), L, D), _steps(q, k, v, o)
     if need_k or need_v:
         dk, dv = xp.empty_like(k), xp.empty_like(k)
@@ -113,16 +125,6 @@ def backward(do, cache, needs=None):
         plan.source.launch("backward_queries", _blocks(q, plan.rows[1]), plan.threads, *inputs,
                            Strided(dq), *options, *steps, shared=plan.shared[1])
     return dq, dk if need_k else None, dv if need_v else None, None
-
-
-def _random(dropout, seed, offset):
-    """What the kernels take: seed, offset, where the rest of the offset is, least, kept."""
-    if not dropout:
-        return 0, 0, None, 0, 1
-    there, least = None, min(ceil(dropout * 2**32), 2**32 - 1) if dropout < 1 else 2**32
-    if isinstance(offset, Number):              # of a step that is recorded
-        offset, there = offset.plus, offset.array
-    return seed, offset, there, least, dropout_._scale(dropout)
 
 
 def _aligned(xp, x):

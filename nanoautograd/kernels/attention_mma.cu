@@ -1,18 +1,21 @@
 // Attention by the tensor cores, for bf16, and for float in the precision of TF32: what attention.cu
 // computes, with its notation, in another way.
 //
-// A block has 4 warps, and a warp owns 16 M rows (m, g and g + 8; notation in common.cuh). All that
-// it makes out of them stays in its registers: the products of its rows x with C other rows y,
+// A block has 4 warps, and a warp owns M tiles of 16 rows; of tile m a thread holds rows g and g + 8
+// (notation in common.cuh). All that it makes out of them stays in its registers: the products of
+// its rows x with C other rows y,
 //
 //     w = x yᵀ          16 M x C accumulators (FlashAttention-2, section 3.3: warps share no rows)
 //
-// and, as left operand of the next product, what becomes of w: P or dA. In bf16 the accumulators of
-// two products side by side are the operand as it must be, packed in pairs. In TF32 a thread has the
-// columns 2t and 2t + 1 where the operand has t and t + 4; but the order in which products are added
-// up is free, so the rows of the right operand are read in that order instead.
+// and, as left operand of the next product, w y, what becomes of w: P or dA. In bf16 the accumulators
+// of two products side by side are the operand as it must be, packed in pairs. In TF32 they are not.
+// Of 8 columns of w a thread holds 2t and 2t + 1, where the instruction expects t and t + 4. But
+// column k of w multiplies row k of y, and in which order k is counted does not change the sum. So
+// the thread gives its column 2t as column t, and 2t + 1 as t + 4; and of y it gives row 2t as row t,
+// and row 2t + 1 as t + 4.
 //
 // Which weights dropout keeps is drawn first, a bit for each accumulator; o and dv are multiplied by
-// 1/(1 - p) in the end.
+// `scale`, 1/(1 - p), in the end.
 //
 // On the way back the rows owned are keys or queries, as in attention.cu; for keys, w is transposed,
 // and L and D belong to its columns.
@@ -34,6 +37,14 @@ const int LD = WORDS + 4;                       // from row to row in shared mem
 const int K = BF16 ? 16 : 8;                    // columns of a left operand
 const int FEWER = DROPOUT ? 2 : 1;              // to draw random words takes registers
 const int C_FORWARD = (D_MAX > 64 ? 32 : 64) / FEWER, C_BACKWARD = 32 / FEWER;
+
+#ifdef PLANNED                                  // what attention.py has reckoned with
+constexpr int planned[] = {PLANNED};
+static_assert(planned[0] == THREADS && planned[1] == ROWS_FORWARD && planned[2] == ROWS_BACKWARD &&
+              planned[3] == 4 * (ROWS_FORWARD + 4 * C_FORWARD) * LD &&
+              planned[4] == 4 * (2 * ROWS_BACKWARD * LD + 4 * C_BACKWARD * LD + 4 * C_BACKWARD),
+              "attention.py, _mma");
+#endif
 
 // tile ← the rows first ... first + count - 1; zeros where there are none, and beyond d.
 __device__ inline void fetch(u32* tile, Rows rows, int first, int count, int d) {
@@ -110,19 +121,19 @@ template <int M, int C> __device__ inline void add(float (&acc)[M][D_MAX / 8][4]
     }
 }
 
-// For the accumulators w[m][n][l] of `dots`, is the weight kept: bit 4 n + l of kept[m]. The first
+// For the accumulators w[m][n][l] of `dots`, is the weight kept: bit 4 n + l of bits[m]. The first
 // rows are `first` and `y`; S keys, which are the rows of x (KEYS) or of y.
-template <bool KEYS, int M, int C> __device__ inline void draw(u32 (&kept)[M], const Task& task,
+template <bool KEYS, int M, int C> __device__ inline void draw(u32 (&bits)[M], const Task& task,
                                                                int S, int first, int y) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     EACH(m, M) {
-        kept[m] = 0;
+        bits[m] = 0;
 #pragma unroll 1
         for (int b = 0; b != C / 2; b += 2) {
             int i = first + 16 * m + b / 2 % 2 * 8 + g, j = y + b / 4 * 8 + 2 * t;
             u32 two = KEYS ? (keeps(task, S, j, i) & 1) | (keeps(task, S, j + 1, i) & 1) << 1
                            : keeps(task, S, i, j);
-            kept[m] |= two << b;
+            bits[m] |= two << b;
         }
     }
 }
@@ -172,8 +183,8 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
             fetch(next + C * LD, v, s + C, C, task.d);
         }
         if (task.causal && s >= first + 16 * M) continue;       // none of its rows sees these
-        u32 kept[M];
-        if (DROPOUT) draw<false, M, C>(kept, task, k.n, first, s);
+        u32 bits[M];
+        if (DROPOUT) draw<false, M, C>(bits, task, k.n, first, s);
         float x[M][C / 8][4];
         dots<M, C>(x, own, tile);
         if (s + C > k.n || (task.causal && s + C > first + 1))
@@ -193,7 +204,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
             EACH(n, C / 8) EACH(l, 2) {
                 float& E = x[m][n][2 * h + l];
                 Z[m][h] += E = exp2_(E * c - base);
-                if (DROPOUT && !(kept[m] >> (4 * n + 2 * h + l) & 1)) E = 0;
+                if (DROPOUT && !(bits[m] >> (4 * n + 2 * h + l) & 1)) E = 0;
             }
             EACH(n, D_MAX / 8) EACH(l, 2) acc[m][n][2 * h + l] *= f;
         }
@@ -204,7 +215,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
         Z[m][h] += __shfl_xor_sync(ALL_LANES, Z[m][h], 2);
         int row = first + 16 * m + 8 * h + g;
         if (t == 0 && row < q.n) task.L[row] = m_[m][h] * c + log2_(Z[m][h]);
-        Z[m][h] = task.kept / Z[m][h];
+        Z[m][h] = task.scale / Z[m][h];
     }
     write<M>(o, first, task.d, acc, Z);
 }
@@ -255,20 +266,20 @@ template <bool KEYS> __device__ inline void backward_rows(
             int i = first + 16 * m + l / 2 * 8 + g, j = y + 8 * n + 2 * t + l % 2;
             return is_whole || (j < y1.n && !(task.causal && (KEYS ? j < i : j > i)));
         };
-        u32 kept[M];
-        if (DROPOUT) draw<KEYS, M, C>(kept, task, KEYS ? x1.n : y1.n, first, y);
+        u32 bits[M];
+        if (DROPOUT) draw<KEYS, M, C>(bits, task, KEYS ? x1.n : y1.n, first, y);
         float P[M][C / 8][4], dA[M][C / 8][4];          // dA is W at first
         dots<M, C>(P, own1, tile);
         EACH(m, M) EACH(n, C / 8) EACH(l, 4) {
             float L_n = KEYS ? L_y[8 * n + 2 * t + l % 2] : L[m][l / 2];
             P[m][n][l] = is_seen(m, n, l) ? exp2_(P[m][n][l] * c - L_n) : 0.0f;
-            dA[m][n][l] = !DROPOUT || kept[m] >> (4 * n + l) & 1 ? P[m][n][l] : 0.0f;
+            dA[m][n][l] = !DROPOUT || bits[m] >> (4 * n + l) & 1 ? P[m][n][l] : 0.0f;
         }
         if (KEYS) add<M, C>(acc2, dA, tile + C * LD);
         dots<M, C>(dA, own2, tile + C * LD);
         EACH(m, M) EACH(n, C / 8) EACH(l, 4) {
             float D_n = KEYS ? D_y[8 * n + 2 * t + l % 2] : D[m][l / 2], dP = dA[m][n][l];
-            if (DROPOUT) dP = kept[m] >> (4 * n + l) & 1 ? dP * task.kept : 0.0f;
+            if (DROPOUT) dP = bits[m] >> (4 * n + l) & 1 ? dP * task.scale : 0.0f;
             dA[m][n][l] = is_seen(m, n, l) ? P[m][n][l] * (dP - D_n) : 0.0f;
         }
         add<M, C>(acc1, dA, tile);
@@ -276,7 +287,7 @@ template <bool KEYS> __device__ inline void backward_rows(
     float f1[M][2], f2[M][2];
     EACH(m, M) EACH(h, 2) {
         f1[m][h] = task.c;
-        f2[m][h] = task.kept;
+        f2[m][h] = task.scale;
     }
     write<M>(dx1, first, task.d, acc1, f1);
     if (KEYS) write<M>(dx2, first, task.d, acc2, f2);

@@ -31,8 +31,9 @@ What is fixed. A replay runs the same kernels on the same addresses. So
 
 Whatever else Python computes in the step, a counter, a number of NumPy's, the max_norm of clipping,
 stays what it was while the step was recorded: nobody can see that it would change. And what is kept
-from step to step, other than by an optimiser, must be written in place: after `state[...] = new` the
-next replay finds it; after `state = new` it would read the old one, whose memory may be another's.
+from step to step, other than by an optimiser, must be written in place: after `state[...] = new`
+the next replay finds it; after `state = new` it would read the old one, whose memory may be
+another's.
 A recording that was refused has counted as a step for optimisers and dropout, and stays refused.
 
 How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a

@@ -2,12 +2,13 @@
 
 from ..backends import namespace
 from .many import kernels, tables
+from .source import FLOATS, sum_dtype
 
 
 def takes(gradients):
     """Arrays of one floating dtype."""
     dtypes = {g.dtype.name for g in gradients}
-    return len(dtypes) == 1 and dtypes <= {"float32", "float64", "bfloat16"}
+    return len(dtypes) == 1 and dtypes <= set(FLOATS)
 
 
 def clip(gradients, max_norm):
@@ -15,7 +16,7 @@ def clip(gradients, max_norm):
     an array ()."""
     xp, dtype = namespace(*gradients), gradients[0].dtype
     launch = kernels("clip.cu", gradients[0]).launch
-    A = xp.float64 if dtype == xp.float64 else xp.float32
+    A = sum_dtype(gradients[0])
     together = [xp.ascontiguousarray(g) for g in gradients]
     launches = list(tables([(0, (g,)) for g in together]))
     chunks = sum(n for n, _ in launches)

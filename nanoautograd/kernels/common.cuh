@@ -2,7 +2,8 @@
 // are kept: float, or double if T is.
 //
 // Written by hand for the compiler of the GPU (NVRTC, which has no headers of its own here) and for
-// emulator/cuda.h, which runs the same text on the CPU.
+// emulator/cuda.h, which runs the same text on the CPU. That has its own versions of what is written
+// in PTX here, the parts that are not EMULATED.
 
 #pragma once
 
@@ -12,14 +13,19 @@ typedef unsigned long long u64;
 #define ALL_LANES 0xffffffffu
 #define INFINITE __uint_as_float(0x7f800000u)
 
+#ifndef EMULATED
 // Shared memory: one piece, of the size given at the launch, cut by pointers.
-#ifdef EMULATED
-#define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::shared())
-#else
 #define SHARED(type, name)                                                                          \
     extern __shared__ __align__(16) unsigned char shared_memory[];                                  \
     type* name = reinterpret_cast<type*>(shared_memory)
+// In a loop that waits for other blocks: to ask all the time would slow down their writes. 20 ns are
+// little beside the microsecond or so that a barrier takes.
 __device__ inline void pause() { __nanosleep(20); }
+__device__ inline float exp2_(float x) {       // one instruction
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 #endif
 
 // ---- bfloat16: the upper half of a float, rounded to the nearest, ties to even
@@ -33,6 +39,7 @@ __device__ inline bf16 to_bf16(float x) {
     return bf16{(unsigned short)((u + 0x7fffu + (u >> 16 & 1)) >> 16)};
 }
 
+// A: float, because sums in bf16 would lose all but 8 bits; for double it is double.
 template <class V> struct Sums { typedef float type; };
 template <> struct Sums<double> { typedef double type; };
 
@@ -43,14 +50,17 @@ __device__ inline void store(float* p, float x) { *p = x; }
 __device__ inline void store(double* p, double x) { *p = x; }
 __device__ inline void store(bf16* p, float x) { *p = to_bf16(x); }
 
+// N numbers moved as one: they lie in memory at a multiple of their size, or of 16 bytes, the most
+// that an instruction moves.
+template <class V, int N> struct alignas(N * sizeof(V) < 16 ? N * sizeof(V) : 16) Pack {
+    V x[N];
+};
+
 #ifdef T
 typedef Sums<T>::type A;
 
-// N numbers that lie in memory at a multiple of 16 bytes, moved as one.
 const int WIDE = 16 / sizeof(T);
-struct alignas(16) Wide {
-    T x[WIDE];
-};
+typedef Pack<T, WIDE> Wide;
 #endif
 
 // Do arrays begin at multiples of 16 bytes? Those that CuPy makes do, parts of them may not.
@@ -64,19 +74,13 @@ template <class... P> __device__ inline bool aligned(const P*... p) {
 
 // ---- functions of A
 
+// __expf is 2^(x log₂ e) in two instructions, wrong by 2 + 1.17 |x| units in the last place at most
+// (CUDA C++ Programming Guide, "Mathematical functions"). Where |x| is large that is still little:
+// with x = -10 it is 2e-6 of a number that is 5e-5 of the largest in its sum.
 __device__ inline float exp_(float x) { return __expf(x); }
 __device__ inline double exp_(double x) { return exp(x); }
 __device__ inline float log_(float x) { return logf(x); }
 __device__ inline double log_(double x) { return log(x); }
-__device__ inline float exp2_(float x) {       // one instruction
-#ifdef EMULATED
-    return exp2f(x);
-#else
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-#endif
-}
 __device__ inline double exp2_(double x) { return exp2(x); }
 __device__ inline float log2_(float x) { return log2f(x); }
 __device__ inline double log2_(double x) { return log2(x); }
@@ -116,7 +120,7 @@ template <class V> __device__ inline V block_max(V x, V* scratch) {
     x = warp_max(x);
     if (lane == 0) scratch[warp] = x;
     __syncthreads();
-    x = warp_max(scratch[lane < warps ? lane : 0]);
+    x = warp_max(scratch[lane < warps ? lane : 0]);     // a number may come twice: it is no sum
     __syncthreads();
     return x;
 }
@@ -136,153 +140,67 @@ __device__ inline void grid_barrier(u32* count, u32 blocks, u32 round) {
     __syncthreads();
 }
 
+#ifndef EMULATED
 // ---- copies from global to shared memory that go on beside the arithmetic, 16 bytes a thread
 
-#ifdef EMULATED
-inline void cp_async(void* to, const void* from) {
-    auto& copies = emulator::current->copies;
-    if (copies.empty()) copies.emplace_back();
-    copies.back().push_back([=] { memcpy(to, from, 16); });
-}
-inline void cp_async_commit() { emulator::current->copies.emplace_back(); }
-template <int N> inline void cp_async_wait() {      // until N committed groups or fewer are left
-    auto& copies = emulator::current->copies;
-    while (copies.size() > N + 1) {
-        for (auto& copy : copies.front()) copy();
-        copies.erase(copies.begin());
-    }
-}
-#else
 __device__ inline void cp_async(void* to, const void* from) {
     u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
 }
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N> __device__ inline void cp_async_wait() {
+template <int N> __device__ inline void cp_async_wait() {      // until N groups or fewer are left
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
-#endif
 
 // ---- tensor cores: d += a b of small matrices that the 32 threads of a warp hold together.
 //
-// With g = lane / 4 and t = lane % 4 a thread holds of (PTX ISA 8.5, section 9.7.14.5)
+// With g = lane / 4 and t = lane % 4 a thread holds of (PTX ISA, "Matrix fragments for mma.m16n8k8" and
+// "Matrix fragments for mma.m16n8k16 with floating point type")
 //     d (16, 8)          rows g, g + 8; columns 2t, 2t + 1:   d[0..3] = d_g,2t  d_g,2t+1  d_g+8,2t ...
-//     a (16, 8)  tf32    a[0..3] = a_g,t  a_g+8,t  a_g,t+4  a_g+8,t+4         numbers as floats
-//     b (8, 8)   tf32    b[0..1] = b_t,g  b_t+4,g
+//     a (16, 8)  tf32    a[0..3] = a_g,t  a_g+8,t  a_g,t+4  a_g+8,t+4         each a TF32 number in
+//     b (8, 8)   tf32    b[0..1] = b_t,g  b_t+4,g                              the bits of a float
 //     a (16, 16) bf16    the same with pairs of columns: a_g,2t..2t+1  a_g+8,2t..  a_g,2t+8..  ...
 //     b (16, 8)  bf16    b[0..1] = b_2t..2t+1,g  b_2t+8..2t+9,g   the first of a pair in the lower half
 
 // The nearest number with the 10 bits after the point that TF32 has.
 __device__ inline u32 to_tf32(float x) {
-#ifdef EMULATED
-    u32 u = __float_as_uint(x);
-    return (u & 0x7f800000u) == 0x7f800000u ? u : (u + 0x1000u) & ~0x1fffu;
-#else
     u32 u;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(u) : "f"(x));
     return u;
-#endif
 }
 
 // Four matrices of 8 rows of 16 bytes, out of shared memory. The threads 8 i ... 8 i + 7 give the
 // rows of matrix i; to[i] is word t of its row g. load_transposed: of bf16, to[i] = (row 2t, row
 // 2t + 1) of its column g.
 __device__ inline void load_matrices(u32* to, const void* row) {
-#ifdef EMULATED
-    auto& slots = emulator::warp().slots;
-    memcpy(slots[emulator::lane()], &row, 8);
-    __syncwarp();
-    for (int i = 0; i < 4; i++) {
-        const u32* from;
-        memcpy(&from, slots[8 * i + emulator::lane() / 4], 8);
-        to[i] = from[emulator::lane() % 4];
-    }
-    __syncwarp();
-#else
     u32 at = static_cast<u32>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-#endif
 }
 __device__ inline void load_transposed(u32* to, const void* row) {
-#ifdef EMULATED
-    auto& slots = emulator::warp().slots;
-    memcpy(slots[emulator::lane()], &row, 8);
-    __syncwarp();
-    for (int i = 0; i < 4; i++) {
-        const bf16 *first, *second;
-        memcpy(&first, slots[8 * i + emulator::lane() % 4 * 2], 8);
-        memcpy(&second, slots[8 * i + emulator::lane() % 4 * 2 + 1], 8);
-        int g = emulator::lane() / 4;
-        to[i] = u32(first[g].bits) | u32(second[g].bits) << 16;
-    }
-    __syncwarp();
-#else
     u32 at = static_cast<u32>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-#endif
 }
 
 // Two neighbours of bf16 in a word.
 __device__ inline u32 pack(float first, float second) {
-#ifndef EMULATED
     u32 u;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(second), "f"(first));
     return u;
-#else
-    return u32(to_bf16(first).bits) | u32(to_bf16(second).bits) << 16;
-#endif
 }
 
 __device__ inline void mma_tf32(float* d, const u32* a, const u32* b) {
-#ifdef EMULATED
-    auto value = [](u32 u) { return __uint_as_float(u & ~0x1fffu); };
-    float all_a[16][8], all_b[8][8];
-    auto& slots = emulator::warp().slots;
-    memcpy(slots[emulator::lane()], a, 16);
-    memcpy(slots[emulator::lane()] + 16, b, 8);
-    __syncwarp();
-    for (int lane = 0; lane < 32; lane++) {
-        const u32 *x = reinterpret_cast<const u32*>(slots[lane]), *y = x + 4;
-        int g = lane / 4, t = lane % 4;
-        for (int i = 0; i < 4; i++) all_a[g + i % 2 * 8][t + i / 2 * 4] = value(x[i]);
-        for (int i = 0; i < 2; i++) all_b[t + i * 4][g] = value(y[i]);
-    }
-    __syncwarp();
-    int g = emulator::lane() / 4, t = emulator::lane() % 4;
-    for (int i = 0; i < 4; i++)
-        for (int k = 0; k < 8; k++) d[i] += all_a[g + i / 2 * 8][k] * all_b[k][2 * t + i % 2];
-#else
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#endif
 }
 
 __device__ inline void mma_bf16(float* d, const u32* a, const u32* b) {
-#ifdef EMULATED
-    float all_a[16][16], all_b[16][8];
-    auto& slots = emulator::warp().slots;
-    memcpy(slots[emulator::lane()], a, 16);
-    memcpy(slots[emulator::lane()] + 16, b, 8);
-    __syncwarp();
-    for (int lane = 0; lane < 32; lane++) {
-        const bf16 *x = reinterpret_cast<const bf16*>(slots[lane]), *y = x + 8;
-        int g = lane / 4, t = lane % 4;
-        for (int i = 0; i < 8; i++)
-            all_a[g + i / 2 % 2 * 8][2 * t + i % 2 + i / 4 * 8] = to_float(x[i]);
-        for (int i = 0; i < 4; i++) all_b[2 * t + i % 2 + i / 2 * 8][g] = to_float(y[i]);
-    }
-    __syncwarp();
-    int g = emulator::lane() / 4, t = emulator::lane() % 4;
-    for (int i = 0; i < 4; i++)
-        for (int k = 0; k < 16; k++) d[i] += all_a[g + i / 2 * 8][k] * all_b[k][2 * t + i % 2];
-#else
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#endif
 }
+#endif

@@ -3,15 +3,19 @@
 //     x    (N, C)  scores                  y    (N,)  class numbers; ignored: those that are `ignored`
 //     lse  (N,)    log Σ_c exp(x_nc)       ell  (N,)  losses
 //     W    ()      rows not ignored        eps        label smoothing
+//     dL           ∂L/∂loss: () or (N,)    g    (N,)  ∂L/∂ℓ: dL ("sum"), dL/W ("mean"; for the others
+//                                                     W is null), dL_n ("none"); 0 if ignored
 //
-//     ℓ_n = (1 - ε)(lse_n - x_ny) + ε (lse_n - Σ_c x_nc / C)
-//     dx_nc = g_n (exp(x_nc - lse_n) - (1 - ε)[c = y_n] - ε/C)
+// Here log p_nc = x_nc - lse_n, and all classes weigh the same, so that s_n = Σ_c q_nc is
+// (1 - ε) + C ε/C = 1. Of ℓ_n = -Σ_c q_nc log p_nc and dx_nc = g_n (s_n p_nc - q_nc) remains
+//
+//     ℓ_n = lse_n - Σ_c q_nc x_nc = (1 - ε)(lse_n - x_ny) + ε (lse_n - Σ_c x_nc / C)
+//     dx_nc = g_n (exp(x_nc - lse_n) - q_nc)                 q_nc = (1 - ε)[c = y_n] + ε/C
 //
 // A block reads a row once. The largest score is not known before the end, so each thread keeps the
 // largest so far, m, and z = Σ exp(x - m) of what it has read; when m grows to m', z ← z exp(m - m')
 // (Milakov and Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3), and two
-// such pairs are joined in the same way. The way back reads the row once more and writes dx, which
-// may be x itself: each number is read before it is written.
+// such pairs are joined in the same way. The way back reads the row once more and writes dx.
 
 #include "common.cuh"
 #include "problem.cuh"
@@ -29,6 +33,14 @@ __device__ inline Pair join(Pair a, Pair b) {
 __device__ inline Pair with(Pair p, A x) {
     if (x <= p.m) return Pair{p.m, p.z + (p.m == -A(INFINITE) ? A(0) : exp_(x - p.m))};
     return Pair{x, p.z * exp_(p.m - x) + A(1)};
+}
+
+// Of the 32 threads of a warp, for all of them: their pairs joined, and their sums added up.
+__device__ inline void warp_join(Pair& p, A& sum) {
+    for (int i = 16; i; i /= 2) {
+        p = join(p, Pair{__shfl_xor_sync(ALL_LANES, p.m, i), __shfl_xor_sync(ALL_LANES, p.z, i)});
+        sum += __shfl_xor_sync(ALL_LANES, sum, i);
+    }
 }
 
 extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* problem,
@@ -52,25 +64,18 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
         p = with(p, v);
         sum += v;
     }
-    // Of the warp, then of the warps.
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    for (int round = 0; round < 2; round++) {
-        for (int i = 16; i; i /= 2) {
-            Pair q = {__shfl_xor_sync(ALL_LANES, p.m, i), __shfl_xor_sync(ALL_LANES, p.z, i)};
-            p = join(p, q);
-            sum += __shfl_xor_sync(ALL_LANES, sum, i);
-        }
-        if (round) break;
-        if (lane == 0) {
-            scratch[warp] = p.m;
-            scratch[32 + warp] = p.z;
-            scratch[64 + warp] = sum;
-        }
-        __syncthreads();
-        bool is = lane < warps;
-        p = Pair{is ? scratch[lane] : -A(INFINITE), is ? scratch[32 + lane] : A(0)};
-        sum = is ? scratch[64 + lane] : A(0);
+    warp_join(p, sum);
+    if (lane == 0) {
+        scratch[warp] = p.m;
+        scratch[32 + warp] = p.z;
+        scratch[64 + warp] = sum;
     }
+    __syncthreads();
+    bool is_warp = lane < warps;
+    p = Pair{is_warp ? scratch[lane] : -A(INFINITE), is_warp ? scratch[32 + lane] : A(0)};
+    sum = is_warp ? scratch[64 + lane] : A(0);
+    warp_join(p, sum);
     if (threadIdx.x) return;
     A l = p.m + log_(p.z);
     lse[n] = l;
@@ -85,7 +90,7 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
     }
 }
 
-// loss = Σ ℓ, or Σ ℓ / W if `mean`; one block. W is nan where nothing is left.
+// loss = Σ ℓ, or Σ ℓ / W if `mean`; one block. Where all rows are ignored W is 0, and the mean 0/0.
 extern "C" __global__ void reduce(const A* ell, const Y* y, T* loss, A* W, int N, int C,
                                   long long ignored, int mean) {
     SHARED(A, scratch);                                 // 32
@@ -102,7 +107,8 @@ extern "C" __global__ void reduce(const A* ell, const Y* y, T* loss, A* W, int N
     store(loss, sum);
 }
 
-// g_n is dL ("sum", each = 0), dL/W ("mean"), or dL_n ("none", each = 1).
+// each: 1 if dL has a number for each row ("none"). A row that is ignored is given its zeros instead
+// of being multiplied by 0: dL/W is inf or nan where W = 0, and x may have such numbers too.
 extern "C" __global__ void backward(const T* x, const Y* y, const A* lse, const T* dL, const A* W,
                                     T* dx, int C, long long ignored, A eps, int each) {
     long long n = blockIdx.x, y_n = y[n];

@@ -5,13 +5,13 @@ forward and backward are those of manual/cross_entropy.py for what `takes` allow
 
 from ..backends import device_of, namespace, reports
 from ..manual.cross_entropy import _check
-from .source import NAMES, source, type_of
+from .source import FLOATS, source, sum_dtype, type_of
 
 
 def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """Rows of scores with class numbers, all classes alike."""
-    return (weight is None and logits.ndim in (1, 2) and logits.dtype.name in NAMES
-            and logits.dtype.kind != "i" and target.dtype.name in ("int32", "int64"))
+    return (weight is None and logits.ndim in (1, 2) and logits.dtype.name in FLOATS
+            and target.dtype.name in ("int32", "int64"))
 
 
 def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
@@ -21,7 +21,7 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
     N, C = x.size // x.shape[-1], x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
-    A = xp.float64 if x.dtype == xp.float64 else xp.float32
+    A = sum_dtype(x)
     lse, ell = xp.empty(N, dtype=A), xp.empty(N, dtype=A)
     kernels.launch("forward", N, _threads(C), x, y, lse, ell, reported.array, C, ignore_index,
                    label_smoothing, shared=3 * 32 * lse.itemsize)

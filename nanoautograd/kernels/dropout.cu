@@ -9,9 +9,7 @@
 
 #include "philox.cuh"
 
-struct alignas(sizeof(T) < 4 ? 8 : 16) Four {
-    T x[4];
-};
+typedef Pack<T, 4> Four;
 
 extern "C" __global__ void forward(const T* x, T* y, long long n, u64 seed, u64 offset,
                                    const u64* there, u64 least, A scale) {

@@ -8,12 +8,12 @@ from math import ceil
 from ..backends import namespace
 from ..manual.dropout import _check, _scale
 from ..recording import Number
-from .elementwise import DTYPES, THREADS
-from .source import source, type_of
+from .elementwise import THREADS
+from .source import FLOATS, source, type_of
 
 
 def takes(x, *, p=0.5, training=True, seed, offset=0):
-    return (x.dtype.name in DTYPES and training and 0 < p <= 1
+    return (x.dtype.name in FLOATS and training and 0 < p <= 1
             and 0 <= seed < 2**64 and (isinstance(offset, Number) or 0 <= offset < 2**64))
 
 
@@ -30,11 +30,15 @@ def _times(x, p, seed, offset):
     """r x."""
     xp = namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
-    least = min(ceil(p * 2**32), 2**32 - 1) if p < 1 else 2**32         # no word reaches 2³²
-    in_block, there = 4 * THREADS, None
+    blocks = -(-(x.size + 3) // (4 * THREADS)) if x.size else 0
+    source("dropout.cu", T=type_of(x)).launch("forward", blocks, THREADS, xp.ascontiguousarray(x),
+                                              y, x.size, *numbers(p, seed, offset))
+    return y
+
+
+def numbers(p, seed, offset):
+    """seed, offset, there, least and scale, as dropout.cu takes them."""
+    there, least = None, min(ceil(p * 2**32), 2**32 - 1) if p < 1 else 2**32    # no word is 2³²
     if isinstance(offset, Number):              # of a step that is recorded
         offset, there = offset.plus, offset.array
-    source("dropout.cu", T=type_of(x)).launch(
-        "forward", -(-(x.size + 3) // in_block) if x.size else 0, THREADS,
-        xp.ascontiguousarray(x), y, x.size, seed, offset, there, least, _scale(p))
-    return y
+    return seed, offset, there, least, _scale(p)

@@ -3,7 +3,6 @@
 from ..backends import namespace
 from .source import source, type_of
 
-DTYPES = ("float32", "float64", "bfloat16")         # what T can be
 THREADS = 256
 
 

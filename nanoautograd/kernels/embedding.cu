@@ -2,7 +2,7 @@
 //
 //     n  (M,)    ids                       y   (M, D)   the rows that they name
 //     E  (V, D)  table                     dy, dE       ∂L/∂y, ∂L/∂E
-//     k  (M,)    keys, see below           part         sums of parts of runs, see below
+//     k  (M,)    keys, see below           part         sums of pieces of runs, see below
 //
 //     y_m = E_{n_m}                        dE_v = Σ_m [v = n_m] dy_m
 //
@@ -16,14 +16,16 @@
 // run, from the first to the last. Runs are as long as ids are frequent. So that all threads have
 // as much to do, they do not add up runs but chunks of L sorted keys, for a few columns each. The
 // sum of a run that lies within a chunk c is dE_v. One that goes on into other chunks leaves a part
-// in each: part_c1 where it begins, part_c0 in those after it; `join` adds these.
+// in each: part_c1 where it begins, part_c0 in those after it; `join` adds these. A chunk has two
+// ends, and so at most two such runs: one that comes from the chunk before, and one that begins in
+// it and goes on. Therefore part is (chunks, 2, D). With L = 3 and v of the sorted keys
+//
+//     5 5 5 | 5 7 7 | 7 8 9        dE_5 = part_01 + part_10        dE_7 = part_11 + part_20
+//
+// and those of 8 and 9 are written at once.
 
 #include "common.cuh"
 #include "problem.cuh"
-
-template <int W> struct alignas(W * sizeof(T)) Few {        // numbers that are moved as one
-    T x[W];
-};
 
 __device__ inline int row_of(long long key) { return int(key >> 32); }
 __device__ inline long long place_of(long long key) { return key & 0xffffffffll; }
@@ -32,9 +34,9 @@ __device__ inline long long place_of(long long key) { return key & 0xffffffffll;
 
 template <int W> __device__ inline void copy_row(const T* from, T* to, int D) {
     for (int d = threadIdx.x * W; d < D; d += blockDim.x * W) {
-        Few<W> zeros = {};
-        *reinterpret_cast<Few<W>*>(to + d) =
-            from ? *reinterpret_cast<const Few<W>*>(from + d) : zeros;
+        Pack<T, W> zeros = {};
+        *reinterpret_cast<Pack<T, W>*>(to + d) =
+            from ? *reinterpret_cast<const Pack<T, W>*>(from + d) : zeros;
     }
 }
 
@@ -77,12 +79,12 @@ __device__ inline void sum_chunk(const T* dy, const long long* k, A* part, T* dE
         long long i = begin;
         do {
             int rows[AHEAD];
-            Few<W> x[AHEAD] = {};
+            Pack<T, W> x[AHEAD] = {};
             for (int a = 0; a < AHEAD; a++) {
                 long long key = i + a < end ? k[i + a] : -1;
                 rows[a] = row_of(key);                      // -1: past the end
                 if (rows[a] >= 0 && rows[a] < V)
-                    x[a] = *reinterpret_cast<const Few<W>*>(dy + place_of(key) * D + d);
+                    x[a] = *reinterpret_cast<const Pack<T, W>*>(dy + place_of(key) * D + d);
             }
             for (int a = 0; a < AHEAD; a++) {
                 if (rows[a] < 0) continue;

@@ -6,16 +6,17 @@ forward and backward are those of manual/embedding.py, but that an id out of ran
 
 from ..backends import device_of, namespace, reports
 from ..manual.embedding import _check
-from .source import NAMES, source, type_of
+from .source import FLOATS, NAMES, source, sum_dtype, type_of
 
-CHUNK = 16                      # rows that a thread adds up, or more:
-THREADS = 1 << 18               # than so many threads at a time a GPU hardly has
+CHUNK = 16                      # The fewest sorted keys that a thread adds up.
+AT_A_TIME = 1 << 18             # About the threads that a GPU runs at a time (an H100 132 · 2048):
+#                                 more are of no use, so with more keys each thread adds up more.
 JOINED = 16                     # threads for a column of a run that goes over several chunks
 
 
 def takes(ids, weight, *, padding_idx=None):
     """All tables of which rows and places can be counted by 32 bits."""
-    return (weight.dtype.name in ("float32", "float64", "bfloat16") and weight.ndim == 2
+    return (weight.dtype.name in FLOATS and weight.ndim == 2
             and ids.dtype.kind in "iu" and ids.dtype.name in NAMES
             and max(weight.shape) < 2 ** 31 and ids.size < 2 ** 32)
 
@@ -42,10 +43,9 @@ def backward(dy, cache, needs=None):
     if not M or not D:
         return None, dE
     dy, k, block = xp.ascontiguousarray(dy), xp.sort(k), _block(D)
-    L = max(CHUNK, M * block[0] // THREADS)
+    L = max(CHUNK, M * block[0] // AT_A_TIME)
     chunks = -(-M // L)
-    A = xp.float64 if dy.dtype == xp.float64 else xp.float32
-    part = xp.empty((chunks, 2, D), dtype=A)
+    part = xp.empty((chunks, 2, D), dtype=sum_dtype(dy))
     kernels.launch("sums", -(-chunks // block[1]), block, dy, k, part, dE, M, V, D, L)
     kernels.launch("join", (chunks, -(-D // 32)), (32, JOINED), part, k, dE, M, V, D, L,
                    shared=32 * JOINED * part.itemsize)

@@ -2,11 +2,12 @@
 
 from ..backends import namespace
 from ..manual.gelu import _check
-from .elementwise import DTYPES, launch
+from .elementwise import launch
+from .source import FLOATS
 
 
 def takes(x, *, approximate="none"):
-    return x.dtype.name in DTYPES
+    return x.dtype.name in FLOATS
 
 
 def forward(x, *, approximate="none"):

@@ -10,7 +10,7 @@ from ..manual.recurrent import arrange
 from .recurrent import Cell
 from .source import source
 
-CELL = Cell(3, uses_before=True, apart=True)
+CELL = Cell(3, uses_h_before=True, apart=True)
 
 
 def takes(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,

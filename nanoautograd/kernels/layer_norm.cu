@@ -8,7 +8,12 @@
 // the way back: the mean is known before the squares of d are added up, and the numbers do not have
 // to be read a second time. On the way back a block goes through many rows, of which its threads add
 // up dw and db, each in the columns that it holds; what the blocks have found is added up by a second
-// kernel, `columns`. The orders are fixed.
+// kernel, `columns`. Which rows a block has depends on M and N alone, and no sum is added to by
+// several threads at once (columns.cuh): so every run gives the same bits.
+//
+// A row has room for HELD · THREADS columns, N or more. Those beyond N are read as 0 and not written.
+// Only d = x - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
+// dy, which is. So they add nothing to any sum.
 
 #include "columns.cuh"
 
@@ -43,7 +48,8 @@ forward(const T* x, const T* w, const T* b, T* y, A* mu, A* r, int M, int N, A e
 extern "C" __global__ void __launch_bounds__(256)
 backward(const T* x, const T* w, const A* mu, const A* r, const T* dy, T* dx, A* partial, int M,
          int N) {
-    SHARED(A, scratch);                                 // HELD · 32
+    SHARED(A, scratch);                                 // HELD · 32: 32 for row_sum, and as many as
+                                                        // join_rows needs: THREADS = 32, or none
     A dw[HELD] = {}, db[HELD] = {};
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     while (m < M) {

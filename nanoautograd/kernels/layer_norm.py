@@ -8,6 +8,7 @@ from math import prod
 from ..backends import namespace
 from ..manual.layer_norm import rows as checked
 from .rows import fits, rows
+from .source import sum_dtype
 
 
 def takes(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
@@ -17,9 +18,9 @@ def takes(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
 def forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
     M, N = checked("layer_norm", x, normalized_shape, weight=weight, bias=bias)
     xp = namespace(x, weight, bias)
-    A = xp.float64 if x.dtype == xp.float64 else xp.float32
     x, w, b = (None if a is None else xp.ascontiguousarray(a) for a in (x, weight, bias))
-    y, mu, r = xp.empty(x.shape, dtype=x.dtype), xp.empty(M, dtype=A), xp.empty(M, dtype=A)
+    y, A = xp.empty(x.shape, dtype=x.dtype), sum_dtype(x)
+    mu, r = xp.empty(M, dtype=A), xp.empty(M, dtype=A)
     of = rows("layer_norm.cu", N, x, w, b, y)
     of.source.launch("forward", *of.grid(M), x, w, b, y, mu, r, M, N, eps, shared=32 * mu.itemsize)
     return y, (x, w, b, mu, r, N)

@@ -6,14 +6,14 @@
 const int G = 4;
 
 __device__ inline T step(T* y, const T* e, T* s) {
-    T before = s[1];
+    T c_before = s[1];
     y[0] = sigmoid_(y[0] + e[0]);
     y[1] = sigmoid_(y[1] + e[1]);
     y[2] = tanh_(y[2] + e[2]);
     y[3] = sigmoid_(y[3] + e[3]);
-    s[1] = y[1] * before + y[0] * y[2];                 // c_t = f c_{t-1} + i g
+    s[1] = y[1] * c_before + y[0] * y[2];                 // c_t = f c_{t-1} + i g
     s[0] = y[3] * tanh_(s[1]);                          // h_t = o tanh(c_t)
-    return before;
+    return c_before;
 }
 
 __device__ inline T step_back(const T* y, T c_before, T, T* ds, T* da) {

@@ -7,14 +7,16 @@
 #include "common.cuh"
 
 template <int ARRAYS> struct Many {
-    T* x[ARRAYS][MOST];
-    long long size[MOST];
-    long long begin[MOST];          // chunks of those before; of places that are empty: all chunks
+    T* x[ARRAYS][MOST];             // x[a][i]: the array a of parameter i (its gradient, ...)
+    long long size[MOST];           // elements of each of its arrays, one or more
+    long long begin[MOST];          // chunks of the parameters before it, so the number of its first
     long long row[MOST];            // of options, where they have some
 };
 static_assert(sizeof(Many<1>) == 4 * 8 * MOST, "as many.py makes it");
 
-// Whose the chunk of this block is.
+// Whose the chunk of this block is: the last i with begin[i] <= blockIdx.x, found by halving. `begin`
+// grows from i to i; of the places that no parameter has it is the number of all chunks, more than
+// any blockIdx.x.
 template <int ARRAYS> __device__ inline int owner(const Many<ARRAYS>& many) {
     int i = 0;
     for (int half = MOST / 2; half; half /= 2)

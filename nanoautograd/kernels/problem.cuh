@@ -4,14 +4,17 @@
 
 enum { TARGET = 1, TOKEN = 2 };         // a class number, a row of an embedding out of range
 
-// problem: five numbers, the first 0 until somebody reports. The first report stays.
+// problem: what, place, value (two words each, the lower one first) and limit, in the memory of the
+// host; what is 0 until somebody reports. The first report stays. It is the host that must not see
+// `what` before the rest, therefore the fence is that of the whole system.
 __device__ inline void report(int* problem, int what, long long place, long long value,
-                              long long limit) {
+                              int limit) {
     if (atomicCAS(problem, 0, -1) != 0) return;
     problem[1] = int(place);
-    problem[2] = int(value);
-    problem[3] = int(value >> 32);
-    problem[4] = int(limit);
-    __threadfence();
+    problem[2] = int(place >> 32);
+    problem[3] = int(value);
+    problem[4] = int(value >> 32);
+    problem[5] = limit;
+    __threadfence_system();
     atomicExch(problem, what);
 }

@@ -7,14 +7,18 @@
 //         y: a_t = W x_t + b_ih of the gates; e: U h_{t-1} + b_hh; s: the states before.
 //         Makes of y what the way back needs, and of s the states after; returns one more number
 //         that the way back needs.
-//     T step_back(const T* y, T more, T before, T* ds, T* da)
-//         more: that number; before: h_{t-1}; ds: the gradients of the states after. Makes of ds
+//     T step_back(const T* y, T more, T h_before, T* ds, T* da)
+//         more: that number; h_before: h_{t-1}; ds: the gradients of the states after. Makes of ds
 //         those of the states before, without the part that goes through e; fills da, and returns
 //         de of the last gate (de of the others is da).
 //
-//     U      (G H, H)       read once; then each block has the rows of its units in shared memory
-//     y      (G H, T, B)    comes as W x, leaves as the gates         more, before   (H, T, B)
-//     out    (T, B, H)      with any steps from t to t, from b to b   keep           (T, B)
+//     U         (G H, H)         read once; then each block has those of its units in shared memory
+//     y         (G H, steps, B)  comes as W x, leaves as the gates
+//     more      (H, steps, B)    what `step` returns
+//     h_before  (H, steps, B)    h_{t-1}
+//     out       (steps, B, H)    in memory out_t numbers from t to t, out_b from b to b
+//     keep      (steps, B)       0 where sequence b has ended before t: then its states stay as they
+//                                are, and out is 0; null if all sequences have all steps
 //
 // Who does what (after Diamos et al. 2016, "Persistent RNNs: stashing recurrent weights on-chip").
 // The B sequences are cut into groups of S = SEQUENCES. A group is computed by a set of `blocks`
@@ -29,9 +33,9 @@
 //
 // Back, dh_{t-1} = Uᵀ de_t is a sum over all rows of U, and de_t has G times as many numbers as h.
 // So a block does not collect de_t, but multiplies de_t of its own rows by these rows: that is a
-// part of dh_{t-1} for all units. It writes the part to `exchange` (2, sets, blocks, H, S), waits,
-// and adds up what all blocks have written there for its own units, in a fixed order. The weights
-// that it needs are the same as forward.
+// part of dh_{t-1} for all units. It writes the part to `exchange` (2, sets, blocks, M, S), where M
+// is H rounded up to whole pieces of the product, waits, and adds up what all blocks have written
+// there for its own units, in the order of the blocks. The weights that it needs are the same as forward.
 //
 // What crosses the barrier is written by ordinary stores and read past the first cache (cp.async,
 // __ldcg), which does not learn what other multiprocessors write. Arrays that do not cross it are
@@ -52,6 +56,12 @@ const int S = SEQUENCES;
 #include "recurrent_tf32.cuh"
 #else
 #include "recurrent_float.cuh"
+#endif
+
+#ifdef PLANNED                  // what recurrent.py has reckoned with
+constexpr int planned[] = {PLANNED};
+static_assert(planned[0] == ROWS && planned[1] == DEPTH && planned[2] == W_MORE &&
+              planned[3] == X_STEP, "recurrent.py, Layout");
 #endif
 
 __device__ inline int up(int n, int to) { return (n + to - 1) / to * to; }
@@ -86,7 +96,7 @@ struct Block {
 
 extern "C" __global__ void __launch_bounds__(256, 1) forward(
     T* y, const T* U, const T* b_ih, const T* b_hh, const T* h0, const T* c0,
-    const unsigned char* keep, T* before, T* more, T* out, T* h_n, T* c_n, T* exchange,
+    const unsigned char* keep, T* h_before, T* more, T* out, T* h_n, T* c_n, T* exchange,
     u32* arrived, int H, int B, int steps, int units, int blocks, int splits, int reverse,
     long long out_t, long long out_b) {
     Block my(H, B, units, blocks);
@@ -101,8 +111,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
     u32 round = 0;                                                  // barriers passed
     for (int group = my.set; group * S < B; group += my.sets) {
         T s[PAIRS][2], b[PAIRS][G], a[PAIRS][G];
-        T gates[PAIRS][G], h[PAIRS], extra[PAIRS], h_t[PAIRS];      // of a step, to be stored
-        bool kept[PAIRS];
+        T gates[PAIRS][G], h[PAIRS], more_t[PAIRS], h_t[PAIRS];     // of a step, to be stored
+        bool is_step[PAIRS];
         EACH(q, PAIRS) {
             Pair p = my.pair(q, group);
             s[q][0] = p.is && h0 ? h0[(long long)p.b * H + p.j] : T(0);
@@ -127,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
                     EACH(g, G) a[q][g] = y[at + g * H * all] + (b_ih ? b_ih[g * H + p.j] : T(0));
-                    kept[q] = !keep || keep[(long long)t * B + p.b];
+                    is_step[q] = !keep || keep[(long long)t * B + p.b];
                 }
             }
             if (i > 0) {                                            // what step i - 1 has given
@@ -137,8 +147,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
                     EACH(g, G) y[at + g * H * all] = gates[q][g];
-                    before[at] = h[q];
-                    if (more) more[at] = extra[q];
+                    h_before[at] = h[q];
+                    if (more) more[at] = more_t[q];
                     out[t * out_t + p.b * out_b + p.j] = h_t[q];
                 }
             }
@@ -157,9 +167,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                     EACH(g, G) e[g] += sums[(l * M + g * units + p.own) * S + p.s];
                 h[q] = s[q][0];
                 EACH(g, G) gates[q][g] = a[q][g];
-                extra[q] = step(gates[q], e, after);
-                EACH(l, 2) s[q][l] = kept[q] ? after[l] : s[q][l];
-                h_t[q] = kept[q] ? after[0] : T(0);                 // the output
+                more_t[q] = step(gates[q], e, after);
+                EACH(l, 2) s[q][l] = is_step[q] ? after[l] : s[q][l];
+                h_t[q] = is_step[q] ? after[0] : T(0);              // the output
             }
         }
         EACH(q, PAIRS) {
@@ -172,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) backward(
-    const T* y, const T* U, const T* before, const T* more, const unsigned char* keep,
+    const T* y, const T* U, const T* h_before, const T* more, const unsigned char* keep,
     const T* dout, const T* dh_n, const T* dc_n, T* da, T* de_last, T* dh0, T* dc0, T* exchange,
     u32* arrived, int H, int B, int steps, int units, int blocks, int splits, int reverse,
     long long out_t, long long out_b) {
@@ -187,9 +197,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
     long long all = (long long)steps * B, part = (long long)M * S;
     u32 round = 0;                                                  // barriers passed
     for (int group = my.set; group * S < B; group += my.sets) {
-        T ds[PAIRS][2], gates[PAIRS][G], h[PAIRS], extra[PAIRS], dh[PAIRS];
+        T ds[PAIRS][2], gates[PAIRS][G], h[PAIRS], more_t[PAIRS], dh[PAIRS];
         T d[PAIRS][G], last[PAIRS];                                 // of a step, to be stored
-        bool kept[PAIRS];
+        bool is_step[PAIRS];
         EACH(q, PAIRS) {
             Pair p = my.pair(q, group);
             ds[q][0] = p.is ? dh_n[(long long)p.b * H + p.j] : T(0);
@@ -201,9 +211,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
                     Pair p = my.pair(q, group);
                     EACH(g, G) d[q][g] = 0;
                     last[q] = 0;
-                    if (p.is && kept[q]) {
+                    if (p.is && is_step[q]) {
                         ds[q][0] += dh[q];
-                        last[q] = step_back(gates[q], extra[q], h[q], ds[q], d[q]);
+                        last[q] = step_back(gates[q], more_t[q], h[q], ds[q], d[q]);
                     }
                     EACH(g, G) {                                    // 0 for units beyond H
                         T* x_m = x + (g * units + p.own) * X_STEP + p.s;
@@ -219,10 +229,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
                     EACH(g, G) gates[q][g] = y[at + g * H * all];
-                    extra[q] = more ? more[at] : T(0);
-                    h[q] = before ? before[at] : T(0);
+                    more_t[q] = more ? more[at] : T(0);
+                    h[q] = h_before ? h_before[at] : T(0);
                     dh[q] = dout[t * out_t + p.b * out_b + p.j];
-                    kept[q] = !keep || keep[(long long)t * B + p.b];
+                    is_step[q] = !keep || keep[(long long)t * B + p.b];
                 }
             }
             if (i == steps) continue;

@@ -3,17 +3,24 @@ recurrent.cuh.
 
 Layers, directions and what may be given are those of manual/recurrent.py. W x of all steps is one
 product before the launch; dW, dU, the biases' gradients and dx are products and sums after it. The
-arrays between are columns, as in manual/: (G·H, T, B), of which (G·H, T·B) is a matrix.
+arrays between are columns, as in manual/: (G·H, steps, B), of which (G·H, steps·B) is a matrix.
 """
 
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from ..backends import namespace, products
+from ..backends import device_of, namespace, products
 from ..backends.sums import row_sums, total
 from ..manual.recurrent import _as_given, _time_first
 from .precision import precision
-from .source import Strided, type_of
+from .source import Strided, shared_memory, type_of
+
+
+# By these the plans are compared. They are estimates for an H100, not measured.
+BARRIER = 2500                  # cycles for the barrier of a set: a few trips to the second cache
+BYTES = 32                      # that a multiprocessor reads from that cache in a cycle
+TF32, FLOAT = 500, 100          # multiplications of a multiprocessor in a cycle: at most 1024 by
+#                                 tensor cores, 128 in float32
 
 
 class Plan(NamedTuple):
@@ -36,19 +43,27 @@ class Machine(NamedTuple):
     threads: int
 
 
-def machine(xp):
-    """The GPU; a small one if there is none, so that the emulator runs several blocks and sets."""
-    if xp.__name__ != "cupy":
-        return Machine(4, 227 << 10, 64)
-    import cupy
-    return _gpu(cupy.cuda.Device().id)
-
-
 @cache
-def _gpu(number):
+def machine(device):
+    """The GPU; a small one if there is none, so that the emulator runs several blocks and sets."""
+    if not device.startswith("cuda"):
+        return Machine(4, shared_memory(device), 64)
     import cupy
-    has = cupy.cuda.Device(number).attributes
-    return Machine(has["MultiProcessorCount"], has["MaxSharedMemoryPerBlockOptin"], 256)
+    processors = cupy.cuda.Device(int(device.partition(":")[2])).attributes["MultiProcessorCount"]
+    return Machine(processors, shared_memory(device), 256)
+
+
+class Layout(NamedTuple):
+    """Of the operands of a product in shared memory: the constants with these names in
+    recurrent_tf32.cuh or recurrent_float.cuh, where the compiler compares them with these."""
+    rows: int
+    depth: int
+    w_more: int
+    x_step: int
+
+
+def _layout(tf32, S):
+    return Layout(16, 8, 8, S if S % 16 else S + 8) if tf32 else Layout(8, 1, 0, S)
 
 
 @lru_cache(256)
@@ -59,13 +74,14 @@ def plan(G, H, B, size, tf32, machine):
         return -(-n // to) * to
 
     def block(M, K, S):
-        """Of a product: (splits, bytes of shared memory, M padded)."""
-        M, K = up(M, 16 if tf32 else 8), up(K, 8 if tf32 else 1)
-        tiles = -(-M // 64) if tf32 else M // 8 * (S // 4)
-        workers = machine.threads // 32 if tf32 else machine.threads
-        splits = max(1, min(workers // tiles, K // 8))
-        apart = 24 if tf32 and S == 16 else S
-        return splits, (K * (M + 8 * tf32) + K * apart + splits * M * S) * size, M
+        """Of a product: (splits, bytes of shared memory for w, x and sums, M padded)."""
+        of = _layout(tf32, S)
+        M, K = up(M, of.rows), up(K, of.depth)
+        # In TF32 a warp computes 64 × S numbers, else a thread 8 × 4.
+        tiles, workers = ((-(-M // 64), machine.threads // 32) if tf32
+                          else (M // 8 * (S // 4), machine.threads))
+        splits = max(1, min(workers // tiles, K // 8))          # worth it for 8 rows of x or more
+        return splits, (K * (M + of.w_more) + K * of.x_step + splits * M * S) * size, M
 
     best = None
     for S in (8, 16) if tf32 else (4, 8, 16):
@@ -78,8 +94,7 @@ def plan(G, H, B, size, tf32, machine):
                 continue                # superfluous blocks, too many registers, too much memory
             groups = -(-B // S)
             sets = min(groups, machine.processors // blocks)
-            # Cycles of a step, roughly: the barrier, what crosses it, and the product.
-            time = 2500 + H * S * size / 32 + there[2] * H * S / (500 if tf32 else 100)
+            time = BARRIER + H * S * size / BYTES + there[2] * H * S / (TF32 if tf32 else FLOAT)
             time *= -(-groups // sets)
             if best is None or time < best[0]:
                 best = time, Plan(tf32, S, units, blocks, sets, machine.threads, pairs,
@@ -97,64 +112,66 @@ def takes(G, x, weights, batch_first):
 
 def _plan(G, x, U, B):
     tf32 = x.dtype.name == "float32" and precision() != "float32"
-    return plan(G, U.shape[1], B, x.itemsize, tf32, machine(namespace(x)))
+    return plan(G, U.shape[1], B, x.itemsize, tf32, machine(device_of(x)))
 
 
 class Cell(NamedTuple):
     """What the host has to know of a cell."""
     G: int                          # gates
     keeps_more: bool = True         # what its `step` returns
-    uses_before: bool = False       # its way back needs h_{t-1}
+    uses_h_before: bool = False     # its way back needs h_{t-1}
     apart: bool = False             # de of the last gate is not its da
 
 
 class Run(NamedTuple):
     """One layer and direction, as the gradient needs it."""
-    y: object               # (G·H, T, B)  the gates
-    before: object          # (H, T, B)    h_{t-1}
-    more: object            # (H, T, B)    or None
+    y: object               # (G·H, steps, B)  the gates
+    h_before: object        # (H, steps, B)    h_{t-1}
+    more: object            # (H, steps, B)    what the cell's `step` returns; or None
 
 
 def forward(cell, source, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache. source: makes a Source of macros."""
-    groups, D, keep, _, _, alone, batch_first = layers
+    groups, D, keep = layers.groups, layers.D, layers.keep
     xp = namespace(x)
-    x = _time_first(x, batch_first)
+    x = _time_first(x, layers.batch_first)
     x = xp.ascontiguousarray(x if keep is None else xp.where(keep, x, 0.0))
-    T, B, _ = x.shape
+    steps, B, _ = x.shape
     H = groups[0][1].shape[1]
     p = _plan(cell.G, x, groups[0][1], B)
-    kernels = source(T=type_of(x), SEQUENCES=p.S, PAIRS=p.pairs, TF32=int(p.tf32))
+    kernels = source(T=type_of(x), SEQUENCES=p.S, PAIRS=p.pairs, TF32=int(p.tf32),
+                     PLANNED=", ".join(map(str, _layout(p.tf32, p.S))))
     given = [s is not None for s in starts]
     starts = [s if s is None else xp.ascontiguousarray(_time_first(s, False)) for s in starts]
     lasts = [xp.empty((len(groups), B, H), dtype=x.dtype) for _ in starts]
-    kept = None if keep is None else keep.reshape(T, B).astype(xp.uint8)
+    keep = None if keep is None else keep.reshape(steps, B).astype(xp.uint8)
     exchange = xp.empty((2, p.sets, H, p.S), dtype=x.dtype)
 
     levels = []                             # for each layer its input, and its runs
     for i in range(0, len(groups), D):
-        out = (xp.empty((T, B, D * H), dtype=x.dtype) if i + D < len(groups)
-               else layers.empty(xp, T, B, D * H, x.dtype))         # in memory in the order of x
+        out = (xp.empty((steps, B, D * H), dtype=x.dtype) if i + D < len(groups)
+               else layers.empty(xp, steps, B, D * H, x.dtype))     # in memory in the order of x
         runs = []
         for d, (W, U, *biases) in enumerate(groups[i:i + D]):
-            y = products.matmul(W, x.reshape(T * B, -1).T).reshape(-1, T, B)
-            before = xp.empty((H, T, B), dtype=x.dtype)
-            more = xp.empty_like(before) if cell.keeps_more else None
+            y = products.matmul(W, x.reshape(steps * B, -1).T).reshape(-1, steps, B)
+            h_before = xp.empty((H, steps, B), dtype=x.dtype)
+            more = xp.empty_like(h_before) if cell.keeps_more else None
             U, *biases = (xp.ascontiguousarray(w) for w in (U, *biases))
-            _launch(kernels, "forward", p, (H, B, T), d, out, y, U, *(biases or (None, None)),
-                    *_two([s if s is None else s[i + d] for s in starts]), kept, before, more,
+            _launch(kernels, "forward", p, (H, B, steps), d, out, y, U, *(biases or (None, None)),
+                    *_two([s if s is None else s[i + d] for s in starts]), keep, h_before, more,
                     _direction(out, d, H), *_two([s[i + d] for s in lasts]), exchange)
-            runs.append(Run(y, before, more))
+            runs.append(Run(y, h_before, more))
         levels.append((x, runs))
         x = out if i + D == len(groups) else xp.ascontiguousarray(layers.dropout(out, i))
-    cache = levels, layers, given, kept, p, kernels
-    return (_as_given(x, alone, batch_first), *(s[:, 0] if alone else s for s in lasts)), cache
+    cache = levels, layers, given, keep, p, kernels
+    return (_as_given(x, layers.alone, layers.batch_first),
+            *(s[:, 0] if layers.alone else s for s in lasts)), cache
 
 
 def backward(cell, gradients, cache, needs=None):
     """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights."""
-    levels, layers, given, kept, p, kernels = cache
-    groups, D, keep, _, _, alone, batch_first = layers
+    levels, layers, given, keep, p, kernels = cache
+    groups, D, alone, batch_first = layers.groups, layers.D, layers.alone, layers.batch_first
     n, states = len(groups[0]), len(given)
     needs = needs or (True,) * (1 + states + n * len(groups))
     need_x, need = needs[0], needs[1 + states:]
@@ -162,7 +179,7 @@ def backward(cell, gradients, cache, needs=None):
     xp = namespace(*gradients)
     dout = _time_first(xp.ascontiguousarray(gradients[0]), batch_first)
     dlasts = [xp.ascontiguousarray(_time_first(d, False)) for d in gradients[1:]]
-    T, B, _ = dout.shape
+    steps, B, _ = dout.shape
     H = groups[0][1].shape[1]
     dstarts = [xp.empty_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
     exchange = xp.empty((2, p.sets, p.blocks, p.padded, p.S), dtype=dout.dtype)
@@ -174,17 +191,17 @@ def backward(cell, gradients, cache, needs=None):
         dxs = []
         for d, (this, (W, U, *_)) in enumerate(zip(runs, groups[i:i + D])):
             da = xp.empty_like(this.y)
-            de_last = xp.empty_like(this.before) if cell.apart else None
-            _launch(kernels, "backward", p, (H, B, T), d, dout, this.y, xp.ascontiguousarray(U),
-                    this.before if cell.uses_before else None, this.more, kept,
+            de_last = xp.empty_like(this.h_before) if cell.apart else None
+            _launch(kernels, "backward", p, (H, B, steps), d, dout, this.y, xp.ascontiguousarray(U),
+                    this.h_before if cell.uses_h_before else None, this.more, keep,
                     _direction(dout, d, H), *_two([s[i + d] for s in dlasts]), da, de_last,
                     *_two([s if s is None else s[i + d] for s in dstarts]), exchange)
-            columns, da = T * B, da.reshape(-1, T * B)
+            columns, da = steps * B, da.reshape(-1, steps * B)
             # The rows of e, in pieces: their gradients, one or two matrices.
             de = [da] if de_last is None else [da[:-H], de_last.reshape(-1, columns)]
-            before = this.before.reshape(-1, columns).T
+            h_before = this.h_before.reshape(-1, columns).T
             terms = (lambda: products.matmul(da, x.reshape(columns, -1)),
-                     lambda: _joined(xp, [products.matmul(part, before) for part in de]),
+                     lambda: _joined(xp, [products.matmul(part, h_before) for part in de]),
                      lambda: row_sums(da), lambda: _joined(xp, [row_sums(part) for part in de]))
             first = n * (i + d)
             for k in range(first, first + n):
@@ -206,7 +223,7 @@ def _launch(kernels, name, p, sizes, d, out, *arrays):
     back = name == "backward"
     arrived = xp.zeros(32 * p.sets, dtype=xp.uint32)            # one in every 128 bytes is used
     kernels.launch(name, p.sets * p.blocks, p.threads, *arrays, arrived, *sizes, p.units, p.blocks,
-                   p.splits[back], d, *(step // size for step in out.strides[:2]),
+                   p.splits[back], d, *(n // size for n in out.strides[:2]),
                    shared=p.shared[back], cooperative=True)
 
 

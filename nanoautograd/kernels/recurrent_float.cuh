@@ -5,9 +5,7 @@
 
 const int ROWS = 8, DEPTH = 1, W_MORE = 0, X_STEP = S;
 
-struct alignas(16) Four {
-    T x[4];
-};
+typedef Pack<T, 4> Four;
 
 __device__ inline T rounded(T x) { return x; }
 

@@ -9,6 +9,7 @@ from ..backends import namespace
 from ..manual.layer_norm import rows as checked
 from ..manual.rms_norm import _epsilon
 from .rows import fits, rows
+from .source import sum_dtype
 
 
 def takes(x, weight=None, *, normalized_shape, eps=None):
@@ -18,9 +19,8 @@ def takes(x, weight=None, *, normalized_shape, eps=None):
 def forward(x, weight=None, *, normalized_shape, eps=None):
     M, N = checked("rms_norm", x, normalized_shape, weight=weight)
     xp = namespace(x, weight)
-    A = xp.float64 if x.dtype == xp.float64 else xp.float32
     x, w = (None if a is None else xp.ascontiguousarray(a) for a in (x, weight))
-    y, r = xp.empty(x.shape, dtype=x.dtype), xp.empty(M, dtype=A)
+    y, r = xp.empty(x.shape, dtype=x.dtype), xp.empty(M, dtype=sum_dtype(x))
     of = rows("rms_norm.cu", N, x, w, y)
     of.source.launch("forward", *of.grid(M), x, w, y, r, M, N, _epsilon(x, eps),
                      shared=32 * r.itemsize)

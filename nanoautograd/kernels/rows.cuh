@@ -5,21 +5,21 @@
 // whole block does. rows.py decides, and gives as macros
 //
 //     THREADS    of a row, blockDim.x
-//     HELD       numbers of a row that a thread holds
+//     HELD       numbers of a row that a thread holds, a multiple of STEP
 //     STEP       of them are neighbours, read at a time: WIDE, or 1 where not all rows begin at
 //                multiples of 16 bytes
 
 #pragma once
 #include "common.cuh"
 
-struct alignas(STEP * sizeof(T)) Piece {
-    T x[STEP];
-};
+typedef Pack<T, STEP> Piece;
 
-// Loops that the compiler must unroll, because registers have no index.
+// As EACH, of common.cuh, in pieces.
 #define EACH_PIECE(i) _Pragma("unroll") for (int i = 0; i != HELD; i += STEP)
 
-// The column of a thread's number i; from N on there is none.
+// The column of a thread's number i; from N on there is none. With 32 threads and STEP = 4 thread 0
+// has the columns 0 1 2 3, 128 129 130 131, ..., thread 1 has 4 5 6 7, 132 133 134 135, ...: a piece
+// of one and that of the next are neighbours.
 __device__ inline int column(int i) {
     return (i / STEP * THREADS + threadIdx.x) * STEP + i % STEP;
 }

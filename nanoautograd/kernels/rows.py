@@ -2,16 +2,19 @@
 
 from typing import NamedTuple
 
-from .source import address, source, type_of
+from .source import FLOATS, address, source, type_of
 
-DTYPES = ("float32", "float64", "bfloat16")     # what T can be
-THREADS = 256                   # of a block, at most: leaves 255 registers for each
+# A multiprocessor has 65,536 registers, and a thread can have 255.
+THREADS = 256                   # of a block, at most: 65,536 / 256 registers are left for each.
+#                                 (The macro THREADS is those of a row.)
 BLOCKS = 132                    # that add up columns: an H100 has as many multiprocessors
 
 
 class Rows(NamedTuple):
-    """source: what to launch. held, threads: HELD and THREADS of rows.cuh. at_a_time: blocks of the
-    size THREADS whose registers a multiprocessor has."""
+    """source: what to launch. held, threads: HELD and THREADS of rows.cuh. at_a_time: blocks of 256
+    threads for which a multiprocessor has registers. Where a thread holds the most numbers, it
+    takes all that it can have, and there is room for one block; where it holds half or a quarter,
+    for two or four."""
     source: object
     held: int
     threads: int
@@ -24,8 +27,9 @@ class Rows(NamedTuple):
         return -(-M // together), (self.threads, together)
 
     def few(self, M):
-        """The same with no more blocks than can run at a time; each goes through many rows. Their
-        number does not depend on the GPU, so nor does the order of the sums."""
+        """The same with no more blocks than can run at a time: in each of 132 multiprocessors as
+        many as make at_a_time · 256 threads. Each block goes through many rows. Their number does
+        not depend on the GPU, so nor does the order of the sums."""
         together = min(THREADS // 32, max(1, -(-M // BLOCKS))) if self.threads == 32 else 1
         blocks = BLOCKS * self.at_a_time * (THREADS // (self.threads * together))
         return min(blocks, -(-M // together)), (self.threads, together)
@@ -33,7 +37,7 @@ class Rows(NamedTuple):
 
 def fits(dtype, N):
     """Can registers hold a row of N numbers?"""
-    return dtype.name in DTYPES and N <= THREADS * _most(dtype)
+    return dtype.name in FLOATS and N <= THREADS * _most(dtype)
 
 
 def rows(file, N, *arrays):

@@ -11,18 +11,22 @@ name, and never bytes that are read as something else.
 
 import re
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..backends import device_of, is_array, namespace
+from ..backends import check_device, is_array, namespace
 
 HERE = Path(__file__).parent
+MOST_BLOCKS = 2 ** 31 - 1, 65535, 65535         # of a grid, along its axes
+MOST_SHARED = 227 << 10         # bytes that a block can have, on an H100
 DTYPES = {"char": "int8", "unsigned char": "uint8", "int": "int32", "u32": "uint32",
           "long long": "int64", "u64": "uint64", "float": "float32", "double": "float64",
           "bf16": "bfloat16"}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}                 # of a dtype in C
+FLOATS = "float32", "float64", "bfloat16"                               # what T can be
 KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?'
                     r'(\w+)\(([^)]*)\)')
 
@@ -32,11 +36,29 @@ def type_of(array):
     return NAMES[array.dtype.name]
 
 
+def sum_dtype(array):
+    """The dtype in which kernels add up the numbers of an array: that of A in common.cuh."""
+    xp = namespace(array)
+    return xp.float64 if array.dtype == xp.float64 else xp.float32
+
+
 def address(array):
     """Of its first element."""
     if namespace(array).__name__ == "cupy":
         return array.data.ptr
     return getattr(array, "_host", array).ctypes.data               # the stand-in's, or NumPy's
+
+
+@cache
+def shared_memory(device):
+    """Bytes of shared memory that a block can have: without a GPU those of an H100; none on GPUs
+    before the A100, which have no cp.async."""
+    if not device.startswith("cuda"):
+        return MOST_SHARED
+    import cupy
+    gpu = cupy.cuda.Device(int(device.partition(":")[2]))
+    is_old = int(gpu.compute_capability) < 80
+    return 0 if is_old else gpu.attributes["MaxSharedMemoryPerBlockOptin"]
 
 
 class Strided(NamedTuple):
@@ -60,33 +82,50 @@ class Source:
 
     def launch(self, kernel, blocks, threads, *arguments, shared=0, cooperative=False):
         """Run a kernel. blocks, threads: the sizes of the grid and of a block, numbers or tuples of
-        up to three. shared: bytes of shared memory a block. cooperative: all blocks at once."""
+        up to three. shared: bytes of shared memory a block. cooperative: all blocks at once. Where
+        there are no blocks nothing happens.
+
+        Raises TypeError and ValueError for arguments and sizes that do not fit, DeviceError for
+        arrays that are not on the current device; without a GPU also the emulator's KernelError.
+        """
         arguments = self._checked(kernel, arguments)
         grid, block = (((n,) if isinstance(n, int) else tuple(n)) for n in (blocks, threads))
         if 0 in grid:
             return
+        if any(n > most for n, most in zip(grid, MOST_BLOCKS)) or not 0 < prod(block) <= 1024 \
+                or shared > MOST_SHARED:
+            raise ValueError(f"{self}: {kernel} cannot have {grid} blocks of {block} threads with "
+                             f"{shared:,} bytes of shared memory: no GPU has so many")
         arrays = [a for a in arguments if is_array(a) and not _is_struct(a)]
         xp = namespace(*arrays)
         if xp.__name__ != "cupy":
             from . import emulator
             emulator.run(self, kernel, grid, block, arguments, shared, cooperative)
             return
-        f = self._on(device_of(arrays[0]), cooperative)(kernel, shared)
+        import cupy
+        device = cupy.cuda.runtime.getDevice()
+        check_device(device, *arrays)
+        f = self._on(device, cooperative)(kernel, shared)
         f(grid, block, tuple(np.uint64(0) if a is None else a for a in arguments),
           shared_mem=shared)
 
     def _on(self, device, cooperative):
-        """get(kernel, shared): the function of CuPy, compiled for the device at its first use."""
+        """get(kernel, shared): the function of CuPy, compiled for the device at its first use. More
+        than 48 KB of shared memory have to be asked for; what one launch asked for the next one
+        has too, so the limit is only raised."""
         if (device, cooperative) not in self._loaded:
             import cupy
             module = cupy.RawModule(code=self.text, options=("-std=c++17",),
                                     enable_cooperative_groups=cooperative)
 
-            @cache
+            functions, limits = {}, {}
+
             def get(kernel, shared):
-                f = module.get_function(kernel)
-                if shared > 48 << 10:               # more has to be asked for
-                    f.max_dynamic_shared_size_bytes = shared
+                f = functions.get(kernel)
+                if f is None:
+                    f = functions[kernel] = module.get_function(kernel)
+                if shared > limits.get(kernel, 48 << 10):
+                    f.max_dynamic_shared_size_bytes = limits[kernel] = shared
                 return f
             self._loaded[device, cooperative] = get
         return self._loaded[device, cooperative]

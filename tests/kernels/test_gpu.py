@@ -8,17 +8,20 @@ import sys
 
 import numpy as np
 import pytest
+from comparing import compare, drawn, results_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import TWINS
+from twins import ALL, IN_BFLOAT16
 
 from nanoautograd import functional as F
 from nanoautograd import nn, optim
-from nanoautograd.backends import to_device, to_numpy
+from nanoautograd.backends import to_device
+from nanoautograd.kernels import use_kernels
 
 pytestmark = pytest.mark.gpu
-TWIN = pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
-TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+EACH = pytest.mark.parametrize("twin", ALL, ids=lambda twin: twin.title)
+BFLOAT16 = pytest.mark.parametrize("twin", IN_BFLOAT16, ids=lambda twin: twin.title)
+DEVICE = "cuda"
 
 
 @pytest.fixture(autouse=True)
@@ -29,50 +32,35 @@ def cupy():
     return module
 
 
-def moved(args, options, device):
-    def move(a):
-        return to_device(a, device) if isinstance(a, np.ndarray) else a
-    return [move(a) for a in args], {name: move(a) for name, a in options.items()}
-
-
-def results(module, args, options, device, seed=0):
-    """Results and gradients of `module` on a device, as NumPy arrays or None."""
-    args, options = moved(args, options, device)
-    out, cache = module.forward(*args, **options)
-    outs, rng = out if isinstance(out, (tuple, list)) else (out,), np.random.default_rng(seed)
-    dout = [to_device(rng.standard_normal(y.shape).astype(y.dtype), device) for y in outs]
-    d = module.backward(dout if isinstance(out, (tuple, list)) else dout[0], cache)
-    return [None if a is None else to_numpy(a) for a in (*outs, *d)]
-
-
 def agree(twin, args, options):
-    dtype = next(a.dtype.name for a in args if isinstance(a, np.ndarray) and a.dtype.kind == "f")
-    with np.errstate(all="ignore"):
-        right = results(twin.by_hand, args, options, "cpu")
-    for module in (twin.kernel, twin.by_hand):          # by kernels, and line by line on CuPy
-        for a, b in zip(results(module, args, options, "cuda"), right, strict=True):
-            assert (a is None) == (b is None)
-            if a is not None:
-                scale = np.abs(b[np.isfinite(b)]).max(initial=1.0)
-                np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype] * scale)
+    """By kernels, and line by line on CuPy, where float32 is summed in any order."""
+    compare(twin, args, options, DEVICE, looser=4)
+    with use_kernels(False):
+        compare(twin, args, options, DEVICE, module=twin.by_hand, looser=4)
 
 
-@TWIN
+@EACH
 @settings(max_examples=100)
 @given(data=st.data())
 def test_is_its_twin(twin, data):
     shape, dtype = data.draw(twin.shapes), data.draw(st.sampled_from(twin.dtypes))
-    args, options = twin.make(np.random.default_rng(data.draw(st.integers(0, 99))), dtype, *shape)
-    agree(twin, args, options)
+    agree(twin, *drawn(twin, shape, dtype, data.draw(st.integers(0, 99))))
 
 
-@TWIN
+@BFLOAT16
+def test_bfloat16(twin):
+    pytest.importorskip("ml_dtypes")
+    for shape in twin.examples:
+        compare(twin, *drawn(twin, shape, "bfloat16", 0), DEVICE, looser=2)
+
+
+@EACH
 def test_the_same_bits_every_time(twin):
     for shape in twin.examples:
-        args, options = twin.make(np.random.default_rng(0), "float32", *shape)
-        first = results(twin.kernel, args, options, "cuda")
+        args, options = drawn(twin, shape, "float32", 0)
+        first = results_of(twin, twin.kernel, args, options, DEVICE)
         for _ in range(20):
-            for a, b in zip(first, results(twin.kernel, args, options, "cuda")):
+            for a, b in zip(first, results_of(twin, twin.kernel, args, options, DEVICE)):
                 assert a is b is None or a.tobytes() == b.tobytes()
 
 
@@ -129,22 +117,22 @@ def test_memory_does_not_grow(kind, cupy):
 
 # ---- NVIDIA's checks of what a kernel reads and writes, and in which order
 
-@TWIN
+@EACH
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
 def test_compute_sanitizer_is_content(twin, tool):
     program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not os.path.exists(program):
         pytest.skip("there is no compute-sanitizer")
     done = subprocess.run(
-        [program, "--tool", tool, "--error-exitcode", "9", sys.executable, __file__, twin.name],
+        [program, "--tool", tool, "--error-exitcode", "9", sys.executable, __file__, twin.title],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 
-def run_examples(name):
-    twin = next(twin for twin in TWINS if twin.name == name)
+def run_examples(title):
+    twin = next(twin for twin in ALL if twin.title == title)
     for shape in twin.examples:
-        agree(twin, *twin.make(np.random.default_rng(0), "float32", *shape))
+        agree(twin, *drawn(twin, shape, "float32", 0))
 
 
 if __name__ == "__main__":

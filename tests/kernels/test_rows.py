@@ -1,5 +1,5 @@
-"""Kernels that hold rows in registers, and those of single numbers: layouts of arrays, bfloat16,
-masks, and what is left to the generic lines."""
+"""Kernels that hold rows in registers, and those of single numbers: layouts of arrays, masks,
+and what is left to the generic lines."""
 
 import numpy as np
 import pytest
@@ -57,17 +57,6 @@ def test_arrays_may_lie_in_memory_in_any_way(name):
     assert all(a.ctypes.data % 16 == 4 for a in shifted)
     assert_equal(results(name, *strided), right)
     assert_equal(results(name, *shifted), right, 1e-5)
-
-
-@needs_compiler
-@CALL
-@pytest.mark.parametrize("shape", [(6, 40), (2, 37), (2, 1104)])
-def test_bfloat16(name, shape):
-    """As in float32, but for the rounding of what is written."""
-    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
-    arrays = [a.astype(bfloat16) for a in drawn(name, *shape)]
-    right = [a.astype(bfloat16) for a in results(name, *(a.astype("float32") for a in arrays))]
-    assert_equal(results(name, *arrays), right, 0.02)       # the way back reads a rounded p and y
 
 
 @needs_compiler

@@ -24,7 +24,7 @@ HEADER = Path(__file__).parent / "cuda.h"
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-gnu-unique", "-Wl,-Bsymbolic",
          "-fno-strict-aliasing", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas",
          "-Wno-unused-function", "-Wno-unused-variable")
-SANITIZE = "-g", "-fsanitize=address,alignment", "-fno-sanitize-recover=alignment"
+SANITIZE = "-O0", "-g", "-fsanitize=address,alignment", "-fno-sanitize-recover=alignment"
 
 _state = {"on": False, "seed": 0, "sanitize": False}
 _libraries = {}                 # (text, sanitize) -> CDLL

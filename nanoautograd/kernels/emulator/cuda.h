@@ -24,6 +24,7 @@
 #include <ucontext.h>
 #endif
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -38,26 +39,17 @@
 #define EMULATED 1
 #define __global__
 #define __device__
-#define __host__
-#define __constant__ static const
-#define __forceinline__ inline
 #define __launch_bounds__(...)
+
+typedef uint32_t u32;                           // as in common.cuh
 
 struct uint3 { unsigned x, y, z; };
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) double2 { double x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(16) int4 { int x, y, z, w; };
 inline float2 make_float2(float x, float y) { return {x, y}; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline double2 make_double2(double x, double y) { return {x, y}; }
-inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 static uint3 threadIdx, blockIdx;               // of the fiber that runs
 static dim3 blockDim, gridDim;
-static const int warpSize = 32;
 
 namespace emulator {
 
@@ -84,11 +76,11 @@ struct Meeting {                                // threads that wait for one ano
 };
 struct Warp {
     std::vector<Meeting> meetings;              // one for each mask in use
-    alignas(16) char slots[32][48];             // what a lane shows the others
+    alignas(16) char slots[32][32];             // what each lane shows the others: 24 bytes for mma
 };
 struct Block {
     uint3 index;
-    unsigned size, ended = 0;
+    unsigned size;
     Meeting all;
     std::vector<Warp> warps;
     char* shared = nullptr;
@@ -113,7 +105,12 @@ inline void fail(const std::string& text) {
 }
 
 #if defined(__x86_64__)
-// Puts what a callee must preserve on the stack, changes the stack, and takes it from the other one.
+// From a stack to another. A callee must preserve six registers and the stack pointer: it pushes the
+// six onto the stack that it was called on, below the return address, and keeps the pointer in *from;
+// it takes `to` as the pointer, pops six registers, and returns to the address that lies there. So
+// this call returns when somebody switches back to *from, and a stack that waits looks like this:
+//
+//     to -> r15 r14 r13 r12 rbx rbp, return address          addresses grow to the right
 extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void** from, void* to);
 asm(R"(
 .text
@@ -170,16 +167,18 @@ inline void body() {
 #endif
     kernel();
     current->ended = true;
-    current->block->ended++;
     go(current, &home);
 }
 
 inline void start(Fiber* f) {
 #if defined(__x86_64__)
-    void** top = reinterpret_cast<void**>(f->stack + STACK - 64);
-    *--top = nullptr;                            // where `body` would return to
+    // As if `body` had called emulator_switch before its first line: the first switch returns into
+    // it. There the pointer has to be 8 more than a multiple of 16, as after any call, which has
+    // pushed an address to return to: for that there is null. The registers may hold anything.
+    void** top = reinterpret_cast<void**>(f->stack + STACK);
+    *--top = nullptr;
     *--top = reinterpret_cast<void*>(&body);
-    f->top = top - 6;                            // six registers
+    f->top = top - 6;
 #else
     getcontext(&f->context);
     f->context.uc_stack.ss_sp = f->stack;
@@ -213,6 +212,18 @@ inline void meet_warp(unsigned mask) {
     while (i < meetings.size() && meetings[i].mask != mask) i++;
     if (i == meetings.size()) { meetings.emplace_back(); meetings[i].mask = mask; }
     meet(meetings[i], __builtin_popcount(mask));
+}
+
+// The values of all lanes of the warp, for each of them.
+template <class V> std::array<V, 32> shown(V value, unsigned mask = 0xffffffffu) {
+    auto& slots = warp().slots;
+    static_assert(sizeof value <= sizeof slots[0]);
+    std::array<V, 32> all;
+    memcpy(slots[lane()], &value, sizeof value);
+    meet_warp(mask);
+    for (int i = 0; i < 32; i++) memcpy(&all[i], slots[i], sizeof value);
+    meet_warp(mask);
+    return all;
 }
 
 inline char* shared() { return current->block->shared; }
@@ -301,57 +312,18 @@ inline void __syncthreads() {
     emulator::meet(emulator::current->block->all, emulator::current->block->size);
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { emulator::meet_warp(mask); }
-inline void pause() {                           // in a loop that waits for another block
-    if (++emulator::pauses > emulator::PATIENCE) emulator::fail("another block is waited for in vain");
-    emulator::ready.insert(emulator::ready.begin(), emulator::current);
-    emulator::wait();
-}
 inline void __threadfence() {}
-inline void __threadfence_block() {}
+inline void __threadfence_system() {}
 
-template <class V> V emulator_shuffle(unsigned mask, V value, unsigned from) {
-    auto& slots = emulator::warp().slots;
-    memcpy(slots[emulator::lane()], &value, sizeof value);
-    emulator::meet_warp(mask);
-    if (!(mask >> (from % 32) & 1)) emulator::fail("a shuffle reads a lane outside of its mask");
-    memcpy(&value, slots[from % 32], sizeof value);
-    emulator::meet_warp(mask);
-    return value;
-}
-template <class V> V __shfl_sync(unsigned mask, V value, int from, int width = 32) {
-    return emulator_shuffle(mask, value, emulator::lane() / width * width + from % width);
-}
 template <class V> V __shfl_xor_sync(unsigned mask, V value, int with) {
-    return emulator_shuffle(mask, value, emulator::lane() ^ with);
+    unsigned from = emulator::lane() ^ with;
+    if (!(mask >> from & 1)) emulator::fail("a shuffle reads a lane outside of its mask");
+    return emulator::shown(value, mask)[from];
 }
-template <class V> V __shfl_down_sync(unsigned mask, V value, unsigned by) {
-    unsigned from = emulator::lane() + by;
-    return emulator_shuffle(mask, value, from < 32 ? from : emulator::lane());
-}
-template <class V> V __shfl_up_sync(unsigned mask, V value, unsigned by) {
-    unsigned lane = emulator::lane();
-    return emulator_shuffle(mask, value, lane >= by ? lane - by : lane);
-}
-inline unsigned __ballot_sync(unsigned mask, int yes) {
-    auto& slots = emulator::warp().slots;
-    memcpy(slots[emulator::lane()], &yes, sizeof yes);
-    emulator::meet_warp(mask);
-    unsigned bits = 0;
-    for (int i = 0; i < 32; i++)
-        if (mask >> i & 1) {
-            memcpy(&yes, slots[i], sizeof yes);
-            bits |= unsigned(yes != 0) << i;
-        }
-    emulator::meet_warp(mask);
-    return bits;
-}
-inline int __any_sync(unsigned mask, int yes) { return __ballot_sync(mask, yes) != 0; }
-inline int __all_sync(unsigned mask, int yes) { return __ballot_sync(mask, yes) == mask; }
 
 // ---- atomics: one fiber runs at a time
 
 template <class V, class W> V atomicAdd(V* to, W v) { V old = *to; *to = old + V(v); return old; }
-template <class V, class W> V atomicMax(V* to, W v) { V old = *to; *to = std::max(old, V(v)); return old; }
 template <class V, class W> V atomicExch(V* to, W v) { V old = *to; *to = V(v); return old; }
 template <class V> V atomicCAS(V* to, V if_it_is, V v) {
     V old = *to;
@@ -362,19 +334,92 @@ template <class V> V atomicCAS(V* to, V if_it_is, V v) {
 // ---- arithmetic
 
 #define __expf expf
-#define __logf logf
-#define __fdividef(a, b) ((a) / (b))
-#define __frcp_rn(a) (1.0f / (a))
-#define __fsqrt_rn sqrtf
-inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
-inline double rsqrt(double x) { return 1.0 / sqrt(x); }
-template <class V> V __ldg(const V* p) { return *p; }
 template <class V> V __ldcg(const V* p) { return *p; }
-inline unsigned __umulhi(unsigned a, unsigned b) { return uint64_t(a) * b >> 32; }
-inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline int __ffs(unsigned x) { return __builtin_ffs(int(x)); }
-inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 inline unsigned __float_as_uint(float x) { unsigned u; memcpy(&u, &x, 4); return u; }
 inline float __uint_as_float(unsigned u) { float x; memcpy(&x, &u, 4); return x; }
 using std::max;
 using std::min;
+
+// ---- what common.cuh says in PTX, the instructions of a GPU
+
+#define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::shared())
+
+inline float exp2_(float x) { return exp2f(x); }
+
+inline void pause() {                           // in a loop that waits for another block
+    if (++emulator::pauses > emulator::PATIENCE) emulator::fail("another block is waited for in vain");
+    emulator::ready.insert(emulator::ready.begin(), emulator::current);
+    emulator::wait();
+}
+
+// Copies are made when they are waited for, not before.
+inline void cp_async(void* to, const void* from) {
+    auto& copies = emulator::current->copies;
+    if (copies.empty()) copies.emplace_back();
+    copies.back().push_back([=] { memcpy(to, from, 16); });
+}
+inline void cp_async_commit() { emulator::current->copies.emplace_back(); }
+template <int N> inline void cp_async_wait() {
+    auto& copies = emulator::current->copies;
+    while (copies.size() > N + 1) {
+        for (auto& copy : copies.front()) copy();
+        copies.erase(copies.begin());
+    }
+}
+
+inline u32 to_tf32(float x) {
+    u32 u = __float_as_uint(x);
+    return (u & 0x7f800000u) == 0x7f800000u ? u : (u + 0x1000u) & ~0x1fffu;
+}
+inline u32 pack(float first, float second) {
+    auto rounded = [](float x) {
+        u32 u = __float_as_uint(x);
+        return x != x ? 0x7fc0 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    };
+    return rounded(first) | rounded(second) << 16;
+}
+
+inline void load_matrices(u32* to, const void* row) {
+    auto rows = emulator::shown(row);
+    unsigned g = emulator::lane() / 4, t = emulator::lane() % 4;
+    for (int i = 0; i < 4; i++) to[i] = static_cast<const u32*>(rows[8 * i + g])[t];
+    __syncwarp();                               // nobody writes there before all have read
+}
+inline void load_transposed(u32* to, const void* row) {
+    auto rows = emulator::shown(row);
+    unsigned g = emulator::lane() / 4, t = emulator::lane() % 4;
+    auto of = [&](unsigned row) { return u32(static_cast<const uint16_t*>(rows[row])[g]); };
+    for (int i = 0; i < 4; i++) to[i] = of(8 * i + 2 * t) | of(8 * i + 2 * t + 1) << 16;
+    __syncwarp();
+}
+
+namespace emulator {
+
+struct Operands {
+    u32 a[4], b[2];
+};
+
+// d += a b, with so many numbers in a register (where they are: common.cuh). A row of a and a column
+// of b are 8 registers long: of 4 lanes, and then of the same 4 once more.
+template <int NUMBERS, class F> void mma(float* d, const u32* a, const u32* b, F number) {
+    auto all = shown(Operands{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
+    for (int i = 0; i < 4; i++) {
+        int row = lane() / 4 + i / 2 * 8, column = lane() % 4 * 2 + i % 2;
+        for (int k = 0; k < 8 * NUMBERS; k++) {
+            int word = k / NUMBERS, from = word % 4;
+            d[i] += number(all[row % 8 * 4 + from].a[word / 4 * 2 + row / 8], k) *
+                    number(all[column * 4 + from].b[word / 4], k);
+        }
+    }
+}
+
+}  // namespace emulator
+
+inline void mma_tf32(float* d, const u32* a, const u32* b) {
+    emulator::mma<1>(d, a, b, [](u32 u, int) { return __uint_as_float(u & ~0x1fffu); });
+}
+inline void mma_bf16(float* d, const u32* a, const u32* b) {
+    emulator::mma<2>(d, a, b, [](u32 u, int k) {
+        return __uint_as_float(k % 2 ? u & ~0xffffu : u << 16);
+    });
+}

@@ -1,0 +1,114 @@
+"""Mistakes planted in the text of the kernels, to see whether the tests would notice.
+
+Each place where one can be made becomes a switch, `planted == 7 ? wrong : right`, so that a kernel
+with all of its mistakes is compiled once; the variable PLANTED says which one is made, and 0 makes
+none. As a program, `planted.py TITLE 7 8 9`, it runs the examples of a twin for each of these
+numbers under AddressSanitizer, and prints those numbers with which nothing goes wrong.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from comparing import compare, drawn
+from twins import ALL
+
+from nanoautograd.kernels import emulator
+from nanoautograd.kernels import source as sources
+
+# (right, wrong): a barrier or a wait is not there; an index that begins with a thread's number is
+# shifted; a loop goes one too far, or a condition is not asked; a table is read one place too far;
+# a 1 in a formula is a 2.
+BARRIER = r"\b(?:__syncthreads|__syncwarp|cp_async_wait<\w+>|grid_barrier)\([^;{]*\)(?=;)"
+WRONG = ((BARRIER, "void()"),
+         (r"(?<== )threadIdx\.x(?=; )", r"\g<0> + 1"),
+         (r"(?<=blockDim\.[xy] \+ )threadIdx\.[xy](?=[;)])", r"\g<0> + 1"),
+         (r"(?<=; )(\w+) < (\w+)(?=; )", r"\1 <= \2"),
+         (r"(?<=if \()([\w().]+) < (\w+)(?=\))", "true"),
+         (r"(?<=\] <= )blockIdx\.x", r"\g<0> + 1"),
+         (r"(?<![\w.])1(?= - \w)", "2"))
+
+
+class Mistake(NamedTuple):
+    file: str
+    line: int
+    right: str
+    wrong: str
+
+    @property
+    def is_barrier(self):
+        return self.wrong == "void()"
+
+    def __str__(self):
+        return f"{self.file}:{self.line}: {self.right} -> {self.wrong}"
+
+
+def plant(folder=None):
+    """All mistakes, of which the first has the number 1. Writes the kernels with their switches to
+    the folder."""
+    mistakes = []
+    for path in sorted(sources.HERE.glob("*.cu*")):
+        text, done, to = path.read_text("utf-8"), "", 0
+        if path.suffix == ".cu":
+            done = '#include <cstdlib>\nstatic const int planted = atoi(getenv("PLANTED"));\n'
+        places = [(m, wrong) for right, wrong in WRONG for m in re.finditer(right, text)]
+        for match, wrong in sorted(places, key=lambda place: place[0].start()):
+            before = text[text.rfind("\n", 0, match.start()) + 1:match.start()]
+            if "//" in before or before.startswith("#") or match.start() < to:
+                continue
+            mistakes.append(Mistake(path.name, text.count("\n", 0, match.start()) + 1, match[0],
+                                    match.expand(wrong)))
+            done += (f"{text[to:match.start()]}(planted == {len(mistakes)} ? "
+                     f"{mistakes[-1].wrong} : {match[0]})")
+            to = match.end()
+        if folder:
+            (folder / path.name).write_text(done + text[to:], "utf-8")
+    return mistakes
+
+
+def run(twin, *numbers):
+    """In a process of its own, into which AddressSanitizer was loaded first."""
+    library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True,
+                             check=True).stdout.strip()
+    assert os.path.isabs(library), "g++ has no AddressSanitizer here"
+    environment = {**os.environ, "LD_PRELOAD": library, "PYTHONPATH": os.pathsep.join(sys.path),
+                   "ASAN_OPTIONS": "detect_leaks=0", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, __file__, twin.title, *map(str, numbers)],
+                          env=environment, capture_output=True, text=True)
+
+
+def unnoticed(twin, number):
+    """Does nothing show that the kernels are wrong? In yet another process: they may write where
+    they should not, and bring it down."""
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1] == 0
+    os.environ["PLANTED"] = str(number)
+    try:
+        with_seeds(twin, 6 if number else 2)
+        os._exit(0)
+    except (AssertionError, emulator.KernelError, IndexError) as problem:
+        print(problem, file=sys.stderr, flush=True)
+    finally:
+        os._exit(1)
+
+
+def with_seeds(twin, n):
+    for shape in twin.examples:
+        for seed in range(n):
+            args, options = drawn(twin, shape, "float32", seed)
+            with emulator.emulated(seed=seed, sanitize=True):
+                compare(twin, args, options)
+
+
+if __name__ == "__main__":
+    del os.environ["LD_PRELOAD"]                        # compilers go without
+    with tempfile.TemporaryDirectory() as folder:
+        plant(Path(folder))
+        sources.HERE = Path(folder)
+        of = next(twin for twin in ALL if twin.title == sys.argv[1])
+        print(*[number for number in map(int, sys.argv[2:]) if unnoticed(of, number)])
