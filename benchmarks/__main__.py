@@ -14,7 +14,6 @@ import os
 import shlex
 import sys
 import time
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -112,15 +111,6 @@ def peers_of(o):
     return [name for name in names if name not in absent], absent
 
 
-@contextmanager
-def part(report, name):
-    """What fails in here is an error of the report, and ends nothing else."""
-    try:
-        yield
-    except PeerError as e:
-        report["errors"].append(f"{name}: {e}")
-
-
 def run(o, report, progress):
     """Fills the report, a dict, with what was measured so far. Raises PeerError where nothing can
     be."""
@@ -166,10 +156,12 @@ def run(o, report, progress):
             report["imports"], errors = imports.measure(o.rounds, show, o.vs)
             report["errors"] += [f"import {name}: {text}" for name, text in errors.items()]
         for preset in ("rnn", "gpt") if o.training else ():
-            with part(report, f"train.py {preset}"):
+            try:
                 report.setdefault("training", []).append(throughput.measure(
                     preset, 4 if o.sizes == ["tiny"] else 300, o.rounds, o.threads,
                     OURS[o.backend], show))
+            except PeerError as e:
+                report["errors"].append(f"train.py {preset}: {e}")
 
 
 def main(argv):
