@@ -20,7 +20,9 @@ import shlex
 import signal
 import sys
 import time
+from collections import deque
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 
 if "numpy" not in sys.modules:
     # For products of this size more threads gain little, cost much where the cores have other work,
@@ -35,6 +37,7 @@ from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
+from nanoautograd.tensor import array_of
 
 try:
     import safetensors.numpy  # noqa: F401: what checkpoints are written with
@@ -63,6 +66,7 @@ def train(o, checkpoint):
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None
     carried = unpack(tensors, model, optimizer, average, start) if checkpoint else None
+    carried, = task.on_device(carried)
     if not checkpoint:
         task.begin(model)
     parameters = sum(p.size for p in model.parameters())
@@ -83,6 +87,36 @@ def train(o, checkpoint):
         metrics.sync()
         save_checkpoint(o.out, pack(model, optimizer, average, carried), {**fixed, "step": step})
 
+    def update(*batches):
+        """One step, on --accumulate batches, their arrays one behind the other: its loss, and the
+        norm of its gradient."""
+        nonlocal carried
+        optimizer.zero_grad()
+        loss, n = 0.0, len(batches) // o.accumulate             # arrays of a batch
+        for i in range(0, len(batches), n):
+            share, after = task.loss(model, carried, *batches[i:i + n])
+            share = share / o.accumulate
+            share.backward()
+            loss = loss + share.detach()
+            if carried is None:
+                carried = after
+            else:                                   # in place: a recorded step finds it there
+                carried[...] = after
+        norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
+        optimizer.step()
+        return loss, norm
+
+    take, under_way, loss = steps_of(update, task), deque(), math.nan
+
+    def note_down(wait=False):
+        """What is known by now of the steps that were taken; with `wait`, of all."""
+        nonlocal loss
+        for loss, norm in take.results(wait):
+            step, lr = under_way.popleft()
+            if not math.isfinite(loss + norm):
+                raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
+            metrics.note(step, loss=loss, norm=norm, lr=lr)
+
     # loop
     began = time.perf_counter()
     with catch_signals() as stop, tqdm(
@@ -90,28 +124,21 @@ def train(o, checkpoint):
         if not start:
             save(0)
         for step in range(start + 1, o.steps + 1):
-            optimizer.zero_grad()
-            loss = 0.0
-            for i in range(o.accumulate):
-                batch = task.batch((step - 1) * o.accumulate + i)
-                share, carried = task.loss(model, *task.on_device(carried, *batch))
-                (share / o.accumulate).backward()
-                loss += share.item() / o.accumulate
-            norm = float(clip_grad_norm_(model.parameters(), o.clip or math.inf))
-            if not math.isfinite(loss + norm):
-                raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
             lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay,
                                min(o.lr, o.lr_floor))
             for group, factor in zip(optimizer.param_groups, factors):
                 group["lr"] = lr * factor
-            optimizer.step()
+            take(*chain.from_iterable(task.batch((step - 1) * o.accumulate + i)
+                                      for i in range(o.accumulate)))
+            under_way.append((step, lr))
             if average:
                 average.update()
 
-            metrics.note(step, loss=loss, norm=norm, lr=lr)
+            is_judged = step % o.evaluate_every == 0 or step == o.steps
+            note_down(wait=is_judged)
             bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             bar.update()
-            if step % o.evaluate_every == 0 or step == o.steps:
+            if is_judged:
                 with in_use(model, average):
                     scores = task.evaluate(model)
                 if not math.isfinite(scores["loss"]):
@@ -120,6 +147,7 @@ def train(o, checkpoint):
                 bar.write(f"step {step:6}   loss {loss:.3f}   validation: {written(scores)}")
                 save(step)
             if stop and step < o.steps:
+                note_down(wait=True)
                 save(step)
                 break
     metrics.close()
@@ -145,6 +173,28 @@ def train(o, checkpoint):
               "scores": scores, "metric": task.metric, "baseline": [what, float(score)],
               "to_step": step, "seconds": None if start else round(seconds)}
     write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())
+
+
+def steps_of(update, task):
+    """take(*batches), which does update(*batches) on the device of the run; take.results() are
+    those that have arrived."""
+    if task.o.device.startswith("cuda"):
+        return nag.cuda.capture(update, record=task.o.captured)
+    return AtOnce(lambda *batches: update(*task.on_device(*batches)))
+
+
+class AtOnce:
+    """Steps as those of nag.cuda.capture, each of which ends before the next one begins."""
+
+    def __init__(self, update):
+        self.update, self.arrived = update, []
+
+    def __call__(self, *batches):
+        self.arrived.append([float(array_of(x)) for x in self.update(*batches)])
+
+    def results(self, wait=False):
+        arrived, self.arrived = self.arrived, []
+        return arrived
 
 
 def shown(draw, *args):
@@ -210,16 +260,16 @@ def main(argv=None):
         if o.list:
             print(presets())
         else:
-            compute_with(o)
-            if o.generate is not None:
-                return generate(o, checkpoint)
-            with alone(o.out):
-                return train(o, checkpoint)
+            with compute_with(o):
+                if o.generate is not None:
+                    return generate(o, checkpoint)
+                with alone(o.out):
+                    return train(o, checkpoint)
     except Diverged as e:
         return (f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
                 f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip")
-    except (OptionError, CheckpointError, DataError, DeviceError, OSError, MemoryError,
-            ImportError) as e:
+    except (OptionError, CheckpointError, DataError, DeviceError, nag.cuda.CaptureError, OSError,
+            MemoryError, ImportError) as e:
         return f"train.py: {e}"
     except KeyboardInterrupt:
         print("\ntrain.py: interrupted", file=sys.stderr)

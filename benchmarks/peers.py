@@ -199,7 +199,7 @@ class Captured(Ours):
 
     def get(self, result):
         """The loss of the last step; the others are not waited for."""
-        return np.asarray(result.losses(wait=True)[-1])
+        return np.asarray(result.results(wait=True)[-1])
 
 
 # ------------------------------------------------------------------------------------------ PyTorch

@@ -65,7 +65,7 @@ def trained(o, show=print):
     rng = np.random.default_rng(o.seed)
 
     def loss_of(x, y):
-        return F.cross_entropy(model(x)[0].reshape(-1, V), y.reshape(-1))
+        return F.cross_entropy(model(x)[0].reshape(-1, V), y.reshape(-1), overwrite_input=True)
 
     def step(x, y):
         optimizer.zero_grad()

@@ -122,8 +122,9 @@ class Layer(Module):
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
     def forward(self, z, seen):
-        z = self.norm1(z + self.dropout1(self.attention(z, seen)))
-        return self.norm2(z + self.dropout2(self.down(F.gelu(self.up(z)))))
+        z = self.norm1(self.dropout1(self.attention(z, seen)), residual=z)
+        n = self.down(F.gelu(self.up(z, bias=False), bias=self.up.bias))
+        return self.norm2(self.dropout2(n), residual=z)
 
 
 class Bert(Module):

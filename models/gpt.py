@@ -71,8 +71,8 @@ class Block(Module):
         """z (B, T, D) after t positions with the keys and values `past`, a pair (B, H, t, d) each,
         None for t = 0 -> z (B, T, D), and the pair for all t + T."""
         a, past = self.attention.step(self.norm1(z), past)
-        z = z + self.dropout1(a)
-        n = self.down(F.gelu(self.up(self.norm2(z)), "tanh"))
+        n, z = self.norm2(self.dropout1(a), residual=z, return_sum=True)        # z ← z + a
+        n = self.down(F.gelu(self.up(n, bias=False), "tanh", self.up.bias))
         return z + self.dropout2(n), past
 
 

@@ -132,8 +132,7 @@ class Block(Module):
     def forward(self, z, past=None):
         """As Attention."""
         a, past = self.attention(self.norm1(z), past)
-        z = z + a
-        n = self.norm2(z)
+        n, z = self.norm2(a, residual=z, return_sum=True)               # z ← z + a
         return z + self.down(F.silu(self.gate(n)) * self.up(n)), past
 
 

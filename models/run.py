@@ -37,7 +37,7 @@ except ImportError:                                         # Windows: nothing i
 
 KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
 DEFAULT = "rnn"                                             # the preset of python train.py
-MOMENTARY = {"out", "device", "threads", "deterministic", "resume", "overwrite", "list",
+MOMENTARY = {"out", "device", "captured", "precision", "threads", "deterministic", "resume", "overwrite", "list",
              "tensorboard", "generate"}        # options that are not of the run
 CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
               "evaluate_every"}                             # options that --resume can change
@@ -63,9 +63,13 @@ def cores():
 
 
 def compute_with(o):
-    """Set up the CPU as the options say."""
+    """Set up the CPU as the options say; a context in which products are computed as they say."""
+    if not o.device.startswith("cuda") and (o.captured or o.precision != "float32"):
+        raise OptionError("--captured and --precision are for a GPU; got them with --device "
+                          f"{o.device}")
     nag.set_num_threads(o.threads, o.deterministic)
     nag.keep_memory()
+    return nag.cuda.matmul_precision(o.precision)
 
 
 def parser(preset):
@@ -102,6 +106,10 @@ def parser(preset):
     add("--tensorboard", bool, False, "write event files for TensorBoard too (package "
         "tensorboardX)")
     add("--device", str, "cpu", "cpu, cuda, or cuda:N")
+    add("--captured", bool, False, "on a GPU: record a step as one CUDA graph, and replay it; all "
+        "batches of the preset must have one shape")
+    add("--precision", str, "float32", "of products on a GPU; weights stay what they are",
+        choices=["float32", "tf32", "bfloat16"])
     add("--threads", number(int, least=1), cores(), "that compute on the CPU")
     add("--deterministic", bool, False, "the same result, to the bit, for any number of threads")
     add("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])

@@ -37,20 +37,23 @@ def is_available():
     return _cupy_status().usable
 
 
-def capture(step):
+def capture(step, record=True):
     """A function that does what step(*batch) does, as one CUDA graph (see kernels/capture.py).
 
     step: takes arrays on the device, makes one step of training, and returns the loss, a Tensor of
-    one number. The function returned takes the same arrays, on the host or on the device, always
-    of the same shapes and dtypes, and returns nothing; its `losses()` are those that have arrived.
-    What the step keeps for the next one it must write in place, and numbers that Python computes
-    anew in each step are seen only where a module or an optimiser holds them.
+    one number, or a tuple of such numbers. The function returned takes the same arrays, on the host
+    or on the device, always of the same shapes and dtypes, and returns nothing; its `results()` are
+    those that have arrived. What the step keeps for the next one it must write in place, and
+    numbers that Python computes anew in each step are seen only where a module or an optimiser
+    holds them.
+    record: False makes no graph, for steps that cannot have one; the batches, of any shapes, and
+    the results still move while the GPU computes.
 
     Its calls raise CaptureError, which says why, where the step cannot be recorded, or has changed,
     and IndexError where a kernel met an index out of range. Raises DeviceError without a GPU.
     """
     _cupy("capture: a CUDA graph")
-    return Captured(step)
+    return Captured(step, record)
 
 
 def debug(on=True):

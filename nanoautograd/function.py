@@ -54,7 +54,7 @@ from numpy import ndarray
 
 from .backends import is_array, namespace
 from .backends.memory import explain_full
-from .graph import backpropagate
+from .graph import GraphError, backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
 from .node import Node, as_is, copied, inspect_values, keep, keep_result
 from .tensor import Tensor, as_arrays, is_float, shape_of, wrap
@@ -320,7 +320,8 @@ class HandDerived(Function):
 
     The gradient is computed by `backward`; that of the gradient goes through `composed`. `kernel`,
     where there is one, has another `forward` for arrays that are not NumPy's, and a `backward` for
-    the caches of both.
+    the caches of both. An operation with an option `overwrite_input` has a `backward` that may
+    write to its first argument where that is true.
     """
 
     def __init__(self, name, forward, backward, composed, kernel=None):
@@ -361,6 +362,8 @@ class HandDerived(Function):
         return Plan(needs, [], [])              # there are no rules
 
     def save(self, node, args, options, results, cache):
+        if "overwrite_input" in options and options["overwrite_input"] and node.plan.needs[0]:
+            self._refuse_leaf(args[0])
         saved = {"cache": as_is(cache), "options": as_is(options),
                  "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args]}
         # Results that are part of the cache are kept so that a change of one is noticed.
@@ -372,6 +375,10 @@ class HandDerived(Function):
     def pull_back(self, node, g, create_graph):
         values = node.opened(create_graph)      # refuses where one was overwritten
         if not create_graph:
+            if "overwrite_input" in self.known and values["options"]["overwrite_input"]:
+                _, memory, _, _ = node.saved["arrays"][0]
+                memory.writes += 1
+                memory.recorded = memory.writes
             return _for_edges(node, self.backward(g, values["cache"], node.plan.needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
@@ -384,6 +391,12 @@ class HandDerived(Function):
         ds = backpropagate([edge for edge, _ in used], [dy for _, dy in used],
                            [own for _, own in pairs], retain_graph=True, create_graph=True)
         return [(edge, d) for (edge, _), d in zip(pairs, ds) if d is not None]
+
+    def _refuse_leaf(self, x):
+        if x._memory.of_leaf:
+            raise GraphError(f"{self.name}: with overwrite_input the gradient of the input would "
+                             "take the place of a Tensor that was not computed, a parameter or a "
+                             f"view of one, of shape {x.shape}; leave the option out")
 
 
 def _parameters(f):

@@ -82,13 +82,16 @@ def relu(input):
 relu.vjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
 
 
-def gelu(input, approximate="none"):
+def gelu(input, approximate="none", bias=None):
     """x Φ(x), Φ the normal distribution function; elementwise. See manual/gelu.py.
 
     input: any shape, floating. approximate: "none", or "tanh" for the approximation
-    x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). Raises ValueError for others, and TypeError.
+    x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). bias: (N,), of the input's dtype, is added to an input
+    (..., N) before: gelu(linear(x, W), bias=b) is gelu(linear(x, W, b)) in less time.
+
+    Returns an array like the input. Raises ValueError and TypeError for others.
     """
-    return _gelu(input, approximate=approximate)
+    return _gelu(input, bias, approximate=approximate)
 
 
 def silu(input):
@@ -127,25 +130,33 @@ def embedding(input, weight, padding_idx=None):
     return _embedding(input, weight, padding_idx=padding_idx)
 
 
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None,
+               return_sum=False):
     """Over the last axes, (x - mean x) / √(var x + eps) · weight + bias. See manual/layer_norm.py.
 
     input: (..., *normalized_shape), floating. normalized_shape: the sizes of the axes that are
     normalised together, or one integer. weight, bias: of that shape and the input's dtype, or None.
+    residual: of the input's shape and dtype; x is then input + residual, in less time than one
+    after the other. return_sum: also return that.
 
-    Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
+    Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
+    TypeError for shapes and dtypes.
     """
-    return _layer_norm(input, weight, bias, normalized_shape=_as_shape(normalized_shape), eps=eps)
+    return _layer_norm(input, weight, bias, residual, normalized_shape=_as_shape(normalized_shape),
+                       eps=eps, return_sum=return_sum)
 
 
-def rms_norm(input, normalized_shape, weight=None, eps=None):
+def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
     """Over the last axes, x / √(mean x² + eps) · weight. See manual/rms_norm.py.
 
-    input, normalized_shape, weight: as for layer_norm. eps: None is the dtype's machine epsilon.
+    input, normalized_shape, weight, residual, return_sum: as for layer_norm. eps: None is the
+    dtype's machine epsilon.
 
-    Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
+    Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
+    TypeError for shapes and dtypes.
     """
-    return _rms_norm(input, weight, normalized_shape=_as_shape(normalized_shape), eps=eps)
+    return _rms_norm(input, weight, residual, normalized_shape=_as_shape(normalized_shape), eps=eps,
+                     return_sum=return_sum)
 
 
 def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
@@ -164,7 +175,7 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
 
 
 def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
-                  label_smoothing=0.0):
+                  label_smoothing=0.0, overwrite_input=False):
     """Cross entropy of logits: -log softmax(input) at the target. See manual/cross_entropy.py.
 
     input: logits (C,), (N, C) or (N, C, d1, ..., dk), floating.
@@ -175,12 +186,14 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     reduction: "none" (a loss for each class number), "sum", or "mean", which for class numbers
     divides by the sum of their weights and for distributions by their number.
     label_smoothing: ε; the target becomes 1-ε of itself and ε of the uniform distribution.
+    overwrite_input: the backward pass writes the gradient in the place of the logits, which saves
+    an array of their size. Whoever needs them afterwards gets a GraphError, and a leaf is refused.
 
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
     """
     return _cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
-                          label_smoothing=label_smoothing)
+                          label_smoothing=label_smoothing, overwrite_input=overwrite_input)
 
 
 def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):

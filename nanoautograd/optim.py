@@ -528,11 +528,11 @@ class AveragedModel:
     @contextmanager
     def applied(self):
         """Within it the model has the averages for its weights, and its own again afterwards."""
-        own = {name: p.data for name, p in self.parameters.items()}
+        own = {name: p.detach() for name, p in self.parameters.items()}     # the arrays themselves
         self.is_applied = True
         try:
             for name, p in self.parameters.items():
-                p.data = self.averages[name]
+                p.data = wrap(self.averages[name])
             yield
         finally:
             for name, p in self.parameters.items():

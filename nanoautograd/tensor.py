@@ -47,10 +47,12 @@ class Memory:
 
     `writes` counts all writes through a Tensor, `recorded` is the count after the last one that
     became part of a graph. Operations note the count when they keep a value (node.py), and
-    every Tensor notes it when it is made, so that a change behind their back is seen.
+    every Tensor notes it when it is made, so that a change behind their back is seen. `of_leaf`:
+    whether it is the memory of a Tensor that requires a gradient and was not computed.
     """
     writes = 0
     recorded = 0
+    of_leaf = False
 
 
 class Leaf:
@@ -149,6 +151,8 @@ class Tensor:
             if (new.shape, new.dtype, type(new)) != like and self.requires_grad:
                 self._leaf = Leaf(new)          # what was computed before leads to the old one
                 self._edge = (self._leaf, 0)
+            if self.requires_grad:
+                memory.of_leaf = True
         self._seen = self._memory.writes
 
     @property
@@ -211,6 +215,8 @@ class Tensor:
         if self._leaf is None:
             self._leaf = Leaf(self._array)
         self._edge = (self._leaf, 0) if value else None
+        if value:
+            self._memory.of_leaf = True
 
     def requires_grad_(self, value=True):
         """Sets `requires_grad` and returns the Tensor."""

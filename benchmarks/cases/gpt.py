@@ -50,7 +50,8 @@ class GPT(Case):
 
         def loss():
             logits, _ = model(a["x"])
-            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1))
+            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1),
+                                   overwrite_input=True)
         return peer.train(model, loss)
 
     def by_hand(self, peer, a):
@@ -128,11 +129,12 @@ def gradient_by_hand(w, x, y, layers, heads):
     xp = namespace(x)
     grads, caches = {}, []
 
-    def norm(name, z):
-        return layer_norm.forward(z, w[f"{name}.weight"], w[f"{name}.bias"], normalized_shape=(D,))
+    def norm(name, z, residual=None):
+        return layer_norm.forward(z, w[f"{name}.weight"], w[f"{name}.bias"], residual,
+                                  normalized_shape=(D,), return_sum=residual is not None)
 
     def norm_back(name, dy, cache):
-        dz, grads[f"{name}.weight"], grads[f"{name}.bias"] = layer_norm.backward(dy, cache)
+        dz, grads[f"{name}.weight"], grads[f"{name}.bias"], _ = layer_norm.backward(dy, cache)
         return dz
 
     def affine(name, z):
@@ -157,17 +159,16 @@ def gradient_by_hand(w, x, y, layers, heads):
         q, k, v = (heads_first(qkv[:, j * D:(j + 1) * D]) for j in range(3))
         o, cache_a = attention.forward(q, k, v, causal=True)
         a, cache_o = affine(p + "attention.out_proj.", rows(o))
-        z = z + a
-        n2, cache_2 = norm(p + "norm2", z)
-        u, cache_up = affine(p + "up.", n2)
-        u, cache_u = gelu.forward(u, approximate="tanh")
+        (n2, z), cache_2 = norm(p + "norm2", a, z)          # z ← z + a
+        u, cache_up = linear.forward(n2, w[p + "up.weight"])
+        u, cache_u = gelu.forward(u, w[p + "up.bias"], approximate="tanh")
         a, cache_down = affine(p + "down.", u)
         z = z + a
         caches.append((cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u,
                        cache_down))
     n, cache_n = norm("norm", z)
     logits, cache_E = linear.forward(n, w["embedding.weight"])
-    loss, cache = cross_entropy.forward(logits, y.reshape(-1))
+    loss, cache = cross_entropy.forward(logits, y.reshape(-1), overwrite_input=True)
 
     dlogits = cross_entropy.backward(1.0, cache, (True, False, False))[0]
     dn, dE, _ = linear.backward(dlogits, cache_E)
@@ -176,9 +177,9 @@ def gradient_by_hand(w, x, y, layers, heads):
         p = f"layers.{i}."
         (cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u,
          cache_down) = caches.pop()
-        du, = gelu.backward(affine_back(p + "down.", dz, cache_down), cache_u)
-        dn = affine_back(p + "up.", du, cache_up)
-        dz = dz + norm_back(p + "norm2", dn, cache_2)
+        du, grads[p + "up.bias"] = gelu.backward(affine_back(p + "down.", dz, cache_down), cache_u)
+        dn, grads[p + "up.weight"], _ = linear.backward(du, cache_up)
+        dz = norm_back(p + "norm2", (dn, dz), cache_2)
         do = affine_back(p + "attention.out_proj.", dz, cache_o)
         dqkv = xp.concatenate([rows(d) for d in attention.backward(
             heads_first(do), cache_a, (True, True, True, False))[:3]], axis=1)

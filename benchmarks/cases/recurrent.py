@@ -58,7 +58,8 @@ class Recurrent(Case):
 
         def loss():
             logits, _ = model(a["x"])
-            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1))
+            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1),
+                                   overwrite_input=True)
         return peer.train(model, loss)
 
     def by_hand(self, peer, a):
@@ -77,7 +78,8 @@ class Recurrent(Case):
             (h, *last), cache_h = cell.forward(e, *(None,) * states, *(w[n] for n in names),
                                                batch_first=True)
             z, cache_o = linear.forward(h, w["output.weight"], w["output.bias"])
-            loss, cache_z = cross_entropy.forward(z.reshape(len(y), -1), y)
+            loss, cache_z = cross_entropy.forward(z.reshape(len(y), -1), y,
+                                                  overwrite_input=True)
             dz = cross_entropy.backward(1.0, cache_z, (True, False, False))[0]
             dh, dW, db = linear.backward(dz, cache_o)
             zeros = [0 * s for s in last]               # nothing comes from the last states

@@ -9,6 +9,7 @@ import os
 from itertools import islice
 
 from nanoautograd import functional as F
+from nanoautograd.backends import namespace
 from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
                                first_characters, generator, in_order, read_text, read_wiki, split,
                                split_by_class)
@@ -138,9 +139,12 @@ class Language(Task):
     def batch(self, step):
         return self.order(step)
 
-    def loss(self, model, carried, x, y, begins=True):
-        logits, h = model(x, None if begins else carried)                   # (B, T, V)
-        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1))
+    def loss(self, model, carried, x, y, begins=None):
+        if carried is not None:
+            carried = namespace(carried).where(begins, 0.0, carried)
+        logits, h = model(x, carried)                                       # (B, T, V)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1),
+                               overwrite_input=True)
         return loss, h.data if self.recurrent else None                     # without its history
 
     def evaluate(self, model, final=False):

@@ -92,7 +92,7 @@ class SmolLM(Task):
     def loss(self, model, carried, x, rows, y):
         z, _ = model.hidden(x)                                              # (B, T, D)
         logits = model.logits(z.reshape(-1, z.shape[-1])[rows])             # (n, V)
-        return F.cross_entropy(logits, y), None
+        return F.cross_entropy(logits, y, overwrite_input=True), None
 
     def evaluate(self, model, final=False):
         examples, loss, n = [self.example(item) for item in self.scored], 0.0, 0

@@ -106,13 +106,13 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, step):
-        """A tuple: what step 0, 1, ... trains on, from the seed and `step` alone. NumPy arrays in
-        it are moved to the device."""
+        """A tuple of NumPy arrays: what step 0, 1, ... trains on, from the seed and `step` alone.
+        Always of the same shapes, where --captured is to work."""
 
     @abstractmethod
     def loss(self, model, carried, *batch):
         """(the mean loss of a batch, a Tensor; what to carry into the next step, an array or
-        None)."""
+        None). The batch is on the device."""
 
     @abstractmethod
     def evaluate(self, model, final=False):

@@ -28,13 +28,13 @@ class Streams:
 
     def __call__(self, step):
         """(x, y, begins): tokens (B, T), the tokens that follow them (B, T), and whether the
-        streams begin anew here, so that a state from before means nothing."""
+        streams begin anew here, so that a state from before means nothing, an array ()."""
         epoch, block = divmod(step, self.blocks)
         slack = self.length - self.blocks * self.T
         offset = generator(self.seed, "order", epoch).integers(slack + 1)
         start = offset + block * self.T + self.length * np.arange(self.B)
         index = start[:, None] + np.arange(self.T)              # (B, T)
-        return self.tokens[index], self.tokens[index + 1], block == 0
+        return self.tokens[index], self.tokens[index + 1], np.array(block == 0)
 
 
 class Windows:

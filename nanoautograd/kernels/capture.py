@@ -13,7 +13,7 @@ than it runs. A graph holds them all, with their arguments, and is launched as o
     step = nag.cuda.capture(step)
     for x, y in batches:                        # of one shape; on the host, or on the device
         step(x, y)                              # does not wait
-        print(*step.losses())                   # of the steps that have ended
+        print(*step.results())                  # the losses of the steps that have ended
 
 The first calls compute the step as it is written: kernels are compiled, the optimiser makes its
 state. The next one records: the kernels are noted down, not run. Then, and at each later call, the
@@ -39,8 +39,9 @@ A recording that was refused has counted as a step for optimisers and dropout, a
 How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a
 stream of its own copies it to a waiting place on the device, while the step before is computed; and
 from there it goes to where the step reads it. There are AHEAD such places, so the host is at most
-so many steps ahead. Losses come back in the same way: copied to pinned memory behind the step, and
-read when its event is over.
+so many steps ahead. What the step returns comes back in the same way: copied to pinned memory
+behind it, and read when its event is over. With record=False a step does all that, but is computed
+as it is written at every call, and its batches may have any shapes.
 
 (CUDA C++ Programming Guide, release 13: "Creating a Graph Using Stream Capture"; the private pool
 as in PyTorch's CUDAGraph.)
@@ -63,16 +64,17 @@ __all__ = ["Captured", "CaptureError"]
 
 WARM_UP = 2                     # calls before the one that records
 AHEAD = 2                       # steps that are under way while the host goes on
+MOST = 8                        # numbers that a step can return
 ALIGN = 256                     # bytes: where an array of the batch begins
 
 
 class Captured:
     """What `nag.cuda.capture` returns."""
 
-    def __init__(self, step):
-        self.step, self.count = step, 0
+    def __init__(self, step, record=True):
+        self.step, self.record, self.count = step, record, 0
         self._cupy = self._graph = self._recording = None
-        self._known, self._losses, self._refused = [], [], None
+        self._known, self._results, self._refused = [], [], None
 
     def __call__(self, *batch):
         """One step. batch: the arrays (or Tensors) that the step takes, of the shapes and dtypes of
@@ -81,17 +83,20 @@ class Captured:
         if self._refused:
             raise self._refused
         given, batch = batch, [array_of(a) for a in batch]
-        if self._cupy is None:
+        if self._cupy is None or not self.record and _layout(batch) != self._layout:
             self._begin(batch, [isinstance(a, Tensor) for a in given])
         self._check(batch)
         if self._cupy.cuda.runtime.getDevice() != self._device:
             raise CaptureError(f"the step was captured on cuda:{self._device}, and the current "
                                f"device is cuda:{self._cupy.cuda.runtime.getDevice()}")
         place = self._places[self.count % AHEAD]
-        self._take_loss(place)
-        if self.count < WARM_UP:
+        self._take_result(place)
+        if not self.record:
             self._send(place, batch)
-            self._result = self._rehearse()
+            self._returned = self._arrays_of(self.step(*self._given))
+        elif self.count < WARM_UP:
+            self._send(place, batch)
+            self._returned = self._rehearse()
         else:
             if self._graph is None:
                 self._record()
@@ -103,18 +108,19 @@ class Captured:
         self._fetch(place)
         self.count += 1
         if reports.debug:
-            self._take_loss(place)
+            self._take_result(place)
 
-    def losses(self, wait=False):
-        """Those that have arrived since the last call, oldest first, as Python floats; with `wait`,
-        of all steps that were begun. Raises IndexError where a kernel met an index out of range."""
+    def results(self, wait=False):
+        """What has arrived since the last call of what the steps returned, oldest first: a Python
+        float for each step, or a tuple of them; with `wait`, of all steps that were begun. Raises
+        IndexError where a kernel met an index out of range."""
         for i in range(AHEAD):
             place = self._places[(self.count + i) % AHEAD] if self._cupy else None
-            if place and place.is_under_way and not wait and not place.event.done:
+            if place and place.returned and not wait and not place.event.done:
                 break
             if place:
-                self._take_loss(place)
-        arrived, self._losses = self._losses, []
+                self._take_result(place)
+        arrived, self._results = self._results, []
         return arrived
 
     # ---- the first call
@@ -122,32 +128,34 @@ class Captured:
     def _begin(self, batch, are_tensors):
         """Makes the places for such a batch. are_tensors: which of its arrays are Tensors to the
         step."""
+        if self._cupy:
+            self._results = self.results(wait=True)             # the places before are in use
         for a in batch:
             if not is_array(a):
                 raise CaptureError(f"a captured step takes arrays and Tensors, as other arguments "
                                    f"would stay what they were; got {type(a).__name__}")
         cupy = _cupy()
         self._device = cupy.cuda.runtime.getDevice()
-        self._shapes = [(a.shape, np.dtype(a.dtype)) for a in batch]
+        self._layout = _layout(batch)
         begins, size = [], 8 * ROOM                             # the numbers come first
-        for shape, dtype in self._shapes:
+        for shape, dtype in self._layout:
             begins.append(size)
             n = int(np.prod(shape)) * dtype.itemsize
             size += -(-n // ALIGN) * ALIGN
         self._bytes = cupy.zeros(size, dtype=np.uint8)          # what the step reads
         self._numbers = self._bytes[:8 * ROOM]
-        self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, self._shapes)]
+        self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, self._layout)]
         self._given = [wrap(a) if is_one else a for a, is_one in zip(self._inputs, are_tensors)]
-        self._places = [_Place(cupy, size, begins, self._shapes) for _ in range(AHEAD)]
+        self._places = [_Place(cupy, size, begins, self._layout) for _ in range(AHEAD)]
         self._copying = cupy.cuda.Stream(non_blocking=True)
         reports.reports(cupy, f"cuda:{self._device}")
         self._cupy = cupy
 
     def _check(self, batch):
-        given = [(a.shape, np.dtype(a.dtype)) if is_array(a) else type(a).__name__ for a in batch]
-        if given != self._shapes:
+        given = _layout(batch)
+        if given != self._layout:
             expected, got = (", ".join(f"{s[0]} {s[1]}" if type(s) is tuple else s for s in part)
-                             for part in (self._shapes, given))
+                             for part in (self._layout, given))
             raise CaptureError(f"a captured step takes the shapes and dtypes of its first call, "
                                f"({expected}); got ({got}). Call the step itself for a batch of "
                                "another size, or capture another")
@@ -158,9 +166,9 @@ class Captured:
         """The step, computed as it is written, but with its numbers in the device's memory."""
         recording = Recording(self._numbers, live=True)
         with now.being(recording), self._without_gradients():
-            loss = self._loss_of(self.step(*self._given))
+            returned = self._arrays_of(self.step(*self._given))
         self._known = recording.tensors()
-        return loss
+        return returned
 
     def _record(self):
         cupy, recorded_from = self._cupy, self._cupy.cuda.get_current_stream()
@@ -179,7 +187,7 @@ class Captured:
                     cupy.cuda.using_allocator(self._pool.malloc), self._stream:
                 self._stream.begin_capture()
                 try:
-                    loss = self._loss_of(self.step(*self._given))
+                    returned = self._arrays_of(self.step(*self._given))
                 except BaseException as error:
                     self._break_off()
                     self._refused = _explained(error)
@@ -192,7 +200,7 @@ class Captured:
         finally:
             if collecting:
                 gc.enable()
-        self._graph, self._recording, self._result = graph, recording, loss
+        self._graph, self._recording, self._returned = graph, recording, returned
 
     def _break_off(self):
         """Ends a recording that failed: the stream is as before."""
@@ -217,13 +225,17 @@ class Captured:
                 if failed or type(t._leaf.grad) is _Old:        # what was only recorded is nothing
                     t._leaf.grad = g
 
-    def _loss_of(self, loss):
-        """What the step returned, as an array of one number."""
-        loss = array_of(loss)
-        if not is_array(loss) or namespace(loss) is not namespace(self._bytes) or loss.size != 1:
+    def _arrays_of(self, returned):
+        """What the step returned, as arrays of one number, and whether it was a tuple."""
+        is_tuple = type(returned) is tuple
+        arrays = [array_of(y) for y in (returned if is_tuple else (returned,))]
+        xp = namespace(self._bytes)
+        if not 0 < len(arrays) <= MOST or not all(
+                is_array(y) and namespace(y) is xp and y.size == 1 for y in arrays):
             raise CaptureError("a captured step returns its loss, a Tensor of one number on the "
-                               f"device; got {_described(loss)}")
-        return loss
+                               f"device, or a tuple of up to {MOST} of them; got "
+                               f"{', '.join(map(_described, arrays)) or 'an empty one'}")
+        return arrays, is_tuple
 
     # ---- to the device and back
 
@@ -245,37 +257,40 @@ class Captured:
                 there[...] = a
 
     def _fetch(self, place):
-        """The loss, behind the step."""
-        current, loss = self._cupy.cuda.get_current_stream(), self._result
-        loss.data.copy_to_host_async(place.pinned.ptr + place.host.nbytes, loss.dtype.itemsize,
-                                     current)
+        """What the step returned, behind it."""
+        current, (arrays, _) = self._cupy.cuda.get_current_stream(), self._returned
+        at = place.pinned.ptr + place.host.nbytes
+        for i, y in enumerate(arrays):
+            y.data.copy_to_host_async(at + 8 * i, y.dtype.itemsize, current)
         place.event.record(current)
-        place.loss, place.is_under_way = loss.dtype, True
+        place.returned = self._returned
 
-    def _take_loss(self, place):
-        """Waits for the step that used a place before, and notes down its loss."""
-        if not place.is_under_way:
+    def _take_result(self, place):
+        """Waits for the step that used a place before, and notes down what it returned."""
+        if not place.returned:
             return
+        (arrays, is_tuple), place.returned = place.returned, None
         place.event.synchronize()
-        place.is_under_way = False
         reports.check(self._cupy, f"cuda:{self._device}")
-        self._losses.append(float(place.back.view(place.loss)[0]))
+        numbers = tuple(float(place.back[8 * i:8 * i + 8].view(y.dtype)[0])
+                        for i, y in enumerate(arrays))
+        self._results.append(numbers if is_tuple else numbers[0])
 
 
 class _Place:
     """What one step that is under way occupies. host: pinned memory, the numbers and the batch;
-    device: where they wait; back: where the loss arrives."""
+    device: where they wait; back: where what it returns arrives. returned: that, or None."""
 
     def __init__(self, cupy, size, begins, shapes):
-        self.pinned = cupy.cuda.alloc_pinned_memory(size + 8)
-        everything = np.frombuffer(self.pinned, np.uint8, size + 8)
+        self.pinned = cupy.cuda.alloc_pinned_memory(size + 8 * MOST)
+        everything = np.frombuffer(self.pinned, np.uint8, size + 8 * MOST)
         self.host, self.back = everything[:size], everything[size:]
         self.host[:] = 0
         self.inputs = [_view(self.host, begin, *s) for begin, s in zip(begins, shapes)]
         self.device = cupy.empty(size, dtype=np.uint8)
         self.sent = cupy.cuda.Event(disable_timing=True)
         self.event = cupy.cuda.Event(disable_timing=True)
-        self.is_under_way, self.loss = False, None
+        self.returned = None
 
 
 class _Old:
@@ -284,6 +299,11 @@ class _Old:
     def __getattr__(self, name):
         raise CaptureError("the step uses a gradient of the step before; call zero_grad() in it, "
                            "before backward()")
+
+
+def _layout(batch):
+    """[(shape, dtype), ...] of its arrays; of what is none, the name of its type."""
+    return [(a.shape, np.dtype(a.dtype)) if is_array(a) else type(a).__name__ for a in batch]
 
 
 def _view(memory, begin, shape, dtype):

@@ -8,14 +8,15 @@ from ..manual.cross_entropy import _check
 from .source import FLOATS, source, sum_dtype, type_of
 
 
-def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0,
+          overwrite_input=False):
     """Rows of scores with class numbers, all classes alike."""
     return (weight is None and logits.ndim in (1, 2) and logits.dtype.name in FLOATS
             and target.dtype.name in ("int32", "int64"))
 
 
 def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
-            label_smoothing=0.0):
+            label_smoothing=0.0, overwrite_input=False):
     _check(logits, target, weight, ignore_index, reduction, label_smoothing)
     xp, reported = namespace(logits, target), reports.reports(namespace(logits), device_of(logits))
     x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
@@ -28,21 +29,21 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     reports.check(xp, device_of(x))
     if reduction == "none":
         return ell.astype(x.dtype, copy=False).reshape(target.shape), (
-            x, y, lse, None, logits.shape, ignore_index, label_smoothing, True)
+            x, y, lse, None, logits.shape, ignore_index, label_smoothing, True, overwrite_input)
     loss, W = xp.empty((), dtype=x.dtype), xp.empty((), dtype=A)
     kernels.launch("reduce", 1, 256, ell, y, loss, W, N, C, ignore_index, reduction == "mean",
                    shared=32 * lse.itemsize)
     return loss, (x, y, lse, W if reduction == "mean" else None, logits.shape, ignore_index,
-                  label_smoothing, False)
+                  label_smoothing, False, overwrite_input)
 
 
 def backward(dL, cache, needs=None):
-    x, y, lse, W, shape, ignore_index, ε, each = cache
+    x, y, lse, W, shape, ignore_index, ε, each, overwrite = cache
     if needs is not None and not needs[0]:
         return None, None, None
     xp, C = namespace(x), x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
-    dx = xp.empty(shape, dtype=x.dtype)
+    dx = x.reshape(shape) if overwrite else xp.empty(shape, dtype=x.dtype)
     kernels.launch("backward", x.size // C, _threads(C), x, y, lse, xp.ascontiguousarray(dL), W, dx,
                    C, ignore_index, ε, each)
     return dx, None, None

@@ -3,18 +3,27 @@
 #pragma once
 #include "common.cuh"
 
+// WIDE neighbours, of which the first n are there; as_one: all are, and at a multiple of 16 bytes.
+__device__ inline Wide read(const T* from, long long n, bool as_one) {
+    if (as_one) return *reinterpret_cast<const Wide*>(from);
+    Wide p = {};
+    for (int j = 0; j != WIDE && j < n; j++) p.x[j] = from[j];
+    return p;
+}
+__device__ inline void write(T* to, const Wide& p, long long n, bool as_one) {
+    if (as_one) *reinterpret_cast<Wide*>(to) = p;
+    else for (int j = 0; j != WIDE && j < n; j++) to[j] = p.x[j];
+}
+
 // y_i = f(a_i, b_i) for i < n. blocks · threads · WIDE is n or more (elementwise.py).
 template <class F>
 __device__ inline void each(long long n, T* y, const T* a, const T* b, F f) {
-    long long i = (blockIdx.x * (long long)blockDim.x + threadIdx.x) * WIDE;
-    if (i + WIDE <= n && aligned(y, a, b)) {
-        Wide p = *reinterpret_cast<const Wide*>(a + i), q = *reinterpret_cast<const Wide*>(b + i);
-        for (int j = 0; j != WIDE; j++) store(&p.x[j], f(load(&p.x[j]), load(&q.x[j])));
-        *reinterpret_cast<Wide*>(y + i) = p;
-    } else {
-        for (int j = 0; j != WIDE && i + j < n; j++)
-            store(y + i + j, f(load(a + i + j), load(b + i + j)));
-    }
+    long long i = (blockIdx.x * (long long)blockDim.x + threadIdx.x) * WIDE, left = n - i;
+    if (left <= 0) return;
+    bool as_one = left >= WIDE && aligned(y, a, b);
+    Wide p = read(a + i, left, as_one), q = read(b + i, left, as_one);
+    for (int j = 0; j != WIDE; j++) store(&p.x[j], f(load(&p.x[j]), load(&q.x[j])));
+    write(y + i, p, left, as_one);
 }
 
 // y_i = f(a_i).

@@ -1,29 +1,34 @@
 // Layer normalisation of rows (derived in manual/layer_norm.py, where the letters are).
 //
-//     d = x - μ          y = w d r + b
+//     z = x + a          d = z - μ          y = w d r + b
 //     e = dy d           dw_i = Σ_m r_m e_mi         db_i = Σ_m dy_mi
-//     dx = r (w dy  -  1/N Σ_i w_i dy_i  -  d r²/N Σ_i w_i e_i)
+//     dx = dz  +  r (w dy  -  1/N Σ_i w_i dy_i  -  d r²/N Σ_i w_i e_i)
 //
-// A row is held in registers (rows.cuh), so x is read once on the way there, and x and dy once on
-// the way back: the mean is known before the squares of d are added up, and the numbers do not have
+// Without a residual a and z are null: then z is x. A row is held in registers (rows.cuh), so x is
+// read once on the way there, and z and dy once on the way back: the mean is known before the squares of d are added up, and the numbers do not have
 // to be read a second time. On the way back a block goes through many rows, of which its threads add
 // up dw and db, each in the columns that it holds; what the blocks have found is added up by a second
 // kernel, `columns`. Which rows a block has depends on M and N alone, and no sum is added to by
 // several threads at once (columns.cuh): so every run gives the same bits.
 //
 // A row has room for HELD · THREADS columns, N or more. Those beyond N are read as 0 and not written.
-// Only d = x - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
+// Only d = z - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
 // dy, which is. So they add nothing to any sum.
 
 #include "columns.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-forward(const T* x, const T* w, const T* b, T* y, A* mu, A* r, int M, int N, A eps) {
+forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, A* mu, A* r, int M, int N,
+        A eps) {
     SHARED(A, scratch);                                 // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (m >= M) return;                                 // a warp that has no row
-    A d[HELD], p[HELD], mean = 0, v = 0;
+    A d[HELD], mean = 0, v = 0;
     read_row(d, x + m * N, N);
+    if (a) {
+        add_row(d, a + m * N, N);
+        write_row(z + m * N, d, N);
+    }
     EACH(i, HELD) mean += d[i];
     mean = row_sum(mean, scratch) / N;
     EACH(i, HELD) {
@@ -33,10 +38,7 @@ forward(const T* x, const T* w, const T* b, T* y, A* mu, A* r, int M, int N, A e
     A r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
     EACH(i, HELD) d[i] *= r_m;
     if (w) scale_row(d, w, N);
-    if (b) {
-        read_row(p, b, N);
-        EACH(i, HELD) d[i] += p[i];
-    }
+    if (b) add_row(d, b, N);
     write_row(y + m * N, d, N);
     if (threadIdx.x == 0) {
         mu[m] = mean;
@@ -44,17 +46,17 @@ forward(const T* x, const T* w, const T* b, T* y, A* mu, A* r, int M, int N, A e
     }
 }
 
-// partial (2, blocks, N): what the rows of a block add to dw and db. It may be null, and dx too.
+// partial (2, blocks, N): what the rows of a block add to dw and db. It may be null, and dz and dx.
 extern "C" __global__ void __launch_bounds__(256)
-backward(const T* x, const T* w, const A* mu, const A* r, const T* dy, T* dx, A* partial, int M,
-         int N) {
+backward(const T* z, const T* w, const A* mu, const A* r, const T* dy, const T* dz, T* dx, A* partial,
+         int M, int N) {
     SHARED(A, scratch);                                 // HELD · 32: 32 for row_sum, and as many as
                                                         // join_rows needs: THREADS = 32, or none
     A dw[HELD] = {}, db[HELD] = {};
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     while (m < M) {
         A d[HELD], g[HELD], mean = mu[m], r_m = r[m], sum_g = 0, sum_e = 0;
-        read_row(d, x + m * N, N);
+        read_row(d, z + m * N, N);
         read_row(g, dy + m * N, N);
         EACH(i, HELD) {
             d[i] -= mean;
@@ -69,6 +71,7 @@ backward(const T* x, const T* w, const A* mu, const A* r, const T* dy, T* dx, A*
         sum_g = row_sum(sum_g, scratch) / N;
         sum_e = row_sum(sum_e, scratch) / N * r_m * r_m;
         EACH(i, HELD) g[i] = r_m * (g[i] - sum_g - d[i] * sum_e);
+        if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);
         m += gridDim.x * blockDim.y;
     }

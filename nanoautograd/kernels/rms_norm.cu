@@ -1,44 +1,50 @@
 // Root mean square normalisation of rows (derived in manual/rms_norm.py, where the letters are).
 //
-//     y = w x r          e = dy x          dw_i = Σ_m r_m e_mi
-//     dx = r (w dy  -  x r²/N Σ_i w_i e_i)
+//     z = x + a          y = w z r          e = dy z          dw_i = Σ_m r_m e_mi
+//     dx = dz  +  r (w dy  -  z r²/N Σ_i w_i e_i)
 //
-// As in layer_norm.cu: a row is held in registers, and read once; on the way back a block goes
+// As in layer_norm.cu: without a residual a and z are null, then z is x. A row is held in registers, and read once; on the way back a block goes
 // through many rows, of which its threads add up dw, and a second kernel adds up what the blocks
 // have found.
 
 #include "columns.cuh"
 
-extern "C" __global__ void __launch_bounds__(256)
-forward(const T* x, const T* w, T* y, A* r, int M, int N, A eps) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+forward(const T* x, const T* a, const T* w, T* z, T* y, A* r, int M, int N, A eps) {
     SHARED(A, scratch);                                 // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (m >= M) return;                                 // a warp that has no row
-    A a[HELD], v = 0;
-    read_row(a, x + m * N, N);
-    EACH(i, HELD) v += a[i] * a[i];
+    A p[HELD], v = 0;                                   // p: a row of z
+    read_row(p, x + m * N, N);
+    if (a) {
+        add_row(p, a + m * N, N);
+        write_row(z + m * N, p, N);
+    }
+    EACH(i, HELD) v += p[i] * p[i];
     A r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
-    EACH(i, HELD) a[i] *= r_m;
-    if (w) scale_row(a, w, N);
-    write_row(y + m * N, a, N);
+    EACH(i, HELD) p[i] *= r_m;
+    if (w) scale_row(p, w, N);
+    write_row(y + m * N, p, N);
     if (threadIdx.x == 0) r[m] = r_m;
 }
 
-// partial (blocks, N): what the rows of a block add to dw. It may be null, and dx too.
+// partial (blocks, N): what the rows of a block add to dw. It may be null, and dz and dx.
 extern "C" __global__ void __launch_bounds__(256)
-backward(const T* x, const T* w, const A* r, const T* dy, T* dx, A* partial, int M, int N) {
+backward(const T* z, const T* w, const A* r, const T* dy, const T* dz, T* dx, A* partial, int M,
+         int N) {
     SHARED(A, scratch);                                 // HELD · 32
     A dw[HELD] = {};
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     while (m < M) {
-        A a[HELD], g[HELD], r_m = r[m], sum_e = 0;
-        read_row(a, x + m * N, N);
+        A p[HELD], g[HELD], r_m = r[m], sum_e = 0;
+        read_row(p, z + m * N, N);
         read_row(g, dy + m * N, N);
-        EACH(i, HELD) dw[i] += r_m * (g[i] * a[i]);
+        EACH(i, HELD) dw[i] += r_m * (g[i] * p[i]);
         if (w) scale_row(g, w, N);                      // from here on dx̂ = w dy
-        EACH(i, HELD) sum_e += g[i] * a[i];
+        EACH(i, HELD) sum_e += g[i] * p[i];
         sum_e = row_sum(sum_e, scratch) / N * r_m * r_m;
-        EACH(i, HELD) g[i] = r_m * (g[i] - a[i] * sum_e);
+        EACH(i, HELD) g[i] = r_m * (g[i] - p[i] * sum_e);
+        if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);
         m += gridDim.x * blockDim.y;
     }

@@ -42,12 +42,19 @@ __device__ inline void write_row(T* to, const A* a, int N) {
     }
 }
 
-// a ← a by the numbers of `factors`. Piece by piece, because registers are full.
+// a ← a by the numbers of `factors`, and a ← a + `terms`. Piece by piece, because registers are full.
 __device__ inline void scale_row(A* a, const T* factors, int N) {
     EACH_PIECE(i) {
         A f[STEP];
         read_piece(f, factors, i, N);
         for (int j = 0; j != STEP; j++) a[i + j] *= f[j];
+    }
+}
+__device__ inline void add_row(A* a, const T* terms, int N) {
+    EACH_PIECE(i) {
+        A t[STEP];
+        read_piece(t, terms, i, N);
+        for (int j = 0; j != STEP; j++) a[i + j] += t[j];
     }
 }
 

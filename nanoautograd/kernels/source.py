@@ -177,15 +177,14 @@ def source(file, **macros):
     return Source(file, **macros)
 
 
-def _with_includes(file, seen=()):
-    """The text of a source, each file that it includes once: compilers get no files."""
-    seen = {file, *seen}
+def _with_includes(file, seen=None):
+    """The text of a source, each file that it includes once: compilers get no files. seen: those
+    that are in it already, to which this one adds."""
+    seen = set() if seen is None else seen
+    seen.add(file)
 
     def included(match):
-        if match[1] in seen:
-            return ""
-        seen.add(match[1])
-        return _with_includes(match[1], seen)
+        return "" if match[1] in seen else _with_includes(match[1], seen)
     text = (HERE / file).read_text(encoding="utf-8").replace("#pragma once\n", "")
     return re.sub(r'^#include "(\w+\.cuh)"\n', included, text, flags=re.MULTILINE)
 

@@ -1,38 +1,46 @@
 """Gaussian error linear unit, by hand.
 
-    x   any shape   input
-    y   like x      output
-    dy  like x      ∂L/∂y, the gradient that arrives
-    dx  like x      ∂L/∂x, the gradient that leaves
+    x   (M, N)      input; without a bias of any shape
+    b   (N,)        bias, 0 if not given
+    v   (M, N)      x + b
+    y   (M, N)      output
+    dy  (M, N)      ∂L/∂y, the gradient that arrives
+    dx, db          ∂L/∂x, ∂L/∂b, the gradients that leave
     Φ, φ            distribution function and density of the standard normal distribution
     c, a            √(2/π) and 0.044715, the constants of the approximation
 
 Forward, elementwise (Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2):
 
-    y = x Φ(x) = x/2 (1 + erf(x/√2))                           approximate "none"
-    y = x/2 (1 + tanh u),      u = c (x + a x³)                approximate "tanh"
+    v_mn = x_mn + b_n
+    y = v Φ(v) = v/2 (1 + erf(v/√2))                           approximate "none"
+    y = v/2 (1 + tanh u),      u = c (v + a v³)                approximate "tanh"
 
-In words: x times the probability that a normal number is smaller than x.
+In words: v times the probability that a normal number is smaller than v. The bias is that of the
+linear map before: added here, and its gradient summed up here, it takes no pass over memory of its
+own.
 
-Backward. With Φ' = φ, φ(x) = exp(-x²/2) / √(2π), the product rule gives for the first
+Backward. With Φ' = φ, φ(v) = exp(-v²/2) / √(2π), the product rule gives for the first
 
-    dx = dy (Φ(x) + x φ(x))
+    dx = dy (Φ(v) + v φ(v))
 
-and with tanh' = 1 - tanh², u' = c (1 + 3a x²) for the second
+and with tanh' = 1 - tanh², u' = c (1 + 3a v²) for the second
 
-    dx = dy (1/2 (1 + tanh u)  +  x/2 (1 - tanh² u) c (1 + 3a x²))
+    dx = dy (1/2 (1 + tanh u)  +  v/2 (1 - tanh² u) c (1 + 3a v²))
+
+and all rows have the same bias: db_n = Σ_m dx_mn.
 
 Beyond ±40 Φ is 0 or 1 to the last digit and φ is 0, in float64 and all the more in float32. So Φ, φ
-and u are computed of z, which is x limited to ±40: no power of x overflows, and no ∞·0 can arise.
+and u are computed of z, which is v limited to ±40: no power of v overflows, and no ∞·0 can arise.
 y(-∞) is 0, the limit, and y(∞) = ∞.
 
 The lines are computed block by block, and only x is kept: Φ is computed again on the way back,
 which takes no longer than to write it to memory and read it. There 1 - tanh² u = 4 Φ (1 - Φ).
 """
 
-from math import inf as INF, pi, sqrt
+from math import inf as INF, pi, prod, sqrt
 
 from ..backends import namespace
+from ..backends.sums import column_sums, total
 from ..backends.threads import by_rows
 from ..ops import clip, erf, maximum, tanh
 from ..tensor import is_float
@@ -41,32 +49,37 @@ LIMIT = 40.0
 C, A = sqrt(2 / pi), 0.044715
 
 
-def forward(x, *, approximate="none"):
-    """x of any shape -> y of the same shape and dtype, and the cache."""
-    _check(x, approximate)
+def forward(x, bias=None, *, approximate="none"):
+    """x of any shape, or (..., N) with a bias (N,) -> y of the same shape and dtype, and the
+    cache."""
+    rows = _check(x, bias, approximate)
     xp = namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
-    x_, y_ = x.reshape(-1), y.reshape(-1)
+    x_, y_ = x.reshape(rows), y.reshape(rows)
 
-    def part(i):
-        Phi = _distribution(xp, xp.clip(x_[i], -LIMIT, LIMIT), approximate)
-        xp.multiply(xp.clip(x_[i], -LIMIT, INF), Phi, out=y_[i])
+    def part(m):
+        v = x_[m] if bias is None else x_[m] + bias
+        Phi = _distribution(xp, xp.clip(v, -LIMIT, LIMIT), approximate)
+        xp.multiply(xp.clip(v, -LIMIT, INF), Phi, out=y_[m])
 
-    by_rows(part, xp, x.size, 1)
-    return y, (x, approximate)
+    by_rows(part, xp, *rows[:1], *rows[1:] or (1,))
+    return y, (x_, bias, approximate)
 
 
 def backward(dy, cache, needs=None):
-    """dy like y -> (dx,)."""
-    x, approximate = cache
+    """dy like y -> dx, dbias (None if there was none)."""
+    x, bias, approximate = cache
+    need_x, need_b = needs or (True,) * 2
+    need_b = need_b and bias is not None
     xp = namespace(x)
-    dx = xp.empty(x.shape, dtype=x.dtype)
-    x_, dy_, dx_ = (a.reshape(-1) for a in (x, dy, dx))
+    dx = xp.empty(dy.shape, dtype=x.dtype)
+    dy_, dx_ = dy.reshape(x.shape), dx.reshape(x.shape)
 
-    def part(i):
-        z = xp.clip(x_[i], -LIMIT, LIMIT)
+    def part(m):
+        """Returns the share of these rows in db."""
+        z = xp.clip(x[m] if bias is None else x[m] + bias, -LIMIT, LIMIT)
         Phi = _distribution(xp, z, approximate)
-        slope = xp.multiply(z, z, out=dx_[i])
+        slope = xp.multiply(z, z, out=dx_[m])
         if approximate == "none":
             slope *= -0.5
             xp.exp(slope, out=slope)
@@ -78,10 +91,12 @@ def backward(dy, cache, needs=None):
             slope *= 1 - Phi                                            # (1 - tanh²)/2 · u'
         slope *= z
         slope += Phi
-        slope *= dy_[i]
+        slope *= dy_[m]
+        return column_sums(slope) if need_b else None
 
-    by_rows(part, xp, x.size, 1)
-    return dx,
+    sums = by_rows(part, xp, *x.shape[:1], *x.shape[1:] or (1,))
+    db = (total(sums) if sums else xp.zeros_like(bias)) if need_b else None
+    return dx if need_x else None, db
 
 
 def _distribution(xp, z, approximate):
@@ -99,19 +114,31 @@ def _distribution(xp, z, approximate):
     return Phi
 
 
-def composed(x, *, approximate="none"):
+def composed(x, bias=None, *, approximate="none"):
     """The same from primitives."""
-    _check(x, approximate)
-    z = clip(x, -LIMIT, LIMIT)
+    _check(x, bias, approximate)
+    v = x if bias is None else x + bias
+    z = clip(v, -LIMIT, LIMIT)
     if approximate == "none":
         Phi = (erf(z * sqrt(0.5)) + 1) * 0.5
     else:
         Phi = (tanh(z * (C + C * A * z * z)) + 1) * 0.5
-    return maximum(x, -LIMIT) * Phi
+    return maximum(v, -LIMIT) * Phi
 
 
-def _check(x, approximate):
+def _check(x, bias, approximate):
+    """The shape in which x is gone through: (n,), or (M, N) with a bias. Raises the error that
+    names what does not fit."""
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh'; got {approximate!r}")
     if not is_float(x.dtype):
         raise TypeError(f"gelu: the input must be floating; got {x.dtype}")
+    if bias is None:
+        return prod(x.shape),
+    if not x.ndim or bias.shape != x.shape[-1:]:
+        raise ValueError("gelu: the bias must be (N,), one number for each feature of an input "
+                         f"(..., N); got input {x.shape} and bias {bias.shape}")
+    if bias.dtype != x.dtype:
+        raise TypeError(f"gelu: the bias must have the dtype of the input; got input {x.dtype} and "
+                        f"bias {bias.dtype}")
+    return prod(x.shape[:-1]), len(bias)

@@ -2,48 +2,55 @@
 
     x    (M, N)   M rows of N features; in an input (..., n1, ..., nk) the rows are the last k axes,
                   `normalized_shape`, and M is the product of the others
+    a    (M, N)   what is added to them before ("residual"), 0 if not given
     w    (N,)     gain ("weight"), 1 if not given
     b    (N,)     bias, 0 if not given
     ε             a small number, so that a row of equal numbers divides by no zero
-    μ    (M, 1)   means of the rows
+    z    (M, N)   x + a, an output too where it is asked for ("return_sum")
+    μ    (M, 1)   means of the rows of z
     r    (M, 1)   reciprocals of their standard deviations
     x̂    (M, N)   the rows with mean 0 and variance 1
     y    (M, N)   output
     dy, dx̂, dx, dw, db   ∂L/∂y, ∂L/∂x̂, ∂L/∂x, ∂L/∂w, ∂L/∂b
+    dz   (M, N)   what arrives at the output z, from elsewhere than y
 
 Forward, for one row (Ba, Kiros and Hinton 2016, "Layer normalization", equations 3 and 4; ε under
 the root, as in PyTorch):
 
-    μ = 1/N Σ_i x_i
-    r = (v + ε)^(-1/2)           v = 1/N Σ_i (x_i - μ)²
-    x̂_i = (x_i - μ) r
+    z_i = x_i + a_i
+    μ = 1/N Σ_i z_i
+    r = (v + ε)^(-1/2)           v = 1/N Σ_i (z_i - μ)²
+    x̂_i = (z_i - μ) r
     y_i = w_i x̂_i + b_i
 
-The variance is computed from x - μ and not as the mean of x² less μ², which loses all its digits
-where the mean is large beside the deviations.
+The variance is computed from z - μ and not as the mean of z² less μ², which loses all its digits
+where the mean is large beside the deviations. In a Transformer each norm follows an addition; done
+together, the sum is still in the cache when it is normalised.
 
 Backward. A row meets the gain and bias elementwise, and every row meets the same:
 
     dx̂_mi = w_i dy_mi            dw_i = Σ_m dy_mi x̂_mi            db_i = Σ_m dy_mi
 
-x_k reaches x̂_i in three ways: directly, through μ and through r. With ∂μ/∂x_k = 1/N,
+z_k reaches x̂_i in three ways: directly, through μ and through r. With ∂μ/∂z_k = 1/N,
 
-    ∂v/∂x_k = 2/N Σ_j (x_j - μ) ([j = k] - 1/N) = 2/N (x_k - μ)        since Σ_j (x_j - μ) = 0
-    ∂r/∂x_k = -1/2 (v + ε)^(-3/2) ∂v/∂x_k = - r³ (x_k - μ)/N = - r² x̂_k/N
+    ∂v/∂z_k = 2/N Σ_j (z_j - μ) ([j = k] - 1/N) = 2/N (z_k - μ)        since Σ_j (z_j - μ) = 0
+    ∂r/∂z_k = -1/2 (v + ε)^(-3/2) ∂v/∂z_k = - r³ (z_k - μ)/N = - r² x̂_k/N
 
-    ∂x̂_i/∂x_k = r ([i = k] - 1/N) + (x_i - μ) ∂r/∂x_k  =  r ([i = k] - 1/N - x̂_i x̂_k/N)
+    ∂x̂_i/∂z_k = r ([i = k] - 1/N) + (z_i - μ) ∂r/∂z_k  =  r ([i = k] - 1/N - x̂_i x̂_k/N)
 
-    dx_k = Σ_i dx̂_i ∂x̂_i/∂x_k  =  r (dx̂_k  -  1/N Σ_i dx̂_i  -  x̂_k 1/N Σ_i dx̂_i x̂_i)
+    Σ_i dx̂_i ∂x̂_i/∂z_k  =  r (dx̂_k  -  1/N Σ_i dx̂_i  -  x̂_k 1/N Σ_i dx̂_i x̂_i)
 
 In words: what arrives, less its mean, less its component along x̂. These are the two directions in
 which a row can move without a change of the output: a shift of all its numbers and (but for ε) a
-stretch.
+stretch. x and a both reach L through z alone, and ∂z/∂x = ∂z/∂a = 1, so
 
-The code goes through a block of rows after the other. It keeps x, μ and r, not x̂. With d = x - μ,
+    dx_k = da_k = dz_k  +  r (dx̂_k  -  1/N Σ_i dx̂_i  -  x̂_k 1/N Σ_i dx̂_i x̂_i)
+
+The code goes through a block of rows after the other. It keeps z, μ and r, not x̂. With d = z - μ,
 x̂ = d r and e_mi = dy_mi d_mi this is
 
     dw_i = Σ_m r_m e_mi        Σ_i dx̂_i = Σ_i dy_i w_i        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
-    dx = r (w dy  -  1/N Σ_i dx̂_i  -  d r²/N Σ_i e_i w_i)
+    dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d r²/N Σ_i e_i w_i)
 """
 
 from math import prod
@@ -55,18 +62,25 @@ from ..ops import reshape, sqrt, sum
 from ..tensor import is_float
 
 
-def forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
-    """x (..., *normalized_shape), weight and bias of that shape or None -> y like x; the cache."""
-    M, N = rows("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    xp = namespace(x, weight, bias)
-    x_, y = x.reshape(M, N), xp.empty(x.shape, dtype=x.dtype)
-    w, b, y_ = flat(weight), flat(bias), y.reshape(M, N)
+def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
+            return_sum=False):
+    """x (..., *normalized_shape), weight and bias of that shape or None, residual like x or None
+    -> y like x, or with return_sum the pair (y, z); and the cache."""
+    M, N = rows("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
+    xp = namespace(x, weight, bias, residual)
+    z = x if residual is None else xp.empty(x.shape, dtype=x.dtype)
+    y = xp.empty(x.shape, dtype=x.dtype)
+    x_, y_ = x.reshape(M, N), y.reshape(M, N)
+    z_ = x_ if z is x else z.reshape(M, N)
+    a, w, b = None if residual is None else residual.reshape(M, N), flat(weight), flat(bias)
     mu, r = (xp.empty((M, 1), dtype=x.dtype) for _ in range(2))
 
     def part(m):
         mu_m, r_m = mu[m], r[m]
-        mu_m[:, 0] = row_sums(x_[m]) / max(N, 1)
-        d = xp.subtract(x_[m], mu_m, out=y_[m])
+        if a is not None:
+            xp.add(x_[m], a[m], out=z_[m])
+        mu_m[:, 0] = row_sums(z_[m]) / max(N, 1)
+        d = xp.subtract(z_[m], mu_m, out=y_[m])
         r_m[:, 0] = 1 / xp.sqrt(row_dots(d, d) / max(N, 1) + float(eps))
         d *= r_m
         if w is not None:
@@ -75,52 +89,69 @@ def forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
             d += b
 
     by_rows(part, xp, M, N)
-    return y, (x_, mu, r, weight, bias, x.shape)
+    return (y, z) if return_sum else y, (z_, mu, r, weight, bias, a is not None, return_sum,
+                                         x.shape)
 
 
 def backward(dy, cache, needs=None):
-    """dy like y -> dx, dweight, dbias (None for those that were not given)."""
-    x, mu, r, weight, bias, shape = cache
-    need_x, need_w, need_b = needs or (True,) * 3
+    """dy like y, or the pair (dy, dz) -> dx, dweight, dbias, dresidual (None for those that were not
+    given). dx and dresidual are two views of one array."""
+    z, mu, r, weight, bias, is_sum, return_sum, shape = cache
+    need_x, need_w, need_b, need_a = needs or (True,) * 4
+    need_a = need_a and is_sum
+    dy, dz = dy if return_sum else (dy, None)
     need_w, need_b = need_w and weight is not None, need_b and bias is not None
-    xp = namespace(x)
-    M, N = x.shape
-    dy, w = dy.reshape(M, N), flat(weight)
+    xp = namespace(z)
+    M, N = z.shape
+    dy, dz, w = dy.reshape(M, N), None if dz is None else dz.reshape(M, N), flat(weight)
     dx = dw = db = None
-    if need_x:
-        dx = xp.empty(shape, dtype=x.dtype)
+    if need_x or need_a:
+        dx = xp.empty(shape, dtype=z.dtype)
         dx_ = dx.reshape(M, N)
 
     def part(m):
         """Returns the shares of these rows in dw and db."""
-        g, d = dy[m], x[m] - mu[m]
+        g, d = dy[m], z[m] - mu[m]
         e = g * d
-        if need_x:
+        if dx is not None:
             weighted_sums = row_sums if w is None else lambda a: a @ w
             d *= (weighted_sums(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
             d += (weighted_sums(g) / max(N, 1))[:, None]
             dxhat = xp.multiply(g, 1.0 if w is None else w, out=dx_[m])
             dxhat -= d
             dxhat *= r[m]
+            if dz is not None:
+                dx_[m] += dz[m]
         return r[m, 0] @ e if need_w else None, column_sums(g) if need_b else None
 
-    sums = by_rows(part, xp, M, N) or [(xp.zeros(N, dtype=x.dtype),) * 2]
+    sums = by_rows(part, xp, M, N) or [(xp.zeros(N, dtype=z.dtype),) * 2]
     if need_w:
         dw = total([a for a, _ in sums]).reshape(weight.shape)
     if need_b:
         db = total([b for _, b in sums]).reshape(bias.shape)
-    return dx, dw, db
+    dx, da = twice(dx, need_x, need_a)
+    return dx, dw, db, da
 
 
-def composed(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
+def composed(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
+             return_sum=False):
     """The same from primitives."""
-    M, N = rows("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    d = reshape(x, (M, N))
+    M, N = rows("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
+    z = x if residual is None else x + residual
+    d = reshape(z, (M, N))
     d = d - sum(d, axis=1, keepdims=True) / max(N, 1)
     y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + float(eps))
     y = y if weight is None else y * reshape(weight, (N,))
     y = y if bias is None else y + reshape(bias, (N,))
-    return reshape(y, x.shape)
+    y = reshape(y, x.shape)
+    return (y, z) if return_sum else y
+
+
+def twice(dz, need_x, need_a):
+    """(dx, da), which are both dz: two views of one array, where both are needed."""
+    if not need_a:
+        return dz, None
+    return dz[...] if need_x else None, dz[...]
 
 
 def flat(parameter):
@@ -128,7 +159,7 @@ def flat(parameter):
     return None if parameter is None else parameter.reshape(-1)
 
 
-def rows(name, x, normalized_shape, **parameters):
+def rows(name, x, normalized_shape, residual=None, return_sum=False, **parameters):
     """(M, N): how many rows of how many features. Raises the error that names what does not fit."""
     shape = tuple(normalized_shape)
 
@@ -140,6 +171,12 @@ def rows(name, x, normalized_shape, **parameters):
                          f"more; {got()}")
     if not is_float(x.dtype):
         raise TypeError(f"{name}: the input must be floating; {got()}")
+    if residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype):
+        raise (ValueError if residual.shape != x.shape else TypeError)(
+            f"{name}: the residual must have the shape and dtype of the input; {got()} and "
+            f"residual {residual.shape} {residual.dtype}")
+    if return_sum and residual is None:
+        raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
     for what, a in parameters.items():
         if a is not None and a.shape != shape:
             raise ValueError(f"{name}: {what} must have the normalized_shape; {got()} and {what} "

@@ -24,10 +24,11 @@ class Linear(Module):
         self.weight = uniform(rng, bound, out_features, in_features, dtype=dtype)
         self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
 
-    def forward(self, x):
-        """x (..., in_features) -> y, of the dtype to which x and the weights promote. Raises
-        ValueError for another number of features."""
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, x, bias=True):
+        """x (..., in_features) -> y, of the dtype to which x and the weights promote. bias: False
+        leaves b to a function that adds it, as F.gelu. Raises ValueError for another number of
+        features."""
+        return F.linear(x, self.weight, self.bias if bias else None)
 
     def extra_repr(self):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

@@ -42,9 +42,9 @@ class LoRALinear(Module):
         self.scale = alpha / rank                                                   # α / r
         self.to(device)
 
-    def forward(self, x):
-        """x (..., in) -> y (..., out)."""
-        y = F.linear(x, self.weight, self.bias)
+    def forward(self, x, bias=True):
+        """x (..., in) -> y (..., out); without b if bias is False."""
+        y = F.linear(x, self.weight, self.bias if bias else None)
         return y + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scale
 
     def merged(self):

@@ -20,8 +20,11 @@ class LayerNorm(Module):
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
         self.bias = Parameter(np.zeros(shape), dtype=dtype) if elementwise_affine and bias else None
 
-    def forward(self, x):
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, x, residual=None, return_sum=False):
+        """x (..., *normalized_shape), residual like x, which is added before, or None -> y like x;
+        with return_sum the pair (y, x + residual)."""
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps, residual,
+                            return_sum)
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}"
@@ -40,8 +43,9 @@ class RMSNorm(Module):
         self.normalized_shape, self.eps = tuple(shape), eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
 
-    def forward(self, x):
-        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+    def forward(self, x, residual=None, return_sum=False):
+        """As LayerNorm's."""
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps, residual, return_sum)
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}"

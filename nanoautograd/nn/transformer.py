@@ -52,8 +52,7 @@ class TransformerLayer(Module):
     def add(self, x, f, norm, dropout):
         """x after the sublayer f, which returns (y, anything), and that other thing."""
         y, other = f(norm(x) if self.norm_first else x)
-        x = x + dropout(y)
-        return (x if self.norm_first else norm(x)), other
+        return x + dropout(y) if self.norm_first else norm(dropout(y), residual=x), other
 
 
 class TransformerEncoderLayer(TransformerLayer):

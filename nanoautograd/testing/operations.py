@@ -467,7 +467,9 @@ def functional_log_softmax(draw):
 
 @rows()
 def functional_gelu(draw):
-    return call("functional.gelu", draw(arrays(SIZES)), draw(st.sampled_from(["none", "tanh"])))
+    x = draw(arrays(SIZES))
+    bias = [draw(arrays(x.shape[-1:]))] if x.ndim and draw(st.booleans()) else []
+    return call("functional.gelu", x, draw(st.sampled_from(["none", "tanh"])), *bias)
 
 
 @rows()
@@ -575,15 +577,23 @@ def functional_layer_norm(draw):
     x = draw(arrays(FULL))
     shape = x.shape[draw(st.integers(0, x.ndim - 1)):]
     weight, bias = ([None, draw(arrays(shape))][draw(st.integers(0, 1))] for _ in range(2))
-    return call("functional.layer_norm", x, shape, weight, bias, eps=0.1)
+    return call("functional.layer_norm", x, shape, weight, bias, 0.1, **residual(draw, x))
 
 
 @rows()
 def functional_rms_norm(draw):
     x = draw(arrays(FULL))
     shape = x.shape[draw(st.integers(0, x.ndim - 1)):]
-    weight = [draw(arrays(shape))] if draw(st.booleans()) else []
-    return call("functional.rms_norm", x, shape, *weight, eps=0.1)
+    weight = draw(arrays(shape)) if draw(st.booleans()) else None
+    return call("functional.rms_norm", x, shape, weight, 0.1, **residual(draw, x))
+
+
+def residual(draw, x):
+    """What is added to x before it is normalised, if anything, and whether the sum is a result."""
+    added = draw(st.integers(0, 2))
+    if not added:
+        return {}
+    return {"residual": draw(arrays(x.shape)), "return_sum": added == 2, "results": added}
 
 
 @rows()

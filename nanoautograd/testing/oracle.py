@@ -93,8 +93,8 @@ def embedding(input, weight, padding_idx=None):
     return np.array(rows).reshape(*input.shape, weight.shape[1])
 
 
-def gelu(input, approximate="none"):
-    x = input
+def gelu(input, approximate="none", bias=None):
+    x = input if bias is None else input + bias
     if approximate == "tanh":
         return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
     return x / 2 * (1 + erf(x / math.sqrt(2)))
@@ -104,21 +104,23 @@ def silu(input):
     return input * sigmoid(input)
 
 
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
-    y = np.empty_like(input)
-    for i in np.ndindex(input.shape[:-len(normalized_shape)]):
-        x = input[i]
-        y[i] = (x - x.mean()) / np.sqrt(x.var() + eps)
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None,
+               return_sum=False):
+    z = input if residual is None else input + residual
+    y = np.empty_like(z)
+    for i in np.ndindex(z.shape[:-len(normalized_shape)]):
+        y[i] = (z[i] - z[i].mean()) / np.sqrt(z[i].var() + eps)
         y[i] = y[i] * (1 if weight is None else weight) + (0 if bias is None else bias)
-    return y
+    return (y, z) if return_sum else y
 
 
-def rms_norm(input, normalized_shape, weight=None, eps=None):
-    y = np.empty_like(input)
-    for i in np.ndindex(input.shape[:-len(normalized_shape)]):
-        y[i] = input[i] / np.sqrt((input[i] ** 2).mean() + eps)
+def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
+    z = input if residual is None else input + residual
+    y = np.empty_like(z)
+    for i in np.ndindex(z.shape[:-len(normalized_shape)]):
+        y[i] = z[i] / np.sqrt((z[i] ** 2).mean() + eps)
         y[i] = y[i] * (1 if weight is None else weight)
-    return y
+    return (y, z) if return_sum else y
 
 
 def random_word(seed, n):

@@ -2,15 +2,22 @@
 there is one, on a GPU."""
 
 import ctypes
+import json
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.tasks import PRESETS
+from models.tasks.task import Task
 from nanoautograd import backends, nn
 from nanoautograd import functional as F
 from nanoautograd.backends import available, reports, strict, to_device
+from nanoautograd.checkpoint import load_checkpoint
 from nanoautograd.kernels import _state, capture, emulator
 from nanoautograd.kernels.precision import _state as precisions
 from nanoautograd.kernels.precision import matmul_precision
@@ -333,9 +340,9 @@ def test_captured_steps_are_the_steps(gpu, clip, ask):
         assert captured(x, y) is None
         x[...] = y[...] = np.nan                # the caller may use them again
         if ask:
-            found += captured.losses()
-    found += captured.losses(wait=True)
-    assert captured.losses(wait=True) == [] and gpu.captures == 1
+            found += captured.results()
+    found += captured.results(wait=True)
+    assert captured.results(wait=True) == [] and gpu.captures == 1
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     for p, q in zip(net.parameters(), plain_net.parameters()):
         np.testing.assert_allclose(plain(p.data), q.data, rtol=1e-4, atol=1e-6)
@@ -349,7 +356,7 @@ def test_a_batch_may_be_on_the_device_and_in_tensors(gpu):
     for x, y in batches(6):
         a(x, y)
         b(on_device(x.copy()), nag.Tensor(y))
-    assert a.losses(wait=True) == b.losses(wait=True)
+    assert a.results(wait=True) == b.results(wait=True)
 
 
 def test_the_host_is_only_a_little_ahead(gpu):
@@ -359,7 +366,7 @@ def test_the_host_is_only_a_little_ahead(gpu):
         captured(x, y)
         assert len(gpu.null.work) <= 6 * capture.AHEAD
         if i > capture.WARM_UP:
-            assert captured.losses() and gpu.null.work          # arrived, and more is to come
+            assert captured.results() and gpu.null.work          # arrived, and more is to come
 
 
 def test_gradients_that_were_forgotten_in_between_are_back(gpu):
@@ -371,7 +378,7 @@ def test_gradients_that_were_forgotten_in_between_are_back(gpu):
         assert all(p.grad is not None for p in net.parameters())
         optimizer.zero_grad()
         reference(x, y)
-    assert captured.losses(wait=True) == reference.losses(wait=True)
+    assert captured.results(wait=True) == reference.results(wait=True)
 
 
 def test_work_before_the_step_is_not_recorded(gpu):
@@ -386,7 +393,7 @@ def test_work_before_the_step_is_not_recorded(gpu):
         now.recording.before(advance)
         return (x * 0.0).sum() + t * 1.0
     captured = captured_after(gpu, step, 6)
-    assert captured.losses(wait=True) == seen == [1, 2, 3, 4, 5, 6]
+    assert captured.results(wait=True) == seen == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_average_counts_on(gpu):
@@ -401,8 +408,164 @@ def test_an_average_counts_on(gpu):
     captured = capture.Captured(both)
     for x, y in batches(6):
         captured(x, y)
-    captured.losses(wait=True)
+    captured.results(wait=True)
     assert average.updates == 6
+
+
+# ---- what a step returns, and steps that are not recorded
+
+def test_a_step_may_return_several_numbers(gpu):
+    net, optimizer = on(gpu, model()), None
+    step, optimizer = training(net)
+
+    def both(x, y):
+        loss = step(x, y)
+        return loss, clip_grad_norm_(net.parameters(), 100.0)
+    captured = capture.Captured(both)
+    for x, y in batches(6):
+        captured(x, y)
+    found = captured.results(wait=True)
+
+    net = model()
+    step, optimizer = training(net)
+    for (x, y), (loss, norm) in zip(batches(6), found, strict=True):
+        assert step(nag.Tensor(x), nag.Tensor(y)).item() == pytest.approx(loss, rel=1e-6)
+        assert float(clip_grad_norm_(net.parameters(), 100.0)) == pytest.approx(norm, rel=1e-6)
+
+
+@pytest.mark.parametrize("returned", [(), (1.0,), None, [on_device(np.ones(()))]])
+def test_what_a_step_may_not_return(gpu, returned):
+    with pytest.raises(CaptureError, match="returns its loss, a Tensor of one number on the device"):
+        capture.Captured(lambda x, y: returned)(*batches(1)[0])
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_steps_that_are_not_recorded(gpu, ask):
+    """Of batches of any shape; also of one that waits, and so could not be recorded."""
+    data = [(x[:n], y[:n]) for (x, y), n in zip(batches(9), (7, 7, 3, 3, 7, 1, 1, 1, 2))]
+    found = []
+    for net, array in ((model(), nag.Tensor), (on(gpu, model()), None)):
+        step, _ = training(net, 0.5)
+
+        def waiting(x, y):
+            loss = step(x, y)
+            assert loss.item() >= 0
+            return loss
+        if array:
+            found.append([waiting(array(x), array(y)).item() for x, y in data])
+            continue
+        late = capture.Captured(waiting, record=False)
+        found.append([])
+        for x, y in data:
+            late(x, y)
+            found[-1] += late.results() if ask else []
+        found[-1] += late.results(wait=True)
+    np.testing.assert_allclose(*found, rtol=1e-6)
+    assert gpu.captures == 0
+
+
+# ---- train.py takes such steps
+
+class Line(nn.Module):
+    def __init__(self, config, rng=None, dtype=np.float32):
+        self.linear, self.drop = nn.Linear(5, 3, rng=rng, dtype=dtype), nn.Dropout(0.2, rng=rng)
+
+    def forward(self, x):
+        return self.drop(self.linear(x))
+
+
+@dataclass
+class LineConfig:
+    width: int = 3
+
+
+class Lines(Task):
+    """Predicts numbers, beside a state that is carried along and forgotten at every fifth step."""
+    models, presets = {"line": (LineConfig, Line)}, {"lines": {"model": "line"}}
+
+    def __init__(self, o, known=None):
+        super().__init__(o, known)
+        self.known, self.sizes, self.fingerprint, self.summary = [], {}, "none", "lines"
+
+    def batch(self, step):
+        x, y = batches(1, step)[0]
+        return x, y, np.array(step % 5 == 0)
+
+    def loss(self, model, carried, x, y, begins):
+        if carried is not None:
+            carried = backends.namespace(carried).where(begins, 0.0, carried)
+        z = model(x) if carried is None else model(x) + carried * 0.5
+        return ((z - y) ** 2).mean(), z.data
+
+    def evaluate(self, model, final=False):
+        x, y, _ = self.on_device(*self.batch(1000))
+        return {"loss": float(((model(x) - y) ** 2).mean().item())}
+
+    def baseline(self):
+        return "nothing", 1.0
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture
+def train(gpu, monkeypatch, tmp_path):
+    """train.py with the steps of a device; returns what it noted down, and what is carried."""
+    pytest.importorskip("tqdm"), pytest.importorskip("safetensors")
+    script = import_module("train")
+    monkeypatch.setitem(PRESETS, "lines", Lines)
+    monkeypatch.setattr(strict, "xp", SimpleNamespace(array=on_device))
+
+    def run(name, *options, record=None, sgd=False):
+        device = "cpu" if record is None else "strict"
+        with monkeypatch.context() as patch:
+            if record is not None:
+                patch.setattr(script, "steps_of", lambda update, task: capture.Captured(
+                    update, record))
+            if sgd:                     # AdamW is recorded with its kernel alone, which wants a GPU
+                patch.setattr(script, "AdamW", lambda groups, betas: SGD(groups, momentum=0.5))
+            status = script.main(["lines", "--out", str(tmp_path / name), "--device", device,
+                                  "--evaluate-every", "4", "--lr", "0.1", *options])
+        if status:
+            raise Stopped(status)
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines], load_checkpoint(tmp_path / name)[0]
+    return run
+
+
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("options", [(), ("--accumulate", "3"), ("--average", "0.5")])
+def test_train_py_notes_down_the_same(train, record, options):
+    """Each step with its own loss, norm and rate, though they come later; the same weights, and
+    the same state to go on from."""
+    right, weights = train("cpu", "--steps", "11", *options, sgd=record)
+    found, others = train("gpu", "--steps", "11", *options, sgd=record, record=record)
+    assert [line["step"] for line in found] == [line["step"] for line in right]
+    for a, b in zip(found, right):
+        assert a.keys() == b.keys()
+        np.testing.assert_allclose([a[k] for k in b], [b[k] for k in b], rtol=1e-4)
+    assert weights.keys() == others.keys() and "carried" in weights
+    for name, array in weights.items():
+        np.testing.assert_allclose(others[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_train_py_goes_on(train):
+    constant = "--decay", "constant"
+    right, weights = train("straight", "--steps", "12", *constant, record=False)
+    train("resumed", "--steps", "8", *constant, record=False)
+    found, others = train("resumed", "--steps", "12", "--resume", *constant, record=False)
+    assert found == right
+    for name, array in weights.items():
+        np.testing.assert_array_equal(others[name], array, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+def test_train_py_stops_where_a_step_diverged(train, capsys):
+    """It is known two steps later, under its own number, and the checkpoint before it stays."""
+    with pytest.raises(Stopped, match="at step [1-4] the loss is"):
+        train("run", "--steps", "30", "--lr", "1e25", "--clip", "0", "--warmup", "0", record=True,
+              sgd=True)
 
 
 # ---- what is refused
@@ -455,7 +618,7 @@ def test_other_errors_of_the_step_are_its_own(gpu):
     with pytest.raises(ZeroDivisionError, match="mine"):
         captured(*batches(1)[0])
     assert gpu.written is None and gpu.current is gpu.null
-    assert len(captured.losses(wait=True)) == 2
+    assert len(captured.results(wait=True)) == 2
 
 
 def test_adding_to_old_gradients_is_refused(gpu):
@@ -493,7 +656,7 @@ def test_other_batches_are_refused(gpu):
         with pytest.raises(CaptureError, match=f"shapes and dtypes of its first.*{message}"):
             captured(*batch)
     captured(x, y)
-    assert len(captured.losses(wait=True)) == 5
+    assert len(captured.results(wait=True)) == 5
     with pytest.raises(CaptureError, match="takes arrays and Tensors.*got float"):
         capture.Captured(training(on(gpu, model()))[0])(x, 0.5)
 
@@ -595,7 +758,7 @@ def test_reports_of_kernels_come_with_the_losses(gpu, monkeypatch):
         raise IndexError("embedding: id 9")
     monkeypatch.setattr(reports, "check", check)
     with pytest.raises(IndexError, match="id 9"):
-        captured.losses(wait=True)
+        captured.results(wait=True)
 
 
 def test_without_a_gpu_it_says_what_is_missing():
@@ -705,7 +868,7 @@ class TestOnGPU:
                         losses[-1].append(
                             f(nag.Tensor(x, device="cuda"), nag.Tensor(y, device="cuda")).item())
             if is_captured:
-                losses[-1] = f.losses(wait=True)
+                losses[-1] = f.results(wait=True)
         np.testing.assert_allclose(*losses, rtol=1e-4)
 
     def test_a_gpt(self):
@@ -726,7 +889,7 @@ class TestOnGPU:
                 f = nag.cuda.capture(step)
                 for x, y in data:
                     f(x, y)
-                losses.append(f.losses(wait=True))
+                losses.append(f.results(wait=True))
             else:
                 losses.append([step(*(to_device(a, "cuda") for a in xy)).item() for xy in data])
         np.testing.assert_allclose(*losses, rtol=1e-4)
@@ -738,7 +901,7 @@ class TestOnGPU:
         for i, (x, y) in enumerate(data):
             f(x, y)
             if i in (100, 999):
-                f.losses(wait=True)
+                f.results(wait=True)
                 free.append(nag.cuda.memory().free)
         assert free[0] == free[1]
 
@@ -759,4 +922,4 @@ class TestOnGPU:
         f = nag.cuda.capture(step)
         for _ in range(5):
             f(x, y)
-        assert len(f.losses(wait=True)) == 5
+        assert len(f.results(wait=True)) == 5

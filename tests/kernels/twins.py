@@ -48,7 +48,7 @@ def normal(rng, dtype, *shape):
     return rng.standard_normal(shape).astype(dtype)
 
 
-def cross_entropy(rng, dtype, N, C, reduction, ignored, smoothing):
+def cross_entropy(rng, dtype, N, C, reduction, ignored, smoothing, overwrite):
     y = rng.integers(0, C, N)
     y[rng.random(N) < ignored] = -100
     x = 4 * normal(rng, dtype, N, C)
@@ -57,7 +57,7 @@ def cross_entropy(rng, dtype, N, C, reduction, ignored, smoothing):
     if smoothing:
         x = np.maximum(x, -50.0)
     return (x, y.astype(rng.choice(["int32", "int64"]))), {
-        "reduction": reduction, "label_smoothing": smoothing}
+        "reduction": reduction, "label_smoothing": smoothing, "overwrite_input": overwrite}
 
 
 def embedding(rng, dtype, M, V, D, padding, often):
@@ -90,13 +90,15 @@ def dropout(rng, dtype, n, p, offset):
                                       "offset": offset}
 
 
-def gelu(rng, dtype, n, approximate):
-    return (5 * normal(rng, dtype, n),), {"approximate": approximate}
+def gelu(rng, dtype, M, N, bias, approximate):
+    return (5 * normal(rng, dtype, M, N), normal(rng, dtype, N) if bias else None), {
+        "approximate": approximate}
 
 
-def rms_norm(rng, dtype, M, N, weight):
-    return (3 * normal(rng, dtype, M, N), normal(rng, dtype, N) if weight else None), {
-        "normalized_shape": (N,), "eps": 1e-3}
+def rms_norm(rng, dtype, M, N, weight, residual):
+    x, a = 3 * normal(rng, dtype, M, N), normal(rng, dtype, M, N)
+    return (x, normal(rng, dtype, N) if weight else None, a if residual else None), {
+        "normalized_shape": (N,), "eps": 1e-3, "return_sum": residual == 2}
 
 
 def silu(rng, dtype, n):
@@ -110,10 +112,12 @@ def softmax(rng, dtype, M, C):
     return (x - 200,), {"axis": -1}                     # exp(-200) is 0: m is needed
 
 
-def layer_norm(rng, dtype, M, N, weight, bias):
+def layer_norm(rng, dtype, M, N, weight, bias, residual):
+    """residual: 0, none; 1, one; 2, one, and the sum is returned."""
     x = 3 * normal(rng, dtype, M, N) + normal(rng, dtype, M, 1)
     w, b = (normal(rng, dtype, N) if given else None for given in (weight, bias))
-    return (x, w, b), {"normalized_shape": (N,), "eps": 1e-3}
+    a = normal(rng, dtype, M, N) if residual else None
+    return (x, w, b, a), {"normalized_shape": (N,), "eps": 1e-3, "return_sum": residual == 2}
 
 
 # (M, N) of rows.cuh: several rows a block, one row a block; with wide and narrow loads.
@@ -175,10 +179,10 @@ TWINS = [
     Twin("cross_entropy",
          st.tuples(st.integers(0, 9), st.integers(1, 700) | st.sampled_from([1024, 2000]),
                    st.sampled_from(["mean", "sum", "none"]), st.sampled_from([0.0, 0.3, 1.0]),
-                   st.sampled_from([0.0, 0.1])),
+                   st.sampled_from([0.0, 0.1]), st.booleans()),
          cross_entropy,
-         ((5, 1100, "mean", 0.3, 0.1), (3, 16, "sum", 0.0, 0.0), (4, 333, "none", 0.3, 0.0),
-          (40, 3, "mean", 0.3, 0.0)),
+         ((5, 1100, "mean", 0.3, 0.1, True), (3, 16, "sum", 0.0, 0.0, False),
+          (4, 333, "none", 0.3, 0.0, True), (40, 3, "mean", 0.3, 0.0, False)),
          sources=tuple({"T": T, "Y": Y} for T, Y in (("float", "int"), ("double", "long long"),
                                                      ("bf16", "int"))),
          headers=("common.cuh",)),
@@ -199,24 +203,28 @@ TWINS = [
          sources=tuple({"T": T, "ID": ID} for T, ID in (("float", "int"), ("double", "long long"),
                                                         ("bf16", "unsigned char")))),
     Twin("gelu",
-         st.tuples(st.integers(0, 3000), st.sampled_from(["none", "tanh"])),
+         st.tuples(st.integers(0, 40), st.integers(0, 70) | st.sampled_from([512, 1101]),
+                   st.booleans(), st.sampled_from(["none", "tanh"])),
          gelu,
-         ((1500, "none"), (1101, "tanh")),
+         ((1, 1500, False, "none"), (3, 367, False, "tanh"), (300, 12, True, "tanh"),
+          (7, 1101, True, "none")),
          sources=tuple({"T": T} for T in ("float", "double", "bf16")),
-         headers=("elementwise.cuh",)),
+         headers=("elementwise.cuh", "partials.cuh")),
     Twin("layer_norm",
-         st.tuples(ROWS_SHAPES, st.booleans(), st.booleans()).map(lambda a: (*a[0], *a[1:])),
+         st.tuples(ROWS_SHAPES, st.booleans(), st.booleans(), st.integers(0, 2)).map(
+             lambda a: (*a[0], *a[1:])),
          layer_norm,
-         ((300, 9, True, True), (3, 1100, True, True), (2, 1101, True, False),
-          (5, 64, False, True)),
-         sources=ROWS, headers=("columns.cuh",)),
+         ((300, 9, True, True, 0), (3, 1100, True, True, 2), (2, 1101, True, False, 2),
+          (5, 64, False, True, 1)),
+         sources=ROWS, headers=("columns.cuh", "rows.cuh")),
     Twin("log_softmax", ROWS_SHAPES, softmax, ((9, 12), (3, 1100), (2, 1101)), sources=ROWS,
          headers=("rows.cuh", "common.cuh")),
     Twin("softmax", ROWS_SHAPES, softmax, ((9, 12), (3, 1100), (2, 1101)), sources=ROWS),
     Twin("rms_norm",
-         st.tuples(ROWS_SHAPES, st.booleans()).map(lambda a: (*a[0], a[1])),
+         st.tuples(ROWS_SHAPES, st.booleans(), st.integers(0, 2)).map(
+             lambda a: (*a[0], *a[1:])),
          rms_norm,
-         ((300, 9, True), (3, 1100, True), (2, 1101, True), (5, 64, False)),
+         ((300, 9, True, 0), (3, 1100, True, 2), (2, 1101, True, 2), (5, 64, False, 1)),
          sources=ROWS, headers=("columns.cuh",)),
     Twin("silu",
          st.tuples(st.integers(0, 3000)),

@@ -37,17 +37,31 @@ def plain(module, options, x):
 def test_three_ways(backend, module, options, shape, seed):
     x = np.asarray(3 * np.random.default_rng(seed).standard_normal(shape))
     agree(backend, module, [x], seed, **options)
-    each_alone(backend, module, [x], **options)
+    each_alone(backend, module, [x, None] if module is gelu else [x], **options)
     (y,), _, _ = by_hand(backend, module, [x], **options)
     want = [plain(module, options, v) for v in x.ravel()]
     np.testing.assert_allclose(y.ravel(), want, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@given(array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5), SEEDS)
+def test_gelu_with_a_bias(backend, approximate, shape, seed):
+    rng = np.random.default_rng(seed)
+    arrays = [3 * rng.standard_normal(shape), rng.standard_normal(shape[-1:])]
+    agree(backend, gelu, arrays, seed, approximate=approximate)
+    each_alone(backend, gelu, arrays, approximate=approximate)
+    (y,), *_ = by_hand(backend, gelu, arrays, approximate=approximate)
+    (added,), *_ = by_hand(backend, gelu, [arrays[0] + arrays[1]], approximate=approximate)
+    close(y, added, "the output")
+
+
 @EACH
 @given(st.integers(0, 40), st.sampled_from(["float32", "float64"]))
 def test_blocks(module, options, n, dtype):
-    x = np.random.default_rng(n).standard_normal((n, 3)).astype(dtype)
+    x, b = (np.random.default_rng(n).standard_normal(s).astype(dtype) for s in ((n, 3), 3))
     same_by_blocks(module, [x], **options)
+    if module is gelu:
+        same_by_blocks(module, [x, b], **options)
 
 
 @pytest.mark.parametrize("dtype, most", [("float32", 3.2), ("float64", 4.0)])
@@ -118,6 +132,10 @@ def test_second_order(backend, module, options):
     f = getattr(nag.functional, name_of(module))
     second_order(backend, lambda x: f(x, **options), module,
                  [np.random.default_rng(0).standard_normal((3, 4))], **options)
+    if module is gelu:
+        rng = np.random.default_rng(1)
+        second_order(backend, lambda x, b: f(x, **options, bias=b), module,
+                     [rng.standard_normal((3, 4)), rng.standard_normal(4)], **options)
 
 
 def test_errors():
@@ -126,6 +144,11 @@ def test_errors():
             f(np.ones(2), approximate="erf")
         with pytest.raises(TypeError, match="gelu: the input must be floating; got int64"):
             f(np.ones(2, int))
+        for x in (np.ones((2, 3)), np.ones(())):
+            with pytest.raises(ValueError, match=r"gelu: the bias must be \(N,\).* bias \(2,\)"):
+                f(x, bias=np.ones(2))
+        with pytest.raises(TypeError, match="input float64 and bias float32"):
+            f(np.ones(2), bias=np.ones(2, "f"))
     for f in (silu.forward, silu.composed, nag.functional.silu):
         with pytest.raises(TypeError, match="silu: the input must be floating; got int64"):
             f(np.ones(2, int))

@@ -60,6 +60,79 @@ def test_blocks(case):
 
 
 @given(cases())
+def test_the_gradient_may_take_the_place_of_the_logits(backend, case):
+    """It is the same, and where the logits lie in one piece it is their memory."""
+    (x, y, w), options = case
+    _, gs, (right, *_) = by_hand(backend, cross_entropy, [x, y, w], **options)
+    arrays = [a if a is None else backend.array(a) for a in (x, y, w)]
+    _, cache = cross_entropy.forward(*arrays, **options, overwrite_input=True)
+    dx = cross_entropy.backward(backend.array(gs[0]), cache)[0]
+    np.testing.assert_array_equal(backend.numpy(dx), right)
+    if x.ndim < 3:
+        np.testing.assert_array_equal(backend.numpy(arrays[0]), right)
+
+
+class TestOverwrittenLogits:
+    """overwrite_input, in the engine."""
+
+    def logits(self, backend, f=lambda W: W * 2.0):
+        rng = np.random.default_rng(0)
+        W = backend.tensor(rng.standard_normal((4, 3)), requires_grad=True)
+        return W, f(W), backend.array(np.array([0, 2, 1, 1]))
+
+    def test_the_gradient_is_the_same_and_later_uses_are_refused(self, backend):
+        W, z, y = self.logits(backend)
+        nag.functional.cross_entropy(z, y).backward()
+        right, W.grad = W.grad.data, None
+        W, z, y = self.logits(backend)
+        nag.functional.cross_entropy(z, y, overwrite_input=True).backward()
+        np.testing.assert_array_equal(backend.numpy(W.grad.data), backend.numpy(right))
+        np.testing.assert_array_equal(2 * backend.numpy(z.detach().data), backend.numpy(right))
+        with pytest.raises(nag.GraphError, match="something was assigned in the meantime"):
+            z + 1.0
+
+    def test_a_walk_that_comes_later_and_needs_them_is_refused(self, backend):
+        W, z, y = self.logits(backend)
+        loss = nag.functional.cross_entropy(z, y, overwrite_input=True)
+        other = (z * z).sum()
+        loss.backward(retain_graph=True)
+        for late in (loss, other):
+            with pytest.raises(nag.GraphError, match="was overwritten in place"):
+                late.backward()
+
+    def test_a_result_that_its_own_gradient_needs(self, backend):
+        W, z, y = self.logits(backend, nag.tanh)
+        with pytest.raises(nag.GraphError, match="tanh needs its result.*overwritten in place"):
+            nag.functional.cross_entropy(z, y, overwrite_input=True).backward()
+
+    @pytest.mark.parametrize("f", [lambda W: W, lambda W: W.reshape(4, 3), lambda W: W[:]])
+    def test_a_parameter_is_refused(self, backend, f):
+        W, z, y = self.logits(backend, f)
+        before = backend.numpy(W.data).copy()
+        with pytest.raises(nag.GraphError, match=r"take the place of.*shape \(4, 3\)"):
+            nag.functional.cross_entropy(z, y, overwrite_input=True)
+        np.testing.assert_array_equal(backend.numpy(W.data), before)
+
+    def test_the_gradient_of_the_gradient(self, backend):
+        W, z, y = self.logits(backend)
+        second = []
+        for overwrite in (False, True):
+            loss = nag.functional.cross_entropy(W * 2.0, y, overwrite_input=overwrite)
+            g, = nag.autograd.grad(loss, [W], create_graph=True)
+            second.append(nag.autograd.grad((g * g).sum(), [W])[0])
+        np.testing.assert_array_equal(*(backend.numpy(g.data) for g in second))
+
+    def test_without_a_gradient_nothing_is_written(self, backend):
+        W, z, y = self.logits(backend)
+        before = backend.numpy(z.detach().data).copy()
+        with nag.no_grad():
+            nag.functional.cross_entropy(z, y, overwrite_input=True)
+        t = backend.tensor(np.full((4, 3), 1 / 3), requires_grad=True)
+        nag.functional.cross_entropy(z.detach(), t, overwrite_input=True).backward()
+        np.testing.assert_array_equal(backend.numpy(z.detach().data), before)
+
+
+@given(cases())
 def test_against_a_loop(backend, case):
     """Row by row, the sums written out."""
     (x, y, w), options = case

@@ -7,21 +7,25 @@ from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
 import nanoautograd as nag
-from nanoautograd.manual import layer_norm
+from nanoautograd.manual import layer_norm, rms_norm
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 @st.composite
 def cases(draw):
-    """Inputs with one to three axes, of which the last ones are normalised; zero sizes too."""
+    """Inputs with one to three axes, of which the last ones are normalised, perhaps after something
+    is added; zero sizes too."""
     rng = np.random.default_rng(draw(SEEDS))
     shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=3)))
     last = shape[draw(st.integers(0, len(shape) - 1)):]
     x = rng.standard_normal(shape)
     weight, bias = ([None, rng.standard_normal(last)][draw(st.booleans())] for _ in range(2))
+    residual = rng.standard_normal(shape) if draw(st.booleans()) else None
     # ε is large here, so that rows of nearly equal numbers are smooth for finite differences.
-    return [x, weight, bias], {"normalized_shape": last, "eps": 0.1}
+    return [x, weight, bias, residual], {
+        "normalized_shape": last, "eps": 0.1,
+        "return_sum": residual is not None and draw(st.booleans())}
 
 
 @given(cases(), SEEDS)
@@ -44,7 +48,7 @@ def test_only_what_is_needed(backend, case):
 
 @given(cases())
 def test_rows_have_mean_0_and_variance_1(backend, case):
-    (x, _, _), options = case
+    (x, *_), options = case
     N = np.prod(options["normalized_shape"], dtype=int)
     if N < 2 or not x.size:
         return
@@ -60,10 +64,12 @@ def test_rows_have_mean_0_and_variance_1(backend, case):
 def test_pytorch(case):
     torch = pytest.importorskip("torch")
     arrays, options = case
-    y, cache = layer_norm.forward(*arrays, **options)
+    y, cache = layer_norm.forward(*arrays, **{**options, "return_sum": False})
     g = np.random.default_rng(0).standard_normal(y.shape)
     ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
-    ty = torch.nn.functional.layer_norm(ts[0], options["normalized_shape"], *ts[1:], eps=0.1)
+    tx, weight, bias, residual = ts
+    ty = torch.nn.functional.layer_norm(tx if residual is None else tx + residual,
+                                        options["normalized_shape"], weight, bias, eps=0.1)
     close(y, ty.detach().numpy(), "the output")
     given = [t for t in ts if t is not None]
     wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
@@ -110,6 +116,31 @@ def test_second_order(backend):
               rng.standard_normal((2, 4))]
     second_order(backend, lambda x, w, b: nag.functional.layer_norm(x, (2, 4), w, b), layer_norm,
                  arrays, normalized_shape=(2, 4))
+    second_order(backend, lambda x, w, b, a: nag.functional.layer_norm(
+        x, (2, 4), w, b, residual=a), layer_norm,
+        [*arrays, rng.standard_normal((3, 2, 4))], normalized_shape=(2, 4))
+
+
+@pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
+def test_a_residual_is_an_addition_before(backend, kind):
+    """Used, the sum gets its gradient from both sides; each of the two that were added gets an
+    array that nobody else adds to."""
+    rng = np.random.default_rng(0)
+    norm, x, a, w, g = getattr(nag.functional, kind), *(
+        rng.standard_normal(shape) for shape in ((5, 4), (5, 4), (4,), (5, 4)))
+
+    def gradients(together):
+        X, A, W = (backend.tensor(v, requires_grad=True) for v in (x, a, w))
+        if together:
+            y, z = norm(X, 4, W, residual=A, return_sum=True)
+        else:
+            z = X + A
+            y = norm(z, 4, W)
+        loss = (y * y * backend.array(g)).sum() + (z ** 3 * X).sum() + (A * A).sum()
+        loss.backward()
+        return [backend.numpy(t.grad.data) for t in (X, A, W)]
+    for found, wanted in zip(gradients(True), gradients(False), strict=True):
+        close(found, wanted, "a gradient")
 
 
 X = np.zeros((2, 3))
@@ -129,3 +160,14 @@ def test_errors(x, shape, w, b, error, says):
             f(x, w, b, normalized_shape=shape)
     with pytest.raises(error, match=says):
         nag.functional.layer_norm(nag.Tensor(x), shape, w, b)
+
+
+@pytest.mark.parametrize("module", [layer_norm, rms_norm])
+def test_errors_of_a_residual(module):
+    for f in (module.forward, module.composed):
+        with pytest.raises(ValueError, match=r"the residual must have.*residual \(3,\) float64"):
+            f(X, residual=np.ones(3), normalized_shape=(3,))
+        with pytest.raises(TypeError, match=r"the residual must have.*residual \(2, 3\) float32"):
+            f(X, residual=X.astype("f"), normalized_shape=(3,))
+        with pytest.raises(ValueError, match="norm: return_sum.*there is no residual"):
+            f(X, normalized_shape=(3,), return_sum=True)

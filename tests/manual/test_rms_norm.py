@@ -14,12 +14,16 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @st.composite
 def cases(draw):
-    """Inputs with one to three axes, of which the last ones are normalised; zero sizes too."""
+    """Inputs with one to three axes, of which the last ones are normalised, perhaps after something
+    is added; zero sizes too."""
     rng = np.random.default_rng(draw(SEEDS))
     shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=3)))
     last = shape[draw(st.integers(0, len(shape) - 1)):]
     weight = rng.standard_normal(last) if draw(st.booleans()) else None
-    return [rng.standard_normal(shape), weight], {"normalized_shape": last, "eps": 0.1}
+    residual = rng.standard_normal(shape) if draw(st.booleans()) else None
+    return [rng.standard_normal(shape), weight, residual], {
+        "normalized_shape": last, "eps": 0.1,
+        "return_sum": residual is not None and draw(st.booleans())}
 
 
 @given(cases(), SEEDS)
@@ -47,10 +51,12 @@ def test_pytorch(case, eps, dtype):
     arrays, options = case
     options["eps"] = eps
     arrays = [a if a is None else a.astype(dtype) for a in arrays]
-    y, cache = rms_norm.forward(*arrays, **options)
+    y, cache = rms_norm.forward(*arrays, **{**options, "return_sum": False})
     g = np.random.default_rng(0).standard_normal(y.shape).astype(dtype)
     ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
-    ty = torch.nn.functional.rms_norm(ts[0], options["normalized_shape"], ts[1], eps=eps)
+    tx, weight, residual = ts
+    ty = torch.nn.functional.rms_norm(tx if residual is None else tx + residual,
+                                      options["normalized_shape"], weight, eps=eps)
     close(y, ty.detach().numpy(), "the output")
     given = [t for t in ts if t is not None]
     wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))

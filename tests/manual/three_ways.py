@@ -120,8 +120,9 @@ def same_by_blocks(module, arrays, **options):
             patch.setattr(threads._team, "size", n)
             out, cache = module.forward(*arrays, **options)
             rng = np.random.default_rng(0)
-            g = np.asarray(rng.standard_normal(out.shape), out.dtype)
-            return [out, *(d for d in module.backward(g, cache) if d is not None)]
+            gs = [np.asarray(rng.standard_normal(y.shape), y.dtype) for y in as_tuple(out)]
+            ds = module.backward(tuple(gs) if isinstance(out, tuple) else gs[0], cache)
+            return [*as_tuple(out), *(d for d in ds if d is not None)]
 
     small = [results(7, n) for n in (1, 2, 3)]
     for a, b, c, whole in zip(*small, results(1 << 30, 1), strict=True):
