@@ -37,8 +37,8 @@ except ImportError:                                         # Windows: nothing i
 
 KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
 DEFAULT = "rnn"                                             # the preset of python train.py
-MOMENTARY = {"out", "device", "captured", "precision", "threads", "deterministic", "resume", "overwrite", "list",
-             "tensorboard", "generate"}        # options that are not of the run
+MOMENTARY = {"out", "device", "captured", "precision", "threads", "deterministic", "resume",
+             "overwrite", "list", "tensorboard", "generate"}    # options that are not of the run
 CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
               "evaluate_every"}                             # options that --resume can change
 

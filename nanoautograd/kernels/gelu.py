@@ -45,9 +45,9 @@ def backward(dy, cache, needs=None):
 
 
 def _grid(x, M, N):
-    """(blocks, threads of one): as many columns as there are, 16 bytes of them a thread, and so many
-    rows of blocks that a GPU has work, each of which goes through many rows. Their number does not
-    depend on the GPU, so nor does the order of the sums."""
+    """(blocks, threads of one): as many columns as there are, 16 bytes of them a thread, and so
+    many rows of blocks that a GPU has work, each of which goes through many rows. Their number does
+    not depend on the GPU, so nor does the order of the sums."""
     columns = -(-N * x.itemsize // 16)
     threads = 32 * min(THREADS // 32, max(1, -(-columns // 32)))
     tiles = -(-columns // threads)

@@ -19,7 +19,8 @@ def takes(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-
 
 def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
             return_sum=False):
-    M, N = checked("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
+    M, N = checked("layer_norm", x, normalized_shape, residual, return_sum, weight=weight,
+                   bias=bias)
     xp = namespace(x, weight, bias, residual)
     x, a, w, b = (None if array is None else xp.ascontiguousarray(array)
                   for array in (x, residual, weight, bias))

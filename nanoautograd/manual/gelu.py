@@ -58,7 +58,7 @@ def forward(x, bias=None, *, approximate="none"):
     x_, y_ = x.reshape(rows), y.reshape(rows)
 
     def part(m):
-        v = x_[m] if bias is None else x_[m] + bias
+        v = x_[m] if bias is None else xp.add(x_[m], bias, out=y_[m])
         Phi = _distribution(xp, xp.clip(v, -LIMIT, LIMIT), approximate)
         xp.multiply(xp.clip(v, -LIMIT, INF), Phi, out=y_[m])
 

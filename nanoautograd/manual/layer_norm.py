@@ -94,8 +94,8 @@ def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1
 
 
 def backward(dy, cache, needs=None):
-    """dy like y, or the pair (dy, dz) -> dx, dweight, dbias, dresidual (None for those that were not
-    given). dx and dresidual are two views of one array."""
+    """dy like y, or the pair (dy, dz) -> dx, dweight, dbias, dresidual (None for those that were
+    not given). dx and dresidual are two views of one array."""
     z, mu, r, weight, bias, is_sum, return_sum, shape = cache
     need_x, need_w, need_b, need_a = needs or (True,) * 4
     need_a = need_a and is_sum
