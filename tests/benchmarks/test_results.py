@@ -9,7 +9,7 @@ from benchmarks import __main__ as command
 from benchmarks import report
 
 FOLDER = Path(report.__file__).parent
-RESULTS = sorted((FOLDER / "results").glob("*.json"))
+RESULTS = sorted((FOLDER / "results").rglob("*.json"))
 
 
 def test_there_are_results():
@@ -26,7 +26,7 @@ def test_a_table_is_that_of_an_output():
     assert lines and not set(lines) - outputs
 
 
-@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_an_output_is_what_its_command_measured(path):
     """The text follows from the JSON, and the command is one that can be given."""
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -34,4 +34,4 @@ def test_an_output_is_what_its_command_measured(path):
     assert report.tables(found).strip() in text
     program, options = found["command"].split(" benchmarks ", 1)
     assert program == "python -m"
-    assert command.options(options.split()).json == f"benchmarks/results/{path.name}"
+    assert command.options(options.split()).json == f"benchmarks/{path.relative_to(FOLDER).as_posix()}"
