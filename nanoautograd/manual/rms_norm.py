@@ -125,4 +125,6 @@ def composed(x, weight=None, residual=None, *, normalized_shape, eps=None, retur
 
 def _epsilon(x, eps):
     """ε as a Python float: a NumPy scalar would promote float32."""
+    if eps is None and x.dtype.name == "bfloat16":
+        return 2.0 ** -23               # that of float32, in which it is summed up, as in PyTorch
     return float(namespace(array_of(x)).finfo(x.dtype).eps if eps is None else eps)

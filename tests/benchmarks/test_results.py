@@ -34,4 +34,4 @@ def test_an_output_is_what_its_command_measured(path):
     assert report.tables(found).strip() in text
     program, options = found["command"].split(" benchmarks ", 1)
     assert program == "python -m"
-    assert command.options(options.split()).json == f"benchmarks/{path.relative_to(FOLDER).as_posix()}"
+    assert command.options(options.split()).json == path.relative_to(FOLDER.parent).as_posix()

@@ -128,6 +128,15 @@ def test_a_residual_in_any_layout(name):
     assert_equal(found[2], found[0], 1e-5)
 
 
+@needs_compiler
+def test_the_default_epsilon_of_bfloat16():
+    """That of float32, as in PyTorch: with that of bfloat16 these would come out as 0.75."""
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    with emulator.emulated():
+        y, _ = rms_norm.forward(np.full((1, 8), 0.1, bfloat16), normalized_shape=(8,))
+    assert (y == 1).all()
+
+
 def test_what_is_not_taken():
     long = np.zeros((1, 32 * THREADS + 1), "float32")
     half = np.zeros((2, 3), "float16")
