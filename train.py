@@ -87,18 +87,18 @@ def train(o, checkpoint):
         metrics.sync()
         save_checkpoint(o.out, pack(model, optimizer, average, carried), {**fixed, "step": step})
 
-    def update(*batches):
-        """One step, on --accumulate batches, their arrays one behind the other: its loss, and the
-        norm of its gradient."""
+    def update(*arrays):
+        """One step. arrays: those of --accumulate batches, x₁, y₁, x₂, y₂, ... Returns its loss,
+        and the norm of its gradient."""
         nonlocal carried
         optimizer.zero_grad()
-        loss, n = 0.0, len(batches) // o.accumulate             # arrays of a batch
-        for i in range(0, len(batches), n):
-            share, after = task.loss(model, carried, *batches[i:i + n])
+        loss, n = 0.0, len(arrays) // o.accumulate              # of a batch
+        for i in range(0, len(arrays), n):
+            share, after = task.loss(model, carried, *arrays[i:i + n])
             share = share / o.accumulate
             share.backward()
             loss = loss + share.detach()
-            if carried is None:
+            if carried is None:                     # at the first step; and where nothing is
                 carried = after
             else:                                   # in place: a recorded step finds it there
                 carried[...] = after
@@ -106,12 +106,14 @@ def train(o, checkpoint):
         optimizer.step()
         return loss, norm
 
-    take, under_way, loss = steps_of(update, task), deque(), math.nan
+    do_step = steps_of(update, task)
+    under_way = deque()                             # (step, lr) of those whose results are awaited
+    loss = math.nan                                 # the last that is known
 
     def note_down(wait=False):
         """What is known by now of the steps that were taken; with `wait`, of all."""
         nonlocal loss
-        for loss, norm in take.results(wait):
+        for loss, norm in do_step.results(wait):
             step, lr = under_way.popleft()
             if not math.isfinite(loss + norm):
                 raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
@@ -128,8 +130,8 @@ def train(o, checkpoint):
                                min(o.lr, o.lr_floor))
             for group, factor in zip(optimizer.param_groups, factors):
                 group["lr"] = lr * factor
-            take(*chain.from_iterable(task.batch((step - 1) * o.accumulate + i)
-                                      for i in range(o.accumulate)))
+            do_step(*chain.from_iterable(task.batch((step - 1) * o.accumulate + i)
+                                         for i in range(o.accumulate)))
             under_way.append((step, lr))
             if average:
                 average.update()
@@ -176,21 +178,21 @@ def train(o, checkpoint):
 
 
 def steps_of(update, task):
-    """take(*batches), which does update(*batches) on the device of the run; take.results() are
-    those that have arrived."""
+    """A function that does update(*arrays) on the device of the run; its `results(wait)` are those
+    of the steps that have ended since the last call, or with `wait` of all."""
     if task.o.device.startswith("cuda"):
         return nag.cuda.capture(update, record=task.o.captured)
-    return AtOnce(lambda *batches: update(*task.on_device(*batches)))
+    return AtOnce(lambda *arrays: update(*task.on_device(*arrays)))
 
 
 class AtOnce:
-    """Steps as those of nag.cuda.capture, each of which ends before the next one begins."""
+    """As nag.cuda.capture, but a step has ended when its call returns: `wait` changes nothing."""
 
     def __init__(self, update):
         self.update, self.arrived = update, []
 
-    def __call__(self, *batches):
-        self.arrived.append([float(array_of(x)) for x in self.update(*batches)])
+    def __call__(self, *arrays):
+        self.arrived.append([float(array_of(x)) for x in self.update(*arrays)])
 
     def results(self, wait=False):
         arrived, self.arrived = self.arrived, []

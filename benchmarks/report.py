@@ -96,7 +96,8 @@ def tables(report):
     for heading, kind in (("Whole steps", True), ("Operations", False)):
         rows = [r for r in report["rows"] if (r["case"] in MODELS) == kind]
         if rows:
-            parts += [heading + ", milliseconds (beside a peer: ours / peer, below 1 is faster)",
+            parts += [heading + ", milliseconds (in parentheses ours / peer, the median of the "
+                      "rounds: below 1 ours is faster)",
                       times(rows), heading + ", most memory in MB", memory(rows)]
     errors = report.get("errors", []) + [f"{title(r)}, {peer}: {text}" for r in report["rows"]
                                          for peer, text in r["errors"].items()]
@@ -187,7 +188,8 @@ def training_steps(found):
 
 def growth(fits):
     return markdown([["case", "size", "values", "peer", "p of time", "p of memory"], *(
-        [f["case"], f["size"], ", ".join(map(str, f["values"])), f["peer"],
+        [f["case"], f["size"], ", ".join(map(str, f["values"])),
+         f["peer"] + " (ours)" * (f["peer"] in ("numpy", "cupy")),
          *("" if f[what] is None else f"{f[what]:.2f}" for what in ("time", "memory"))]
         for f in fits)])
 

@@ -123,7 +123,8 @@ class Layer(Module):
 
     def forward(self, z, seen):
         z = self.norm1(self.dropout1(self.attention(z, seen)), residual=z)
-        n = self.down(F.gelu(self.up(z, bias=False), bias=self.up.bias))
+        u = self.up(z, bias=False)                                              # gelu adds b₁
+        n = self.down(F.gelu(u, bias=self.up.bias))
         return self.norm2(self.dropout2(n), residual=z)
 
 

@@ -17,6 +17,8 @@ p_t[v] is the probability that x_{t+1} = v. Attention has H heads of width d = D
     oʰ_t = Σ_{s ≤ t} αʰ_ts vʰ_s                     one head                 (d,)
     attention(z)_t = W_O [o¹_t; ...; oᴴ_t] + b_O    all of them              W_O (D, D)
 
+While it is trained, dropout acts on E[x_t] + P_t, on α, and on both results before they are added.
+
 The keys and values of a position do not depend on what follows it, so they are kept while a text is
 generated.
 
@@ -72,8 +74,8 @@ class Block(Module):
         None for t = 0 -> z (B, T, D), and the pair for all t + T."""
         a, past = self.attention.step(self.norm1(z), past)
         n, z = self.norm2(self.dropout1(a), residual=z, return_sum=True)        # z ← z + a
-        n = self.down(F.gelu(self.up(n, bias=False), "tanh", self.up.bias))
-        return z + self.dropout2(n), past
+        u = self.up(n, bias=False)                                              # gelu adds b₁
+        return z + self.dropout2(self.down(F.gelu(u, "tanh", bias=self.up.bias))), past
 
 
 class GPT(Module):
@@ -140,7 +142,7 @@ class GPT(Module):
         xp, t, H = namespace(self.norm.weight.data), len(past[0]), self.config.heads
         self._check(t + 1)
 
-        def affine(linear, x):                          # W x + b; one with an adapter is called
+        def affine(linear, x):              # W x + b; an adapter (nn/lora.py) has more to multiply
             if type(linear) is not Linear:
                 return array_of(linear(x))
             return linear.weight.data @ x + linear.bias.data

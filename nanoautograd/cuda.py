@@ -1,6 +1,7 @@
 """nag.cuda: what there is to say about NVIDIA's GPUs.
 
     nag.cuda.matmul_precision("tf32")   how products are computed; also as a `with` block
+    nag.cuda.is_available()             is there one?
     nag.cuda.capture(step)              a training step as one CUDA graph
     nag.cuda.use_kernels(False)         a `with` block in which CuPy computes without our kernels
     nag.cuda.debug(True)                errors that a GPU finds come from the line that made them
@@ -24,8 +25,8 @@ __all__ = ["CaptureError", "Memory", "capture", "debug", "free_memory", "is_avai
 
 
 class Memory(NamedTuple):
-    """Of the current device, in bytes. used: by arrays; kept: by nobody, but not handed back, as
-    new arrays will want it; free: what is left; total: all there is."""
+    """Of the current device, in bytes. used: by arrays; kept: by CuPy, for new arrays; free: for
+    anybody; total: all there is."""
     used: int
     kept: int
     free: int
@@ -38,21 +39,23 @@ def is_available():
 
 
 def capture(step, record=True):
-    """A function that does what step(*batch) does, as one CUDA graph (see kernels/capture.py).
+    """A function that does step(*batch) while the host goes on: batches and results move while the
+    GPU computes (kernels/capture.py).
 
     step: takes arrays on the device, makes one step of training, and returns the loss, a Tensor of
     one number, or a tuple of such numbers. The function returned takes the same arrays, on the host
-    or on the device, always of the same shapes and dtypes, and returns nothing; its `results()` are
-    those that have arrived. What the step keeps for the next one it must write in place, and
-    numbers that Python computes anew in each step are seen only where a module or an optimiser
-    holds them.
-    record: False makes no graph, for steps that cannot have one; the batches, of any shapes, and
-    the results still move while the GPU computes.
+    or on the device, and returns nothing; its `results()` are what the steps that have ended since
+    the last call returned, oldest first: floats, or tuples of floats.
+    record: the step is one CUDA graph, made at the third call. Batches are then always of the same
+    shapes and dtypes; what the step keeps for the next one it must write in place; and only what
+    modules and optimisers compute anew at each step (a learning rate, random numbers) is renewed:
+    any other number of Python's stays as it was recorded. With False the step is computed as it is
+    written at every call.
 
     Its calls raise CaptureError, which says why, where the step cannot be recorded, or has changed,
     and IndexError where a kernel met an index out of range. Raises DeviceError without a GPU.
     """
-    _cupy("capture: a CUDA graph")
+    _cupy("capture")
     return Captured(step, record)
 
 

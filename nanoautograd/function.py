@@ -320,8 +320,8 @@ class HandDerived(Function):
 
     The gradient is computed by `backward`; that of the gradient goes through `composed`. `kernel`,
     where there is one, has another `forward` for arrays that are not NumPy's, and a `backward` for
-    the caches of both. An operation with an option `overwrite_input` has a `backward` that may
-    write to its first argument where that is true.
+    the caches of both. With an option `overwrite_input` that is true, `backward` may write the
+    gradient of the operation's first argument into the memory of that argument.
     """
 
     def __init__(self, name, forward, backward, composed, kernel=None):
@@ -362,7 +362,7 @@ class HandDerived(Function):
         return Plan(needs, [], [])              # there are no rules
 
     def save(self, node, args, options, results, cache):
-        if "overwrite_input" in options and options["overwrite_input"] and node.plan.needs[0]:
+        if self._overwrites(node, options):
             self._refuse_leaf(args[0])
         saved = {"cache": as_is(cache), "options": as_is(options),
                  "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args]}
@@ -375,10 +375,10 @@ class HandDerived(Function):
     def pull_back(self, node, g, create_graph):
         values = node.opened(create_graph)      # refuses where one was overwritten
         if not create_graph:
-            if "overwrite_input" in self.known and values["options"]["overwrite_input"]:
-                _, memory, _, _ = node.saved["arrays"][0]
-                memory.writes += 1
-                memory.recorded = memory.writes
+            if self._overwrites(node, values["options"]):
+                memory = node.saved["arrays"][0][1]
+                memory.writes += 1                  # what else has kept the value is refused it,
+                memory.recorded = memory.writes     # and so are operations on it from here on
             return _for_edges(node, self.backward(g, values["cache"], node.plan.needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
@@ -392,7 +392,12 @@ class HandDerived(Function):
                            [own for _, own in pairs], retain_graph=True, create_graph=True)
         return [(edge, d) for (edge, _), d in zip(pairs, ds) if d is not None]
 
+    def _overwrites(self, node, options):
+        """Will `backward` write to the first argument?"""
+        return options.get("overwrite_input") and node.plan.needs[0]
+
     def _refuse_leaf(self, x):
+        """Raises GraphError if x shares memory with a Tensor that was not computed."""
         if x._memory.of_leaf:
             raise GraphError(f"{self.name}: with overwrite_input the gradient of the input would "
                              "take the place of a Tensor that was not computed, a parameter or a "

@@ -12,8 +12,9 @@ than it runs. A graph holds them all, with their arguments, and is launched as o
 
     step = nag.cuda.capture(step)
     for x, y in batches:                        # of one shape; on the host, or on the device
-        step(x, y)                              # does not wait
-        print(*step.results())                  # the losses of the steps that have ended
+        step(x, y)                              # waits only if AHEAD steps are under way
+        losses += step.results()                # of the steps that have ended
+    losses += step.results(wait=True)
 
 The first calls compute the step as it is written: kernels are compiled, the optimiser makes its
 state. The next one records: the kernels are noted down, not run. Then, and at each later call, the
@@ -93,7 +94,7 @@ class Captured:
         self._take_result(place)
         if not self.record:
             self._send(place, batch)
-            self._returned = self._arrays_of(self.step(*self._given))
+            self._returned = self._checked_results(self.step(*self._arguments))
         elif self.count < WARM_UP:
             self._send(place, batch)
             self._returned = self._rehearse()
@@ -116,7 +117,7 @@ class Captured:
         IndexError where a kernel met an index out of range."""
         for i in range(AHEAD):
             place = self._places[(self.count + i) % AHEAD] if self._cupy else None
-            if place and place.returned and not wait and not place.event.done:
+            if place and place.returned and not wait and not place.ended.done:
                 break
             if place:
                 self._take_result(place)
@@ -132,8 +133,9 @@ class Captured:
             self._results = self.results(wait=True)             # the places before are in use
         for a in batch:
             if not is_array(a):
-                raise CaptureError(f"a captured step takes arrays and Tensors, as other arguments "
-                                   f"would stay what they were; got {type(a).__name__}")
+                raise CaptureError("nag.cuda.capture moves arrays and Tensors to the step, and "
+                                   "other arguments would stay what they were; got "
+                                   f"{type(a).__name__}")
         cupy = _cupy()
         self._device = cupy.cuda.runtime.getDevice()
         self._layout = _layout(batch)
@@ -145,7 +147,7 @@ class Captured:
         self._bytes = cupy.zeros(size, dtype=np.uint8)          # what the step reads
         self._numbers = self._bytes[:8 * ROOM]
         self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, self._layout)]
-        self._given = [wrap(a) if is_one else a for a, is_one in zip(self._inputs, are_tensors)]
+        self._arguments = [wrap(a) if is_one else a for a, is_one in zip(self._inputs, are_tensors)]
         self._places = [_Place(cupy, size, begins, self._layout) for _ in range(AHEAD)]
         self._copying = cupy.cuda.Stream(non_blocking=True)
         reports.reports(cupy, f"cuda:{self._device}")
@@ -166,7 +168,7 @@ class Captured:
         """The step, computed as it is written, but with its numbers in the device's memory."""
         recording = Recording(self._numbers, live=True)
         with now.being(recording), self._without_gradients():
-            returned = self._arrays_of(self.step(*self._given))
+            returned = self._checked_results(self.step(*self._arguments))
         self._known = recording.tensors()
         return returned
 
@@ -187,7 +189,7 @@ class Captured:
                     cupy.cuda.using_allocator(self._pool.malloc), self._stream:
                 self._stream.begin_capture()
                 try:
-                    returned = self._arrays_of(self.step(*self._given))
+                    returned = self._checked_results(self.step(*self._arguments))
                 except BaseException as error:
                     self._break_off()
                     self._refused = _explained(error)
@@ -225,26 +227,28 @@ class Captured:
                 if failed or type(t._leaf.grad) is _Old:        # what was only recorded is nothing
                     t._leaf.grad = g
 
-    def _arrays_of(self, returned):
+    def _checked_results(self, returned):
         """What the step returned, as arrays of one number, and whether it was a tuple."""
         is_tuple = type(returned) is tuple
         arrays = [array_of(y) for y in (returned if is_tuple else (returned,))]
         xp = namespace(self._bytes)
         if not 0 < len(arrays) <= MOST or not all(
                 is_array(y) and namespace(y) is xp and y.size == 1 for y in arrays):
-            raise CaptureError("a captured step returns its loss, a Tensor of one number on the "
-                               f"device, or a tuple of up to {MOST} of them; got "
+            raise CaptureError("nag.cuda.capture: a step returns its loss, a Tensor of one number "
+                               f"on the device, or a tuple of up to {MOST} of them; got "
                                f"{', '.join(map(_described, arrays)) or 'an empty one'}")
         return arrays, is_tuple
 
     # ---- to the device and back
 
     def _send(self, place, batch, numbers=None):
-        """The batch to where the step reads it."""
+        """The batch to where the step reads it. The place is free, for its last step has ended
+        (`_take_result`). All of it is copied, in one piece: what arrays of the device will lie over
+        is nothing yet."""
         current = self._cupy.cuda.get_current_stream()
         if numbers is not None:
             place.host[:8 * ROOM] = numbers
-        for there, a in zip(place.inputs, batch):
+        for there, a in zip(place.host_inputs, batch):
             if namespace(a) is np:
                 there[...] = a
         size = place.host.nbytes
@@ -262,7 +266,7 @@ class Captured:
         at = place.pinned.ptr + place.host.nbytes
         for i, y in enumerate(arrays):
             y.data.copy_to_host_async(at + 8 * i, y.dtype.itemsize, current)
-        place.event.record(current)
+        place.ended.record(current)
         place.returned = self._returned
 
     def _take_result(self, place):
@@ -270,7 +274,7 @@ class Captured:
         if not place.returned:
             return
         (arrays, is_tuple), place.returned = place.returned, None
-        place.event.synchronize()
+        place.ended.synchronize()
         reports.check(self._cupy, f"cuda:{self._device}")
         numbers = tuple(float(place.back[8 * i:8 * i + 8].view(y.dtype)[0])
                         for i, y in enumerate(arrays))
@@ -278,18 +282,20 @@ class Captured:
 
 
 class _Place:
-    """What one step that is under way occupies. host: pinned memory, the numbers and the batch;
-    device: where they wait; back: where what it returns arrives. returned: that, or None."""
+    """What one step that is under way occupies. host: pinned memory, the numbers and the batch
+    (host_inputs: its arrays); device: where they wait, once `sent` is over; back: pinned memory,
+    where what the step returns has arrived once `ended` is over. returned: what is on its way
+    there, the arrays and whether they are a tuple, or None."""
 
     def __init__(self, cupy, size, begins, shapes):
         self.pinned = cupy.cuda.alloc_pinned_memory(size + 8 * MOST)
         everything = np.frombuffer(self.pinned, np.uint8, size + 8 * MOST)
         self.host, self.back = everything[:size], everything[size:]
         self.host[:] = 0
-        self.inputs = [_view(self.host, begin, *s) for begin, s in zip(begins, shapes)]
+        self.host_inputs = [_view(self.host, begin, *s) for begin, s in zip(begins, shapes)]
         self.device = cupy.empty(size, dtype=np.uint8)
         self.sent = cupy.cuda.Event(disable_timing=True)
-        self.event = cupy.cuda.Event(disable_timing=True)
+        self.ended = cupy.cuda.Event(disable_timing=True)
         self.returned = None
 
 

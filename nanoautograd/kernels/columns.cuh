@@ -1,5 +1,5 @@
-// Sums of columns, where threads hold rows: those of a block; partials.cuh has those of all blocks. No
-// atomics, so the order is always the same.
+// Sums of columns where threads hold rows (rows.cuh), the first step: a block adds up its own rows to
+// a row of `partial`. The second is in partials.cuh. No atomics, so the order is always the same.
 
 #pragma once
 #include "partials.cuh"

@@ -1,80 +1,83 @@
 // Gaussian error linear unit (derived in manual/gelu.py, where the letters are).
 //
 //     y  = max(v, -40) Φ(z)               v = x + b, and z: v limited to ±40
-//     dx = dy (Φ(z) + z φ(z))                                     tanh = 0
-//     dx = dy (Φ(z) + z · 2 u'(z) Φ(z) (1 - Φ(z)))                tanh = 1
+//     dx = dy (Φ(z) + z φ(z))                                     by_tanh = 0
+//     dx = dy (Φ(z) + z · 2 u'(z) Φ(z) (1 - Φ(z)))                by_tanh = 1
 //     db_n = Σ_m dx_mn
 //
-// Each number is read and written once, and only x is kept for the way back. With a bias, a thread has
-// WIDE columns, of which it reads the bias once, and goes through every gridDim.y-th row; what it has
-// added up to db it leaves in `partial`, which `columns` adds up: no atomics, so the order is always
-// the same.
+// Each number is read and written once, and only x and b are kept for the way back. With a bias, a
+// thread has WIDE columns, of which it reads the bias once, and goes through every gridDim.y-th row;
+// what it has added up to db it leaves in `partial`, which `columns` adds up.
 
 #include "elementwise.cuh"
 #include "partials.cuh"
 
-const A C = A(0.79788456080286535588), C_A = C * A(0.044715);       // √(2/π)
-const A ROOT_HALF = A(0.70710678118654752440), ROOT_2_PI = A(0.39894228040143267794);
+const A C = A(0.79788456080286535588);                  // c = √(2/π)
+const A CA = C * A(0.044715);                           // c a
+const A ROOT_HALF = A(0.70710678118654752440);          // √(1/2)
+const A PHI_0 = A(0.39894228040143267794);              // φ(0) = 1/√(2π)
 
 __device__ inline A limited(A v) { return v < -40 ? A(-40) : v > 40 ? A(40) : v; }  // nan stays
 
-__device__ inline A Phi(A z, int tanh) {
-    return (1 + (tanh ? tanh_(z * (C + C_A * z * z)) : erf_(z * ROOT_HALF))) / 2;
+__device__ inline A Phi(A z, int by_tanh) {
+    return (1 + (by_tanh ? tanh_(z * (C + CA * z * z)) : erf_(z * ROOT_HALF))) / 2;
 }
-__device__ inline A gelu(A v, int tanh) { return (v < -40 ? A(-40) : v) * Phi(limited(v), tanh); }
-
-__device__ inline A derivative(A v, int tanh) {
-    A z = limited(v), P = Phi(z, tanh);
-    return P + z * (tanh ? (2 * C + 6 * C_A * z * z) * P * (1 - P) : ROOT_2_PI * exp_(-z * z / 2));
+__device__ inline A gelu(A v, int by_tanh) {
+    return (v < -40 ? A(-40) : v) * Phi(limited(v), by_tanh);
 }
-
-extern "C" __global__ void forward(const T* x, T* y, long long n, int tanh) {
-    each(n, y, x, [=](A x) { return gelu(x, tanh); });
+__device__ inline A derivative(A v, int by_tanh) {
+    A z = limited(v), P = Phi(z, by_tanh);
+    return P + z * (by_tanh ? (2 * C + 6 * CA * z * z) * P * (1 - P) : PHI_0 * exp_(-z * z / 2));
 }
 
-extern "C" __global__ void backward(const T* x, const T* dy, T* dx, long long n, int tanh) {
-    each(n, dx, x, dy, [=](A x, A dy) { return dy * derivative(x, tanh); });
+extern "C" __global__ void forward(const T* x, T* y, long long n, int by_tanh) {
+    each(n, y, x, [=](A x) { return gelu(x, by_tanh); });
+}
+
+extern "C" __global__ void backward(const T* x, const T* dy, T* dx, long long n, int by_tanh) {
+    each(n, dx, x, dy, [=](A x, A dy) { return dy * derivative(x, by_tanh); });
 }
 
 // The first of a thread's columns.
 __device__ inline int first_column() { return (blockIdx.x * blockDim.x + threadIdx.x) * WIDE; }
 
-extern "C" __global__ void forward_with_bias(const T* x, const T* b, T* y, int M, int N, int tanh) {
+extern "C" __global__ void forward_with_bias(const T* x, const T* b, T* y, int M, int N,
+                                             int by_tanh) {
     int n = first_column();
-    bool as_one = N % WIDE == 0 && aligned(x, b, y);
-    Wide q = {};
-    if (n < N) q = read(b + n, N - n, as_one);
-    for (int m = blockIdx.y; n < N && m < M; m += gridDim.y) {
-        Wide p = read(x + (long long)m * N + n, N - n, as_one);
+    if (n >= N) return;
+    bool whole = N % WIDE == 0 && aligned(x, b, y);
+    Wide bs = read(b + n, N - n, whole);
+    for (int m = blockIdx.y; m < M; m += gridDim.y) {
+        Wide xs = read(x + (long long)m * N + n, N - n, whole);
         for (int j = 0; j != WIDE; j++)
-            store(&p.x[j], gelu(load(&p.x[j]) + load(&q.x[j]), tanh));
-        write(y + (long long)m * N + n, p, N - n, as_one);
+            store(&xs.x[j], gelu(load(&xs.x[j]) + load(&bs.x[j]), by_tanh));
+        write(y + (long long)m * N + n, xs, N - n, whole);
     }
 }
 
-// partial (gridDim.y, N): what the rows of a block add to db. It may be null.
+// partial (gridDim.y, N): in row i what the blocks in row i of the grid add to db. It may be null.
 extern "C" __global__ void backward_with_bias(const T* x, const T* b, const T* dy, T* dx, A* partial,
-                                              int M, int N, int tanh) {
+                                              int M, int N, int by_tanh) {
     int n = first_column();
-    bool as_one = N % WIDE == 0 && aligned(x, b, dy, dx);
-    Wide q = {};
+    if (n >= N) return;
+    bool whole = N % WIDE == 0 && aligned(x, b, dy, dx);
+    Wide bs = read(b + n, N - n, whole);
     A db[WIDE] = {};
-    if (n < N) q = read(b + n, N - n, as_one);
-    for (int m = blockIdx.y; n < N && m < M; m += gridDim.y) {
-        Wide p = read(x + (long long)m * N + n, N - n, as_one);
-        Wide g = read(dy + (long long)m * N + n, N - n, as_one);
+    for (int m = blockIdx.y; m < M; m += gridDim.y) {
+        Wide xs = read(x + (long long)m * N + n, N - n, whole);
+        Wide dys = read(dy + (long long)m * N + n, N - n, whole);
         for (int j = 0; j != WIDE; j++) {
-            A d = load(&g.x[j]) * derivative(load(&p.x[j]) + load(&q.x[j]), tanh);
+            A d = load(&dys.x[j]) * derivative(load(&xs.x[j]) + load(&bs.x[j]), by_tanh);
             db[j] += d;
-            store(&g.x[j], d);
+            store(&dys.x[j], d);
         }
-        write(dx + (long long)m * N + n, g, N - n, as_one);
+        write(dx + (long long)m * N + n, dys, N - n, whole);
     }
     if (!partial) return;
     for (int j = 0; j != WIDE && n + j < N; j++) partial[blockIdx.y * (long long)N + n + j] = db[j];
 }
 
-// partial of `backward_with_bias` by P rows of blocks -> db.
+// partial of `backward_with_bias`, P rows of it -> db.
 extern "C" __global__ void columns(const A* partial, T* db, int P, int N) {
     SHARED(A, scratch);                                 // 32 · 33
     add_partials(partial, db, P, N, scratch);

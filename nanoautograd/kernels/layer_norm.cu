@@ -4,12 +4,12 @@
 //     e = dy d           dw_i = Σ_m r_m e_mi         db_i = Σ_m dy_mi
 //     dx = dz  +  r (w dy  -  1/N Σ_i w_i dy_i  -  d r²/N Σ_i w_i e_i)
 //
-// Without a residual a and z are null: then z is x. A row is held in registers (rows.cuh), so x is
-// read once on the way there, and z and dy once on the way back: the mean is known before the squares of d are added up, and the numbers do not have
-// to be read a second time. On the way back a block goes through many rows, of which its threads add
-// up dw and db, each in the columns that it holds; what the blocks have found is added up by a second
-// kernel, `columns`. Which rows a block has depends on M and N alone, and no sum is added to by
-// several threads at once (columns.cuh): so every run gives the same bits.
+// Without a residual a and z are null, and z is x. A row is held in registers (rows.cuh), so it is read
+// once: on the way there x, of which first μ and then the squares of d are added up; on the way back
+// z and dy. There a block goes through many rows, of which its threads add up dw and db, each in the
+// columns that it holds; what the blocks have found is added up by a second kernel, `columns`. Which
+// rows a block has depends on M and N alone, and no sum is added to by several threads at once
+// (columns.cuh): so every run gives the same bits.
 //
 // A row has room for HELD · THREADS columns, N or more. Those beyond N are read as 0 and not written.
 // Only d = z - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
@@ -22,7 +22,7 @@ forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, A* mu, A* r,
         A eps) {
     SHARED(A, scratch);                                 // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
-    if (m >= M) return;                                 // a warp that has no row
+    if (m >= M) return;         // a warp that has no row: row_sum has no barrier where rows are warps
     A d[HELD], mean = 0, v = 0;
     read_row(d, x + m * N, N);
     if (a) {
@@ -50,11 +50,11 @@ forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, A* mu, A* r,
 extern "C" __global__ void __launch_bounds__(256)
 backward(const T* z, const T* w, const A* mu, const A* r, const T* dy, const T* dz, T* dx, A* partial,
          int M, int N) {
-    SHARED(A, scratch);                                 // HELD · 32: 32 for row_sum, and as many as
-                                                        // join_rows needs: THREADS = 32, or none
+    SHARED(A, scratch);         // HELD · 32: join_rows needs so many where a block has several rows,
+                                // and then THREADS is 32; row_sum needs 32
     A dw[HELD] = {}, db[HELD] = {};
-    long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
-    while (m < M) {
+    for (long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y; m < M;
+         m += gridDim.x * blockDim.y) {
         A d[HELD], g[HELD], mean = mu[m], r_m = r[m], sum_g = 0, sum_e = 0;
         read_row(d, z + m * N, N);
         read_row(g, dy + m * N, N);
@@ -68,12 +68,10 @@ backward(const T* z, const T* w, const A* mu, const A* r, const T* dy, const T* 
             sum_g += g[i];
             sum_e += g[i] * d[i];
         }
-        sum_g = row_sum(sum_g, scratch) / N;
-        sum_e = row_sum(sum_e, scratch) / N * r_m * r_m;
-        EACH(i, HELD) g[i] = r_m * (g[i] - sum_g - d[i] * sum_e);
+        A mean_g = row_sum(sum_g, scratch) / N, c = row_sum(sum_e, scratch) / N * r_m * r_m;
+        EACH(i, HELD) g[i] = r_m * (g[i] - mean_g - d[i] * c);
         if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);
-        m += gridDim.x * blockDim.y;
     }
     if (!partial) return;
     join_rows(dw, partial + (long long)blockIdx.x * N, N, scratch);

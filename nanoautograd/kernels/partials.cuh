@@ -1,10 +1,12 @@
-// Sums of columns, of which each block has found a part. No atomics, so the order is always the same.
+// Sums of columns, the second step: each block has added up its own rows to a row of `partial`, and
+// these are added up here. No atomics, so the order is always the same.
 
 #pragma once
 #include "common.cuh"
 
-// sums_c = Σ_p partial_pc for c < N, p < P. Blocks of (32, 32) threads, one for 32 columns; scratch:
-// 32 · 33 numbers of shared memory, so that neither a row nor a column of it shares a bank.
+// sums_c = Σ_p partial_pc for c < N, p < P. Blocks of (32, 32) threads, one for 32 columns. scratch:
+// 32 · 33 numbers of shared memory, in rows of 33, so that a warp meets 32 different banks where it
+// writes a row and where it reads a column.
 __device__ inline void add_partials(const A* partial, T* sums, int P, int N, A* scratch) {
     int c = blockIdx.x * 32 + threadIdx.x;
     A sum = 0;

@@ -3,17 +3,17 @@
 //     z = x + a          y = w z r          e = dy z          dw_i = Σ_m r_m e_mi
 //     dx = dz  +  r (w dy  -  z r²/N Σ_i w_i e_i)
 //
-// As in layer_norm.cu: without a residual a and z are null, then z is x. A row is held in registers, and read once; on the way back a block goes
-// through many rows, of which its threads add up dw, and a second kernel adds up what the blocks
-// have found.
+// As in layer_norm.cu: without a residual a and z are null, and z is x. A row is held in registers, and
+// read once; on the way back a block goes through many rows, of which its threads add up dw, and a
+// second kernel adds up what the blocks have found.
 
 #include "columns.cuh"
 
-extern "C" __global__ void __launch_bounds__(256, 1)
+extern "C" __global__ void __launch_bounds__(256, 1)         // 1: with fewer registers some spill
 forward(const T* x, const T* a, const T* w, T* z, T* y, A* r, int M, int N, A eps) {
     SHARED(A, scratch);                                 // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
-    if (m >= M) return;                                 // a warp that has no row
+    if (m >= M) return;         // a warp that has no row: row_sum has no barrier where rows are warps
     A p[HELD], v = 0;                                   // p: a row of z
     read_row(p, x + m * N, N);
     if (a) {
@@ -34,19 +34,18 @@ backward(const T* z, const T* w, const A* r, const T* dy, const T* dz, T* dx, A*
          int N) {
     SHARED(A, scratch);                                 // HELD · 32
     A dw[HELD] = {};
-    long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
-    while (m < M) {
+    for (long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y; m < M;
+         m += gridDim.x * blockDim.y) {
         A p[HELD], g[HELD], r_m = r[m], sum_e = 0;
         read_row(p, z + m * N, N);
         read_row(g, dy + m * N, N);
         EACH(i, HELD) dw[i] += r_m * (g[i] * p[i]);
         if (w) scale_row(g, w, N);                      // from here on dx̂ = w dy
         EACH(i, HELD) sum_e += g[i] * p[i];
-        sum_e = row_sum(sum_e, scratch) / N * r_m * r_m;
-        EACH(i, HELD) g[i] = r_m * (g[i] - p[i] * sum_e);
+        A c = row_sum(sum_e, scratch) / N * r_m * r_m;
+        EACH(i, HELD) g[i] = r_m * (g[i] - p[i] * c);
         if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);
-        m += gridDim.x * blockDim.y;
     }
     if (partial) join_rows(dw, partial + (long long)blockIdx.x * N, N, scratch);
 }

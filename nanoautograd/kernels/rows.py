@@ -7,7 +7,7 @@ from .source import FLOATS, address, source, type_of
 # A multiprocessor has 65,536 registers, and a thread can have 255.
 THREADS = 256                   # of a block, at most: 65,536 / 256 registers are left for each.
 #                                 (The macro THREADS is those of a row.)
-BLOCKS = 132                    # that add up columns: an H100 has as many multiprocessors
+MULTIPROCESSORS = 132           # of an H100
 
 
 class Rows(NamedTuple):
@@ -30,8 +30,8 @@ class Rows(NamedTuple):
         """The same with no more blocks than can run at a time: in each of 132 multiprocessors as
         many as make at_a_time · 256 threads. Each block goes through many rows. Their number does
         not depend on the GPU, so nor does the order of the sums."""
-        together = min(THREADS // 32, max(1, -(-M // BLOCKS))) if self.threads == 32 else 1
-        blocks = BLOCKS * self.at_a_time * (THREADS // (self.threads * together))
+        together = min(THREADS // 32, max(1, -(-M // MULTIPROCESSORS))) if self.threads == 32 else 1
+        blocks = MULTIPROCESSORS * self.at_a_time * (THREADS // (self.threads * together))
         return min(blocks, -(-M // together)), (self.threads, together)
 
 

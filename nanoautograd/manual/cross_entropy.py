@@ -11,7 +11,9 @@ Written for N rows of C scores; an input (N, C, d1, ..., dk) is N·d1·...·dk r
     q   (N, C)   smoothed targets
     W            what a mean divides by
     ℓ   (N,)     losses of the rows
+    L            the loss
     g   (N,)     ∂L/∂ℓ, what arrives at each row
+    dL           the gradient that arrives at the loss
     dx, dt, dw   ∂L/∂x, ∂L/∂t, ∂L/∂w
 
 Forward (cross entropy of a softmax: Bridle 1990; label smoothing: Szegedy et al. 2016, "Rethinking
@@ -30,8 +32,9 @@ No logarithm is taken of a finished probability, so scores of ±10000 are harmle
 is ignored the mean is 0/0: the loss is nan, as in PyTorch, and its gradient is zero.
 
 Of all that is (N, C) only x is kept and e_nc = exp(x_nc - m_n). On the way back p_nc = e_nc / Z_n
-is made of it, and log p_nc, where it is needed, again of x, m and Z. dx can take the place of x, as
-each x_nc is read before dx_nc is known: with a large vocabulary it is a quarter of all memory.
+is made of it, and log p_nc, where it is needed, again of x, m and Z. With `overwrite_input` dx is
+written over x, block by block, after the last use of x there: that saves an array (N, C), which
+with a large vocabulary is the largest of a step.
 
 Backward. What arrives at a row is g_n = dL_n ("none"), dL ("sum") or dL/W ("mean"), and 0 if the
 row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/∂x_nk = [c = k] - p_nk
@@ -39,9 +42,11 @@ row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/�
 
     dx_nk = - g_n Σ_c a_nc ([c = k] - p_nk)  =  g_n (s_n p_nk - a_nk)
 
-For class numbers without smoothing a row has one a_nc, that of c = y_n: dx_n = g_n w_{y_n} (p_n -
-onehot(y_n)), which the code makes in one pass over e. From q_nc and from
-ℓ_n directly:
+For class numbers without smoothing a row has one a_nc, that of c = y_n, and
+
+    dx_n = g_n w_{y_n} (p_n - onehot(y_n))
+
+which the code makes in one pass over e. From q_nc and from ℓ_n directly:
 
     dt_nk = - g_n (1 - ε) w_k log p_nk
     dw_k = - Σ_n g_n q_nk log p_nk  -  [mean of class numbers]  dL/W · L · #{n not ignored: y_n = k}
@@ -67,7 +72,7 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
 
     target: integers, shaped like logits without the class axis, or floating, like logits. The loss
     has the shape of the integer targets with reduction "none", and no axes otherwise.
-    overwrite_input: `backward` may write dx in the place of the logits.
+    overwrite_input: `backward` writes dx in the place of the logits, which nobody else must need.
     """
     xp = namespace(logits, target, weight)
     ε = float(label_smoothing)

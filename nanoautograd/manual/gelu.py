@@ -1,8 +1,9 @@
 """Gaussian error linear unit, by hand.
 
-    x   (M, N)      input; without a bias of any shape
+    x   (M, N)      input, of any shape if there is no bias
     b   (N,)        bias, 0 if not given
     v   (M, N)      x + b
+    z   (M, N)      v limited to ±40
     y   (M, N)      output
     dy  (M, N)      ∂L/∂y, the gradient that arrives
     dx, db          ∂L/∂x, ∂L/∂b, the gradients that leave
@@ -30,11 +31,12 @@ and with tanh' = 1 - tanh², u' = c (1 + 3a v²) for the second
 and all rows have the same bias: db_n = Σ_m dx_mn.
 
 Beyond ±40 Φ is 0 or 1 to the last digit and φ is 0, in float64 and all the more in float32. So Φ, φ
-and u are computed of z, which is v limited to ±40: no power of v overflows, and no ∞·0 can arise.
+and u are computed of z, and y = max(v, -40) Φ(z): no power of v overflows, and no ∞·0 can arise.
 y(-∞) is 0, the limit, and y(∞) = ∞.
 
-The lines are computed block by block, and only x is kept: Φ is computed again on the way back,
-which takes no longer than to write it to memory and read it. There 1 - tanh² u = 4 Φ (1 - Φ).
+The lines are computed block by block, and only x and b are kept: v and Φ are computed again on the
+way back, which takes no longer than to write them to memory and read them. There 1 - tanh² u =
+4 Φ (1 - Φ).
 """
 
 from math import inf as INF, pi, prod, sqrt
@@ -52,17 +54,17 @@ C, A = sqrt(2 / pi), 0.044715
 def forward(x, bias=None, *, approximate="none"):
     """x of any shape, or (..., N) with a bias (N,) -> y of the same shape and dtype, and the
     cache."""
-    rows = _check(x, bias, approximate)
+    M, N = checked_rows(x, bias, approximate)
     xp = namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
-    x_, y_ = x.reshape(rows), y.reshape(rows)
+    x_, y_ = x.reshape(M, N), y.reshape(M, N)
 
     def part(m):
         v = x_[m] if bias is None else xp.add(x_[m], bias, out=y_[m])
         Phi = _distribution(xp, xp.clip(v, -LIMIT, LIMIT), approximate)
         xp.multiply(xp.clip(v, -LIMIT, INF), Phi, out=y_[m])
 
-    by_rows(part, xp, *rows[:1], *rows[1:] or (1,))
+    by_rows(part, xp, M, N)
     return y, (x_, bias, approximate)
 
 
@@ -71,9 +73,9 @@ def backward(dy, cache, needs=None):
     x, bias, approximate = cache
     need_x, need_b = needs or (True,) * 2
     need_b = need_b and bias is not None
-    xp = namespace(x)
+    xp, (M, N) = namespace(x), x.shape
     dx = xp.empty(dy.shape, dtype=x.dtype)
-    dy_, dx_ = dy.reshape(x.shape), dx.reshape(x.shape)
+    dy_, dx_ = dy.reshape(M, N), dx.reshape(M, N)
 
     def part(m):
         """Returns the share of these rows in db."""
@@ -90,11 +92,11 @@ def backward(dy, cache, needs=None):
             slope *= Phi
             slope *= 1 - Phi                                            # (1 - tanh²)/2 · u'
         slope *= z
-        slope += Phi
+        slope += Phi                                                    # dy/dv
         slope *= dy_[m]
         return column_sums(slope) if need_b else None
 
-    sums = by_rows(part, xp, *x.shape[:1], *x.shape[1:] or (1,))
+    sums = by_rows(part, xp, M, N)
     db = (total(sums) if sums else xp.zeros_like(bias)) if need_b else None
     return dx if need_x else None, db
 
@@ -116,7 +118,7 @@ def _distribution(xp, z, approximate):
 
 def composed(x, bias=None, *, approximate="none"):
     """The same from primitives."""
-    _check(x, bias, approximate)
+    checked_rows(x, bias, approximate)
     v = x if bias is None else x + bias
     z = clip(v, -LIMIT, LIMIT)
     if approximate == "none":
@@ -126,15 +128,15 @@ def composed(x, bias=None, *, approximate="none"):
     return maximum(v, -LIMIT) * Phi
 
 
-def _check(x, bias, approximate):
-    """The shape in which x is gone through: (n,), or (M, N) with a bias. Raises the error that
-    names what does not fit."""
+def checked_rows(x, bias, approximate):
+    """(M, N), the rows of x with as many columns as there are biases; one column without. Raises
+    the error that names what does not fit."""
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh'; got {approximate!r}")
     if not is_float(x.dtype):
         raise TypeError(f"gelu: the input must be floating; got {x.dtype}")
     if bias is None:
-        return prod(x.shape),
+        return prod(x.shape), 1
     if not x.ndim or bias.shape != x.shape[-1:]:
         raise ValueError("gelu: the bias must be (N,), one number for each feature of an input "
                          f"(..., N); got input {x.shape} and bias {bias.shape}")

@@ -11,8 +11,9 @@
     r    (M, 1)   reciprocals of their standard deviations
     x̂    (M, N)   the rows with mean 0 and variance 1
     y    (M, N)   output
-    dy, dx̂, dx, dw, db   ∂L/∂y, ∂L/∂x̂, ∂L/∂x, ∂L/∂w, ∂L/∂b
-    dz   (M, N)   what arrives at the output z, from elsewhere than y
+    dy, dz        the gradients that arrive at the outputs y and z; dz is 0 where z is none
+    dx̂            ∂L/∂x̂
+    dx, da, dw, db    ∂L/∂x, ∂L/∂a, ∂L/∂w, ∂L/∂b, the gradients that leave
 
 Forward, for one row (Ba, Kiros and Hinton 2016, "Layer normalization", equations 3 and 4; ε under
 the root, as in PyTorch):
@@ -80,13 +81,13 @@ def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1
         if a is not None:
             xp.add(x_[m], a[m], out=z_[m])
         mu_m[:, 0] = row_sums(z_[m]) / max(N, 1)
-        d = xp.subtract(z_[m], mu_m, out=y_[m])
-        r_m[:, 0] = 1 / xp.sqrt(row_dots(d, d) / max(N, 1) + float(eps))
-        d *= r_m
+        y_m = xp.subtract(z_[m], mu_m, out=y_[m])
+        r_m[:, 0] = 1 / xp.sqrt(row_dots(y_m, y_m) / max(N, 1) + float(eps))
+        y_m *= r_m                                                              # x̂
         if w is not None:
-            d *= w
+            y_m *= w
         if b is not None:
-            d += b
+            y_m += b
 
     by_rows(part, xp, M, N)
     return (y, z) if return_sum else y, (z_, mu, r, weight, bias, a is not None, return_sum,
@@ -111,24 +112,25 @@ def backward(dy, cache, needs=None):
 
     def part(m):
         """Returns the shares of these rows in dw and db."""
-        g, d = dy[m], z[m] - mu[m]
-        e = g * d
+        dy_m, d = dy[m], z[m] - mu[m]
+        e = dy_m * d
         if dx is not None:
-            weighted_sums = row_sums if w is None else lambda a: a @ w
-            d *= (weighted_sums(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
-            d += (weighted_sums(g) / max(N, 1))[:, None]
-            dxhat = xp.multiply(g, 1.0 if w is None else w, out=dx_[m])
-            dxhat -= d
-            dxhat *= r[m]
+            weighted_sums = row_sums if w is None else lambda rows: rows @ w
+            less = d
+            less *= (weighted_sums(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
+            less += (weighted_sums(dy_m) / max(N, 1))[:, None]
+            dx_m = xp.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])       # dx̂
+            dx_m -= less
+            dx_m *= r[m]
             if dz is not None:
-                dx_[m] += dz[m]
-        return r[m, 0] @ e if need_w else None, column_sums(g) if need_b else None
+                dx_m += dz[m]
+        return r[m, 0] @ e if need_w else None, column_sums(dy_m) if need_b else None
 
     sums = by_rows(part, xp, M, N) or [(xp.zeros(N, dtype=z.dtype),) * 2]
     if need_w:
-        dw = total([a for a, _ in sums]).reshape(weight.shape)
+        dw = total([of_w for of_w, _ in sums]).reshape(weight.shape)
     if need_b:
-        db = total([b for _, b in sums]).reshape(bias.shape)
+        db = total([of_b for _, of_b in sums]).reshape(bias.shape)
     dx, da = twice(dx, need_x, need_a)
     return dx, dw, db, da
 
@@ -147,11 +149,12 @@ def composed(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=
     return (y, z) if return_sum else y
 
 
-def twice(dz, need_x, need_a):
-    """(dx, da), which are both dz: two views of one array, where both are needed."""
+def twice(dx, need_x, need_a):
+    """(dx, da), which are equal. Where both are needed each is a view of one array, as the walk
+    adds nothing into a view (graph.py): so neither changes the other."""
     if not need_a:
-        return dz, None
-    return dz[...] if need_x else None, dz[...]
+        return dx, None
+    return dx[...] if need_x else None, dx[...]
 
 
 def flat(parameter):

@@ -8,8 +8,9 @@
     r    (M, 1)   reciprocals of the root mean squares of the rows of z
     x̂    (M, N)   the rows with mean square 1
     y    (M, N)   output
-    dy, dx̂, dx, dw   ∂L/∂y, ∂L/∂x̂, ∂L/∂x, ∂L/∂w
-    dz   (M, N)   what arrives at the output z, from elsewhere than y
+    dy, dz        the gradients that arrive at the outputs y and z; dz is 0 where z is none
+    dx̂            ∂L/∂x̂
+    dx, da, dw    ∂L/∂x, ∂L/∂a, ∂L/∂w, the gradients that leave
 
 Forward, for one row (Zhang and Sennrich 2019, "Root mean square layer normalization", equation 4;
 ε under the root, as in PyTorch, and by default the distance from 1 to the next number of the
@@ -68,9 +69,9 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
         if a is not None:
             xp.add(x_[m], a[m], out=z_m)
         r_m[:, 0] = 1 / xp.sqrt(row_dots(z_m, z_m) / max(N, 1) + ε)
-        xhat = xp.multiply(z_m, r_m, out=y_[m])
+        y_m = xp.multiply(z_m, r_m, out=y_[m])                                  # x̂
         if w is not None:
-            xhat *= w
+            y_m *= w
 
     by_rows(part, xp, M, N)
     return (y, z) if return_sum else y, (z_, r, weight, a is not None, return_sum, x.shape)
@@ -94,15 +95,14 @@ def backward(dy, cache, needs=None):
 
     def part(m):
         """Returns the share of these rows in dw."""
-        g = dy[m]
-        e = g * z[m]
+        e = dy[m] * z[m]
         if dx is not None:
             c = (row_sums(e) if w is None else e @ w) * r[m, 0] ** 2 / max(N, 1)
-            dxhat = xp.multiply(g, 1.0 if w is None else w, out=dx_[m])
-            dxhat -= z[m] * c[:, None]
-            dxhat *= r[m]
+            dx_m = xp.multiply(dy[m], 1.0 if w is None else w, out=dx_[m])      # dx̂
+            dx_m -= z[m] * c[:, None]
+            dx_m *= r[m]
             if dz is not None:
-                dx_[m] += dz[m]
+                dx_m += dz[m]
         return r[m, 0] @ e if need_w else None
 
     sums = by_rows(part, xp, M, N) or [xp.zeros(N, dtype=z.dtype)]

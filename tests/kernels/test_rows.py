@@ -9,7 +9,7 @@ from nanoautograd import functional as F
 from nanoautograd.backends import to_device, to_numpy
 from nanoautograd.kernels import dropout, emulator, gelu, layer_norm, log_softmax, rms_norm, silu
 from nanoautograd.kernels import softmax
-from nanoautograd.kernels.rows import BLOCKS, THREADS, rows
+from nanoautograd.kernels.rows import MULTIPROCESSORS, THREADS, rows
 from nanoautograd.philox import words
 
 needs_compiler = pytest.mark.skipif(not emulator.available(), reason="needs g++")
@@ -74,7 +74,7 @@ def test_the_mask_is_that_of_philox(seed, offset):
 @needs_compiler
 def test_many_rows_are_added_up_in_few_blocks():
     """More rows than all blocks hold at a time, so that each goes through several."""
-    M = 3 * BLOCKS * 4 * THREADS // 32 + 5
+    M = 3 * MULTIPROCESSORS * 4 * THREADS // 32 + 5
     x, dy, w, b = drawn("layer_norm", M, 3)
     y, dx, dw, db = results("layer_norm", x, dy, w, b)
     xhat = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
