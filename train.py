@@ -270,9 +270,11 @@ def main(argv=None):
     except Diverged as e:
         return (f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
                 f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip")
-    except (OptionError, CheckpointError, DataError, DeviceError, nag.cuda.CaptureError, OSError,
-            MemoryError, ImportError) as e:
+    except (OptionError, CheckpointError, DataError, DeviceError, OSError, MemoryError,
+            ImportError) as e:
         return f"train.py: {e}"
+    except nag.cuda.CaptureError as e:
+        return f"train.py: {e}. Without --captured each step is computed as it is written"
     except KeyboardInterrupt:
         print("\ntrain.py: interrupted", file=sys.stderr)
         return 130

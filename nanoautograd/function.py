@@ -363,7 +363,7 @@ class HandDerived(Function):
 
     def save(self, node, args, options, results, cache):
         if self._overwrites(node, options):
-            self._refuse_leaf(args[0])
+            self._check_overwritable(args[0]._memory)
         saved = {"cache": as_is(cache), "options": as_is(options),
                  "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args]}
         # Results that are part of the cache are kept so that a change of one is noticed.
@@ -377,8 +377,9 @@ class HandDerived(Function):
         if not create_graph:
             if self._overwrites(node, values["options"]):
                 memory = node.saved["arrays"][0][1]
-                memory.writes += 1                  # what else has kept the value is refused it,
-                memory.recorded = memory.writes     # and so are operations on it from here on
+                self._check_overwritable(memory)            # it may have become a leaf's since
+                memory.writes += 1                          # whoever has kept it is told
+                memory.recorded, memory.overwritten = memory.writes, self.name
             return _for_edges(node, self.backward(g, values["cache"], node.plan.needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
@@ -386,7 +387,8 @@ class HandDerived(Function):
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in values["arrays"]]
             out = self.composed(*inputs, **values["options"])
         outs, gs = (out, g) if node.several else ((out,), (g,))
-        used = [(y._edge, dy) for y, dy in zip(outs, gs) if y._edge is not None]
+        used = [(y._edge, dy) for y, dy in zip(outs, gs)
+                if isinstance(y, Tensor) and y._edge is not None]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
         ds = backpropagate([edge for edge, _ in used], [dy for _, dy in used],
                            [own for _, own in pairs], retain_graph=True, create_graph=True)
@@ -396,12 +398,12 @@ class HandDerived(Function):
         """Will `backward` write to the first argument?"""
         return options.get("overwrite_input") and node.plan.needs[0]
 
-    def _refuse_leaf(self, x):
-        """Raises GraphError if x shares memory with a Tensor that was not computed."""
-        if x._memory.of_leaf:
+    def _check_overwritable(self, memory):
+        """Raises GraphError if there is more in it than results of recorded operations."""
+        if not memory.computed:
             raise GraphError(f"{self.name}: with overwrite_input the gradient of the input would "
-                             "take the place of a Tensor that was not computed, a parameter or a "
-                             f"view of one, of shape {x.shape}; leave the option out")
+                             "take the place of a Tensor that was not computed, such as a "
+                             "parameter, or a view of one; leave the option out")
 
 
 def _parameters(f):

@@ -87,7 +87,8 @@ def gelu(input, approximate="none", bias=None):
 
     input: any shape, floating. approximate: "none", or "tanh" for the approximation
     x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). bias: (N,), of the input's dtype, is added to an input
-    (..., N) before: gelu(linear(x, W), bias=b) is gelu(linear(x, W, b)) in less time.
+    (..., N) before: gelu(linear(x, W), bias=b) is gelu(linear(x, W, b)) in fewer passes over
+    memory.
 
     Returns an array like the input. Raises ValueError and TypeError for others.
     """
@@ -187,7 +188,8 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     divides by the sum of their weights and for distributions by their number.
     label_smoothing: ε; the target becomes 1-ε of itself and ε of the uniform distribution.
     overwrite_input: the backward pass writes the gradient in the place of the logits, which saves
-    an array of their size. Whoever needs them afterwards gets a GraphError, and a leaf is refused.
+    an array of their size. Who needs the Tensor afterwards gets a GraphError (but `.data`, and
+    arrays taken from it, are the gradient), and so does who gives one that was not computed.
 
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).

@@ -81,6 +81,11 @@ class Node:
     def _opened(self, name, value, memory, writes, edge, create_graph):
         if memory is None:
             return value
+        if memory.overwritten:
+            raise GraphError(
+                f"{self.name} needs an argument for the gradient, in whose place is its gradient "
+                f"by now, as {memory.overwritten} was called with overwrite_input; leave the "
+                "option out where anything else needs the argument, or the graph is walked again")
         if memory.writes != writes:
             raise GraphError(
                 f"{self.name} needs its {'result' if name == 'out' else repr(name)} for the "

@@ -532,7 +532,7 @@ class AveragedModel:
         self.is_applied = True
         try:
             for name, p in self.parameters.items():
-                p.data = wrap(self.averages[name])
+                p.data = self.averages[name]
             yield
         finally:
             for name, p in self.parameters.items():

@@ -47,12 +47,16 @@ class Memory:
 
     `writes` counts all writes through a Tensor, `recorded` is the count after the last one that
     became part of a graph. Operations note the count when they keep a value (node.py), and
-    every Tensor notes it when it is made, so that a change behind their back is seen. `of_leaf`:
-    whether it is the memory of a Tensor that requires a gradient and was not computed.
+    every Tensor notes it when it is made, so that a change behind their back is seen.
+
+    `computed`: whether it is that of results of recorded operations, and of nothing else; then an
+    operation may be allowed to overwrite them in the backward pass. `overwritten`: the name of one
+    that has done so.
     """
     writes = 0
     recorded = 0
-    of_leaf = False
+    computed = False
+    overwritten = ""
 
 
 class Leaf:
@@ -90,6 +94,8 @@ def wrap(data, edge=None, memory=None):
     t._leaf = None
     if memory is None:
         memory = Memory()
+        if edge is not None:
+            memory.computed = True
     t._memory = memory
     t._seen = memory.writes
     return t
@@ -151,8 +157,7 @@ class Tensor:
             if (new.shape, new.dtype, type(new)) != like and self.requires_grad:
                 self._leaf = Leaf(new)          # what was computed before leads to the old one
                 self._edge = (self._leaf, 0)
-            if self.requires_grad:
-                memory.of_leaf = True
+            memory.computed = False
         self._seen = self._memory.writes
 
     @property
@@ -193,6 +198,7 @@ class Tensor:
         return self._on_host().tolist()
 
     def _on_host(self):
+        self._refuse_overwritten()
         return self._array if type(self._array) is np.ndarray else to_numpy(self._array)
 
     # ---- its place in the graph
@@ -215,8 +221,7 @@ class Tensor:
         if self._leaf is None:
             self._leaf = Leaf(self._array)
         self._edge = (self._leaf, 0) if value else None
-        if value:
-            self._memory.of_leaf = True
+        self._memory.computed = False
 
     def requires_grad_(self, value=True):
         """Sets `requires_grad` and returns the Tensor."""
@@ -290,6 +295,7 @@ class Tensor:
 
     def detach(self):
         """The same value (and memory) without a history: a constant."""
+        self._refuse_overwritten()
         return wrap(self._array, None, self._memory)
 
     def _check_history(self, name):
@@ -300,6 +306,7 @@ class Tensor:
         """
         memory = self._memory
         if self._seen != memory.writes:
+            self._refuse_overwritten()
             if memory.recorded > self._seen or not self.is_leaf:
                 raise GraphError(
                     f"{name} was given a Tensor of shape {self.shape} that shares memory with "
@@ -307,8 +314,17 @@ class Tensor:
                     "again after the assignment, or assign to a .copy()")
             self._seen = memory.writes
 
+    def _refuse_overwritten(self):
+        """Raises if the value is no longer there, but its gradient (option overwrite_input)."""
+        if self._memory.overwritten:
+            raise GraphError(
+                f"in the place of this Tensor of shape {self.shape} is its gradient by now, as "
+                f"{self._memory.overwritten} was called with overwrite_input; read it before the "
+                "backward pass, or leave the option out")
+
     def _refuse_to_leave(self, way):
         """Refuses to hand the value to code that would drop the gradient without saying so."""
+        self._refuse_overwritten()
         if self._edge is not None:
             raise GraphError(f"{way} of a Tensor that requires a gradient would lose the gradient "
                              "silently; use .detach() first if that is what you want, or .item() "
@@ -379,6 +395,7 @@ class Tensor:
         notes += "" if self.device == "cpu" else f", device={self.device}"
         notes += ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
         notes += "" if self.is_leaf else f", from={self._edge[0].name}"
+        notes += ", overwritten by its gradient" if self._memory.overwritten else ""
         return f"tensor({body}{notes})"
 
     def __format__(self, spec):

@@ -124,34 +124,37 @@ class Captured:
         arrived, self._results = self._results, []
         return arrived
 
-    # ---- the first call
+    # ---- the first call, and where not recorded those of other batches
 
     def _begin(self, batch, are_tensors):
-        """Makes the places for such a batch. are_tensors: which of its arrays are Tensors to the
+        """Arranges for batches like this one. are_tensors: which of its arrays are Tensors to the
         step."""
-        if self._cupy:
-            self._results = self.results(wait=True)             # the places before are in use
         for a in batch:
             if not is_array(a):
                 raise CaptureError("nag.cuda.capture moves arrays and Tensors to the step, and "
                                    "other arguments would stay what they were; got "
                                    f"{type(a).__name__}")
-        cupy = _cupy()
-        self._device = cupy.cuda.runtime.getDevice()
-        self._layout = _layout(batch)
-        begins, size = [], 8 * ROOM                             # the numbers come first
-        for shape, dtype in self._layout:
+        layout, begins, size = _layout(batch), [], 8 * ROOM     # the numbers come first
+        for shape, dtype in layout:
             begins.append(size)
-            n = int(np.prod(shape)) * dtype.itemsize
-            size += -(-n // ALIGN) * ALIGN
-        self._bytes = cupy.zeros(size, dtype=np.uint8)          # what the step reads
-        self._numbers = self._bytes[:8 * ROOM]
-        self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, self._layout)]
+            size += _aligned(int(np.prod(shape)) * dtype.itemsize)
+        if self._cupy is None or size > self._bytes.nbytes:
+            self._make_places(size if self.record else _aligned(size + size // 4))
+        self._layout, self._begins, self._size = layout, begins, size
+        self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, layout)]
         self._arguments = [wrap(a) if is_one else a for a, is_one in zip(self._inputs, are_tensors)]
-        self._places = [_Place(cupy, size, begins, self._layout) for _ in range(AHEAD)]
-        self._copying = cupy.cuda.Stream(non_blocking=True)
-        reports.reports(cupy, f"cuda:{self._device}")
-        self._cupy = cupy
+
+    def _make_places(self, size):
+        """Of so many bytes for a batch. Where memory is lacking, all is as before."""
+        cupy = self._cupy or _cupy()
+        if self._cupy:
+            self._results = self.results(wait=True)             # what is here is in use
+        device, copying = cupy.cuda.runtime.getDevice(), cupy.cuda.Stream(non_blocking=True)
+        memory = cupy.zeros(size, dtype=np.uint8)               # what the step reads
+        places = [_Place(cupy, size) for _ in range(AHEAD)]
+        reports.reports(cupy, f"cuda:{device}")
+        self._bytes, self._numbers, self._places = memory, memory[:8 * ROOM], places
+        self._device, self._copying, self._cupy = device, copying, cupy
 
     def _check(self, batch):
         given = _layout(batch)
@@ -233,7 +236,8 @@ class Captured:
         arrays = [array_of(y) for y in (returned if is_tuple else (returned,))]
         xp = namespace(self._bytes)
         if not 0 < len(arrays) <= MOST or not all(
-                is_array(y) and namespace(y) is xp and y.size == 1 for y in arrays):
+                is_array(y) and namespace(y) is xp and y.size == 1 and y.dtype.kind != "c"
+                for y in arrays):
             raise CaptureError("nag.cuda.capture: a step returns its loss, a Tensor of one number "
                                f"on the device, or a tuple of up to {MOST} of them; got "
                                f"{', '.join(map(_described, arrays)) or 'an empty one'}")
@@ -243,19 +247,18 @@ class Captured:
 
     def _send(self, place, batch, numbers=None):
         """The batch to where the step reads it. The place is free, for its last step has ended
-        (`_take_result`). All of it is copied, in one piece: what arrays of the device will lie over
-        is nothing yet."""
+        (`_take_result`). It is copied in one piece: where arrays of the device will lie is nothing
+        yet."""
         current = self._cupy.cuda.get_current_stream()
         if numbers is not None:
             place.host[:8 * ROOM] = numbers
-        for there, a in zip(place.host_inputs, batch):
+        for begin, (shape, dtype), a in zip(self._begins, self._layout, batch):
             if namespace(a) is np:
-                there[...] = a
-        size = place.host.nbytes
-        place.device.data.copy_from_host_async(place.pinned.ptr, size, self._copying)
+                _view(place.host, begin, shape, dtype)[...] = a
+        place.device.data.copy_from_host_async(place.pinned.ptr, self._size, self._copying)
         place.sent.record(self._copying)
         current.wait_event(place.sent)
-        self._bytes.data.copy_from_device_async(place.device.data, size, current)
+        self._bytes.data.copy_from_device_async(place.device.data, self._size, current)
         for there, a in zip(self._inputs, batch):
             if namespace(a) is not np:          # it is on the device
                 there[...] = a
@@ -282,17 +285,16 @@ class Captured:
 
 
 class _Place:
-    """What one step that is under way occupies. host: pinned memory, the numbers and the batch
-    (host_inputs: its arrays); device: where they wait, once `sent` is over; back: pinned memory,
-    where what the step returns has arrived once `ended` is over. returned: what is on its way
-    there, the arrays and whether they are a tuple, or None."""
+    """What one step that is under way occupies. host: pinned memory of `size` bytes, the numbers
+    and the batch; device: where they wait, once `sent` is over; back: pinned memory, where what the
+    step returns has arrived once `ended` is over. returned: what is on its way there, the arrays
+    and whether they are a tuple, or None."""
 
-    def __init__(self, cupy, size, begins, shapes):
+    def __init__(self, cupy, size):
         self.pinned = cupy.cuda.alloc_pinned_memory(size + 8 * MOST)
         everything = np.frombuffer(self.pinned, np.uint8, size + 8 * MOST)
         self.host, self.back = everything[:size], everything[size:]
         self.host[:] = 0
-        self.host_inputs = [_view(self.host, begin, *s) for begin, s in zip(begins, shapes)]
         self.device = cupy.empty(size, dtype=np.uint8)
         self.sent = cupy.cuda.Event(disable_timing=True)
         self.ended = cupy.cuda.Event(disable_timing=True)
@@ -310,6 +312,11 @@ class _Old:
 def _layout(batch):
     """[(shape, dtype), ...] of its arrays; of what is none, the name of its type."""
     return [(a.shape, np.dtype(a.dtype)) if is_array(a) else type(a).__name__ for a in batch]
+
+
+def _aligned(n):
+    """n bytes, or a few more."""
+    return -(-n // ALIGN) * ALIGN
 
 
 def _view(memory, begin, shape, dtype):

@@ -72,12 +72,15 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
 
     target: integers, shaped like logits without the class axis, or floating, like logits. The loss
     has the shape of the integer targets with reduction "none", and no axes otherwise.
-    overwrite_input: `backward` writes dx in the place of the logits, which nobody else must need.
+    overwrite_input: `backward` writes dx in the place of the logits, which nobody else must need
+    (unless they lie scattered, or another argument among them).
     """
     xp = namespace(logits, target, weight)
     ε = float(label_smoothing)
     _check(logits, target, weight, ignore_index, reduction, ε)
     x, w = _rows(logits), weight                                    # (N, C)
+    overwrite = overwrite_input and x.flags.c_contiguous and not any(
+        a is not None and xp.may_share_memory(a, x) for a in (target, w))
     N, C = x.shape
     m, Z, ell, e = (xp.empty(s, dtype=x.dtype) for s in (N, N, N, (N, C)))
 
@@ -112,7 +115,7 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     else:
         loss = ell.sum() if reduction == "sum" else ell.sum() / W
     return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε,
-                  overwrite_input)
+                  overwrite)
 
 
 def backward(dL, cache, needs=None):
@@ -126,7 +129,6 @@ def backward(dL, cache, needs=None):
     g = xp.where(kept, g, 0.0)                                      # (N,)
     dx = None
     if need_x:
-        overwrite = overwrite and x.flags.c_contiguous
         dx = (x if overwrite else xp.empty_like(x)).reshape(_with_classes_last(shape))
     dt = xp.empty(_with_classes_last(shape), dtype=x.dtype) if need_t else None
     dx_, dt_ = (None if d is None else d.reshape(N, C) for d in (dx, dt))

@@ -17,6 +17,8 @@ def without_gradient(f):
         tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         if not tensors:
             return f(*args, **kwargs)
+        for t in tensors:
+            t._refuse_overwritten()
         arrays = [array_of(a) for a in args]
         options = {name: array_of(a) for name, a in kwargs.items()}
         return _wrapped(f(*arrays, **options), namespace(tensors[0]._array))

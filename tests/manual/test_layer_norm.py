@@ -122,6 +122,16 @@ def test_second_order(backend):
 
 
 @pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
+def test_second_order_where_the_sum_is_a_constant(backend, kind):
+    x, w = backend.array(np.random.default_rng(0).standard_normal((5, 3))), np.ones(3)
+    w = backend.tensor(w, requires_grad=True)
+    y, z = getattr(nag.functional, kind)(x, 3, w, residual=x, return_sum=True)
+    g, = nag.autograd.grad((y ** 3).sum(), [w], create_graph=True)
+    second, = nag.autograd.grad(g.sum(), [w])           # of Σ w³ x̂³: 6 w Σ x̂³
+    close(backend.numpy(second.data), 2 * backend.numpy(g.data), "the second derivative")
+
+
+@pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
 def test_a_residual_is_an_addition_before(backend, kind):
     """Used, the sum gets its gradient from both sides; each of the two that were added gets an
     array that nobody else adds to."""

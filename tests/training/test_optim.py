@@ -381,3 +381,22 @@ def test_a_norm_that_is_none():
     with pytest.raises(ValueError, match="norm_type must be above 0, got 0"):
         clip_grad_norm_([p], 1.0, 0)
     assert clip_grad_norm_([p], 1.0, float("inf")) == 0.0
+
+
+def test_an_average_that_is_applied_lends_copies():
+    """A graph recorded with it stays right when the average moves on; afterwards the weights are
+    the arrays that they were, as a captured step wants them."""
+    net = Linear(3, 2, rng=0)
+    average, own = AveragedModel(net, 0.5), net.weight.data
+    average.update()
+    x = nag.Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    with average.applied():
+        y = (net(x) ** 2).sum()
+        right = 2 * net(x).data @ net.weight.data
+    with average.applied():
+        net.weight.data -= 1.0
+    assert net.weight.data is own
+    net.weight.data += 1.0
+    average.update()
+    y.backward()
+    np.testing.assert_allclose(x.grad.data, right, rtol=1e-6)
