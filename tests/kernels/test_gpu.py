@@ -1,6 +1,7 @@
 """What only a GPU can show: kernels as compiled for it, beside NumPy and beside the generic lines;
 training on both backends; memory that does not grow; NVIDIA's own checks."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -113,6 +114,28 @@ def test_memory_does_not_grow(kind, cupy):
         if i % 100 == 50:
             used.append(cupy.get_default_memory_pool().total_bytes())
     assert used[-1] == used[1], used
+
+
+@pytest.mark.parametrize("preset", ["rnn", "gpt"])
+def test_train_py_is_the_same_on_both_and_recorded(preset, tmp_path):
+    """Each step's loss, norm and rate; with dropout for the gpt."""
+    for package in ("tqdm", "matplotlib", "safetensors"):
+        pytest.importorskip(package)
+    import train
+    text = tmp_path / "text.txt"
+    text.write_text("".join(np.random.default_rng(0).choice(["alpha ", "beta ", "gamma "], 600)))
+    found = []
+    for way in (["cpu"], ["cuda"], ["cuda", "--captured"]):
+        out = tmp_path / str(len(found))
+        options = ["--dropout", "0.2"] if preset == "gpt" else []
+        assert train.main([preset, "--data", str(text), "--out", str(out), "--steps", "40",
+                           "--batch", "4", "--block", "16", "--length", "20", "--evaluate-every",
+                           "20", "--device", *way, *options]) is None
+        lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+        found.append([[line[key] for key in sorted(line)] for line in lines])
+    for there in found[1:]:
+        for a, b in zip(there, found[0], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3)
 
 
 # ---- NVIDIA's checks of what a kernel reads and writes, and in which order
