@@ -111,6 +111,9 @@ def tables(report):
     if report.get("training"):
         parts += ["train.py beside the bare step, milliseconds a step",
                   training_steps(report["training"])]
+    if report.get("time to loss"):
+        parts += ["Training until the validation loss is reached (time_to_loss.py)",
+                  time_to_loss(report["time to loss"])]
     if report.get("growth"):
         parts += ["Growth: seconds and bytes as a + b nᵖ of one size n", growth(report["growth"])]
     if report.get("crossover"):
@@ -184,6 +187,12 @@ def training_steps(found):
     return markdown([["preset", "train.py", "bare", "train.py / bare", "quartiles"], *(
         [f["preset"], ms(f["train"]), ms(f["bare"]), f"{f['ratio']:.3f}",
          " - ".join(f"{q:.3f}" for q in f["quartiles"])] for f in found)])
+
+
+def time_to_loss(found):
+    return markdown([["device", "precision", "steps", "seconds", "loss", "reached"], *(
+        [f["device"], f["precision"], f"{f['steps']:,}", f"{f['seconds']:.1f}", f"{f['loss']:.4f}",
+         "yes" if f["reached"] else "no"] for f in found)])
 
 
 def growth(fits):

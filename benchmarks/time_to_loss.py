@@ -26,6 +26,9 @@ from nanoautograd.backends import DeviceError, to_device
 from nanoautograd.optim import AdamW, clip_grad_norm_, learning_rate
 
 
+TINY = "--layers 1 --heads 1 --width 8 --block 4 --batch 2 --steps 4 --evaluate-every 2".split()
+
+
 def options(argv):
     p = argparse.ArgumentParser(prog="python -m benchmarks.time_to_loss",
                                 description=__doc__.partition("\n")[0],
@@ -111,17 +114,25 @@ def trained(o, show=print):
     return found
 
 
+def measure(o, show=print):
+    """{"device", "precision", "steps", "seconds" of training, "loss", "reached": was it?}"""
+    nag.set_num_threads(cores())
+    with nag.cuda.matmul_precision(o.precision):
+        step, seconds, loss = trained(o, show)[-1]
+    return {"device": o.device, "precision": o.precision, "steps": step, "seconds": seconds,
+            "loss": loss, "reached": loss <= o.loss}
+
+
 def main(argv):
     o = options(argv)
-    nag.set_num_threads(cores())
     try:
-        with nag.cuda.matmul_precision(o.precision):
-            step, seconds, loss = trained(o)[-1]
+        found = measure(o)
     except (OSError, ValueError, DeviceError) as e:
         return f"python -m benchmarks.time_to_loss: {e}"
-    print(f"{o.device}, {o.precision}: {loss:.4f} after {step:,} steps and {seconds:.1f} seconds "
-          f"of training; {o.loss} was {'' if loss <= o.loss else 'not '}reached")
-    return 0 if loss <= o.loss else 1
+    print(f"{o.device}, {o.precision}: {found['loss']:.4f} after {found['steps']:,} steps and "
+          f"{found['seconds']:.1f} seconds of training; {o.loss} was "
+          f"{'' if found['reached'] else 'not '}reached")
+    return 0 if found["reached"] else 1
 
 
 if __name__ == "__main__":

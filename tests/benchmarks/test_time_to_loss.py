@@ -1,5 +1,7 @@
 """The time until a loss is reached, on a text that is learned at once."""
 
+import json
+
 import pytest
 
 from benchmarks import time_to_loss
@@ -26,6 +28,17 @@ def test_it_stops_where_the_loss_is_reached(text, capsys):
 def test_a_loss_that_is_not_reached_is_said_so(text, capsys):
     assert time_to_loss.main([text, *SMALL, "--steps", "5", "--loss", "0.0"]) == 1
     assert "after 5 steps" in capsys.readouterr().out
+
+
+def test_it_is_a_part_of_the_benchmarks(text, tmp_path, capsys):
+    from benchmarks.__main__ import main
+    kept = tmp_path / "kept.json"
+    assert main(["--text", text, "--sizes", "tiny", "--vs", "--json", str(kept)]) == 0
+    out = capsys.readouterr().out
+    assert "Training until the validation loss is reached" in out and "| cpu    | float32" in out
+    found, = json.loads(kept.read_text())["time to loss"]
+    assert found["steps"] == 2 and found["seconds"] > 0 and found["reached"]
+    assert "No such file" in main(["--text", str(tmp_path / "none"), "--sizes", "tiny"])
 
 
 @pytest.mark.parametrize("arguments, message", [
