@@ -9,7 +9,16 @@ import numpy as np
 
 from . import namespace
 
-__all__ = ["matmul"]
+__all__ = ["matmul", "operands"]
+
+
+def operands(*arrays):
+    """The arrays as products read them, where each is read by several: rounded, where the GPU
+    computes products of float32 in bfloat16. `matmul` then needs `out`, which stays float32."""
+    if type(arrays[0]) is np.ndarray or namespace(*arrays).__name__ != "cupy":
+        return arrays
+    from ..kernels import cublas
+    return cublas.operands(*arrays)
 
 
 def matmul(a, b, out=None):

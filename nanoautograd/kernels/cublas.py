@@ -66,8 +66,10 @@ class CublasError(RuntimeError):
 def matmul(a, b, out=None):
     """a @ b for CuPy's arrays with two axes or more, as cupy.matmul."""
     xp, dtype = namespace(a, b), a.dtype
+    if out is not None and (dtype.name, out.dtype.name) == ("bfloat16", "float32"):
+        dtype = out.dtype                       # a and b are `operands`
     shape = (*_broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    if dtype != b.dtype or dtype.name not in TYPES or a.shape[-1] != b.shape[-2] \
+    if a.dtype != b.dtype or a.dtype.name not in TYPES or a.shape[-1] != b.shape[-2] \
             or out is not None and (out.dtype != dtype or out.shape != shape):
         return xp.matmul(a, b, out=out)         # integers, mixed dtypes, and its errors
     y = out
@@ -88,6 +90,14 @@ def matmul(a, b, out=None):
     return out
 
 
+def operands(*arrays):
+    """The arrays in bfloat16, if that was asked for and all are float32; else as they are."""
+    if precision() != "bfloat16" or any(a.dtype.name != "float32" for a in arrays):
+        return arrays
+    from ml_dtypes import bfloat16
+    return tuple(a.astype(bfloat16) for a in arrays)
+
+
 def _rounded(a, b, handle):
     """The operands in the precision that was asked for, and cuBLAS's name for how to compute."""
     compute, asked = TYPES[a.dtype.name][1], precision()
@@ -97,10 +107,7 @@ def _rounded(a, b, handle):
     handle.check_has("bfloat16" if is_bfloat16 else asked)
     if asked == "tf32" and not is_bfloat16:
         return a, b, COMPUTE_32F_FAST_TF32
-    if is_bfloat16:
-        return a, b, compute
-    from ml_dtypes import bfloat16
-    return a.astype(bfloat16), b.astype(bfloat16), compute
+    return (*operands(a, b), compute)
 
 
 # ---- how arrays lie in memory

@@ -41,13 +41,13 @@ def forward(x, weight, bias=None):
     _check(x, weight, bias)
     xp = namespace(x, weight, bias)
     M, (O, I) = prod(x.shape[:-1]), weight.shape
-    x_ = x if x.ndim == 2 else x.reshape(M, I)
+    x_, W = products.operands(x if x.ndim == 2 else x.reshape(M, I), weight)
     y = xp.empty((M, O), dtype=xp.result_type(x, weight))
     after = bias is not None and bias.dtype != y.dtype              # of another precision
 
     def part(m, o):
         """Y of the rows m and the features o."""
-        y_mo = products.matmul(x_[m], weight[o].T, out=y[m, o])
+        y_mo = products.matmul(x_[m], W[o].T, out=y[m, o])
         if bias is not None and not after:
             y_mo += bias[o]
 
@@ -57,28 +57,30 @@ def forward(x, weight, bias=None):
         share(lambda m: part(m, EVERY), parts(xp, M, M * O * I))
     if after:
         y = y + bias
-    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], O), (x_, weight, bias, x.shape)
+    y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], O)
+    return y, (x_, W, x.shape, x.dtype, weight.dtype, None if bias is None else bias.dtype)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight, dbias (None if there was none)."""
-    x, weight, bias, shape = cache
+    x, W, shape, of_x, of_w, of_b = cache                           # dtypes of the arguments
     need_x, need_w, need_b = needs or (True,) * 3
-    need_x, need_b = need_x and is_float(x.dtype), need_b and bias is not None
+    need_x, need_b = need_x and is_float(of_x), need_b and of_b is not None
     xp = namespace(x)
-    (M, I), O = x.shape, len(weight)
+    (M, I), O = x.shape, len(W)
     dy = dy if dy.ndim == 2 else dy.reshape(M, O)
+    dy_ = dy if W.dtype == of_w else dy.astype(W.dtype)             # rounded, as W was
     dx = xp.empty(shape, dtype=dy.dtype) if need_x else None
     dx_ = dx.reshape(M, I) if need_x else None
     dw = xp.empty((O, I), dtype=dy.dtype) if need_w else None
     db = xp.empty(O, dtype=dy.dtype) if need_b else None
 
     def rows(m):
-        products.matmul(dy[m], weight, out=dx_[m])
+        products.matmul(dy_[m], W, out=dx_[m])
 
     def features(o):
         if need_w:
-            products.matmul(dy[:, o].T, x, out=dw[o])
+            products.matmul(dy_[:, o].T, x, out=dw[o])
         if need_b:
             db[o] = column_sums(dy[:, o])
 
@@ -90,8 +92,8 @@ def backward(dy, cache, needs=None):
             task(part)
     else:
         share(lambda task: task[0](task[1]), tasks)
-    return tuple([d if d is None else d.astype(a.dtype, copy=False)
-                  for d, a in ((dx, x), (dw, weight), (db, bias))])
+    return tuple([d if d is None else d.astype(dtype, copy=False)
+                  for d, dtype in ((dx, of_x), (dw, of_w), (db, of_b))])
 
 
 def composed(x, weight, bias=None):

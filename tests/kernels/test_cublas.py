@@ -14,6 +14,7 @@ from nanoautograd import backends
 from nanoautograd.backends import available, to_device
 from nanoautograd.kernels import cublas
 from nanoautograd.kernels.precision import matmul_precision, precision
+from nanoautograd.manual import linear
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -128,7 +129,9 @@ class Namespace:
 
     def __getattr__(self, name):
         f = getattr(np, name)
-        return (lambda *a, **o: f(*a, **o).view(Device)) if callable(f) else f
+        if not callable(f) or name == "result_type":
+            return f
+        return lambda *a, **o: f(*a, **o).view(Device)
 
 
 @pytest.fixture
@@ -283,6 +286,25 @@ def test_bfloat16_rounds_operands_alone():
         assert cublas.matmul(a, b) == np.float32(1.0 + 2.0 ** -12)
         a = device(np.float32([[1.0 + 2.0 ** -12]]))
         assert cublas.matmul(a, a) == 1.0
+
+
+@pytest.mark.parametrize("asked, type, close", [("bfloat16", 14, 1e-5), ("tf32", 0, 1e-5)])
+def test_a_linear_layer_rounds_each_operand_once(fake, asked, type, close, monkeypatch):
+    """x, W and dy, in three products whose results are float32."""
+    monkeypatch.setitem(backends._OWNERS, Device, Namespace())
+    rng = np.random.default_rng(0)
+    x, W, b, dy = (rng.standard_normal(s).astype("f4") for s in ((7, 5), (4, 5), 4, (7, 4)))
+    with matmul_precision(asked):
+        y, cache = linear.forward(*map(device, (x, W, b)))
+    found = y, *linear.backward(device(dy), cache)
+    calls = [call for name, call in fake.calls if "Gemm" in name]
+    assert [(call[8], call[11], call[15]) for call in calls] == [(type, type, 0)] * 3
+    right_db = dy.sum(axis=0)
+    if asked == "bfloat16":
+        x, W, dy = (a.astype(ml_dtypes.bfloat16).astype("f4") for a in (x, W, dy))
+    for a, right in zip(found, (x @ W.T + b, dy @ W, dy.T @ x, right_db), strict=True):
+        assert a.dtype == "float32"
+        np.testing.assert_allclose(a, right, rtol=close, atol=close)
 
 
 def test_the_setting():
