@@ -62,6 +62,8 @@ def options(argv):
                 p.error(f"there is no {name!r}; there are {', '.join(known)}")
     if o.threads < 1 or o.rounds < 1 or not 0 < o.seconds < math.inf:
         p.error("--threads, --rounds and --seconds must be above 0, and finite")
+    if o.text and o.dtype == "float64":
+        p.error("--text trains in float32, tf32 or bfloat16, not in float64")
     if o.training and o.dtype not in (None, "float32"):
         p.error(f"--training is train.py, which computes in float32, not in {o.dtype}")
     if o.models is None and o.ops is None and not (
@@ -84,7 +86,8 @@ def prepare(o):
                         "pip install '.[bench]'")
     try:
         if o.text:
-            Path(o.text).read_text(encoding="utf-8")
+            from . import time_to_loss
+            time_to_loss.characters(Path(o.text), time_to_loss.sizes(o.text, tiny(o)).block)
         if o.plot:
             Path(o.plot).mkdir(parents=True, exist_ok=True)
         if o.json and Path(o.json).is_dir():
@@ -92,8 +95,13 @@ def prepare(o):
         for folder in (o.json and Path(o.json).parent, o.plot):
             if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
                 raise OSError(f"nothing can be written to {folder}, which must be a folder")
-    except (OSError, UnicodeDecodeError) as e:
+    except (OSError, ValueError) as e:
         raise PeerError(str(e)) from None
+
+
+def tiny(o):
+    """Is this a trial, at the size tiny alone?"""
+    return o.sizes == ["tiny"]
 
 
 def wanted(o):
@@ -152,7 +160,7 @@ def run(o, report, progress):
         if o.backend == "cupy":
             report["crossover"] = crossover.crossovers(report["rows"])
         if o.growth:
-            sweeps = growth.TINY if o.sizes == ["tiny"] else growth.SWEEPS
+            sweeps = growth.TINY if tiny(o) else growth.SWEEPS
             grown = [n for n in names if n.partition("@")[0] in (o.backend, "torch", "jax")]
             report["growth"], errors = growth.sweep(grown, o, precision, sweeps, show)
             report["errors"] += errors
@@ -162,7 +170,7 @@ def run(o, report, progress):
         for preset in ("rnn", "gpt") if o.training else ():
             try:
                 report.setdefault("training", []).append(throughput.measure(
-                    preset, 4 if o.sizes == ["tiny"] else 300, o.rounds, o.threads,
+                    preset, 4 if tiny(o) else 300, o.rounds, o.threads,
                     OURS[o.backend], show))
             except PeerError as e:
                 report["errors"].append(f"train.py {preset}: {e}")
@@ -173,15 +181,15 @@ def run(o, report, progress):
 def train_until(o, report, show):
     """Adds to the report how long a GPT trained until it predicted the text well enough."""
     from . import time_to_loss
-    on_gpu, report["time to loss"] = o.backend == "cupy", []
-    more = time_to_loss.TINY if o.sizes == ["tiny"] else []
-    every = ("float32", "tf32", "bfloat16") if on_gpu else ("float32",)
+    every = ("float32", "tf32", "bfloat16") if o.backend == "cupy" else ("float32",)
+    report["time to loss"] = []
     for precision in [o.dtype] if o.dtype else every:
         try:
-            report["time to loss"].append(time_to_loss.measure(time_to_loss.options(
-                [o.text, "--device", OURS[o.backend], "--precision", precision, *more]), show))
-        except (ValueError, MemoryError, RuntimeError) as e:
-            report["errors"].append(f"time to loss in {precision}: {e}")
+            report["time to loss"].append(time_to_loss.measure(time_to_loss.sizes(
+                o.text, tiny(o), "--device", OURS[o.backend], "--precision", precision),
+                o.threads, show))
+        except Exception as e:                  # hours may have passed: the rest is not lost
+            report["errors"].append(f"time to loss in {precision}: {type(e).__name__}: {e}")
 
 
 def main(argv):
@@ -199,6 +207,12 @@ def main(argv):
         if not report:
             return status
         report["errors"].append("interrupted; what follows was measured before")
+    except Exception as e:
+        if not report:
+            raise
+        status = 1
+        report["errors"].append(f"broken off by {type(e).__name__}: {e}; what follows was measured "
+                                "before")
     report["environment"]["seconds"] = round(time.perf_counter() - begin)
     print(tables(report))
     if o.json:

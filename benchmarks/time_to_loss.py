@@ -45,6 +45,11 @@ def options(argv):
     return p.parse_args(argv)
 
 
+def sizes(text, tiny, *more):
+    """The options with this text, of the case that the field quotes, or of a tiny one."""
+    return options([text, *more, *TINY * tiny])
+
+
 def characters(path, block):
     """(training text, validation text), numbers, and how many different ones there are."""
     text = path.read_text(encoding="utf-8")
@@ -114,9 +119,9 @@ def trained(o, show=print):
     return found
 
 
-def measure(o, show=print):
+def measure(o, threads, show=print):
     """{"device", "precision", "steps", "seconds" of training, "loss", "reached": was it?}"""
-    nag.set_num_threads(cores())
+    nag.set_num_threads(threads)
     with nag.cuda.matmul_precision(o.precision):
         step, seconds, loss = trained(o, show)[-1]
     return {"device": o.device, "precision": o.precision, "steps": step, "seconds": seconds,
@@ -126,7 +131,7 @@ def measure(o, show=print):
 def main(argv):
     o = options(argv)
     try:
-        found = measure(o)
+        found = measure(o, cores())
     except (OSError, ValueError, DeviceError) as e:
         return f"python -m benchmarks.time_to_loss: {e}"
     print(f"{o.device}, {o.precision}: {found['loss']:.4f} after {found['steps']:,} steps and "

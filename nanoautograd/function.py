@@ -57,7 +57,7 @@ from .backends.memory import explain_full
 from .graph import GraphError, backpropagate
 from .modes import INSPECTING, RECORDING, enable_grad
 from .node import Node, as_is, copied, inspect_values, keep, keep_result
-from .tensor import Tensor, as_arrays, is_float, shape_of, wrap
+from .tensor import Memory, Tensor, as_arrays, is_float, shape_of, wrap
 
 __all__ = ["Function", "HandDerived", "by_hand", "function"]
 
@@ -376,10 +376,7 @@ class HandDerived(Function):
         values = node.opened(create_graph)      # refuses where one was overwritten
         if not create_graph:
             if self._overwrites(node, values["options"]):
-                memory = node.saved["arrays"][0][1]
-                self._check_overwritable(memory)            # it may have become a leaf's since
-                memory.writes += 1                          # whoever has kept it is told
-                memory.recorded, memory.overwritten = memory.writes, self.name
+                return _for_edges(node, self._overwriting(node, g, values["cache"]))
             return _for_edges(node, self.backward(g, values["cache"], node.plan.needs))
         # Each argument gets an edge of its own, so that the gradient is that of this operation
         # alone, also where one argument was computed from another.
@@ -397,6 +394,19 @@ class HandDerived(Function):
     def _overwrites(self, node, options):
         """Will `backward` write to the first argument?"""
         return options.get("overwrite_input") and node.plan.needs[0]
+
+    def _overwriting(self, node, g, cache):
+        """`backward`, which may write to the first argument: whoever has kept that is told."""
+        x, memory, _, _ = node.saved["arrays"][0]
+        self._check_overwritable(memory)                    # it may have become a leaf's since
+        memory.overwritten = self.name
+        ds = self.backward(g, cache, node.plan.needs)
+        if namespace(x).may_share_memory(ds[0], x):
+            memory.writes += 1
+            memory.recorded = memory.writes
+        else:
+            memory.overwritten = ""
+        return ds
 
     def _check_overwritable(self, memory):
         """Raises GraphError if there is more in it than results of recorded operations."""
@@ -477,13 +487,16 @@ def _is_among(y, arrays):
     return False
 
 
-def _memory_of(y, tensors):
-    """That of the last of the Tensors of which an array is a view, or which it is; or None."""
+def _memory_of(y, args):
+    """That of the last of the Tensors of which an array is a view, or which it is; a new one if it
+    is so of an array; or None."""
     memory, is_view = None, y.base is not None
-    for t in tensors:
-        if isinstance(t, Tensor) and (y is t._array or is_view and
-                                      namespace(y).may_share_memory(y, t._array)):
-            memory = t._memory
+    for a in args:
+        if isinstance(a, Tensor):
+            if y is a._array or is_view and namespace(y).may_share_memory(y, a._array):
+                memory = a._memory
+        elif y is a or is_view and is_array(a) and namespace(y).may_share_memory(y, a):
+            memory = Memory()
     return memory
 
 

@@ -151,7 +151,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
     """Over the last axes, x / √(mean x² + eps) · weight. See manual/rms_norm.py.
 
     input, normalized_shape, weight, residual, return_sum: as for layer_norm. eps: None is the
-    dtype's machine epsilon.
+    dtype's machine epsilon; for 16 bits that of float32, as in PyTorch.
 
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
     TypeError for shapes and dtypes.
@@ -188,8 +188,9 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     divides by the sum of their weights and for distributions by their number.
     label_smoothing: ε; the target becomes 1-ε of itself and ε of the uniform distribution.
     overwrite_input: the backward pass writes the gradient in the place of the logits, which saves
-    an array of their size. Who needs the Tensor afterwards gets a GraphError (but `.data`, and
-    arrays taken from it, are the gradient), and so does who gives one that was not computed.
+    an array of their size. Who needs the Tensor afterwards, a view of it, or a second walk gets a
+    GraphError (but `.data`, and arrays taken from it, are the gradient), and so does who gives one
+    that was not computed.
 
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).

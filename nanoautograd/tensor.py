@@ -22,7 +22,11 @@ def is_float(dtype):
 
 def array_of(x):
     """The array in a Tensor; anything else as it is."""
-    return x._array if isinstance(x, Tensor) else x
+    if isinstance(x, Tensor):
+        if x._memory.overwritten:
+            x._refuse_overwritten()
+        return x._array
+    return x
 
 
 def shape_of(x):
@@ -145,6 +149,7 @@ class Tensor:
         else:
             like = (self._array.shape, self._array.dtype, type(self._array))
             if isinstance(value, Tensor):
+                value._refuse_overwritten()
                 new, memory = value._array, value._memory
             elif is_array(value):
                 new, memory = value.copy(), Memory()
@@ -249,6 +254,7 @@ class Tensor:
             raise GraphError("only a leaf that requires a gradient has a .grad to set")
         if value is not None:
             value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype)
+            value._refuse_overwritten()
             if (value.shape, value.dtype) != (self.shape, self.dtype):
                 raise ShapeError(f"the gradient of a Tensor of shape {self.shape} and dtype "
                                  f"{self.dtype} has the same; got {value.shape}, {value.dtype}")
@@ -382,11 +388,13 @@ class Tensor:
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise GraphError("a computed Tensor cannot be copied or pickled; use .detach() first")
+        self._refuse_overwritten()
         return _leaf_of(type(self), self._array, self.requires_grad)
 
     def __reduce__(self):
         if not self.is_leaf:
             raise GraphError("a computed Tensor cannot be copied or pickled; use .detach() first")
+        self._refuse_overwritten()
         return _leaf_of, (type(self), to_numpy(self._array), self.requires_grad)
 
     def __repr__(self):

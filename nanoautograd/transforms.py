@@ -15,7 +15,7 @@ from .backends import namespace
 from .graph import ShapeError, backpropagate, nodes_below
 from .modes import enable_grad
 from .ops import copy, reshape, stack, sum
-from .tensor import Leaf, Tensor, is_float, shape_of, wrap
+from .tensor import Leaf, Tensor, array_of, is_float, shape_of, wrap
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -99,7 +99,8 @@ def _input(x, name):
     if not is_float(x.dtype):
         raise TypeError(f"{name}: cannot differentiate with respect to an argument of dtype "
                         f"{x.dtype}; only floating-point ones have derivatives")
-    return copy(x if x.requires_grad else wrap(x._array, (_Input(x._array), 0), x._memory))
+    array = array_of(x)                         # refused, where its gradient is in its place
+    return copy(x if x.requires_grad else wrap(array, (_Input(array), 0), x._memory))
 
 
 class _Input(Leaf):

@@ -57,6 +57,7 @@ import numpy as np
 
 from . import _state
 from ..backends import is_array, namespace, reports
+from ..backends.memory import explain_full
 from ..recording import ROOM, CaptureError, Recording, now
 from ..tensor import Tensor, array_of, wrap
 from .precision import precision
@@ -75,6 +76,7 @@ class Captured:
     def __init__(self, step, record=True):
         self.step, self.record, self.count = step, record, 0
         self._cupy = self._graph = self._recording = None
+        self._layout = self._are_tensors = None
         self._known, self._results, self._refused = [], [], None
 
     def __call__(self, *batch):
@@ -83,9 +85,10 @@ class Captured:
         step is now, and IndexError where a kernel of an earlier step met an index out of range."""
         if self._refused:
             raise self._refused
-        given, batch = batch, [array_of(a) for a in batch]
-        if self._cupy is None or not self.record and _layout(batch) != self._layout:
-            self._begin(batch, [isinstance(a, Tensor) for a in given])
+        are_tensors, batch = [isinstance(a, Tensor) for a in batch], [array_of(a) for a in batch]
+        if self._layout is None or not self.record and (
+                (_layout(batch), are_tensors) != (self._layout, self._are_tensors)):
+            self._begin(batch, are_tensors)
         self._check(batch)
         if self._cupy.cuda.runtime.getDevice() != self._device:
             raise CaptureError(f"the step was captured on cuda:{self._device}, and the current "
@@ -140,9 +143,10 @@ class Captured:
             size += _aligned(int(np.prod(shape)) * dtype.itemsize)
         if self._cupy is None or size > self._bytes.nbytes:
             self._make_places(size if self.record else _aligned(size + size // 4))
-        self._layout, self._begins, self._size = layout, begins, size
-        self._inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, layout)]
-        self._arguments = [wrap(a) if is_one else a for a, is_one in zip(self._inputs, are_tensors)]
+        inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, layout)]
+        self._arguments = [wrap(a) if is_one else a for a, is_one in zip(inputs, are_tensors)]
+        self._inputs, self._begins, self._size = inputs, begins, size
+        self._layout, self._are_tensors = layout, are_tensors
 
     def _make_places(self, size):
         """Of so many bytes for a batch. Where memory is lacking, all is as before."""
@@ -150,8 +154,12 @@ class Captured:
         if self._cupy:
             self._results = self.results(wait=True)             # what is here is in use
         device, copying = cupy.cuda.runtime.getDevice(), cupy.cuda.Stream(non_blocking=True)
-        memory = cupy.zeros(size, dtype=np.uint8)               # what the step reads
-        places = [_Place(cupy, size) for _ in range(AHEAD)]
+        try:
+            memory = cupy.zeros(size, dtype=np.uint8)           # what the step reads
+            places = [_Place(cupy, size) for _ in range(AHEAD)]
+        except MemoryError as error:
+            explain_full(error)
+            raise
         reports.reports(cupy, f"cuda:{device}")
         self._bytes, self._numbers, self._places = memory, memory[:8 * ROOM], places
         self._device, self._copying, self._cupy = device, copying, cupy

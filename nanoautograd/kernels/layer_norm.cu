@@ -27,6 +27,7 @@ forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, A* mu, A* r,
     read_row(d, x + m * N, N);
     if (a) {
         add_row(d, a + m * N, N);
+        round_row(d);                                   // as the way back will find it
         write_row(z + m * N, d, N);
     }
     EACH(i, HELD) mean += d[i];

@@ -18,6 +18,7 @@ forward(const T* x, const T* a, const T* w, T* z, T* y, A* r, int M, int N, A ep
     read_row(p, x + m * N, N);
     if (a) {
         add_row(p, a + m * N, N);
+        round_row(p);                                   // as the way back will find it
         write_row(z + m * N, p, N);
     }
     EACH(i, HELD) v += p[i] * p[i];

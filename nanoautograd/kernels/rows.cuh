@@ -58,6 +58,15 @@ __device__ inline void add_row(A* a, const T* terms, int N) {
     }
 }
 
+// a, as it can be read again from an array: rounded, in bfloat16.
+__device__ inline void round_row(A* a) {
+    EACH(i, HELD) {
+        T rounded;
+        store(&rounded, a[i]);
+        a[i] = load(&rounded);
+    }
+}
+
 // Over the threads of a row. scratch: 32 numbers of shared memory, for all calls.
 __device__ inline A row_sum(A x, A* scratch) {
     return THREADS == 32 ? warp_sum(x) : block_sum(x, scratch);

@@ -79,8 +79,9 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     ε = float(label_smoothing)
     _check(logits, target, weight, ignore_index, reduction, ε)
     x, w = _rows(logits), weight                                    # (N, C)
-    overwrite = overwrite_input and x.flags.c_contiguous and not any(
-        a is not None and xp.may_share_memory(a, x) for a in (target, w))
+    overwrite = (overwrite_input and x.flags.c_contiguous
+                 and getattr(x.flags, "writeable", True)                    # CuPy's always are
+                 and not any(a is not None and xp.may_share_memory(a, x) for a in (target, w)))
     N, C = x.shape
     m, Z, ell, e = (xp.empty(s, dtype=x.dtype) for s in (N, N, N, (N, C)))
 

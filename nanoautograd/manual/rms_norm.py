@@ -14,7 +14,7 @@
 
 Forward, for one row (Zhang and Sennrich 2019, "Root mean square layer normalization", equation 4;
 ε under the root, as in PyTorch, and by default the distance from 1 to the next number of the
-dtype):
+dtype, or of float32):
 
     z_i = x_i + a_i
     r = (v + ε)^(-1/2)           v = 1/N Σ_i z_i²
@@ -125,6 +125,6 @@ def composed(x, weight=None, residual=None, *, normalized_shape, eps=None, retur
 
 def _epsilon(x, eps):
     """ε as a Python float: a NumPy scalar would promote float32."""
-    if eps is None and x.dtype.name == "bfloat16":
-        return 2.0 ** -23               # that of float32, in which it is summed up, as in PyTorch
+    if eps is None and x.dtype.itemsize == 2:
+        return 2.0 ** -23                               # that of float32, as in PyTorch
     return float(namespace(array_of(x)).finfo(x.dtype).eps if eps is None else eps)

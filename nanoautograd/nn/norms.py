@@ -33,9 +33,8 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """x / √(mean x² + eps) · weight, over the last axes: functional.rms_norm.
 
-    normalized_shape: the sizes of those axes, or one integer. eps: None is the machine epsilon of
-    the input's dtype. `weight` has that shape and starts from 1; without elementwise_affine there
-    is none.
+    normalized_shape: the sizes of those axes, or one integer. eps: as in functional.rms_norm.
+    `weight` has that shape and starts from 1; without elementwise_affine there is none.
     """
 
     def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=np.float32):

@@ -39,6 +39,22 @@ def test_it_is_a_part_of_the_benchmarks(text, tmp_path, capsys):
     found, = json.loads(kept.read_text())["time to loss"]
     assert found["steps"] == 2 and found["seconds"] > 0 and found["reached"]
     assert "No such file" in main(["--text", str(tmp_path / "none"), "--sizes", "tiny"])
+    assert "must be more than a block of 256" in main(["--text", text])
+    with pytest.raises(SystemExit):
+        main(["--text", text, "--dtype", "float64"])
+
+
+def test_what_was_measured_before_is_kept(text, tmp_path, capsys, monkeypatch):
+    from benchmarks.__main__ import main
+
+    def broken(*args):
+        raise TypeError("a GPU without bfloat16")
+    monkeypatch.setattr(time_to_loss, "measure", broken)
+    kept = tmp_path / "kept.json"
+    assert main(["--text", text, "--ops", "softmax", "--sizes", "tiny", "--vs", "--rounds", "1",
+                 "--seconds", "0.01", "--json", str(kept)]) == 0
+    assert "TypeError: a GPU without bfloat16" in capsys.readouterr().out
+    assert json.loads(kept.read_text())["rows"]
 
 
 @pytest.mark.parametrize("arguments, message", [

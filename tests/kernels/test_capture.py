@@ -479,6 +479,28 @@ def test_batches_of_other_shapes_do_not_make_steps_wait(gpu):
     assert captured.results(wait=True) == [800, 300, 800, 900, 100, 800]
 
 
+def test_a_batch_that_cannot_be_moved_changes_nothing(gpu):
+    for record in (True, False):
+        captured = capture.Captured(lambda x: (x * 1.0).sum(), record=record)
+        for _ in range(2):
+            with pytest.raises(TypeError):
+                captured(np.array([None, 1]))
+        captured(np.ones(3, "f4"))
+        assert captured.results(wait=True) == [3]
+
+
+def test_whether_an_argument_is_a_tensor_may_change(gpu):
+    seen = []
+
+    def step(x):
+        seen.append(type(x))
+        return (x * 1.0).sum()
+    captured = capture.Captured(step, record=False)
+    for x in (np.ones(3, "f4"), nag.Tensor(np.ones(3, "f4"))):
+        captured(x)
+    assert seen == [Array, nag.Tensor]
+
+
 @pytest.mark.parametrize("fails", ["zeros", "alloc_pinned_memory", "empty"])
 def test_a_batch_for_which_there_is_no_memory_changes_nothing(gpu, monkeypatch, fails):
     def full(*args, **options):

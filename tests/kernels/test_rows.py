@@ -137,6 +137,25 @@ def test_the_default_epsilon_of_bfloat16():
     assert (y == 1).all()
 
 
+@needs_compiler
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("M, N", [(4, 1), (9, 2), (5, 64), (2, 1101)])
+def test_a_residual_in_bfloat16(name, M, N):
+    """The sum is rounded before it is normalised, so that both ways see the same numbers: all bits
+    are those of the norm of the sum that is returned."""
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x, a, dy = (np.random.default_rng(i).standard_normal((M, N)).astype(bfloat16) for i in range(3))
+    kernel, options, n = CALLS[name]
+    with emulator.emulated():
+        _, cache = kernel.forward(x, *[None] * n, a, **options(N))
+        (y, z), _ = kernel.forward(x, *[None] * n, a, **options(N), return_sum=True)
+        dx, *_ = kernel.backward(dy, cache)
+        right, cache = kernel.forward(z, *[None] * n, **options(N))
+        assert y.tobytes() == right.tobytes()
+        assert dx.tobytes() == kernel.backward(dy, cache)[0].tobytes()
+    assert z.tobytes() == (x + a).tobytes()
+
+
 def test_what_is_not_taken():
     long = np.zeros((1, 32 * THREADS + 1), "float32")
     half = np.zeros((2, 3), "float16")

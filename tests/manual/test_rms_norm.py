@@ -68,6 +68,12 @@ def test_pytorch(case, eps, dtype):
             close(d / scale, want.numpy() / scale, "a gradient")
 
 
+def test_the_default_epsilon_of_float16(backend):
+    """That of float32, as in PyTorch: with its own these would come out as 0.03."""
+    (y,), *_ = by_hand(backend, rms_norm, [np.full((1, 4), 1e-3, "float16")], normalized_shape=(4,))
+    np.testing.assert_allclose(y, 0.945, atol=0.01)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_zeros_and_the_default_epsilon(backend, dtype):
     """Rows of mean square 1 stay, up to ε; zeros stay zeros, and their slope is ε^(-1/2)."""
