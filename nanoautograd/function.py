@@ -403,7 +403,6 @@ class HandDerived(Function):
         ds = self.backward(g, cache, node.plan.needs)
         if namespace(x).may_share_memory(ds[0], x):
             memory.writes += 1
-            memory.recorded = memory.writes
         else:
             memory.overwritten = ""
         return ds

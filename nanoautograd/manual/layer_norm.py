@@ -150,8 +150,8 @@ def composed(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=
 
 
 def twice(dx, need_x, need_a):
-    """(dx, da), which are equal. Where both are needed each is a view of one array, as the walk
-    adds nothing into a view (graph.py): so neither changes the other."""
+    """(dx, da), which are equal. Where both are needed each is a view of one array, into which the
+    walk adds nothing (graph.py): one array given out twice it would have to copy."""
     if not need_a:
         return dx, None
     return dx[...] if need_x else None, dx[...]

@@ -3,6 +3,8 @@ there is one, on a GPU."""
 
 import ctypes
 import json
+import os
+import signal
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -611,6 +613,21 @@ def test_train_py_goes_on(train):
     assert found == right
     for name, array in weights.items():
         np.testing.assert_array_equal(others[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_train_py_notes_down_what_is_under_way_when_it_is_stopped(train, tmp_path, monkeypatch,
+                                                                  record):
+    def batch(self, step, batch=Lines.batch):
+        if step == 5:                               # of the sixth step, between two evaluations
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch(self, step)
+    monkeypatch.setattr(Lines, "batch", batch)
+    with pytest.raises(Stopped, match="130"):
+        train("run", "--steps", "20", record=record, sgd=True)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    steps = [line["step"] for line in map(json.loads, lines) if "loss" in line]
+    assert steps == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")

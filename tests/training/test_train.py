@@ -67,6 +67,18 @@ def metrics(out):
 
 # ---- what it should do
 
+def test_the_norm_is_noted_down_and_clipped(run, tmp_path):
+    """The norm before clipping, the same whatever the limit at first; and the limit is kept."""
+    found = []
+    for clip in (0, 0.01):
+        run("--steps", 4, "--clip", clip, "--overwrite")
+        lines = [line for line in metrics(tmp_path / "run") if "norm" in line]
+        found.append([[line[key] for line in lines] for key in ("norm", "loss")])
+    (norms, losses), (clipped, others) = found
+    assert norms[0] == clipped[0] > 0.01 and losses[0] == others[0]
+    assert len(set(norms)) == 4 and losses[2:] != others[2:]
+
+
 def test_it_learns_reports_and_writes(run, tmp_path, capsys):
     assert run("--steps", 150, "--lr", 0.02, "--evaluate-every", 50) is None
     out = capsys.readouterr().out
