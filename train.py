@@ -31,8 +31,21 @@ if "numpy" not in sys.modules:
 
 import nanoautograd as nag
 from models.finetune import groups
-from models.run import (Diverged, OptionError, alone, check_folder, compute_with, describe,
-                        make_model, make_task, pack, parse, presets, trained, unpack)
+from models.run import (
+    Diverged,
+    OptionError,
+    alone,
+    check_folder,
+    compute_with,
+    describe,
+    make_model,
+    make_task,
+    pack,
+    parse,
+    presets,
+    trained,
+    unpack,
+)
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
 from nanoautograd.data import DataError
@@ -40,14 +53,16 @@ from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_r
 from nanoautograd.tensor import array_of
 
 try:
-    import safetensors.numpy  # noqa: F401: what checkpoints are written with
-    from nanoautograd.metrics import Metrics, draw_curves
+    import safetensors.numpy  # noqa: F401 (what checkpoints are written with)
     from tqdm import tqdm
+
+    from nanoautograd.metrics import Metrics, draw_curves
 except ImportError as e:
     sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
 
 
 # ------------------------------------------------------------------------------------------ train
+
 
 def train(o, checkpoint):
     """One run: o, its options; checkpoint, the (tensors, state) from which it goes on, or None.
@@ -66,20 +81,23 @@ def train(o, checkpoint):
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None
     carried = unpack(tensors, model, optimizer, average, start) if checkpoint else None
-    carried, = task.on_device(carried)
+    (carried,) = task.on_device(carried)
     if not checkpoint:
         task.begin(model)
     parameters = sum(p.size for p in model.parameters())
     learn = sum(p.size for p in model.parameters() if p.requires_grad)
-    print(f"{task.summary}\n{parameters:,} parameters on {o.device}"
-          f"{f', of which {learn:,} learn' * (learn < parameters)}; everything goes to {o.out}")
+    print(
+        f"{task.summary}\n{parameters:,} parameters on {o.device}"
+        f"{f', of which {learn:,} learn' * (learn < parameters)}; everything goes to {o.out}"
+    )
 
     # what is kept, and what is noted down
     if not start:
-        (o.out / "checkpoint.json").unlink(missing_ok=True)             # of the run to --overwrite
+        (o.out / "checkpoint.json").unlink(missing_ok=True)  # of the run to --overwrite
     (o.out / "result.json").unlink(missing_ok=True)
-    metrics = Metrics(o.out / "metrics.jsonl", start,
-                      tensorboard=o.out / "tensorboard" if o.tensorboard else None)
+    metrics = Metrics(
+        o.out / "metrics.jsonl", start, tensorboard=o.out / "tensorboard" if o.tensorboard else None
+    )
     if metrics.damaged:
         print(f"{metrics.damaged} damaged lines of {metrics.path} were moved to {metrics.aside}")
 
@@ -92,23 +110,23 @@ def train(o, checkpoint):
         and the norm of its gradient."""
         nonlocal carried
         optimizer.zero_grad()
-        loss, n = 0.0, len(arrays) // o.accumulate              # of a batch
+        loss, n = 0.0, len(arrays) // o.accumulate  # of a batch
         for i in range(0, len(arrays), n):
-            share, after = task.loss(model, carried, *arrays[i:i + n])
+            share, after = task.loss(model, carried, *arrays[i : i + n])
             share = share / o.accumulate
             share.backward()
             loss = loss + share.detach()
-            if carried is None:                     # at the first step; and where nothing is
+            if carried is None:  # at the first step; and where nothing is
                 carried = after
-            else:                                   # in place: a recorded step finds it there
+            else:  # in place: a recorded step finds it there
                 carried[...] = after
         norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
         optimizer.step()
         return loss, norm
 
     do_step = steps_of(update, task)
-    under_way = deque()                             # (step, lr) of those whose results are awaited
-    loss = math.nan                                 # the last that is known
+    under_way = deque()  # (step, lr) of those whose results are awaited
+    loss = math.nan  # the last that is known
 
     def note_down(wait=False):
         """What is known by now of the steps that were taken; with `wait`, of all."""
@@ -121,17 +139,21 @@ def train(o, checkpoint):
 
     # loop
     began = time.perf_counter()
-    with catch_signals() as stop, tqdm(
-            total=o.steps, initial=start, unit="step", disable=not o.steps) as bar:
+    with (
+        catch_signals() as stop,
+        tqdm(total=o.steps, initial=start, unit="step", disable=not o.steps) as bar,
+    ):
         if not start:
             save(0)
         for step in range(start + 1, o.steps + 1):
-            lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay,
-                               min(o.lr, o.lr_floor))
+            lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor))
             for group, factor in zip(optimizer.param_groups, factors):
                 group["lr"] = lr * factor
-            do_step(*chain.from_iterable(task.batch((step - 1) * o.accumulate + i)
-                                         for i in range(o.accumulate)))
+            do_step(
+                *chain.from_iterable(
+                    task.batch((step - 1) * o.accumulate + i) for i in range(o.accumulate)
+                )
+            )
             under_way.append((step, lr))
             if average:
                 average.update()
@@ -157,23 +179,44 @@ def train(o, checkpoint):
 
     # report
     what, score = task.baseline()
-    pictures = shown(draw_curves, metrics.path, o.out / "loss.png", f"{o.preset}: {task.about}",
-                     task.metric, score) if o.steps else []
+    pictures = (
+        shown(
+            draw_curves,
+            metrics.path,
+            o.out / "loss.png",
+            f"{o.preset}: {task.about}",
+            task.metric,
+            score,
+        )
+        if o.steps
+        else []
+    )
     if step < o.steps:
-        print(f"stopped after step {step}; to go on: python train.py {o.preset} --resume --out "
-              f"{shlex.quote(str(o.out))}")
+        print(
+            f"stopped after step {step}; to go on: python train.py {o.preset} --resume --out "
+            f"{shlex.quote(str(o.out))}"
+        )
         return 128 + stop[0]
     with in_use(model, average):
         pictures += shown(task.show, model, o.out)
         scores = task.evaluate(model, final=True)
-    ours = float(f"{scores[task.metric]:.4g}"), float(f"{score:.4g}")       # as they are printed
+    ours = float(f"{scores[task.metric]:.4g}"), float(f"{score:.4g}")  # as they are printed
     beaten = ours[0] > ours[1] if task.larger_is_better else ours[0] < ours[1]
-    print(f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
-          f"{'' if beaten else 'not '}beaten\n"
-          f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}")
-    result = {"options": fixed["options"], "parameters": parameters, "trained": learn,
-              "scores": scores, "metric": task.metric, "baseline": [what, float(score)],
-              "to_step": step, "seconds": None if start else round(seconds)}
+    print(
+        f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
+        f"{'' if beaten else 'not '}beaten\n"
+        f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}"
+    )
+    result = {
+        "options": fixed["options"],
+        "parameters": parameters,
+        "trained": learn,
+        "scores": scores,
+        "metric": task.metric,
+        "baseline": [what, float(score)],
+        "to_step": step,
+        "seconds": None if start else round(seconds),
+    }
     write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())
 
 
@@ -245,6 +288,7 @@ def catch_signals():
 
 # ---------------------------------------------------------------------------------- use, and start
 
+
 def generate(o, checkpoint):
     """Print what the model in the checkpoint answers to --generate."""
     task, model = trained(o, checkpoint)
@@ -268,10 +312,19 @@ def main(argv=None):
                 with alone(o.out):
                     return train(o, checkpoint)
     except Diverged as e:
-        return (f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
-                f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip")
-    except (OptionError, CheckpointError, DataError, DeviceError, OSError, MemoryError,
-            ImportError) as e:
+        return (
+            f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
+            f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip"
+        )
+    except (
+        OptionError,
+        CheckpointError,
+        DataError,
+        DeviceError,
+        OSError,
+        MemoryError,
+        ImportError,
+    ) as e:
         return f"train.py: {e}"
     except nag.cuda.CaptureError as e:
         return f"train.py: {e}. Without --captured each step is computed as it is written"
@@ -281,6 +334,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):      # a character that the terminal lacks becomes a "?"
+    if hasattr(sys.stdout, "reconfigure"):  # a character that the terminal lacks becomes a "?"
         sys.stdout.reconfigure(errors="replace")
     sys.exit(main())

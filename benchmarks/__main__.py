@@ -1,11 +1,11 @@
 """Time operations and whole training steps beside other libraries and the limit of the machine.
 
-    python -m benchmarks                                all that is here to compare with
-    python -m benchmarks --models lstm gpt --vs torch   these training steps, beside PyTorch
-    python -m benchmarks --ops --sizes small            all operations, at one size
-    python -m benchmarks --backend cupy --vs torch      on the GPU
-    python -m benchmarks --json A.json --plot pictures  also keep the figures, and draw them
-    python -m benchmarks compare A.json B.json          what got slower from A to B
+python -m benchmarks                                all that is here to compare with
+python -m benchmarks --models lstm gpt --vs torch   these training steps, beside PyTorch
+python -m benchmarks --ops --sizes small            all operations, at one size
+python -m benchmarks --backend cupy --vs torch      on the GPU
+python -m benchmarks --json A.json --plot pictures  also keep the figures, and draw them
+python -m benchmarks compare A.json B.json          what got slower from A to B
 """
 
 import argparse
@@ -25,34 +25,72 @@ from .report import environment, load, row, save, tables
 
 
 def options(argv):
-    p = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--models", nargs="*", metavar="NAME",
-                   help=f"training steps; all, if none is named: {', '.join(MODELS)}")
-    p.add_argument("--ops", nargs="*", metavar="NAME",
-                   help=f"operations; all, if none is named: {', '.join(OPERATIONS)}")
-    p.add_argument("--growth", action="store_true",
-                   help="how time and memory grow with each size")
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument(
+        "--models",
+        nargs="*",
+        metavar="NAME",
+        help=f"training steps; all, if none is named: {', '.join(MODELS)}",
+    )
+    p.add_argument(
+        "--ops",
+        nargs="*",
+        metavar="NAME",
+        help=f"operations; all, if none is named: {', '.join(OPERATIONS)}",
+    )
+    p.add_argument("--growth", action="store_true", help="how time and memory grow with each size")
     p.add_argument("--imports", action="store_true", help="how long imports take")
-    p.add_argument("--training", action="store_true",
-                   help="what train.py adds to the bare step: data, metrics, progress")
-    p.add_argument("--text", metavar="FILE", help="train a GPT on this text until its validation "
-                   "loss is 1.47, as nanoGPT's of tinyshakespeare.txt after 3 minutes on an A100")
-    p.add_argument("--sizes", nargs="+", choices=("tiny", *SWEEP, "gpu"), metavar="SIZE",
-                   help=f"tiny, small, medium, large, gpu; by default {' '.join(SWEEP)}, and with "
-                        "--backend cupy also gpu")
-    p.add_argument("--backend", choices=list(OURS), default="numpy",
-                   help="what ours computes with (strict: the stand-in for CuPy, to try it)")
-    p.add_argument("--vs", nargs="*", choices=OTHERS, default=list(OTHERS), metavar="PEER",
-                   help=f"the peers: {', '.join(OTHERS)}; by default those that are installed")
-    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0))
-                   if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    p.add_argument("--dtype", choices=("float32", "float64", "tf32", "bfloat16"),
-                   help="precision; by default float32, with --backend cupy and size gpu also "
-                        "others for some")
+    p.add_argument(
+        "--training",
+        action="store_true",
+        help="what train.py adds to the bare step: data, metrics, progress",
+    )
+    p.add_argument(
+        "--text",
+        metavar="FILE",
+        help="train a GPT on this text until its validation "
+        "loss is 1.47, as nanoGPT's of tinyshakespeare.txt after 3 minutes on an A100",
+    )
+    p.add_argument(
+        "--sizes",
+        nargs="+",
+        choices=("tiny", *SWEEP, "gpu"),
+        metavar="SIZE",
+        help=f"tiny, small, medium, large, gpu; by default {' '.join(SWEEP)}, and with "
+        "--backend cupy also gpu",
+    )
+    p.add_argument(
+        "--backend",
+        choices=list(OURS),
+        default="numpy",
+        help="what ours computes with (strict: the stand-in for CuPy, to try it)",
+    )
+    p.add_argument(
+        "--vs",
+        nargs="*",
+        choices=OTHERS,
+        default=list(OTHERS),
+        metavar="PEER",
+        help=f"the peers: {', '.join(OTHERS)}; by default those that are installed",
+    )
+    p.add_argument(
+        "--threads",
+        type=int,
+        default=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+    )
+    p.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "tf32", "bfloat16"),
+        help="precision; by default float32, with --backend cupy and size gpu also others for some",
+    )
     p.add_argument("--rounds", type=int, default=9)
-    p.add_argument("--seconds", type=float, default=0.5,
-                   help="time that a peer has in each round")
+    p.add_argument("--seconds", type=float, default=0.5, help="time that a peer has in each round")
     p.add_argument("--json", metavar="FILE", help="keep the figures, and the median of each round")
     p.add_argument("--plot", metavar="FOLDER", help="draw pictures")
     o = p.parse_args(argv)
@@ -66,8 +104,7 @@ def options(argv):
         p.error("--text trains in float32, tf32 or bfloat16, not in float64")
     if o.training and o.dtype not in (None, "float32"):
         p.error(f"--training is train.py, which computes in float32, not in {o.dtype}")
-    if o.models is None and o.ops is None and not (
-            o.growth or o.imports or o.training or o.text):
+    if o.models is None and o.ops is None and not (o.growth or o.imports or o.training or o.text):
         o.models, o.ops, o.imports = [], [], True
     some = o.sizes
     o.sizes = o.sizes or [*SWEEP, *["gpu"] * (o.backend == "cupy")]
@@ -79,14 +116,19 @@ def options(argv):
 
 def prepare(o):
     """Raises PeerError where the report could not be kept in the end."""
-    missing = [name for name in ("tqdm", "threadpoolctl", *["matplotlib"] * bool(o.plot))
-               if not find_spec(name)]
+    missing = [
+        name
+        for name in ("tqdm", "threadpoolctl", *["matplotlib"] * bool(o.plot))
+        if not find_spec(name)
+    ]
     if missing:
-        raise PeerError(f"{', '.join(missing)} is not installed; all that is needed: "
-                        "pip install '.[bench]'")
+        raise PeerError(
+            f"{', '.join(missing)} is not installed; all that is needed: pip install '.[bench]'"
+        )
     try:
         if o.text:
             from . import time_to_loss
+
             time_to_loss.characters(Path(o.text), time_to_loss.sizes(o.text, tiny(o)).block)
         if o.plot:
             Path(o.plot).mkdir(parents=True, exist_ok=True)
@@ -106,8 +148,12 @@ def tiny(o):
 
 def wanted(o):
     """The names of the cases, models first."""
-    return [name for names, known in ((o.models, MODELS), (o.ops, OPERATIONS))
-            if names is not None for name in names or known]
+    return [
+        name
+        for names, known in ((o.models, MODELS), (o.ops, OPERATIONS))
+        if names is not None
+        for name in names or known
+    ]
 
 
 def peers_of(o):
@@ -137,23 +183,39 @@ def run(o, report, progress):
     if o.backend not in libraries:
         raise PeerError(f"--backend {o.backend} cannot be used: {absent[o.backend]}")
     names = list(libraries)
-    report |= {"command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
-               "environment": environment(o.threads, precision, libraries, before),
-               "absent": absent, "rows": [], "errors": []}
-    todo = [(name, size, p) for name in wanted(o) for size in o.sizes if size in ALL[name][1]
-            for p in ([o.dtype] if o.dtype else PRECISIONS.get((name, size), ("float32",)))]
+    report |= {
+        "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
+        "environment": environment(o.threads, precision, libraries, before),
+        "absent": absent,
+        "rows": [],
+        "errors": [],
+    }
+    todo = [
+        (name, size, p)
+        for name in wanted(o)
+        for size in o.sizes
+        if size in ALL[name][1]
+        for p in ([o.dtype] if o.dtype else PRECISIONS.get((name, size), ("float32",)))
+    ]
     # A model leaves much behind in a process, so each has new ones; operations share theirs.
     groups = [[one] for one in todo if one[0] in MODELS]
-    groups += [[one for one in todo if one[0] in OPERATIONS and one[2] == p]
-               for p in dict.fromkeys(p for _, _, p in todo)]
+    groups += [
+        [one for one in todo if one[0] in OPERATIONS and one[2] == p]
+        for p in dict.fromkeys(p for _, _, p in todo)
+    ]
     with progress(len(todo)) as bar:
         for group in filter(None, groups):
             with Processes(names, o.threads, group[0][2]) as processes:
                 for name, size, p in group:
                     case = make(name, size)
                     measured, errors = measure(
-                        processes, name, case, o.rounds, o.seconds,
-                        show=lambda text: bar.set_postfix_str(f"{name} {size}: {text}"))
+                        processes,
+                        name,
+                        case,
+                        o.rounds,
+                        o.seconds,
+                        show=lambda text: bar.set_postfix_str(f"{name} {size}: {text}"),
+                    )
                     report["rows"].append(row(name, size, p, case, o.backend, measured, errors))
                     bar.update()
         show = bar.set_postfix_str
@@ -169,9 +231,11 @@ def run(o, report, progress):
             report["errors"] += [f"import {name}: {text}" for name, text in errors.items()]
         for preset in ("rnn", "gpt") if o.training else ():
             try:
-                report.setdefault("training", []).append(throughput.measure(
-                    preset, 4 if tiny(o) else 300, o.rounds, o.threads,
-                    OURS[o.backend], show))
+                report.setdefault("training", []).append(
+                    throughput.measure(
+                        preset, 4 if tiny(o) else 300, o.rounds, o.threads, OURS[o.backend], show
+                    )
+                )
             except PeerError as e:
                 report["errors"].append(f"train.py {preset}: {e}")
         if o.text:
@@ -181,14 +245,21 @@ def run(o, report, progress):
 def train_until(o, report, show):
     """Adds to the report how long a GPT trained until it predicted the text well enough."""
     from . import time_to_loss
+
     every = ("float32", "tf32", "bfloat16") if o.backend == "cupy" else ("float32",)
     report["time to loss"] = []
     for precision in [o.dtype] if o.dtype else every:
         try:
-            report["time to loss"].append(time_to_loss.measure(time_to_loss.sizes(
-                o.text, tiny(o), "--device", OURS[o.backend], "--precision", precision),
-                o.threads, show))
-        except Exception as e:                  # hours may have passed: the rest is not lost
+            report["time to loss"].append(
+                time_to_loss.measure(
+                    time_to_loss.sizes(
+                        o.text, tiny(o), "--device", OURS[o.backend], "--precision", precision
+                    ),
+                    o.threads,
+                    show,
+                )
+            )
+        except Exception as e:  # hours may have passed: the rest is not lost
             report["errors"].append(f"time to loss in {precision}: {type(e).__name__}: {e}")
 
 
@@ -199,6 +270,7 @@ def main(argv):
     try:
         prepare(o)
         from tqdm import tqdm
+
         run(o, report, lambda total: tqdm(total=total, unit="case", disable=None))
     except PeerError as e:
         return f"python -m benchmarks: {e}"
@@ -211,14 +283,16 @@ def main(argv):
         if not report:
             raise
         status = 1
-        report["errors"].append(f"broken off by {type(e).__name__}: {e}; what follows was measured "
-                                "before")
+        report["errors"].append(
+            f"broken off by {type(e).__name__}: {e}; what follows was measured before"
+        )
     report["environment"]["seconds"] = round(time.perf_counter() - begin)
     print(tables(report))
     if o.json:
         save(report, o.json)
     if o.plot:
         from .pictures import draw
+
         print("pictures:", *draw(report, o.plot))
     return status
 

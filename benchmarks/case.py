@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-LR = 1e-3                       # of Adam, in all training steps
+LR = 1e-3  # of Adam, in all training steps
 
 
 @dataclass(frozen=True)
 class Product:
     """`count` times a batch of matrix products (m, k) @ (k, n), of the same arrays. Products that
     follow one another with the same count take turns."""
+
     m: int
     n: int
     k: int
@@ -28,6 +29,7 @@ class Product:
 class Work:
     """What a step has to do at least: its matrix products, and the numbers that it has to read from
     and write to memory outside of them."""
+
     products: tuple = ()
     moved: int = 0
 
@@ -38,17 +40,25 @@ class Work:
 
 def linear(rows, inputs, outputs, dx=True):
     """The products of y = x Wᵀ, forward and backward: y, dW, and dx."""
-    return (Product(rows, outputs, inputs), Product(outputs, inputs, rows),
-            *[Product(rows, inputs, outputs)] * dx)
+    return (
+        Product(rows, outputs, inputs),
+        Product(outputs, inputs, rows),
+        *[Product(rows, inputs, outputs)] * dx,
+    )
 
 
 def attention(batch, T, d, causal):
     """Those of attention: scores and output, and backward those of each argument. With a causal
     mask a query sees half of the keys in the mean."""
     S = max(1, T // 2) if causal else T
-    return (Product(T, S, d, batch), Product(T, d, S, batch),       # q kᵀ, P v
-            Product(S, d, T, batch), Product(T, S, d, batch),       # dv = Pᵀ do, dP = do vᵀ
-            Product(T, d, S, batch), Product(S, d, T, batch))       # dq = dA k, dk = dAᵀ q
+    return (
+        Product(T, S, d, batch),
+        Product(T, d, S, batch),  # q kᵀ, P v
+        Product(S, d, T, batch),
+        Product(T, S, d, batch),  # dv = Pᵀ do, dP = do vᵀ
+        Product(T, d, S, batch),
+        Product(S, d, T, batch),
+    )  # dq = dA k, dk = dAᵀ q
 
 
 def training(products, parameters, kept):
@@ -119,6 +129,7 @@ class Operation(Case):
     A method for a library takes its module (peer.module), the inputs and the constants, and returns
     y. `manual`, the name of the file of nanoautograd/manual, and `options` make `by_hand`.
     """
+
     manual = None
     options = {}
 
@@ -137,8 +148,11 @@ class Operation(Case):
     def arrays(self, dtype):
         rng = np.random.default_rng(0)
         inputs = [a.astype(dtype) for a in self.inputs(rng)]
-        return {"inputs": inputs, "constants": self.constants(rng),
-                "dy": np.asarray(rng.standard_normal(self.shape()), dtype=dtype)}
+        return {
+            "inputs": inputs,
+            "constants": self.constants(rng),
+            "dy": np.asarray(rng.standard_normal(self.shape()), dtype=dtype),
+        }
 
     def build(self, peer, arrays):
         if peer.library == "by_hand":
@@ -148,12 +162,14 @@ class Operation(Case):
 
     def by_hand(self, peer, inputs, constants, dy):
         from importlib import import_module
+
         module = import_module(f"nanoautograd.manual.{self.manual}")
         args = self.arguments(inputs, constants)
 
         def step():
             y, cache = module.forward(*args, **self.options)
             return y, *(d for d in module.backward(dy, cache) if d is not None)
+
         return step
 
     def arguments(self, inputs, constants):
@@ -161,8 +177,11 @@ class Operation(Case):
         return *inputs, *constants
 
     def has(self, library):
-        return super().has(library) and library != "captured" and (
-            library != "by_hand" or self.manual is not None)
+        return (
+            super().has(library)
+            and library != "captured"
+            and (library != "by_hand" or self.manual is not None)
+        )
 
     @property
     def elements(self):

@@ -21,10 +21,10 @@ from pathlib import Path
 from .peers import LIMITS, peer
 
 ROOT = Path(__file__).parents[1]
-REST = 0.05                     # seconds; OpenBLAS spins for 2²⁶ cycles
-SAMPLE = 0.002                  # seconds that one sample takes at least: shorter steps in groups
-LONG = 3.0                      # a peer whose step takes more seconds than that has
-FEW = 3                         # this many rounds
+REST = 0.05  # seconds; OpenBLAS spins for 2²⁶ cycles
+SAMPLE = 0.002  # seconds that one sample takes at least: shorter steps in groups
+LONG = 3.0  # a peer whose step takes more seconds than that has
+FEW = 3  # this many rounds
 
 
 class PeerError(Exception):
@@ -62,12 +62,17 @@ class Process:
         self.errors = tempfile.TemporaryFile("w+")
         environment = {**os.environ, **peer(name).environment(threads)}
         environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+            filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+        )
         with restricted(threads):
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker", name, str(threads), precision],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-                env=environment)
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                text=True,
+                env=environment,
+            )
 
     def ask(self, do, **request):
         """The answer. Raises PeerError where it is an error, or the process has died."""
@@ -86,7 +91,7 @@ class Process:
         return answer
 
     def close(self):
-        with suppress(BrokenPipeError):             # of a request that it did not live to read
+        with suppress(BrokenPipeError):  # of a request that it did not live to read
             self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
@@ -117,6 +122,7 @@ class Processes:
 class Measurement:
     """Of one peer: for each round the seconds of a step, several samples; peak memory in bytes;
     the fingerprint of the first steps' results."""
+
     rounds: list = field(default_factory=list)
     peak: int | None = None
     prints: list = field(default_factory=list)
@@ -135,8 +141,9 @@ class Measurement:
 
     def ratio(self, other):
         """The median of the rounds' ratios to another peer, and their quartiles."""
-        ratios = [statistics.median(a) / statistics.median(b)
-                  for a, b in zip(self.rounds, other.rounds)]
+        ratios = [
+            statistics.median(a) / statistics.median(b) for a, b in zip(self.rounds, other.rounds)
+        ]
         return statistics.median(ratios), quartiles(ratios)
 
 
@@ -155,8 +162,10 @@ def differ(prints, reference, tolerance):
         for i, ((norm, along), (norm_2, along_2)) in enumerate(zip(ours, theirs)):
             error = max(abs(norm - norm_2), abs(along - along_2))
             if not error <= tolerance * norm + 1e-30:
-                return (f"computes something else: result {i} of step {step} has norm {norm_2:.7g} "
-                        f"(and {along_2:.7g} along a vector), not {norm:.7g} ({along:.7g})")
+                return (
+                    f"computes something else: result {i} of step {step} has norm {norm_2:.7g} "
+                    f"(and {along_2:.7g} along a vector), not {norm:.7g} ({along:.7g})"
+                )
 
 
 def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda text: None):
@@ -166,8 +175,13 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
     rounds: how many; turn: seconds that a peer has in each.
     """
     measured, errors = {}, {}
-    tolerance = case.tolerance * (1e-3 if processes.precision == "float64" else
-                                  200 if processes.precision in ("tf32", "bfloat16") else 1)
+    tolerance = case.tolerance * (
+        1e-3
+        if processes.precision == "float64"
+        else 200
+        if processes.precision in ("tf32", "bfloat16")
+        else 1
+    )
 
     def attempt(name, f, *args):
         """f(process, *args); where that fails, the peer has an error in the place of its times."""
@@ -210,7 +224,7 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
         order = list(measured)
         first = i % len(order) if order else 0
         for name in order[first:] + order[:first]:
-            if i < FEW or plan[name]["warm"]:           # a long step is not repeated so often
+            if i < FEW or plan[name]["warm"]:  # a long step is not repeated so often
                 show(f"round {i + 1} of {rounds}: {name}")
                 time.sleep(REST)
                 attempt(name, take_turn, name)

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from .report import ReportError, markdown, ms, read, title
 
-RISE = 0.2                      # of a fitted exponent: less is noise
+RISE = 0.2  # of a fitted exponent: less is noise
 
 
 class Figure(NamedTuple):
     """A number, the bounds that its noise has, and how it is written."""
+
     value: float
     low: float
     high: float
@@ -46,16 +47,20 @@ def figures(report, relative=None):
     for name, t in (report.get("imports") or {}).items():
         found[f"import {name}"] = Figure(t["seconds"], *t["quartiles"])
     for t in report.get("training") or ():
-        found[f"train.py {t['preset']} / bare"] = Figure(t["ratio"], *t["quartiles"],
-                                                         "{:.3f}".format)
+        found[f"train.py {t['preset']} / bare"] = Figure(
+            t["ratio"], *t["quartiles"], "{:.3f}".format
+        )
     return found
 
 
 def exponents(report):
     """{what: fitted exponent}."""
-    return {f"{f['case']} {f['size']}, {f['peer']}, {what}": f[what]
-            for f in report.get("growth") or () for what in ("time", "memory")
-            if f[what] is not None}
+    return {
+        f"{f['case']} {f['size']}, {f['peer']}, {what}": f[what]
+        for f in report.get("growth") or ()
+        for what in ("time", "memory")
+        if f[what] is not None
+    }
 
 
 def verdict(x, y, threshold):
@@ -71,7 +76,7 @@ def compared(a, b, threshold, relative=None):
     for what, x in before.items():
         y = after.get(what, "is not there")
         if isinstance(x, str):
-            continue                            # failed before
+            continue  # failed before
         if isinstance(y, str):
             yield what, x.form(x.value), y, "", "failed" if what in after else "missing"
             continue
@@ -82,19 +87,30 @@ def compared(a, b, threshold, relative=None):
     before, after = (exponents(r) if not relative else {} for r in (a, b))
     for what in before.keys() & after.keys():
         p, q = before[what], after[what]
-        yield (f"growth of {what}", f"{p:.2f}", f"{q:.2f}", "",
-               "slower" if q > p + RISE else "faster" if q < p - RISE else "")
+        yield (
+            f"growth of {what}",
+            f"{p:.2f}",
+            f"{q:.2f}",
+            "",
+            "slower" if q > p + RISE else "faster" if q < p - RISE else "",
+        )
 
 
 def main(argv):
-    p = argparse.ArgumentParser(prog="python -m benchmarks compare",
-                                description=__doc__.partition("\n")[0])
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks compare", description=__doc__.partition("\n")[0]
+    )
     p.add_argument("before")
     p.add_argument("after")
-    p.add_argument("--threshold", type=float, default=0.05,
-                   help="a change that is smaller is none (0.05: 5 %%)")
-    p.add_argument("--relative", metavar="PEER",
-                   help="compare the ratios to this peer, not seconds")
+    p.add_argument(
+        "--threshold",
+        type=float,
+        default=0.05,
+        help="a change that is smaller is none (0.05: 5 %%)",
+    )
+    p.add_argument(
+        "--relative", metavar="PEER", help="compare the ratios to this peer, not seconds"
+    )
     o = p.parse_args(argv)
 
     def refuse(why):
@@ -105,11 +121,14 @@ def main(argv):
         a, b = read(o.before), read(o.after)
     except (OSError, ReportError) as e:
         return refuse(e)
-    known = sorted({name for r in (*a["rows"], *b["rows"]) for name in r["peers"]} - {
-        r["main"] for r in a["rows"]})
+    known = sorted(
+        {name for r in (*a["rows"], *b["rows"]) for name in r["peers"]}
+        - {r["main"] for r in a["rows"]}
+    )
     if o.relative and o.relative not in known:
-        return refuse(f"there is no peer {o.relative!r} in them; there are "
-                      f"{', '.join(known) or 'none'}")
+        return refuse(
+            f"there is no peer {o.relative!r} in them; there are {', '.join(known) or 'none'}"
+        )
     for name in ("processor", "gpu", "threads", "precision"):
         if (was := a["environment"][name]) != (now := b["environment"][name]):
             print(f"not the same {name}: {was}, then {now}")

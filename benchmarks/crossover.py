@@ -13,9 +13,11 @@ def crossovers(rows):
     """
     found = []
     for name in OPERATIONS:
-        points = sorted((_elements(r), math.log(_seconds(r, "cupy") / _seconds(r, "numpy")))
-                        for r in rows if r["case"] == name
-                        and {"cupy", "numpy"} <= r["peers"].keys())
+        points = sorted(
+            (_elements(r), math.log(_seconds(r, "cupy") / _seconds(r, "numpy")))
+            for r in rows
+            if r["case"] == name and {"cupy", "numpy"} <= r["peers"].keys()
+        )
         if points:
             found.append({"case": name, **_crossing(points)})
     return found

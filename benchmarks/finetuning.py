@@ -18,7 +18,7 @@ from models.run import make_task, parse
 from nanoautograd.data import by_length, package_path, pad
 from nanoautograd.optim import learning_rate
 
-HEAD, DROPOUT = 0.02, 0.1                           # as in models/bert.py
+HEAD, DROPOUT = 0.02, 0.1  # as in models/bert.py
 
 
 class Classifier(torch.nn.Module):
@@ -44,15 +44,20 @@ class Classifier(torch.nn.Module):
 def train(model, task, o):
     learning = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        [{"params": [p for p in learning if p.ndim > 1], "weight_decay": o.weight_decay},
-         {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0}],
-        lr=o.lr, betas=tuple(o.betas))
+        [
+            {"params": [p for p in learning if p.ndim > 1], "weight_decay": o.weight_decay},
+            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=o.lr,
+        betas=tuple(o.betas),
+    )
     model.train()
     for step in trange(o.steps, unit="step"):
         *x, y = task.batch(step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, o.lr, o.steps, o.warmup, o.decay,
-                                        min(o.lr, o.lr_floor))
+            group["lr"] = learning_rate(
+                step, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor)
+            )
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(*x), torch.tensor(y)).backward()
         torch.nn.utils.clip_grad_norm_(learning, o.clip)
@@ -76,8 +81,10 @@ def main(argv=None):
     task = make_task(o)
     model = Classifier(len(task.classes))
     train(model, task, o)
-    print(f"PyTorch {torch.__version__}, {o.steps} steps: accuracy {accuracy(model, task):.4f} on "
-          f"{len(task.held_out):,} texts that were held out")
+    print(
+        f"PyTorch {torch.__version__}, {o.steps} steps: accuracy {accuracy(model, task):.4f} on "
+        f"{len(task.held_out):,} texts that were held out"
+    )
 
 
 if __name__ == "__main__":

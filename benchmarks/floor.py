@@ -14,8 +14,8 @@ from itertools import groupby
 
 from .peers import Ours
 
-LARGEST = 1 << 28               # bytes that are copied at a time
-DISTINCT = 1 << 26              # bytes in distinct arrays of one shape
+LARGEST = 1 << 28  # bytes that are copied at a time
+DISTINCT = 1 << 26  # bytes in distinct arrays of one shape
 
 
 class Limit(Ours):
@@ -27,7 +27,7 @@ class Limit(Ours):
 
     def products(self, case, dtype):
         xp, arrays = self.namespace(), Arrays(self.namespace(), dtype)
-        phases = []                                     # [(count, [(a, b, c)])]
+        phases = []  # [(count, [(a, b, c)])]
         for count, products in groupby(case.work().products, key=lambda p: p.count):
             phases.append((count, [arrays.operands(p) for p in products]))
 
@@ -37,15 +37,16 @@ class Limit(Ours):
                     for a, b, c in operands:
                         xp.matmul(a, b, out=c)
             return ()
+
         return step
 
     def copy(self, case, dtype):
         xp = self.namespace()
         one = xp.dtype(dtype).itemsize
-        n = max(1, case.work().moved * one // 2)            # read once and written once
+        n = max(1, case.work().moved * one // 2)  # read once and written once
         size = min(n, LARGEST)
         source, target = xp.ones(size, xp.uint8), xp.ones(size, xp.uint8)
-        parts = self.threads if size >= 1 << 20 else 1      # handing out less costs more
+        parts = self.threads if size >= 1 << 20 else 1  # handing out less costs more
         cuts = [slice(size * i // parts, size * (i + 1) // parts) for i in range(parts)]
         pool = ThreadPoolExecutor(parts) if parts > 1 else None
 
@@ -56,20 +57,23 @@ class Limit(Ours):
             done = 0
             while done < n:
                 if n - done < size:
-                    xp.copyto(target[:n - done], source[:n - done])
+                    xp.copyto(target[: n - done], source[: n - done])
                 elif pool:
                     list(pool.map(part, cuts))
                 else:
                     part(cuts[0])
                 done += size
             return ()
+
         return step
 
     def namespace(self):
         if self.device == "cuda":
             import cupy
+
             return cupy
         import numpy
+
         return numpy
 
 

@@ -22,7 +22,7 @@ SWEEPS = (
     ("gpt", "small", "layers", (2, 4, 6, 8)),
     ("attention", "medium", "T", (128, 256, 512, 1024)),
 )
-TINY = ("attention", "tiny", "B", (2, 4, 8)),
+TINY = (("attention", "tiny", "B", (2, 4, 8)),)
 
 
 def exponent(n, y):
@@ -53,15 +53,29 @@ def sweep(names, o, precision, sweeps, show):
             case = make(case_name, {**base, what: value})
             with Processes(names, o.threads, precision) as processes:
                 measured, errors = measure(
-                    processes, case_name, case, o.rounds, o.seconds,
-                    show=lambda text: show(f"{case_name} {what}={value}: {text}"))
+                    processes,
+                    case_name,
+                    case,
+                    o.rounds,
+                    o.seconds,
+                    show=lambda text: show(f"{case_name} {what}={value}: {text}"),
+                )
             failed += [f"{case_name} {what}={value}, {n}: {text}" for n, text in errors.items()]
             for name, m in measured.items():
                 points.setdefault(name, []).append((value, m.median, m.peak))
         for name, of_peer in points.items():
             n, seconds, peaks = zip(*of_peer)
-            found.append({
-                "case": case_name, "size": what, "base": size, "values": n, "peer": name,
-                "seconds": seconds, "bytes": peaks, "time": exponent(n, seconds),
-                "memory": exponent(n, peaks) if all(p is not None for p in peaks) else None})
+            found.append(
+                {
+                    "case": case_name,
+                    "size": what,
+                    "base": size,
+                    "values": n,
+                    "peer": name,
+                    "seconds": seconds,
+                    "bytes": peaks,
+                    "time": exponent(n, seconds),
+                    "memory": exponent(n, peaks) if all(p is not None for p in peaks) else None,
+                }
+            )
     return found, failed

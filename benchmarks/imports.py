@@ -37,6 +37,11 @@ def measure(rounds, show, peers=MODULES):
                 continue
             if i:
                 taken[m].append(s)
-    return {m: {"seconds": statistics.median(s), "quartiles": quartiles(s),
-                "ratio": statistics.median(a / b for a, b in zip(s, taken["numpy"]))}
-            for m, s in taken.items()}, errors
+    return {
+        m: {
+            "seconds": statistics.median(s),
+            "quartiles": quartiles(s),
+            "ratio": statistics.median(a / b for a, b in zip(s, taken["numpy"])),
+        }
+        for m, s in taken.items()
+    }, errors

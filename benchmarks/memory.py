@@ -22,8 +22,11 @@ def status():
         lines = (PROC / "status").read_text().splitlines()
     except OSError:
         return {}
-    return {name: int(rest.split()[0]) * 1024 for name, _, rest in
-            (line.partition(":") for line in lines) if rest.endswith(" kB")}
+    return {
+        name: int(rest.split()[0]) * 1024
+        for name, _, rest in (line.partition(":") for line in lines)
+        if rest.endswith(" kB")
+    }
 
 
 def anonymous():
@@ -36,7 +39,7 @@ def trim():
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):               # another C library
+    except (AttributeError, OSError):  # another C library
         pass
 
 
@@ -45,7 +48,7 @@ def peak_of(steps, baseline):
     built), in bytes; None where it cannot be known."""
     trim()
     try:
-        (PROC / "clear_refs").write_text("5")       # the mark becomes what is in use now
+        (PROC / "clear_refs").write_text("5")  # the mark becomes what is in use now
     except OSError:
         return None
     steps()
@@ -58,6 +61,7 @@ class PoolPeak:
 
     def __init__(self):
         import cupy
+
         self.used = self.most = cupy.get_default_memory_pool().used_bytes()
         account = self
 
@@ -70,6 +74,7 @@ class PoolPeak:
 
             def free_postprocess(self, mem_size, **_):
                 account.used -= mem_size
+
         self.hook = Hook()
         self.hook.__enter__()
 

@@ -25,6 +25,7 @@ class Peer(ABC):
     """name: what it is called in options and tables. library: the methods of a Case that it runs.
     device: "cpu" or "cuda" ("strict": the stand-in for CuPy, in tests). dtype: of weights and
     inputs; precisions: what it offers for the option --dtype."""
+
     dtype = "float32"
     precisions = "float32", "float64"
 
@@ -37,9 +38,17 @@ class Peer(ABC):
 
     def environment(self, threads):
         """Variables for its process, which take effect before any library is loaded."""
-        return {name: str(threads) for name in (
-            "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")}
+        return {
+            name: str(threads)
+            for name in (
+                "OMP_NUM_THREADS",
+                "OPENBLAS_NUM_THREADS",
+                "MKL_NUM_THREADS",
+                "BLIS_NUM_THREADS",
+                "VECLIB_MAXIMUM_THREADS",
+                "NUMBA_NUM_THREADS",
+            )
+        }
 
     @abstractmethod
     def start(self, threads, precision):
@@ -79,9 +88,11 @@ class Peer(ABC):
 
 # --------------------------------------------------------------------------------------------- ours
 
+
 class Ours(Peer):
     """nanoautograd on NumPy (device "cpu") or CuPy ("cuda")."""
-    pool_peak = None                # while the account of CuPy's memory is kept
+
+    pool_peak = None  # while the account of CuPy's memory is kept
 
     @property
     def precisions(self):
@@ -89,6 +100,7 @@ class Ours(Peer):
 
     def absent(self):
         from nanoautograd.backends import available
+
         status = available()[{"cpu": "numpy", "cuda": "cupy", "strict": "strict"}[self.device]]
         return None if status.usable else status.detail
 
@@ -96,6 +108,7 @@ class Ours(Peer):
         import nanoautograd
         import nanoautograd.nn
         import nanoautograd.optim
+
         self.module = nanoautograd
         self.prepare(threads)
         self.is_bfloat16 = precision == "bfloat16"
@@ -117,12 +130,14 @@ class Ours(Peer):
     def wait(self, result=None):
         if self.device == "cuda":
             import cupy
+
             cupy.cuda.get_current_stream().synchronize()
 
     def versions(self):
         versions = {"nanoautograd": self.module.__version__, "numpy": np.__version__}
         if self.device == "cuda":
             import cupy
+
             versions["cupy"] = cupy.__version__
         return versions
 
@@ -136,8 +151,11 @@ class Ours(Peer):
     def pull_back(self, f, inputs, constants, dy):
         if self.is_bfloat16:
             import ml_dtypes
-            inputs, dy = [x.astype(ml_dtypes.bfloat16) for x in inputs], dy.astype(
-                ml_dtypes.bfloat16)
+
+            inputs, dy = (
+                [x.astype(ml_dtypes.bfloat16) for x in inputs],
+                dy.astype(ml_dtypes.bfloat16),
+            )
         xs = [self.module.Tensor(x, requires_grad=True) for x in inputs]
 
         def step():
@@ -146,6 +164,7 @@ class Ours(Peer):
             y = f(*xs, *constants)
             y.backward(dy)
             return y, *(x.grad for x in xs)
+
         return step
 
     def train(self, model, loss):
@@ -157,11 +176,13 @@ class Ours(Peer):
             ell.backward()
             optimizer.step()
             return ell
+
         return step
 
     def train_by_hand(self, model, gradient):
         """gradient: -> the loss, and {name of a parameter: gradient}, arrays."""
         from nanoautograd.tensor import wrap
+
         parameters = dict(model.named_parameters())
         optimizer = self.module.optim.Adam(parameters.values(), lr=LR)
 
@@ -171,13 +192,15 @@ class Ours(Peer):
                 p.grad = wrap(gradients[name])
             optimizer.step()
             return ell
+
         return step
 
     def forget_peak(self):
         if self.device == "cuda":
             from .memory import PoolPeak
+
             if self.pool_peak:
-                self.pool_peak.close()              # of a case that could not be built
+                self.pool_peak.close()  # of a case that could not be built
             self.pool_peak = PoolPeak()
 
     def peak(self):
@@ -195,6 +218,7 @@ class Captured(Ours):
         def step():
             captured()
             return captured
+
         return step
 
     def get(self, result):
@@ -204,8 +228,10 @@ class Captured(Ours):
 
 # ------------------------------------------------------------------------------------------ PyTorch
 
+
 class Torch(Peer):
     """PyTorch, eager, or with what is differentiated compiled by torch.compile."""
+
     precisions = "float32", "float64", "tf32", "bfloat16"
 
     def __init__(self, name, library, device="cpu", compiled=False):
@@ -219,11 +245,13 @@ class Torch(Peer):
             return "torch.compile needs the compiler g++"
         if self.device == "cuda":
             import torch
+
             if not torch.cuda.is_available():
                 return "PyTorch finds no GPU"
 
     def start(self, threads, precision):
         import torch
+
         self.module = torch
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
@@ -243,7 +271,7 @@ class Torch(Peer):
             self.module.cuda.synchronize()
 
     def fresh(self):
-        if self.compiled:           # else it would compile the next sizes as one case of many
+        if self.compiled:  # else it would compile the next sizes as one case of many
             self.module.compiler.reset()
 
     def differentiated(self, f):
@@ -273,6 +301,7 @@ class Torch(Peer):
             y = f(*xs, *constants)
             y.backward(dy)
             return y, *(x.grad for x in xs)
+
         return step
 
     def train(self, model, loss):
@@ -285,6 +314,7 @@ class Torch(Peer):
             ell.backward()
             optimizer.step()
             return ell
+
         return step
 
     def forget_peak(self):
@@ -298,10 +328,11 @@ class Torch(Peer):
 
 # --------------------------------------------------------------------- JAX and autograd: functional
 
+
 def adam(sqrt, weights, gradients, m, v, t):
     """Adam's step number t, on dicts of arrays: the new weights, m and v."""
     beta1, beta2, eps = 0.9, 0.999, 1e-8
-    a, b = LR / (1 - beta1 ** t), 1 / (1 - beta2 ** t)
+    a, b = LR / (1 - beta1**t), 1 / (1 - beta2**t)
     m = {k: beta1 * m[k] + (1 - beta1) * g for k, g in gradients.items()}
     v = {k: beta2 * v[k] + (1 - beta2) * g * g for k, g in gradients.items()}
     return {k: w - a * m[k] / (sqrt(b * v[k]) + eps) for k, w in weights.items()}, m, v
@@ -315,19 +346,23 @@ class Jax(Peer):
             return reason
         if self.device == "cuda":
             import jax
+
             if jax.default_backend() != "gpu":
                 return "JAX finds no GPU"
 
     def environment(self, threads):
         # Its own pool has a thread for each processor that the process may use (worker.py).
         flags = " --xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
-        return {**super().environment(threads),
-                "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + flags,
-                "JAX_PLATFORMS": "cuda" if self.device == "cuda" else "cpu",
-                "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        return {
+            **super().environment(threads),
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + flags,
+            "JAX_PLATFORMS": "cuda" if self.device == "cuda" else "cpu",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        }
 
     def start(self, threads, precision):
         import jax
+
         self.module = jax
         jax.config.update("jax_enable_x64", precision == "float64")
         self.pending = None
@@ -340,13 +375,15 @@ class Jax(Peer):
 
     def zeros(self, weights):
         """m and v of Adam at the beginning."""
-        return [{k: self.put(np.zeros(w.shape, w.dtype)) for k, w in weights.items()}
-                for _ in range(2)]
+        return [
+            {k: self.put(np.zeros(w.shape, w.dtype)) for k, w in weights.items()} for _ in range(2)
+        ]
 
     def pull_back(self, f, inputs, constants, dy):
         def step(inputs, constants, dy):
             y, pull = self.module.vjp(lambda *xs: f(*xs, *constants), *inputs)
             return y, *pull(dy)
+
         step = self.module.jit(step)
         return lambda: step(inputs, constants, dy)
 
@@ -358,16 +395,18 @@ class Jax(Peer):
             weights, m, v, t = state
             ell, gradients = jax.value_and_grad(loss)(weights, *data)
             return ell, (*adam(jax.numpy.sqrt, weights, gradients, m, v, t + 1), t + 1)
+
         update = jax.jit(update, donate_argnums=0)
         self.pending = weights, *self.zeros(weights), jax.device_put(np.int32(0))
 
         def step():
             ell, self.pending = update(self.pending, *data)
             return ell
+
         return step
 
     def forget_peak(self):
-        pass                    # it counts from the beginning of the process
+        pass  # it counts from the beginning of the process
 
     def peak(self):
         if self.device == "cuda":
@@ -380,10 +419,12 @@ class Autograd(Peer):
     def start(self, threads, precision):
         import autograd
         import autograd.numpy
+
         self.module, self.autograd = autograd.numpy, autograd
 
     def versions(self):
         from importlib.metadata import version
+
         return {"autograd": version("autograd"), "numpy": np.__version__}
 
     def pull_back(self, f, inputs, constants, dy):
@@ -392,6 +433,7 @@ class Autograd(Peer):
         def step():
             pull, y = self.autograd.make_vjp(f, indices)(*inputs, *constants)
             return y, *pull(dy)
+
         return step
 
     def train(self, weights, loss, *data):
@@ -406,6 +448,7 @@ class Autograd(Peer):
             ell, gradients = gradient(weights, *data)
             state = adam(np.sqrt, weights, gradients, m, v, t)
             return ell
+
         return step
 
 
@@ -430,6 +473,7 @@ def peer(name):
         return Ours(full, "by_hand", OURS[where or "numpy"])
     if name in LIMITS:
         from .floor import Limit
+
         return Limit(full, name, OURS[where or "numpy"])
     device = where or "cpu"
     if name in ("torch", "torch.compile"):

@@ -7,7 +7,7 @@ import matplotlib
 
 from .report import columns, is_limit, limit, title
 
-matplotlib.use("Agg")                               # to files, not to a screen
+matplotlib.use("Agg")  # to files, not to a screen
 
 from matplotlib import pyplot as plt  # noqa: E402
 
@@ -16,12 +16,17 @@ def draw(report, folder):
     """Draw what the report has figures for into PNG files; their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    where = f"{report['environment']['gpu'] or report['environment']['processor']}, " \
-            f"{report['environment']['threads']} threads, {report['environment']['precision']}"
+    where = (
+        f"{report['environment']['gpu'] or report['environment']['processor']}, "
+        f"{report['environment']['threads']} threads, {report['environment']['precision']}"
+    )
     rows = [r for r in report["rows"] if r["main"] in r["peers"]]
     pictures = []
-    for name, figure in (("bars", rows and bars(rows)), ("roofline", rows and roofline(rows)),
-                         ("growth", report.get("growth") and growth(report["growth"]))):
+    for name, figure in (
+        ("bars", rows and bars(rows)),
+        ("roofline", rows and roofline(rows)),
+        ("growth", report.get("growth") and growth(report["growth"])),
+    ):
         if figure:
             figure.suptitle(where, fontsize=9)
             pictures.append(folder / f"{name}.png")
@@ -40,21 +45,33 @@ def bars(rows):
     peers = columns(rows, lambda name: not is_limit(name) and not name.startswith("by hand"))
     if not peers:
         return None
-    figure, ax = plt.subplots(figsize=(8, 1.5 + 0.16 * len(rows) * (len(peers) + 1)), dpi=110,
-                              layout="constrained")
+    figure, ax = plt.subplots(
+        figsize=(8, 1.5 + 0.16 * len(rows) * (len(peers) + 1)), dpi=110, layout="constrained"
+    )
     colour = colours(peers)
     step = 1 / (len(peers) + 1)
     for i, name in enumerate(peers):
         found = [(y, r["peers"][name]) for y, r in enumerate(rows) if name in r["peers"]]
         values = [p["ratio"] for _, p in found]
-        spread = [[max(0.0, v - p["ratio quartiles"][0]) for v, (_, p) in zip(values, found)],
-                  [max(0.0, p["ratio quartiles"][1] - v) for v, (_, p) in zip(values, found)]]
-        ax.barh([y + i * step for y, _ in found], [v - 1 for v in values], step, left=1,
-                xerr=spread, color=colour[name], label=name, error_kw={"elinewidth": 0.8})
+        spread = [
+            [max(0.0, v - p["ratio quartiles"][0]) for v, (_, p) in zip(values, found)],
+            [max(0.0, p["ratio quartiles"][1] - v) for v, (_, p) in zip(values, found)],
+        ]
+        ax.barh(
+            [y + i * step for y, _ in found],
+            [v - 1 for v in values],
+            step,
+            left=1,
+            xerr=spread,
+            color=colour[name],
+            label=name,
+            error_kw={"elinewidth": 0.8},
+        )
     ax.axvline(1.0, color="black", linewidth=0.8)
     ax.set_xscale("log")
-    ax.set_yticks([y + (len(peers) - 1) * step / 2 for y in range(len(rows))],
-                  [title(r) for r in rows])
+    ax.set_yticks(
+        [y + (len(peers) - 1) * step / 2 for y in range(len(rows))], [title(r) for r in rows]
+    )
     ax.invert_yaxis()
     ax.set_xlabel("time of ours / time of the peer: left of the line ours is faster")
     ax.legend()
@@ -68,8 +85,10 @@ def roofline(rows):
     products at their own shapes, is a tick above its points."""
     points, rates, bandwidths = [], [], []
     for r in rows:
-        seconds = {kind: [p["seconds"] for n, p in r["peers"].items() if n.startswith(kind)]
-                   for kind in ("products", "copy")}
+        seconds = {
+            kind: [p["seconds"] for n, p in r["peers"].items() if n.startswith(kind)]
+            for kind in ("products", "copy")
+        }
         if not (r["flops"] and r["bytes"] and seconds["products"] and seconds["copy"]):
             continue
         rates.append(r["flops"] / seconds["products"][0])
@@ -84,24 +103,43 @@ def roofline(rows):
     # The copy of a case that fits into a cache is faster than memory: the slowest is memory's.
     bandwidth = min(bandwidths)
     xs = sorted([min(x for x, _ in points) / 3, rate / bandwidth, max(x for x, _ in points) * 3])
-    ax.plot(xs, [min(rate, bandwidth * x) / 1e9 for x in xs], color="black",
-            label=f"{rate / 1e9:,.0f} Gflop/s, {bandwidth / 1e9:,.1f} GB/s")
+    ax.plot(
+        xs,
+        [min(rate, bandwidth * x) / 1e9 for x in xs],
+        color="black",
+        label=f"{rate / 1e9:,.0f} Gflop/s, {bandwidth / 1e9:,.1f} GB/s",
+    )
     for name in peers:
-        found = [(x, r["flops"] / r["peers"][name]["seconds"] / 1e9) for x, r in points
-                 if name in r["peers"]]
+        found = [
+            (x, r["flops"] / r["peers"][name]["seconds"] / 1e9)
+            for x, r in points
+            if name in r["peers"]
+        ]
         if found:
             ax.plot(*zip(*found), "o", color=colour[name], label=name, markersize=5)
-    ax.set(xscale="log", yscale="log", xlabel="operations of the products / bytes outside of them",
-           ylabel="Gflop/s (products alone counted)")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="operations of the products / bytes outside of them",
+        ylabel="Gflop/s (products alone counted)",
+    )
     points.sort(key=lambda point: point[0])
     low, high = map(math.log, ax.get_xlim())
     places = apart([(math.log(x) - low) / (high - low) for x, _ in points], 0.025)
     for (x, r), place in zip(points, places):
         top = r["flops"] / limit(r)[0] / 1e9
         ax.plot([x], [top], "_", color="black", markersize=12)
-        ax.annotate(title(r), (x, top), fontsize=7, xytext=(place, 1.02), rotation=90, ha="center",
-                    va="bottom", textcoords="axes fraction",
-                    arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "gray"})
+        ax.annotate(
+            title(r),
+            (x, top),
+            fontsize=7,
+            xytext=(place, 1.02),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            textcoords="axes fraction",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "gray"},
+        )
     ax.legend(fontsize=8)
     ax.grid(alpha=0.3, which="both")
     return figure
@@ -110,7 +148,7 @@ def roofline(rows):
 def apart(places, gap):
     """The places, which rise, moved so that none is nearer to the next than `gap`, as little as
     that takes: groups that would touch share what they move by."""
-    groups = []                                         # [sum of the moved-back places, members]
+    groups = []  # [sum of the moved-back places, members]
     for i, place in enumerate(places):
         groups.append([place - i * gap, 1])
         while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
@@ -127,26 +165,38 @@ def growth(fits):
     colour = colours(dict.fromkeys(f["peer"] for f in fits))
     n = min(5, len(sweeps))
     rows = -(-len(sweeps) // n)
-    figure, panels = plt.subplots(2 * rows, n, figsize=(2.6 * n + 1, 5 * rows), dpi=110,
-                                  layout="constrained", squeeze=False)
-    for ax in panels[-2:, len(sweeps) - (rows - 1) * n:].flat:
+    figure, panels = plt.subplots(
+        2 * rows, n, figsize=(2.6 * n + 1, 5 * rows), dpi=110, layout="constrained", squeeze=False
+    )
+    for ax in panels[-2:, len(sweeps) - (rows - 1) * n :].flat:
         ax.remove()
     for i, (case, size) in enumerate(sweeps):
         column = i % n
-        axes = panels[i // n * 2:i // n * 2 + 2]
+        axes = panels[i // n * 2 : i // n * 2 + 2]
         for f in fits:
             if (f["case"], f["size"]) != (case, size):
                 continue
-            for ax, what, unit, p in ((axes[0, column], "seconds", 1e3, f["time"]),
-                                      (axes[1, column], "bytes", 1e-6, f["memory"])):
+            for ax, what, unit, p in (
+                (axes[0, column], "seconds", 1e3, f["time"]),
+                (axes[1, column], "bytes", 1e-6, f["memory"]),
+            ):
                 if any(v is None for v in f[what]):
                     continue
-                ax.plot(f["values"], [v * unit for v in f[what]], "o-", markersize=3,
-                        color=colour[f["peer"]],
-                        label=f["peer"] + ("" if p is None else f", p = {p:.2f}"))
+                ax.plot(
+                    f["values"],
+                    [v * unit for v in f[what]],
+                    "o-",
+                    markersize=3,
+                    color=colour[f["peer"]],
+                    label=f["peer"] + ("" if p is None else f", p = {p:.2f}"),
+                )
         for ax, label in zip(axes[:, column], ("ms", "MB")):
-            ax.set(xscale="log", yscale="log", xlabel=f"{case}: {size}",
-                   ylabel=label if column == 0 else "")
+            ax.set(
+                xscale="log",
+                yscale="log",
+                xlabel=f"{case}: {size}",
+                ylabel=label if column == 0 else "",
+            )
             values = next(f["values"] for f in fits if (f["case"], f["size"]) == (case, size))
             ax.set_xticks(values, map(str, values))
             ax.minorticks_off()

@@ -18,18 +18,30 @@ from .peers import LIMITS
 def environment(threads, precision, libraries, before):
     """What the figures depend on. libraries: {peer: what its process says of itself}; before: the
     load before the run."""
-    return {"processor": processor(), "processors": os.cpu_count(), "threads": threads,
-            "precision": precision, "gpu": gpu(), "system": platform.platform(),
-            "python": platform.python_version(), "commit": commit(), "load before": before,
-            "libraries": libraries}
+    return {
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "threads": threads,
+        "precision": precision,
+        "gpu": gpu(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "commit": commit(),
+        "load before": before,
+        "libraries": libraries,
+    }
 
 
 def commit():
     """Of this project, with a + where files are others; None outside of its repository."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--abbrev=10", "--dirty=+"],
-                              cwd=ROOT, capture_output=True, text=True)
-    except OSError:                 # no git
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=10", "--dirty=+"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    except OSError:  # no git
         return None
     return done.stdout.strip() or None
 
@@ -54,8 +66,9 @@ def load():
 def gpu():
     try:
         import cupy
+
         return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    except Exception:               # no CuPy, no driver, no GPU: each has an error of its own
+    except Exception:  # no CuPy, no driver, no GPU: each has an error of its own
         return None
 
 
@@ -65,16 +78,29 @@ def row(name, size, precision, case, main, measured, errors):
     peers = {}
     for peer, m in measured.items():
         low, high = m.quartiles
-        peers[peer] = {"seconds": m.median, "quartiles": [low, high], "peak": m.peak,
-                       "rounds": [median(r) for r in m.rounds],
-                       "first result": m.prints[0][0] if m.prints[0] else None}
+        peers[peer] = {
+            "seconds": m.median,
+            "quartiles": [low, high],
+            "peak": m.peak,
+            "rounds": [median(r) for r in m.rounds],
+            "first result": m.prints[0][0] if m.prints[0] else None,
+        }
         if ours and m is not ours:
             ratio, spread = ours.ratio(m)
             peers[peer] |= {"ratio": ratio, "ratio quartiles": spread}
     number = 8 if precision == "float64" else 4
-    return {"case": name, "size": size, "precision": precision, "sizes": case.sizes,
-            "main": main, "flops": work.flops,
-            "bytes": work.moved * number, "items": case.items, "peers": peers, "errors": errors}
+    return {
+        "case": name,
+        "size": size,
+        "precision": precision,
+        "sizes": case.sizes,
+        "main": main,
+        "flops": work.flops,
+        "bytes": work.moved * number,
+        "items": case.items,
+        "peers": peers,
+        "errors": errors,
+    }
 
 
 def limit(row):
@@ -90,30 +116,41 @@ def is_limit(peer):
 
 # ------------------------------------------------------------------------------------------- tables
 
+
 def tables(report):
     """All that a report says, as Markdown."""
     parts = [described(report["environment"])]
     for heading, kind in (("Whole steps", True), ("Operations", False)):
         rows = [r for r in report["rows"] if (r["case"] in MODELS) == kind]
         if rows:
-            parts += [heading + ", milliseconds (in parentheses ours / peer, the median of the "
-                      "rounds: below 1 ours is faster)",
-                      times(rows), heading + ", most memory in MB", memory(rows)]
-    errors = report.get("errors", []) + [f"{title(r)}, {peer}: {text}" for r in report["rows"]
-                                         for peer, text in r["errors"].items()]
+            parts += [
+                heading + ", milliseconds (in parentheses ours / peer, the median of the "
+                "rounds: below 1 ours is faster)",
+                times(rows),
+                heading + ", most memory in MB",
+                memory(rows),
+            ]
+    errors = report.get("errors", []) + [
+        f"{title(r)}, {peer}: {text}" for r in report["rows"] for peer, text in r["errors"].items()
+    ]
     if errors:
         parts.append("No figure:\n" + "\n".join(f"- {e}" for e in errors))
     if report.get("absent"):
-        parts.append("Not here:\n" + "\n".join(f"- {p}: {why}"
-                                               for p, why in report["absent"].items()))
+        parts.append(
+            "Not here:\n" + "\n".join(f"- {p}: {why}" for p, why in report["absent"].items())
+        )
     if report.get("imports"):
         parts += ["Import, milliseconds", imports(report["imports"])]
     if report.get("training"):
-        parts += ["train.py beside the bare step, milliseconds a step",
-                  training_steps(report["training"])]
+        parts += [
+            "train.py beside the bare step, milliseconds a step",
+            training_steps(report["training"]),
+        ]
     if report.get("time to loss"):
-        parts += ["Training until the validation loss is reached (time_to_loss.py)",
-                  time_to_loss(report["time to loss"])]
+        parts += [
+            "Training until the validation loss is reached (time_to_loss.py)",
+            time_to_loss(report["time to loss"]),
+        ]
     if report.get("growth"):
         parts += ["Growth: seconds and bytes as a + b nᵖ of one size n", growth(report["growth"])]
     if report.get("crossover"):
@@ -126,13 +163,18 @@ def described(e):
     versions = {}
     for library in e["libraries"].values():
         versions |= library["versions"]
-    blas = {f"{pool['internal_api']} {pool.get('version')}" for name, library in
-            e["libraries"].items() for pool in library["pools"]
-            if name in ("numpy", "torch") and pool["internal_api"] not in ("openmp", None)}
-    return (f"{e['gpu'] + ', ' if e['gpu'] else ''}{e['processor']}, {e['threads']} of "
-            f"{e['processors']} processors, {e['precision']}; Python {e['python']}, "
-            + ", ".join(f"{n} {v}" for n, v in sorted(versions.items()))
-            + f"; BLAS: {', '.join(sorted(blas))}; {e['seconds']} seconds in all")
+    blas = {
+        f"{pool['internal_api']} {pool.get('version')}"
+        for name, library in e["libraries"].items()
+        for pool in library["pools"]
+        if name in ("numpy", "torch") and pool["internal_api"] not in ("openmp", None)
+    }
+    return (
+        f"{e['gpu'] + ', ' if e['gpu'] else ''}{e['processor']}, {e['threads']} of "
+        f"{e['processors']} processors, {e['precision']}; Python {e['python']}, "
+        + ", ".join(f"{n} {v}" for n, v in sorted(versions.items()))
+        + f"; BLAS: {', '.join(sorted(blas))}; {e['seconds']} seconds in all"
+    )
 
 
 def times(rows):
@@ -149,13 +191,16 @@ def times(rows):
         for name in peers:
             p = r["peers"].get(name)
             cells.append(f"{ms(p['seconds'])} ({p['ratio']:.2f})" if p else "")
-        products = sum(p["seconds"] for name, p in r["peers"].items()
-                       if name.startswith("products"))
+        products = sum(
+            p["seconds"] for name, p in r["peers"].items() if name.startswith("products")
+        )
         least, share = limit(r)
-        cells += [f"{ms(products)} ({products / ours['seconds']:.0%})" if products else "",
-                  ms(least) if least else "", f"{share:.0%}" if least else "",
-                  f"{r['items'][0] / ours['seconds']:,.0f} {r['items'][1]}/s"
-                  if r["items"] else ""]
+        cells += [
+            f"{ms(products)} ({products / ours['seconds']:.0%})" if products else "",
+            ms(least) if least else "",
+            f"{share:.0%}" if least else "",
+            f"{r['items'][0] / ours['seconds']:,.0f} {r['items'][1]}/s" if r["items"] else "",
+        ]
         table.append(cells)
     return markdown(table)
 
@@ -178,34 +223,74 @@ def memory(rows):
 
 def imports(times):
     """times: {module: {"seconds", "quartiles", "ratio"}}."""
-    return markdown([["import", "ms", "quartiles", "over numpy"], *(
-        [name, ms(t["seconds"]), " - ".join(map(ms, t["quartiles"])), f"{t['ratio']:.2f}"]
-        for name, t in times.items())])
+    return markdown(
+        [
+            ["import", "ms", "quartiles", "over numpy"],
+            *(
+                [name, ms(t["seconds"]), " - ".join(map(ms, t["quartiles"])), f"{t['ratio']:.2f}"]
+                for name, t in times.items()
+            ),
+        ]
+    )
 
 
 def training_steps(found):
-    return markdown([["preset", "train.py", "bare", "train.py / bare", "quartiles"], *(
-        [f["preset"], ms(f["train"]), ms(f["bare"]), f"{f['ratio']:.3f}",
-         " - ".join(f"{q:.3f}" for q in f["quartiles"])] for f in found)])
+    return markdown(
+        [
+            ["preset", "train.py", "bare", "train.py / bare", "quartiles"],
+            *(
+                [
+                    f["preset"],
+                    ms(f["train"]),
+                    ms(f["bare"]),
+                    f"{f['ratio']:.3f}",
+                    " - ".join(f"{q:.3f}" for q in f["quartiles"]),
+                ]
+                for f in found
+            ),
+        ]
+    )
 
 
 def time_to_loss(found):
-    return markdown([["device", "precision", "steps", "seconds", "loss", "reached"], *(
-        [f["device"], f["precision"], f"{f['steps']:,}", f"{f['seconds']:.1f}", f"{f['loss']:.4f}",
-         "yes" if f["reached"] else "no"] for f in found)])
+    return markdown(
+        [
+            ["device", "precision", "steps", "seconds", "loss", "reached"],
+            *(
+                [
+                    f["device"],
+                    f["precision"],
+                    f"{f['steps']:,}",
+                    f"{f['seconds']:.1f}",
+                    f"{f['loss']:.4f}",
+                    "yes" if f["reached"] else "no",
+                ]
+                for f in found
+            ),
+        ]
+    )
 
 
 def growth(fits):
-    return markdown([["case", "size", "values", "peer", "p of time", "p of memory"], *(
-        [f["case"], f["size"], ", ".join(map(str, f["values"])),
-         f["peer"] + " (ours)" * (f["peer"] in ("numpy", "cupy")),
-         *("" if f[what] is None else f"{f[what]:.2f}" for what in ("time", "memory"))]
-        for f in fits)])
+    return markdown(
+        [
+            ["case", "size", "values", "peer", "p of time", "p of memory"],
+            *(
+                [
+                    f["case"],
+                    f["size"],
+                    ", ".join(map(str, f["values"])),
+                    f["peer"] + " (ours)" * (f["peer"] in ("numpy", "cupy")),
+                    *("" if f[what] is None else f"{f[what]:.2f}" for what in ("time", "memory")),
+                ]
+                for f in fits
+            ),
+        ]
+    )
 
 
 def crossover(found):
-    return markdown([["operation", "numbers"], *(
-        [c["case"], c["text"]] for c in found)])
+    return markdown([["operation", "numbers"], *([c["case"], c["text"]] for c in found)])
 
 
 def title(row):
@@ -235,6 +320,7 @@ def markdown(rows):
 
 
 # --------------------------------------------------------------------------------------------- JSON
+
 
 def save(report, path):
     write_whole(Path(path), (json.dumps(report, indent=1) + "\n").encode())

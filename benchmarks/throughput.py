@@ -36,6 +36,7 @@ class Clock:
             result = f(*args, **options)
             self.within += time.perf_counter() - begin
             return result
+
         return call
 
     def seconds(self):
@@ -48,6 +49,7 @@ def clocked(preset, steps, *options):
     """(seconds of a step of train.py, of the bare step in it), means; steps: 3 or more."""
     import nanoautograd
     import train
+
     clock = Clock()
 
     class AdamW(train.AdamW):
@@ -67,8 +69,18 @@ def clocked(preset, steps, *options):
     train.clip_grad_norm_ = clock.timed(train.clip_grad_norm_)
     nanoautograd.Tensor.backward = clock.timed(nanoautograd.Tensor.backward)
     with tempfile.TemporaryDirectory() as folder:
-        status = train.main([preset, "--steps", str(steps), "--evaluate-every", str(steps),
-                             "--out", folder, *options])
+        status = train.main(
+            [
+                preset,
+                "--steps",
+                str(steps),
+                "--evaluate-every",
+                str(steps),
+                "--out",
+                folder,
+                *options,
+            ]
+        )
     if status:
         sys.exit(status)
     return clock.seconds()
@@ -78,19 +90,35 @@ def measure(preset, steps, rounds, threads, device, show):
     """{"preset", "train", "bare": seconds a step, medians; "ratio", "quartiles": of the rounds}.
     Raises PeerError."""
     trained, bared = [], []
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}       # as in train.py
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as in train.py
     for i in range(rounds):
         show(f"train.py {preset}, round {i + 1} of {rounds}")
         with restricted(threads):
-            out = output([sys.executable, "-m", "benchmarks.throughput", preset, str(steps),
-                          "--threads", str(threads), "--device", device], environment)
+            out = output(
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.throughput",
+                    preset,
+                    str(steps),
+                    "--threads",
+                    str(threads),
+                    "--device",
+                    device,
+                ],
+                environment,
+            )
         whole, bare = map(float, out.splitlines()[-1].split())
         trained.append(whole)
         bared.append(bare)
     ratios = [a / b for a, b in zip(trained, bared)]
-    return {"preset": preset, "train": statistics.median(trained),
-            "bare": statistics.median(bared), "ratio": statistics.median(ratios),
-            "quartiles": quartiles(ratios)}
+    return {
+        "preset": preset,
+        "train": statistics.median(trained),
+        "bare": statistics.median(bared),
+        "ratio": statistics.median(ratios),
+        "quartiles": quartiles(ratios),
+    }
 
 
 if __name__ == "__main__":

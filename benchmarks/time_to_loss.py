@@ -25,21 +25,34 @@ from nanoautograd import no_grad
 from nanoautograd.backends import DeviceError, to_device
 from nanoautograd.optim import AdamW, clip_grad_norm_, learning_rate
 
-
 TINY = "--layers 1 --heads 1 --width 8 --block 4 --batch 2 --steps 4 --evaluate-every 2".split()
 
 
 def options(argv):
-    p = argparse.ArgumentParser(prog="python -m benchmarks.time_to_loss",
-                                description=__doc__.partition("\n")[0],
-                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.time_to_loss",
+        description=__doc__.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     p.add_argument("text", type=Path, help="a UTF-8 file")
     p.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:N")
-    p.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), default="float32",
-                   help="of matrix products on a GPU")
+    p.add_argument(
+        "--precision",
+        choices=("float32", "tf32", "bfloat16"),
+        default="float32",
+        help="of matrix products on a GPU",
+    )
     p.add_argument("--loss", type=float, default=1.47, help="of the validation text, to be reached")
-    for name, default in (("layers", 6), ("heads", 6), ("width", 384), ("block", 256),
-                          ("batch", 64), ("steps", 5000), ("evaluate_every", 250), ("seed", 0)):
+    for name, default in (
+        ("layers", 6),
+        ("heads", 6),
+        ("width", 384),
+        ("block", 256),
+        ("batch", 64),
+        ("steps", 5000),
+        ("evaluate_every", 250),
+        ("seed", 0),
+    ):
         p.add_argument(f"--{name}".replace("_", "-"), type=int, default=default, help=" ")
     p.add_argument("--dropout", type=float, default=0.2, help=" ")
     return p.parse_args(argv)
@@ -56,8 +69,10 @@ def characters(path, block):
     known, numbers = np.unique(list(text), return_inverse=True)
     cut = len(text) * 9 // 10
     if len(text) - cut <= block:
-        raise ValueError(f"{path} has {len(text)} characters; a tenth of them, for validation, "
-                         f"must be more than a block of {block}")
+        raise ValueError(
+            f"{path} has {len(text)} characters; a tenth of them, for validation, "
+            f"must be more than a block of {block}"
+        )
     return numbers[:cut], numbers[cut:], len(known)
 
 
@@ -66,10 +81,12 @@ def trained(o, show=print):
     are taken."""
     train, validation, V = characters(o.text, o.block)
     model = GPT(Config(V, o.block, o.layers, o.heads, o.width, o.dropout), o.seed).to(o.device)
-    matrices = [p for p in model.parameters() if p.ndim == 2]           # the others do not decay
+    matrices = [p for p in model.parameters() if p.ndim == 2]  # the others do not decay
     vectors = [p for p in model.parameters() if p.ndim < 2]
-    optimizer = AdamW([{"params": matrices, "weight_decay": 0.1},
-                       {"params": vectors, "weight_decay": 0.0}], betas=(0.9, 0.99))
+    optimizer = AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        betas=(0.9, 0.99),
+    )
     rng = np.random.default_rng(o.seed)
 
     def loss_of(x, y):
@@ -92,8 +109,10 @@ def trained(o, show=print):
         starts = np.arange(0, len(validation) - o.block, o.block)
         model.eval()
         with no_grad():
-            losses = [loss_of(*on_device(windows(validation, part))).item() * len(part)
-                      for part in np.split(starts, range(o.batch, len(starts), o.batch))]
+            losses = [
+                loss_of(*on_device(windows(validation, part))).item() * len(part)
+                for part in np.split(starts, range(o.batch, len(starts), o.batch))
+            ]
         model.train()
         return sum(losses) / len(starts)
 
@@ -124,8 +143,14 @@ def measure(o, threads, show=print):
     nag.set_num_threads(threads)
     with nag.cuda.matmul_precision(o.precision):
         step, seconds, loss = trained(o, show)[-1]
-    return {"device": o.device, "precision": o.precision, "steps": step, "seconds": seconds,
-            "loss": loss, "reached": loss <= o.loss}
+    return {
+        "device": o.device,
+        "precision": o.precision,
+        "steps": step,
+        "seconds": seconds,
+        "loss": loss,
+        "reached": loss <= o.loss,
+    }
 
 
 def main(argv):
@@ -134,9 +159,11 @@ def main(argv):
         found = measure(o, cores())
     except (OSError, ValueError, DeviceError) as e:
         return f"python -m benchmarks.time_to_loss: {e}"
-    print(f"{o.device}, {o.precision}: {found['loss']:.4f} after {found['steps']:,} steps and "
-          f"{found['seconds']:.1f} seconds of training; {o.loss} was "
-          f"{'' if found['reached'] else 'not '}reached")
+    print(
+        f"{o.device}, {o.precision}: {found['loss']:.4f} after {found['steps']:,} steps and "
+        f"{found['seconds']:.1f} seconds of training; {o.loss} was "
+        f"{'' if found['reached'] else 'not '}reached"
+    )
     return 0 if found["reached"] else 1
 
 

@@ -25,7 +25,7 @@ from .cases import make
 from .memory import anonymous, peak_of, trim
 from .peers import LIMITS, peer
 
-CHECKED = 3                     # steps before anything is timed, whose results are compared
+CHECKED = 3  # steps before anything is timed, whose results are compared
 
 
 def fingerprint(array):
@@ -47,15 +47,22 @@ class Worker:
 
     def hello(self):
         from threadpoolctl import threadpool_info
-        pools = [{k: pool[k] for k in ("internal_api", "version", "num_threads", "threading_layer")
-                  if k in pool} for pool in threadpool_info()]
+
+        pools = [
+            {
+                k: pool[k]
+                for k in ("internal_api", "version", "num_threads", "threading_layer")
+                if k in pool
+            }
+            for pool in threadpool_info()
+        ]
         return {"versions": self.peer.versions(), "pools": pools}
 
     def build(self, case, sizes):
         tiny, case = make(case, "tiny"), make(case, sizes)
         self.step = None
         if case != tiny:
-            self.take_steps(tiny)                   # what is loaded when it is first used, is
+            self.take_steps(tiny)  # what is loaded when it is first used, is
         self.step = None
         self.peer.fresh()
         trim()
@@ -102,7 +109,7 @@ class Worker:
 
 def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)                                   # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is no answer
     worker = None
     for line in sys.stdin:
         try:

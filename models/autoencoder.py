@@ -51,23 +51,26 @@ from nanoautograd.nn import GELU, Linear, Module, ReLU, Sequential
 @dataclass
 class Config:
     """Of the dense autoencoder."""
-    pixels: int                 # P
-    latent: int = 30            # Z
-    hidden: int = 512           # H
-    layers: int = 1             # hidden ones, on each side
-    activation: Literal["relu", "gelu"] = "gelu"        # f
+
+    pixels: int  # P
+    latent: int = 30  # Z
+    hidden: int = 512  # H
+    layers: int = 1  # hidden ones, on each side
+    activation: Literal["relu", "gelu"] = "gelu"  # f
 
 
 @dataclass
 class VariationalConfig(Config):
     """Of the variational autoencoder."""
-    latent: int = 2             # Z: all codes fit on one picture
-    layers: int = 2             # L of held-out MNIST after 1,200 steps: 159; with one, 170
+
+    latent: int = 2  # Z: all codes fit on one picture
+    layers: int = 2  # L of held-out MNIST after 1,200 steps: 159; with one, 170
 
 
 class Autoencoder(Module):
     """The dense autoencoder above; weights drawn from `rng`, a seed or a numpy Generator."""
-    encoder_outputs = 1         # for each dimension of z: itself
+
+    encoder_outputs = 1  # for each dimension of z: itself
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
@@ -96,7 +99,8 @@ class Autoencoder(Module):
 
 class VariationalAutoencoder(Autoencoder):
     """The variational autoencoder above; weights drawn from `rng`, a seed or a numpy Generator."""
-    encoder_outputs = 2         # for each dimension of z: μ and ℓ
+
+    encoder_outputs = 2  # for each dimension of z: μ and ℓ
 
     def posterior(self, x):
         """q(z|x) of pictures x (B, P): its means μ and logarithms of variances ℓ, each (B, Z)."""
@@ -124,6 +128,8 @@ def perceptron(sizes, activation, rng, dtype):
     """Layers of these sizes, f after each but the last."""
     layers = []
     for inputs, outputs in zip(sizes, sizes[1:]):
-        layers += [Linear(inputs, outputs, rng=rng, dtype=dtype),
-                   {"relu": ReLU, "gelu": GELU}[activation]()]
+        layers += [
+            Linear(inputs, outputs, rng=rng, dtype=dtype),
+            {"relu": ReLU, "gelu": GELU}[activation](),
+        ]
     return Sequential(*layers[:-1])

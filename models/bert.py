@@ -57,32 +57,33 @@ from nanoautograd.tensor import array_of
 
 from .padding import mask
 
-EPS = 1e-12                     # of all norms
+EPS = 1e-12  # of all norms
 
 
 @dataclass
 class Config:
-    vocabulary: int             # V
-    width: int = 384            # D
+    vocabulary: int  # V
+    width: int = 384  # D
     layers: int = 6
-    heads: int = 12             # H
-    feed_forward: int = 1536    # U
-    positions: int = 512        # the longest text
+    heads: int = 12  # H
+    feed_forward: int = 1536  # U
+    positions: int = 512  # the longest text
     dropout: float = 0.1
 
 
 @dataclass(kw_only=True)
 class ClassifierConfig(Config):
-    classes: int                # C
+    classes: int  # C
     pooling: Literal["mean", "first"] = "mean"
 
 
 @dataclass(kw_only=True)
 class TokenClassifierConfig(Config):
-    tags: int                   # K
+    tags: int  # K
 
 
 # ------------------------------------------------------------------------------------ the encoder
+
 
 class SelfAttention(Module):
     """Of every position to all that are no padding. Four layers, so that each can have an adapter
@@ -91,21 +92,26 @@ class SelfAttention(Module):
     def __init__(self, config, rng, dtype):
         D, self.heads = config.width, config.heads
         if D % self.heads:
-            raise ValueError(f"Bert: the width must be a multiple of the heads; got {D} and "
-                             f"{self.heads}")
-        self.query, self.key, self.value, self.output = (       # W_Q, W_K, W_V, W_O with biases
-            Linear(D, D, rng=rng, dtype=dtype) for _ in range(4))
-        self.dropout = Dropout(config.dropout, rng=rng)         # of the weights of attention
+            raise ValueError(
+                f"Bert: the width must be a multiple of the heads; got {D} and {self.heads}"
+            )
+        self.query, self.key, self.value, self.output = (  # W_Q, W_K, W_V, W_O with biases
+            Linear(D, D, rng=rng, dtype=dtype) for _ in range(4)
+        )
+        self.dropout = Dropout(config.dropout, rng=rng)  # of the weights of attention
 
     def forward(self, z, seen):
         """z (B, T, D), and which positions are no padding, (B, 1, 1, T) -> (B, T, D)."""
         B, T, D = z.shape
-        q, k, v = (layer(z).reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)     # (B, H, T, d)
-                   for layer in (self.query, self.key, self.value))
+        q, k, v = (
+            layer(z).reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, d)
+            for layer in (self.query, self.key, self.value)
+        )
         p = self.dropout.p if self.training else 0.0
         offset = self.dropout.take(B * self.heads * T * T) if p else 0
-        o = F.scaled_dot_product_attention(q, k, v, seen, dropout_p=p, seed=self.dropout.seed,
-                                           offset=offset)
+        o = F.scaled_dot_product_attention(
+            q, k, v, seen, dropout_p=p, seed=self.dropout.seed, offset=offset
+        )
         return self.output(o.transpose(0, 2, 1, 3).reshape(B, T, D))
 
 
@@ -116,14 +122,14 @@ class Layer(Module):
         D, U, p = config.width, config.feed_forward, config.dropout
         self.attention = SelfAttention(config, rng, dtype)
         self.norm1 = LayerNorm(D, EPS, dtype=dtype)
-        self.up = Linear(D, U, rng=rng, dtype=dtype)                            # W₁, b₁
-        self.down = Linear(U, D, rng=rng, dtype=dtype)                          # W₂, b₂
+        self.up = Linear(D, U, rng=rng, dtype=dtype)  # W₁, b₁
+        self.down = Linear(U, D, rng=rng, dtype=dtype)  # W₂, b₂
         self.norm2 = LayerNorm(D, EPS, dtype=dtype)
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
     def forward(self, z, seen):
         z = self.norm1(self.dropout1(self.attention(z, seen)), residual=z)
-        u = self.up(z, bias=False)                                              # gelu adds b₁
+        u = self.up(z, bias=False)  # gelu adds b₁
         n = self.down(F.gelu(u, bias=self.up.bias))
         return self.norm2(self.dropout2(n), residual=z)
 
@@ -131,32 +137,43 @@ class Layer(Module):
 class Bert(Module):
     """z above; weights drawn from `rng`, a seed or a numpy Generator: matrices from N(0, 0.02²),
     biases 0."""
-    weights = "minilm"          # the name of those that `load_pretrained` finds by itself
+
+    weights = "minilm"  # the name of those that `load_pretrained` finds by itself
 
     # what the file calls the sizes of its model, and the parameters of each layer, and we
-    SIZES = {"vocab_size": "vocabulary", "hidden_size": "width", "num_hidden_layers": "layers",
-             "num_attention_heads": "heads", "intermediate_size": "feed_forward",
-             "max_position_embeddings": "positions"}
-    NAMES = {"embeddings.word_embeddings": "words",
-             "embeddings.position_embeddings": "positions",
-             "embeddings.token_type_embeddings": "types",
-             "embeddings.LayerNorm": "norm"}
-    LAYER_NAMES = {"attention.self.query": "attention.query",
-                   "attention.self.key": "attention.key",
-                   "attention.self.value": "attention.value",
-                   "attention.output.dense": "attention.output",
-                   "attention.output.LayerNorm": "norm1",
-                   "intermediate.dense": "up", "output.dense": "down",
-                   "output.LayerNorm": "norm2"}
+    SIZES = {
+        "vocab_size": "vocabulary",
+        "hidden_size": "width",
+        "num_hidden_layers": "layers",
+        "num_attention_heads": "heads",
+        "intermediate_size": "feed_forward",
+        "max_position_embeddings": "positions",
+    }
+    NAMES = {
+        "embeddings.word_embeddings": "words",
+        "embeddings.position_embeddings": "positions",
+        "embeddings.token_type_embeddings": "types",
+        "embeddings.LayerNorm": "norm",
+    }
+    LAYER_NAMES = {
+        "attention.self.query": "attention.query",
+        "attention.self.key": "attention.key",
+        "attention.self.value": "attention.value",
+        "attention.output.dense": "attention.output",
+        "attention.output.LayerNorm": "norm1",
+        "intermediate.dense": "up",
+        "output.dense": "down",
+        "output.LayerNorm": "norm2",
+    }
     # 0, 1, 2, ..., and a layer on [CLS] that learnt whether one sentence follows another
     UNUSED = "embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         self.config = config
-        self.words = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)      # E
-        self.positions = Embedding(config.positions, D, rng=rng, dtype=dtype)   # P
-        self.types = Embedding(2, D, rng=rng, dtype=dtype)                      # S
+        self.words = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
+        self.positions = Embedding(config.positions, D, rng=rng, dtype=dtype)  # P
+        self.types = Embedding(2, D, rng=rng, dtype=dtype)  # S
         self.norm = LayerNorm(D, EPS, dtype=dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
         self.layers = ModuleList(Layer(config, rng, dtype) for _ in range(config.layers))
@@ -168,11 +185,13 @@ class Bert(Module):
         too long."""
         T = x.shape[1]
         if T > self.config.positions:
-            raise ValueError(f"Bert: a text of {T} tokens, but the model takes "
-                             f"{self.config.positions}; shorten it")
+            raise ValueError(
+                f"Bert: a text of {T} tokens, but the model takes "
+                f"{self.config.positions}; shorten it"
+            )
         s = self.types.weight[0] if types is None else self.types(types)
         z = self.dropout(self.norm(self.words(x) + self.positions.weight[:T] + s))
-        seen = mask(x, lengths)[:, None, None]                                  # (B, 1, 1, T)
+        seen = mask(x, lengths)[:, None, None]  # (B, 1, 1, T)
         for layer in self.layers:
             z = layer(z, seen)
         return z
@@ -200,28 +219,41 @@ class Bert(Module):
         model of another kind or size, OSError where reading fails."""
         folder = _folder(path)
         wanted = {theirs: getattr(self.config, ours) for theirs, ours in self.SIZES.items()} | {
-            "model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": EPS}
-        found = read_config(folder / "config.json",
-                            {name: type(value) for name, value in wanted.items()})
+            "model_type": "bert",
+            "hidden_act": "gelu",
+            "layer_norm_eps": EPS,
+        }
+        found = read_config(
+            folder / "config.json", {name: type(value) for name, value in wanted.items()}
+        )
         check_sizes(folder, found, wanted)
-        return fill(self, self.names(), lambda shapes: load_safetensors(
-            folder / "model.safetensors", shapes, ignored=self.UNUSED))
+        return fill(
+            self,
+            self.names(),
+            lambda shapes: load_safetensors(
+                folder / "model.safetensors", shapes, ignored=self.UNUSED
+            ),
+        )
 
     def names(self):
         """{name of a parameter in the file: our name}."""
-        modules = self.NAMES | {f"encoder.layer.{i}.{theirs}": f"layers.{i}.{ours}"
-                                for i in range(self.config.layers)
-                                for theirs, ours in self.LAYER_NAMES.items()}
-        return {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in modules.items()
-                for part in ("weight", "bias")
-                if part == "weight" or not theirs.endswith("_embeddings")}
+        modules = self.NAMES | {
+            f"encoder.layer.{i}.{theirs}": f"layers.{i}.{ours}"
+            for i in range(self.config.layers)
+            for theirs, ours in self.LAYER_NAMES.items()
+        }
+        return {
+            f"{theirs}.{part}": f"{ours}.{part}"
+            for theirs, ours in modules.items()
+            for part in ("weight", "bias")
+            if part == "weight" or not theirs.endswith("_embeddings")
+        }
 
 
 def mean_of_real(z, x, lengths):
     """The means (B, D) of z (B, T, D) over the tokens that are real, no padding."""
     inside = mask(x, lengths)[:, :, None]
-    return (nag.sum(nag.where(inside, z, 0.0), axis=1)
-            / inside.sum(axis=1).astype(z.dtype))
+    return nag.sum(nag.where(inside, z, 0.0), axis=1) / inside.sum(axis=1).astype(z.dtype)
 
 
 def draw_weights(module, rng):
@@ -249,21 +281,27 @@ def _check_room(folder, config):
     for one, so that it is not even begun."""
     V, D, P, U = config.vocabulary, config.width, config.positions, config.feed_forward
     if D % config.heads:
-        raise CheckpointError(f"{folder} is no BERT that can be read here: a width of {D} cannot "
-                              f"be cut into {config.heads} heads")
+        raise CheckpointError(
+            f"{folder} is no BERT that can be read here: a width of {D} cannot "
+            f"be cut into {config.heads} heads"
+        )
     shapes = shapes_of(folder / "model.safetensors").values()
     there = sum(map(prod, shapes))
     told = (V + P + 4) * D + config.layers * (4 * (D + 1) * D + (2 * U + 5) * D + U)
     if told > there or config.layers * 2 * len(Bert.LAYER_NAMES) > len(shapes):
-        raise CheckpointError(f"{folder} is no BERT that can be read here: its sizes are those of "
-                              f"a model with {config.layers:,} layers and {told:,} parameters, and "
-                              f"it has {len(shapes):,} arrays with {there:,}")
+        raise CheckpointError(
+            f"{folder} is no BERT that can be read here: its sizes are those of "
+            f"a model with {config.layers:,} layers and {told:,} parameters, and "
+            f"it has {len(shapes):,} arrays with {there:,}"
+        )
 
 
 # -------------------------------------------------------------------------- what is built on it
 
+
 class Head(Module):
     """A model on top of `bert`, the part that is pretrained."""
+
     pretrained_part = "bert"
 
     def __init__(self, config, rng, dtype):
@@ -277,9 +315,9 @@ class MaskedLM(Head):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         super().__init__(config, rng, dtype)
-        self.transform = new_linear(D, D, rng, dtype)                               # W, b
+        self.transform = new_linear(D, D, rng, dtype)  # W, b
         self.norm = LayerNorm(D, EPS, dtype=dtype)
-        self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)         # a
+        self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)  # a
 
     def forward(self, x, lengths, types=None, places=None):
         """As Bert.forward -> logits (B, T, V); or, with places (N,), integers, those of the places
@@ -299,7 +337,7 @@ class Classifier(Head):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.output = new_linear(config.width, config.classes, rng, dtype)          # O, a
+        self.output = new_linear(config.width, config.classes, rng, dtype)  # O, a
 
     def forward(self, x, lengths, types=None):
         """As Bert.forward -> logits (B, C)."""
@@ -315,7 +353,7 @@ class TokenClassifier(Head):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.output = new_linear(config.width, config.tags, rng, dtype)             # O, a
+        self.output = new_linear(config.width, config.tags, rng, dtype)  # O, a
 
     def forward(self, x, lengths, types=None):
         """As Bert.forward -> logits (B, T, K)."""
@@ -338,13 +376,13 @@ class SpanExtractor(Head):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
-        self.output = new_linear(config.width, 2, rng, dtype)                   # r and c, g and e
+        self.output = new_linear(config.width, 2, rng, dtype)  # r and c, g and e
 
     def forward(self, x, lengths, types=None, inside=None):
         """As Bert.forward -> logits (B, T) of the beginning, and of the end. inside (B, T):
         booleans, where the answer may be; elsewhere the logits are -∞. None for everywhere, padding
         too."""
-        logits = self.output(self.bert(x, lengths, types))                      # (B, T, 2)
+        logits = self.output(self.bert(x, lengths, types))  # (B, T, 2)
         if inside is not None:
             logits = nag.where(inside[:, :, None], logits, -np.inf)
         return logits[:, :, 0], logits[:, :, 1]
@@ -360,7 +398,7 @@ def best_spans(begin, end, longest):
     begin, end = (to_numpy(array_of(a)) for a in (begin, end))
     T = begin.shape[1]
     scores = np.full((len(begin), min(longest, T), T), -np.inf, dtype=begin.dtype)
-    for n in range(scores.shape[1]):                            # j = i + n
-        scores[:, n, :T - n] = begin[:, :T - n] + end[:, n:]
+    for n in range(scores.shape[1]):  # j = i + n
+        scores[:, n, : T - n] = begin[:, : T - n] + end[:, n:]
     n, i = np.divmod(scores.reshape(len(begin), -1).argmax(axis=1), T)
     return np.stack([i, i + n], axis=1)

@@ -43,8 +43,10 @@ def conversation(o):
     def reply(text):
         question = chat.turn("user", text)
         if forgotten := chat.make_room(question, o.length):
-            note(f"the context of {chat.model.config.block} tokens is full: the oldest {forgotten} "
-                 "of your messages are forgotten, with their answers")
+            note(
+                f"the context of {chat.model.config.block} tokens is full: the oldest {forgotten} "
+                "of your messages are forgotten, with their answers"
+            )
         tokens, times, read = chat.answer(question, pick, o.length), [], [chat.tokens_read]
         began = time.perf_counter()
 
@@ -61,24 +63,33 @@ def conversation(o):
             if len(times) == o.length:
                 note(f"stopped after {o.length} tokens: --length")
             if o.speed and len(times) > 1:
-                note(f"{len(times)} tokens, {(len(times) - 1) / (times[-1] - times[0]):.1f} a "
-                     f"second, after {read[1] - read[0]} were read in {times[0] - began:.2f} s")
+                note(
+                    f"{len(times)} tokens, {(len(times) - 1) / (times[-1] - times[0]):.1f} a "
+                    f"second, after {read[1] - read[0]} were read in {times[0] - began:.2f} s"
+                )
+
     return reply
 
 
 def continuation(o):
     """The same with the model of a run of train.py: each line on its own, without memory."""
-    options = [f"{option(name)}={value}" for name, value in vars(o).items()
-               if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None]
+    options = [
+        f"{option(name)}={value}"
+        for name, value in vars(o).items()
+        if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None
+    ]
     ours, checkpoint = parse(["--out", o.folder, "--generate", "", *options])
     if not issubclass(PRESETS[ours.preset], (Language, SmolLM)):
-        raise OptionError(f"{o.folder} is a run of the preset {ours.preset}, which is no language "
-                          "model; ask it with train.py --generate")
+        raise OptionError(
+            f"{o.folder} is a run of the preset {ours.preset}, which is no language "
+            "model; ask it with train.py --generate"
+        )
     task, model = trained(ours, checkpoint)
 
     def reply(text):
         with no_grad():
             yield from task.generate(model, text)
+
     return reply
 
 
@@ -118,33 +129,61 @@ def show(pieces):
 
 def parser():
     p = argparse.ArgumentParser(
-        prog="python -m models.chat", allow_abbrev=False,
+        prog="python -m models.chat",
+        allow_abbrev=False,
         description="Talk with SmolLM2, or have texts continued by a model that train.py made. "
-        "Ctrl-C stops an answer, Ctrl-D ends.")
+        "Ctrl-C stops an answer, Ctrl-D ends.",
+    )
     p.add_argument("--prompt", metavar="TEXT", help="answer this, and end")
-    p.add_argument("--from", dest="folder", metavar="FOLDER", help="continue texts with the "
-                   "checkpoint in this folder of train.py, instead")
-    p.add_argument("--system", help="what the model is told at first (default: what it was trained "
-                   "with)")
-    p.add_argument("--temperature", type=number(float, least=0), help="above 1 bolder, below 1 "
-                   "safer; 0 takes the likeliest, greedily (default: 0.2, or with --from that of "
-                   "train.py)")
-    p.add_argument("--top-k", type=number(int, least=1), metavar="K", help="choose among the K "
-                   "likeliest tokens only")
-    p.add_argument("--top-p", type=number(float, above=0, below=1), metavar="P", help="choose "
-                   "among the fewest of the likeliest that have the probability P together "
-                   "(default: 0.9, or with --from all)")
-    p.add_argument("--length", type=number(int, least=1), help="tokens of an answer, at most "
-                   "(default: 512, or with --from that of train.py)")
-    p.add_argument("--seed", type=number(int, least=0), default=0, help="decides what is drawn "
-                   "(default: 0)")
-    p.add_argument("--threads", type=number(int, least=1), default=cores(), help="that compute "
-                   "(default: one a core)")
+    p.add_argument(
+        "--from",
+        dest="folder",
+        metavar="FOLDER",
+        help="continue texts with the checkpoint in this folder of train.py, instead",
+    )
+    p.add_argument(
+        "--system", help="what the model is told at first (default: what it was trained with)"
+    )
+    p.add_argument(
+        "--temperature",
+        type=number(float, least=0),
+        help="above 1 bolder, below 1 "
+        "safer; 0 takes the likeliest, greedily (default: 0.2, or with --from that of "
+        "train.py)",
+    )
+    p.add_argument(
+        "--top-k",
+        type=number(int, least=1),
+        metavar="K",
+        help="choose among the K likeliest tokens only",
+    )
+    p.add_argument(
+        "--top-p",
+        type=number(float, above=0, below=1),
+        metavar="P",
+        help="choose "
+        "among the fewest of the likeliest that have the probability P together "
+        "(default: 0.9, or with --from all)",
+    )
+    p.add_argument(
+        "--length",
+        type=number(int, least=1),
+        help="tokens of an answer, at most (default: 512, or with --from that of train.py)",
+    )
+    p.add_argument(
+        "--seed", type=number(int, least=0), default=0, help="decides what is drawn (default: 0)"
+    )
+    p.add_argument(
+        "--threads",
+        type=number(int, least=1),
+        default=cores(),
+        help="that compute (default: one a core)",
+    )
     p.add_argument("--speed", action="store_true", help="print tokens a second after each answer")
     return p
 
 
-DEFAULTS = {"system": SYSTEM, "temperature": 0.2, "top_p": 0.9, "length": 512}      # of SmolLM2
+DEFAULTS = {"system": SYSTEM, "temperature": 0.2, "top_p": 0.9, "length": 512}  # of SmolLM2
 
 
 def main(argv=None):
@@ -168,17 +207,24 @@ def main(argv=None):
         for text in messages():
             try:
                 show(reply(text))
-            except DataError as e:                  # this text cannot be answered, others can
+            except DataError as e:  # this text cannot be answered, others can
                 note(e)
-    except (OptionError, CheckpointError, DataError, DeviceError, OSError, MemoryError,
-            ImportError) as e:
+    except (
+        OptionError,
+        CheckpointError,
+        DataError,
+        DeviceError,
+        OSError,
+        MemoryError,
+        ImportError,
+    ) as e:
         return f"chat: {e}"
     except KeyboardInterrupt:
         return 130
 
 
 if __name__ == "__main__":
-    for stream in sys.stdin, sys.stdout:            # what is no UTF-8, or no letter here, is a "?"
+    for stream in sys.stdin, sys.stdout:  # what is no UTF-8, or no letter here, is a "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     sys.exit(main())

@@ -17,7 +17,7 @@ import numpy as np
 
 from .tasks.pictures import figure
 
-CLEAR = 2.0                     # standard errors that make a difference
+CLEAR = 2.0  # standard errors that make a difference
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Setting:
     that have finished, one a fold and seed, always in the same order. baselines: what these had to
     beat. seconds: of those that were not interrupted. failures: why the others have failed.
     """
+
     values: dict
     words: list
     scores: list = field(default_factory=list)
@@ -75,15 +76,21 @@ def verdict(settings):
     if not others:
         return "There is nothing to compare it with."
     if len(best.scores) < 2:
-        return ("One run each: how much of the differences is chance cannot be told; --folds or "
-                "--repeat would show it.")
+        return (
+            "One run each: how much of the differences is chance cannot be told; --folds or "
+            "--repeat would show it."
+        )
     near = [i for i, s in enumerate(others, start=2) if tied(best, s)]
     if not near:
-        return (f"Number 1 differs from every other by more than {CLEAR:g} standard errors of the "
-                "difference.")
-    return (f"Numbers {', '.join(map(str, [1, *near[:-1]]))} and {near[-1]} cannot be told apart: "
-            f"the scores of 1 differ from theirs by no more than {CLEAR:g} standard errors of the "
-            "difference, in the mean over the same runs.")
+        return (
+            f"Number 1 differs from every other by more than {CLEAR:g} standard errors of the "
+            "difference."
+        )
+    return (
+        f"Numbers {', '.join(map(str, [1, *near[:-1]]))} and {near[-1]} cannot be told apart: "
+        f"the scores of 1 differ from theirs by no more than {CLEAR:g} standard errors of the "
+        "difference, in the mean over the same runs."
+    )
 
 
 def rows(settings, metric):
@@ -92,14 +99,21 @@ def rows(settings, metric):
     for i, s in enumerate(settings, start=1):
         error = f" ± {s.error:.2g}" if len(s.scores) > 1 else ""
         why = f"{len(s.failures)} failed: {s.failures[0]}" if s.failures else ""
-        table.append((str(i), *s.values.values(), why or f"**{s.mean:.4g}**{error}",
-                      " ".join(f"{score:.4g}" for score in s.scores),
-                      f"{mean(s.baselines):.4g}" if s.baselines else "",
-                      f"{mean(s.seconds):.0f}" if s.seconds else "resumed" * bool(s.scores)))
+        table.append(
+            (
+                str(i),
+                *s.values.values(),
+                why or f"**{s.mean:.4g}**{error}",
+                " ".join(f"{score:.4g}" for score in s.scores),
+                f"{mean(s.baselines):.4g}" if s.baselines else "",
+                f"{mean(s.seconds):.0f}" if s.seconds else "resumed" * bool(s.scores),
+            )
+        )
     return table
 
 
 # --------------------------------------------------------------------------------------- pictures
+
 
 def draw(settings, grid, metric, larger_is_better):
     """A figure of the mean scores, without what has failed. grid: {option: its values}. Of two
@@ -109,9 +123,9 @@ def draw(settings, grid, metric, larger_is_better):
     if len(grid) == 2:
         return draw_map(settings, grid, metric, larger_is_better)
     columns = min(3, len(grid))
-    count = -(-len(grid) // columns)                            # of rows
+    count = -(-len(grid) // columns)  # of rows
     fig, axes = figure(max(5.5, 4.0 * columns), 4.0 * count, count, columns)
-    for ax in axes[len(grid):]:
+    for ax in axes[len(grid) :]:
         ax.remove()
     for i, (ax, (name, values)) in enumerate(zip(axes, grid.items())):
         for x, value in enumerate(values):
@@ -119,16 +133,26 @@ def draw(settings, grid, metric, larger_is_better):
             grey = [y for s in found for y in (s.scores if len(grid) == 1 else [s.mean])]
             ax.plot([x] * len(grey), grey, "o", color="0.65", markersize=4)
             error = found[0].error if len(grid) == 1 and found else math.nan
-            ax.errorbar(x, mean([s.mean for s in found]), error if error >= 0 else None, fmt="o",
-                        color="tab:blue", capsize=6)
+            ax.errorbar(
+                x,
+                mean([s.mean for s in found]),
+                error if error >= 0 else None,
+                fmt="o",
+                color="tab:blue",
+                capsize=6,
+            )
         means = [mean([s.mean for s in settings if s.values[name] == value]) for value in values]
         ax.plot(range(len(values)), means, color="tab:blue")
         ax.set(xlabel=name, xlim=(-0.5, len(values) - 0.5), ylabel=metric * (i % columns == 0))
         ax.set_xticks(range(len(values)), values, rotation=30 * (len("".join(values)) > 30))
         ax.grid(axis="y", color="0.9")
         ax.spines[["top", "right"]].set_visible(False)
-    fig.suptitle("blue: mean ± standard error; grey: each run" if len(grid) == 1 else
-                 "grey: mean of each setting; blue: mean of these", fontsize=10)
+    fig.suptitle(
+        "blue: mean ± standard error; grey: each run"
+        if len(grid) == 1
+        else "grey: mean of each setting; blue: mean of these",
+        fontsize=10,
+    )
     return fig
 
 
@@ -139,15 +163,22 @@ def draw_map(settings, grid, metric, larger_is_better):
     fig, (ax,) = figure(2.5 + 1.2 * len(columns), 1.8 + 0.9 * len(rows))
     for s in settings:
         means[rows.index(s.values[down]), columns.index(s.values[across])] = s.mean
-    best, worst = (f(means) for f in ((np.nanmax, np.nanmin) if larger_is_better else
-                                      (np.nanmin, np.nanmax)))
-    darkness = (means - worst) / ((best - worst) or 1.0)        # from 0 to 1
+    best, worst = (
+        f(means) for f in ((np.nanmax, np.nanmin) if larger_is_better else (np.nanmin, np.nanmax))
+    )
+    darkness = (means - worst) / ((best - worst) or 1.0)  # from 0 to 1
     ax.imshow(darkness, cmap="Blues", vmin=-0.2, vmax=1.2, aspect="auto")
     for s in settings:
         i, j = rows.index(s.values[down]), columns.index(s.values[across])
         error = f"\n± {s.error:.2g}" if len(s.scores) > 1 else ""
-        ax.text(j, i, f"{s.mean:.4g}{error}", ha="center", va="center",
-                color="white" if darkness[i, j] > 0.6 else "black")
+        ax.text(
+            j,
+            i,
+            f"{s.mean:.4g}{error}",
+            ha="center",
+            va="center",
+            color="white" if darkness[i, j] > 0.6 else "black",
+        )
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     ax.set(xlabel=across, ylabel=down, title=metric)

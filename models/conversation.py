@@ -36,13 +36,15 @@ class Chat:
     def __init__(self, model, vocabulary, system=SYSTEM):
         missing = [token for token in (BEGIN, END) if token not in vocabulary.special]
         if missing:
-            raise DataError(f"a chat needs the special tokens {BEGIN} and {END}, and the "
-                            f"vocabulary lacks {' and '.join(missing)}")
+            raise DataError(
+                f"a chat needs the special tokens {BEGIN} and {END}, and the "
+                f"vocabulary lacks {' and '.join(missing)}"
+            )
         self.model, self.vocabulary, self.tokens_read = model, vocabulary, 0
         self.begin, self.end = vocabulary.special[BEGIN], vocabulary.special[END]
         self.newline = vocabulary.encode("\n").tolist()
         self.system, self.exchanges = self.turn("system", system), []
-        self.memory = [], None              # tokens that the model has read, and its past of them
+        self.memory = [], None  # tokens that the model has read, and its past of them
 
     def turn(self, role, text):
         """The tokens of what somebody says."""
@@ -64,8 +66,10 @@ class Chat:
             return alone + sum(map(len, self.exchanges))
 
         if alone > block:
-            raise DataError(f"the system's message, this text and --length {length} are {alone} "
-                            f"tokens, and the model sees {block}; shorten one of them")
+            raise DataError(
+                f"the system's message, this text and --length {length} are {alone} "
+                f"tokens, and the model sees {block}; shorten one of them"
+            )
         if taken() > block:
             while self.exchanges and taken() > block // 2:
                 del self.exchanges[0]
@@ -90,9 +94,9 @@ class Chat:
     def read(self, tokens):
         """The logits after these tokens, of which only those are read that are new."""
         seen, past = self.memory
-        if tokens[:len(seen)] != seen or len(tokens) == len(seen):
+        if tokens[: len(seen)] != seen or len(tokens) == len(seen):
             seen, past = [], None
-        logits, past = self.model.read(tokens[len(seen):], past)
+        logits, past = self.model.read(tokens[len(seen) :], past)
         self.tokens_read += len(tokens) - len(seen)
-        self.memory = tokens, past          # both at once: Ctrl-C may come at any moment
+        self.memory = tokens, past  # both at once: Ctrl-C may come at any moment
         return logits

@@ -23,7 +23,7 @@ from nanoautograd.functional import softmax
 from nanoautograd.nn import Linear, Module, Parameter
 from nanoautograd.tensor import array_of
 
-TINY = 1e-9                     # added to p, whose logarithm is taken
+TINY = 1e-9  # added to p, whose logarithm is taken
 
 
 class Copy(Module):
@@ -32,10 +32,12 @@ class Copy(Module):
 
     def __init__(self, width, source, target, rng=None, dtype=np.float32):
         if source != target:
-            raise ValueError("Copy: source and target must have the same symbols; got "
-                             f"{source} and {target} of them")
-        self.gate = Linear(width, 1, rng=rng, dtype=dtype)                      # w, b
-        self.follow = Parameter(np.ones(1), dtype=dtype)                        # λ
+            raise ValueError(
+                "Copy: source and target must have the same symbols; got "
+                f"{source} and {target} of them"
+            )
+        self.gate = Linear(width, 1, rng=rng, dtype=dtype)  # w, b
+        self.follow = Parameter(np.ones(1), dtype=dtype)  # λ
 
     def forward(self, logits, u, beta, x, y):
         """logits (B, T, R), u a list of parts that are (B, T, ·), β (B, T, S), Tensors; x (B, S)
@@ -45,11 +47,11 @@ class Copy(Module):
         """
         x, y, dtype = array_of(x), array_of(y), beta.dtype
         xp = namespace(x)
-        g = sigmoid(self.gate(concatenate(u, axis=-1)))                         # (B, T, 1)
+        g = sigmoid(self.gate(concatenate(u, axis=-1)))  # (B, T, 1)
         before = xp.concatenate([xp.full_like(x[:, :1], -1), x[:, :-1]], axis=1)
-        behind = (before[:, None] == y[:, :, None]).astype(dtype)               # (B, T, S)
+        behind = (before[:, None] == y[:, :, None]).astype(dtype)  # (B, T, S)
         gamma = beta * exp(self.follow * behind)
         gamma = gamma / gamma.sum(axis=-1, keepdims=True)
         # Where each symbol stands: S numbers for each symbol, as the logits are T, so it fits too.
-        here = (x[..., None] == xp.arange(logits.shape[-1])).astype(dtype)      # (B, S, R)
+        here = (x[..., None] == xp.arange(logits.shape[-1])).astype(dtype)  # (B, S, R)
         return log(g * softmax(logits) + (1.0 - g) * matmul(gamma, here) + TINY)

@@ -28,12 +28,18 @@ def greedy(model, x, x_lengths, begin, end, longest):
     return _write(model, x, x_lengths, begin, end, longest, lambda logits: logits.argmax(axis=-1))
 
 
-def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, top_k=None,
-           top_p=None):
+def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, top_k=None, top_p=None):
     """Tokens drawn as by sampling.choose; rng: a numpy Generator, from which B numbers are drawn a
     step. B lists of tokens."""
-    return _write(model, x, x_lengths, begin, end, longest, lambda logits: np.array(
-        [choose(row, rng, temperature, top_k, top_p) for row in logits]))
+    return _write(
+        model,
+        x,
+        x_lengths,
+        begin,
+        end,
+        longest,
+        lambda logits: np.array([choose(row, rng, temperature, top_k, top_p) for row in logits]),
+    )
 
 
 @no_grad()
@@ -64,9 +70,9 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     Returns for each source up to `width` pairs (worth, tokens), the best first.
     """
     B, W = len(x), width
-    state = _take(model.start(x, x_lengths), np.repeat(np.arange(B), W))        # (B W, ...)
+    state = _take(model.start(x, x_lengths), np.repeat(np.arange(B), W))  # (B W, ...)
     written = np.empty((B, W, 0), dtype=np.int64)
-    log_p = np.full((B, W), -np.inf)                    # one beginning, and W - 1 free places
+    log_p = np.full((B, W), -np.inf)  # one beginning, and W - 1 free places
     log_p[:, 0] = 0.0
     length, ended = np.zeros((B, W)), np.zeros((B, W), dtype=bool)
     last = np.full(B * W, begin)
@@ -74,35 +80,45 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
         logits, state = model.next(to_device(last, device_of(x)), state)
         V = logits.shape[-1]
         new = log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, V)
-        new[ended] = np.where(np.arange(V) == end, 0.0, -np.inf)    # stays as it is: one candidate
-        new = log_p[..., None] + new                                # (B, W, V)
+        new[ended] = np.where(np.arange(V) == end, 0.0, -np.inf)  # stays as it is: one candidate
+        new = log_p[..., None] + new  # (B, W, V)
         lengths = (length + ~ended)[..., None] + np.zeros(V)
-        worth = (new / lengths ** alpha).reshape(B, W * V)
-        best = np.argsort(-worth, axis=1, kind="stable")[:, :W]     # (B, W)
+        worth = (new / lengths**alpha).reshape(B, W * V)
+        best = np.argsort(-worth, axis=1, kind="stable")[:, :W]  # (B, W)
         parent, token = np.divmod(best, V)
 
-        def of(a):                                                  # (B, W, V) -> (B, W)
+        def of(a):  # (B, W, V) -> (B, W)
             return np.take_along_axis(a.reshape(B, W * V), best, axis=1)
+
         log_p, length = of(new), of(lengths)
-        written = np.concatenate([np.take_along_axis(written, parent[..., None], axis=1),
-                                  token[..., None]], axis=-1)
+        written = np.concatenate(
+            [np.take_along_axis(written, parent[..., None], axis=1), token[..., None]], axis=-1
+        )
         ended = np.take_along_axis(ended, parent, axis=1) | (token == end)
         if (ended | np.isneginf(log_p)).all():
             break
         last = token.ravel()
         state = _take(state, (np.arange(B)[:, None] * W + parent).ravel())
     worth = log_p / np.maximum(length, 1.0) ** alpha
-    return [[(float(worth[b, i]), _until(end, written[b, i])) for i in range(W)
-             if worth[b, i] > -np.inf] for b in range(B)]
+    return [
+        [
+            (float(worth[b, i]), _until(end, written[b, i]))
+            for i in range(W)
+            if worth[b, i] > -np.inf
+        ]
+        for b in range(B)
+    ]
 
 
 def _take(state, rows):
     """The state with these of its sequences, in this order."""
-    return {name: a if a is None else a[to_device(rows, device_of(array_of(a)))]
-            for name, a in state.items()}
+    return {
+        name: a if a is None else a[to_device(rows, device_of(array_of(a)))]
+        for name, a in state.items()
+    }
 
 
 def _until(end, tokens):
     """A list of the tokens up to the end symbol."""
     tokens = tokens.tolist()
-    return tokens[:tokens.index(end) + 1] if end in tokens else tokens
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens

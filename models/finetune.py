@@ -37,7 +37,7 @@ from nanoautograd.checkpoint import CheckpointError, load_checkpoint
 from nanoautograd.data import generator
 from nanoautograd.nn import adapters, add_adapters
 
-NOTHING = "none"                                    # of --pretrained
+NOTHING = "none"  # of --pretrained
 
 
 def weights_source(text):
@@ -68,8 +68,11 @@ def part(model):
 def check_options(o, default):
     """Raise ValueError where an option would do nothing, for want of another. default: the name of
     an option -> its value where nothing is said, in the preset."""
-    for name, needs, is_there in (("lora_to", "--lora", o.lora), ("lora_alpha", "--lora", o.lora),
-                                  ("lr_pretrained", "--pretrained", o.pretrained != NOTHING)):
+    for name, needs, is_there in (
+        ("lora_to", "--lora", o.lora),
+        ("lora_alpha", "--lora", o.lora),
+        ("lr_pretrained", "--pretrained", o.pretrained != NOTHING),
+    ):
         value = getattr(o, name)
         if value != default(name) and not is_there:
             raise ValueError(f"--{name.replace('_', '-')} {value} does nothing without {needs}")
@@ -84,11 +87,14 @@ def prepare(model, o, fresh, model_of):
     """
     if o.pretrained == NOTHING:
         if o.lora or "pretrained" in o.freeze:
-            raise ValueError("--lora and --freeze pretrained need weights to begin with: give "
-                             "--pretrained")
+            raise ValueError(
+                "--lora and --freeze pretrained need weights to begin with: give --pretrained"
+            )
     elif hasattr(model, "fit"):
-        raise ValueError(f"{type(model).__name__} counts its own data, in place of what it began "
-                         f"with: leave out --pretrained {o.pretrained}")
+        raise ValueError(
+            f"{type(model).__name__} counts its own data, in place of what it began "
+            f"with: leave out --pretrained {o.pretrained}"
+        )
     elif fresh or o.lora or o.freeze:
         load(model, o.pretrained, model_of)
     for name in o.freeze:
@@ -96,15 +102,19 @@ def prepare(model, o, fresh, model_of):
     if o.lora:
         before = part(model).parameters()
         if not any(p.requires_grad for p in before):
-            raise ValueError("all layers that --lora would adapt are frozen by --freeze "
-                             f"{' '.join(o.freeze)}: leave that out, for --lora freezes them too")
-        add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to,
-                     rng=generator(o.seed, "adapters"))
+            raise ValueError(
+                "all layers that --lora would adapt are frozen by --freeze "
+                f"{' '.join(o.freeze)}: leave that out, for --lora freezes them too"
+            )
+        add_adapters(
+            part(model), o.lora, o.lora_alpha, o.lora_to, rng=generator(o.seed, "adapters")
+        )
         for p in before:
             p.requires_grad = False
     if o.steps and not any(p.requires_grad for p in model.parameters()):
-        raise ValueError("everything is frozen, so nothing can learn; freeze less, or give "
-                         "--steps 0")
+        raise ValueError(
+            "everything is frozen, so nothing can learn; freeze less, or give --steps 0"
+        )
 
 
 def load(model, source, model_of):
@@ -117,25 +127,33 @@ def load(model, source, model_of):
         except CheckpointError:
             raise
         except ValueError as e:
-            raise CheckpointError(f"the run in {source} cannot be fine-tuned as this model: {e}"
-                                  ) from None
+            raise CheckpointError(
+                f"the run in {source} cannot be fine-tuned as this model: {e}"
+            ) from None
     elif source == getattr(inside, "weights", None):
         inside.load_pretrained()
     else:
         known = getattr(inside, "weights", None)
-        raise ValueError(f"there are no weights {source!r} for {type(inside).__name__}: "
-                         + (f"{known!r} is known to it; " if known else "")
-                         + "a run of train.py is given by its folder")
+        raise ValueError(
+            f"there are no weights {source!r} for {type(inside).__name__}: "
+            + (f"{known!r} is known to it; " if known else "")
+            + "a run of train.py is given by its folder"
+        )
 
 
 def freeze(model, name):
     """Freeze the parameters whose dotted names begin with `name`, or are `pretrained`."""
-    chosen = (part(model).parameters() if name == "pretrained" else
-              [p for n, p in model.named_parameters() if f"{n}.".startswith(f"{name}.")])
+    chosen = (
+        part(model).parameters()
+        if name == "pretrained"
+        else [p for n, p in model.named_parameters() if f"{n}.".startswith(f"{name}.")]
+    )
     if not chosen:
         tops = sorted({n.partition(".")[0] for n, _ in model.named_parameters()})
-        raise ValueError(f"--freeze {name}: no parameter's name begins so; there are "
-                         f"{', '.join(tops)} and what is inside them, and 'pretrained'")
+        raise ValueError(
+            f"--freeze {name}: no parameter's name begins so; there are "
+            f"{', '.join(tops)} and what is inside them, and 'pretrained'"
+        )
     for p in chosen:
         p.requires_grad = False
 
@@ -148,8 +166,10 @@ def groups(model, o):
     found, factors = [], []
     for is_old, factor in ((True, o.lr_pretrained), (False, 1.0)):
         learning = [p for p in model.parameters() if p.requires_grad and (id(p) in old) == is_old]
-        for decay, params in ((o.weight_decay, [p for p in learning if p.ndim > 1]),
-                              (0.0, [p for p in learning if p.ndim <= 1])):
+        for decay, params in (
+            (o.weight_decay, [p for p in learning if p.ndim > 1]),
+            (0.0, [p for p in learning if p.ndim <= 1]),
+        ):
             if params:
                 found.append({"params": params, "weight_decay": decay})
                 factors.append(factor)
@@ -158,8 +178,11 @@ def groups(model, o):
 
 def frozen(model):
     """{dotted name: array} of what does not learn."""
-    return {name: p.data for name, p in model.named_parameters(remove_duplicate=False)
-            if not p.requires_grad}
+    return {
+        name: p.data
+        for name, p in model.named_parameters(remove_duplicate=False)
+        if not p.requires_grad
+    }
 
 
 def digest(model):

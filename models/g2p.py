@@ -29,44 +29,57 @@ from nanoautograd.nn import GRU, Dropout, Embedding, Linear, Module
 from .decoding import greedy
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
-PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", *(
-    "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 EH1 EH2 "
-    "ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 "
-    "P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH").split()]
+PHONEMES = [
+    "<pad>",
+    "<unk>",
+    "<s>",
+    "</s>",
+    *(
+        "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH "
+        "EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG "
+        "OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
+    ).split(),
+]
 LETTER = {letter: i for i, letter in enumerate(LETTERS)}
 UNKNOWN = LETTER["<unk>"]
 BEGIN, END = PHONEMES.index("<s>"), PHONEMES.index("</s>")
-LONGEST = 20                    # phonemes of a word, as in g2p-en
+LONGEST = 20  # phonemes of a word, as in g2p-en
 
 
 @dataclass
 class Config:
-    source: int                 # N, symbols of the source
-    target: int                 # R, symbols of the target
-    hidden: int = 256           # H
-    dropout: float = 0.0        # of what the encoder and the decoder read, and of what O reads
+    source: int  # N, symbols of the source
+    target: int  # R, symbols of the target
+    hidden: int = 256  # H
+    dropout: float = 0.0  # of what the encoder and the decoder read, and of what O reads
 
 
 class G2P(Module):
     """The model above; weights drawn from `rng`, a seed or a numpy Generator."""
 
-    weights = "g2p"             # the name of those that `load_pretrained` finds by itself
+    weights = "g2p"  # the name of those that `load_pretrained` finds by itself
 
     # the names that g2p-en gives to its arrays, and ours
-    NAMES = {"enc_emb": "source.weight", "dec_emb": "target.weight",
-             "fc_w": "output.weight", "fc_b": "output.bias"} | {
+    NAMES = {
+        "enc_emb": "source.weight",
+        "dec_emb": "target.weight",
+        "fc_w": "output.weight",
+        "fc_b": "output.bias",
+    } | {
         f"{theirs}_{a}_{b}": f"{ours}.{name}_{b}_l0"
         for theirs, ours in (("enc", "encoder"), ("dec", "decoder"))
-        for a, name in (("w", "weight"), ("b", "bias")) for b in ("ih", "hh")}
+        for a, name in (("w", "weight"), ("b", "bias"))
+        for b in ("ih", "hh")
+    }
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, H = np.random.default_rng(rng), config.hidden
         self.config = config
-        self.source = Embedding(config.source, H, rng=rng, dtype=dtype)             # E
+        self.source = Embedding(config.source, H, rng=rng, dtype=dtype)  # E
         self.encoder = GRU(H, H, batch_first=True, rng=rng, dtype=dtype)
-        self.target = Embedding(config.target, H, rng=rng, dtype=dtype)             # F
+        self.target = Embedding(config.target, H, rng=rng, dtype=dtype)  # F
         self.decoder = GRU(H, H, batch_first=True, rng=rng, dtype=dtype)
-        self.output = Linear(H, config.target, rng=rng, dtype=dtype)                # O, a
+        self.output = Linear(H, config.target, rng=rng, dtype=dtype)  # O, a
         self.dropout = Dropout(config.dropout, rng=rng)
 
     @classmethod
@@ -85,13 +98,14 @@ class G2P(Module):
     def forward(self, x, x_lengths, y):
         """Letters x (B, S), of which row b has x_lengths[b] and then padding, and phonemes y (B, T)
         from the begin symbol on -> logits (B, T, R), whose softmax is p."""
-        s, _ = self.decoder(self.dropout(self.target(y)),
-                            self.start(x, x_lengths)["s"].swapaxes(0, 1))
+        s, _ = self.decoder(
+            self.dropout(self.target(y)), self.start(x, x_lengths)["s"].swapaxes(0, 1)
+        )
         return self.output(self.dropout(s))
 
     def start(self, x, x_lengths):
         """The state before the first phoneme: {"s": (B, 1, H)}."""
-        _, h_end = self.encoder(self.dropout(self.source(x)), lengths=x_lengths)    # (1, B, H)
+        _, h_end = self.encoder(self.dropout(self.source(x)), lengths=x_lengths)  # (1, B, H)
         return {"s": h_end.swapaxes(0, 1)}
 
     def next(self, tokens, state):
@@ -104,8 +118,9 @@ class G2P(Module):
         one of the letters a to z is read as unknown."""
         if not words:
             return []
-        x, lengths = (to_device(a, self.output.weight.device)
-                      for a in pad([spell(word) for word in words]))
+        x, lengths = (
+            to_device(a, self.output.weight.device) for a in pad([spell(word) for word in words])
+        )
         found = greedy(self, x, lengths, BEGIN, END, LONGEST)
         return [[PHONEMES[i] for i in phonemes if i != END] for phonemes in found]
 

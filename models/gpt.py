@@ -39,8 +39,15 @@ from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
 from nanoautograd.manual import gelu
-from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Linear, Module, ModuleList,
-                             MultiheadAttention)
+from nanoautograd.nn import (
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Module,
+    ModuleList,
+    MultiheadAttention,
+)
 from nanoautograd.tensor import array_of
 
 from .past import Past
@@ -48,11 +55,11 @@ from .past import Past
 
 @dataclass
 class Config:
-    vocabulary: int             # V
-    block: int = 64             # positions that see one another
+    vocabulary: int  # V
+    block: int = 64  # positions that see one another
     layers: int = 4
-    heads: int = 4              # H
-    width: int = 128            # D
+    heads: int = 4  # H
+    width: int = 128  # D
     dropout: float = 0.0
 
 
@@ -62,19 +69,20 @@ class Block(Module):
     def __init__(self, config, rng, dtype):
         D, p = config.width, config.dropout
         self.norm1 = LayerNorm(D, dtype=dtype)
-        self.attention = MultiheadAttention(D, config.heads, p, batch_first=True, rng=rng,
-                                            dtype=dtype)               # W_QKV, b_QKV, W_O, b_O
+        self.attention = MultiheadAttention(
+            D, config.heads, p, batch_first=True, rng=rng, dtype=dtype
+        )  # W_QKV, b_QKV, W_O, b_O
         self.norm2 = LayerNorm(D, dtype=dtype)
-        self.up = Linear(D, 4 * D, rng=rng, dtype=dtype)                # W₁, b₁
-        self.down = Linear(4 * D, D, rng=rng, dtype=dtype)              # W₂, b₂
+        self.up = Linear(D, 4 * D, rng=rng, dtype=dtype)  # W₁, b₁
+        self.down = Linear(4 * D, D, rng=rng, dtype=dtype)  # W₂, b₂
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
     def forward(self, z, past=None):
         """z (B, T, D) after t positions with the keys and values `past`, a pair (B, H, t, d) each,
         None for t = 0 -> z (B, T, D), and the pair for all t + T."""
         a, past = self.attention.step(self.norm1(z), past)
-        n, z = self.norm2(self.dropout1(a), residual=z, return_sum=True)        # z ← z + a
-        u = self.up(n, bias=False)                                              # gelu adds b₁
+        n, z = self.norm2(self.dropout1(a), residual=z, return_sum=True)  # z ← z + a
+        u = self.up(n, bias=False)  # gelu adds b₁
         return z + self.dropout2(self.down(F.gelu(u, "tanh", bias=self.up.bias))), past
 
 
@@ -88,8 +96,8 @@ class GPT(Module):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         self.config = config
-        self.embedding = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)      # E
-        self.positions = Embedding(config.block, D, rng=rng, dtype=dtype)           # P
+        self.embedding = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
+        self.positions = Embedding(config.block, D, rng=rng, dtype=dtype)  # P
         self.dropout = Dropout(config.dropout, rng=rng)
         self.layers = ModuleList(Block(config, rng, dtype) for _ in range(config.layers))
         self.norm = LayerNorm(D, dtype=dtype)
@@ -110,18 +118,20 @@ class GPT(Module):
         """
         T, t = x.shape[1], 0 if past is None else past[0][0].shape[2]
         self._check(t + T)
-        z = self.dropout(self.embedding(x) + self.positions.weight[t:t + T])        # (B, T, D)
+        z = self.dropout(self.embedding(x) + self.positions.weight[t : t + T])  # (B, T, D)
         after = []
         for i, layer in enumerate(self.layers):
             z, pair = layer(z, None if past is None else past[i])
             after.append(pair)
-        return F.linear(self.norm(z), self.embedding.weight), after                 # (B, T, V)
+        return F.linear(self.norm(z), self.embedding.weight), after  # (B, T, V)
 
     def _check(self, positions):
         """Raises ValueError if there are more than a block has."""
         if positions > self.config.block:
-            raise ValueError(f"GPT: {positions} positions, but a block has {self.config.block}; "
-                             "give fewer tokens, or train a model with a longer block")
+            raise ValueError(
+                f"GPT: {positions} positions, but a block has {self.config.block}; "
+                "give fewer tokens, or train a model with a longer block"
+            )
 
     def read(self, tokens, past=None):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
@@ -142,7 +152,7 @@ class GPT(Module):
         xp, t, H = namespace(self.norm.weight.data), len(past[0]), self.config.heads
         self._check(t + 1)
 
-        def affine(linear, x):              # W x + b; an adapter (nn/lora.py) has more to multiply
+        def affine(linear, x):  # W x + b; an adapter (nn/lora.py) has more to multiply
             if type(linear) is not Linear:
                 return array_of(linear(x))
             return linear.weight.data @ x + linear.bias.data
@@ -151,12 +161,12 @@ class GPT(Module):
             d = z - z.sum() / len(z)
             return d / xp.sqrt(d @ d / len(d) + norm.eps) * norm.weight.data + norm.bias.data
 
-        z = array_of(self.embedding(token)) + self.positions.weight.data[t]         # (D,)
+        z = array_of(self.embedding(token)) + self.positions.weight.data[t]  # (D,)
         after = []
         for layer, kept in zip(self.layers, past):
             attention, n = layer.attention, normed(z, layer.norm1)
-            qkv = attention.in_proj_weight.data @ n + attention.in_proj_bias.data   # (3D,)
-            q, k, v = qkv.reshape(3, H, 1, -1)                                      # (H, 1, d) each
+            qkv = attention.in_proj_weight.data @ n + attention.in_proj_bias.data  # (3D,)
+            q, k, v = qkv.reshape(3, H, 1, -1)  # (H, 1, d) each
             kept = kept.followed_by(k[None], v[None])
             z = z + affine(attention.out_proj, kept.attention(q).reshape(-1))
             u = affine(layer.up, normed(z, layer.norm2))
@@ -184,5 +194,5 @@ class GPT(Module):
             seen.append(token)
             new = [token]
             if len(seen) > block:
-                new = seen = seen[-max(1, block // 2):]
+                new = seen = seen[-max(1, block // 2) :]
                 past = None

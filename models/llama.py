@@ -54,26 +54,27 @@ from nanoautograd.tensor import array_of
 from .past import Past
 from .smollm2 import names_of, sizes_of, weights_path
 
-CHUNK = 512                     # positions read at once of a long prompt
+CHUNK = 512  # positions read at once of a long prompt
 
 
 @dataclass
 class Config:
-    vocabulary: int             # V
-    block: int = 64             # positions that see one another
+    vocabulary: int  # V
+    block: int = 64  # positions that see one another
     layers: int = 4
-    width: int = 128            # D
-    heads: int = 4              # H
-    kv_heads: int = 2           # K, a divisor of H
-    feed_forward: int = 384     # U
-    base: int = 10000           # b
-    eps: float = 1e-5           # ε
-    tied: bool = True           # O = E
+    width: int = 128  # D
+    heads: int = 4  # H
+    kv_heads: int = 2  # K, a divisor of H
+    feed_forward: int = 384  # U
+    base: int = 10000  # b
+    eps: float = 1e-5  # ε
+    tied: bool = True  # O = E
 
 
 @dataclass
 class SmolLM2(Config):
     """The sizes of SmolLM2-135M; its block, up to 8,192, is who uses it to say."""
+
     block: int = field()
     layers: int = 30
     width: int = 576
@@ -89,27 +90,29 @@ class Attention(Module):
     def __init__(self, config, rng, dtype):
         D, H, K = config.width, config.heads, config.kv_heads
         if D % H or H % K or D // H % 2:
-            raise ValueError("Llama: the width must be an even multiple of heads, and heads a "
-                             f"multiple of kv_heads; got width {D}, heads {H}, kv_heads {K}")
+            raise ValueError(
+                "Llama: the width must be an even multiple of heads, and heads a "
+                f"multiple of kv_heads; got width {D}, heads {H}, kv_heads {K}"
+            )
         self.kv_heads, self.d, self.base = K, D // H, config.base
-        self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)                 # W_Q
-        self.k = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)        # W_K
-        self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)        # W_V
-        self.o = Linear(D, D, bias=False, rng=rng, dtype=dtype)                 # W_O
+        self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_Q
+        self.k = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_K
+        self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_V
+        self.o = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_O
 
     def forward(self, z, past=None):
         """z (B, T, D) after the t positions of `past`, None for t = 0 -> (B, T, D), and the Past of
         t + T."""
         B, T, D = z.shape
         t = 0 if past is None else len(past)
-        q, k, v = (self.heads(a) for a in (self.q(z), self.k(z), self.v(z)))    # (B, ·, T, d)
+        q, k, v = (self.heads(a) for a in (self.q(z), self.k(z), self.v(z)))  # (B, ·, T, d)
         q, k = (F.rotary_embedding(a, base=self.base, offset=t) for a in (q, k))
         past = Past(k, v) if past is None else past.followed_by(k, v)
-        q = q.reshape(B, self.kv_heads, -1, T, self.d)                          # (B, K, G, T, d)
-        k, v = past.k[:, :, None], past.v[:, :, None]                           # (B, K, 1, S, d)
+        q = q.reshape(B, self.kv_heads, -1, T, self.d)  # (B, K, G, T, d)
+        k, v = past.k[:, :, None], past.v[:, :, None]  # (B, K, 1, S, d)
         # Query 0 is position t, and sees the keys up to it. A single query sees all.
         mask = namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if t and T > 1 else None
-        o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=t == 0)     # (B, K, G, T, d)
+        o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=t == 0)  # (B, K, G, T, d)
         return self.o(o.transpose(0, 3, 1, 2, 4).reshape(B, T, D)), past
 
     def heads(self, a):
@@ -125,14 +128,14 @@ class Block(Module):
         self.norm1 = RMSNorm(D, eps, dtype=dtype)
         self.attention = Attention(config, rng, dtype)
         self.norm2 = RMSNorm(D, eps, dtype=dtype)
-        self.gate = Linear(D, U, bias=False, rng=rng, dtype=dtype)              # W_gate
-        self.up = Linear(D, U, bias=False, rng=rng, dtype=dtype)                # W_up
-        self.down = Linear(U, D, bias=False, rng=rng, dtype=dtype)              # W_down
+        self.gate = Linear(D, U, bias=False, rng=rng, dtype=dtype)  # W_gate
+        self.up = Linear(D, U, bias=False, rng=rng, dtype=dtype)  # W_up
+        self.down = Linear(U, D, bias=False, rng=rng, dtype=dtype)  # W_down
 
     def forward(self, z, past=None):
         """As Attention."""
         a, past = self.attention(self.norm1(z), past)
-        n, z = self.norm2(a, residual=z, return_sum=True)               # z ← z + a
+        n, z = self.norm2(a, residual=z, return_sum=True)  # z ← z + a
         return z + self.down(F.silu(self.gate(n)) * self.up(n)), past
 
 
@@ -142,16 +145,18 @@ class Llama(Module):
     Matrices start from N(0, 0.02²), those whose result is added to z from a deviation that is
     √(2·layers) times smaller, as in GPT-2.
     """
-    weights = "smollm2"         # the name of those that `load_pretrained` finds by itself
+
+    weights = "smollm2"  # the name of those that `load_pretrained` finds by itself
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         self.config = config
-        self.embedding = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)      # E
+        self.embedding = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
         self.layers = ModuleList(Block(config, rng, dtype) for _ in range(config.layers))
         self.norm = RMSNorm(D, config.eps, dtype=dtype)
-        self.output = None if config.tied else Linear(D, config.vocabulary, bias=False, rng=rng,
-                                                      dtype=dtype)                  # O
+        self.output = (
+            None if config.tied else Linear(D, config.vocabulary, bias=False, rng=rng, dtype=dtype)
+        )  # O
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 added = name.endswith(("attention.o.weight", "down.weight"))
@@ -190,9 +195,11 @@ class Llama(Module):
         """As forward, without the output: norm(z) (B, T, D), and the past."""
         T, t = x.shape[1], 0 if past is None else len(past[0])
         if t + T > self.config.block:
-            raise ValueError(f"Llama: {t + T} positions, but a block has {self.config.block}; give "
-                             "fewer tokens, or train a model with a longer block")
-        z, after = self.embedding(x), []                                            # (B, T, D)
+            raise ValueError(
+                f"Llama: {t + T} positions, but a block has {self.config.block}; give "
+                "fewer tokens, or train a model with a longer block"
+            )
+        z, after = self.embedding(x), []  # (B, T, D)
         for i, layer in enumerate(self.layers):
             z, kept = layer(z, None if past is None else past[i])
             after.append(kept)
@@ -211,7 +218,7 @@ class Llama(Module):
                     return self.step(tokens[0], past)
             x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
             for i in range(0, len(tokens), CHUNK):
-                z, past = self.hidden(x[:, i:i + CHUNK], past)
+                z, past = self.hidden(x[:, i : i + CHUNK], past)
             return self.logits(z[:, -1])[0].numpy(), past
 
     def step(self, token, past):
@@ -223,7 +230,7 @@ class Llama(Module):
         phi = t * float(config.base) ** (-2 * xp.arange(d // 2, dtype=xp.float64) / d)
         cos, sin = xp.cos(phi).astype(dtype), xp.sin(phi).astype(dtype)
 
-        def times(linear, x):                           # W x; one with an adapter is called
+        def times(linear, x):  # W x; one with an adapter is called
             return linear.weight.data @ x if type(linear) is Linear else array_of(linear(x))
 
         def normed(z, norm):
@@ -233,11 +240,11 @@ class Llama(Module):
             a, b = x[:, 0::2], x[:, 1::2]
             return xp.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(x.shape)
 
-        z, after = array_of(self.embedding(token)), []                              # (D,)
+        z, after = array_of(self.embedding(token)), []  # (D,)
         for layer, kept in zip(self.layers, past):
             attention, n = layer.attention, normed(z, layer.norm1)
-            q = turned(times(attention.q, n).reshape(-1, d)).reshape(K, -1, d)      # (K, G, d)
-            k = turned(times(attention.k, n).reshape(-1, d))[None, :, None]         # (1, K, 1, d)
+            q = turned(times(attention.q, n).reshape(-1, d)).reshape(K, -1, d)  # (K, G, d)
+            k = turned(times(attention.k, n).reshape(-1, d))[None, :, None]  # (1, K, 1, d)
             v = times(attention.v, n).reshape(-1, d)[None, :, None]
             kept = kept.followed_by(k, v)
             z = z + times(attention.o, kept.attention(q).reshape(-1))
@@ -267,5 +274,5 @@ class Llama(Module):
             seen.append(token)
             new = [token]
             if len(seen) > block:
-                new = seen = seen[-max(1, block // 2):]
+                new = seen = seen[-max(1, block // 2) :]
                 past = None

@@ -60,13 +60,13 @@ import numpy as np
 
 from nanoautograd.nn import Module
 
-UNSEEN = -1                     # in place of the number of what was never seen
+UNSEEN = -1  # in place of the number of what was never seen
 
 
 @dataclass
 class Config:
-    vocabulary: int             # V
-    order: int = 5              # n: with n = 1 there is no history
+    vocabulary: int  # V
+    order: int = 5  # n: with n = 1 there is no history
     smoothing: Literal["kneser-ney", "witten-bell"] = "kneser-ney"
 
 
@@ -80,11 +80,15 @@ class NGramLanguageModel(Module):
 
     def __init__(self, config, rng=None, dtype=np.float64):
         if config.vocabulary < 1 or config.order < 1:
-            raise ValueError("NGramLanguageModel: vocabulary and order must be at least 1, got "
-                             f"{config.vocabulary} and {config.order}")
+            raise ValueError(
+                "NGramLanguageModel: vocabulary and order must be at least 1, got "
+                f"{config.vocabulary} and {config.order}"
+            )
         if config.smoothing not in ("witten-bell", "kneser-ney"):
-            raise ValueError("NGramLanguageModel: smoothing must be 'witten-bell' or 'kneser-ney', "
-                             f"got {config.smoothing!r}")
+            raise ValueError(
+                "NGramLanguageModel: smoothing must be 'witten-bell' or 'kneser-ney', "
+                f"got {config.smoothing!r}"
+            )
         self.config, self.dtype = config, dtype
         nothing = np.empty(0, np.int64)
         self._set([nothing] * config.order, [nothing] * config.order)
@@ -93,12 +97,13 @@ class NGramLanguageModel(Module):
         """Count `tokens`, integers (m,), in place of what was counted before. Returns the model."""
         x, V, n = self._tokens("fit", tokens), self.config.vocabulary, self.config.order
         keys, counts = [], []
-        i = np.zeros(len(x), np.int64)          # for k = 0, all have the empty history
-        shorter = None                          # the places of h' w, from k = 1 on
+        i = np.zeros(len(x), np.int64)  # for k = 0, all have the empty history
+        shorter = None  # the places of h' w, from k = 1 on
         for k in range(n):
             # i and x[k:] are side by side: for each token the number of the k tokens before it.
-            key, first, place, c = np.unique(i * V + x[k:], return_index=True, return_inverse=True,
-                                             return_counts=True)
+            key, first, place, c = np.unique(
+                i * V + x[k:], return_index=True, return_inverse=True, return_counts=True
+            )
             if k and self.config.smoothing == "kneser-ney":
                 # Each different h w is a v h' w: one more token v before h' w. The first h' w of
                 # the text has no v before it: the beginning counts as one.
@@ -107,7 +112,7 @@ class NGramLanguageModel(Module):
             keys.append(key)
             counts.append(c)
             shorter = place
-            i = place[:-1]                      # h w is the history of the token behind it
+            i = place[:-1]  # h w is the history of the token behind it
         self._set(keys, counts)
         return self
 
@@ -115,7 +120,7 @@ class NGramLanguageModel(Module):
         """log p of each of `tokens`, integers (m,), given those before it -> (m,), in nats."""
         x, V = self._tokens("log_probabilities", tokens), self.config.vocabulary
         p = np.full(len(x), 1.0 / V)
-        i = np.zeros(len(x), np.int64)          # as in `fit`
+        i = np.zeros(len(x), np.int64)  # as in `fit`
         for k in range(min(self.config.order, len(x))):
             place = self._find(k, i * V + x[k:])
             p[k:] = self.kept[k][place] + self.rest[k][i] * p[k:]
@@ -128,10 +133,10 @@ class NGramLanguageModel(Module):
         p = np.full(V, 1.0 / V)
         for k in range(min(self.config.order, len(x) + 1)):
             i = 0
-            for j, w in enumerate(x[len(x) - k:]):
+            for j, w in enumerate(x[len(x) - k :]):
                 i = self._find(j, i * V + w)
             if i == UNSEEN:
-                break                           # nor was a longer one seen
+                break  # nor was a longer one seen
             first, end = np.searchsorted(self.keys[k], [i * V, (i + 1) * V])
             p *= self.rest[k][i]
             p[self.keys[k][first:end] - i * V] += self.kept[k][first:end]
@@ -144,27 +149,33 @@ class NGramLanguageModel(Module):
         """
         history = list(prompt)
         while True:
-            history = history[max(0, len(history) - self.config.order + 1):]
+            history = history[max(0, len(history) - self.config.order + 1) :]
             token = choose(np.log(self.distribution(history)))
             yield token
             history.append(token)
 
     def state_dict(self):
         """{name: array int64 (number of pairs,)}: the keys and counts of histories of k tokens."""
-        return {f"{name}.{k}": array.copy() for name in ("keys", "counts")
-                for k, array in enumerate(getattr(self, name))}
+        return {
+            f"{name}.{k}": array.copy()
+            for name in ("keys", "counts")
+            for k, array in enumerate(getattr(self, name))
+        }
 
     def load_state_dict(self, state_dict):
         """Copy what `state_dict` of a model with the same config gave. Raises ValueError, before
         anything is changed, where these arrays cannot be that."""
+
         def refuse(why):
             raise ValueError(f"NGramLanguageModel.load_state_dict: {why}")
 
         V, n, histories, arrays = self.config.vocabulary, self.config.order, 1, {}
         names = list(self.state_dict())
         if set(names) != set(state_dict):
-            refuse(f"a model of order {n} has the arrays {', '.join(names)}; got "
-                   f"{', '.join(map(str, state_dict)) or 'none'}")
+            refuse(
+                f"a model of order {n} has the arrays {', '.join(names)}; got "
+                f"{', '.join(map(str, state_dict)) or 'none'}"
+            )
         for name in names:
             a = arrays[name] = np.array(state_dict[name])
             if a.dtype != np.int64 or a.ndim != 1:
@@ -175,11 +186,14 @@ class NGramLanguageModel(Module):
             if a.shape != b.shape:
                 refuse(f"{k} and {c} must be of one length, got {len(a)} and {len(b)}")
             if len(a) and (a[0] < 0 or a[-1] // V >= histories or (a[1:] <= a[:-1]).any()):
-                refuse(f"{k} must rise, from at least 0 to below {histories} · {V}: there are "
-                       f"{histories} histories")
-            if len(b) and (b.min() < 1 or b.max() > 2 ** 53 // len(b)):
-                refuse(f"{c} must be at least 1 and their sum at most 2⁵³, got {b.min()} to "
-                       f"{b.max()}")
+                refuse(
+                    f"{k} must rise, from at least 0 to below {histories} · {V}: there are "
+                    f"{histories} histories"
+                )
+            if len(b) and (b.min() < 1 or b.max() > 2**53 // len(b)):
+                refuse(
+                    f"{c} must be at least 1 and their sum at most 2⁵³, got {b.min()} to {b.max()}"
+                )
             histories = len(a)
         self._set([arrays[k] for k in keys], [arrays[c] for c in counts])
 
@@ -188,15 +202,15 @@ class NGramLanguageModel(Module):
         of p(w | h) = kept(h w) + rest(h) p(w | h'): kept by the place of h w, rest by the number of
         h. Both have one entry more, the last, which UNSEEN = −1 finds: kept 0, rest 1."""
         self.keys, self.counts, self.kept, self.rest = keys, counts, [], []
-        histories = 1                                               # of k tokens
+        histories = 1  # of k tokens
         for key, c in zip(keys, counts):
-            i = key // self.config.vocabulary                       # of the history h of each h w
+            i = key // self.config.vocabulary  # of the history h of each h w
             N = np.bincount(i, minlength=histories)
-            total = np.bincount(i, c, minlength=histories)          # c(h)
+            total = np.bincount(i, c, minlength=histories)  # c(h)
             if self.config.smoothing == "witten-bell":
                 D, given, total = 0.0, N, total + N
             else:
-                D = self._discount(c)       # c ≥ 1 ≥ D where h w was seen: max(c − D, 0) = c − D
+                D = self._discount(c)  # c ≥ 1 ≥ D where h w was seen: max(c − D, 0) = c − D
                 given = D * N
             self.kept.append(np.append((c - D) / total[i], 0.0))
             self.rest.append(np.append(np.where(N > 0, given / np.maximum(total, 1.0), 1.0), 1.0))
@@ -220,9 +234,12 @@ class NGramLanguageModel(Module):
     def _tokens(self, name, tokens):
         x, V = np.asarray(tokens), self.config.vocabulary
         if x.ndim != 1 or x.size and x.dtype.kind not in "iu":
-            raise TypeError(f"NGramLanguageModel.{name}: tokens must be integers (m,), got "
-                            f"{x.dtype} {x.shape}")
+            raise TypeError(
+                f"NGramLanguageModel.{name}: tokens must be integers (m,), got {x.dtype} {x.shape}"
+            )
         if x.size and not 0 <= x.min() <= x.max() < V:
-            raise IndexError(f"NGramLanguageModel.{name}: tokens must be from 0 to {V - 1}, got "
-                             f"{x.min()} to {x.max()}")
+            raise IndexError(
+                f"NGramLanguageModel.{name}: tokens must be from 0 to {V - 1}, got "
+                f"{x.min()} to {x.max()}"
+            )
         return x.astype(np.int64)

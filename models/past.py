@@ -40,8 +40,8 @@ class Past:
 
             o = softmax(q kᵀ / √d) v
         """
-        k, v = array_of(self.k)[0], array_of(self.v)[0]                         # (K, t, d)
-        E = q @ k.swapaxes(1, 2) / sqrt(q.shape[-1])                            # (K, G, t)
+        k, v = array_of(self.k)[0], array_of(self.v)[0]  # (K, t, d)
+        E = q @ k.swapaxes(1, 2) / sqrt(q.shape[-1])  # (K, G, t)
         E -= E.max(axis=-1, keepdims=True)
         E = namespace(E).exp(E, out=E)
         return E @ v / E.sum(axis=-1, keepdims=True)

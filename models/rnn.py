@@ -63,11 +63,12 @@ from .padding import mask
 @dataclass
 class Config:
     """Of the language model."""
-    vocabulary: int             # V
-    embedding: int = 128        # D
-    hidden: int = 256           # H
+
+    vocabulary: int  # V
+    embedding: int = 128  # D
+    hidden: int = 256  # H
     layers: int = 1
-    nonlinearity: Literal["tanh", "relu"] = "tanh"      # of the cell rnn
+    nonlinearity: Literal["tanh", "relu"] = "tanh"  # of the cell rnn
     cell: Literal["rnn", "lstm", "gru"] = "rnn"
     dropout: float = 0.0
 
@@ -75,12 +76,13 @@ class Config:
 @dataclass
 class ClassifierConfig:
     """Of the classifier."""
-    vocabulary: int             # V
-    classes: int                # C
-    embedding: int = 128        # D
-    hidden: int = 128           # H, of each direction
+
+    vocabulary: int  # V
+    classes: int  # C
+    embedding: int = 128  # D
+    hidden: int = 128  # H, of each direction
     layers: int = 1
-    nonlinearity: Literal["tanh", "relu"] = "tanh"      # of the cell rnn
+    nonlinearity: Literal["tanh", "relu"] = "tanh"  # of the cell rnn
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     bidirectional: bool = True
     pooling: Literal["mean", "max", "last"] = "mean"
@@ -89,31 +91,32 @@ class ClassifierConfig:
 
 class RNNLanguageModel(Module):
     """p_t above; weights drawn from `rng`, a seed or a numpy Generator."""
-    carries_state = True        # from one block of a text to the next
+
+    carries_state = True  # from one block of a text to the next
 
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         self.config = config
-        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
+        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)  # E
         self.rnn = recurrent_layers(config, rng, dtype)
-        self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)    # O, a
+        self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)  # O, a
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
     def forward(self, x, h=None):
         """Tokens x (B, T) and the state before them h, None for a beginning -> logits (B, T, V),
         whose softmax is p, and the state after them, one Tensor: h_t of all layers (layers, B, H);
         of the LSTM (2, layers, B, H), h_t and c_t."""
-        e = self.embedding(x)                                   # (B, T, D)
+        e = self.embedding(x)  # (B, T, D)
         if self.dropout:
             e = self.dropout(e)
         if self.config.cell == "lstm":
             h_all, pair = self.rnn(e, h if h is None else (h[0], h[1]))
             h = nag.stack(pair)
         else:
-            h_all, h = self.rnn(e, h)                           # (B, T, H)
+            h_all, h = self.rnn(e, h)  # (B, T, H)
         if self.dropout:
             h_all = self.dropout(h_all)
-        return self.output(h_all), h                            # (B, T, V)
+        return self.output(h_all), h  # (B, T, V)
 
     def generate(self, prompt, choose):
         """Continue `prompt`, a sequence of tokens: yields one token after another, without end.
@@ -125,7 +128,7 @@ class RNNLanguageModel(Module):
             raise ValueError("RNNLanguageModel.generate: the prompt needs a token or more")
         x, h = prompt, None
         while True:
-            with nag.no_grad():         # not around the yield: it would hold for the caller too
+            with nag.no_grad():  # not around the yield: it would hold for the caller too
                 x = to_device(np.asarray(x, dtype=np.int64)[None], self.output.weight.device)
                 logits, h = self(x, h)
                 token = choose(logits[0, -1].numpy())
@@ -140,36 +143,37 @@ class RNNClassifier(Module):
         rng = np.random.default_rng(rng)
         self.config = config
         self.directions = 2 if config.bidirectional else 1
-        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)   # E
+        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)  # E
         # From N(0, 0.01) where the language model's E is from N(0, 1): most words are rare, and
         # what one means cannot be learnt from a few texts, so it must not say much either.
         self.embedding.weight.data *= 0.1
         self.rnn = recurrent_layers(config, rng, dtype, config.bidirectional)
-        self.output = Linear(self.directions * config.hidden, config.classes, rng=rng,
-                             dtype=dtype)                       # O, a
+        self.output = Linear(
+            self.directions * config.hidden, config.classes, rng=rng, dtype=dtype
+        )  # O, a
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
     def forward(self, x, lengths):
         """Tokens x (B, T), of which `lengths` (B,), 1 to T, are each text's own and what follows is
         padding, without influence -> logits (B, C), whose softmax is p."""
-        e = self.embedding(x)                                   # (B, T, D)
+        e = self.embedding(x)  # (B, T, D)
         if self.dropout:
             e = self.dropout(e)
-        h_all, h = self.rnn(e, lengths=lengths)                 # (B, T, H or 2H)
-        v = self.pool(h_all, h, lengths)                        # (B, H or 2H)
+        h_all, h = self.rnn(e, lengths=lengths)  # (B, T, H or 2H)
+        v = self.pool(h_all, h, lengths)  # (B, H or 2H)
         if self.dropout:
             v = self.dropout(v)
-        return self.output(v)                                   # (B, C)
+        return self.output(v)  # (B, C)
 
     def pool(self, h_all, h, lengths):
         """v (B, H or 2H) from the states of the last layer h_all (B, T, H or 2H), 0 at padding, and
         h, the last state of each layer and direction."""
-        inside = mask(h_all, lengths)[..., None]                # (B, T, 1)
+        inside = mask(h_all, lengths)[..., None]  # (B, T, 1)
         if self.config.pooling == "mean":
             return nag.sum(h_all, axis=1) / inside.sum(axis=1).astype(h_all.dtype)
         if self.config.pooling == "max":
             return nag.max(nag.where(inside, h_all, -np.inf), axis=1)
-        h = h[0] if self.config.cell == "lstm" else h           # (layers · directions, B, H)
+        h = h[0] if self.config.cell == "lstm" else h  # (layers · directions, B, H)
         return nag.concatenate([h[-d] for d in range(self.directions, 0, -1)], axis=-1)
 
 
@@ -177,6 +181,14 @@ def recurrent_layers(config, rng, dtype, bidirectional=False):
     """The layers with the cell that `config` asks for: W, U, b."""
     cell = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     options = {"nonlinearity": config.nonlinearity} if config.cell == "rnn" else {}
-    return cell(config.embedding, config.hidden, config.layers, batch_first=True,
-                dropout=config.dropout, bidirectional=bidirectional, rng=rng, dtype=dtype,
-                **options)
+    return cell(
+        config.embedding,
+        config.hidden,
+        config.layers,
+        batch_first=True,
+        dropout=config.dropout,
+        bidirectional=bidirectional,
+        rng=rng,
+        dtype=dtype,
+        **options,
+    )

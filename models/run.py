@@ -32,15 +32,35 @@ from .tasks.task import number
 
 try:
     import fcntl
-except ImportError:                                         # Windows: nothing is locked there
+except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
-KIND = "nanoautograd run"                                   # how train.py knows its checkpoints
-DEFAULT = "rnn"                                             # the preset of python train.py
-MOMENTARY = {"out", "device", "captured", "precision", "threads", "deterministic", "resume",
-             "overwrite", "list", "tensorboard", "generate"}    # options that are not of the run
-CHANGEABLE = {"steps", "lr", "warmup", "decay", "lr_floor", "weight_decay", "betas", "clip",
-              "evaluate_every"}                             # options that --resume can change
+KIND = "nanoautograd run"  # how train.py knows its checkpoints
+DEFAULT = "rnn"  # the preset of python train.py
+MOMENTARY = {
+    "out",
+    "device",
+    "captured",
+    "precision",
+    "threads",
+    "deterministic",
+    "resume",
+    "overwrite",
+    "list",
+    "tensorboard",
+    "generate",
+}  # options that are not of the run
+CHANGEABLE = {
+    "steps",
+    "lr",
+    "warmup",
+    "decay",
+    "lr_floor",
+    "weight_decay",
+    "betas",
+    "clip",
+    "evaluate_every",
+}  # options that --resume can change
 
 
 class OptionError(ValueError):
@@ -52,6 +72,7 @@ class Diverged(ArithmeticError):
 
 
 # ---------------------------------------------------------------------------------------- options
+
 
 def cores():
     """How many threads compute where nothing is said: $OMP_NUM_THREADS, or one for each processor
@@ -65,8 +86,9 @@ def cores():
 def compute_with(o):
     """Set up the CPU as the options say; a context in which products are computed as they say."""
     if not o.device.startswith("cuda") and (o.captured or o.precision != "float32"):
-        raise OptionError("--captured and --precision are for a GPU; got them with --device "
-                          f"{o.device}")
+        raise OptionError(
+            f"--captured and --precision are for a GPU; got them with --device {o.device}"
+        )
     nag.set_num_threads(o.threads, o.deterministic)
     nag.keep_memory()
     return nag.cuda.matmul_precision(o.precision)
@@ -78,9 +100,12 @@ def parser(preset):
     Config, Model = task.models[defaults["model"]]
     source = Config.__module__.replace(".", "/") + ".py"
     p = argparse.ArgumentParser(
-        prog="train.py", usage="train.py [PRESET] [options]", allow_abbrev=False,
+        prog="train.py",
+        usage="train.py [PRESET] [options]",
+        allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description=f"The preset {preset!r}: {task.about}. train.py --list shows all presets.")
+        description=f"The preset {preset!r}: {task.about}. train.py --list shows all presets.",
+    )
 
     known = set()
 
@@ -95,26 +120,46 @@ def parser(preset):
             else:
                 kwargs["type"] = type
             group.add_argument(name, default=default, help=help, **kwargs)
+
         return add
 
     add = adder("the run")
     add("--out", Path, Path("runs", preset), "folder of the run")
-    add("--resume", bool, False, "go on with the run in --out, from its start if it has no "
-        "checkpoint yet")
+    add(
+        "--resume",
+        bool,
+        False,
+        "go on with the run in --out, from its start if it has no checkpoint yet",
+    )
     add("--overwrite", bool, False, "start anew where --out holds a run")
     add("--list", bool, False, "show presets, models and data, and what must be installed")
-    add("--tensorboard", bool, False, "write event files for TensorBoard too (package "
-        "tensorboardX)")
+    add(
+        "--tensorboard", bool, False, "write event files for TensorBoard too (package tensorboardX)"
+    )
     add("--device", str, "cpu", "cpu, cuda, or cuda:N")
-    add("--captured", bool, False, "on a GPU: record a step as one CUDA graph, and replay it; all "
-        "batches of the preset must have one shape")
-    add("--precision", str, "float32", "of products on a GPU; weights stay what they are",
-        choices=["float32", "tf32", "bfloat16"])
+    add(
+        "--captured",
+        bool,
+        False,
+        "on a GPU: record a step as one CUDA graph, and replay it; all "
+        "batches of the preset must have one shape",
+    )
+    add(
+        "--precision",
+        str,
+        "float32",
+        "of products on a GPU; weights stay what they are",
+        choices=["float32", "tf32", "bfloat16"],
+    )
     add("--threads", number(int, least=1), cores(), "that compute on the CPU")
     add("--deterministic", bool, False, "the same result, to the bit, for any number of threads")
     add("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])
-    add("--seed", number(int, least=0, below=math.inf), 0, "decides the first weights, the order "
-        "of the data, and what is sampled")
+    add(
+        "--seed",
+        number(int, least=0, below=math.inf),
+        0,
+        "decides the first weights, the order of the data, and what is sampled",
+    )
 
     add = adder(f"the data: {task.about}")
     task.options(add)
@@ -123,49 +168,100 @@ def parser(preset):
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
         if field.default is not dataclasses.MISSING and field.name not in known:
-            allowed = typing.get_args(types[field.name])    # of a Literal
-            add(option(field.name), checker(types[field.name]), field.default,
-                f"{field.name} of its Config", **{"choices": list(allowed)} if allowed else {})
+            allowed = typing.get_args(types[field.name])  # of a Literal
+            add(
+                option(field.name),
+                checker(types[field.name]),
+                field.default,
+                f"{field.name} of its Config",
+                **{"choices": list(allowed)} if allowed else {},
+            )
 
     add = adder("the loop")
     add("--steps", number(int, least=0), 1000, "updates of the weights")
     add("--batch", number(int, least=1), 64, "examples in a batch")
-    add("--accumulate", number(int, least=1), 1, "batches whose gradients are summed up for one "
-        "step")
+    add(
+        "--accumulate",
+        number(int, least=1),
+        1,
+        "batches whose gradients are summed up for one step",
+    )
     add("--lr", number(float, above=0), 1e-3, "highest learning rate")
     add("--warmup", number(int, least=0), 50, "steps in which the rate rises to it")
     add("--decay", str, "cosine", "how it falls then", choices=["cosine", "linear", "constant"])
-    add("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall, "
-        "at most --lr")
+    add("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall, at most --lr")
     add("--weight-decay", number(float, least=0), 0.01, "of AdamW, for matrices alone")
     add("--betas", number(float, least=0, below=1), [0.9, 0.999], "of AdamW", nargs=2)
     add("--clip", number(float, least=0), 1.0, "highest norm of the gradient; 0 for no limit")
-    add("--average", number(float, least=0, below=1), 0.0, "decay of the exponential moving "
-        "average of the weights, which is what is then evaluated; 0 for none")
-    add("--evaluate-every", number(int, least=1), 100, "steps from one evaluation and checkpoint "
-        "to the next")
+    add(
+        "--average",
+        number(float, least=0, below=1),
+        0.0,
+        "decay of the exponential moving "
+        "average of the weights, which is what is then evaluated; 0 for none",
+    )
+    add(
+        "--evaluate-every",
+        number(int, least=1),
+        100,
+        "steps from one evaluation and checkpoint to the next",
+    )
 
     add = adder("fine-tuning")
-    add("--pretrained", weights_source, NOTHING, "weights to begin with: those that the model "
-        "knows by a name (minilm, smollm2, g2p), or the folder of a run of train.py")
-    add("--lr-pretrained", number(float, least=0), 1.0, "learning rate of what is pretrained, as a "
-        "multiple of --lr")
-    add("--freeze", str, [], "what does not learn: parameters whose names begin so, or "
-        "'pretrained' for all that is", nargs="*", metavar="NAME")
-    add("--lora", number(int, least=0), 0, "rank of the adapters that learn in place of what is "
-        "pretrained, but for what --freeze names; 0 for none")
+    add(
+        "--pretrained",
+        weights_source,
+        NOTHING,
+        "weights to begin with: those that the model "
+        "knows by a name (minilm, smollm2, g2p), or the folder of a run of train.py",
+    )
+    add(
+        "--lr-pretrained",
+        number(float, least=0),
+        1.0,
+        "learning rate of what is pretrained, as a multiple of --lr",
+    )
+    add(
+        "--freeze",
+        str,
+        [],
+        "what does not learn: parameters whose names begin so, or 'pretrained' for all that is",
+        nargs="*",
+        metavar="NAME",
+    )
+    add(
+        "--lora",
+        number(int, least=0),
+        0,
+        "rank of the adapters that learn in place of what is "
+        "pretrained, but for what --freeze names; 0 for none",
+    )
     add("--lora-alpha", number(float, above=0), ALPHA, "their strength")
-    add("--lora-to", str, [], "last parts of the names of the layers that get them, such as query "
-        "value; all, if none is given", nargs="*", metavar="NAME")
+    add(
+        "--lora-to",
+        str,
+        [],
+        "last parts of the names of the layers that get them, such as query "
+        "value; all, if none is given",
+        nargs="*",
+        metavar="NAME",
+    )
 
     add = adder("what a trained model says")
-    add("--generate", str, None, f"answer this text, such as {task.prompt!r}, with the checkpoint "
-        "in --out", metavar="TEXT")
+    add(
+        "--generate",
+        str,
+        None,
+        f"answer this text, such as {task.prompt!r}, with the checkpoint in --out",
+        metavar="TEXT",
+    )
     task.answer_options(add)
     unknown = defaults.keys() - known - {"model"}
     if unknown:
-        raise ValueError(f"{task.__module__}: the preset {preset!r} sets what is no option: "
-                         f"{', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"{task.__module__}: the preset {preset!r} sets what is no option: "
+            f"{', '.join(sorted(unknown))}"
+        )
     p.set_defaults(preset=preset)
     return p
 
@@ -200,8 +296,10 @@ def parse(argv):
     if words and not words[0].startswith("-"):
         preset = words.pop(0)
         if preset not in PRESETS:
-            raise SystemExit(f"train.py: there is no preset {preset!r}; there are "
-                             f"{', '.join(PRESETS)} (python train.py --list tells more)")
+            raise SystemExit(
+                f"train.py: there is no preset {preset!r}; there are "
+                f"{', '.join(PRESETS)} (python train.py --list tells more)"
+            )
     # Which preset it is, and so which options there are, may stand in the checkpoint alone.
     p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     p.add_argument("--out", type=Path, default=Path("runs", preset or DEFAULT))
@@ -219,8 +317,10 @@ def parse(argv):
     for name in kept.keys() - CHANGEABLE - ({"seed"} if o.generate is not None else set()):
         if typed[name] != kept[name]:
             what = name if name == "preset" else option(name)
-            p.error(f"this run has {what} {kept[name]}, and it cannot be changed to "
-                    f"{typed[name]} afterwards")
+            p.error(
+                f"this run has {what} {kept[name]}, and it cannot be changed to "
+                f"{typed[name]} afterwards"
+            )
     return o, checkpoint
 
 
@@ -229,9 +329,15 @@ def presets():
     rows = [("preset", "model", "task", "score", "data and weights from")]
     for preset, task in PRESETS.items():
         Config = task.models[task.presets[preset]["model"]][0]
-        rows.append((preset + " (default)" * (preset == DEFAULT),
-                     Config.__module__.replace(".", "/") + ".py", task.about, task.metric,
-                     ", ".join(task.needs.get(preset, [task.source]))))
+        rows.append(
+            (
+                preset + " (default)" * (preset == DEFAULT),
+                Config.__module__.replace(".", "/") + ".py",
+                task.about,
+                task.metric,
+                ", ".join(task.needs.get(preset, [task.source])),
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows]
     lines += ["", "package with data or weights"]
@@ -246,6 +352,7 @@ def presets():
 
 # -------------------------------------------------------------------------- task, model, and state
 
+
 def make_task(o, known=None):
     """The task of these options; with `known`, without its data."""
     return PRESETS[o.preset](o, known)
@@ -256,12 +363,17 @@ def make_model(task, o, tensors=None, behind=()):
     goes on, with these tensors, only what they lack is loaded. behind: the folders of the runs
     whose weights are to begin with it, on the way to which it is made."""
     Config, Model = task.models[task.presets[o.preset]["model"]]
-    own = {f.name: getattr(o, f.name) for f in dataclasses.fields(Config)
-           if f.default is not dataclasses.MISSING}
+    own = {
+        f.name: getattr(o, f.name)
+        for f in dataclasses.fields(Config)
+        if f.default is not dataclasses.MISSING
+    }
     missing = {f.name for f in dataclasses.fields(Config)} - own.keys() - task.sizes.keys()
     if missing:
-        raise OptionError(f"{type(task).__name__}.sizes lacks what the Config in "
-                          f"{Config.__module__} wants to know: {', '.join(sorted(missing))}")
+        raise OptionError(
+            f"{type(task).__name__}.sizes lacks what the Config in "
+            f"{Config.__module__} wants to know: {', '.join(sorted(missing))}"
+        )
     try:
         check_options(o, parser(o.preset).get_default)
         rng = generator(o.seed, "weights")
@@ -272,7 +384,7 @@ def make_model(task, o, tensors=None, behind=()):
         prepare(model, o, tensors is None, lambda folder: model_of(folder, behind))
     except (CheckpointError, DataError):
         raise
-    except ValueError as e:                                 # such as heads that do not fit a width
+    except ValueError as e:  # such as heads that do not fit a width
         raise OptionError(f"these options do not fit together: {e}") from None
     return model.to(o.device)
 
@@ -282,6 +394,7 @@ class Rationed(np.random.Generator):
     say of the model's sizes is not believed before its arrays are seen. SPARE more, so that of a
     small model each array that is missing is named. What is frozen is not among them, and has
     FROZEN numbers at most. Raises CheckpointError."""
+
     SPARE, FROZEN = 1_000_000, 200_000_000
 
     def __init__(self, bit_generator, tensors):
@@ -294,8 +407,10 @@ class Rationed(np.random.Generator):
     def take(self, size):
         self.left -= math.prod(np.atleast_1d(1 if size is None else size).tolist())
         if self.left < 0:
-            raise CheckpointError("the checkpoint does not fit its own options: they are of a "
-                                  "larger model than its arrays")
+            raise CheckpointError(
+                "the checkpoint does not fit its own options: they are of a "
+                "larger model than its arrays"
+            )
 
     def uniform(self, low=0.0, high=1.0, size=None):
         self.take(size)
@@ -313,17 +428,23 @@ class Rationed(np.random.Generator):
 def describe(o, task):
     """What a checkpoint's state says of the run, beside the step. JSON can hold it."""
     left_out = momentary(o.preset)
-    return {"kind": KIND, "options": {k: v for k, v in vars(o).items() if k not in left_out},
-            "known": json.loads(json.dumps(task.known)), "data": task.fingerprint}
+    return {
+        "kind": KIND,
+        "options": {k: v for k, v in vars(o).items() if k not in left_out},
+        "known": json.loads(json.dumps(task.known)),
+        "data": task.fingerprint,
+    }
 
 
 def check_state(state, folder):
     """Return the state, or raise CheckpointError unless it is one that `describe` makes, of options
     that could have been typed: they are typed here once more, and must come out the same. The
     arrays are checked by `unpack`."""
+
     def refuse(why):
-        raise CheckpointError(f"the checkpoint in {folder} is not of a {KIND}, as this train.py "
-                              f"writes it: {why}")
+        raise CheckpointError(
+            f"the checkpoint in {folder} is not of a {KIND}, as this train.py writes it: {why}"
+        )
 
     try:
         given, step = state["options"], state["step"]
@@ -339,8 +460,9 @@ def check_state(state, folder):
             if isinstance(value, bool):
                 words += [word] if value else [f"--no-{word[2:]}"] * p.get_default(name)
             else:
-                words += ([word, *map(str, value)] if isinstance(value, list) else
-                          [f"{word}={value}"])
+                words += (
+                    [word, *map(str, value)] if isinstance(value, list) else [f"{word}={value}"]
+                )
         o = p.parse_args(words)
         task = make_task(o, state["known"])
         task.fingerprint = state["data"]
@@ -357,11 +479,13 @@ def check_state(state, folder):
 
 # ----------------------------------------------------------------------------------------- arrays
 
+
 def pack(model, optimizer, average, carried):
     """All arrays that the next step depends on, by name; of what is frozen a digest."""
     still = frozen(model)
-    tensors = {f"model.{name}": array for name, array in model.state_dict().items()
-               if name not in still}
+    tensors = {
+        f"model.{name}": array for name, array in model.state_dict().items() if name not in still
+    }
     if not all(math.isfinite(float(array.sum())) for array in tensors.values()):
         raise Diverged("a weight is no longer finite")
     for i, state in optimizer.state_dict()["state"].items() if optimizer else ():
@@ -380,8 +504,9 @@ def unpack(tensors, model, optimizer=None, average=None, step=None):
     this step."""
     try:
         if frozen(model) and not np.array_equal(tensors.get("frozen"), digest(model)):
-            raise ValueError("what is frozen is not what it was; the weights of --pretrained have "
-                             "changed")
+            raise ValueError(
+                "what is frozen is not what it was; the weights of --pretrained have changed"
+            )
         model.load_state_dict({**frozen(model), **under("model.", tensors)})
         random = under("random.", tensors)
         load_random_state(model, {name: to_numpy(pair).tolist() for name, pair in random.items()})
@@ -402,8 +527,11 @@ def unpack(tensors, model, optimizer=None, average=None, step=None):
 
 def under(prefix, tensors):
     """Those whose names begin so, by the rest of their names."""
-    return {name.removeprefix(prefix): array for name, array in tensors.items()
-            if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def trained(o, checkpoint, behind=()):
@@ -416,7 +544,7 @@ def trained(o, checkpoint, behind=()):
     average = AveragedModel(model, o.average) if o.average else None
     unpack(tensors, model, average=average)
     if average:
-        model.load_state_dict(average.averages, strict=False)       # what is frozen has none
+        model.load_state_dict(average.averages, strict=False)  # what is frozen has none
     return task, merge_adapters(model.eval())
 
 
@@ -424,12 +552,15 @@ def model_of(folder, behind=()):
     """The model of the run in a folder, as it is used. behind: as for `make_model`. Raises
     CheckpointError, DataError."""
     if os.path.realpath(folder) in behind:
-        raise CheckpointError(f"the run in {folder} begins with weights that began with its own: "
-                              f"{' from '.join(map(str, behind))}; the first ones are lost")
+        raise CheckpointError(
+            f"the run in {folder} begins with weights that began with its own: "
+            f"{' from '.join(map(str, behind))}; the first ones are lost"
+        )
     return trained(*parse(["--out", str(folder), "--generate", ""]), behind)[1]
 
 
 # ----------------------------------------------------------------------------------------- folder
+
 
 def check_folder(o):
     """Find out before the work begins that --out can be written to, and that no run is lost."""
@@ -437,10 +568,13 @@ def check_folder(o):
         raise FileExistsError(
             f"{o.out} holds a run already. To use what it has learnt, add --generate TEXT; to go "
             "on with it, --resume (and more --steps, if it has finished); to replace it, "
-            "--overwrite; to keep it and start another, --out FOLDER")
+            "--overwrite; to keep it and start another, --out FOLDER"
+        )
     if is_run(o.pretrained) and os.path.realpath(o.pretrained) == os.path.realpath(o.out):
-        raise OptionError(f"the run would begin with the weights in {o.out} and be written over "
-                          "them; give another --out")
+        raise OptionError(
+            f"the run would begin with the weights in {o.out} and be written over "
+            "them; give another --out"
+        )
     tempfile.TemporaryFile(dir=o.out).close()
     if o.resume and not (o.out / "checkpoint.json").exists():
         print(f"there is no checkpoint in {o.out} yet: starting from the beginning")
@@ -459,9 +593,10 @@ def alone(folder):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OptionError(f"a run is at work in {folder}; wait for its end, or stop it"
-                              ) from None
-        except OSError:                                     # a file system without locks
+            raise OptionError(
+                f"a run is at work in {folder}; wait for its end, or stop it"
+            ) from None
+        except OSError:  # a file system without locks
             pass
         yield
     finally:

@@ -20,8 +20,8 @@ def choose(logits, rng, temperature=1.0, top_k=None, top_p=None):
     logits = logits.astype(np.float64)
     if temperature == 0.0:
         return int(logits.argmax())
-    order = np.argsort(-logits, kind="stable")[:top_k]          # likeliest first
-    with np.errstate(over="ignore"):                            # near 0 to -inf: never chosen
+    order = np.argsort(-logits, kind="stable")[:top_k]  # likeliest first
+    with np.errstate(over="ignore"):  # near 0 to -inf: never chosen
         p = np.exp((logits[order] - logits.max()) / temperature)
     cumulative = np.cumsum(p)
     if top_p is not None:
@@ -40,7 +40,7 @@ def as_text(tokens, decode):
     for token in tokens:
         waiting.append(token)
         text = decode(waiting)
-        if not text.endswith("\ufffd") or len(waiting) > 4:         # no character has more bytes
+        if not text.endswith("\ufffd") or len(waiting) > 4:  # no character has more bytes
             yield text
             waiting = []
     yield decode(waiting)

@@ -32,8 +32,7 @@ from nanoautograd.checkpoint import CheckpointError, load_checkpoint, write_whol
 from nanoautograd.data import install
 
 from .compare import Setting, draw, rank, rows, verdict
-from .run import (OptionError, alone, attribute, check_state, cores, momentary, option, parse,
-                  parser)
+from .run import OptionError, alone, attribute, check_state, cores, momentary, option, parse, parser
 from .table import command, finished, markdown
 from .tasks import PRESETS
 from .tasks.task import number
@@ -45,6 +44,7 @@ OF_ONE_RUN = {"out", "resume", "overwrite", "list", "generate"}
 @dataclass
 class Run:
     """One run of train.py: its preset and options, and its folder."""
+
     words: list
     folder: Path
 
@@ -63,6 +63,7 @@ class Run:
 
 # ------------------------------------------------------------------------------------ what to run
 
+
 def read_grid(texts):
     """["lr=1e-3,4e-3", ...] -> {"lr": ["1e-3", "4e-3"], ...}. Raises OptionError."""
     grid = {}
@@ -70,8 +71,9 @@ def read_grid(texts):
         name, _, values = text.partition("=")
         name, values = name.replace("-", "_"), values.split(",")
         if not name or "=" not in text:
-            raise OptionError("--grid takes OPTION=VALUE,VALUE,... such as lr=1e-3,4e-3; got "
-                              f"{text!r}")
+            raise OptionError(
+                f"--grid takes OPTION=VALUE,VALUE,... such as lr=1e-3,4e-3; got {text!r}"
+            )
         if name in grid or len(set(values)) < len(values):
             raise OptionError(f"--grid {text}: the same comes twice")
         grid[name] = values
@@ -84,8 +86,9 @@ def words_of(name, value, default):
         if value not in ("true", "false"):
             raise OptionError(f"{option(name)} takes true or false in a grid; got {value!r}")
         return [option(name)] if value == "true" else [f"--no-{option(name)[2:]}"] * default
-    return ([option(name), *value.split()] if isinstance(default, list) else
-            [f"{option(name)}={value}"])
+    return (
+        [option(name), *value.split()] if isinstance(default, list) else [f"{option(name)}={value}"]
+    )
 
 
 def plan(preset, grid, folds=0, repeat=1, folder=Path("runs/search"), rest=()):
@@ -104,30 +107,44 @@ def plan(preset, grid, folds=0, repeat=1, folder=Path("runs/search"), rest=()):
     names = [*grid, *["validation"] * (folds > 0), *["seed"] * (repeat > 1)]
     for name in names:
         if name not in options or name in momentary(preset) | {"preset"}:
-            raise OptionError(f"the preset {preset} has no option {option(name)} that makes a "
-                              f"difference to a run; python train.py {preset} --help shows all")
+            raise OptionError(
+                f"the preset {preset} has no option {option(name)} that makes a "
+                f"difference to a run; python train.py {preset} --help shows all"
+            )
         # --seed beside --repeat is the first of the seeds.
         if names.count(name) > 1 or name in fixed and (name in grid or name != "seed"):
-            raise OptionError(f"{option(name)} is to be varied, and is given twice: by itself, by "
-                              "--grid, by --folds or by --repeat")
+            raise OptionError(
+                f"{option(name)} is to be varied, and is given twice: by itself, by "
+                "--grid, by --folds or by --repeat"
+            )
     settings, known = [], {}
     for combination in itertools.product(*grid.values()):
         values = dict(zip(grid, combination))
-        varied = [word for name, value in values.items()
-                  for word in words_of(name, value, options[name])]
+        varied = [
+            word for name, value in values.items() for word in words_of(name, value, options[name])
+        ]
         words = [preset, *varied, *rest]
         setting = Setting(values, words)
         same = known.setdefault(repr(parse(words)[0]), setting)
         if same is not setting:
             raise OptionError(f"--grid has the same setting twice: {same}, and {setting}")
-        settings.append((setting, [
-            Run([*words, *part, *seed], folder.joinpath(safe(varied), safe([*part, *seed])))
-            for seed in seeds for part in parts]))
+        settings.append(
+            (
+                setting,
+                [
+                    Run([*words, *part, *seed], folder.joinpath(safe(varied), safe([*part, *seed])))
+                    for seed in seeds
+                    for part in parts
+                ],
+            )
+        )
     folders = set()
     for run in (run for _, runs in settings for run in runs):
         if run.folder in folders:
-            raise OptionError(f"two runs would have the folder {run.folder}; search their values "
-                              "one after the other, with another --runs")
+            raise OptionError(
+                f"two runs would have the folder {run.folder}; search their values "
+                "one after the other, with another --runs"
+            )
         folders.add(run.folder)
         check(run)
     return settings
@@ -142,7 +159,7 @@ def check(run):
     """Raise OptionError if the folder of a run that has not finished holds one that is at work, or
     one with other options, some of which --resume would change."""
     if run.result() is None and run.folder.exists():
-        with alone(run.folder):         # a search that was killed does not end its runs
+        with alone(run.folder):  # a search that was killed does not end its runs
             pass
     if run.result() is None and (run.folder / "checkpoint.json").exists():
         wanted = vars(parse(run.words)[0])
@@ -152,11 +169,14 @@ def check(run):
             raise OptionError(f"{e}; delete the folder, or choose another with --runs") from None
         for name in kept:
             if kept[name] != wanted[name]:
-                raise OptionError(f"{run.folder} holds a run with {option(name)} {kept[name]}, not "
-                                  f"{wanted[name]}; choose another folder with --runs")
+                raise OptionError(
+                    f"{run.folder} holds a run with {option(name)} {kept[name]}, not "
+                    f"{wanted[name]}; choose another folder with --runs"
+                )
 
 
 # ---------------------------------------------------------------------------------------- running
+
 
 class Jobs:
     """Runs in processes of their own, which a signal stops."""
@@ -171,11 +191,16 @@ class Jobs:
         run.folder.mkdir(parents=True, exist_ok=True)
         with (run.folder / "log.txt").open("ab") as log:
             # In a session of its own: a terminal's Ctrl-C reaches it through `catch_signals` alone.
-            child = subprocess.Popen(command(run.words, run.folder), stdin=subprocess.DEVNULL,
-                                     stdout=log, stderr=log, env={**os.environ, **ONE_THREAD},
-                                     start_new_session=True)
+            child = subprocess.Popen(
+                command(run.words, run.folder),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **ONE_THREAD},
+                start_new_session=True,
+            )
         self.children.add(child)
-        if self.signal:                                 # it came since that was asked above
+        if self.signal:  # it came since that was asked above
             child.send_signal(self.signal)
         child.wait()
         self.children.discard(child)
@@ -183,8 +208,9 @@ class Jobs:
     @contextmanager
     def catch_signals(self):
         """Within it, at Ctrl-C or SIGTERM the runs at work save what they have, and none begins."""
+
         def handle(number, frame):
-            if self.signal:                             # a second one would end them at once
+            if self.signal:  # a second one would end them at once
                 return
             self.signal = number
             os.write(2, b"\nstopping: the runs at work save what they have\n")
@@ -203,13 +229,17 @@ def execute(runs, jobs):
     """Run what has not finished, so many at a time. Returns the number of the signal that stopped
     it, or None."""
     from tqdm import tqdm
+
     todo, job = [run for run in runs if run.result() is None], Jobs()
-    with job.catch_signals(), ThreadPoolExecutor(jobs) as pool, tqdm(
-            total=len(runs), initial=len(runs) - len(todo), unit="run") as bar:
+    with (
+        job.catch_signals(),
+        ThreadPoolExecutor(jobs) as pool,
+        tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run") as bar,
+    ):
         waiting = {pool.submit(job, run): run for run in todo}
         for future in as_completed(waiting):
             run = waiting[future]
-            future.result()                             # raises what went wrong in the thread
+            future.result()  # raises what went wrong in the thread
             if not job.signal:
                 bar.update()
                 if run.result() is None:
@@ -233,44 +263,78 @@ def collect(settings):
 
 # ----------------------------------------------------------------------------------------- report
 
+
 def report(settings, preset, folds, repeat):
     """The table of the ranked settings and what follows from it, as markdown."""
     task, best = PRESETS[preset], settings[0]
     over = " and ".join([f"{folds} folds"] * (folds > 0) + [f"{repeat} seeds"] * (repeat > 1))
-    parts = [f"{preset} ({task.about}): {task.metric}, "
-             f"{'larger' if task.larger_is_better else 'smaller'} is better; "
-             + (f"mean ± standard error over {over}." if over else "one run each."),
-             markdown(rows(settings, task.metric))]
+    parts = [
+        f"{preset} ({task.about}): {task.metric}, "
+        f"{'larger' if task.larger_is_better else 'smaller'} is better; "
+        + (f"mean ± standard error over {over}." if over else "one run each."),
+        markdown(rows(settings, task.metric)),
+    ]
     if best.failures:
         return "\n\n".join([*parts, "There is no setting of which all runs have finished."]) + "\n"
     o, _ = parse(best.words)
-    return "\n\n".join([
-        *parts, verdict(settings),
-        "The best setting, "
-        + (f"trained once more, not on a fold but with --validation {o.validation}:" if folds else
-           f"with the first of the seeds, {o.seed}:" if repeat > 1 else "as it was run:"),
-        f"    python train.py {shlex.join(best.words)}",
-        "The settings were chosen by these scores of what is held out, which favours the winner: "
-        "on data that had no part in the choice, expect a little less.\n"])
+    return "\n\n".join(
+        [
+            *parts,
+            verdict(settings),
+            "The best setting, "
+            + (
+                f"trained once more, not on a fold but with --validation {o.validation}:"
+                if folds
+                else f"with the first of the seeds, {o.seed}:"
+                if repeat > 1
+                else "as it was run:"
+            ),
+            f"    python train.py {shlex.join(best.words)}",
+            "The settings were chosen by these scores of what is held out, which favours the "
+            "winner: on data that had no part in the choice, expect a little less.\n",
+        ]
+    )
 
 
 def main(argv=None):
     """Run the command line. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     p = argparse.ArgumentParser(
-        prog="python -m models.search", allow_abbrev=False, description=__doc__.partition("\n")[0],
-        epilog="All other options go to train.py: python train.py PRESET --help.")
+        prog="python -m models.search",
+        allow_abbrev=False,
+        description=__doc__.partition("\n")[0],
+        epilog="All other options go to train.py: python train.py PRESET --help.",
+    )
     p.add_argument("preset", choices=list(PRESETS), metavar="preset", help="as for train.py")
-    p.add_argument("--grid", nargs="+", required=True, metavar="OPTION=VALUE,...",
-                   help="options of the preset, and the values to try; where one value is several "
-                   "words, in quotes: betas='0.9 0.99,0.9 0.999'")
-    p.add_argument("--folds", type=number(int, least=2), default=0, metavar="K",
-                   help="cross-validation: train each setting K times, and judge it by another "
-                   "K-th of the data each time")
-    p.add_argument("--repeat", type=number(int, least=1), default=1, metavar="SEEDS",
-                   help="train each setting with so many seeds, from --seed on")
-    p.add_argument("--jobs", type=number(int, least=1), default=cores(),
-                   help="runs side by side; as many as there are cores")
+    p.add_argument(
+        "--grid",
+        nargs="+",
+        required=True,
+        metavar="OPTION=VALUE,...",
+        help="options of the preset, and the values to try; where one value is several "
+        "words, in quotes: betas='0.9 0.99,0.9 0.999'",
+    )
+    p.add_argument(
+        "--folds",
+        type=number(int, least=2),
+        default=0,
+        metavar="K",
+        help="cross-validation: train each setting K times, and judge it by another "
+        "K-th of the data each time",
+    )
+    p.add_argument(
+        "--repeat",
+        type=number(int, least=1),
+        default=1,
+        metavar="SEEDS",
+        help="train each setting with so many seeds, from --seed on",
+    )
+    p.add_argument(
+        "--jobs",
+        type=number(int, least=1),
+        default=cores(),
+        help="runs side by side; as many as there are cores",
+    )
     p.add_argument("--runs", type=Path, help="folder of the runs and the table; runs/search-PRESET")
     o, rest = p.parse_known_args(argv)
     folder, task = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset]
@@ -288,15 +352,22 @@ def main(argv=None):
         p.error(e)
     if stopped:
         left = sum(run.result() is None for run in runs)
-        print(f"stopped with {left} of {len(runs)} runs left; the same command goes on: "
-              f"python -m models.search {shlex.join(argv)}", file=sys.stderr)
+        print(
+            f"stopped with {left} of {len(runs)} runs left; the same command goes on: "
+            f"python -m models.search {shlex.join(argv)}",
+            file=sys.stderr,
+        )
         return 128 + stopped
     collect(settings)
     ranked = rank([setting for setting, _ in settings], task.larger_is_better)
     text = report(ranked, o.preset, o.folds, o.repeat)
     write_whole(folder / "table.md", text.encode())
-    write_whole(folder / "results.json", json.dumps(
-        {"metric": task.metric, "settings": [asdict(s) for s in ranked]}, indent=1).encode())
+    write_whole(
+        folder / "results.json",
+        json.dumps(
+            {"metric": task.metric, "settings": [asdict(s) for s in ranked]}, indent=1
+        ).encode(),
+    )
     print(text)
     if not ranked[0].failures:
         draw(ranked, grid, task.metric, task.larger_is_better).savefig(folder / "search.png")

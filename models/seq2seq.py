@@ -61,17 +61,17 @@ from .padding import mask
 
 @dataclass
 class Config:
-    source: int                 # N, symbols of the source
-    target: int                 # R, symbols of the target
-    embedding: int = 64         # D
-    hidden: int = 128           # H
-    attention: int = 64         # A, width of the queries and keys
-    layers: int = 1             # of the encoder, and of the decoder
+    source: int  # N, symbols of the source
+    target: int  # R, symbols of the target
+    embedding: int = 64  # D
+    hidden: int = 128  # H
+    attention: int = 64  # A, width of the queries and keys
+    layers: int = 1  # of the encoder, and of the decoder
     cell: Literal["gru", "lstm"] = "gru"
     bidirectional: bool = True  # the encoder
-    scaled: bool = False        # divide the scores of attention by the root of their width
-    dropout: float = 0.0        # of e, of F[y], of o, and between layers
-    copy: bool = False          # symbols from the source; N = R
+    scaled: bool = False  # divide the scores of attention by the root of their width
+    dropout: float = 0.0  # of e, of F[y], of o, and between layers
+    copy: bool = False  # symbols from the source; N = R
 
 
 class Seq2Seq(Module):
@@ -83,25 +83,29 @@ class Seq2Seq(Module):
         M = 2 * H if config.bidirectional else H
         Cell = {"gru": GRU, "lstm": LSTM}[config.cell]
         new = {"rng": rng, "dtype": dtype}
-        options = {"num_layers": config.layers, "dropout": config.dropout, "batch_first": True,
-                   **new}
+        options = {
+            "num_layers": config.layers,
+            "dropout": config.dropout,
+            "batch_first": True,
+            **new,
+        }
         self.config = config
-        self.source = Embedding(config.source, D, **new)                        # E
+        self.source = Embedding(config.source, D, **new)  # E
         self.encoder = Cell(D, H, bidirectional=config.bidirectional, **options)
-        self.query = Linear(M, A, bias=False, **new)                            # Q
-        self.key = Linear(M, A, bias=False, **new)                              # K
-        self.value = Linear(M, M, bias=False, **new)                            # V
-        self.memory = Linear(2 * M, H, **new)                                   # W
-        self.bridge = Linear(M, H, **new)                                       # Z, of h
-        self.bridge_cells = Linear(M, H, **new) if config.cell == "lstm" else None      # their Z
-        self.target = Embedding(config.target, D, **new)                        # F
+        self.query = Linear(M, A, bias=False, **new)  # Q
+        self.key = Linear(M, A, bias=False, **new)  # K
+        self.value = Linear(M, M, bias=False, **new)  # V
+        self.memory = Linear(2 * M, H, **new)  # W
+        self.bridge = Linear(M, H, **new)  # Z, of h
+        self.bridge_cells = Linear(M, H, **new) if config.cell == "lstm" else None  # their Z
+        self.target = Embedding(config.target, D, **new)  # F
         self.decoder = Cell(D, H, **options)
-        self.align = Linear(H, H, bias=False, **new)                            # G
-        self.combine = Linear(2 * H, H, **new)                                  # U
-        self.output = Linear(H, config.target, **new)                           # O
+        self.align = Linear(H, H, bias=False, **new)  # G
+        self.combine = Linear(2 * H, H, **new)  # U
+        self.output = Linear(H, config.target, **new)  # O
         self.copy = Copy(2 * H, config.source, config.target, **new) if config.copy else None
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.scale = None if config.scaled else 1.0             # None: 1/√ of the width
+        self.scale = None if config.scaled else 1.0  # None: 1/√ of the width
 
     def forward(self, x, x_lengths, y):
         """Source tokens x (B, S), of which row b has x_lengths[b] and then padding, and target
@@ -118,17 +122,24 @@ class Seq2Seq(Module):
 
     def encode(self, x, x_lengths):
         """The state from which the decoder begins, as in `start`, and α (B, S, S)."""
-        seen = mask(x, x_lengths)[:, None]                                      # (B, 1, S)
+        seen = mask(x, x_lengths)[:, None]  # (B, 1, S)
         h, end = self.encoder(self.dropout(self.source(x)), lengths=x_lengths)  # (B, S, M)
         c, alpha = scaled_dot_product_attention(
-            self.query(h), self.key(h), self.value(h), seen, scale=self.scale, return_weights=True)
-        m = tanh(self.memory(concatenate([h, c], axis=-1)))                     # (B, S, H)
+            self.query(h), self.key(h), self.value(h), seen, scale=self.scale, return_weights=True
+        )
+        m = tanh(self.memory(concatenate([h, c], axis=-1)))  # (B, S, H)
         h_end, cells = end if self.bridge_cells else (end, None)
-        s = tanh(self.bridge(self.by_layer(h_end)))                             # (B, layers, H)
+        s = tanh(self.bridge(self.by_layer(h_end)))  # (B, layers, H)
         if self.bridge_cells:
             cells = self.bridge_cells(self.by_layer(cells))
-        return {"memory": m, "keys": self.align(m), "seen": seen, "s": s, "cells": cells,
-                "x": x if self.copy else None}, alpha
+        return {
+            "memory": m,
+            "keys": self.align(m),
+            "seen": seen,
+            "s": s,
+            "cells": cells,
+            "x": x if self.copy else None,
+        }, alpha
 
     def by_layer(self, end):
         """The last states (layers · directions, B, H) of an encoder -> (B, layers, M)."""
@@ -140,17 +151,21 @@ class Seq2Seq(Module):
         after."""
         m, keys, seen = state["memory"], state["keys"], state["seen"]
         s, cells = (None if a is None else a.swapaxes(0, 1) for a in (state["s"], state["cells"]))
-        f = self.dropout(self.target(y))                                        # (B, T, D)
-        s_all, last = self.decoder(f, s if cells is None else (s, cells))       # (B, T, H)
-        d, beta = scaled_dot_product_attention(s_all, keys, m, seen, scale=self.scale,
-                                               return_weights=True)
+        f = self.dropout(self.target(y))  # (B, T, D)
+        s_all, last = self.decoder(f, s if cells is None else (s, cells))  # (B, T, H)
+        d, beta = scaled_dot_product_attention(
+            s_all, keys, m, seen, scale=self.scale, return_weights=True
+        )
         o = tanh(self.combine(concatenate([s_all, d], axis=-1)))
-        logits = self.output(self.dropout(o))                                   # (B, T, R)
+        logits = self.output(self.dropout(o))  # (B, T, R)
         if self.copy:
             logits = self.copy(logits, [s_all, d], beta, state["x"], y)
         s, cells = (last, None) if cells is None else last
-        after = {**state, "s": s.swapaxes(0, 1),
-                 "cells": None if cells is None else cells.swapaxes(0, 1)}
+        after = {
+            **state,
+            "s": s.swapaxes(0, 1),
+            "cells": None if cells is None else cells.swapaxes(0, 1),
+        }
         return logits, beta, after
 
     def start(self, x, x_lengths):

@@ -44,11 +44,16 @@ def row(run, result, preset, words):
     task, (what, score) = PRESETS[preset], result["baseline"]
     about = task.about + (f" ({run.partition('-')[2]})" if on_any_text(preset) else "")
     metric, seconds = result["metric"], result["seconds"]
-    return (about, preset, f"{result['parameters']:,}",
-            f"{metric} **{result['scores'][metric]:.4g}**", f"{score:.4g} ({what})",
-            task.published.get(run, ""),
-            "resumed" if seconds is None else f"{seconds:,}",
-            f"`python train.py {' '.join(words)}`")
+    return (
+        about,
+        preset,
+        f"{result['parameters']:,}",
+        f"{metric} **{result['scores'][metric]:.4g}**",
+        f"{score:.4g} ({what})",
+        task.published.get(run, ""),
+        "resumed" if seconds is None else f"{seconds:,}",
+        f"`python train.py {' '.join(words)}`",
+    )
 
 
 def finished(result, words):
@@ -64,8 +69,14 @@ def finished(result, words):
 
 def command(words, folder):
     """What begins or goes on with the run of these words, in this folder."""
-    return [sys.executable, str(Path(__file__).parents[1] / "train.py"), *words, "--resume",
-            "--out", str(folder)]
+    return [
+        sys.executable,
+        str(Path(__file__).parents[1] / "train.py"),
+        *words,
+        "--resume",
+        "--out",
+        str(folder),
+    ]
 
 
 def markdown(rows):
@@ -76,8 +87,13 @@ def markdown(rows):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    p.add_argument("presets", nargs="*", default=list(PRESETS), metavar="preset",
-                   help="those to run; all, if none is given")
+    p.add_argument(
+        "presets",
+        nargs="*",
+        default=list(PRESETS),
+        metavar="preset",
+        help="those to run; all, if none is given",
+    )
     p.add_argument("--texts", nargs="+", default=["python"], help="for the language models")
     p.add_argument("--runs", type=Path, default=Path("runs/table"), help="folder of the runs")
     o = p.parse_args()
@@ -99,7 +115,7 @@ def main():
             if status:
                 failed.append(f"{preset} ended with status {status}")
                 continue
-        if len(words) > 1 and Path(words[-1]).exists():     # a file on this machine
+        if len(words) > 1 and Path(words[-1]).exists():  # a file on this machine
             words = [*words[:-1], "FILE"]
         rows.append(row(folder.name, json.loads(result.read_text()), preset, words))
     print(markdown(rows))

@@ -44,11 +44,11 @@ from .padding import mask
 
 @dataclass
 class Config:
-    features: tuple             # V_1, ..., V_F, of the word itself first
-    tags: int                   # K
-    embedding: int = 64         # D_1, of the word
-    spelling: int = 24          # D_2 = ... = D_F, of the other features
-    hidden: int = 64            # H, of each direction
+    features: tuple  # V_1, ..., V_F, of the word itself first
+    tags: int  # K
+    embedding: int = 64  # D_1, of the word
+    spelling: int = 24  # D_2 = ... = D_F, of the other features
+    hidden: int = 64  # H, of each direction
     layers: int = 1
     dropout: float = 0.5
     output: Literal["crf", "softmax"] = "crf"
@@ -66,25 +66,35 @@ class Tagger(Module):
         H, K = config.hidden, config.tags
         widths = [config.embedding] + [config.spelling] * (len(config.features) - 1)
         self.config = config
-        self.embeddings = ModuleList(Embedding(V, D, rng=rng, dtype=dtype)              # E_f
-                                     for V, D in zip(config.features, widths))
-        self.lstm = LSTM(sum(widths), H, config.layers, batch_first=True, dropout=config.dropout,
-                         bidirectional=True, rng=rng, dtype=dtype)
-        self.output = Linear(2 * H, K, rng=rng, dtype=dtype)                # O, a
+        self.embeddings = ModuleList(
+            Embedding(V, D, rng=rng, dtype=dtype)  # E_f
+            for V, D in zip(config.features, widths)
+        )
+        self.lstm = LSTM(
+            sum(widths),
+            H,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout,
+            bidirectional=True,
+            rng=rng,
+            dtype=dtype,
+        )
+        self.output = Linear(2 * H, K, rng=rng, dtype=dtype)  # O, a
         self.crf = CRF(K, rng=rng, dtype=dtype) if config.output == "crf" else None
         self.dropout = Dropout(config.dropout, rng=rng)
 
     def forward(self, x, lengths):
         """-> emissions u (B, T, K)."""
         w = concatenate([E(x[:, :, f]) for f, E in enumerate(self.embeddings)], axis=-1)
-        h, _ = self.lstm(self.dropout(w), lengths=lengths)                  # (B, T, 2H)
+        h, _ = self.lstm(self.dropout(w), lengths=lengths)  # (B, T, 2H)
         return self.output(self.dropout(h))
 
     def loss(self, x, lengths, y):
         """−log P(y) per word, in nats, of all the sentences with the tags y (B, T)."""
-        u, m = self(x, lengths), mask(x, lengths)                           # m (B, T)
+        u, m = self(x, lengths), mask(x, lengths)  # m (B, T)
         if self.crf is None:
-            y = where(m, y, -100)                                           # -100 is ignored
+            y = where(m, y, -100)  # -100 is ignored
             total = cross_entropy(u.reshape(-1, u.shape[-1]), y.reshape(-1), reduction="sum")
         else:
             total = self.crf(u.transpose(1, 0, 2), y.T, m.T, reduction="sum")

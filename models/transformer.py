@@ -49,8 +49,17 @@ import numpy as np
 
 from nanoautograd.backends import device_of, to_device
 from nanoautograd.functional import linear, scaled_dot_product_attention
-from nanoautograd.nn import (Dropout, Embedding, LayerNorm, Linear, Module, TransformerDecoder,
-                             TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer)
+from nanoautograd.nn import (
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Module,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 from .copying import Copy
 from .padding import mask
@@ -58,16 +67,16 @@ from .padding import mask
 
 @dataclass
 class Config:
-    source: int                 # N, symbols of the source
-    target: int                 # R, symbols of the target
-    width: int = 128            # D
-    heads: int = 4              # H
-    layers: int = 2             # of the encoder, and of the decoder
-    feed_forward: int = 512     # U
+    source: int  # N, symbols of the source
+    target: int  # R, symbols of the target
+    width: int = 128  # D
+    heads: int = 4  # H
+    layers: int = 2  # of the encoder, and of the decoder
+    feed_forward: int = 512  # U
     dropout: float = 0.1
     norm: Literal["pre", "post"] = "pre"
-    longest: int = 256          # positions of a source or target
-    copy: bool = False          # symbols from the source; N = R
+    longest: int = 256  # positions of a source or target
+    copy: bool = False  # symbols from the source; N = R
 
 
 class Transformer(Module):
@@ -80,23 +89,38 @@ class Transformer(Module):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         self.config = config
-        self.source = Embedding(config.source, D, rng=rng, dtype=dtype)         # E
-        self.target = Embedding(config.target, D, rng=rng, dtype=dtype)         # F
+        self.source = Embedding(config.source, D, rng=rng, dtype=dtype)  # E
+        self.target = Embedding(config.target, D, rng=rng, dtype=dtype)  # F
         self.dropout = Dropout(config.dropout, rng=rng)
-        new = {"dim_feedforward": config.feed_forward, "dropout": config.dropout,
-               "norm_first": config.norm == "pre", "batch_first": True, "rng": rng, "dtype": dtype}
-        self.encoder = TransformerEncoder(TransformerEncoderLayer(D, config.heads, **new),
-                                          config.layers, LayerNorm(D, dtype=dtype))
-        self.decoder = TransformerDecoder(TransformerDecoderLayer(D, config.heads, **new),
-                                          config.layers, LayerNorm(D, dtype=dtype))
+        new = {
+            "dim_feedforward": config.feed_forward,
+            "dropout": config.dropout,
+            "norm_first": config.norm == "pre",
+            "batch_first": True,
+            "rng": rng,
+            "dtype": dtype,
+        }
+        self.encoder = TransformerEncoder(
+            TransformerEncoderLayer(D, config.heads, **new),
+            config.layers,
+            LayerNorm(D, dtype=dtype),
+        )
+        self.decoder = TransformerDecoder(
+            TransformerDecoderLayer(D, config.heads, **new),
+            config.layers,
+            LayerNorm(D, dtype=dtype),
+        )
         new = {"rng": rng, "dtype": dtype}
-        self.align = Linear(D, D, bias=False, **new) if config.copy else None       # G
+        self.align = Linear(D, D, bias=False, **new) if config.copy else None  # G
         self.copy = Copy(2 * D, config.source, config.target, **new) if config.copy else None
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 embedding = name in ("source.weight", "target.weight")
-                p.data[:] = (rng.normal(0.0, 1.0 / sqrt(D), p.shape) if embedding else
-                             rng.uniform(-1.0, 1.0, p.shape) * sqrt(6.0 / sum(p.shape)))
+                p.data[:] = (
+                    rng.normal(0.0, 1.0 / sqrt(D), p.shape)
+                    if embedding
+                    else rng.uniform(-1.0, 1.0, p.shape) * sqrt(6.0 / sum(p.shape))
+                )
             elif name.endswith("bias"):
                 p.data[:] = 0.0
 
@@ -105,8 +129,9 @@ class Transformer(Module):
         tokens y (B, T), the first of them the begin symbol -> logits (B, T, R), whose softmax is
         p: at t those of what follows y[:, t]."""
         m, seen = self.encode(x, x_lengths)
-        z = self.decoder(self.embed(self.target, y), m, tgt_is_causal=True,
-                         memory_key_padding_mask=~seen)                         # (B, T, D)
+        z = self.decoder(
+            self.embed(self.target, y), m, tgt_is_causal=True, memory_key_padding_mask=~seen
+        )  # (B, T, D)
         return self.write(z, m, seen, x, y)
 
     def write(self, z, m, seen, x, y):
@@ -115,8 +140,9 @@ class Transformer(Module):
         logits = linear(z, self.target.weight)
         if self.copy is None:
             return logits
-        d, beta = scaled_dot_product_attention(z, self.align(m), m, seen[:, None],
-                                               return_weights=True)
+        d, beta = scaled_dot_product_attention(
+            z, self.align(m), m, seen[:, None], return_weights=True
+        )
         return self.copy(logits, [z, d], beta, x, y)
 
     def encode(self, x, x_lengths):
@@ -128,9 +154,11 @@ class Transformer(Module):
         """Tokens x (B, T), the positions first, first + 1, ... -> z (B, T, D)."""
         T, longest, D = x.shape[1], self.config.longest, self.config.width
         if first + T > longest:
-            raise ValueError(f"Transformer: a sequence of {first + T} tokens, but the model takes "
-                             f"{longest}, its option `longest`; shorten it, or train a model with "
-                             "more")
+            raise ValueError(
+                f"Transformer: a sequence of {first + T} tokens, but the model takes "
+                f"{longest}, its option `longest`; shorten it, or train a model with "
+                "more"
+            )
         P = to_device(positions(first, T, D).astype(table.weight.dtype), device_of(x))
         return self.dropout(table(x) * sqrt(D) + P)
 
@@ -149,21 +177,22 @@ class Transformer(Module):
         """One more token of each target, integers (B,), after `state` -> the logits of the next
         one (B, R), and the state after."""
         t = 0 if state["k 0"] is None else state["k 0"].shape[2]
-        z, state = self.embed(self.target, tokens[:, None], first=t), dict(state)   # (B, 1, D)
-        seen = state["seen"][:, None, None]                                     # (B, 1, 1, S)
+        z, state = self.embed(self.target, tokens[:, None], first=t), dict(state)  # (B, 1, D)
+        seen = state["seen"][:, None, None]  # (B, 1, 1, S)
         for i, layer in enumerate(self.decoder.layers):
             past = None if t == 0 else (state[f"k {i}"], state[f"v {i}"])
             memory = state[f"memory k {i}"], state[f"memory v {i}"]
             z, (state[f"k {i}"], state[f"v {i}"]) = layer.step(z, past, memory, seen)
-        logits = self.write(self.decoder.norm(z), state["memory"], state["seen"], state["x"],
-                            tokens[:, None])
+        logits = self.write(
+            self.decoder.norm(z), state["memory"], state["seen"], state["x"], tokens[:, None]
+        )
         return logits[:, 0], state
 
 
 def positions(first, T, D):
     """P_t for t = first ... first + T - 1: a NumPy array (T, D), float64."""
     t = np.arange(first, first + T)[:, None]
-    angle = t / 10000.0 ** (np.arange(0, D, 2) / D)             # (T, D/2), rounded up
+    angle = t / 10000.0 ** (np.arange(0, D, 2) / D)  # (T, D/2), rounded up
     P = np.empty((T, D))
-    P[:, 0::2], P[:, 1::2] = np.sin(angle), np.cos(angle[:, :D // 2])
+    P[:, 0::2], P[:, 1::2] = np.sin(angle), np.cos(angle[:, : D // 2])
     return P

@@ -12,14 +12,14 @@ README.md beside this file is the map of the package, in the order in which to r
 
 from importlib import import_module
 
-from . import autograd, backends, methods, ops  # noqa: F401
+from . import autograd, backends, methods, ops
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
 from .function import Function, function
 from .graph import GraphError, ShapeError
 from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from .node import AnomalyError
-from .ops import *  # noqa: F401, F403
+from .ops import *  # noqa: F403
 from .tensor import Tensor, from_dlpack
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
@@ -29,11 +29,34 @@ __version__ = "0.1.0"
 _LAZY = {"checkpoint", "cuda", "functional", "nn", "optim", "testing"}
 _LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
 
-__all__ = ["AnomalyError", "Function", "GraphError", "ShapeError", "Tensor", "autograd",
-           "backends", "detect_anomaly", "enable_grad", "from_dlpack", "function",
-           "get_num_threads", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
-           "keep_memory", "no_grad", "set_num_threads", "value_and_grad", "vjp", *ops.__all__,
-           *_LAZY, *_LAZY_NAMES]
+__all__ = [
+    "AnomalyError",
+    "Function",
+    "GraphError",
+    "ShapeError",
+    "Tensor",
+    "autograd",
+    "backends",
+    "detect_anomaly",
+    "enable_grad",
+    "from_dlpack",
+    "function",
+    "get_num_threads",
+    "grad",
+    "hessian",
+    "hvp",
+    "is_grad_enabled",
+    "jacobian",
+    "jvp",
+    "keep_memory",
+    "no_grad",
+    "set_num_threads",
+    "value_and_grad",
+    "vjp",
+    *ops.__all__,
+    *_LAZY,
+    *_LAZY_NAMES,
+]
 
 
 def __dir__():

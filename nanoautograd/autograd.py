@@ -6,8 +6,9 @@ from .tensor import Tensor, wrap
 __all__ = ["grad"]
 
 
-def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False,
-         allow_unused=False):
+def grad(
+    outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False
+):
     """The gradients of `outputs` with respect to `inputs`, as a tuple of Tensors.
 
     outputs: a Tensor, or a sequence of them, whose gradients are added up.
@@ -27,20 +28,27 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     elif isinstance(grad_outputs, Tensor) or hasattr(grad_outputs, "shape"):
         grad_outputs = (grad_outputs,)
     if len(grad_outputs) != len(outputs):
-        raise ValueError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs; "
-                         "each output needs one (or None, for a scalar)")
+        raise ValueError(
+            f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs; "
+            "each output needs one (or None, for a scalar)"
+        )
     for what, tensors in (("output", outputs), ("input", inputs)):
         for i, t in enumerate(tensors):
             if t._edge is None:
-                raise GraphError(f"grad: {what} {i}, of shape {t.shape}, requires no gradient; "
-                                 "is it computed within no_grad, or detached?")
+                raise GraphError(
+                    f"grad: {what} {i}, of shape {t.shape}, requires no gradient; "
+                    "is it computed within no_grad, or detached?"
+                )
             t._check_history("grad")
     seeds = [y._seed(g, create_graph) for y, g in zip(outputs, grad_outputs)]
     retain_graph = create_graph if retain_graph is None else retain_graph
-    gradients = backpropagate([y._edge for y in outputs], seeds, [x._edge for x in inputs],
-                              retain_graph, create_graph)
+    gradients = backpropagate(
+        [y._edge for y in outputs], seeds, [x._edge for x in inputs], retain_graph, create_graph
+    )
     for i, g in enumerate(gradients):
         if g is None and not allow_unused:
-            raise GraphError(f"grad: the outputs do not depend on input {i}, of shape "
-                             f"{inputs[i].shape}; with allow_unused=True its gradient is None")
+            raise GraphError(
+                f"grad: the outputs do not depend on input {i}, of shape "
+                f"{inputs[i].shape}; with allow_unused=True its gradient is None"
+            )
     return tuple(g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients)

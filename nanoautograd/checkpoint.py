@@ -46,9 +46,9 @@ def load(path):
 def load_metadata(path):
     """The {str: str} that was saved with a safetensors file, {} if none was. Raises as `load`."""
     data = read_file(path)
-    _from_bytes(data, path)                                 # checks the header
+    _from_bytes(data, path)  # checks the header
     size = int.from_bytes(data[:8], "little")
-    return json.loads(data[8:8 + size]).get("__metadata__", {})
+    return json.loads(data[8 : 8 + size]).get("__metadata__", {})
 
 
 def save_checkpoint(folder, tensors, state):
@@ -61,7 +61,7 @@ def save_checkpoint(folder, tensors, state):
     document["check"] = _check(document)
     write_whole(folder / file, data)
     write_whole(folder / "checkpoint.json", json.dumps(document, indent=1).encode())
-    for old in folder.glob("*checkpoint-*.safetensors*"):   # former ones, and leftovers of a kill
+    for old in folder.glob("*checkpoint-*.safetensors*"):  # former ones, and leftovers of a kill
         if old.name != file:
             old.unlink(missing_ok=True)
 
@@ -76,7 +76,7 @@ def load_checkpoint(folder):
     try:
         document = json.loads(read_file(path))
         check, digest, state = document.pop("check"), document["sha256"], document["state"]
-        arrays = path.with_name(document["tensors"])        # ValueError for a name with a folder
+        arrays = path.with_name(document["tensors"])  # ValueError for a name with a folder
         intact = check == _check(document)
     except OSError as e:
         raise CheckpointError(f"no checkpoint in {folder}: {e}") from None
@@ -86,11 +86,13 @@ def load_checkpoint(folder):
         raise CheckpointError(f"{path} is damaged: its content does not match its own check sum")
     try:
         data = read_file(arrays)
-    except (OSError, ValueError) as e:                      # ValueError: a name that no file has
+    except (OSError, ValueError) as e:  # ValueError: a name that no file has
         raise CheckpointError(f"the arrays of {path} are missing: {e}") from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CheckpointError(f"{arrays} is truncated or damaged ({len(data)} bytes):"
-                              f" its SHA-256 is not the one that {path.name} names")
+        raise CheckpointError(
+            f"{arrays} is truncated or damaged ({len(data)} bytes):"
+            f" its SHA-256 is not the one that {path.name} names"
+        )
     return _from_bytes(data, arrays), state
 
 
@@ -107,7 +109,7 @@ def write_whole(path, data):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":                                  # the rename itself, onto the disk
+    if os.name == "posix":  # the rename itself, onto the disk
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -132,7 +134,7 @@ def read_file(path, most=None):
 
 def open_file(path):
     """A regular file, open to read bytes; OSError where it is none, or cannot be opened."""
-    if Path(path).exists() and not Path(path).is_file():    # a folder, or a pipe that would block
+    if Path(path).exists() and not Path(path).is_file():  # a folder, or a pipe that would block
         raise IsADirectoryError(f"{path} is not a regular file")
     return open(path, "rb")
 
@@ -141,8 +143,9 @@ def _safetensors():
     try:
         import safetensors.numpy
     except ImportError:
-        raise ImportError("saving and loading need the package safetensors: "
-                          "pip install safetensors") from None
+        raise ImportError(
+            "saving and loading need the package safetensors: pip install safetensors"
+        ) from None
     return safetensors
 
 
@@ -151,9 +154,11 @@ def _to_bytes(tensors, metadata=None):
     for name, value in tensors.items():
         array = to_numpy(value.data if isinstance(value, Tensor) else value)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            raise TypeError(f"save: {name!r} must be a real numeric array, got "
-                            f"{getattr(array, 'dtype', type(array).__name__)}")
-        arrays[name] = np.array(array, order="C")           # dense: the format knows no strides
+            raise TypeError(
+                f"save: {name!r} must be a real numeric array, got "
+                f"{getattr(array, 'dtype', type(array).__name__)}"
+            )
+        arrays[name] = np.array(array, order="C")  # dense: the format knows no strides
     return _safetensors().numpy.save(arrays, metadata)
 
 

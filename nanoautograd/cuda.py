@@ -20,13 +20,24 @@ from .kernels.capture import Captured
 from .kernels.precision import matmul_precision
 from .recording import CaptureError
 
-__all__ = ["CaptureError", "Memory", "capture", "debug", "free_memory", "is_available",
-           "matmul_precision", "memory", "synchronize", "use_kernels"]
+__all__ = [
+    "CaptureError",
+    "Memory",
+    "capture",
+    "debug",
+    "free_memory",
+    "is_available",
+    "matmul_precision",
+    "memory",
+    "synchronize",
+    "use_kernels",
+]
 
 
 class Memory(NamedTuple):
     """Of the current device, in bytes. used: by arrays; kept: by CuPy, for new arrays; free: for
     anybody; total: all there is."""
+
     used: int
     kept: int
     free: int
@@ -94,4 +105,5 @@ def _cupy(what):
     if not status.usable:
         raise DeviceError(f"nag.cuda.{what} needs a GPU. {status.detail}")
     import cupy
+
     return cupy

@@ -70,6 +70,7 @@ class Plan(NamedTuple):
     reads: for each name that the rules read (name, i, None), if a node saves the argument i for it,
     or (name, None, make), if it saves make(node, args, options, results).
     """
+
     needs: tuple
     steps: list
     reads: list
@@ -91,7 +92,7 @@ def _by_name(rule, reads):
     if len(reads) == 0:
         return lambda g, values: rule(g)
     if len(reads) == 1:
-        name, = reads
+        (name,) = reads
         return lambda g, values: rule(g, values[name])
     return lambda g, values: rule(g, *[values[name] for name in reads])
 
@@ -110,8 +111,8 @@ class Function:
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
-        self.rules = {}                         # argument -> rule
-        self.reads = {}                         # argument -> what its rule reads, after g
+        self.rules = {}  # argument -> rule
+        self.reads = {}  # argument -> what its rule reads, after g
         self.names, self.keywords, self.variadic, self.defaults = _parameters(forward)
         self.plans = Plans(self)
 
@@ -123,22 +124,30 @@ class Function:
         known = {*self.names, *self.keywords, self.variadic} - {None}
         shapes = {name + "_shape" for name in known}
         if clash := known & ({"g", "out", "needs"} | shapes):
-            raise TypeError(f"{self.name}: the argument {clash.pop()!r} has a name that means "
-                            "something else in a rule; give it another")
+            raise TypeError(
+                f"{self.name}: the argument {clash.pop()!r} has a name that means "
+                "something else in a rule; give it another"
+            )
         if self.variadic and self.names:
-            raise TypeError(f"{self.name}: beside *{self.variadic} there can only be options by "
-                            f"keyword; put {', '.join(self.names)} after it")
+            raise TypeError(
+                f"{self.name}: beside *{self.variadic} there can only be options by "
+                f"keyword; put {', '.join(self.names)} after it"
+            )
         for name, rule in rules.items():
             positional, by_keyword, variadic, _ = _parameters(rule)
             parameters = (*positional, *by_keyword, *(["*" + variadic] if variadic else []))
             if name not in {*self.names, self.variadic}:
-                raise TypeError(f"{self.name} has no argument {name!r} that could need a gradient; "
-                                f"it has {', '.join(self.names) or '*' + self.variadic}")
+                raise TypeError(
+                    f"{self.name} has no argument {name!r} that could need a gradient; "
+                    f"it has {', '.join(self.names) or '*' + self.variadic}"
+                )
             if not parameters or not (known | shapes | {"out", "needs"}).issuperset(parameters[1:]):
-                raise TypeError(f"{self.name}: a rule takes g and then what it reads: arguments "
-                                f"({', '.join(sorted(known))}), their shapes (<argument>_shape), "
-                                f"'out' or 'needs'; that for {name!r} takes "
-                                f"({', '.join(parameters)})")
+                raise TypeError(
+                    f"{self.name}: a rule takes g and then what it reads: arguments "
+                    f"({', '.join(sorted(known))}), their shapes (<argument>_shape), "
+                    f"'out' or 'needs'; that for {name!r} takes "
+                    f"({', '.join(parameters)})"
+                )
             self.rules[name], self.reads[name] = rule, parameters[1:]
         self.plans.clear()
         return self
@@ -188,7 +197,7 @@ class Function:
         if several:
             results = self._as_tensors(out, args, node)
         else:
-            results = self._as_tensor(out, args, node, 0),
+            results = (self._as_tensor(out, args, node, 0),)
         if where is not None:
             for y in results:
                 inspect_values(y, f"the result of {self.name}", where)
@@ -205,16 +214,19 @@ class Function:
         fit together becomes one that says so."""
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
-            raise ValueError(f"{self.name}: the shapes {shapes} do not fit together; counted "
-                             "from the last axis, lengths must be equal, or 1") from None
+            raise ValueError(
+                f"{self.name}: the shapes {shapes} do not fit together; counted "
+                "from the last axis, lengths must be equal, or 1"
+            ) from None
         error.add_note(f"in {self.name}({', '.join(map(_described, args))})")
         explain_full(error)
 
     def _as_tensor(self, y, args, node, i):
         """The result y, the i-th of a recorded node (or None), as a Tensor."""
         if type(y) is not ndarray and not hasattr(y, "dtype"):
-            raise TypeError(f"{self.name} must return an array, or a tuple of them, not "
-                            f"{type(y).__name__}")
+            raise TypeError(
+                f"{self.name} must return an array, or a tuple of them, not {type(y).__name__}"
+            )
         edge, dtype = None, y.dtype
         if node is not None:
             node.outputs.append((y.shape, dtype))
@@ -231,8 +243,10 @@ class Function:
     def _without_lists(self, args):
         """The arguments, with lists of numbers as arrays where an array is meant."""
         meant = [self.variadic is not None or name in self.rules for name in self.names or args]
-        return [b if mean and type(a) is list else a
-                for a, b, mean in zip(args, as_arrays(*args), meant)]
+        return [
+            b if mean and type(a) is list else a
+            for a, b, mean in zip(args, as_arrays(*args), meant)
+        ]
 
     def recorded(self, args, out, where=None):
         """The result `out` of a call with `args`, as a Tensor that knows where it came from."""
@@ -245,22 +259,26 @@ class Function:
 
     def _bind(self, args, kwargs):
         """(args, options): the arguments by position, and those that are keyword-only."""
-        rest = self.names[len(args):]
+        rest = self.names[len(args) :]
         known = [name for name in kwargs if name in rest or name in self.keywords]
         if len(known) == len(kwargs) and (self.variadic or len(args) <= len(self.names)):
             values = {**self.defaults, **kwargs}
             try:
-                return (args + tuple([values[name] for name in rest]),
-                        {name: values[name] for name in self.keywords})
+                return (
+                    args + tuple([values[name] for name in rest]),
+                    {name: values[name] for name in self.keywords},
+                )
             except KeyError:
                 pass
-        raise TypeError(f"{self.name} was called with {len(args)} positional arguments and the "
-                        f"keywords {', '.join(kwargs) or '(none)'}; its signature is "
-                        f"{self.name}{inspect.signature(self.forward)}")
+        raise TypeError(
+            f"{self.name} was called with {len(args)} positional arguments and the "
+            f"keywords {', '.join(kwargs) or '(none)'}; its signature is "
+            f"{self.name}{inspect.signature(self.forward)}"
+        )
 
     # ---- what a hand-derived operation does otherwise
 
-    has_cache = False                   # does `forward` return (result, what the gradient needs)?
+    has_cache = False  # does `forward` return (result, what the gradient needs)?
 
     def save(self, node, args, options, results, cache):
         """What the rules that are going to be called will read, by name."""
@@ -284,14 +302,24 @@ class Function:
 
     def plan(self, needs):
         """The Plan for calls in which these arguments (a tuple of booleans) need a gradient."""
-        wanted = (self.variadic,) if self.variadic else [
-            name for name, need in zip(self.names, needs) if need]
+        wanted = (
+            (self.variadic,)
+            if self.variadic
+            else [name for name, need in zip(self.names, needs) if need]
+        )
         for name in wanted:
             if name not in self.rules:
-                raise TypeError(f"{self.name} has no rule for the gradient of {name!r}; give the "
-                                "argument without one, as .detach()")
-        steps = [(0 if self.variadic else self.names.index(name),
-                  _by_name(self.rules[name], self.reads[name])) for name in wanted]
+                raise TypeError(
+                    f"{self.name} has no rule for the gradient of {name!r}; give the "
+                    "argument without one, as .detach()"
+                )
+        steps = [
+            (
+                0 if self.variadic else self.names.index(name),
+                _by_name(self.rules[name], self.reads[name]),
+            )
+            for name in wanted
+        ]
         names = dict.fromkeys(read for name in wanted for read in self.reads[name])
         return Plan(needs, steps, [(name, *self._saves(name)) for name in names])
 
@@ -300,16 +328,21 @@ class Function:
         if name in self.names:
             return self.names.index(name), None
         if name == "out":
-            return None, lambda node, args, options, results: (
-                [keep_result(y, i) for i, y in enumerate(results)] if node.several
-                else keep_result(results[0], 0))
+            return (
+                None,
+                lambda node, args, options, results: (
+                    [keep_result(y, i) for i, y in enumerate(results)]
+                    if node.several
+                    else keep_result(results[0], 0)
+                ),
+            )
         if name == "needs":
             return None, lambda node, args, options, results: as_is(node.plan.needs)
         if name in self.keywords:
             return None, lambda node, args, options, results: keep(options[name])
         if name == self.variadic:
             return None, lambda node, args, options, results: [keep(a) for a in args]
-        if self.variadic:                               # arrays_shape
+        if self.variadic:  # arrays_shape
             return None, lambda node, args, options, results: as_is(tuple(map(shape_of, args)))
         i = self.names.index(name.removesuffix("_shape"))
         return None, lambda node, args, options, results: as_is(shape_of(args[i]))
@@ -333,15 +366,14 @@ class HandDerived(Function):
         self.positional, self.takes_more = len(self.names), self.variadic is not None
         self.known = frozenset(self.keywords)
         self.options = {k: self.defaults[k] for k in self.keywords if k in self.defaults}
-        self.variadic, self.names = "arrays", ()        # whatever they are called in `forward`
+        self.variadic, self.names = "arrays", ()  # whatever they are called in `forward`
 
     def _bind(self, args, kwargs):
         """The arguments by position, and those by keyword, with the defaults; arrays among them are
         copied if the call is going to be recorded."""
         options = {**self.options, **kwargs}
-        all_given = (len(args) == self.positional or
-                     self.takes_more and len(args) > self.positional)
-        if not all_given or options.keys() != self.known:           # seldom
+        all_given = len(args) == self.positional or self.takes_more and len(args) > self.positional
+        if not all_given or options.keys() != self.known:  # seldom
             bound = self.signature.bind(*args, **kwargs)
             bound.apply_defaults()
             args, options = bound.args, bound.kwargs
@@ -349,8 +381,10 @@ class HandDerived(Function):
             # The cache may hold an argument. Of an array nobody would notice that it changed.
             for a in args:
                 if isinstance(a, Tensor) and a._edge is not None:
-                    return ([a.copy() if is_array(a) else a for a in args],
-                            {name: copied(a) for name, a in options.items()})
+                    return (
+                        [a.copy() if is_array(a) else a for a in args],
+                        {name: copied(a) for name, a in options.items()},
+                    )
         return args, options
 
     has_cache = True
@@ -359,21 +393,25 @@ class HandDerived(Function):
         return self.forward if self.kernel is None or xp is numpy else self.kernel.forward
 
     def plan(self, needs):
-        return Plan(needs, [], [])              # there are no rules
+        return Plan(needs, [], [])  # there are no rules
 
     def save(self, node, args, options, results, cache):
         if self._overwrites(node, options):
             self._check_overwritable(args[0]._memory)
-        saved = {"cache": as_is(cache), "options": as_is(options),
-                 "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args]}
+        saved = {
+            "cache": as_is(cache),
+            "options": as_is(options),
+            "arrays": [keep(a) if isinstance(a, Tensor) else as_is(a) for a in args],
+        }
         # Results that are part of the cache are kept so that a change of one is noticed.
         arrays = _arrays_in(cache)
-        saved["out"] = [keep_result(y, i) for i, y in enumerate(results)
-                        if _is_among(y._array, arrays)]
+        saved["out"] = [
+            keep_result(y, i) for i, y in enumerate(results) if _is_among(y._array, arrays)
+        ]
         return saved
 
     def pull_back(self, node, g, create_graph):
-        values = node.opened(create_graph)      # refuses where one was overwritten
+        values = node.opened(create_graph)  # refuses where one was overwritten
         if not create_graph:
             if self._overwrites(node, values["options"]):
                 return _for_edges(node, self._overwriting(node, g, values["cache"]))
@@ -384,11 +422,19 @@ class HandDerived(Function):
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in values["arrays"]]
             out = self.composed(*inputs, **values["options"])
         outs, gs = (out, g) if node.several else ((out,), (g,))
-        used = [(y._edge, dy) for y, dy in zip(outs, gs)
-                if isinstance(y, Tensor) and y._edge is not None]
+        used = [
+            (y._edge, dy)
+            for y, dy in zip(outs, gs)
+            if isinstance(y, Tensor) and y._edge is not None
+        ]
         pairs = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
-        ds = backpropagate([edge for edge, _ in used], [dy for _, dy in used],
-                           [own for _, own in pairs], retain_graph=True, create_graph=True)
+        ds = backpropagate(
+            [edge for edge, _ in used],
+            [dy for _, dy in used],
+            [own for _, own in pairs],
+            retain_graph=True,
+            create_graph=True,
+        )
         return [(edge, d) for (edge, _), d in zip(pairs, ds) if d is not None]
 
     def _overwrites(self, node, options):
@@ -398,7 +444,7 @@ class HandDerived(Function):
     def _overwriting(self, node, g, cache):
         """`backward`, which may write to the first argument: whoever has kept that is told."""
         x, memory, _, _ = node.saved["arrays"][0]
-        self._check_overwritable(memory)                    # it may have become a leaf's since
+        self._check_overwritable(memory)  # it may have become a leaf's since
         memory.overwritten = self.name
         ds = self.backward(g, cache, node.plan.needs)
         if namespace(x).may_share_memory(ds[0], x):
@@ -410,9 +456,11 @@ class HandDerived(Function):
     def _check_overwritable(self, memory):
         """Raises GraphError if there is more in it than results of recorded operations."""
         if not memory.computed:
-            raise GraphError(f"{self.name}: with overwrite_input the gradient of the input would "
-                             "take the place of a Tensor that was not computed, such as a "
-                             "parameter, or a view of one; leave the option out")
+            raise GraphError(
+                f"{self.name}: with overwrite_input the gradient of the input would "
+                "take the place of a Tensor that was not computed, such as a "
+                "parameter, or a view of one; leave the option out"
+            )
 
 
 def _parameters(f):
@@ -420,15 +468,21 @@ def _parameters(f):
     the defaults. (inspect.signature tells the same in longer time, of hundreds of rules.)"""
     if type(f) is not FunctionType or hasattr(f, "__wrapped__"):
         parameters = inspect.signature(f).parameters.values()
-        return (tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
-                tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
-                next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None),
-                {p.name: p.default for p in parameters if p.default is not p.empty})
+        return (
+            tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
+            tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+            next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None),
+            {p.name: p.default for p in parameters if p.default is not p.empty},
+        )
     code, defaults = f.__code__, f.__defaults__ or ()
     n, m = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
     names = code.co_varnames
-    return (names[:n], names[n:m], names[m] if code.co_flags & inspect.CO_VARARGS else None,
-            {**dict(zip(names[n - len(defaults):n], defaults)), **(f.__kwdefaults__ or {})})
+    return (
+        names[:n],
+        names[n:m],
+        names[m] if code.co_flags & inspect.CO_VARARGS else None,
+        {**dict(zip(names[n - len(defaults) : n], defaults)), **(f.__kwdefaults__ or {})},
+    )
 
 
 def function(forward):
@@ -454,8 +508,10 @@ def _for_edges(node, ds):
     """[(edge, gradient)] of the arguments that need one; no array is given out twice."""
     ds = list(ds)
     if len(ds) != len(node.parents):
-        raise TypeError(f"the rule of {node.name} gave {len(ds)} gradients for "
-                        f"{len(node.parents)} arrays; it must give one, or None, for each")
+        raise TypeError(
+            f"the rule of {node.name} gave {len(ds)} gradients for "
+            f"{len(node.parents)} arrays; it must give one, or None, for each"
+        )
     pairs, given = [], set()
     for edge, d in zip(node.parents, ds):
         if edge is not None and d is not None:
@@ -467,7 +523,7 @@ def _for_edges(node, ds):
 def _arrays_in(cache):
     """The arrays in a cache, which may be nested."""
     parts, found = [cache], []
-    for part in parts:                          # it grows
+    for part in parts:  # it grows
         if is_array(part):
             found.append(part)
         elif isinstance(part, (tuple, list)):
@@ -480,8 +536,11 @@ def _arrays_in(cache):
 def _is_among(y, arrays):
     """Whether y shares memory with one of the arrays: it is the same, or one of both is a view."""
     for a in arrays:
-        if y is a or (y.base is not None or a.base is not None) and bool(
-                namespace(y).may_share_memory(y, a)):
+        if (
+            y is a
+            or (y.base is not None or a.base is not None)
+            and bool(namespace(y).may_share_memory(y, a))
+        ):
             return True
     return False
 
@@ -508,7 +567,7 @@ def _described(a):
 
 
 def caller():
-    """"file:line, in function" of the innermost frame outside this package."""
+    """ "file:line, in function" of the innermost frame outside this package."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
         frame = frame.f_back

@@ -9,37 +9,52 @@ from os import urandom
 from .backends import is_array, namespace
 from .function import by_hand, function
 from .kernels import Kernel
-from .manual import attention
-from .manual import crf
+from .manual import attention, crf, kl_divergence, rotary
 from .manual import cross_entropy as cross_entropy_
 from .manual import dropout as dropout_
 from .manual import embedding as embedding_
 from .manual import gelu as gelu_
 from .manual import gru as gru_
-from .manual import kl_divergence
 from .manual import layer_norm as layer_norm_
 from .manual import linear as linear_
 from .manual import log_softmax as log_softmax_
 from .manual import lstm as lstm_
 from .manual import rms_norm as rms_norm_
 from .manual import rnn as rnn_
-from .manual import rotary
 from .manual import silu as silu_
 from .manual import softmax as softmax_
 from .ops import mean, sign, sum
 from .recording import CaptureError, now
 from .tensor import array_of
 
-__all__ = ["crf_log_partition", "crf_loss", "cross_entropy", "dropout", "embedding",
-           "gaussian_kl_divergence", "gelu", "gru", "layer_norm", "linear", "log_softmax", "lstm",
-           "relu", "rms_norm", "rnn", "rotary_embedding", "scaled_dot_product_attention", "silu",
-           "softmax"]
+__all__ = [
+    "crf_log_partition",
+    "crf_loss",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gaussian_kl_divergence",
+    "gelu",
+    "gru",
+    "layer_norm",
+    "linear",
+    "log_softmax",
+    "lstm",
+    "relu",
+    "rms_norm",
+    "rnn",
+    "rotary_embedding",
+    "scaled_dot_product_attention",
+    "silu",
+    "softmax",
+]
 
 
 def _operation(name, module, kernel=None):
     """kernel: the name of its files in kernels/, if it has any."""
-    return by_hand(name, module.forward, module.backward, module.composed,
-                   kernel and Kernel(kernel, module))
+    return by_hand(
+        name, module.forward, module.backward, module.composed, kernel and Kernel(kernel, module)
+    )
 
 
 _attention = _operation("scaled_dot_product_attention", attention, "attention")
@@ -63,9 +78,11 @@ _softmax = _operation("softmax", softmax_, "softmax")
 
 def _any_seed(name):
     if now.recording is not None:
-        raise CaptureError(f"{name} draws a new seed at each call, and a recorded step would have "
-                           "one for ever: use nn.Dropout, or give a seed and an offset that moves "
-                           "on")
+        raise CaptureError(
+            f"{name} draws a new seed at each call, and a recorded step would have "
+            "one for ever: use nn.Dropout, or give a seed and an offset that moves "
+            "on"
+        )
     return int.from_bytes(urandom(8), "little")
 
 
@@ -131,8 +148,9 @@ def embedding(input, weight, padding_idx=None):
     return _embedding(input, weight, padding_idx=padding_idx)
 
 
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None,
-               return_sum=False):
+def layer_norm(
+    input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None, return_sum=False
+):
     """Over the last axes, (x - mean x) / √(var x + eps) · weight + bias. See manual/layer_norm.py.
 
     input: (..., *normalized_shape), floating. normalized_shape: the sizes of the axes that are
@@ -143,8 +161,15 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, residu
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
     TypeError for shapes and dtypes.
     """
-    return _layer_norm(input, weight, bias, residual, normalized_shape=_as_shape(normalized_shape),
-                       eps=eps, return_sum=return_sum)
+    return _layer_norm(
+        input,
+        weight,
+        bias,
+        residual,
+        normalized_shape=_as_shape(normalized_shape),
+        eps=eps,
+        return_sum=return_sum,
+    )
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
@@ -156,8 +181,14 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
     TypeError for shapes and dtypes.
     """
-    return _rms_norm(input, weight, residual, normalized_shape=_as_shape(normalized_shape), eps=eps,
-                     return_sum=return_sum)
+    return _rms_norm(
+        input,
+        weight,
+        residual,
+        normalized_shape=_as_shape(normalized_shape),
+        eps=eps,
+        return_sum=return_sum,
+    )
 
 
 def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
@@ -175,8 +206,16 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
     return _dropout(input, p=p, training=training, seed=seed, offset=offset)
 
 
-def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
-                  label_smoothing=0.0, overwrite_input=False):
+def cross_entropy(
+    input,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    overwrite_input=False,
+):
     """Cross entropy of logits: -log softmax(input) at the target. See manual/cross_entropy.py.
 
     input: logits (C,), (N, C) or (N, C, d1, ..., dk), floating.
@@ -195,8 +234,15 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
     """
-    return _cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
-                          label_smoothing=label_smoothing, overwrite_input=overwrite_input)
+    return _cross_entropy(
+        input,
+        target,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        overwrite_input=overwrite_input,
+    )
 
 
 def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):
@@ -213,8 +259,9 @@ def crf_log_partition(emissions, transitions, start_transitions, end_transitions
     return _crf_log_partition(emissions, transitions, start_transitions, end_transitions, mask=mask)
 
 
-def crf_loss(emissions, tags, transitions, start_transitions, end_transitions, *, mask=None,
-             reduction="mean"):
+def crf_loss(
+    emissions, tags, transitions, start_transitions, end_transitions, *, mask=None, reduction="mean"
+):
     """-log P(tags) of a linear-chain conditional random field. See manual/crf.py.
 
     tags: (T, B), integers from 0 to K-1; anything where the mask is False. The rest is as for
@@ -254,9 +301,19 @@ def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
     return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p=0.0,
-                                 is_causal=False, scale=None, return_weights=False, seed=None,
-                                 offset=0):
+def scaled_dot_product_attention(
+    query,
+    key,
+    value,
+    attn_mask=None,
+    *,
+    dropout_p=0.0,
+    is_causal=False,
+    scale=None,
+    return_weights=False,
+    seed=None,
+    offset=0,
+):
     """softmax(scale · query keyᵀ + attn_mask) value. See manual/attention.py.
 
     query (..., T, d), key (..., S, d), value (..., S, e) -> (..., T, e); batch axes, such as heads,
@@ -271,12 +328,32 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p
     """
     if seed is None and dropout_p:
         seed = _any_seed("scaled_dot_product_attention")
-    return _attention(query, key, value, attn_mask, scale=scale, causal=is_causal,
-                      return_weights=return_weights, dropout=dropout_p, seed=seed, offset=offset)
+    return _attention(
+        query,
+        key,
+        value,
+        attn_mask,
+        scale=scale,
+        causal=is_causal,
+        return_weights=return_weights,
+        dropout=dropout_p,
+        seed=seed,
+        offset=offset,
+    )
 
 
-def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-        batch_first=False, bias=True, dropout=0.0, masks=None):
+def rnn(
+    input,
+    hx,
+    *weights,
+    nonlinearity="tanh",
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """Elman's recurrent network, h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh). See manual/rnn.py.
 
     L layers, D = 2 directions if `bidirectional`, else 1; the semantics of torch.nn.RNN.
@@ -294,12 +371,31 @@ def rnn(input, hx, *weights, nonlinearity="tanh", bidirectional=False, lengths=N
     Returns (output, h_n): input with D·H in place of I, and the last states, like hx. Raises
     ValueError and TypeError for shapes, dtypes and options.
     """
-    return _rnn(input, hx, *weights, nonlinearity=nonlinearity, bidirectional=bidirectional,
-                lengths=lengths, batch_first=batch_first, bias=bias, dropout=dropout, masks=masks)
+    return _rnn(
+        input,
+        hx,
+        *weights,
+        nonlinearity=nonlinearity,
+        bidirectional=bidirectional,
+        lengths=lengths,
+        batch_first=batch_first,
+        bias=bias,
+        dropout=dropout,
+        masks=masks,
+    )
 
 
-def lstm(input, hx, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-         dropout=0.0, masks=None):
+def lstm(
+    input,
+    hx,
+    *weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """Long short-term memory; the semantics of torch.nn.LSTM. See manual/lstm.py.
 
     hx: the pair (h_0, c_0) to begin with, each as in `rnn`; None for zeros, as a whole or in it.
@@ -310,16 +406,36 @@ def lstm(input, hx, *weights, bidirectional=False, lengths=None, batch_first=Fal
     Returns (output, (h_n, c_n)). Raises ValueError and TypeError for shapes, dtypes and options.
     """
     if hx is not None and not (isinstance(hx, (tuple, list)) and len(hx) == 2):
-        raise TypeError("lstm: hx must be a pair of arrays (h_0, c_0), or None; got "
-                        f"{type(hx).__name__}")
+        raise TypeError(
+            f"lstm: hx must be a pair of arrays (h_0, c_0), or None; got {type(hx).__name__}"
+        )
     h0, c0 = hx or (None, None)
-    output, h_n, c_n = _lstm(input, h0, c0, *weights, bidirectional=bidirectional, lengths=lengths,
-                             batch_first=batch_first, bias=bias, dropout=dropout, masks=masks)
+    output, h_n, c_n = _lstm(
+        input,
+        h0,
+        c0,
+        *weights,
+        bidirectional=bidirectional,
+        lengths=lengths,
+        batch_first=batch_first,
+        bias=bias,
+        dropout=dropout,
+        masks=masks,
+    )
     return output, (h_n, c_n)
 
 
-def gru(input, hx, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-        dropout=0.0, masks=None):
+def gru(
+    input,
+    hx,
+    *weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """The gated recurrent unit; the semantics of torch.nn.GRU. See manual/gru.py.
 
     weights: as in `rnn`, with those of the gates r, z and of n below one another: W (3H, I; after
@@ -328,5 +444,14 @@ def gru(input, hx, *weights, bidirectional=False, lengths=None, batch_first=Fals
 
     Returns (output, h_n). Raises ValueError and TypeError for shapes, dtypes and options.
     """
-    return _gru(input, hx, *weights, bidirectional=bidirectional, lengths=lengths,
-                batch_first=batch_first, bias=bias, dropout=dropout, masks=masks)
+    return _gru(
+        input,
+        hx,
+        *weights,
+        bidirectional=bidirectional,
+        lengths=lengths,
+        batch_first=batch_first,
+        bias=bias,
+        dropout=dropout,
+        masks=masks,
+    )

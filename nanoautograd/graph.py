@@ -25,8 +25,14 @@ from contextlib import nullcontext
 from .backends import namespace, scatter_add
 from .modes import enable_grad
 
-__all__ = ["GraphError", "IndexedGradient", "ShapeError", "backpropagate", "nodes_below",
-           "unbroadcast"]
+__all__ = [
+    "GraphError",
+    "IndexedGradient",
+    "ShapeError",
+    "backpropagate",
+    "nodes_below",
+    "unbroadcast",
+]
 
 
 class GraphError(RuntimeError):
@@ -43,7 +49,8 @@ class IndexedGradient:
     It stays in this form until it is added, so that reading T slices of x costs one array of x's
     size, and not T of them.
     """
-    dtype = None                                # it has no array yet
+
+    dtype = None  # it has no array yet
 
     def __init__(self, index, values, shape):
         self.index, self.values, self.shape = index, values, shape
@@ -70,7 +77,8 @@ def unbroadcast(g, shape):
     if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
         raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
     axes = tuple(range(added)) + tuple(
-        added + i for i, n in enumerate(shape) if n == 1 != g.shape[added + i])
+        added + i for i, n in enumerate(shape) if n == 1 != g.shape[added + i]
+    )
     if axes:
         g = g.sum(axis=axes, keepdims=True)
     return g.reshape(shape)
@@ -80,8 +88,8 @@ class Sums:
     """The gradients that have arrived at each node, one for each of its outputs, added up."""
 
     def __init__(self):
-        self.totals = {}            # node -> [gradient or None]
-        self.shared = set()         # edges whose total someone else holds: it is not added into
+        self.totals = {}  # node -> [gradient or None]
+        self.shared = set()  # edges whose total someone else holds: it is not added into
 
     def add(self, edge, d, gs):
         """Adds d, which was computed from the gradients gs, to the total of an edge. With gs None,
@@ -124,7 +132,7 @@ def _walk(roots, gradients, wanted, retain_graph, create_graph):
     results, useful = None, None
     if wanted is not None:
         results, useful = dict.fromkeys(wanted), _leading_to(wanted, order)
-    leaves = []                 # written at the end: an error on the way changes no gradient
+    leaves = []  # written at the end: an error on the way changes no gradient
     sums = Sums()
     for edge, g in zip(roots, gradients):
         sums.add(edge, g, None)
@@ -169,8 +177,10 @@ def _fitted(d, edge, node):
     except ShapeError as error:
         raise ShapeError(f"a rule of {node.name} gave {error}") from None
     except AttributeError:
-        raise TypeError(f"a rule of {node.name} gave {type(d).__name__} {d!r}; it must give an "
-                        "array, or None for zero") from None
+        raise TypeError(
+            f"a rule of {node.name} gave {type(d).__name__} {d!r}; it must give an "
+            "array, or None for zero"
+        ) from None
     return d if d.dtype == dtype else d.astype(dtype)
 
 
@@ -193,7 +203,7 @@ def nodes_below(roots):
 
     (Kahn 1962, counting for every node the uses that have not been visited yet.)
     """
-    uses = {node: 0 for node, _ in roots}       # being a root is not a use
+    uses = {node: 0 for node, _ in roots}  # being a root is not a use
     stack = list(uses)
     while stack:
         for edge in stack.pop().parents:

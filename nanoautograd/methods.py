@@ -12,10 +12,23 @@ from .tensor import Tensor
 # ---- operators
 
 OPERATORS = {
-    "add": ops.add, "sub": ops.subtract, "mul": ops.multiply, "truediv": ops.divide,
-    "pow": ops.power, "matmul": ops.matmul, "mod": ops.remainder, "floordiv": ops.floor_divide}
-COMPARISONS = {"eq": ops.equal, "ne": ops.not_equal, "lt": ops.less, "le": ops.less_equal,
-               "gt": ops.greater, "ge": ops.greater_equal}
+    "add": ops.add,
+    "sub": ops.subtract,
+    "mul": ops.multiply,
+    "truediv": ops.divide,
+    "pow": ops.power,
+    "matmul": ops.matmul,
+    "mod": ops.remainder,
+    "floordiv": ops.floor_divide,
+}
+COMPARISONS = {
+    "eq": ops.equal,
+    "ne": ops.not_equal,
+    "lt": ops.less,
+    "le": ops.less_equal,
+    "gt": ops.greater,
+    "ge": ops.greater_equal,
+}
 OF_ONE = {"neg": ops.negative, "pos": ops.positive, "abs": ops.abs, "invert": ops.invert}
 BITWISE = {"and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
 
@@ -36,8 +49,10 @@ def _attach_operator(name, operation):
     def in_place(self, other):
         result = operation(self, other)
         if not np.can_cast(result.dtype, self.dtype, "same_kind"):
-            raise TypeError(f"a result of dtype {result.dtype} cannot be put into a Tensor of "
-                            f"dtype {self.dtype} in place; write t = t ... instead")
+            raise TypeError(
+                f"a result of dtype {result.dtype} cannot be put into a Tensor of "
+                f"dtype {self.dtype} in place; write t = t ... instead"
+            )
         assign(self, Ellipsis, result)
         return self
 
@@ -59,11 +74,51 @@ Tensor.T = property(lambda self: ops.transpose(self), doc="The Tensor with its a
 # ---- methods: the operation with the Tensor as its first argument
 
 METHODS = (
-    "abs", "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cos", "cumsum",
-    "diagonal", "dot", "exp", "log", "logsumexp", "matmul", "max", "mean", "min", "moveaxis",
-    "norm", "permute", "prod", "ravel", "repeat", "round", "sigmoid", "sin", "sort", "split",
-    "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tanh", "to", "trace", "tril",
-    "triu", "var")
+    "abs",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "astype",
+    "clip",
+    "copy",
+    "cos",
+    "cumsum",
+    "diagonal",
+    "dot",
+    "exp",
+    "log",
+    "logsumexp",
+    "matmul",
+    "max",
+    "mean",
+    "min",
+    "moveaxis",
+    "norm",
+    "permute",
+    "prod",
+    "ravel",
+    "repeat",
+    "round",
+    "sigmoid",
+    "sin",
+    "sort",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "tanh",
+    "to",
+    "trace",
+    "tril",
+    "triu",
+    "var",
+)
 
 
 def _attach_method(name):
@@ -71,6 +126,7 @@ def _attach_method(name):
 
     def method(self, *args, **kwargs):
         return operation(self, *args, **kwargs)
+
     method.__name__, method.__doc__, method.__wrapped__ = name, operation.__doc__, operation
     setattr(Tensor, name, method)
 
@@ -96,29 +152,43 @@ Tensor.reshape, Tensor.transpose = _reshape, _transpose
 # ---- NumPy's functions and ufuncs
 
 NUMPY = {getattr(np, name): getattr(ops, name) for name in ops.__all__ if hasattr(np, name)}
-NUMPY |= {np.linalg.norm: ops.norm, np.linalg.matmul: ops.matmul, np.linalg.outer: ops.outer,
-          np.linalg.tensordot: ops.tensordot, np.amax: ops.max,
-          np.amin: ops.min, np.absolute: ops.abs, np.fabs: ops.abs, np.float_power: ops.power,
-          np.concat: ops.concatenate, np.permute_dims: ops.transpose,
-          np.linalg.trace: lambda x, offset=0: ops.trace(x, offset, -2, -1),
-          np.linalg.diagonal: lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
-          np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
-          np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis]}
+NUMPY |= {
+    np.linalg.norm: ops.norm,
+    np.linalg.matmul: ops.matmul,
+    np.linalg.outer: ops.outer,
+    np.linalg.tensordot: ops.tensordot,
+    np.amax: ops.max,
+    np.amin: ops.min,
+    np.absolute: ops.abs,
+    np.fabs: ops.abs,
+    np.float_power: ops.power,
+    np.concat: ops.concatenate,
+    np.permute_dims: ops.transpose,
+    np.linalg.trace: lambda x, offset=0: ops.trace(x, offset, -2, -1),
+    np.linalg.diagonal: lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+}
 
 
 def _without_rule(name):
-    return TypeError(f"{name} has no rule for Tensors; to compute it without a gradient, pass "
-                     "t.detach().numpy()")
+    return TypeError(
+        f"{name} has no rule for Tensors; to compute it without a gradient, pass t.detach().numpy()"
+    )
 
 
 def _array_ufunc(self, ufunc, method, *inputs, **options):
     """Called by NumPy for np.tanh(t), array * t and the like."""
     if method != "__call__" or ufunc not in NUMPY:
-        raise _without_rule(f"numpy.{ufunc.__name__}"
-                            + (f".{method}" if method != "__call__" else ""))
+        raise _without_rule(
+            f"numpy.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
+        )
     if options:
-        raise TypeError(f"numpy.{ufunc.__name__} on a Tensor takes no {', '.join(options)}=: "
-                        "the result is a new Tensor, with a gradient")
+        raise TypeError(
+            f"numpy.{ufunc.__name__} on a Tensor takes no {', '.join(options)}=: "
+            "the result is a new Tensor, with a gradient"
+        )
     return NUMPY[ufunc](*inputs)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .checkpoint import write_whole
 
-matplotlib.use("Agg")                                   # pictures go to files, not to a screen
+matplotlib.use("Agg")  # pictures go to files, not to a screen
 
 
 class Metrics:
@@ -29,7 +29,7 @@ class Metrics:
         self.path, self.aside = Path(path), Path(f"{path}.damaged")
         lines = self.path.read_bytes().splitlines(True) if step and self.path.exists() else []
         if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()                                 # the run was killed while it wrote this
+            lines.pop()  # the run was killed while it wrote this
         steps = [_step(line) for line in lines]
         damaged = [line for line, s in zip(lines, steps) if s is None]
         self.damaged = len(damaged)
@@ -63,8 +63,9 @@ def _event_files(folder, step):
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise ImportError("event files for TensorBoard need the package tensorboardX: "
-                          "pip install tensorboardX") from None
+        raise ImportError(
+            "event files for TensorBoard need the package tensorboardX: pip install tensorboardX"
+        ) from None
     # What came after `step` will come again. Names alone differ by the second, and by the step.
     return SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{step}")
 
@@ -82,19 +83,25 @@ def draw_curves(path, png, title, metric="loss", baseline=None):
     """Draw the losses of a metrics file over the steps into a PNG, and beside them the score
     `metric`, if it is another, with a line where the score `baseline` is. Returns `png`."""
     from matplotlib import pyplot as plt
+
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
     training = np.array([(m["step"], m["loss"]) for m in lines if "loss" in m])
     panels = 1 if metric == "loss" else 2
-    fig, axes = plt.subplots(1, panels, figsize=(7 * panels, 5), dpi=120, layout="constrained",
-                             squeeze=False)
+    fig, axes = plt.subplots(
+        1, panels, figsize=(7 * panels, 5), dpi=120, layout="constrained", squeeze=False
+    )
     ax = axes[0, 0]
     if len(training):
         steps, losses = training.T
         window = max(1, len(losses) // 50)
         mean = np.ones(window) / window
         ax.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
-        ax.plot(np.convolve(steps, mean, "valid"), np.convolve(losses, mean, "valid"),
-                color="tab:blue", label=f"training, mean of {window} steps")
+        ax.plot(
+            np.convolve(steps, mean, "valid"),
+            np.convolve(losses, mean, "valid"),
+            color="tab:blue",
+            label=f"training, mean of {window} steps",
+        )
         seen = [m["validation_loss"] for m in lines if "validation_loss" in m]
         low = np.min([losses.min(), *seen])
         high = np.max([np.percentile(losses, 98), *seen[-1:]])  # the curve, more than its fall
@@ -103,10 +110,16 @@ def draw_curves(path, png, title, metric="loss", baseline=None):
         points = [(m["step"], m[f"validation_{name}"]) for m in lines if f"validation_{name}" in m]
         if points:
             ax.plot(*zip(*points), "o-", color="tab:orange", markersize=4, label="validation")
-            ax.annotate(f"{points[-1][1]:.4g}", points[-1], xytext=(0, 8), ha="right",
-                        textcoords="offset points", color="tab:orange")
+            ax.annotate(
+                f"{points[-1][1]:.4g}",
+                points[-1],
+                xytext=(0, 8),
+                ha="right",
+                textcoords="offset points",
+                color="tab:orange",
+            )
         if name != "loss":
-            ax.margins(y=0.1)                                   # room for the number above
+            ax.margins(y=0.1)  # room for the number above
             if baseline is not None:
                 ax.axhline(baseline, color="0.5", linestyle="--", label="to beat")
         ax.set(xlabel="step", ylabel=name)

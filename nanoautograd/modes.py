@@ -18,7 +18,7 @@ class _Mode(threading.local, ContextDecorator):
     """A `with` block, or a decorator, in which a context variable has another value."""
 
     def __init__(self):
-        self._tokens = []                       # of this thread; an object may be entered twice
+        self._tokens = []  # of this thread; an object may be entered twice
 
     def __enter__(self):
         self._tokens.append(self.variable.set(self.value))
@@ -30,11 +30,13 @@ class _Mode(threading.local, ContextDecorator):
 
 class no_grad(_Mode):
     """Within `with no_grad():`, or a function decorated with `@no_grad()`, nothing is recorded."""
+
     variable, value = RECORDING, False
 
 
 class enable_grad(_Mode):
     """Records again, within a `no_grad` block."""
+
     variable, value = RECORDING, True
 
 
@@ -44,6 +46,7 @@ class detect_anomaly(_Mode):
     The error names the operation and the line that called it. Every value is inspected, which
     is slow: this is for finding where a training run went wrong.
     """
+
     variable, value = INSPECTING, True
 
 

@@ -28,11 +28,11 @@ class Node:
 
     def __init__(self, function, parents, plan, several, where):
         self.function = function
-        self.parents = parents          # for each argument: the edge it came from, or None
-        self.plan = plan                # how the gradients that are needed are computed
-        self.several = several          # whether the result is a tuple
-        self.where = where              # the line that made the call, under detect_anomaly
-        self.outputs = []               # as graph.py describes it, once the results exist
+        self.parents = parents  # for each argument: the edge it came from, or None
+        self.plan = plan  # how the gradients that are needed are computed
+        self.several = several  # whether the result is a tuple
+        self.where = where  # the line that made the call, under detect_anomaly
+        self.outputs = []  # as graph.py describes it, once the results exist
         self.saved = None
 
     @property
@@ -45,8 +45,10 @@ class Node:
     def vjp(self, gs, create_graph):
         """[(edge, gradient)] of the arguments that need one, given those of the results."""
         if self.saved is None:
-            raise GraphError(f"the graph was freed when it was walked before, at {self.name}; to "
-                             "walk it twice, the first walk needs retain_graph=True")
+            raise GraphError(
+                f"the graph was freed when it was walked before, at {self.name}; to "
+                "walk it twice, the first walk needs retain_graph=True"
+            )
         g = self._filled(gs) if self.several else gs[0]
         try:
             pairs = self.function.pull_back(self, g, create_graph)
@@ -62,8 +64,12 @@ class Node:
         """The gradients of the results, with zeros for those that nobody used."""
         used = next(g for g in gs if g is not None)
         xp = namespace(array_of(used))
-        return tuple([_like(used, xp.zeros(*output)) if g is None else g
-                      for g, output in zip(gs, self.outputs)])
+        return tuple(
+            [
+                _like(used, xp.zeros(*output)) if g is None else g
+                for g, output in zip(gs, self.outputs)
+            ]
+        )
 
     def opened(self, create_graph):
         """The saved values by name: arrays, or with create_graph Tensors with their history."""
@@ -85,12 +91,14 @@ class Node:
             raise GraphError(
                 f"{self.name} needs an argument for the gradient, in whose place is its gradient "
                 f"by now, as {memory.overwritten} was called with overwrite_input; leave the "
-                "option out where anything else needs the argument, or the graph is walked again")
+                "option out where anything else needs the argument, or the graph is walked again"
+            )
         if memory.writes != writes:
             raise GraphError(
                 f"{self.name} needs its {'result' if name == 'out' else repr(name)} for the "
                 "gradient, but the value was overwritten in place after the operation; assign "
-                "to a copy, or call backward() before the assignment")
+                "to a copy, or call backward() before the assignment"
+            )
         if not create_graph:
             return value
         return wrap(value, (self, edge) if type(edge) is int else edge, memory)

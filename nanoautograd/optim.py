@@ -57,10 +57,11 @@ def in_blocks(f, jobs):
 
     def work(part):
         return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in part]
+
     return [y for ys in threads.share(work, parts) for y in ys]
 
 
-SMALL = 1 << 10             # numbers: smaller arrays are changed together
+SMALL = 1 << 10  # numbers: smaller arrays are changed together
 
 
 def _end_to_end(rows):
@@ -72,7 +73,7 @@ def _write_back(rows, ends):
     """The θ and buffers from where `_end_to_end` has put them; g was only read."""
     begin = 0
     for theta, _, *buffers in rows:
-        new_theta, _, *new_buffers = [end[begin:begin + theta.size] for end in ends]
+        new_theta, _, *new_buffers = [end[begin : begin + theta.size] for end in ends]
         begin += theta.size
         for a, new in zip((theta, *buffers), (new_theta, *new_buffers)):
             a[...] = new.reshape(a.shape)
@@ -80,6 +81,7 @@ def _write_back(rows, ends):
 
 class Step(NamedTuple):
     """Of one parameter; t: what `begin` returned."""
+
     group: dict
     t: object
     parameter: Tensor
@@ -105,7 +107,7 @@ class Optimizer:
         params = [p for group in self.param_groups for p in group["params"]]
         if len({id(p) for p in params}) != len(params):
             raise ValueError(f"{type(self).__name__}: a parameter is given more than once")
-        self.state = [{} for _ in params]           # what `update` remembers, one dict a parameter
+        self.state = [{} for _ in params]  # what `update` remembers, one dict a parameter
 
     def _check(self, group, known):
         name = type(self).__name__
@@ -114,8 +116,10 @@ class Optimizer:
             raise ValueError(f"{name}: unknown option {unknown[0]!r}; it takes {', '.join(known)}")
         for p in group["params"]:
             if not (isinstance(p, Tensor) and p.requires_grad):
-                raise TypeError(f"{name}: parameters must be Tensors that require a gradient, "
-                                f"got {type(p).__name__}")
+                raise TypeError(
+                    f"{name}: parameters must be Tensors that require a gradient, "
+                    f"got {type(p).__name__}"
+                )
         for option in ("lr", "momentum", "weight_decay", "eps"):
             if not group.get(option, 0.0) >= 0.0:
                 raise ValueError(f"{name}: {option} must be at least 0, got {group[option]}")
@@ -140,24 +144,31 @@ class Optimizer:
 
         def advance():
             for p, g in zip(params, gradients):
-                if p.grad is not g:             # it was forgotten: the replay computes it again
+                if p.grad is not g:  # it was forgotten: the replay computes it again
                     p.grad = g
             return self.advance()
+
         name, steps = type(self).__name__, recording.before(advance)
         for i, p in enumerate(params):
             recording.parameter(f"parameter {i} of {name}", p)
-        recording.same(f"the list of parameters of {name}", lambda: [
-            p for group in self.param_groups for p in group["params"]])
-        recording.same(f"the state of {name}", lambda: [
-            state[b] for state in self.state for b in self.buffers if b in state])
+        recording.same(
+            f"the list of parameters of {name}",
+            lambda: [p for group in self.param_groups for p in group["params"]],
+        )
+        recording.same(
+            f"the state of {name}",
+            lambda: [state[b] for state in self.state for b in self.buffers if b in state],
+        )
         return self.recorded(steps, recording)
 
     def recorded(self, steps, recording):
         """The Steps as `apply` is to take them in a step that is recorded: with numbers that are in
         the memory of the device, where Python's would stay as they are now."""
-        raise CaptureError(f"{type(self).__name__} computes with a learning rate and a step count "
-                           "that a recording cannot change; SGD, and Adam and AdamW with their "
-                           "kernels (nag.cuda.use_kernels), can be recorded")
+        raise CaptureError(
+            f"{type(self).__name__} computes with a learning rate and a step count "
+            "that a recording cannot change; SGD, and Adam and AdamW with their "
+            "kernels (nag.cuda.use_kernels), can be recorded"
+        )
 
     def advance(self):
         """What of a step is the host's: counts it. Returns for `apply` a Step for each parameter
@@ -187,10 +198,10 @@ class Optimizer:
 
     def arrays(self, p, state):
         """θ, g and the buffers, for a change of θ in place."""
-        p.data = p.data                 # so that a graph which still needs the old value notices
+        p.data = p.data  # so that a graph which still needs the old value notices
         return p.data, p.grad.data, *[state[b] for b in self.buffers if b in state]
 
-    buffers = ()                # names of the arrays in a parameter's state
+    buffers = ()  # names of the arrays in a parameter's state
 
     def begin(self, theta, state, group):
         """Make `state`, the dict of the parameter `theta`, ready for its next step, and return
@@ -211,8 +222,11 @@ class Optimizer:
             numbers = list(range(count, count + len(group["params"])))
             groups.append({**group, "params": numbers})
             count += len(numbers)
-        state = {i: {key: value if key == "step" else value.copy() for key, value in s.items()}
-                 for i, s in enumerate(self.state) if s}
+        state = {
+            i: {key: value if key == "step" else value.copy() for key, value in s.items()}
+            for i, s in enumerate(self.state)
+            if s
+        }
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict):
@@ -222,8 +236,10 @@ class Optimizer:
         sizes = [len(g["params"]) for g in self.param_groups]
         given = [len(g["params"]) for g in state_dict["param_groups"]]
         if given != sizes:
-            raise ValueError(f"{name}.load_state_dict: the state is of groups of {given} "
-                             f"parameters, this optimiser has groups of {sizes}")
+            raise ValueError(
+                f"{name}.load_state_dict: the state is of groups of {given} "
+                f"parameters, this optimiser has groups of {sizes}"
+            )
         new = [{} for _ in params]
         for i, state in state_dict["state"].items():
             for key, value in state.items():
@@ -231,8 +247,10 @@ class Optimizer:
                     new[i][key] = int(value)
                     continue
                 if value.shape != params[i].shape:
-                    raise ValueError(f"{name}.load_state_dict: {key} of parameter {i} has shape "
-                                     f"{value.shape}, the parameter has {params[i].shape}")
+                    raise ValueError(
+                        f"{name}.load_state_dict: {key} of parameter {i} has shape "
+                        f"{value.shape}, the parameter has {params[i].shape}"
+                    )
                 new[i][key] = to_device(value, params[i].device).astype(params[i].dtype)
         self.state = new
         for group, saved in zip(self.param_groups, state_dict["param_groups"]):
@@ -248,13 +266,22 @@ class SGD(Optimizer):
         θ ← θ − γ b                         (nesterov: θ ← θ − γ (g + μ b))
     """
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0,
-                 nesterov=False):
+    def __init__(
+        self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False
+    ):
         if nesterov and (momentum <= 0.0 or dampening != 0.0):
-            raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening, got "
-                             f"momentum {momentum} and dampening {dampening}")
-        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening,
-                         weight_decay=weight_decay, nesterov=nesterov)
+            raise ValueError(
+                "SGD: nesterov needs a momentum above 0 and no dampening, got "
+                f"momentum {momentum} and dampening {dampening}"
+            )
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
 
     buffers = ("momentum_buffer",)
 
@@ -266,7 +293,7 @@ class SGD(Optimizer):
         return first
 
     def recorded(self, steps, recording):
-        rates, new = {}, []                     # one for each group and dtype
+        rates, new = {}, []  # one for each group and dtype
         for s in steps:
             group, dtype = s.group, s.parameter.dtype
             if (id(group), dtype) not in rates:
@@ -303,11 +330,12 @@ class Adam(Optimizer):
     On a GPU a kernel does all lines for many parameters at once (kernels/adam.cu); it reads what
     depends on t and the options in an array there, into which `advance` writes.
     """
+
     buffers = "exp_avg", "exp_avg_sq"
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        self._tables = {}               # (device, dtype) -> numbers for the kernel
+        self._tables = {}  # (device, dtype) -> numbers for the kernel
 
     def advance(self):
         steps = super().advance()
@@ -321,8 +349,9 @@ class Adam(Optimizer):
     def apply(self, steps):
         for_kernels, others = self._for_kernels(steps)
         for kind, alike in for_kernels.items():
-            adam.update([(row, self.arrays(s.parameter, s.state)) for row, s in alike],
-                        self._tables[kind])
+            adam.update(
+                [(row, self.arrays(s.parameter, s.state)) for row, s in alike], self._tables[kind]
+            )
         super().apply(others)
 
     def recorded(self, steps, recording):
@@ -334,8 +363,12 @@ class Adam(Optimizer):
         taken, others, rows = {}, [], {}
         for step in steps:
             theta, state = step.parameter.data, step.state
-            if type(theta) is not np.ndarray and type(self) in (Adam, AdamW) and \
-                    can_run(theta) and adam.takes(theta, *(state[b] for b in self.buffers)):
+            if (
+                type(theta) is not np.ndarray
+                and type(self) in (Adam, AdamW)
+                and can_run(theta)
+                and adam.takes(theta, *(state[b] for b in self.buffers))
+            ):
                 row = rows.setdefault((id(step.group), step.t), len(rows))
                 taken.setdefault((device_of(theta), theta.dtype), []).append((row, step))
             else:
@@ -345,10 +378,16 @@ class Adam(Optimizer):
     def numbers(self, group, t):
         """What the kernels compute with, by the names in kernels/adam.cu."""
         beta1, beta2 = group["betas"]
-        c = math.sqrt(1.0 - beta2 ** t)
-        return {"lambda": group["weight_decay"], "rho": 1.0, "beta1_rest": 1.0 - beta1,
-                "beta2": beta2, "beta2_rest": 1.0 - beta2,
-                "r": group["lr"] * c / (1.0 - beta1 ** t), "e": c * group["eps"]}
+        c = math.sqrt(1.0 - beta2**t)
+        return {
+            "lambda": group["weight_decay"],
+            "rho": 1.0,
+            "beta1_rest": 1.0 - beta1,
+            "beta2": beta2,
+            "beta2_rest": 1.0 - beta2,
+            "r": group["lr"] * c / (1.0 - beta1**t),
+            "e": c * group["eps"],
+        }
 
     def begin(self, theta, state, group):
         """Returns t."""
@@ -367,7 +406,7 @@ class Adam(Optimizer):
         """The last three lines of the algorithm."""
         xp, d = namespace(theta), namespace(theta).empty_like(theta)
         beta1, beta2 = group["betas"]
-        c = math.sqrt(1.0 - beta2 ** t)
+        c = math.sqrt(1.0 - beta2**t)
         xp.subtract(g, m, out=d)
         d *= 1.0 - beta1
         m += d
@@ -378,7 +417,7 @@ class Adam(Optimizer):
         xp.sqrt(v, out=d)
         d += c * group["eps"]
         xp.divide(m, d, out=d)
-        d *= group["lr"] * c / (1.0 - beta1 ** t)
+        d *= group["lr"] * c / (1.0 - beta1**t)
         theta -= d
 
 
@@ -394,8 +433,11 @@ class AdamW(Adam):
         self.descend(group, t, theta, g, m, v)
 
     def numbers(self, group, t):
-        return {**super().numbers(group, t), "lambda": 0.0,
-                "rho": 1.0 - group["lr"] * group["weight_decay"]}
+        return {
+            **super().numbers(group, t),
+            "lambda": 0.0,
+            "rho": 1.0 - group["lr"] * group["weight_decay"],
+        }
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
@@ -423,10 +465,12 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
-    if scale != 1.0:                # a new array each: two gradients may share one, or be a view
+    if scale != 1.0:  # a new array each: two gradients may share one, or be a view
         scaled = [namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
-        in_blocks(lambda out, g: namespace(g).multiply(g, scale, out=out),
-                  [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)])
+        in_blocks(
+            lambda out, g: namespace(g).multiply(g, scale, out=out),
+            [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)],
+        )
         for w, new in zip(parameters, scaled):
             w.grad = wrap(new)
     return norm
@@ -435,16 +479,21 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
     """The same, and nobody waits to see the norm: gradients are scaled also where by 1."""
     if error_if_nonfinite and now.recording is not None:
-        raise CaptureError("clip_grad_norm_(error_if_nonfinite=True) looks at the norm, and a step "
-                           "that is recorded cannot wait for it: look at the losses instead")
+        raise CaptureError(
+            "clip_grad_norm_(error_if_nonfinite=True) looks at the norm, and a step "
+            "that is recorded cannot wait for it: look at the losses instead"
+        )
     gradients = [w.grad.data for w in parameters]
     xp = namespace(*gradients)
     if p == 2.0 and can_run(*gradients) and clip.takes(gradients):
         new, norm = clip.clip(gradients, max_norm)
     else:
         if p == math.inf:
-            norm = reduce(xp.maximum, [abs(g).max() for g in gradients if g.size],
-                          xp.zeros((), dtype=gradients[0].dtype))
+            norm = reduce(
+                xp.maximum,
+                [abs(g).max() for g in gradients if g.size],
+                xp.zeros((), dtype=gradients[0].dtype),
+            )
         elif p == 2.0:
             norm = xp.sqrt(sum((g * g).sum() for g in gradients))
         else:
@@ -468,7 +517,7 @@ def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
         raise ValueError(f"learning_rate: decay must be cosine, linear or constant, got {decay!r}")
     if decay == "constant":
         return peak
-    done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))       # 0 at the peak, then to 1
+    done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))  # 0 at the peak, then to 1
     remaining = 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return floor + (peak - floor) * remaining
 
@@ -509,17 +558,22 @@ class AveragedModel:
     def update(self):
         """Take in the weights as they are now, after a step of the optimiser."""
         if self.is_applied:
-            raise RuntimeError("AveragedModel: update() within applied(), where the weights of the "
-                               "model are the averages themselves; update after it")
+            raise RuntimeError(
+                "AveragedModel: update() within applied(), where the weights of the "
+                "model are the averages themselves; update after it"
+            )
         part = 1.0 - self.decay if self.updates else 1.0
-        in_blocks(_move, [((part,), (self.averages[name], p.data))
-                          for name, p in self.parameters.items()])
+        in_blocks(
+            _move, [((part,), (self.averages[name], p.data)) for name, p in self.parameters.items()]
+        )
         if now.recording is None:
             self._count()
         else:
             now.recording.fact("AveragedModel.decay", lambda: self.decay)
-            now.recording.same("the averages of AveragedModel (was a state loaded?)",
-                               lambda: list(self.averages.values()))
+            now.recording.same(
+                "the averages of AveragedModel (was a state loaded?)",
+                lambda: list(self.averages.values()),
+            )
             now.recording.before(self._count)
 
     def _count(self):
@@ -528,7 +582,7 @@ class AveragedModel:
     @contextmanager
     def applied(self):
         """Within it the model has the averages for its weights, and its own again afterwards."""
-        own = {name: p.detach() for name, p in self.parameters.items()}     # the arrays themselves
+        own = {name: p.detach() for name, p in self.parameters.items()}  # the arrays themselves
         self.is_applied = True
         try:
             for name, p in self.parameters.items():
@@ -541,23 +595,30 @@ class AveragedModel:
 
     def state_dict(self):
         """PyTorch's layout: {"n_averaged": updates, "module.<name>": array}. Copies."""
-        return {"n_averaged": np.array(self.updates),
-                **{f"module.{name}": a.copy() for name, a in self.averages.items()}}
+        return {
+            "n_averaged": np.array(self.updates),
+            **{f"module.{name}": a.copy() for name, a in self.averages.items()},
+        }
 
     def load_state_dict(self, state_dict):
         """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
         ValueError, before anything is changed, where it was made for another model."""
         wanted = {f"module.{name}": p.shape for name, p in self.parameters.items()}
         wanted["n_averaged"] = ()
-        lines = [f"missing: {name} {shape}" for name, shape in wanted.items()
-                 if name not in state_dict]
+        lines = [
+            f"missing: {name} {shape}" for name, shape in wanted.items() if name not in state_dict
+        ]
         lines += [f"unexpected: {name}" for name in state_dict if name not in wanted]
-        lines += [f"mis-shaped: {name} is {state_dict[name].shape}, the model has {shape}"
-                  for name, shape in wanted.items()
-                  if name in state_dict and state_dict[name].shape != shape]
+        lines += [
+            f"mis-shaped: {name} is {state_dict[name].shape}, the model has {shape}"
+            for name, shape in wanted.items()
+            if name in state_dict and state_dict[name].shape != shape
+        ]
         if lines:
-            raise ValueError("AveragedModel.load_state_dict: the averages are of another model:\n  "
-                             + "\n  ".join(lines))
+            raise ValueError(
+                "AveragedModel.load_state_dict: the averages are of another model:\n  "
+                + "\n  ".join(lines)
+            )
         self.updates = int(state_dict["n_averaged"])
         for name, p in self.parameters.items():
             new = to_device(state_dict[f"module.{name}"], p.device)

@@ -28,7 +28,7 @@ from .recording import Number
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85
-BLOCKS = 32768              # so many at a time on the CPU: they stay in its cache
+BLOCKS = 32768  # so many at a time on the CPU: they stay in its cache
 
 
 def words(like, n, seed, offset=0):
@@ -46,7 +46,7 @@ def words(like, n, seed, offset=0):
     step = max(1, BLOCKS if xp.__name__ != "cupy" else len(out))
 
     def part(i):
-        rows = out[i:i + step]
+        rows = out[i : i + step]
         c0 = xp.arange(first + i, first + i + len(rows), dtype=xp.uint64)
         c = [c0, c0 >> 32, xp.zeros_like(c0), xp.zeros_like(c0)]
         c0 &= WORD
@@ -55,7 +55,7 @@ def words(like, n, seed, offset=0):
             rows[:, lane] = c[lane]
 
     share(part, range(0, len(out), step))
-    return out.reshape(-1)[offset % 4:][:n]
+    return out.reshape(-1)[offset % 4 :][:n]
 
 
 def _words_from(xp, n, seed, offset):

@@ -21,7 +21,7 @@ import numpy as np
 
 __all__ = ["CaptureError", "Number", "Recording", "now"]
 
-ROOM = 256                      # numbers of a step
+ROOM = 256  # numbers of a step
 
 
 class CaptureError(RuntimeError):
@@ -51,9 +51,9 @@ class Recording:
 
     def __init__(self, memory, live, outside=nullcontext):
         self.memory, self.live, self.outside = memory, live, outside
-        self.values = np.zeros(8 * ROOM, np.uint8)              # what is to be copied there
+        self.values = np.zeros(8 * ROOM, np.uint8)  # what is to be copied there
         self.numbers, self.facts, self.duties = [], [], []
-        self.parameters, self.kept = {}, []     # id -> Tensor, and arrays whose id must stay
+        self.parameters, self.kept = {}, []  # id -> Tensor, and arrays whose id must stay
 
     def number(self, following, dtype):
         """A Number of a dtype. following(): its value at the next step; called once for each, and
@@ -61,10 +61,10 @@ class Recording:
         i, dtype = 8 * len(self.numbers), np.dtype(dtype)
         if i == len(self.values):
             raise CaptureError(f"a step can read {ROOM} numbers that change; this one has more")
-        there = self.values[i:i + dtype.itemsize].view(dtype)
+        there = self.values[i : i + dtype.itemsize].view(dtype)
         self.numbers.append((following, there))
         there[0] = following()
-        array = self.memory[i:i + dtype.itemsize].view(dtype).reshape(())
+        array = self.memory[i : i + dtype.itemsize].view(dtype).reshape(())
         if self.live:
             array.fill(there[0])
         return Number(array)
@@ -75,7 +75,7 @@ class Recording:
 
     def same(self, what, read):
         """The objects in the list that read() returns must be the same at each replay."""
-        self.kept.extend(read())                # so that no other one gets the id
+        self.kept.extend(read())  # so that no other one gets the id
         self.fact(what, lambda: [id(x) for x in read()])
 
     def before(self, f):
@@ -89,8 +89,9 @@ class Recording:
         if id(p) not in self.parameters:
             self.parameters[id(p)] = p
             self.fact(f"{name}.requires_grad", lambda: p.requires_grad)
-            self.same(f"the array of {name} (was a state loaded, or was it moved?)",
-                      lambda: [p.data])
+            self.same(
+                f"the array of {name} (was a state loaded, or was it moved?)", lambda: [p.data]
+            )
 
     def module(self, module):
         """A Module that is called: its parameters and modules, its mode, and numbers and words
@@ -102,9 +103,14 @@ class Recording:
                 self.parameter(f"{name}.{key}", value)
             elif type(value) in (bool, int, float, str, type(None)) and key not in module.counters:
                 self.fact(f"{name}.{key}", lambda key=key: getattr(module, key, "no more there"))
-        self.same(f"what {name} is made of", lambda: [
-            part for part in vars(module).values()
-            if hasattr(part, "requires_grad") or hasattr(part, "named_parameters")])
+        self.same(
+            f"what {name} is made of",
+            lambda: [
+                part
+                for part in vars(module).values()
+                if hasattr(part, "requires_grad") or hasattr(part, "named_parameters")
+            ],
+        )
 
     def tensors(self):
         """Those that may have gradients."""
@@ -116,8 +122,10 @@ class Recording:
             value = read()
             if value != before:
                 how = "" if type(value) is list else f", from {before} to {value}"
-                raise CaptureError(f"{what} changed after the step was recorded{how}; a replay "
-                                   "would not see it: capture the step again")
+                raise CaptureError(
+                    f"{what} changed after the step was recorded{how}; a replay "
+                    "would not see it: capture the step again"
+                )
         for f in self.duties:
             f()
         for following, there in self.numbers:
@@ -126,7 +134,7 @@ class Recording:
 
 
 class _Now(threading.local):
-    recording = None            # the Recording of this thread, or None
+    recording = None  # the Recording of this thread, or None
 
     @contextmanager
     def being(self, recording):

@@ -42,8 +42,12 @@ def as_arrays(*xs):
     arrays = [array_of(x) for x in xs if hasattr(x, "shape")]
     xp = namespace(*arrays)
     dtype = arrays[0].dtype if arrays else None
-    return [x if hasattr(x, "shape")
-            else xp.asarray(x, dtype=None if isinstance(x, (list, tuple)) else dtype) for x in xs]
+    return [
+        x
+        if hasattr(x, "shape")
+        else xp.asarray(x, dtype=None if isinstance(x, (list, tuple)) else dtype)
+        for x in xs
+    ]
 
 
 class Memory:
@@ -57,6 +61,7 @@ class Memory:
     operation may be allowed to overwrite them in the backward pass. `overwritten`: the name of one
     that has done so.
     """
+
     writes = 0
     recorded = 0
     computed = False
@@ -65,6 +70,7 @@ class Memory:
 
 class Leaf:
     """The node of a Tensor that was not computed: here gradients end, and add up in `grad`."""
+
     parents = ()
     name = "leaf"
 
@@ -74,7 +80,7 @@ class Leaf:
 
     def add(self, g, is_owned):
         """grad += g, into a new array: what the caller has read before stays as it is."""
-        with _ADDING:                           # walks in several threads may meet here
+        with _ADDING:  # walks in several threads may meet here
             if isinstance(g, Tensor):
                 self.grad = g.copy() if self.grad is None else self.grad + g
             elif self.grad is None:
@@ -115,6 +121,7 @@ class Tensor:
     Raises TypeError if `data` does not hold numbers, or a gradient is asked for a dtype that
     cannot have one; DeviceError if the device cannot be used.
     """
+
     __slots__ = ("_array", "_edge", "_leaf", "_memory", "_seen", "__weakref__")
 
     def __init__(self, data, requires_grad=False, dtype=None, device=None):
@@ -142,8 +149,10 @@ class Tensor:
     @data.setter
     def data(self, value):
         if not self.is_leaf:
-            raise GraphError("the data of a computed Tensor cannot be replaced, because its "
-                             "gradient would be that of the old value; use .detach() first")
+            raise GraphError(
+                "the data of a computed Tensor cannot be replaced, because its "
+                "gradient would be that of the old value; use .detach() first"
+            )
         if array_of(value) is self._array:
             self._memory.writes += 1
         else:
@@ -156,11 +165,13 @@ class Tensor:
             else:
                 new, memory = namespace(self._array).asarray(value, dtype=self.dtype), Memory()
             if self.requires_grad and not is_float(new.dtype):
-                raise TypeError(f"the data of a Tensor that requires a gradient must be "
-                                f"floating-point; got dtype {new.dtype}")
+                raise TypeError(
+                    f"the data of a Tensor that requires a gradient must be "
+                    f"floating-point; got dtype {new.dtype}"
+                )
             self._array, self._memory = new, memory
             if (new.shape, new.dtype, type(new)) != like and self.requires_grad:
-                self._leaf = Leaf(new)          # what was computed before leads to the old one
+                self._leaf = Leaf(new)  # what was computed before leads to the old one
                 self._edge = (self._leaf, 0)
             memory.computed = False
         self._seen = self._memory.writes
@@ -183,7 +194,7 @@ class Tensor:
 
     @property
     def device(self):
-        """"cpu", "cuda:0", ..."""
+        """ "cpu", "cuda:0", ..."""
         return device_of(self._array)
 
     def numpy(self):
@@ -194,8 +205,9 @@ class Tensor:
     def item(self):
         """The value of a Tensor of one element, as a Python number."""
         if self.size != 1:
-            raise ValueError(f"only a Tensor of one element has an item(); this one has shape "
-                             f"{self.shape}")
+            raise ValueError(
+                f"only a Tensor of one element has an item(); this one has shape {self.shape}"
+            )
         return self._on_host().item()
 
     def tolist(self):
@@ -218,11 +230,15 @@ class Tensor:
         if bool(value) == self.requires_grad:
             return
         if not self.is_leaf:
-            raise GraphError("requires_grad cannot be unset on a computed Tensor; "
-                             "use .detach() for one without a gradient")
+            raise GraphError(
+                "requires_grad cannot be unset on a computed Tensor; "
+                "use .detach() for one without a gradient"
+            )
         if value and not is_float(self.dtype):
-            raise TypeError(f"a Tensor of dtype {self.dtype} cannot require a gradient; only "
-                            "floating-point ones can: use .astype(np.float64) first")
+            raise TypeError(
+                f"a Tensor of dtype {self.dtype} cannot require a gradient; only "
+                "floating-point ones can: use .astype(np.float64) first"
+            )
         if self._leaf is None:
             self._leaf = Leaf(self._array)
         self._edge = (self._leaf, 0) if value else None
@@ -256,8 +272,10 @@ class Tensor:
             value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype)
             value._refuse_overwritten()
             if (value.shape, value.dtype) != (self.shape, self.dtype):
-                raise ShapeError(f"the gradient of a Tensor of shape {self.shape} and dtype "
-                                 f"{self.dtype} has the same; got {value.shape}, {value.dtype}")
+                raise ShapeError(
+                    f"the gradient of a Tensor of shape {self.shape} and dtype "
+                    f"{self.dtype} has the same; got {value.shape}, {value.dtype}"
+                )
         self._leaf.grad = value
 
     def backward(self, gradient=None, retain_graph=False, create_graph=False):
@@ -272,29 +290,36 @@ class Tensor:
         value that it needs was overwritten; ShapeError if `gradient` has another shape.
         """
         if self._edge is None:
-            raise GraphError("backward() of a Tensor that does not depend on any Tensor with "
-                             "requires_grad=True (or was computed within no_grad)")
+            raise GraphError(
+                "backward() of a Tensor that does not depend on any Tensor with "
+                "requires_grad=True (or was computed within no_grad)"
+            )
         g = self._seed(gradient, create_graph)
         self._check_history("backward")
-        backpropagate([self._edge], [g], retain_graph=retain_graph or create_graph,
-                      create_graph=create_graph)
+        backpropagate(
+            [self._edge], [g], retain_graph=retain_graph or create_graph, create_graph=create_graph
+        )
 
     def _seed(self, gradient, create_graph):
         """The gradient to start a walk from, checked: an array, or with create_graph a Tensor."""
         xp = namespace(self._array)
         if gradient is None:
             if self.size != 1:
-                raise ShapeError(f"the Tensor to differentiate has shape {self.shape}; without a "
-                                 "gradient only a scalar will do: give one of that shape, or "
-                                 "take .sum() or .mean() first")
+                raise ShapeError(
+                    f"the Tensor to differentiate has shape {self.shape}; without a "
+                    "gradient only a scalar will do: give one of that shape, or "
+                    "take .sum() or .mean() first"
+                )
             gradient = xp.ones(self.shape, dtype=self.dtype)
         elif not isinstance(gradient, Tensor):
             gradient = xp.asarray(gradient, dtype=self.dtype)
         if gradient.shape != self.shape:
-            raise ShapeError(f"the gradient has shape {gradient.shape}, but the Tensor that it "
-                             f"belongs to has shape {self.shape}")
+            raise ShapeError(
+                f"the gradient has shape {gradient.shape}, but the Tensor that it "
+                f"belongs to has shape {self.shape}"
+            )
         data = array_of(gradient)
-        namespace(data, self._array)             # both on one device
+        namespace(data, self._array)  # both on one device
         if not create_graph:
             return data.astype(self.dtype, copy=False)
         return gradient if isinstance(gradient, Tensor) else wrap(gradient)
@@ -317,7 +342,8 @@ class Tensor:
                 raise GraphError(
                     f"{name} was given a Tensor of shape {self.shape} that shares memory with "
                     "another, into which something was assigned in the meantime; take the view "
-                    "again after the assignment, or assign to a .copy()")
+                    "again after the assignment, or assign to a .copy()"
+                )
             self._seen = memory.writes
 
     def _refuse_overwritten(self):
@@ -326,23 +352,28 @@ class Tensor:
             raise GraphError(
                 f"in the place of this Tensor of shape {self.shape} is its gradient by now, as "
                 f"{self._memory.overwritten} was called with overwrite_input; read it before the "
-                "backward pass, or leave the option out")
+                "backward pass, or leave the option out"
+            )
 
     def _refuse_to_leave(self, way):
         """Refuses to hand the value to code that would drop the gradient without saying so."""
         self._refuse_overwritten()
         if self._edge is not None:
-            raise GraphError(f"{way} of a Tensor that requires a gradient would lose the gradient "
-                             "silently; use .detach() first if that is what you want, or .item() "
-                             "for a number")
+            raise GraphError(
+                f"{way} of a Tensor that requires a gradient would lose the gradient "
+                "silently; use .detach() first if that is what you want, or .item() "
+                "for a number"
+            )
 
     # ---- exchange with NumPy, PyTorch, CuPy
 
     def __array__(self, dtype=None, copy=None):
         self._refuse_to_leave("conversion to a NumPy array")
         if namespace(self._array) is not np:
-            raise TypeError(f"a Tensor on {self.device} is not converted to a NumPy array "
-                            "silently; use .numpy()")
+            raise TypeError(
+                f"a Tensor on {self.device} is not converted to a NumPy array "
+                "silently; use .numpy()"
+            )
         return np.array(self._array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options):
@@ -373,7 +404,7 @@ class Tensor:
         return bool(self._on_host())
 
     def __float__(self):
-        self._refuse_to_leave("float()")        # also called by array[i] = t
+        self._refuse_to_leave("float()")  # also called by array[i] = t
         return float(self.item())
 
     def __int__(self):
@@ -434,8 +465,9 @@ def from_dlpack(x):
     """
     if isinstance(x, Tensor):
         return x.detach()
-    on_cpu = x.__dlpack_device__()[0] == 1      # kDLCPU
+    on_cpu = x.__dlpack_device__()[0] == 1  # kDLCPU
     if on_cpu:
         return wrap(np.from_dlpack(x))
     import cupy
+
     return wrap(cupy.from_dlpack(x))

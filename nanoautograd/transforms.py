@@ -52,12 +52,14 @@ class _Call:
         with enable_grad():
             for i in self.argnums:
                 if not -len(args) <= i < len(args):
-                    raise ValueError(f"{name}: there is no argument {i}; f was called with "
-                                     f"{len(args)} positional arguments")
+                    raise ValueError(
+                        f"{name}: there is no argument {i}; f was called with "
+                        f"{len(args)} positional arguments"
+                    )
                 args[i] = _tree_map(lambda x: _input(x, name), args[i])
             self.args = [args[i] for i in self.argnums]
             self.inputs = [x for a in self.args for x in _arrays(a)]
-            self.edges = [x._edge for x in self.inputs]         # now: f may assign into its input
+            self.edges = [x._edge for x in self.inputs]  # now: f may assign into its input
             self.out = f(*args, **kwargs)
         self.aux = None
         if has_aux:
@@ -77,12 +79,18 @@ class _Call:
     def pull_back(self, gs, create_graph=False):
         """The gradients of the inputs, given those of the outputs; zeros where there is none."""
         create_graph = create_graph or self.nested
-        pairs = [(y._edge, y._seed(g, create_graph))
-                 for y, g in zip(self.outs, gs, strict=True) if y._edge is not None]
-        ds = backpropagate([edge for edge, _ in pairs], [g for _, g in pairs],
-                           self.edges, True, create_graph)
-        return [wrap(_zeros(x)) if d is None else d if isinstance(d, Tensor) else wrap(d)
-                for x, d in zip(self.inputs, ds)]
+        pairs = [
+            (y._edge, y._seed(g, create_graph))
+            for y, g in zip(self.outs, gs, strict=True)
+            if y._edge is not None
+        ]
+        ds = backpropagate(
+            [edge for edge, _ in pairs], [g for _, g in pairs], self.edges, True, create_graph
+        )
+        return [
+            wrap(_zeros(x)) if d is None else d if isinstance(d, Tensor) else wrap(d)
+            for x, d in zip(self.inputs, ds)
+        ]
 
     def arranged(self, values):
         """One value for each input, in the structure of the arguments."""
@@ -97,9 +105,11 @@ def _input(x, name):
     """
     x = x if isinstance(x, Tensor) else Tensor(x)
     if not is_float(x.dtype):
-        raise TypeError(f"{name}: cannot differentiate with respect to an argument of dtype "
-                        f"{x.dtype}; only floating-point ones have derivatives")
-    array = array_of(x)                         # refused, where its gradient is in its place
+        raise TypeError(
+            f"{name}: cannot differentiate with respect to an argument of dtype "
+            f"{x.dtype}; only floating-point ones have derivatives"
+        )
+    array = array_of(x)  # refused, where its gradient is in its place
     return copy(x if x.requires_grad else wrap(array, (_Input(array), 0), x._memory))
 
 
@@ -112,8 +122,9 @@ def _output(y, name):
     if not isinstance(y, Tensor) and hasattr(y, "dtype"):
         return wrap(y)
     if not isinstance(y, Tensor):
-        raise TypeError(f"{name}: f must return a Tensor, or a tuple of them; it returned "
-                        f"{type(y).__name__}")
+        raise TypeError(
+            f"{name}: f must return a Tensor, or a tuple of them; it returned {type(y).__name__}"
+        )
     y._check_history(name)
     return y
 
@@ -126,8 +137,10 @@ def _check_tangents(name, tangents, primals):
     """Raises if the directions are not one array for each primal, and of its shape."""
     shapes = [shape_of(v) for v in tangents], [shape_of(x) for x in primals]
     if shapes[0] != shapes[1]:
-        raise ShapeError(f"{name}: the tangents have the shapes {shapes[0]}, the primals "
-                         f"{shapes[1]}; each primal needs a tangent of its shape")
+        raise ShapeError(
+            f"{name}: the tangents have the shapes {shapes[0]}, the primals "
+            f"{shapes[1]}; each primal needs a tangent of its shape"
+        )
 
 
 # ---- the transforms
@@ -142,16 +155,20 @@ def value_and_grad(f, argnums=0, has_aux=False):
         >>> value_and_grad(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
         (tensor(5.), tensor([2., 4.]))
     """
+
     @wraps(f)
     def value_and_gradient(*args, **kwargs):
         call = _Call("grad", f, args, kwargs, argnums, has_aux)
         if call.several or call.out.size != 1:
-            raise ShapeError("grad: f must return one scalar; it returned "
-                             f"{[y.shape for y in call.outs]}; for others there are jacobian "
-                             "and vjp")
+            raise ShapeError(
+                "grad: f must return one scalar; it returned "
+                f"{[y.shape for y in call.outs]}; for others there are jacobian "
+                "and vjp"
+            )
         gradient = call.arranged(call.pull_back([None]))
         gradient = gradient if isinstance(argnums, tuple) else gradient[0]
         return ((call.value(), call.aux) if has_aux else call.value()), gradient
+
     return value_and_gradient
 
 
@@ -163,6 +180,7 @@ def grad(f, argnums=0, has_aux=False):
     def gradient(*args, **kwargs):
         value, d = both(*args, **kwargs)
         return (d, value[1]) if has_aux else d
+
     return gradient
 
 
@@ -175,6 +193,7 @@ def vjp(f, *primals):
 
     def pull(v):
         return call.arranged(call.pull_back(v if call.several else (v,)))
+
     return call.value(), pull
 
 
@@ -194,12 +213,14 @@ def jvp(f, primals, tangents):
     with enable_grad():
         us = [Tensor(_zeros(y), requires_grad=True) for y in call.outs]
         pulled = call.pull_back(us, create_graph=True)
-    pairs = [(d._edge, d._seed(v, call.nested))
-             for d, v in zip(pulled, vs) if d._edge is not None]
-    ds = backpropagate([edge for edge, _ in pairs], [v for _, v in pairs],
-                       [u._edge for u in us], True, call.nested)
-    ds = tuple(wrap(_zeros(y)) if d is None else d if isinstance(d, Tensor) else wrap(d)
-               for y, d in zip(call.outs, ds))
+    pairs = [(d._edge, d._seed(v, call.nested)) for d, v in zip(pulled, vs) if d._edge is not None]
+    ds = backpropagate(
+        [edge for edge, _ in pairs], [v for _, v in pairs], [u._edge for u in us], True, call.nested
+    )
+    ds = tuple(
+        wrap(_zeros(y)) if d is None else d if isinstance(d, Tensor) else wrap(d)
+        for y, d in zip(call.outs, ds)
+    )
     return call.value(), ds if call.several else ds[0]
 
 
@@ -208,6 +229,7 @@ def jacobian(f, argnums=0):
 
     argnums: as for `grad`; a tuple gives a tuple of Jacobians. f returns one Tensor.
     """
+
     @wraps(f)
     def jacobian_of_f(*args, **kwargs):
         call = _Call("jacobian", f, args, kwargs, argnums)
@@ -220,11 +242,13 @@ def jacobian(f, argnums=0):
             row[i] = 1
             rows.append(call.pull_back([row.reshape(y.shape)]))
         shapes = [y.shape + x.shape for x in call.inputs]
-        full = [reshape(stack(ds), shape) if ds else wrap(_zeros(x).repeat(0).reshape(shape))
-                for ds, shape, x in zip(zip(*rows) if rows else [()] * len(shapes), shapes,
-                                        call.inputs)]
+        full = [
+            reshape(stack(ds), shape) if ds else wrap(_zeros(x).repeat(0).reshape(shape))
+            for ds, shape, x in zip(zip(*rows) if rows else [()] * len(shapes), shapes, call.inputs)
+        ]
         full = call.arranged(full)
         return full if isinstance(argnums, tuple) else full[0]
+
     return jacobian_of_f
 
 
@@ -253,4 +277,5 @@ def hvp(f, primals, tangents):
         for g, v in zip(gradients, _arrays(tangents), strict=True):
             total = total + sum(g * v)
         return total
+
     return grad(slope, argnums)(*primals)

@@ -1,9 +1,9 @@
 """What all tests share: the backends they run on, Hypothesis's profiles, a watch over globals.
 
-    pytest                                    each property on a few, fixed examples
-    pytest --hypothesis-profile=thorough      many, and new ones in each run
-    pytest -m "not slow", -m gpu, -m oracle   a part
-    pytest --kernels                          the stand-in computes with the CUDA kernels, emulated
+pytest                                    each property on a few, fixed examples
+pytest --hypothesis-profile=thorough      many, and new ones in each run
+pytest -m "not slow", -m gpu, -m oracle   a part
+pytest --kernels                          the stand-in computes with the CUDA kernels, emulated
 """
 
 import os
@@ -20,22 +20,34 @@ from nanoautograd.kernels import emulator
 from nanoautograd.modes import INSPECTING, RECORDING
 
 # Deadlines measure the machine, not the code. Fixtures below keep no state between examples.
-settings.register_profile("default", deadline=None, max_examples=25, derandomize=True,
-                          suppress_health_check=[HealthCheck.function_scoped_fixture,
-                                                 HealthCheck.too_slow])
+settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=25,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 settings.register_profile("ci", settings.get_profile("default"), print_blob=True)
-settings.register_profile("thorough", settings.get_profile("default"), max_examples=500,
-                          derandomize=False, print_blob=True)
+settings.register_profile(
+    "thorough",
+    settings.get_profile("default"),
+    max_examples=500,
+    derandomize=False,
+    print_blob=True,
+)
 settings.load_profile("default")
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")       # several tests run side by side
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side
 
 DEVICES = {"numpy": "cpu", "strict": "strict", "cupy": "cuda"}
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kernels", action="store_true",
-                     help="the stand-in for CuPy computes with the CUDA kernels, on the CPU")
+    parser.addoption(
+        "--kernels",
+        action="store_true",
+        help="the stand-in for CuPy computes with the CUDA kernels, on the CPU",
+    )
 
 
 def pytest_configure(config):
@@ -73,8 +85,9 @@ class Backend:
         return strict.allow_promotion() if self.name == "strict" else nullcontext()
 
 
-@pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)],
-                scope="session")
+@pytest.fixture(
+    params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)], scope="session"
+)
 def backend(request):
     """Runs a test on each backend; on CuPy only where there is a GPU."""
     status = available()[request.param]
@@ -86,12 +99,14 @@ def backend(request):
 def _global_state():
     """What a test must leave as it found it, by name."""
     name, keys, position, *_ = np.random.get_state()
-    return {"recording (no_grad)": RECORDING.get(),
-            "inspecting (detect_anomaly)": INSPECTING.get(),
-            "numpy's errstate": np.geterr(),
-            "numpy's global random state": (name, keys.tobytes(), position),
-            "Python's global random state": random.getstate(),
-            "the stand-in's modes": (strict.rules.modes.no_sync, strict.rules.modes.promotion)}
+    return {
+        "recording (no_grad)": RECORDING.get(),
+        "inspecting (detect_anomaly)": INSPECTING.get(),
+        "numpy's errstate": np.geterr(),
+        "numpy's global random state": (name, keys.tobytes(), position),
+        "Python's global random state": random.getstate(),
+        "the stand-in's modes": (strict.rules.modes.no_sync, strict.rules.modes.promotion),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +116,7 @@ def no_leaks():
     yield
     after = _global_state()
     leaked = [what for what in before if before[what] != after[what]]
-    RECORDING.set(before["recording (no_grad)"])            # so that the next test starts clean
+    RECORDING.set(before["recording (no_grad)"])  # so that the next test starts clean
     INSPECTING.set(before["inspecting (detect_anomaly)"])
     strict.rules.modes.no_sync, strict.rules.modes.promotion = before["the stand-in's modes"]
     np.seterr(**before["numpy's errstate"])

@@ -64,14 +64,15 @@ CALLS = {
     "crf_loss": lambda x, i: F.crf_loss(x[:, None], i[:, None], x, x[0], x[1], reduction="none"),
     "rotary_embedding": lambda x, i: F.rotary_embedding(x[:, :2]),
     "gaussian_kl_divergence": lambda x, i: F.gaussian_kl_divergence(x, x),
-    "embedding": lambda x, i: F.embedding(i, x)}
+    "embedding": lambda x, i: F.embedding(i, x),
+}
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_arrays_give_arrays_and_tensors_tensors(backend, name):
     x, i = backend.array(np.eye(3)), backend.array([0, 2, 1])
     of_arrays = CALLS[name](x, i)
-    assert isinstance(of_arrays, type(x)) or name == "cross_entropy"   # a NumPy scalar
+    assert isinstance(of_arrays, type(x)) or name == "cross_entropy"  # a NumPy scalar
     t = nag.Tensor(x, requires_grad=True)
     of_tensors = CALLS[name](t, i)
     assert isinstance(of_tensors, nag.Tensor) and of_tensors.requires_grad

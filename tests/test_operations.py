@@ -30,6 +30,7 @@ def test_forward_is_that_of_plain_numpy(name, backend):
             assert result.shape == np.shape(expected)
             assert isinstance(result, nag.Tensor)
             np.testing.assert_allclose(backend.numpy(result), expected, rtol=1e-11, atol=1e-13)
+
     check()
 
 
@@ -43,6 +44,7 @@ def test_arrays_give_arrays_with_the_same_values(name, backend):
         for result, tensor in zip(results, tensors, strict=True):
             assert not isinstance(result, nag.Tensor)
             assert backend.numpy(result).tobytes() == backend.numpy(tensor).tobytes()
+
     check()
 
 
@@ -51,12 +53,14 @@ def test_gradients_of_first_and_second_order(name):
     @given(OPERATIONS[name].calls)
     def check(call):
         gradcheck(call, call.inputs, order=2)
+
     check()
 
 
 @each_operation
 def test_gradients_are_the_same_on_every_backend(name, backend):
     """Exactly those that finite differences have confirmed on NumPy, and of second order, too."""
+
     @settings(max_examples=settings.default.max_examples // 5)
     @given(OPERATIONS[name].calls)
     def check(call):
@@ -64,18 +68,23 @@ def test_gradients_are_the_same_on_every_backend(name, backend):
         found = gradients(call, [backend.tensor(x, requires_grad=True) for x in call.inputs])
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(to_numpy(a.data), b.data, rtol=1e-10, atol=1e-12)
+
     check()
 
 
 def gradients(call, xs):
     """First and second order, with cotangents that depend on the position."""
     outs = call(*xs)
-    first = nag.autograd.grad(outs, xs, [cotangent(y) for y in outs], create_graph=True,
-                              allow_unused=True)
+    first = nag.autograd.grad(
+        outs, xs, [cotangent(y) for y in outs], create_graph=True, allow_unused=True
+    )
     found = [g for g in first if g is not None]
     again = [g for g in found if g.requires_grad]
-    second = nag.autograd.grad(again, xs, [cotangent(g) for g in again],
-                               allow_unused=True) if again else ()
+    second = (
+        nag.autograd.grad(again, xs, [cotangent(g) for g in again], allow_unused=True)
+        if again
+        else ()
+    )
     return [g.detach() for g in (*found, *second) if g is not None]
 
 
@@ -97,17 +106,20 @@ def test_dtype_and_shape_of_results_and_gradients(name, dtype, backend):
         outs = call(*xs)
         assert {y.dtype.name for y in outs} == {dtype}
         found = nag.autograd.grad(outs, xs, [cotangent(y) for y in outs], allow_unused=True)
-        exact = [nag.Tensor(x.astype(dtype).astype("float64"), requires_grad=True)
-                 for x in call.inputs]
+        exact = [
+            nag.Tensor(x.astype(dtype).astype("float64"), requires_grad=True) for x in call.inputs
+        ]
         expected = call(*exact)
-        expected = nag.autograd.grad(expected, exact, [cotangent(y) for y in expected],
-                                     allow_unused=True)
+        expected = nag.autograd.grad(
+            expected, exact, [cotangent(y) for y in expected], allow_unused=True
+        )
         for x, g, h in zip(xs, found, expected, strict=True):
             if g is not None:
                 assert (g.dtype, g.shape, g.device) == (x.dtype, x.shape, x.device)
                 size = np.abs(h.data).max(initial=1.0)
                 accuracy = 1e-3 * size if dtype == "float32" else 1e-11 * size
                 np.testing.assert_allclose(backend.numpy(g), h.data, rtol=0, atol=accuracy)
+
     check()
 
 
@@ -115,7 +127,7 @@ def test_astype_gives_gradients_back_in_the_old_dtype(backend):
     x = backend.tensor([1.0, 2.0], requires_grad=True)
     y = nag.astype(x, "float32")
     assert y.dtype == np.float32
-    g, = nag.autograd.grad(y, x, nag.Tensor(np.float32([0.5, 3]), device=x.device))
+    (g,) = nag.autograd.grad(y, x, nag.Tensor(np.float32([0.5, 3]), device=x.device))
     assert g.dtype == np.float64
     np.testing.assert_array_equal(backend.numpy(g), [0.5, 3])
 
@@ -134,6 +146,7 @@ def test_memory_layout_does_not_matter_and_inputs_are_not_modified(name):
             np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-14)
         for view, x in zip(views, call.inputs):
             np.testing.assert_array_equal(view, x)
+
     check()
 
 

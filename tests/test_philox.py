@@ -2,17 +2,22 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nanoautograd import philox
 from nanoautograd.testing import oracle
 
 # Counter, key, result: from the tests that the authors of the paper publish with their code.
 KNOWN = [
-    ((0, 0, 0, 0), (0, 0), (0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8)),
-    ((2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd)),
-    ((0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344), (0xa4093822, 0x299f31d0),
-     (0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1))]
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
 
 
 @pytest.mark.parametrize("counter, key, want", KNOWN)
@@ -39,16 +44,17 @@ def test_a_part_is_the_part_of_the_whole(offset):
 
 def test_all_bits_are_even_and_neighbours_independent():
     bits = np.unpackbits(philox.words(np.zeros(()), 100_000, 1).view(np.uint8)).reshape(-1, 32)
-    assert abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / 100_000 ** 0.5
+    assert abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / 100_000**0.5
     for lag in (1, 2, 3, 4, 5):
         agree = (bits[lag:] == bits[:-lag]).mean(axis=0)
-        assert abs(agree - 0.5).max() < 5 * 0.5 / 100_000 ** 0.5
+        assert abs(agree - 0.5).max() < 5 * 0.5 / 100_000**0.5
     other = np.unpackbits(philox.words(np.zeros(()), 100_000, 2).view(np.uint8)).reshape(-1, 32)
     assert abs((bits == other).mean() - 0.5) < 0.001
 
 
-@pytest.mark.parametrize("seed, offset, says", [(-1, 0, "seed.*-1"), (2**64, 0, "seed"),
-                                                (0, -4, "offset.*-4")])
+@pytest.mark.parametrize(
+    "seed, offset, says", [(-1, 0, "seed.*-1"), (2**64, 0, "seed"), (0, -4, "offset.*-4")]
+)
 def test_errors(seed, offset, says):
     with pytest.raises(ValueError, match=says):
         philox.words(np.zeros(()), 3, seed, offset)

@@ -32,8 +32,10 @@ def test_results_are_those_of_plain_numpy_on_every_backend(program, backend):
 def test_gradients_are_the_same_on_every_backend(program, backend):
     def gradients(tensors):
         outs = program(*tensors)
-        cotangents = [nag.Tensor(np.cos(np.arange(y.size) + 1.0).reshape(y.shape), device=y.device)
-                      for y in outs]
+        cotangents = [
+            nag.Tensor(np.cos(np.arange(y.size) + 1.0).reshape(y.shape), device=y.device)
+            for y in outs
+        ]
         return nag.autograd.grad(outs, tensors, cotangents, allow_unused=True)
 
     expected = gradients([nag.Tensor(x, requires_grad=True) for x in program.inputs])

@@ -13,8 +13,11 @@ ROOT = Path(__file__).parent.parent
 
 def blocks(path, language):
     text = (ROOT / path).read_text(encoding="utf-8")
-    return [code for found, code in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.M)
-            if found == language]
+    return [
+        code
+        for found, code in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.M)
+        if found == language
+    ]
 
 
 def test_the_first_example_shows_a_gradient_and_a_wrong_one(capsys):
@@ -23,12 +26,13 @@ def test_the_first_example_shows_a_gradient_and_a_wrong_one(capsys):
     with pytest.raises(GradientError) as error:
         exec(compile(code, "README.md", "exec"), {})
     assert "0.0524" in capsys.readouterr().out
-    shown, = [b for b in blocks("README.md", "") if "GradientError" in b]
+    (shown,) = [b for b in blocks("README.md", "") if "GradientError" in b]
     printed = {line.strip() for line in f"GradientError: {error.value}".splitlines()}
     shown = [line.strip() for line in shown.splitlines() if line.strip() not in ("...", "")]
-    numbers = re.compile(r"[\d.]+e-\d\d$")      # the last digits may differ by machine
-    assert ({numbers.sub("", line)[:30] for line in shown}
-            <= {numbers.sub("", line)[:30] for line in printed})
+    numbers = re.compile(r"[\d.]+e-\d\d$")  # the last digits may differ by machine
+    assert {numbers.sub("", line)[:30] for line in shown} <= {
+        numbers.sub("", line)[:30] for line in printed
+    }
 
 
 def test_an_operation_of_ones_own():
@@ -46,10 +50,15 @@ def test_the_package_docstring():
 
 
 def test_every_folder_has_a_map_and_every_link_leads_somewhere():
-    def ours(pattern):              # what pip, virtual environments and runs leave here is not
-        return [p for p in ROOT.rglob(pattern)
-                if not any(part.startswith(".") or part in ("build", "venv", "runs")
-                           for part in p.relative_to(ROOT).parts[:-1])]
+    def ours(pattern):  # what pip, virtual environments and runs leave here is not
+        return [
+            p
+            for p in ROOT.rglob(pattern)
+            if not any(
+                part.startswith(".") or part in ("build", "venv", "runs")
+                for part in p.relative_to(ROOT).parts[:-1]
+            )
+        ]
 
     for folder in {p.parent for p in ours("*.py")} - {ROOT}:
         if folder.parent in (ROOT, ROOT / "nanoautograd"):

@@ -27,25 +27,42 @@ class Bert(Case):
 
     def config(self):
         from models.bert import ClassifierConfig
-        return ClassifierConfig(self.vocabulary, self.width, self.layers, self.heads,
-                                4 * self.width, self.positions, dropout=0.0, classes=self.classes)
+
+        return ClassifierConfig(
+            self.vocabulary,
+            self.width,
+            self.layers,
+            self.heads,
+            4 * self.width,
+            self.positions,
+            dropout=0.0,
+            classes=self.classes,
+        )
 
     def arrays(self, dtype):
         from models.bert import Classifier
+
         rng = np.random.default_rng(0)
         model = Classifier(self.config(), rng, dtype)
-        return {"weights": model.state_dict(),
-                "x": rng.integers(0, self.vocabulary, (self.B, self.T)),
-                "lengths": rng.integers(max(1, self.T // 2), self.T + 1, self.B),
-                "y": rng.integers(0, self.classes, self.B)}
+        return {
+            "weights": model.state_dict(),
+            "x": rng.integers(0, self.vocabulary, (self.B, self.T)),
+            "lengths": rng.integers(max(1, self.T // 2), self.T + 1, self.B),
+            "y": rng.integers(0, self.classes, self.B),
+        }
 
     def work(self):
         V, D, N, L = self.vocabulary, self.width, self.T * self.B, self.layers
-        one = (*linear(N, D, D) * 4, *linear(N, D, 4 * D), *linear(N, 4 * D, D),
-               *attention(self.B * self.heads, self.T, D // self.heads, causal=False))
-        parameters = (L * (12 * D * D + 13 * D) + (V + self.positions + 4) * D
-                      + self.classes * (D + 1))
-        kept = N * (L * 14 * D + D)             # two norms, q, k, v, o, W₁'s result and its gelu
+        one = (
+            *linear(N, D, D) * 4,
+            *linear(N, D, 4 * D),
+            *linear(N, 4 * D, D),
+            *attention(self.B * self.heads, self.T, D // self.heads, causal=False),
+        )
+        parameters = (
+            L * (12 * D * D + 13 * D) + (V + self.positions + 4) * D + self.classes * (D + 1)
+        )
+        kept = N * (L * 14 * D + D)  # two norms, q, k, v, o, W₁'s result and its gelu
         return training(one * L, parameters, kept)
 
     @property
@@ -54,6 +71,7 @@ class Bert(Case):
 
     def ours(self, peer, a):
         from models.bert import Classifier
+
         F = peer.module.functional
         model = peer.model(Classifier(self.config(), dtype=peer.dtype), a["weights"])
         return peer.train(model, lambda: F.cross_entropy(model(a["x"], a["lengths"]), a["y"]))
@@ -68,8 +86,10 @@ class Bert(Case):
                 self.query, self.key, self.value, self.output = (nn.Linear(D, D) for _ in range(4))
 
             def forward(self, z, seen):
-                q, k, v = (layer(z).view(*z.shape[:2], H, D // H).transpose(1, 2)
-                           for layer in (self.query, self.key, self.value))
+                q, k, v = (
+                    layer(z).view(*z.shape[:2], H, D // H).transpose(1, 2)
+                    for layer in (self.query, self.key, self.value)
+                )
                 o = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
                 return self.output(o.transpose(1, 2).reshape(z.shape))
 
@@ -101,7 +121,7 @@ class Bert(Case):
 
             def forward(self, x, lengths):
                 T, bert = x.shape[1], self.bert
-                inside = torch.arange(T, device=x.device) < lengths[:, None]    # (B, T)
+                inside = torch.arange(T, device=x.device) < lengths[:, None]  # (B, T)
                 z = bert.norm(bert.words(x) + bert.positions.weight[:T] + bert.types.weight[0])
                 for layer in bert.layers:
                     z = layer(z, inside[:, None, None])
@@ -117,19 +137,33 @@ class Bert(Case):
         def loss(w, x, lengths, y):
             B, T = x.shape
             inside = np.arange(T) < lengths[:, None]
-            z = (w["bert.words.weight"][x] + w["bert.positions.weight"][:T]
-                 + w["bert.types.weight"][0])
+            z = (
+                w["bert.words.weight"][x]
+                + w["bert.positions.weight"][:T]
+                + w["bert.types.weight"][0]
+            )
             z = losses.layer_norm(np, z, w["bert.norm.weight"], w["bert.norm.bias"], EPS)
             for i in range(self.layers):
+
                 def affine(name, z, i=i):
-                    return (z @ w[f"bert.layers.{i}.{name}.weight"].T
-                            + w[f"bert.layers.{i}.{name}.bias"])
+                    return (
+                        z @ w[f"bert.layers.{i}.{name}.weight"].T
+                        + w[f"bert.layers.{i}.{name}.bias"]
+                    )
 
                 def norm(name, z, i=i):
-                    return losses.layer_norm(np, z, w[f"bert.layers.{i}.{name}.weight"],
-                                             w[f"bert.layers.{i}.{name}.bias"], EPS)
-                q, k, v = (affine(f"attention.{name}", z).reshape(B, T, H, -1)
-                           for name in ("query", "key", "value"))
+                    return losses.layer_norm(
+                        np,
+                        z,
+                        w[f"bert.layers.{i}.{name}.weight"],
+                        w[f"bert.layers.{i}.{name}.bias"],
+                        EPS,
+                    )
+
+                q, k, v = (
+                    affine(f"attention.{name}", z).reshape(B, T, H, -1)
+                    for name in ("query", "key", "value")
+                )
                 o = jax.nn.dot_product_attention(q, k, v, mask=inside[:, None, None])
                 z = norm("norm1", z + affine("attention.output", o.reshape(z.shape)))
                 u = jax.nn.gelu(affine("up", z), approximate=False)
@@ -137,4 +171,5 @@ class Bert(Case):
             v = np.where(inside[..., None], z, 0.0).sum(axis=1) / lengths[:, None].astype(z.dtype)
             logp = jax.nn.log_softmax(v @ w["output.weight"].T + w["output.bias"])
             return -np.take_along_axis(logp, y[:, None], axis=-1).mean()
+
         return peer.train(a["weights"], loss, a["x"], a["lengths"], a["y"])

@@ -20,10 +20,12 @@ class GPT(Case):
 
     def config(self):
         from models.gpt import Config
+
         return Config(self.vocabulary, self.T, self.layers, self.heads, self.width)
 
     def arrays(self, dtype):
         from models.gpt import GPT
+
         rng = np.random.default_rng(0)
         model = GPT(self.config(), rng, dtype)
         x, y = rng.integers(0, self.vocabulary, (2, self.B, self.T))
@@ -31,8 +33,13 @@ class GPT(Case):
 
     def work(self):
         V, D, N, L = self.vocabulary, self.width, self.T * self.B, self.layers
-        one = (*linear(N, D, 3 * D), *linear(N, D, D), *linear(N, D, 4 * D), *linear(N, 4 * D, D),
-               *attention(self.B * self.heads, self.T, D // self.heads, causal=True))
+        one = (
+            *linear(N, D, 3 * D),
+            *linear(N, D, D),
+            *linear(N, D, 4 * D),
+            *linear(N, 4 * D, D),
+            *attention(self.B * self.heads, self.T, D // self.heads, causal=True),
+        )
         products = [*one * L, *linear(N, D, V)]
         parameters = L * (12 * D * D + 13 * D) + (V + self.T + 2) * D
         # of a layer two norms, q, k, v, o, and W₁'s result before and after gelu; and p_t
@@ -45,23 +52,28 @@ class GPT(Case):
 
     def ours(self, peer, a):
         from models.gpt import GPT
+
         F = peer.module.functional
         model = peer.model(GPT(self.config(), dtype=peer.dtype), a["weights"])
 
         def loss():
             logits, _ = model(a["x"])
-            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1),
-                                   overwrite_input=True)
+            return F.cross_entropy(
+                logits.reshape(-1, self.vocabulary), a["y"].reshape(-1), overwrite_input=True
+            )
+
         return peer.train(model, loss)
 
     def by_hand(self, peer, a):
         from models.gpt import GPT
+
         model = peer.model(GPT(self.config(), dtype=peer.dtype), a["weights"])
         parameters = dict(model.named_parameters())
 
         def gradient():
             w = {name: p.data for name, p in parameters.items()}
             return gradient_by_hand(w, a["x"], a["y"], self.layers, self.heads)
+
         return peer.train_by_hand(model, gradient)
 
     def torch(self, peer, a):
@@ -70,6 +82,7 @@ class GPT(Case):
 
         def loss():
             return F.cross_entropy(model(a["x"])[0].flatten(0, 1), a["y"].flatten())
+
         return peer.train(model, loss)
 
     def jax(self, peer, a):
@@ -90,6 +103,7 @@ class GPT(Case):
             z = losses.layer_norm(np, z, w["norm.weight"], w["norm.bias"])
             logp = jax.nn.log_softmax(z @ w["embedding.weight"].T)
             return -np.take_along_axis(logp, y[..., None], axis=-1).mean()
+
         return peer.train(a["weights"], loss, a["x"], a["y"])
 
     def autograd(self, peer, a):
@@ -113,11 +127,15 @@ class GPT(Case):
             z = losses.layer_norm(np, z, w["norm.weight"], w["norm.bias"])
             logits = np.dot(z, w["embedding.weight"].T).reshape((B * T, -1))
             return losses.cross_entropy(np, logits, y.reshape(-1))
+
         return peer.train(a["weights"], loss, a["x"], a["y"])
 
 
-LAYER = [f"{name}.{part}" for name in ("norm1", "norm2", "attention.out_proj", "up", "down")
-         for part in ("weight", "bias")] + ["attention.in_proj_weight", "attention.in_proj_bias"]
+LAYER = [
+    f"{name}.{part}"
+    for name in ("norm1", "norm2", "attention.out_proj", "up", "down")
+    for part in ("weight", "bias")
+] + ["attention.in_proj_weight", "attention.in_proj_bias"]
 
 
 def gradient_by_hand(w, x, y, layers, heads):
@@ -125,13 +143,20 @@ def gradient_by_hand(w, x, y, layers, heads):
     from the functions of nanoautograd/manual alone."""
     from nanoautograd.backends import namespace
     from nanoautograd.manual import attention, cross_entropy, embedding, gelu, layer_norm, linear
+
     (B, T), D = x.shape, w["embedding.weight"].shape[1]
     xp = namespace(x)
     grads, caches = {}, []
 
     def norm(name, z, residual=None):
-        return layer_norm.forward(z, w[f"{name}.weight"], w[f"{name}.bias"], residual,
-                                  normalized_shape=(D,), return_sum=residual is not None)
+        return layer_norm.forward(
+            z,
+            w[f"{name}.weight"],
+            w[f"{name}.bias"],
+            residual,
+            normalized_shape=(D,),
+            return_sum=residual is not None,
+        )
 
     def norm_back(name, dy, cache):
         dz, grads[f"{name}.weight"], grads[f"{name}.bias"], _ = layer_norm.backward(dy, cache)
@@ -144,10 +169,10 @@ def gradient_by_hand(w, x, y, layers, heads):
         dz, grads[name + "weight"], grads[name + "bias"] = linear.backward(dy, cache)
         return dz
 
-    def heads_first(a):                                     # (N, D) -> (B, H, T, d)
+    def heads_first(a):  # (N, D) -> (B, H, T, d)
         return a.reshape(B, T, heads, -1).transpose(0, 2, 1, 3)
 
-    def rows(a):                                            # and back
+    def rows(a):  # and back
         return a.transpose(0, 2, 1, 3).reshape(B * T, D)
 
     e, cache_e = embedding.forward(x, w["embedding.weight"])
@@ -156,16 +181,17 @@ def gradient_by_hand(w, x, y, layers, heads):
         p = f"layers.{i}."
         n1, cache_1 = norm(p + "norm1", z)
         qkv, cache_qkv = affine(p + "attention.in_proj_", n1)
-        q, k, v = (heads_first(qkv[:, j * D:(j + 1) * D]) for j in range(3))
+        q, k, v = (heads_first(qkv[:, j * D : (j + 1) * D]) for j in range(3))
         o, cache_a = attention.forward(q, k, v, causal=True)
         a, cache_o = affine(p + "attention.out_proj.", rows(o))
-        (n2, z), cache_2 = norm(p + "norm2", a, z)          # z ← z + a
+        (n2, z), cache_2 = norm(p + "norm2", a, z)  # z ← z + a
         u, cache_up = linear.forward(n2, w[p + "up.weight"])
         u, cache_u = gelu.forward(u, w[p + "up.bias"], approximate="tanh")
         a, cache_down = affine(p + "down.", u)
         z = z + a
-        caches.append((cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u,
-                       cache_down))
+        caches.append(
+            (cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u, cache_down)
+        )
     n, cache_n = norm("norm", z)
     logits, cache_E = linear.forward(n, w["embedding.weight"])
     loss, cache = cross_entropy.forward(logits, y.reshape(-1), overwrite_input=True)
@@ -175,14 +201,20 @@ def gradient_by_hand(w, x, y, layers, heads):
     dz = norm_back("norm", dn, cache_n)
     for i in reversed(range(layers)):
         p = f"layers.{i}."
-        (cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u,
-         cache_down) = caches.pop()
+        (cache_1, cache_qkv, cache_a, cache_o, cache_2, cache_up, cache_u, cache_down) = (
+            caches.pop()
+        )
         du, grads[p + "up.bias"] = gelu.backward(affine_back(p + "down.", dz, cache_down), cache_u)
         dn, grads[p + "up.weight"], _ = linear.backward(du, cache_up)
         dz = norm_back(p + "norm2", (dn, dz), cache_2)
         do = affine_back(p + "attention.out_proj.", dz, cache_o)
-        dqkv = xp.concatenate([rows(d) for d in attention.backward(
-            heads_first(do), cache_a, (True, True, True, False))[:3]], axis=1)
+        dqkv = xp.concatenate(
+            [
+                rows(d)
+                for d in attention.backward(heads_first(do), cache_a, (True, True, True, False))[:3]
+            ],
+            axis=1,
+        )
         dn = affine_back(p + "attention.in_proj_", dqkv, cache_qkv)
         dz = dz + norm_back(p + "norm1", dn, cache_1)
     de = dz.reshape(B, T, D)
@@ -234,7 +266,7 @@ def torch_model(torch, sizes):
 
         def forward(self, x, past=None):
             T, t = x.shape[1], 0 if past is None else past[0][0].shape[2]
-            z = self.embedding(x) + self.positions.weight[t:t + T]
+            z = self.embedding(x) + self.positions.weight[t : t + T]
             after = []
             for i, layer in enumerate(self.layers):
                 z, pair = layer(z, None if past is None else past[i])
@@ -248,6 +280,7 @@ def torch_model(torch, sizes):
 class Generation(Case):
     """A prompt is read and `new` tokens are written, each the likeliest. T: positions in a block,
     enough for both."""
+
     layers: int
     width: int
     heads: int
@@ -264,22 +297,32 @@ class Generation(Case):
 
     def arrays(self, dtype):
         from models.gpt import GPT
+
         rng = np.random.default_rng(0)
         weights = GPT(self.config(), rng, dtype).state_dict()
         return {"weights": weights, "x": rng.integers(0, self.vocabulary, (1, self.prompt))}
 
     def work(self):
-        V, D, L, d, H = (self.vocabulary, self.width, self.layers, self.width // self.heads,
-                         self.heads)
+        V, D, L, d, H = (
+            self.vocabulary,
+            self.width,
+            self.layers,
+            self.width // self.heads,
+            self.heads,
+        )
 
         def forward(rows, seen, count):
-            layer = [Product(rows, n, k, count=count) for n, k in (
-                (3 * D, D), (D, D), (4 * D, D), (D, 4 * D))] + [
-                Product(rows, seen, d, H, count), Product(rows, d, seen, H, count)]
+            layer = [
+                Product(rows, n, k, count=count)
+                for n, k in ((3 * D, D), (D, D), (4 * D, D), (D, 4 * D))
+            ] + [Product(rows, seen, d, H, count), Product(rows, d, seen, H, count)]
             return layer * L + [Product(1, V, D, count=count)]
+
         mean = self.prompt + self.new // 2
-        return Work((*forward(self.prompt, self.prompt, 1), *forward(1, mean, self.new - 1)),
-                    2 * L * D * (self.prompt + self.new))           # keys and values are written
+        return Work(
+            (*forward(self.prompt, self.prompt, 1), *forward(1, mean, self.new - 1)),
+            2 * L * D * (self.prompt + self.new),
+        )  # keys and values are written
 
     @property
     def items(self):
@@ -289,12 +332,14 @@ class Generation(Case):
         from itertools import islice
 
         from models.gpt import GPT
+
         model = peer.model(GPT(self.config(), dtype=peer.dtype), a["weights"]).eval()
         prompt = peer.module.backends.to_numpy(a["x"])[0]
 
         def step():
             written = model.generate(prompt, lambda logits: int(logits.argmax()))
             return np.fromiter(islice(written, self.new), dtype=np.int64)
+
         return step
 
     def torch(self, peer, a):
@@ -310,6 +355,7 @@ class Generation(Case):
                 x = logits[:, -1:].argmax(dim=-1)
                 written.append(x)
             return torch.cat(written, dim=1)[0]
+
         return step
 
     def jax(self, peer, a):
@@ -320,14 +366,13 @@ class Generation(Case):
         def forward(w, cache, x, t):
             """Tokens x (n,) at the positions t, ...: the logits of the last, and the cache."""
             n, after = len(x), []
-            z = w["embedding.weight"][x] + jax.lax.dynamic_slice_in_dim(
-                w["positions.weight"], t, n)
+            z = w["embedding.weight"][x] + jax.lax.dynamic_slice_in_dim(w["positions.weight"], t, n)
             seen = np.arange(self.T) <= t + np.arange(n)[:, None]
             for i, (K, V) in enumerate(cache):
                 p = {name: w[f"layers.{i}.{name}"] for name in LAYER}
                 u = losses.layer_norm(np, z, p["norm1.weight"], p["norm1.bias"])
                 u = u @ p["attention.in_proj_weight"].T + p["attention.in_proj_bias"]
-                q, k, v = np.moveaxis(u.reshape(n, 3, H, d), (1, 2), (0, 1))    # (H, n, d)
+                q, k, v = np.moveaxis(u.reshape(n, 3, H, d), (1, 2), (0, 1))  # (H, n, d)
                 K = jax.lax.dynamic_update_slice_in_dim(K, k, t, axis=1)
                 V = jax.lax.dynamic_update_slice_in_dim(V, v, t, axis=1)
                 A = np.where(seen, q @ K.swapaxes(1, 2) / math.sqrt(d), -np.inf)
@@ -349,7 +394,8 @@ class Generation(Case):
                 token, cache = carry
                 new, cache = forward(w, cache, token[None], t)
                 return (new, cache), new
-            _, written = jax.lax.scan(write, (token, cache),
-                                      self.prompt + np.arange(self.new - 1))
+
+            _, written = jax.lax.scan(write, (token, cache), self.prompt + np.arange(self.new - 1))
             return np.concatenate([token[None], written])
+
         return lambda: generate(a["weights"], a["x"])

@@ -13,6 +13,7 @@ from . import losses
 @dataclass(frozen=True)
 class Matmul(Operation):
     """x W: (m, k) and (k, n)."""
+
     m: int
     n: int
     k: int
@@ -42,16 +43,20 @@ class Matmul(Operation):
 @dataclass(frozen=True)
 class Elementwise(Operation):
     """tanh(x ⊙ y + b), b (columns,): operations that the engine composes."""
+
     rows: int
     columns: int
 
     def inputs(self, rng):
         shape = self.rows, self.columns
-        return [rng.standard_normal(shape), rng.standard_normal(shape),
-                rng.standard_normal(self.columns)]
+        return [
+            rng.standard_normal(shape),
+            rng.standard_normal(shape),
+            rng.standard_normal(self.columns),
+        ]
 
     def work(self):
-        return Work((), 9 * self.rows * self.columns)   # x, y, z; dz, z, x, y, dx, dy
+        return Work((), 9 * self.rows * self.columns)  # x, y, z; dz, z, x, y, dx, dy
 
     def ours(self, nag, x, y, b):
         return nag.tanh(x * y + b)
@@ -69,6 +74,7 @@ class Elementwise(Operation):
 @dataclass(frozen=True)
 class Rows(Operation):
     """An operation on each row of x (rows, columns)."""
+
     rows: int
     columns: int
 
@@ -84,10 +90,10 @@ class Sum(Rows):
     """Σ over each row."""
 
     def shape(self):
-        return self.rows,
+        return (self.rows,)
 
     def work(self):
-        return Work((), 2 * self.rows * self.columns)               # x is read, dx is written
+        return Work((), 2 * self.rows * self.columns)  # x is read, dx is written
 
     def ours(self, nag, x):
         return nag.sum(x, axis=-1)
@@ -120,6 +126,7 @@ class Softmax(Rows):
 
 class Gelu(Rows):
     """By tanh."""
+
     manual, options = "gelu", {"approximate": "tanh"}
 
     def ours(self, nag, x):
@@ -139,8 +146,11 @@ class LayerNorm(Rows):
     manual = "layer_norm"
 
     def inputs(self, rng):
-        return [*super().inputs(rng), rng.standard_normal(self.columns),
-                rng.standard_normal(self.columns)]
+        return [
+            *super().inputs(rng),
+            rng.standard_normal(self.columns),
+            rng.standard_normal(self.columns),
+        ]
 
     @property
     def options(self):
@@ -184,6 +194,7 @@ class RMSNorm(Rows):
 
 class CrossEntropy(Rows):
     """Logits (rows, columns), and a class for each row; the mean."""
+
     manual = "cross_entropy"
 
     def constants(self, rng):
@@ -197,7 +208,7 @@ class CrossEntropy(Rows):
         return self.rows * self.columns
 
     def work(self):
-        return Work((), 3 * self.rows * self.columns)   # the logits are read twice, dx is written
+        return Work((), 3 * self.rows * self.columns)  # the logits are read twice, dx is written
 
     def ours(self, nag, z, y):
         return nag.functional.cross_entropy(z, y)
@@ -215,6 +226,7 @@ class CrossEntropy(Rows):
 
 class Dropout(Rows):
     """With p = 0.1. The masks are random, so only sizes can be compared."""
+
     manual, options = "dropout", {"p": 0.1, "seed": 0}
 
     @property
@@ -238,6 +250,7 @@ class Dropout(Rows):
 @dataclass(frozen=True)
 class Embedding(Operation):
     """Rows of a table (vocabulary, width); its gradient."""
+
     rows: int
     vocabulary: int
     width: int
@@ -274,6 +287,7 @@ class Embedding(Operation):
 @dataclass(frozen=True)
 class Attention(Operation):
     """Causal, of `heads` heads of width d."""
+
     B: int
     heads: int
     T: int
@@ -285,8 +299,10 @@ class Attention(Operation):
 
     def work(self):
         # q, k, v are read and o written; they and do are read again and their gradients written
-        return Work(attention(self.B * self.heads, self.T, self.d, causal=True),
-                    12 * self.B * self.heads * self.T * self.d)
+        return Work(
+            attention(self.B * self.heads, self.T, self.d, causal=True),
+            12 * self.B * self.heads * self.T * self.d,
+        )
 
     def ours(self, nag, q, k, v):
         return nag.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -305,23 +321,30 @@ class Attention(Operation):
 @dataclass(frozen=True)
 class Adam(Case):
     """A step of the optimiser alone, on `count` arrays that have n parameters in all."""
+
     n: int
     count: int = 16
 
     def arrays(self, dtype):
         rng = np.random.default_rng(0)
-        return {what: {str(i): rng.standard_normal(self.n // self.count, dtype="float32")
-                       .astype(dtype) for i in range(self.count)} for what in ("weights", "grads")}
+        return {
+            what: {
+                str(i): rng.standard_normal(self.n // self.count, dtype="float32").astype(dtype)
+                for i in range(self.count)
+            }
+            for what in ("weights", "grads")
+        }
 
     @property
     def elements(self):
         return self.n
 
     def work(self):
-        return Work((), 7 * self.n)                 # θ, g, m, v are read and θ, m, v written
+        return Work((), 7 * self.n)  # θ, g, m, v are read and θ, m, v written
 
     def ours(self, peer, a):
         from nanoautograd.tensor import wrap
+
         nn, optim = peer.module.nn, peer.module.optim
         parameters = {name: nn.Parameter(w) for name, w in a["weights"].items()}
         for name, p in parameters.items():
@@ -331,6 +354,7 @@ class Adam(Case):
         def step():
             optimizer.step()
             return parameters["0"]
+
         return step
 
     def torch(self, peer, a):
@@ -343,12 +367,12 @@ class Adam(Case):
         def step():
             optimizer.step()
             return parameters["0"]
+
         return step
 
     def jax(self, peer, a):
         jax = peer.module
-        update = jax.jit(lambda state, grads: _adam(jax.numpy.sqrt, state, grads),
-                         donate_argnums=0)
+        update = jax.jit(lambda state, grads: _adam(jax.numpy.sqrt, state, grads), donate_argnums=0)
         start = jax.device_put(np.int32(0))
         state = SimpleNamespace(now=(a["weights"], *peer.zeros(a["weights"]), start))
 
@@ -356,6 +380,7 @@ class Adam(Case):
             state.now = update(state.now, a["grads"])
             peer.pending = state.now
             return state.now[0]["0"]
+
         return step
 
     def autograd(self, peer, a):
@@ -365,6 +390,7 @@ class Adam(Case):
         def step():
             state.now = _adam(np.sqrt, state.now, a["grads"])
             return state.now[0]["0"]
+
         return step
 
 

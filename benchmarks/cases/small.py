@@ -11,6 +11,7 @@ from .losses import cross_entropy
 @dataclass(frozen=True)
 class Chain(Operation):
     """y ← tanh(w ⊙ y), length / 2 times: a chain of that many operations."""
+
     length: int
     n: int = 8
 
@@ -35,8 +36,9 @@ class Chain(Operation):
         return y
 
     def jax(self, jax, y, w):
-        return jax.lax.scan(lambda y, _: (jax.numpy.tanh(w * y), None), y,
-                            length=self.length // 2)[0]
+        return jax.lax.scan(lambda y, _: (jax.numpy.tanh(w * y), None), y, length=self.length // 2)[
+            0
+        ]
 
     def autograd(self, np, y, w):
         for _ in range(self.length // 2):
@@ -47,10 +49,11 @@ class Chain(Operation):
 @dataclass(frozen=True)
 class MLP(Case):
     """A training step of a network with widths I, H, H, O, relu between them."""
+
     B: int
-    I: int                                                                      # noqa: E741
+    I: int
     H: int
-    O: int                                                                      # noqa: E741
+    O: int
 
     @property
     def widths(self):
@@ -61,13 +64,19 @@ class MLP(Case):
         for i, (n, m) in enumerate(self.widths):
             weights[f"{2 * i}.weight"] = (rng.standard_normal((m, n)) / np.sqrt(n)).astype(dtype)
             weights[f"{2 * i}.bias"] = (0.1 * rng.standard_normal(m)).astype(dtype)
-        return {"weights": weights, "x": rng.standard_normal((self.B, self.I)).astype(dtype),
-                "y": rng.integers(0, self.O, self.B)}
+        return {
+            "weights": weights,
+            "x": rng.standard_normal((self.B, self.I)).astype(dtype),
+            "y": rng.integers(0, self.O, self.B),
+        }
 
     def work(self):
         products = [p for i, (n, m) in enumerate(self.widths) for p in linear(self.B, n, m, i > 0)]
-        return training(products, sum((n + 1) * m for n, m in self.widths),
-                        self.B * (self.I + 2 * self.H + self.O))
+        return training(
+            products,
+            sum((n + 1) * m for n, m in self.widths),
+            self.B * (self.I + 2 * self.H + self.O),
+        )
 
     @property
     def items(self):
@@ -82,18 +91,20 @@ class MLP(Case):
 
     def torch(self, peer, a):
         nn = peer.module.nn
-        (I, H), _, (_, O) = self.widths                                         # noqa: E741
-        model = peer.model(nn.Sequential(nn.Linear(I, H), nn.ReLU(), nn.Linear(H, H), nn.ReLU(),
-                                         nn.Linear(H, O)), a["weights"])
+        (I, H), _, (_, O) = self.widths
+        model = peer.model(
+            nn.Sequential(nn.Linear(I, H), nn.ReLU(), nn.Linear(H, H), nn.ReLU(), nn.Linear(H, O)),
+            a["weights"],
+        )
         return peer.train(model, lambda: nn.functional.cross_entropy(model(a["x"]), a["y"]))
 
     def jax(self, peer, a):
-        return peer.train(a["weights"], lambda w, x, y: _loss(peer.module.numpy, w, x, y),
-                          a["x"], a["y"])
+        return peer.train(
+            a["weights"], lambda w, x, y: _loss(peer.module.numpy, w, x, y), a["x"], a["y"]
+        )
 
     def autograd(self, peer, a):
-        return peer.train(a["weights"], lambda w, x, y: _loss(peer.module, w, x, y),
-                          a["x"], a["y"])
+        return peer.train(a["weights"], lambda w, x, y: _loss(peer.module, w, x, y), a["x"], a["y"])
 
 
 def _loss(np, w, x, y):

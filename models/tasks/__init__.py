@@ -16,10 +16,12 @@ def subclasses(cls):
         yield from subclasses(subclass)
 
 
-PRESETS = {}                    # name: its task
+PRESETS = {}  # name: its task
 for task in subclasses(Task):
     for preset, options in vars(task).get("presets", {}).items():
         if preset in PRESETS or options.get("model") not in task.models:
-            raise ValueError(f"{task.__module__}: the preset {preset!r} must have a name of its "
-                             f"own and a model among {', '.join(task.models)}; got {options}")
+            raise ValueError(
+                f"{task.__module__}: the preset {preset!r} must have a name of its "
+                f"own and a model among {', '.join(task.models)}; got {options}"
+            )
         PRESETS[preset] = task

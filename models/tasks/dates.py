@@ -11,46 +11,91 @@ import reprlib
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, DataError, Vocabulary, by_length, clean, fingerprint,
-                               generator, pad, read_dates, split)
+from nanoautograd.data import (
+    Batches,
+    DataError,
+    Vocabulary,
+    by_length,
+    clean,
+    fingerprint,
+    generator,
+    pad,
+    read_dates,
+    split,
+)
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
 from .pictures import draw_attention
 from .task import Task, number, sampling_options, share_or_fold
 
-WATCHED = 1000                              # held-out dates that are watched during training
+WATCHED = 1000  # held-out dates that are watched during training
 # Locales in pictures, whose letters the default font of matplotlib has.
-SHOWN = {"en": "English", "el": "Greek", "ru": "Russian", "hy": "Armenian", "ka": "Georgian",
-         "ar": "Arabic"}
+SHOWN = {
+    "en": "English",
+    "el": "Greek",
+    "ru": "Russian",
+    "hy": "Armenian",
+    "ka": "Georgian",
+    "ar": "Arabic",
+}
 
 
 class Dates(Task):
     about = "localized dates to ISO dates"
     needs = {"dates": ("babel",), "dates-transformer": ("babel",)}
-    models = {"seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
-              "transformer": (transformer.Config, transformer.Transformer)}
+    models = {
+        "seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
+        "transformer": (transformer.Config, transformer.Transformer),
+    }
     prompt = "5 March 1987"
     metric = "exact"
     larger_is_better = True
     presets = {
-        "dates": dict(model="seq2seq", steps=3000, batch=64, lr=3e-3, warmup=100, lr_floor=1e-5,
-                      evaluate_every=200),
+        "dates": dict(
+            model="seq2seq",
+            steps=3000,
+            batch=64,
+            lr=3e-3,
+            warmup=100,
+            lr_floor=1e-5,
+            evaluate_every=200,
+        ),
         "dates-transformer": dict(
-            model="transformer", width=64, feed_forward=256, layers=2, dropout=0.0, steps=3000,
-            batch=64, lr=3e-3, warmup=300, lr_floor=1e-5, evaluate_every=200)}
+            model="transformer",
+            width=64,
+            feed_forward=256,
+            layers=2,
+            dropout=0.0,
+            steps=3000,
+            batch=64,
+            lr=3e-3,
+            warmup=300,
+            lr_floor=1e-5,
+            evaluate_every=200,
+        ),
+    }
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.1, "share of the dates that is not trained on, "
+        add(
+            "--validation",
+            share_or_fold,
+            0.1,
+            "share of the dates that is not trained on, "
             f"or a fold such as 2/5: the first {WATCHED} are watched, the others tested at the "
-            "end")
+            "end",
+        )
 
     @staticmethod
     def answer_options(add):
         sampling_options(add, 0.0)
-        add("--beam", number(int, least=1), 1, "answers that a search keeps side by side, shown "
-            "with their probabilities")
+        add(
+            "--beam",
+            number(int, least=1),
+            1,
+            "answers that a search keeps side by side, shown with their probabilities",
+        )
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -59,19 +104,25 @@ class Dates(Task):
             self.training, held_out = split(pairs, o.validation, WATCHED + 1, "dates")
             self.watched, self.test = held_out[:WATCHED], held_out[WATCHED:]
             longest = max(len(text) for text, _, _ in pairs)
-            if longest > vars(o).get("longest", longest):       # an option of the transformer
-                raise DataError(f"the longest date has {longest} characters, and the model would "
-                                f"take {o.longest}; raise --longest")
+            if longest > vars(o).get("longest", longest):  # an option of the transformer
+                raise DataError(
+                    f"the longest date has {longest} characters, and the model would "
+                    f"take {o.longest}; raise --longest"
+                )
             texts, isos, locales = zip(*self.training)
             self.order = Batches([len(text) for text in texts], o.batch, o.seed)
-            known = {"source": Vocabulary.of(texts).symbols,
-                     "target": Vocabulary.of(isos, ends=True).symbols,
-                     "longest": [max(map(len, texts)), max(map(len, isos)) + 1]}
+            known = {
+                "source": Vocabulary.of(texts).symbols,
+                "target": Vocabulary.of(isos, ends=True).symbols,
+                "longest": [max(map(len, texts)), max(map(len, isos)) + 1],
+            }
             self.fingerprint = fingerprint("\n".join(map(str, pairs)))
-            self.summary = (f"{len(pairs):,} dates in {len(set(locales))} locales: "
-                            f"{len(self.training):,} to train on, {WATCHED:,} to validate and "
-                            f"{len(self.test):,} to test, {malformed} left out as ambiguous or "
-                            f"malformed; {len(known['source']) - 2} different characters")
+            self.summary = (
+                f"{len(pairs):,} dates in {len(set(locales))} locales: "
+                f"{len(self.training):,} to train on, {WATCHED:,} to validate and "
+                f"{len(self.test):,} to test, {malformed} left out as ambiguous or "
+                f"malformed; {len(known['source']) - 2} different characters"
+            )
         self.known = known
         self.source, self.target = Vocabulary(known["source"]), Vocabulary(known["target"])
         self.longest_source, self.longest_target = map(int, known["longest"])
@@ -86,9 +137,10 @@ class Dates(Task):
         return self.arrays([self.training[i] for i in self.order(step)])
 
     def loss(self, model, carried, x, x_lengths, y):
-        logits = model(x, x_lengths, y[:, :-1])                             # (B, T, R)
-        return F.cross_entropy(logits.transpose(0, 2, 1), y[:, 1:],
-                               ignore_index=self.target.pad), None
+        logits = model(x, x_lengths, y[:, :-1])  # (B, T, R)
+        return F.cross_entropy(
+            logits.transpose(0, 2, 1), y[:, 1:], ignore_index=self.target.pad
+        ), None
 
     def evaluate(self, model, final=False):
         pairs, loss = self.test if final else self.watched, 0.0
@@ -111,8 +163,11 @@ class Dates(Task):
         answers = [None] * len(texts)
         for i in by_length([len(text) for text in texts], 250 // beam + 1):
             args = self.decoding(model, [texts[j] for j in i])
-            targets = greedy(*args) if beam == 1 else [best[0][1]
-                                                       for best in beam_search(*args, width=beam)]
+            targets = (
+                greedy(*args)
+                if beam == 1
+                else [best[0][1] for best in beam_search(*args, width=beam)]
+            )
             for j, target in zip(i, targets):
                 answers[j] = "".join(self.target.decode(target))
         return answers
@@ -125,27 +180,33 @@ class Dates(Task):
     def baseline(self):
         rules = Rules(self.training)
         right = sum(rules(text) == iso for text, iso, _ in self.test)
-        return ("rules for the numbers, and the month that each word most often stood for",
-                right / len(self.test))
+        return (
+            "rules for the numbers, and the month that each word most often stood for",
+            right / len(self.test),
+        )
 
     def generate(self, model, prompt):
         text = clean(prompt)
         if not 0 < len(text) <= self.longest_source:
-            raise DataError(f"a date has from 1 to {self.longest_source} characters, the longest "
-                            f"that was trained on; {reprlib.repr(text)} has {len(text)}")
+            raise DataError(
+                f"a date has from 1 to {self.longest_source} characters, the longest "
+                f"that was trained on; {reprlib.repr(text)} has {len(text)}"
+            )
         args = self.decoding(model, [text])
         if self.o.beam > 1:
             for log_p, target in beam_search(*args, width=self.o.beam)[0]:
                 yield f"{''.join(self.target.decode(target))}   {np.exp(log_p):.4f}\n"
             return
         rng = generator(self.o.seed, "sampling")
-        target, = sample(*args, rng, self.o.temperature, self.o.top_k,
-                         self.o.top_p)
+        (target,) = sample(*args, rng, self.o.temperature, self.o.top_k, self.o.top_p)
         yield "".join(self.target.decode(target))
 
     def show(self, model, out):
-        pairs = [p for locale in SHOWN for p in
-                 [p for p in self.test if p[2] == locale and 14 <= len(p[0]) <= 20][:1]]
+        pairs = [
+            p
+            for locale in SHOWN
+            for p in [p for p in self.test if p[2] == locale and 14 <= len(p[0]) <= 20][:1]
+        ]
         others = [p for p in self.test[:2000] if p not in pairs]
         answers = self.answers(model, [text for text, _, _ in pairs + others])
         examples = [*zip(pairs + others, answers)]
@@ -160,8 +221,15 @@ class Dates(Task):
         for (text, _, locale), answer in zip(pairs, answers):
             x, x_lengths, y = self.on_device(*self.arrays([(text, answer, locale)]))
             _, alpha, beta = model.run(x, x_lengths, y[:, :-1])
-            panels.append((f"{SHOWN[locale]}, {answer}", text, answer, alpha.numpy()[0],
-                           beta.numpy()[0, :len(answer)]))
+            panels.append(
+                (
+                    f"{SHOWN[locale]}, {answer}",
+                    text,
+                    answer,
+                    alpha.numpy()[0],
+                    beta.numpy()[0, : len(answer)],
+                )
+            )
         draw_attention(panels, "character", "the ISO date").savefig(out / "attention.png")
         return [out / "attention.png"]
 
@@ -172,7 +240,7 @@ class Rules:
     one that the words stood for most often in the pairs (naive Bayes)."""
 
     def __init__(self, pairs):
-        self.counts = {}                                # word: (12,)
+        self.counts = {}  # word: (12,)
         for text, iso, _ in pairs:
             for word in re.findall(r"[^\W\d]+", text):
                 self.counts.setdefault(word, np.ones(12))[int(iso[5:7]) - 1] += 1
@@ -185,9 +253,10 @@ class Rules:
         elif len(after) == 2:
             month, day = after
         else:
-            day, = before + after
-            counts = [self.counts[word] for word in re.findall(r"[^\W\d]+", text)
-                      if word in self.counts]
+            (day,) = before + after
+            counts = [
+                self.counts[word] for word in re.findall(r"[^\W\d]+", text) if word in self.counts
+            ]
             log_p = sum((np.log(n / n.sum()) for n in counts), np.zeros(12))
             month = int(log_p.argmax()) + 1
         return f"{year}-{month:02}-{day:02}"

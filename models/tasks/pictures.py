@@ -7,6 +7,7 @@ import numpy as np
 def figure(width, height, rows=1, columns=1):
     """A figure of this many inches, and its axes in a flat array."""
     from matplotlib.figure import Figure
+
     fig = Figure(figsize=(width, height), dpi=120, layout="constrained")
     return fig, fig.subplots(rows, columns, squeeze=False).ravel()
 
@@ -20,8 +21,15 @@ def draw_table(values, rows, columns, title, colours, limits):
     decimals = 0 if limits[1] > 10 else 1
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value) and round(value, decimals):
-            ax.text(j, i, f"{value:.{decimals}f}", ha="center", va="center", fontsize=9,
-                    color="white" if abs(value) > 0.6 * limits[1] else "black")
+            ax.text(
+                j,
+                i,
+                f"{value:.{decimals}f}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if abs(value) > 0.6 * limits[1] else "black",
+            )
     ax.set_xticks(range(len(columns)), columns, rotation=90)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_title(title)
@@ -35,10 +43,14 @@ def draw_confusion(names, truth, predicted, things):
     C = len(names)
     counts = np.bincount(np.asarray(truth) * C + predicted, minlength=C * C).reshape(C, C)
     totals = counts.sum(axis=1)
-    fig = draw_table(100 * counts / np.maximum(1, totals)[:, None],
-                     [f"{name} ({n:,})" for name, n in zip(names, totals)], names,
-                     f"{np.trace(counts) / len(truth):.1%} of {len(truth):,} {things} right",
-                     "Blues", (0, 100))
+    fig = draw_table(
+        100 * counts / np.maximum(1, totals)[:, None],
+        [f"{name} ({n:,})" for name, n in zip(names, totals)],
+        names,
+        f"{np.trace(counts) / len(truth):.1%} of {len(truth):,} {things} right",
+        "Blues",
+        (0, 100),
+    )
     fig.axes[0].set(xlabel="predicted (% of the row)", ylabel=f"truth ({things})")
     return fig
 
@@ -49,11 +61,12 @@ def draw_attention(panels, symbol, target, columns=3, cell=0.2):
     text, T of the target, α (S, S), β (T, S)), symbols being strings or the characters of one.
     symbol: what one is, "character"; target: what is written, "the ISO date"; for the legend."""
     from matplotlib.figure import Figure
+
     S, T = (max(len(panel[i]) for panel in panels) for i in (1, 2))
-    letters = max(len(s) for panel in panels for s in (*panel[1], *panel[2]))   # of the longest
-    margin = (letters + 2) * cell / 2 if letters > 1 else 2 * cell      # for symbols beside a side
-    wide, high = S * cell + 2 * cell + margin, (T + S + 3) * cell + 2 * margin      # of one text
-    size = columns * wide + cell, -(-len(panels) // columns) * high + 6 * cell      # in inches
+    letters = max(len(s) for panel in panels for s in (*panel[1], *panel[2]))  # of the longest
+    margin = (letters + 2) * cell / 2 if letters > 1 else 2 * cell  # for symbols beside a side
+    wide, high = S * cell + 2 * cell + margin, (T + S + 3) * cell + 2 * margin  # of one text
+    size = columns * wide + cell, -(-len(panels) // columns) * high + 6 * cell  # in inches
     fig = Figure(figsize=size, dpi=120)
     for i, (title, text, answer, alpha, beta) in enumerate(panels):
         row, column = divmod(i, columns)
@@ -61,8 +74,9 @@ def draw_attention(panels, symbol, target, columns=3, cell=0.2):
         fig.text(left / size[0], (top + margin) / size[1], title, fontsize=13)
         for weights, down, colours in ((beta, answer, "Blues"), (alpha, text, "Oranges")):
             width, height = len(text) * cell, len(down) * cell
-            ax = fig.add_axes([left / size[0], (top - height) / size[1],
-                               width / size[0], height / size[1]])
+            ax = fig.add_axes(
+                [left / size[0], (top - height) / size[1], width / size[0], height / size[1]]
+            )
             ax.imshow(weights, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
             across, down = ([s.replace(" ", "\u2423") for s in side] for side in (text, down))
             ax.set_xticks(range(len(across)), across, rotation=90 if letters > 1 else 0)
@@ -74,8 +88,16 @@ def draw_attention(panels, symbol, target, columns=3, cell=0.2):
             ax.spines[:].set_color("0.75")
             top -= height + margin
     for y, colour, text in (
-            (1.8, "tab:blue", f"Blue: where the decoder looks as it writes each {symbol} (down) of "
-             f"{target}"), (3.4, "tab:orange", f"Orange: where each {symbol} of the text (down) "
-                            "looks in the text: self-attention")):
+        (
+            1.8,
+            "tab:blue",
+            f"Blue: where the decoder looks as it writes each {symbol} (down) of {target}",
+        ),
+        (
+            3.4,
+            "tab:orange",
+            f"Orange: where each {symbol} of the text (down) looks in the text: self-attention",
+        ),
+    ):
         fig.text(0.5, 1 - y * cell / size[1], text, ha="center", fontsize=14, color=colour)
     return fig

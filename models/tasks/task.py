@@ -11,7 +11,7 @@ from nanoautograd.data import DataError, installed
 def number(kind, least=-math.inf, above=-math.inf, below=None):
     """A checker for argparse: a finite number of this kind and range, a whole one below 10⁹ where
     `below` does not say otherwise (the product of two still counts bytes in 64 bits)."""
-    below = below or (10 ** 9 if kind is int else math.inf)
+    below = below or (10**9 if kind is int else math.inf)
 
     def check(text):
         value = kind(text)
@@ -20,7 +20,8 @@ def number(kind, least=-math.inf, above=-math.inf, below=None):
             bounds = [f"{word} {bound}" for word, bound in bounds.items() if math.isfinite(bound)]
             raise argparse.ArgumentTypeError(f"must be {' and '.join(bounds)}, got {text}")
         return value
-    check.__name__ = kind.__name__                          # argparse says "invalid int value"
+
+    check.__name__ = kind.__name__  # argparse says "invalid int value"
     return check
 
 
@@ -29,14 +30,16 @@ def share_or_fold(text):
     cross-validation, a string such as "2/5"."""
     if "/" not in text:
         return number(float, above=0, below=1)(text)
-    k, K = map(int, text.split("/"))                        # more or less of them: a ValueError
-    if not 1 <= k <= K < 10 ** 9 or K < 2:
-        raise argparse.ArgumentTypeError("must be a share above 0 and below 1, or a fold from 1/K "
-                                         f"to K/K with K at least 2, got {text}")
+    k, K = map(int, text.split("/"))  # more or less of them: a ValueError
+    if not 1 <= k <= K < 10**9 or K < 2:
+        raise argparse.ArgumentTypeError(
+            "must be a share above 0 and below 1, or a fold from 1/K "
+            f"to K/K with K at least 2, got {text}"
+        )
     return f"{k}/{K}"
 
 
-share_or_fold.__name__ = "share or fold"                    # argparse says "invalid ... value"
+share_or_fold.__name__ = "share or fold"  # argparse says "invalid ... value"
 
 
 def sampling_options(add, temperature, length=None):
@@ -44,11 +47,20 @@ def sampling_options(add, temperature, length=None):
     `answer_options`: what models/sampling.py takes, and how long they may be."""
     if length:
         add("--length", number(int, least=1), length, "tokens to write, at most")
-    add("--temperature", number(float, least=0), temperature, "above 1 bolder, below 1 safer; 0 "
-        "for the likeliest, without chance")
+    add(
+        "--temperature",
+        number(float, least=0),
+        temperature,
+        "above 1 bolder, below 1 safer; 0 for the likeliest, without chance",
+    )
     add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
-    add("--top-p", number(float, above=0, below=1), None, "choose among the fewest of the "
-        "likeliest that have the probability P together", metavar="P")
+    add(
+        "--top-p",
+        number(float, above=0, below=1),
+        None,
+        "choose among the fewest of the likeliest that have the probability P together",
+        metavar="P",
+    )
 
 
 def stride(n, about, final):
@@ -66,15 +78,16 @@ class Task(ABC):
     of the command line (int: at least 1; float: from 0 to below 1; bool; Literal: one of its
     strings). Where the task has an option of the same name, the model's field takes its value.
     """
-    about = ""                  # a few words for --list
-    source = "made by itself"   # where the data is from, if it is in no package
-    needs = {}                  # preset: a tuple, the packages with its data and weights
-    models = {}                 # name: (Config, model class)
-    presets = {}                # name: {"model": name, option: value other than the default}
-    prompt = ""                 # a text that --generate answers, as an example
-    metric = "loss"             # the score, of those that evaluate gives, that stands in the table
-    larger_is_better = False    # of that score
-    published = {}              # name of a run in models/table.py: what others report for the same
+
+    about = ""  # a few words for --list
+    source = "made by itself"  # where the data is from, if it is in no package
+    needs = {}  # preset: a tuple, the packages with its data and weights
+    models = {}  # name: (Config, model class)
+    presets = {}  # name: {"model": name, option: value other than the default}
+    prompt = ""  # a text that --generate answers, as an example
+    metric = "loss"  # the score, of those that evaluate gives, that stands in the table
+    larger_is_better = False  # of that score
+    published = {}  # name of a run in models/table.py: what others report for the same
 
     @staticmethod
     def options(add):

@@ -4,8 +4,17 @@ import reprlib
 from abc import abstractmethod
 
 from nanoautograd import functional as F
-from nanoautograd.data import (Batches, DataError, Pieces, alike, by_length, fingerprint, generator,
-                               pad, split_families)
+from nanoautograd.data import (
+    Batches,
+    DataError,
+    Pieces,
+    alike,
+    by_length,
+    fingerprint,
+    generator,
+    pad,
+    split_families,
+)
 
 from .. import seq2seq, transformer
 from ..decoding import beam_search, greedy, sample
@@ -23,23 +32,48 @@ class TextToText(Task):
     -log p of a piece, in the mean, of the targets as they are; --smoothing is in training alone. A
     subclass says what `read`, `score` and `baselines` are.
     """
-    models = {"seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
-              "transformer": (transformer.Config, transformer.Transformer)}
+
+    models = {
+        "seq2seq": (seq2seq.Config, seq2seq.Seq2Seq),
+        "transformer": (transformer.Config, transformer.Transformer),
+    }
     larger_is_better = True
-    what = "pairs"                              # a word for them, in messages
+    what = "pairs"  # a word for them, in messages
 
     @staticmethod
     def options(add):
-        add("--validation", share_or_fold, 0.1, "share of the pairs that is not trained on, or a "
-            "fold such as 2/5: a third of it is watched, the rest tested at the end")
-        add("--pairs", number(int, least=0), 0, "pairs that are used, from all over the data; 0 "
-            "for all")
-        add("--vocabulary", number(int, least=259), 4000, "pieces of words, the 256 bytes and 3 "
-            "signs among them, for both sides")
-        add("--read", number(int, least=1), 64, "pieces of a source that are read; the rest is cut "
-            "off")
-        add("--smoothing", number(float, least=0, below=1), 0.1, "share of the probability that "
-            "goes to all pieces evenly while training (label smoothing)")
+        add(
+            "--validation",
+            share_or_fold,
+            0.1,
+            "share of the pairs that is not trained on, or a "
+            "fold such as 2/5: a third of it is watched, the rest tested at the end",
+        )
+        add(
+            "--pairs",
+            number(int, least=0),
+            0,
+            "pairs that are used, from all over the data; 0 for all",
+        )
+        add(
+            "--vocabulary",
+            number(int, least=259),
+            4000,
+            "pieces of words, the 256 bytes and 3 signs among them, for both sides",
+        )
+        add(
+            "--read",
+            number(int, least=1),
+            64,
+            "pieces of a source that are read; the rest is cut off",
+        )
+        add(
+            "--smoothing",
+            number(float, least=0, below=1),
+            0.1,
+            "share of the probability that "
+            "goes to all pieces evenly while training (label smoothing)",
+        )
 
     @staticmethod
     def answer_options(add):
@@ -87,33 +121,40 @@ class TextToText(Task):
             pairs, left_out = self.read(o)
             pairs = list(pairs)
             if o.pairs:
-                pairs = pairs[::max(1, len(pairs) // o.pairs)][:o.pairs]
+                pairs = pairs[:: max(1, len(pairs) // o.pairs)][: o.pairs]
             keys = [[alike(text) for text in side] for side in zip(*pairs)]
             training, held_out = split_families(o.validation, o.seed, *keys)
             if len(held_out) < 3:
-                raise DataError(f"{len(held_out)} {self.what} are held out, and the least are 3: "
-                                "raise --validation")
+                raise DataError(
+                    f"{len(held_out)} {self.what} are held out, and the least are 3: "
+                    "raise --validation"
+                )
             self.training = [pairs[i] for i in training]
             self.watched = [pairs[i] for i in held_out[::3]]
             self.test = [pairs[j] for i, j in enumerate(held_out) if i % 3]
             self.more([{side[i] for i in held_out} for side in keys])
-            if is_run(o.pretrained):                # its weights are those of its pieces
+            if is_run(o.pretrained):  # its weights are those of its pieces
                 self.pieces = Pieces(pieces_known(o.pretrained))
             else:
-                self.pieces = Pieces.of([text for pair in self.training for text in pair],
-                                        o.vocabulary)
+                self.pieces = Pieces.of(
+                    [text for pair in self.training for text in pair], o.vocabulary
+                )
             self.known = {**self.learn(self.training), "pieces": self.pieces.symbols}
             self.encoded = self.examples()
             self.known["longest"] = max(len(y) for _, y in self.encoded)
             longest = max(o.read, max(len(self.encode(*pair)[1]) for pair in pairs))
-            if longest > vars(o).get("longest", longest):       # an option of the transformer
-                raise DataError(f"the longest text has {longest} pieces, and the model would take "
-                                f"{o.longest}; raise --longest")
+            if longest > vars(o).get("longest", longest):  # an option of the transformer
+                raise DataError(
+                    f"the longest text has {longest} pieces, and the model would take "
+                    f"{o.longest}; raise --longest"
+                )
             self.order = Batches([len(y) for _, y in self.encoded], o.batch, o.seed)
             self.fingerprint = fingerprint("\n".join(map(str, self.training + pairs)))
-            self.summary = (f"{len(pairs):,} {self.what}: {len(training):,} to train on, "
-                            f"{len(self.watched):,} to watch and {len(self.test):,} to test; "
-                            f"{left_out}; {len(self.pieces):,} pieces of words")
+            self.summary = (
+                f"{len(pairs):,} {self.what}: {len(training):,} to train on, "
+                f"{len(self.watched):,} to watch and {len(self.test):,} to test; "
+                f"{left_out}; {len(self.pieces):,} pieces of words"
+            )
         else:
             self.known, self.pieces = known, Pieces(known["pieces"])
         self.longest = int(self.known["longest"])
@@ -121,7 +162,7 @@ class TextToText(Task):
 
     def encode(self, source, target=""):
         """The numbers of what the model reads, (S,), and of a target with its ends, (T + 1,)."""
-        return self.pieces.encode(source)[:self.o.read], self.pieces.encode(target, ends=True)
+        return self.pieces.encode(source)[: self.o.read], self.pieces.encode(target, ends=True)
 
     def arrays(self, encoded):
         """x (B, S), x_lengths (B,), y (B, T + 1), filled up."""
@@ -132,10 +173,14 @@ class TextToText(Task):
         return self.arrays([self.encoded[i] for i in self.order(step)])
 
     def loss(self, model, carried, x, x_lengths, y, smoothing=None):
-        logits = model(x, x_lengths, y[:, :-1])                             # (B, T, R)
+        logits = model(x, x_lengths, y[:, :-1])  # (B, T, R)
         smoothing = self.o.smoothing if smoothing is None else smoothing
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y[:, 1:].reshape(-1),
-                               ignore_index=self.pieces.pad, label_smoothing=smoothing), None
+        return F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]),
+            y[:, 1:].reshape(-1),
+            ignore_index=self.pieces.pad,
+            label_smoothing=smoothing,
+        ), None
 
     def evaluate(self, model, final=False):
         pairs = self.test if final else self.watched
@@ -158,8 +203,11 @@ class TextToText(Task):
         answers = [None] * len(sources)
         for i in by_length([len(text) for text in sources], 128 // beam + 1):
             args = self.decoding(model, [sources[j] for j in i])
-            targets = (greedy(*args) if beam == 1 else
-                       [best[0][1] for best in beam_search(*args, width=beam, alpha=1.0)])
+            targets = (
+                greedy(*args)
+                if beam == 1
+                else [best[0][1] for best in beam_search(*args, width=beam, alpha=1.0)]
+            )
             for j, target in zip(i, targets):
                 answers[j] = self.pieces.decode(target)
         return answers
@@ -174,20 +222,25 @@ class TextToText(Task):
         """The best of the baselines on the pairs that are watched, with its scores on the
         others."""
         (sources, targets), (tested, right) = zip(*self.watched), zip(*self.test)
-        what, best = max(self.baselines().items(),
-                         key=lambda item: self.score(item[1](sources), targets)[self.metric])
+        what, best = max(
+            self.baselines().items(),
+            key=lambda item: self.score(item[1](sources), targets)[self.metric],
+        )
         scores = self.score(best(tested), right)
         score = scores.pop(self.metric)
         return f"{what}; {', '.join(f'{name} {s:.4g}' for name, s in scores.items())}", score
 
     def generate(self, model, prompt):
         if not len(self.encode(prompt)[0]):
-            raise DataError(f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
-                            f"as {self.prompt!r}")
+            raise DataError(
+                f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
+                f"as {self.prompt!r}"
+            )
         if self.o.temperature == 0:
             yield self.answers(model, [prompt], self.o.beam)[0]
             return
         rng = generator(self.o.seed, "sampling")
-        target, = sample(*self.decoding(model, [prompt]), rng, self.o.temperature, self.o.top_k,
-                         self.o.top_p)
+        (target,) = sample(
+            *self.decoding(model, [prompt]), rng, self.o.temperature, self.o.top_k, self.o.top_p
+        )
         yield self.pieces.decode(target)

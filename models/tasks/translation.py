@@ -26,7 +26,7 @@ from .scores import bleu_and_chrf
 from .task import number
 from .text_to_text import TextToText
 
-PARTS = 5                           # of the pairs to train on, each glossed by the others
+PARTS = 5  # of the pairs to train on, each glossed by the others
 
 
 class Translation(TextToText):
@@ -36,23 +36,58 @@ class Translation(TextToText):
     metric = "bleu"
     presets = {
         "translation": dict(
-            model="seq2seq", vocabulary=3000, embedding=128, hidden=256, copy=True, scaled=True,
-            dropout=0.2, steps=6000, batch=64, lr=3e-3, warmup=200, lr_floor=1e-5, average=0.99,
-            evaluate_every=1000),
+            model="seq2seq",
+            vocabulary=3000,
+            embedding=128,
+            hidden=256,
+            copy=True,
+            scaled=True,
+            dropout=0.2,
+            steps=6000,
+            batch=64,
+            lr=3e-3,
+            warmup=200,
+            lr_floor=1e-5,
+            average=0.99,
+            evaluate_every=1000,
+        ),
         "translation-transformer": dict(
-            model="transformer", vocabulary=3000, width=128, feed_forward=512, layers=2, copy=True,
-            dropout=0.1, longest=128, steps=3000, batch=64, lr=2e-3, warmup=300, lr_floor=1e-5,
-            average=0.99, evaluate_every=500)}
+            model="transformer",
+            vocabulary=3000,
+            width=128,
+            feed_forward=512,
+            layers=2,
+            copy=True,
+            dropout=0.1,
+            longest=128,
+            steps=3000,
+            batch=64,
+            lr=2e-3,
+            warmup=300,
+            lr_floor=1e-5,
+            average=0.99,
+            evaluate_every=500,
+        ),
+    }
 
     @staticmethod
     def options(add):
         TextToText.options(add)
-        add("--gloss", bool, True, "read the German, and after it what its words stand for one by "
-            "one")
-        add("--words", number(int, least=1), 10, "the most words that a sentence, phrase or name "
-            "may have, on either side")
-        add("--times", number(int, least=1), 3, "times that a sentence is read for "
-            "once of a phrase")
+        add(
+            "--gloss",
+            bool,
+            True,
+            "read the German, and after it what its words stand for one by one",
+        )
+        add(
+            "--words",
+            number(int, least=1),
+            10,
+            "the most words that a sentence, phrase or name may have, on either side",
+        )
+        add(
+            "--times", number(int, least=1), 3, "times that a sentence is read for once of a phrase"
+        )
 
     def read(self, o):
         sentences, self.phrases, self.dictionary, left_out = read_dictionary()
@@ -66,9 +101,14 @@ class Translation(TextToText):
 
     def more(self, held_out):
         """Phrases to train on, and single words, which are only counted."""
+
         def new(pairs):
-            return [pair for pair in pairs
-                    if not any(alike(text) in side for text, side in zip(pair, held_out))]
+            return [
+                pair
+                for pair in pairs
+                if not any(alike(text) in side for text, side in zip(pair, held_out))
+            ]
+
         self.sentences = len(self.training)
         self.training += new(self.short(self.phrases, "")[0])
         self.dictionary = new(self.dictionary)
@@ -78,8 +118,10 @@ class Translation(TextToText):
             self.words = WordTranslations(known["words"])
         super().__init__(o, known)
         if known is None and self.phrases:
-            self.summary += (f"; {len(self.training) - self.sentences:,} phrases to train on, and "
-                             f"{len(self.dictionary):,} words to count")
+            self.summary += (
+                f"; {len(self.training) - self.sentences:,} phrases to train on, and "
+                f"{len(self.dictionary):,} words to count"
+            )
 
     def learn(self, pairs):
         if not self.o.gloss:
@@ -94,8 +136,10 @@ class Translation(TextToText):
         """A text to train on has a gloss that was counted in others, as it will be in use."""
         if not self.o.gloss:
             return super().training_sources(pairs)
-        parts = [self.counted([pair for i, pair in enumerate(pairs) if i % PARTS != k])
-                 for k in range(PARTS)]
+        parts = [
+            self.counted([pair for i, pair in enumerate(pairs) if i % PARTS != k])
+            for k in range(PARTS)
+        ]
         return [gloss(text, parts[i % PARTS]) for i, (text, _) in enumerate(pairs)]
 
     def counted(self, pairs):
@@ -114,8 +158,10 @@ class Translation(TextToText):
 
     def baselines(self):
         words = self.words if self.o.gloss else self.counted(self.training)
-        return {"word by word, the likeliest of IBM's model 1": words,
-                "the text to train on whose words are most alike": Nearest(self.training)}
+        return {
+            "word by word, the likeliest of IBM's model 1": words,
+            "the text to train on whose words are most alike": Nearest(self.training),
+        }
 
     def show(self, model, out):
         pairs = self.test[:400]
@@ -123,16 +169,26 @@ class Translation(TextToText):
         print("\nGerman that was not trained on, the English beside it, and the model's")
         for (german, english), answer in [*zip(pairs, answers)][:14]:
             print(f"  {german}\n      {english}\n      {answer}")
-        shown = [(german, answer) for (german, _), answer in zip(pairs, answers)
-                 if 4 <= len(german.split()) <= 6][:3]
+        shown = [
+            (german, answer)
+            for (german, _), answer in zip(pairs, answers)
+            if 4 <= len(german.split()) <= 6
+        ][:3]
         if not shown or not isinstance(model, seq2seq.Seq2Seq):
             return []
         panels = []
         for german, answer in shown:
             x, y = self.encode(self.source_text(german), answer)
             _, alpha, beta = model.run(*self.on_device(*self.arrays([(x, y[:-1])])))
-            panels.append((answer, self.pieces.show(x), self.pieces.show(y[1:]), alpha.numpy()[0],
-                           beta.numpy()[0]))
+            panels.append(
+                (
+                    answer,
+                    self.pieces.show(x),
+                    self.pieces.show(y[1:]),
+                    alpha.numpy()[0],
+                    beta.numpy()[0],
+                )
+            )
         draw_attention(panels, "piece", "the translation").savefig(out / "attention.png")
         return [out / "attention.png"]
 
@@ -142,9 +198,16 @@ class Names(Translation):
     needs = {"translation-names": ("babel",)}
     prompt = "Republik Moldau"
     metric = "exact"
-    presets = {"translation-names": {
-        **Translation.presets["translation"], "vocabulary": 1000, "hidden": 192, "steps": 800,
-        "warmup": 100, "evaluate_every": 200}}
+    presets = {
+        "translation-names": {
+            **Translation.presets["translation"],
+            "vocabulary": 1000,
+            "hidden": 192,
+            "steps": 800,
+            "warmup": 100,
+            "evaluate_every": 200,
+        }
+    }
 
     def read(self, o):
         self.phrases = self.dictionary = []
@@ -152,6 +215,7 @@ class Names(Translation):
 
 
 # ---------------------------------------------------------------------------------------- baselines
+
 
 def words_and_signs(text):
     """The words and signs of a text, a list."""
@@ -182,8 +246,10 @@ class WordTranslations:
 
     def __init__(self, best):
         if not (isinstance(best, dict) and all(isinstance(w, str) for w in best.values())):
-            raise DataError("a table of words and what they stand for must be a dictionary of "
-                            f"strings; got {reprlib.repr(best)}")
+            raise DataError(
+                "a table of words and what they stand for must be a dictionary of "
+                f"strings; got {reprlib.repr(best)}"
+            )
         self.best = best
 
     @classmethod
@@ -194,7 +260,7 @@ class WordTranslations:
             for text, index in ((source, german), (target, english)):
                 for w in words_and_signs(text):
                     index.setdefault(w, len(index))
-        cells, slots, n = [], [], 0                     # (f, e) of each i, j; which e_j it is of
+        cells, slots, n = [], [], 0  # (f, e) of each i, j; which e_j it is of
         for source, target in pairs:
             f = np.array([0] + [german[w] for w in words_and_signs(source)])
             e = np.array([english[w] for w in words_and_signs(target)])
@@ -206,10 +272,10 @@ class WordTranslations:
         slots, t = np.concatenate(slots), np.ones(len(cells))
         for _ in range(rounds):
             share = t[which] / np.bincount(slots, t[which])[slots]
-            counts = np.bincount(which, share)                          # n(e|f)
+            counts = np.bincount(which, share)  # n(e|f)
             t = counts / np.bincount(f, counts)[f]
         names, best = list(english), {}
-        for i in np.lexsort((e, t)):                    # the last of a word is its likeliest
+        for i in np.lexsort((e, t)):  # the last of a word is its likeliest
             best[f[i]] = names[e[i]]
         return cls({w: best[i] for w, i in german.items() if i})
 
@@ -228,7 +294,7 @@ class Nearest:
 
     def __init__(self, pairs):
         self.targets = [target for _, target in pairs]
-        self.rows = {}                                  # word: {pair: count}
+        self.rows = {}  # word: {pair: count}
         for i, (source, _) in enumerate(pairs):
             for w in words_and_signs(source):
                 row = self.rows.setdefault(w, {})

@@ -12,8 +12,20 @@ import numpy as np
 
 from . import reports
 
-__all__ = ["DeviceError", "Status", "available", "check_device", "device_of", "is_array",
-           "is_fancy", "last_writers", "namespace", "scatter_add", "to_device", "to_numpy"]
+__all__ = [
+    "DeviceError",
+    "Status",
+    "available",
+    "check_device",
+    "device_of",
+    "is_array",
+    "is_fancy",
+    "last_writers",
+    "namespace",
+    "scatter_add",
+    "to_device",
+    "to_numpy",
+]
 
 INSTALL_CUPY = "pip install cupy-cuda13x  (for CUDA 12: cupy-cuda12x)"
 
@@ -24,6 +36,7 @@ class DeviceError(TypeError):
 
 class Status(NamedTuple):
     """Whether a backend can be used here, and its version or the reason why not."""
+
     usable: bool
     detail: str
 
@@ -37,13 +50,15 @@ def _owner(cls):
     """The namespace of arrays of type `cls`, or None; found once and remembered."""
     home = cls.__module__.partition(".")[0]
     if cls.__name__ in ("matrix", "MaskedArray") and home == "numpy":
-        raise TypeError(f"numpy's {cls.__name__} gives the operators another meaning, and has no "
-                        "gradients here; use np.asarray(...)")
+        raise TypeError(
+            f"numpy's {cls.__name__} gives the operators another meaning, and has no "
+            "gradients here; use np.asarray(...)"
+        )
     if issubclass(cls, np.ndarray):
         owner = np
     elif home == "cupy" and cls.__name__ == "ndarray":
         owner = importlib.import_module("cupy")
-    elif cls.__module__.startswith(__name__):          # the stand-in
+    elif cls.__module__.startswith(__name__):  # the stand-in
         owner = importlib.import_module(".strict", __name__).xp
     else:
         owner = None
@@ -63,8 +78,10 @@ def namespace(*arrays):
         if owner is not None and owner is not found:
             if found is not None:
                 devices = sorted({device_of(b) for b in arrays if is_array(b)})
-                raise DeviceError(f"arrays on {' and '.join(devices)} cannot be mixed in one "
-                                  f"operation; move one with .to({devices[0]!r})")
+                raise DeviceError(
+                    f"arrays on {' and '.join(devices)} cannot be mixed in one "
+                    f"operation; move one with .to({devices[0]!r})"
+                )
             found = owner
     return found or np
 
@@ -88,9 +105,11 @@ def check_device(current, *arrays):
     for which kernels are launched: others would be read across, slowly, or not at all."""
     for a in arrays:
         if a.device.id != current:
-            raise DeviceError(f"an array is on {device_of(a)}, and the current device is "
-                              f"cuda:{current}; move it, or compute within "
-                              f"`with cupy.cuda.Device({a.device.id}):`")
+            raise DeviceError(
+                f"an array is on {device_of(a)}, and the current device is "
+                f"cuda:{current}; move it, or compute within "
+                f"`with cupy.cuda.Device({a.device.id}):`"
+            )
 
 
 def _cupy_status():
@@ -99,8 +118,11 @@ def _cupy_status():
     except ImportError:
         return Status(False, f"cupy is not installed; install it with: {INSTALL_CUPY}")
     if not cupy.cuda.is_available():
-        return Status(False, f"cupy {cupy.__version__} is installed, but the NVIDIA driver or a "
-                             "GPU is missing: `nvidia-smi` should list one")
+        return Status(
+            False,
+            f"cupy {cupy.__version__} is installed, but the NVIDIA driver or a "
+            "GPU is missing: `nvidia-smi` should list one",
+        )
     return Status(True, f"cupy {cupy.__version__}, {cupy.cuda.runtime.getDeviceCount()} GPU(s)")
 
 
@@ -109,9 +131,11 @@ def available():
 
     A Status is (usable, detail); the detail of one that cannot be used says why.
     """
-    return {"numpy": Status(True, f"numpy {np.__version__}"),
-            "cupy": _cupy_status(),
-            "strict": Status(True, "the strict stand-in for cupy, for tests, on the CPU")}
+    return {
+        "numpy": Status(True, f"numpy {np.__version__}"),
+        "cupy": _cupy_status(),
+        "strict": Status(True, "the strict stand-in for cupy, for tests, on the CPU"),
+    }
 
 
 def to_device(array, device):
@@ -128,16 +152,21 @@ def to_device(array, device):
     if name == "strict":
         return importlib.import_module(".strict", __name__).xp.array(to_numpy(array))
     if name != "cuda" or not (number.isdigit() or not number):
-        raise DeviceError(f"no device is called {str(device)!r}; "
-                          "there are 'cpu', 'cuda', 'cuda:0', 'cuda:1', ... and 'strict'")
+        raise DeviceError(
+            f"no device is called {str(device)!r}; "
+            "there are 'cpu', 'cuda', 'cuda:0', 'cuda:1', ... and 'strict'"
+        )
     status = _cupy_status()
     if not status.usable:
         raise DeviceError(f"{str(device)!r} cannot be used: {status.detail}")
     import cupy
+
     count = cupy.cuda.runtime.getDeviceCount()
     if int(number or 0) >= count:
-        raise DeviceError(f"{str(device)!r} cannot be used: this machine has {count} GPU(s), "
-                          f"the last is 'cuda:{count - 1}'")
+        raise DeviceError(
+            f"{str(device)!r} cannot be used: this machine has {count} GPU(s), "
+            f"the last is 'cuda:{count - 1}'"
+        )
     with cupy.cuda.Device(int(number or 0)):
         return cupy.asarray(array)
 
@@ -185,13 +214,13 @@ def _add_rows(buffer, rows, values):
     rows = np.where(rows < 0, rows + len(buffer), rows)
     if not values.size:
         return
-    at = np.argsort(rows, kind="stable")        # entries of one number are neighbours here
+    at = np.argsort(rows, kind="stable")  # entries of one number are neighbours here
     rows = rows[at]
     if rows[0] < 0 or rows[-1] >= len(buffer):
         raise IndexError(f"rows {rows[0]} to {rows[-1]} are out of range for {len(buffer)} rows")
     places = np.arange(len(rows))
     first = np.concatenate(([True], rows[1:] != rows[:-1]))
-    rank = places - np.maximum.accumulate(np.where(first, places, 0))   # 0, 1, ... of one number
+    rank = places - np.maximum.accumulate(np.where(first, places, 0))  # 0, 1, ... of one number
     if rank.any():
         values = values.copy()
     while rank.any():

@@ -18,6 +18,7 @@ def operands(*arrays):
     if type(arrays[0]) is np.ndarray or namespace(*arrays).__name__ != "cupy":
         return arrays
     from ..kernels import cublas
+
     return cublas.operands(*arrays)
 
 
@@ -28,5 +29,6 @@ def matmul(a, b, out=None):
     xp = namespace(a, b)
     if xp.__name__ != "cupy":
         return xp.matmul(a, b, out=out)
-    from ..kernels import cublas                # only where there is a GPU
+    from ..kernels import cublas  # only where there is a GPU
+
     return cublas.matmul(a, b, out)

@@ -12,13 +12,15 @@ import numpy as np
 
 __all__ = ["Reports", "check", "reports"]
 
-SIZE = 6                        # kernels/problem.cuh: what, place and value (two words each), limit
-MESSAGES = {1: "cross_entropy: target {value} in row {place} is out of range: there are {limit} "
-               "classes, 0 to {last}",
-            2: "embedding: id {value} at place {place} is out of range: there are {limit} rows, "
-               "0 to {last}"}
+SIZE = 6  # kernels/problem.cuh: what, place and value (two words each), limit
+MESSAGES = {
+    1: "cross_entropy: target {value} in row {place} is out of range: there are {limit} "
+    "classes, 0 to {last}",
+    2: "embedding: id {value} at place {place} is out of range: there are {limit} rows, "
+    "0 to {last}",
+}
 
-_of_device = {}                 # device -> Reports
+_of_device = {}  # device -> Reports
 debug = False
 
 
@@ -31,13 +33,14 @@ class Reports:
     def check(self):
         """Raises IndexError if a kernel has reported, once."""
         what = int(self.host[0])
-        if what <= 0:                           # nothing, or it is being written
+        if what <= 0:  # nothing, or it is being written
             return
         *words, limit = (int(n) for n in self.host[1:])
         self.host[:] = 0
         place, value = ((high << 32) + (low & 0xFFFFFFFF) for low, high in (words[:2], words[2:]))
-        raise IndexError(MESSAGES[what].format(place=place, value=value, limit=limit,
-                                               last=limit - 1))
+        raise IndexError(
+            MESSAGES[what].format(place=place, value=value, limit=limit, last=limit - 1)
+        )
 
 
 def reports(xp, device):
@@ -53,6 +56,7 @@ def check(xp, device):
         return
     if xp.__name__ == "cupy" and debug:
         import cupy
+
         cupy.cuda.get_current_stream().synchronize()
     _of_device[device].check()
 
@@ -66,6 +70,7 @@ def _pinned():
     """Memory of the host that the device writes to; with unified addresses all that is allocated by
     cudaHostAlloc is (CUDA Runtime API, cudaHostAlloc)."""
     import cupy
+
     memory = cupy.cuda.alloc_pinned_memory(4 * SIZE)
     host = np.frombuffer(memory, dtype=np.int32, count=SIZE)
     host[:] = 0

@@ -34,8 +34,9 @@ class Signature:
         arguments = ast.parse(f"def f({text}): 0").body[0].args
         by_place = [a.arg for a in arguments.posonlyargs + arguments.args]
         self.names = tuple(by_place)
-        self.keywords = frozenset(by_place[len(arguments.posonlyargs):]
-                                  + [a.arg for a in arguments.kwonlyargs])
+        self.keywords = frozenset(
+            by_place[len(arguments.posonlyargs) :] + [a.arg for a in arguments.kwonlyargs]
+        )
         self.any_place = arguments.vararg is not None
         self.any_keyword = arguments.kwarg is not None
 
@@ -58,8 +59,12 @@ def _signature(f):
         text = (f.__doc__ or "").split("\n")[0].partition(") ->")[0]
         return _without_types(text.partition("(")[2].rstrip(")"))
     bare = [p.replace(annotation=p.empty) for p in parameters if p.name != "self"]
-    bare = [p if p.default is p.empty or isinstance(p.default, (int, float, str, type(None)))
-            else p.replace(default=...) for p in bare]
+    bare = [
+        p
+        if p.default is p.empty or isinstance(p.default, (int, float, str, type(None)))
+        else p.replace(default=...)
+        for p in bare
+    ]
     return str(inspect.Signature(bare)).replace("Ellipsis", "...")[1:-1]
 
 
@@ -76,6 +81,7 @@ def _functions(module, names):
 def record():
     """The snapshot of the CuPy that is installed here, as `load` returns it."""
     import cupy
+
     shared, ufuncs, functions = [], {}, {}
     for name in sorted(n for n in dir(cupy) if not n.startswith("_")):
         value = getattr(cupy, name)
@@ -84,7 +90,7 @@ def record():
                 shared.append(name)
         elif type(value).__name__ == "ufunc":
             ufuncs[name] = f"{value.nin} -> {value.nout}"
-        elif name == "einsum":                      # its signature is only in its documentation
+        elif name == "einsum":  # its signature is only in its documentation
             functions[name] = "*operands, dtype=None, optimize=False"
         elif callable(value) and not inspect.isclass(value):
             functions[name] = _signature(value)
@@ -101,8 +107,11 @@ def record():
         "ufuncs": ufuncs,
         "scatter": {n: op for n in ufuncs if (op := getattr(cupy, n)._scatter_op)},
         "functions": functions,
-        "linalg": _functions(cupy.linalg, [n for n in dir(cupy.linalg) if inspect.isfunction(
-            getattr(cupy.linalg, n))] + ["matmul"]),
+        "linalg": _functions(
+            cupy.linalg,
+            [n for n in dir(cupy.linalg) if inspect.isfunction(getattr(cupy.linalg, n))]
+            + ["matmul"],
+        ),
         "ndarray": {"methods": methods, "attributes": " ".join(attributes)},
         "missing": " ".join(n for n in dir(np) if n[0] != "_" and not hasattr(cupy, n)),
     }
@@ -112,12 +121,17 @@ def main(arguments):
     fresh = record()
     if arguments == ["--check"]:
         stale = [part for part in fresh if fresh[part] != load().get(part)]
-        print(f"{PATH.name} differs from cupy {fresh['version']} in: {', '.join(stale)}" if stale
-              else f"{PATH.name} describes cupy {fresh['version']}")
+        print(
+            f"{PATH.name} differs from cupy {fresh['version']} in: {', '.join(stale)}"
+            if stale
+            else f"{PATH.name} describes cupy {fresh['version']}"
+        )
         return bool(stale)
     PATH.write_text(json.dumps(fresh, indent=0) + "\n")
-    print(f"{PATH}: cupy {fresh['version']}, {len(fresh['ufuncs'])} elementwise and "
-          f"{len(fresh['functions'])} other functions, {PATH.stat().st_size} bytes")
+    print(
+        f"{PATH}: cupy {fresh['version']}, {len(fresh['ufuncs'])} elementwise and "
+        f"{len(fresh['functions'])} other functions, {PATH.stat().st_size} bytes"
+    )
     return 0
 
 

@@ -36,8 +36,10 @@ def row_dots(a, b):
 
 def column_sums(a):
     """Σ_m a_mn: (M, N) -> (N,); blocks of rows are shared among the threads."""
+
     def part(m):
         return _ones(len(a[m]), a.dtype) @ a[m] if _by_product(a) else a[m].sum(axis=0)
+
     return total(by_rows(part, namespace(a), *a.shape)) if len(a) else a.sum(axis=0)
 
 

@@ -39,29 +39,39 @@ import numpy as np
 
 from . import products
 
-__all__ = ["by_rows", "get_num_threads", "later", "matmul", "of_blas", "parts",
-           "pieces", "set_num_threads", "share"]
+__all__ = [
+    "by_rows",
+    "get_num_threads",
+    "later",
+    "matmul",
+    "of_blas",
+    "parts",
+    "pieces",
+    "set_num_threads",
+    "share",
+]
 
-BLOCK = 1 << 17             # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
-LEAST = 1 << 24             # multiplications: to wake a thread takes as long as a smaller product
-EVEN = 4                    # if rows make more than one block, they make about a multiple of it
-PIECES = 8                  # that a product is cut into where it must not depend on the threads
-ALIGN = 16                  # rows: pieces are multiples of what the BLAS computes at once
+BLOCK = 1 << 17  # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
+LEAST = 1 << 24  # multiplications: to wake a thread takes as long as a smaller product
+EVEN = 4  # if rows make more than one block, they make about a multiple of it
+PIECES = 8  # that a product is cut into where it must not depend on the threads
+ALIGN = 16  # rows: pieces are multiples of what the BLAS computes at once
 
 
 class _Team:
     """The threads, and how products are cut."""
+
     size = 1
     pieces = 1
-    pool = None             # of size - 1 threads: the caller is the other one
-    blas = None             # threadpoolctl's hold on it, where the BLAS has threads in `of_blas`
-    in_blas = 0             # how many are in there
-    limits = None           # what the first of them changed
+    pool = None  # of size - 1 threads: the caller is the other one
+    blas = None  # threadpoolctl's hold on it, where the BLAS has threads in `of_blas`
+    in_blas = 0  # how many are in there
+    limits = None  # what the first of them changed
 
 
 _team = _Team()
 _lock = threading.Lock()
-_busy = threading.local()   # in a thread that works at a share, shares are not cut again
+_busy = threading.local()  # in a thread that works at a share, shares are not cut again
 
 
 def set_num_threads(n, deterministic=False):
@@ -79,12 +89,15 @@ def set_num_threads(n, deterministic=False):
     blas = None
     try:
         from threadpoolctl import ThreadpoolController
+
         blas = ThreadpoolController().select(user_api="blas")
         blas.limit(limits=1)
     except ImportError:
         if n > 1 or deterministic:
-            raise ImportError("threads need the package threadpoolctl, which holds NumPy's own to "
-                              "one: pip install threadpoolctl") from None
+            raise ImportError(
+                "threads need the package threadpoolctl, which holds NumPy's own to "
+                "one: pip install threadpoolctl"
+            ) from None
     _forget_pool()
     _team.size, _team.pieces = int(n), PIECES if deterministic else int(n)
     _team.blas = None if n == 1 or deterministic else blas
@@ -137,7 +150,7 @@ def share(f, items):
     workers = min(_team.size, len(items)) - 1
     if workers < 1 or getattr(_busy, "now", False):
         return [f(item) for item in items]
-    results, left = [None] * len(items), iter(range(len(items)))     # next() of it is atomic
+    results, left = [None] * len(items), iter(range(len(items)))  # next() of it is atomic
 
     def work():
         _busy.now = True
@@ -153,7 +166,7 @@ def share(f, items):
     finally:
         begun = [other for other in others if not other.cancel()]
         for other in begun:
-            other.exception()                   # waits: nobody writes into the results any more
+            other.exception()  # waits: nobody writes into the results any more
     for other in begun:
         other.result()
     return results
@@ -163,7 +176,8 @@ def _submit(f):
     """Has f called by one of the other threads."""
     if _team.pool is None:
         from concurrent.futures import ThreadPoolExecutor
-        workers = max(1, _team.size - 1)        # the size may have changed since the caller looked
+
+        workers = max(1, _team.size - 1)  # the size may have changed since the caller looked
         _team.pool = ThreadPoolExecutor(workers, thread_name_prefix="nanoautograd")
     # NumPy's errstate is a context variable: the threads get that of the caller.
     return _team.pool.submit(copy_context().run, f)
@@ -197,7 +211,7 @@ def by_rows(f, xp, rows, width):
     size = max(1, BLOCK // max(1, width)) if xp is np else max(1, rows)
     if rows <= size:
         return [f(slice(0, rows))] if rows else []
-    blocks = -(-rows // (EVEN * size)) * EVEN           # as many for each of 2 or of 4 threads
+    blocks = -(-rows // (EVEN * size)) * EVEN  # as many for each of 2 or of 4 threads
     size = -(-rows // blocks)
     return share(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
 
@@ -211,8 +225,13 @@ def parts(xp, n, products):
 
 def matmul(a, b, out=None):
     """a @ b for arrays with two axes or more, as xp.matmul; NumPy's shared among the threads."""
-    if _team.pieces == 1 or type(a) is not np.ndarray or type(b) is not np.ndarray \
-            or a.size * b.shape[-1] < LEAST or a.dtype.kind != "f":
+    if (
+        _team.pieces == 1
+        or type(a) is not np.ndarray
+        or type(b) is not np.ndarray
+        or a.size * b.shape[-1] < LEAST
+        or a.dtype.kind != "f"
+    ):
         return products.matmul(a, b, out)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     M, N = a.shape[-2], b.shape[-1]

@@ -12,7 +12,7 @@ def pad(sequences, value=0):
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     padded = np.full((len(lengths), lengths.max(initial=0)), value, dtype=np.int64)
     for row, sequence in zip(padded, sequences):
-        row[:len(sequence)] = sequence
+        row[: len(sequence)] = sequence
     return padded, lengths
 
 
@@ -27,14 +27,15 @@ class Batches:
     lengths: integers (n,), of the examples. size: examples in a batch; the last one of an epoch's
     last pool may have fewer. Raises DataError where there are no examples.
     """
+
     POOL = 50
 
     def __init__(self, lengths, size, seed=0):
         self.lengths, self.size, self.seed = np.asarray(lengths), size, seed
         if not len(self.lengths):
             raise DataError("there are no examples to train on")
-        self.count = -(-len(self.lengths) // size)              # of the batches in an epoch
-        self._epoch = None, None                                # the last one, and its batches
+        self.count = -(-len(self.lengths) // size)  # of the batches in an epoch
+        self._epoch = None, None  # the last one, and its batches
 
     def __call__(self, step):
         """The numbers of the examples, int64 (size,)."""
@@ -46,7 +47,7 @@ class Batches:
     def _cut(self, rng):
         order, batches = rng.permutation(len(self.lengths)), []
         for start in range(0, len(order), self.POOL * self.size):
-            pool = order[start:start + self.POOL * self.size]
+            pool = order[start : start + self.POOL * self.size]
             batches += _cut(pool[np.argsort(self.lengths[pool], kind="stable")], self.size)
         return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -57,4 +58,4 @@ def by_length(lengths, size):
 
 
 def _cut(order, size):
-    return [order[i:i + size] for i in range(0, len(order), size)]
+    return [order[i : i + size] for i in range(0, len(order), size)]

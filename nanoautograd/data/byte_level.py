@@ -5,8 +5,8 @@ import numpy as np
 from .sources import DataError
 from .text import require_tokenizers
 
-NORMAL = 1                      # the type of a token that text is made of, in GGUF
-KIND = "gpt2 smollm"            # pairs of bytes as in GPT-2, texts cut as for SmolLM
+NORMAL = 1  # the type of a token that text is made of, in GGUF
+KIND = "gpt2 smollm"  # pairs of bytes as in GPT-2, texts cut as for SmolLM
 
 
 class ByteLevel:
@@ -28,20 +28,27 @@ class ByteLevel:
         numbers, special = {token: i for i, token in enumerate(tokens)}, set(special)
         self.special = {token: i for token, i in numbers.items() if i in special}
         if len(numbers) != len(tokens) or len(self.special) != len(special):
-            raise DataError(f"the vocabulary has {len(tokens)} tokens, of which only "
-                            f"{len(numbers)} differ, and {len(self.special)} of the "
-                            f"{len(special)} special ones")
+            raise DataError(
+                f"the vocabulary has {len(tokens)} tokens, of which only "
+                f"{len(numbers)} differ, and {len(self.special)} of the "
+                f"{len(special)} special ones"
+            )
         text = {token: i for token, i in numbers.items() if token not in self.special}
         pairs = [tuple(merge.split(" ")) for merge in merges]
-        for merge, pair in zip(merges, pairs):      # the package would end the program
+        for merge, pair in zip(merges, pairs):  # the package would end the program
             if len(pair) != 2 or not {*pair, "".join(pair)} <= text.keys():
-                raise DataError("a merge must be two tokens with a space between, whose letters "
-                                f"together are a token too, none of them special; got {merge!r}")
+                raise DataError(
+                    "a merge must be two tokens with a space between, whose letters "
+                    f"together are a token too, none of them special; got {merge!r}"
+                )
         self._length, t = len(tokens), require_tokenizers()
         self._tokenizer = t.Tokenizer(t.models.BPE(vocab=text, merges=pairs))
-        self._tokenizer.pre_tokenizer = t.pre_tokenizers.Sequence([
-            t.pre_tokenizers.Digits(individual_digits=True),
-            t.pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        self._tokenizer.pre_tokenizer = t.pre_tokenizers.Sequence(
+            [
+                t.pre_tokenizers.Digits(individual_digits=True),
+                t.pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
         self._tokenizer.decoder = t.decoders.ByteLevel()
 
     @classmethod
@@ -51,13 +58,17 @@ class ByteLevel:
         kind = " ".join(str(metadata.get(f"tokenizer.ggml.{name}")) for name in ("model", "pre"))
         if kind != KIND:
             raise DataError(f"the vocabulary is of the kind {kind[:100]!r}; known is {KIND!r}")
-        tokens, merges, types = (metadata.get(f"tokenizer.ggml.{name}")
-                                 for name in ("tokens", "merges", "token_type"))
+        tokens, merges, types = (
+            metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges", "token_type")
+        )
         for name, texts in (("tokens", tokens), ("merges", merges)):
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
                 raise DataError(f"the {name} of the vocabulary are no list of texts")
-        if not (isinstance(types, np.ndarray) and types.shape == (len(tokens),)
-                and types.dtype.kind in "iu"):
+        if not (
+            isinstance(types, np.ndarray)
+            and types.shape == (len(tokens),)
+            and types.dtype.kind in "iu"
+        ):
             raise DataError(f"the {len(tokens)} tokens of the vocabulary need as many types")
         return cls(tokens, merges, np.flatnonzero(types != NORMAL).tolist())
 

@@ -11,10 +11,12 @@ FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 # Languages (English twice), in fourteen scripts, whose dates babel writes with the digits 0 to 9.
 # In these lengths no text stands for two dates: all four digits of the year are there (the length
 # "short", 05/03/87, has two), and where the month is a number too the day or the year is before it.
-LOCALES = ("af ar az be bg bn bs ca cs cy da de el en en_GB es et eu fa fi fr ga gl he hi hr hu hy "
-           "id is it ja ka kk ko ky lt lv mk mn ms nb nl pl pt ro ru sk sl sq sr sv sw ta te th tr "
-           "uk ur uz vi zh").split()
-LENGTHS = "medium", "long", "full"          # 5 Mar 1987, 5 March 1987, Thursday 5 March 1987
+LOCALES = (
+    "af ar az be bg bn bs ca cs cy da de el en en_GB es et eu fa fi fr ga gl he hi hr hu hy "
+    "id is it ja ka kk ko ky lt lv mk mn ms nb nl pl pt ro ru sk sl sq sr sv sw ta te th tr "
+    "uk ur uz vi zh"
+).split()
+LENGTHS = "medium", "long", "full"  # 5 Mar 1987, 5 March 1987, Thursday 5 March 1987
 
 
 def clean(text):
@@ -54,6 +56,8 @@ def _babel():
     try:
         from babel.dates import format_date
     except ImportError:
-        raise DataError(f"this data ({SOURCES['babel'][2]}) is made by the package babel, which is "
-                        f"not installed: {install('babel')}") from None
+        raise DataError(
+            f"this data ({SOURCES['babel'][2]}) is made by the package babel, which is "
+            f"not installed: {install('babel')}"
+        ) from None
     return format_date

@@ -34,8 +34,9 @@ def read_digits(name):
     except (OSError, EOFError, zlib.error) as e:
         raise DataError(f"{str(path)!r} cannot be read: {e}; install {package} anew") from None
     if not rows:
-        raise DataError(f"{str(path)!r} has no line with {side * side} numbers from 0 to {ink} "
-                        "and a digit")
+        raise DataError(
+            f"{str(path)!r} has no line with {side * side} numbers from 0 to {ink} and a digit"
+        )
     data = np.array(rows)
     return (data[:, :-1] / ink).astype(np.float32), data[:, -1], malformed
 
@@ -46,6 +47,5 @@ def _numbers(line, side, ink):
         row = [int(value) for value in line.split(",")]
     except ValueError:
         return None
-    fits = (len(row) == side * side + 1 and min(row) >= 0 and max(row[:-1]) <= ink
-            and row[-1] <= 9)
+    fits = len(row) == side * side + 1 and min(row) >= 0 and max(row[:-1]) <= ink and row[-1] <= 9
     return row if fits else None

@@ -12,15 +12,15 @@ def families(*keys):
     they have the same key, or are linked by others that have. keys: lists of n values, each list
     another way to be the same, such as two texts of a pair."""
     n = len(keys[0])
-    parent = list(range(n))                                 # a forest: its trees are the families
+    parent = list(range(n))  # a forest: its trees are the families
 
     def root(i):
         while parent[i] != i:
-            parent[i] = i = parent[parent[i]]               # a shorter way for the next time
+            parent[i] = i = parent[parent[i]]  # a shorter way for the next time
         return i
 
     for values in keys:
-        first = {}                                          # value: the first example that has it
+        first = {}  # value: the first example that has it
         for i, value in enumerate(values):
             parent[root(i)] = root(first.setdefault(value, i))
     return np.unique([root(i) for i in range(n)], return_inverse=True)[1]

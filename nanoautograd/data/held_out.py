@@ -22,8 +22,10 @@ def split(sequence, part, least=2, what="tokens"):
     if not isinstance(part, str):
         first, end = n - end, n
     rest = sequence[:first], sequence[end:]
-    return (np.concatenate(rest) if isinstance(sequence, np.ndarray) else rest[0] + rest[1],
-            sequence[first:end])
+    return (
+        np.concatenate(rest) if isinstance(sequence, np.ndarray) else rest[0] + rest[1],
+        sequence[first:end],
+    )
 
 
 def split_at_random(n, part, seed=0):
@@ -56,7 +58,9 @@ def _stretch(n, part, least=1, what="examples"):
         first, end, name = 0, round(part * n), f"a share of {part}"
     count = end - first
     if not least <= count < n:
-        raise DataError(f"of {n} {what} {name} leaves {n - count} to train on and {count} to "
-                        f"validate with; the least are 1 and {least}: change --validation, or give "
-                        "more data")
+        raise DataError(
+            f"of {n} {what} {name} leaves {n - count} to train on and {count} to "
+            f"validate with; the least are 1 and {least}: change --validation, or give "
+            "more data"
+        )
     return first, end

@@ -42,7 +42,7 @@ def read_reviews():
     try:
         with bz2.open(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
             rows = csv.reader(file)
-            next(rows, None)                                    # the names of the columns
+            next(rows, None)  # the names of the columns
             for row in rows:
                 label, text = row[:2] if len(row) == 4 else (None, "")
                 if label == "plot":

@@ -19,12 +19,14 @@ class Streams:
 
     def __init__(self, tokens, B, T, seed=0):
         if len(tokens) < B * T + 1:
-            raise DataError(f"the text to train on has {len(tokens)} tokens, and a batch of {B} "
-                            f"sequences of {T} needs at least {B * T + 1}; lower --batch or "
-                            "--block, or give more text")
+            raise DataError(
+                f"the text to train on has {len(tokens)} tokens, and a batch of {B} "
+                f"sequences of {T} needs at least {B * T + 1}; lower --batch or "
+                "--block, or give more text"
+            )
         self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
-        self.length = (len(tokens) - 1) // B                    # of a stream
-        self.blocks = max(1, self.length // T - 1)              # of a stream in an epoch
+        self.length = (len(tokens) - 1) // B  # of a stream
+        self.blocks = max(1, self.length // T - 1)  # of a stream in an epoch
 
     def __call__(self, step):
         """(x, y, begins): tokens (B, T), the tokens that follow them (B, T), and whether the
@@ -33,7 +35,7 @@ class Streams:
         slack = self.length - self.blocks * self.T
         offset = generator(self.seed, "order", epoch).integers(slack + 1)
         start = offset + block * self.T + self.length * np.arange(self.B)
-        index = start[:, None] + np.arange(self.T)              # (B, T)
+        index = start[:, None] + np.arange(self.T)  # (B, T)
         return self.tokens[index], self.tokens[index + 1], np.array(block == 0)
 
 
@@ -46,15 +48,17 @@ class Windows:
 
     def __init__(self, tokens, B, T, seed=0):
         if len(tokens) < T + 1:
-            raise DataError(f"the text to train on has {len(tokens)} tokens, and sequences of {T} "
-                            f"need at least {T + 1}; lower --block, or give more text")
+            raise DataError(
+                f"the text to train on has {len(tokens)} tokens, and sequences of {T} "
+                f"need at least {T + 1}; lower --block, or give more text"
+            )
         self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
 
     def __call__(self, step):
         """(x, y): tokens (B, T), and the tokens that follow them (B, T)."""
         rng = generator(self.seed, "order", step)
         start = rng.integers(len(self.tokens) - self.T, size=self.B)
-        index = start[:, None] + np.arange(self.T)              # (B, T)
+        index = start[:, None] + np.arange(self.T)  # (B, T)
         return self.tokens[index], self.tokens[index + 1]
 
 
@@ -63,6 +67,6 @@ def in_order(tokens, B, T):
     fewer streams if the text is short, and up to B − 1 tokens at its end left out."""
     B = max(1, min(B, (len(tokens) - 1) // T))
     length = (len(tokens) - 1) // B
-    x, y = (tokens[i:i + B * length].reshape(B, length) for i in (0, 1))
+    x, y = (tokens[i : i + B * length].reshape(B, length) for i in (0, 1))
     for t in range(0, length, T):
-        yield x[:, t:t + T], y[:, t:t + T]
+        yield x[:, t : t + T], y[:, t : t + T]

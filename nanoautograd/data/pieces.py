@@ -12,6 +12,7 @@ class Pieces:
 
     symbols: what BytePairs takes, and JSON keeps. Raises DataError and ImportError as it does.
     """
+
     pad, begin, end = 0, 1, 2
 
     def __init__(self, symbols):
@@ -35,7 +36,7 @@ class Pieces:
     def decode(self, index):
         """The text of these numbers, up to the first end."""
         index = list(index)
-        index = index[:index.index(self.end)] if self.end in index else index
+        index = index[: index.index(self.end)] if self.end in index else index
         return self.pairs.decode([i - 3 for i in index if i > self.end]).strip()
 
     def show(self, index):

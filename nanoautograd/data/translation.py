@@ -9,18 +9,25 @@ from .sources import DEBIAN, SOURCES, DataError, install, installed
 
 DICTIONARY, _ = DEBIAN["trans-de-en"]
 
-NOTE = re.compile(r"\{[^{}]*\}|\[[^][]*\]|\([^()]*\)|<[^<>]*>")     # the innermost ones
-SENTENCE = re.compile(r'"?[A-ZÄÖÜ].*[.!?]"?')                       # a capital ... a full stop
-SIGNS = str.maketrans({**dict.fromkeys("’‘‚´`", "'"), **dict.fromkeys("“”„»«", '"'),
-                       **dict.fromkeys("–—", "-"), "…": "..."})
+NOTE = re.compile(r"\{[^{}]*\}|\[[^][]*\]|\([^()]*\)|<[^<>]*>")  # the innermost ones
+SENTENCE = re.compile(r'"?[A-ZÄÖÜ].*[.!?]"?')  # a capital ... a full stop
+SIGNS = str.maketrans(
+    {
+        **dict.fromkeys("’‘‚´`", "'"),
+        **dict.fromkeys("“”„»«", '"'),
+        **dict.fromkeys("–—", "-"),
+        "…": "...",
+    }
+)
 
 
 class Dictionary(NamedTuple):
     """Lists of pairs (German, English), each pair once."""
+
     sentences: list
-    phrases: list           # of two German words and more
+    phrases: list  # of two German words and more
     words: list
-    left_out: str           # a few words on what was, and why
+    left_out: str  # a few words on what was, and why
 
 
 def read_dictionary(path=None):
@@ -37,13 +44,15 @@ def read_dictionary(path=None):
     """
     path = Path(path or DICTIONARY)
     if not path.is_file():
-        raise DataError(f"the sentences are in the file {str(path)!r} of Debian's package "
-                        f"trans-de-en, which is not installed: {install('trans-de-en')}; names to "
-                        "translate, the preset translation-names, are in babel")
+        raise DataError(
+            f"the sentences are in the file {str(path)!r} of Debian's package "
+            f"trans-de-en, which is not installed: {install('trans-de-en')}; names to "
+            "translate, the preset translation-names, are in babel"
+        )
     sentences, phrases, words, malformed, two = {}, {}, {}, 0, 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         sides = [side.split("|") for side in line.split("::")]
-        if line.startswith("#") or not line.strip():                # a comment
+        if line.startswith("#") or not line.strip():  # a comment
             continue
         if len(sides) != 2 or len(sides[0]) != len(sides[1]):
             malformed += 1
@@ -58,14 +67,18 @@ def read_dictionary(path=None):
                 (phrases if " " in german else words)[pair] = None
     if not sentences:
         raise DataError(f"{str(path)!r} has no sentence in it, of lines like 'Ja! :: Yes!'")
-    return Dictionary([*sentences], [*phrases], [*words], f"{malformed} malformed lines and "
-                      f"{two:,} pairs with alternatives inside left out")
+    return Dictionary(
+        [*sentences],
+        [*phrases],
+        [*words],
+        f"{malformed} malformed lines and {two:,} pairs with alternatives inside left out",
+    )
 
 
 def first_meaning(part):
     """The first of the alternatives in a part of an entry, without notes, its signs made plain."""
     before = None
-    while before != part:                                           # notes may stand in notes
+    while before != part:  # notes may stand in notes
         before, part = part, NOTE.sub(" ", part)
     part = " ".join(part.partition(";")[0].translate(SIGNS).split())
     return re.sub(r" (?=[.,:!?])", "", part)
@@ -80,10 +93,13 @@ def read_names():
     and so on, from the package babel, each pair once, and a few words on what was left out. Raises
     DataError with the command that installs it."""
     if not installed("babel"):
-        raise DataError(f"these names ({SOURCES['babel'][2]}) are from the package babel, which is "
-                        f"not installed: {install('babel')}")
+        raise DataError(
+            f"these names ({SOURCES['babel'][2]}) are from the package babel, which is "
+            f"not installed: {install('babel')}"
+        )
     # A library here, not a file of data: its tables are pickles of its own, which it reads itself.
     from babel import Locale
+
     german, english, pairs, alone = Locale("de"), Locale("en"), {}, 0
     for kind in KINDS:
         names = {key: name for key, name in strings(getattr(english, kind))}

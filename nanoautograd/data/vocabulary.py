@@ -17,6 +17,7 @@ class Vocabulary:
     symbols: strings, all different, the special ones included, as `symbols` gives them and JSON
     keeps them. Raises DataError where they are not of this form.
     """
+
     pad, unknown = 0, 1
 
     def __init__(self, symbols):
@@ -26,9 +27,11 @@ class Vocabulary:
         self.begin, self.end = (2, 3) if ends else (None, None)
         self._index = {s: i for i, s in enumerate(self.symbols) if s not in special}
         if self.symbols[:2] != special[:2] or len(special) + len(self._index) != len(self):
-            raise DataError(f"a vocabulary begins with {PAD} and {UNKNOWN}, and no symbol comes "
-                            f"twice in it; this one has {len(self)}, and begins with "
-                            f"{self.symbols[:4]}")
+            raise DataError(
+                f"a vocabulary begins with {PAD} and {UNKNOWN}, and no symbol comes "
+                f"twice in it; this one has {len(self)}, and begins with "
+                f"{self.symbols[:4]}"
+            )
 
     @classmethod
     def of(cls, sequences, least=1, ends=False):
@@ -40,8 +43,9 @@ class Vocabulary:
             for s in sequence:
                 counts[s] = counts.get(s, 0) + 1
         special = [PAD, UNKNOWN] + ends * [BEGIN, END]
-        return cls(special + sorted(s for s, n in counts.items()
-                                    if n >= least and s not in special))
+        return cls(
+            special + sorted(s for s, n in counts.items() if n >= least and s not in special)
+        )
 
     def __len__(self):
         return len(self.symbols)

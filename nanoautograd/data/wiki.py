@@ -20,10 +20,16 @@ def read_articles(language="en"):
     try:
         found = list(json.loads(path.read_bytes()).values())
     except (ValueError, AttributeError, RecursionError) as e:
-        raise DataError(f"{str(path)!r} is not a JSON object: {e}; install {PACKAGE} anew"
-                        ) from None
-    articles = [a for a in found if isinstance(a, dict) and FIELDS <= a.keys()
-                and all(isinstance(a[field], str) for field in FIELDS)]
+        raise DataError(
+            f"{str(path)!r} is not a JSON object: {e}; install {PACKAGE} anew"
+        ) from None
+    articles = [
+        a
+        for a in found
+        if isinstance(a, dict)
+        and FIELDS <= a.keys()
+        and all(isinstance(a[field], str) for field in FIELDS)
+    ]
     return articles, len(found) - len(articles)
 
 
@@ -31,14 +37,14 @@ def first_characters(items, limit):
     """The first of the items, texts or tuples of texts, as many as have no more characters together
     than the limit; all of them where it is 0."""
     lengths = (len(item) if isinstance(item, str) else sum(map(len, item)) for item in items)
-    return items[:sum(total <= limit for total in accumulate(lengths))] if limit else items
+    return items[: sum(total <= limit for total in accumulate(lengths))] if limit else items
 
 
 def read_wiki(languages, seed=0):
     """(texts, language of each, left out): the extracts in these languages, each once, mixed in an
     order drawn from the seed, and a few words on how many were left out and why. Raises
     DataError."""
-    texts, again, malformed = {}, 0, 0                      # text: language
+    texts, again, malformed = {}, 0, 0  # text: language
     for language in languages:
         articles, wrong = read_articles(language)
         malformed += wrong
@@ -51,5 +57,8 @@ def read_wiki(languages, seed=0):
     pairs = list(texts.items())
     order = generator(seed, "articles").permutation(len(pairs))
     mixed = [pairs[i] for i in order]
-    return ([text for text, _ in mixed], [language for _, language in mixed],
-            f"{malformed} malformed and {again} that come again left out")
+    return (
+        [text for text, _ in mixed],
+        [language for _, language in mixed],
+        f"{malformed} malformed and {again} that come again left out",
+    )

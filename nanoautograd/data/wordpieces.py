@@ -14,9 +14,10 @@ SPECIAL = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
 class Encoded(NamedTuple):
     """A text of n pieces."""
-    index: np.ndarray           # int64 (n,), their numbers
-    offsets: np.ndarray         # int64 (n, 2), in which characters each begins and ends
-    words: np.ndarray           # int64 (n,), of which word each is a piece
+
+    index: np.ndarray  # int64 (n,), their numbers
+    offsets: np.ndarray  # int64 (n, 2), in which characters each begins and ends
+    words: np.ndarray  # int64 (n,), of which word each is a piece
 
 
 class WordPieces:
@@ -37,9 +38,11 @@ class WordPieces:
         numbers = {piece: i for i, piece in enumerate(pieces)}
         missing = [piece for piece in SPECIAL if piece not in numbers]
         if missing or len(numbers) < len(pieces) or any(p.split() != [p] for p in pieces):
-            raise DataError("word pieces must be a string of different pieces without white space, "
-                            f"one a line, {', '.join(SPECIAL)} among them; got {symbols!r:.200}"
-                            + (f", without {', '.join(missing)}" if missing else ""))
+            raise DataError(
+                "word pieces must be a string of different pieces without white space, "
+                f"one a line, {', '.join(SPECIAL)} among them; got {symbols!r:.200}"
+                + (f", without {', '.join(missing)}" if missing else "")
+            )
         self.pad, self.unknown, self.first, self.separator, self.mask = map(numbers.get, SPECIAL)
         self.symbols, self.pieces = symbols, pieces
         t = require_tokenizers()
@@ -74,11 +77,17 @@ class WordPieces:
         # Given in this order, for left alone the trainer numbers them by chance.
         given = [*SPECIAL, *letters, *("##" + c for c in letters)]
         if size < len(given):
-            raise DataError(f"the {len(letters)} characters of the text alone are {len(given)} "
-                            f"pieces, and only {size} are wanted")
+            raise DataError(
+                f"the {len(letters)} characters of the text alone are {len(given)} "
+                f"pieces, and only {size} are wanted"
+            )
         trainer = t.trainers.WordPieceTrainer(
-            vocab_size=size, special_tokens=given, initial_alphabet=letters,
-            limit_alphabet=len(letters), show_progress=False)
+            vocab_size=size,
+            special_tokens=given,
+            initial_alphabet=letters,
+            limit_alphabet=len(letters),
+            show_progress=False,
+        )
         reader.train_from_iterator(texts, trainer)
         numbers = reader.get_vocab()
         return cls("\n".join(sorted(numbers, key=numbers.get)))
@@ -91,13 +100,16 @@ class WordPieces:
         offsets count from the beginning of each word, and a word may have no piece. Raises
         DataError."""
         try:
-            found = self._tokenizer.encode(text, is_pretokenized=not isinstance(text, str),
-                                           add_special_tokens=False)
+            found = self._tokenizer.encode(
+                text, is_pretokenized=not isinstance(text, str), add_special_tokens=False
+            )
         except (UnicodeError, TypeError) as e:
             raise DataError(f"the text is not Unicode that UTF-8 can hold: {e}") from None
-        return Encoded(np.array(found.ids, dtype=np.int64),
-                       np.array(found.offsets, dtype=np.int64).reshape(-1, 2),
-                       np.array(found.word_ids, dtype=np.int64))
+        return Encoded(
+            np.array(found.ids, dtype=np.int64),
+            np.array(found.offsets, dtype=np.int64).reshape(-1, 2),
+            np.array(found.word_ids, dtype=np.int64),
+        )
 
     def around(self, *texts, longest=None):
         """[CLS] text [SEP], or [CLS] one [SEP] other [SEP], of their numbers (n,): what BERT reads.

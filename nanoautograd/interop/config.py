@@ -5,10 +5,13 @@ import json
 from ..checkpoint import CheckpointError, read_file
 from .names import shown
 
-LONGEST = 1_000_000             # bytes; a list of sizes needs a thousand
-LARGEST = 10 ** 9
-_WANTED = {int: f"a whole number from 1 to {LARGEST}", str: "a string",
-           float: f"a number between ±{LARGEST}"}
+LONGEST = 1_000_000  # bytes; a list of sizes needs a thousand
+LARGEST = 10**9
+_WANTED = {
+    int: f"a whole number from 1 to {LARGEST}",
+    str: "a string",
+    float: f"a number between ±{LARGEST}",
+}
 
 
 def read_config(path, kinds):
@@ -24,14 +27,19 @@ def read_config(path, kinds):
         found = json.loads(data, parse_constant=_refuse)
         if not isinstance(found, dict):
             raise ValueError(f"it is a {type(found).__name__}")
-    except (ValueError, RecursionError) as e:               # recursion: lists in lists in lists
+    except (ValueError, RecursionError) as e:  # recursion: lists in lists in lists
         raise CheckpointError(f"{path} is not a JSON object: {e}") from None
-    lines = [f"missing: {name}" if name not in found else
-             f"{name} is {shown(found[name])}, not {_WANTED[kind]}"
-             for name, kind in kinds.items() if not _is(found.get(name), kind)]
+    lines = [
+        f"missing: {name}"
+        if name not in found
+        else f"{name} is {shown(found[name])}, not {_WANTED[kind]}"
+        for name, kind in kinds.items()
+        if not _is(found.get(name), kind)
+    ]
     if lines:
-        raise CheckpointError(f"{path} does not give the sizes of the model:\n  "
-                              + "\n  ".join(lines))
+        raise CheckpointError(
+            f"{path} does not give the sizes of the model:\n  " + "\n  ".join(lines)
+        )
     return {name: kind(found[name]) for name, kind in kinds.items()}
 
 

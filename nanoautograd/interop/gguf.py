@@ -28,13 +28,31 @@ from ..checkpoint import CheckpointError, open_file
 from .names import check_names, shown
 
 # types of metadata: number -> how struct writes it
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
-           12: "d"}
+NUMBERS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 TEXT, ARRAY = 8, 9
 
 # types of tensors that are not packed: number -> dtype
-PLAIN = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 24: np.dtype("<i1"), 25: np.dtype("<i2"),
-         26: np.dtype("<i4"), 27: np.dtype("<i8"), 28: np.dtype("<f8")}
+PLAIN = {
+    0: np.dtype("<f4"),
+    1: np.dtype("<f2"),
+    24: np.dtype("<i1"),
+    25: np.dtype("<i2"),
+    26: np.dtype("<i4"),
+    27: np.dtype("<i8"),
+    28: np.dtype("<f8"),
+}
 MOST_AXES = 4
 
 
@@ -48,7 +66,7 @@ class GGUF:
 
     def __init__(self, path, metadata, tensors, places):
         self.path, self.metadata, self.tensors = path, metadata, tensors
-        self._places = places                               # {name: (first byte, size in bytes)}
+        self._places = places  # {name: (first byte, size in bytes)}
 
     def load(self, shapes):
         """{name: array}, unpacked ones in float32, the others as they are.
@@ -57,10 +75,13 @@ class GGUF:
         packed type. Raises CheckpointError, before an array is made, that lists the missing,
         unexpected, mis-shaped and not floating names; OSError where reading fails.
         """
-        check_names(self.path, {name: (shape, PLAIN.get(kind)) for name, (shape, kind)
-                                in self.tensors.items()}, shapes)
+        check_names(
+            self.path,
+            {name: (shape, PLAIN.get(kind)) for name, (shape, kind) in self.tensors.items()},
+            shapes,
+        )
         for kind in {kind for _, kind in self.tensors.values()} - PLAIN.keys():
-            self._unpack(np.zeros(_block(kind)[1], np.uint8), (1, -1), kind)    # can it be done?
+            self._unpack(np.zeros(_block(kind)[1], np.uint8), (1, -1), kind)  # can it be done?
         arrays = {}
         with open_file(self.path) as file:
             for name in shapes:
@@ -69,8 +90,11 @@ class GGUF:
                 file.seek(start)
                 if file.readinto(contents) != size:
                     raise CheckpointError(f"{self.path} was cut short since its header was read")
-                arrays[name] = (contents.view(PLAIN[kind]).reshape(shape) if kind in PLAIN else
-                                self._unpack(contents, shape, kind))
+                arrays[name] = (
+                    contents.view(PLAIN[kind]).reshape(shape)
+                    if kind in PLAIN
+                    else self._unpack(contents, shape, kind)
+                )
         return arrays
 
     def _unpack(self, contents, shape, kind):
@@ -79,11 +103,13 @@ class GGUF:
         kind = gguf.GGMLQuantizationType(kind)
         packed = contents.reshape(*shape[:-1], -1)
         try:
-            with np.errstate(all="ignore"):                     # damaged numbers are only numbers
+            with np.errstate(all="ignore"):  # damaged numbers are only numbers
                 return gguf.quants.dequantize(packed, kind)
         except NotImplementedError:
-            raise CheckpointError(f"{self.path}: the package gguf cannot unpack the type "
-                                  f"{kind.name}; get the model in another, such as Q8_0") from None
+            raise CheckpointError(
+                f"{self.path}: the package gguf cannot unpack the type "
+                f"{kind.name}; get the model in another, such as Q8_0"
+            ) from None
 
 
 def read_gguf(path):
@@ -119,8 +145,10 @@ class _Bytes:
         """The next n bytes."""
         data = self.file.read(n) if n <= self.left else b""
         if len(data) < n:
-            raise _Damaged(f"{what} at byte {self.at} should have {n} bytes, and the file ends "
-                           f"after {self.left}")
+            raise _Damaged(
+                f"{what} at byte {self.at} should have {n} bytes, and the file ends "
+                f"after {self.left}"
+            )
         self.at += n
         return data
 
@@ -132,8 +160,10 @@ class _Bytes:
         """A number of things, uint64, each of which takes `least` bytes or more."""
         n = self.number("Q", f"the number of {what}")
         if n * least > self.left:
-            raise _Damaged(f"there should be {n} {what} after byte {self.at}, of {least} bytes or "
-                           f"more each, and the file ends after {self.left} bytes")
+            raise _Damaged(
+                f"there should be {n} {what} after byte {self.at}, of {least} bytes or "
+                f"more each, and the file ends after {self.left} bytes"
+            )
         return n
 
     def text(self, what):
@@ -155,7 +185,7 @@ class _Bytes:
             dtype = np.dtype("<" + NUMBERS[inside])
             n = self.count(dtype.itemsize, f"numbers of {key}")
             return np.frombuffer(self.take(n * dtype.itemsize, key), dtype).copy()
-        if inside != TEXT:                      # arrays in arrays, too: no model has them
+        if inside != TEXT:  # arrays in arrays, too: no model has them
             raise _Damaged(f"{key} is an array of the type {inside}, neither numbers nor texts")
         return [self.text(key) for _ in range(self.count(8, f"texts of {key}"))]
 
@@ -187,13 +217,16 @@ def _read(file):
     places, end, before = {}, 0, None
     for name, (shape, kind, offset, size) in sorted(entries.items(), key=lambda e: e[1][2:]):
         if offset % alignment or offset < end:
-            raise _Damaged(f"the tensor {shown(name)} begins at offset {offset}, which is "
-                           + (f"inside {shown(before)}" if offset < end else
-                              f"no multiple of {alignment}"))
+            raise _Damaged(
+                f"the tensor {shown(name)} begins at offset {offset}, which is "
+                + (f"inside {shown(before)}" if offset < end else f"no multiple of {alignment}")
+            )
         end, before = offset + size, name
         if start + end > file.size:
-            raise _Damaged(f"the tensor {shown(name)} {shape} ends at byte {start + end}, and "
-                           f"the file at {file.size}")
+            raise _Damaged(
+                f"the tensor {shown(name)} {shape} ends at byte {start + end}, and "
+                f"the file at {file.size}"
+            )
         places[name] = start + offset, size
     return metadata, {name: entry[:2] for name, entry in entries.items()}, places
 
@@ -211,8 +244,10 @@ def _tensor(file):
         raise _Damaged(f"the tensor {shown(name)} {shape} is empty")
     row = shape[-1] if shape else 1
     if row % elements:
-        raise _Damaged(f"the tensor {shown(name)} {shape} is packed in blocks of {elements}, "
-                       "and a row is no number of them")
+        raise _Damaged(
+            f"the tensor {shown(name)} {shape} is packed in blocks of {elements}, "
+            "and a row is no number of them"
+        )
     return name, (shape, kind, offset, math.prod(shape) // elements * size)
 
 
@@ -231,6 +266,7 @@ def _gguf():
     try:
         import gguf.quants
     except ImportError:
-        raise ImportError("packed weights in GGUF files need the package gguf: "
-                          "pip install gguf") from None
+        raise ImportError(
+            "packed weights in GGUF files need the package gguf: pip install gguf"
+        ) from None
     return gguf

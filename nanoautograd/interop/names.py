@@ -6,7 +6,7 @@ import numpy as np
 
 from ..checkpoint import CheckpointError
 
-MOST_LINES, MOST_LETTERS = 20, 200      # of a list of what is wrong, and of a line of it
+MOST_LINES, MOST_LETTERS = 20, 200  # of a list of what is wrong, and of a line of it
 
 
 def shown(value):
@@ -33,26 +33,41 @@ def check_names(path, found, shapes):
     """
     kinds = [
         [f"missing: {name} {tuple(shape)}" for name, shape in shapes.items() if name not in found],
-        [f"unexpected: {name} {tuple(shape)}" for name, (shape, _) in found.items()
-         if name not in shapes],
-        [f"mis-shaped: {name} is {tuple(found[name][0])}, the model has {tuple(shape)}"
-         for name, shape in shapes.items()
-         if name in found and tuple(found[name][0]) != tuple(shape)],
-        [f"not floating: {name} is {dtype}" for name, (_, dtype) in found.items()
-         if dtype is not None and dtype.kind != "f"]]
+        [
+            f"unexpected: {name} {tuple(shape)}"
+            for name, (shape, _) in found.items()
+            if name not in shapes
+        ],
+        [
+            f"mis-shaped: {name} is {tuple(found[name][0])}, the model has {tuple(shape)}"
+            for name, shape in shapes.items()
+            if name in found and tuple(found[name][0]) != tuple(shape)
+        ],
+        [
+            f"not floating: {name} is {dtype}"
+            for name, (_, dtype) in found.items()
+            if dtype is not None and dtype.kind != "f"
+        ],
+    ]
     if any(kinds):
-        raise CheckpointError(f"the arrays in {path} are of another model:\n  "
-                              + "\n  ".join(listed(lines) for lines in kinds if lines))
+        raise CheckpointError(
+            f"the arrays in {path} are of another model:\n  "
+            + "\n  ".join(listed(lines) for lines in kinds if lines)
+        )
 
 
 def check_sizes(path, found, wanted):
     """Raise CheckpointError that lists where the sizes of the model in the file, `found`, are not
     those of ours, `wanted`: two dicts."""
-    lines = [f"{name} is {shown(found.get(name))}, the model has {value!r}"
-             for name, value in wanted.items() if found.get(name) != value]
+    lines = [
+        f"{name} is {shown(found.get(name))}, the model has {value!r}"
+        for name, value in wanted.items()
+        if found.get(name) != value
+    ]
     if lines:
-        raise CheckpointError(f"the weights in {path} are of another model:\n  "
-                              + "\n  ".join(lines))
+        raise CheckpointError(
+            f"the weights in {path} are of another model:\n  " + "\n  ".join(lines)
+        )
 
 
 def fill(model, names, load):
@@ -65,11 +80,15 @@ def fill(model, names, load):
     """
     own = dict(model.named_parameters(remove_duplicate=False))
     arrays = load({theirs: own[ours].shape for theirs, ours in names.items()})
-    lines = [f"{theirs} {why}" for theirs, array in arrays.items()
-             if (why := _broken(array, own[names[theirs]].dtype))]
+    lines = [
+        f"{theirs} {why}"
+        for theirs, array in arrays.items()
+        if (why := _broken(array, own[names[theirs]].dtype))
+    ]
     if lines:
-        raise CheckpointError("the weights are damaged, or were not written to the end:\n  "
-                              + listed(lines))
+        raise CheckpointError(
+            "the weights are damaged, or were not written to the end:\n  " + listed(lines)
+        )
     model.load_state_dict({names[theirs]: array for theirs, array in arrays.items()})
     return model
 
@@ -82,7 +101,7 @@ def _broken(array, dtype):
     as a shift, may be. The least and the greatest number tell it all: NumPy makes them NaN if any
     is, no number between them is cast to one beyond them, and unlike a sum they cannot overflow.
     """
-    with np.errstate(all="ignore"):                         # what is wrong is looked for below
+    with np.errstate(all="ignore"):  # what is wrong is looked for below
         ends = np.array([array.min(), array.max()]).astype(dtype)
     if not np.isfinite(ends).all():
         return f"has numbers that are not finite in {dtype}"

@@ -23,10 +23,13 @@ import numpy as np
 from ..checkpoint import CheckpointError, open_file
 from .names import check_names, shown
 
-LENGTHS = {b"\1\0": 2, b"\2\0": 4}      # version: bytes of the length of the header
-LONGEST = 10_000                        # header, as in NumPy
-HEADER = re.compile(r"\{'descr': '([<>|][?biufcOSUVmM]\d*)', 'fortran_order': (False|True), "
-                    r"'shape': \(([\d, ]*)\),? ?\}\s*", re.ASCII)
+LENGTHS = {b"\1\0": 2, b"\2\0": 4}  # version: bytes of the length of the header
+LONGEST = 10_000  # header, as in NumPy
+HEADER = re.compile(
+    r"\{'descr': '([<>|][?biufcOSUVmM]\d*)', 'fortran_order': (False|True), "
+    r"'shape': \(([\d, ]*)\),? ?\}\s*",
+    re.ASCII,
+)
 
 
 def load_npz(path, shapes):
@@ -42,8 +45,16 @@ def load_npz(path, shapes):
         except CheckpointError:
             raise
         # zipfile says by the last two that an entry is packed in a way it lacks, or encrypted.
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError,
-                NotImplementedError, RuntimeError) as e:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            ValueError,
+            EOFError,
+            KeyError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+        ) as e:
             raise CheckpointError(f"{path} is not a whole .npz file: {str(e)[:300]}") from None
 
 
@@ -74,6 +85,7 @@ def _open(file, name):
 
 def _shape_dtype_order(entry):
     """What the header says of the array; the order as in NumPy, "C" or "F"."""
+
     def take(n):
         data = entry.read(n)
         if len(data) < n:
@@ -82,17 +94,21 @@ def _shape_dtype_order(entry):
 
     magic, version = take(6), take(2)
     if magic != b"\x93NUMPY" or version not in LENGTHS:
-        raise ValueError(f"{shown(entry.name)} begins with {magic + version}, not as an array of "
-                         "version 1.0 or 2.0")
+        raise ValueError(
+            f"{shown(entry.name)} begins with {magic + version}, not as an array of "
+            "version 1.0 or 2.0"
+        )
     length = int.from_bytes(take(LENGTHS[version]), "little")
     if length > LONGEST:
-        raise ValueError(f"the header of {shown(entry.name)} should have {length} bytes, more than "
-                         f"{LONGEST}")
+        raise ValueError(
+            f"the header of {shown(entry.name)} should have {length} bytes, more than {LONGEST}"
+        )
     header = take(length)
     match = HEADER.fullmatch(header.decode("latin1"))
     if not match:
-        raise ValueError(f"{shown(entry.name)} is no array of numbers; its header is "
-                         f"{header[:100]}")
+        raise ValueError(
+            f"{shown(entry.name)} is no array of numbers; its header is {header[:100]}"
+        )
     dtype, fortran, lengths = match.groups()
     try:
         dtype = np.dtype(dtype)
@@ -106,7 +122,7 @@ def _array(entry):
     """An array whose shape and dtype are known to be right, so that it has the size it should."""
     shape, dtype, order = _shape_dtype_order(entry)
     size = math.prod(shape) * dtype.itemsize
-    data = bytearray(entry.read(size + 1))                  # to the end, where its check sum is
+    data = bytearray(entry.read(size + 1))  # to the end, where its check sum is
     if len(data) != size:
         raise ValueError(f"{shown(entry.name)} has not the {size} bytes that {shape} {dtype} takes")
     return np.ndarray(shape, dtype, data, order=order)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from ..checkpoint import CheckpointError, open_file
 from .names import check_names, listed
 
-DTYPES = "F16", "F32", "F64"            # the floating ones that NumPy has, too
+DTYPES = "F16", "F32", "F64"  # the floating ones that NumPy has, too
 
 
 def shapes_of(path):
@@ -28,12 +28,14 @@ def load_safetensors(path, shapes, ignored=()):
     with _opened(path) as file:
         headers = {name: file.get_slice(name) for name in file.keys() if name not in ignored}
         dtypes = {name: header.get_dtype() for name, header in headers.items()}
-        check_names(path, {name: (header.get_shape(), None) for name, header in headers.items()},
-                    shapes)
+        check_names(
+            path, {name: (header.get_shape(), None) for name, header in headers.items()}, shapes
+        )
         wrong = [f"{name} is {dtype}" for name, dtype in dtypes.items() if dtype not in DTYPES]
         if wrong:
-            raise CheckpointError(f"the arrays in {path} must be of {', '.join(DTYPES)}:\n  "
-                                  + listed(wrong))
+            raise CheckpointError(
+                f"the arrays in {path} must be of {', '.join(DTYPES)}:\n  " + listed(wrong)
+            )
         return {name: file.get_tensor(name) for name in shapes}
 
 
@@ -43,9 +45,10 @@ def _opened(path):
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
-        raise ImportError("these weights need the package safetensors: "
-                          "pip install safetensors") from None
-    open_file(path).close()                     # is it a regular one, and may it be read?
+        raise ImportError(
+            "these weights need the package safetensors: pip install safetensors"
+        ) from None
+    open_file(path).close()  # is it a regular one, and may it be read?
     try:
         with safe_open(path, framework="np") as file:
             yield file

@@ -37,12 +37,14 @@ def can_run(*arrays):
     xp = namespace(*arrays)
     if xp.__name__ != "strict":
         return xp.__name__ == "cupy"
-    from . import emulator                      # the stand-in for CuPy
+    from . import emulator  # the stand-in for CuPy
+
     return emulator.is_on()
 
 
 class ByKernel(NamedTuple):
     """The cache of a call that a kernel has computed."""
+
     cache: tuple
 
 

@@ -11,7 +11,8 @@ NUMBERS = "lambda", "rho", "beta1_rest", "beta2", "beta2_rest", "r", "e"
 def takes(theta, m, v):
     """Arrays that are contiguous, of one floating dtype; that of g is θ's."""
     return theta.dtype.name in FLOATS and all(
-        a.dtype == theta.dtype and a.flags.c_contiguous for a in (theta, m, v))
+        a.dtype == theta.dtype and a.flags.c_contiguous for a in (theta, m, v)
+    )
 
 
 def table(like, rows):

@@ -55,19 +55,19 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _state
 from ..backends import is_array, namespace, reports
 from ..backends.memory import explain_full
 from ..recording import ROOM, CaptureError, Recording, now
 from ..tensor import Tensor, array_of, wrap
+from . import _state
 from .precision import precision
 
 __all__ = ["Captured", "CaptureError"]
 
-WARM_UP = 2                     # calls before the one that records
-AHEAD = 2                       # steps that are under way while the host goes on
-MOST = 8                        # numbers that a step can return
-ALIGN = 256                     # bytes: where an array of the batch begins
+WARM_UP = 2  # calls before the one that records
+AHEAD = 2  # steps that are under way while the host goes on
+MOST = 8  # numbers that a step can return
+ALIGN = 256  # bytes: where an array of the batch begins
 
 
 class Captured:
@@ -86,13 +86,18 @@ class Captured:
         if self._refused:
             raise self._refused
         are_tensors, batch = [isinstance(a, Tensor) for a in batch], [array_of(a) for a in batch]
-        if self._layout is None or not self.record and (
-                (_layout(batch), are_tensors) != (self._layout, self._are_tensors)):
+        if (
+            self._layout is None
+            or not self.record
+            and ((_layout(batch), are_tensors) != (self._layout, self._are_tensors))
+        ):
             self._begin(batch, are_tensors)
         self._check(batch)
         if self._cupy.cuda.runtime.getDevice() != self._device:
-            raise CaptureError(f"the step was captured on cuda:{self._device}, and the current "
-                               f"device is cuda:{self._cupy.cuda.runtime.getDevice()}")
+            raise CaptureError(
+                f"the step was captured on cuda:{self._device}, and the current "
+                f"device is cuda:{self._cupy.cuda.runtime.getDevice()}"
+            )
         place = self._places[self.count % AHEAD]
         self._take_result(place)
         if not self.record:
@@ -134,10 +139,12 @@ class Captured:
         step."""
         for a in batch:
             if not is_array(a):
-                raise CaptureError("nag.cuda.capture moves arrays and Tensors to the step, and "
-                                   "other arguments would stay what they were; got "
-                                   f"{type(a).__name__}")
-        layout, begins, size = _layout(batch), [], 8 * ROOM     # the numbers come first
+                raise CaptureError(
+                    "nag.cuda.capture moves arrays and Tensors to the step, and "
+                    "other arguments would stay what they were; got "
+                    f"{type(a).__name__}"
+                )
+        layout, begins, size = _layout(batch), [], 8 * ROOM  # the numbers come first
         for shape, dtype in layout:
             begins.append(size)
             size += _aligned(int(np.prod(shape)) * dtype.itemsize)
@@ -152,26 +159,30 @@ class Captured:
         """Of so many bytes for a batch. Where memory is lacking, all is as before."""
         cupy = self._cupy or _cupy()
         if self._cupy:
-            self._results = self.results(wait=True)             # what is here is in use
+            self._results = self.results(wait=True)  # what is here is in use
         device, copying = cupy.cuda.runtime.getDevice(), cupy.cuda.Stream(non_blocking=True)
         try:
-            memory = cupy.zeros(size, dtype=np.uint8)           # what the step reads
+            memory = cupy.zeros(size, dtype=np.uint8)  # what the step reads
             places = [_Place(cupy, size) for _ in range(AHEAD)]
         except MemoryError as error:
             explain_full(error)
             raise
         reports.reports(cupy, f"cuda:{device}")
-        self._bytes, self._numbers, self._places = memory, memory[:8 * ROOM], places
+        self._bytes, self._numbers, self._places = memory, memory[: 8 * ROOM], places
         self._device, self._copying, self._cupy = device, copying, cupy
 
     def _check(self, batch):
         given = _layout(batch)
         if given != self._layout:
-            expected, got = (", ".join(f"{s[0]} {s[1]}" if type(s) is tuple else s for s in part)
-                             for part in (self._layout, given))
-            raise CaptureError(f"a captured step takes the shapes and dtypes of its first call, "
-                               f"({expected}); got ({got}). Call the step itself for a batch of "
-                               "another size, or capture another")
+            expected, got = (
+                ", ".join(f"{s[0]} {s[1]}" if type(s) is tuple else s for s in part)
+                for part in (self._layout, given)
+            )
+            raise CaptureError(
+                f"a captured step takes the shapes and dtypes of its first call, "
+                f"({expected}); got ({got}). Call the step itself for a batch of "
+                "another size, or capture another"
+            )
 
     # ---- a step, not recorded and recorded
 
@@ -186,18 +197,24 @@ class Captured:
     def _record(self):
         cupy, recorded_from = self._cupy, self._cupy.cuda.get_current_stream()
         if reports.debug:
-            raise CaptureError("with nag.cuda.debug(True) the host waits after each operation; a "
-                               "step is recorded without")
+            raise CaptureError(
+                "with nag.cuda.debug(True) the host waits after each operation; a "
+                "step is recorded without"
+            )
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
         recording = Recording(self._numbers, live=False, outside=lambda: recorded_from)
         recording.fact("nag.cuda.matmul_precision", precision)
         recording.fact("nag.cuda.use_kernels", lambda: _state["on"])
         collecting = gc.isenabled()
-        gc.disable()                            # what it finds may be anything, on any stream
+        gc.disable()  # what it finds may be anything, on any stream
         try:
-            with now.being(recording), self._without_gradients(), \
-                    cupy.cuda.using_allocator(self._pool.malloc), self._stream:
+            with (
+                now.being(recording),
+                self._without_gradients(),
+                cupy.cuda.using_allocator(self._pool.malloc),
+                self._stream,
+            ):
                 self._stream.begin_capture()
                 try:
                     returned = self._checked_results(self.step(*self._arguments))
@@ -219,7 +236,7 @@ class Captured:
         """Ends a recording that failed: the stream is as before."""
         try:
             self._stream.end_capture()
-        except RuntimeError:                    # that it failed is known
+        except RuntimeError:  # that it failed is known
             pass
 
     @contextmanager
@@ -235,7 +252,7 @@ class Captured:
             failed = False
         finally:
             for t, g in before:
-                if failed or type(t._leaf.grad) is _Old:        # what was only recorded is nothing
+                if failed or type(t._leaf.grad) is _Old:  # what was only recorded is nothing
                     t._leaf.grad = g
 
     def _checked_results(self, returned):
@@ -244,11 +261,14 @@ class Captured:
         arrays = [array_of(y) for y in (returned if is_tuple else (returned,))]
         xp = namespace(self._bytes)
         if not 0 < len(arrays) <= MOST or not all(
-                is_array(y) and namespace(y) is xp and y.size == 1 and y.dtype.kind != "c"
-                for y in arrays):
-            raise CaptureError("nag.cuda.capture: a step returns its loss, a Tensor of one number "
-                               f"on the device, or a tuple of up to {MOST} of them; got "
-                               f"{', '.join(map(_described, arrays)) or 'an empty one'}")
+            is_array(y) and namespace(y) is xp and y.size == 1 and y.dtype.kind != "c"
+            for y in arrays
+        ):
+            raise CaptureError(
+                "nag.cuda.capture: a step returns its loss, a Tensor of one number "
+                f"on the device, or a tuple of up to {MOST} of them; got "
+                f"{', '.join(map(_described, arrays)) or 'an empty one'}"
+            )
         return arrays, is_tuple
 
     # ---- to the device and back
@@ -259,7 +279,7 @@ class Captured:
         yet."""
         current = self._cupy.cuda.get_current_stream()
         if numbers is not None:
-            place.host[:8 * ROOM] = numbers
+            place.host[: 8 * ROOM] = numbers
         for begin, (shape, dtype), a in zip(self._begins, self._layout, batch):
             if namespace(a) is np:
                 _view(place.host, begin, shape, dtype)[...] = a
@@ -268,7 +288,7 @@ class Captured:
         current.wait_event(place.sent)
         self._bytes.data.copy_from_device_async(place.device.data, self._size, current)
         for there, a in zip(self._inputs, batch):
-            if namespace(a) is not np:          # it is on the device
+            if namespace(a) is not np:  # it is on the device
                 there[...] = a
 
     def _fetch(self, place):
@@ -287,8 +307,9 @@ class Captured:
         (arrays, is_tuple), place.returned = place.returned, None
         place.ended.synchronize()
         reports.check(self._cupy, f"cuda:{self._device}")
-        numbers = tuple(float(place.back[8 * i:8 * i + 8].view(y.dtype)[0])
-                        for i, y in enumerate(arrays))
+        numbers = tuple(
+            float(place.back[8 * i : 8 * i + 8].view(y.dtype)[0]) for i, y in enumerate(arrays)
+        )
         self._results.append(numbers if is_tuple else numbers[0])
 
 
@@ -313,8 +334,9 @@ class _Old:
     """In the place of a gradient of an earlier step."""
 
     def __getattr__(self, name):
-        raise CaptureError("the step uses a gradient of the step before; call zero_grad() in it, "
-                           "before backward()")
+        raise CaptureError(
+            "the step uses a gradient of the step before; call zero_grad() in it, before backward()"
+        )
 
 
 def _layout(batch):
@@ -330,11 +352,12 @@ def _aligned(n):
 def _view(memory, begin, shape, dtype):
     """A part of some bytes as an array."""
     n = int(np.prod(shape)) * dtype.itemsize
-    return memory[begin:begin + n].view(dtype).reshape(shape)
+    return memory[begin : begin + n].view(dtype).reshape(shape)
 
 
 def _cupy():
     import cupy
+
     return cupy
 
 
@@ -347,16 +370,28 @@ def _described(a):
 # ---- what cannot be recorded
 
 REASONS = (
-    ("currently unsupported", "CuPy computes this by a library that it lets nobody record, as for "
-     "einsum, tensordot, vdot or products with vectors. Products by `@` and nag.matmul can be; so "
-     "can operations with kernels (is nag.cuda.use_kernels on?)"),
-    ("H2D", "it copies from the host, a list or an array of NumPy, or joins more than 8 small "
-     "arrays, of which CuPy copies a list. Give arrays as part of the batch"),
-    ("out of memory", "the memory of the GPU is full. A recorded step has memory of its own, "
-     "beside what the steps before it left: take a smaller batch, or call nag.cuda.free_memory() "
-     "before"),
-    ("", "it waits for the GPU: .item(), float(), .numpy(), `if tensor:`, print, a boolean mask "
-     "as an index, or an operation that looks at its indices (is nag.cuda.use_kernels on?)"),
+    (
+        "currently unsupported",
+        "CuPy computes this by a library that it lets nobody record, as for "
+        "einsum, tensordot, vdot or products with vectors. Products by `@` and nag.matmul can be; "
+        "so can operations with kernels (is nag.cuda.use_kernels on?)",
+    ),
+    (
+        "H2D",
+        "it copies from the host, a list or an array of NumPy, or joins more than 8 small "
+        "arrays, of which CuPy copies a list. Give arrays as part of the batch",
+    ),
+    (
+        "out of memory",
+        "the memory of the GPU is full. A recorded step has memory of its own, "
+        "beside what the steps before it left: take a smaller batch, or call "
+        "nag.cuda.free_memory() before",
+    ),
+    (
+        "",
+        "it waits for the GPU: .item(), float(), .numpy(), `if tensor:`, print, a boolean mask "
+        "as an index, or an operation that looks at its indices (is nag.cuda.use_kernels on?)",
+    ),
 )
 WAITED = "StreamCapture", "capturing", "D2H", "H2D", "currently unsupported", "out of memory"
 
@@ -374,6 +409,9 @@ def _explained(error):
 def _where(error):
     """The last line on the way to the error that is neither ours nor CuPy's."""
     package = Path(__file__).parents[1]
-    frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if package not in Path(f.filename).parents and "cupy" not in Path(f.filename).parts]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if package not in Path(f.filename).parents and "cupy" not in Path(f.filename).parts
+    ]
     return "".join(f"in {f.filename}:{f.lineno}, `{f.line}`, " for f in frames[-1:])

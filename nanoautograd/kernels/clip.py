@@ -23,7 +23,7 @@ def clip(gradients, max_norm):
     sums, norm, scale = xp.empty(chunks, dtype=A), xp.empty((), dtype=A), xp.empty((), dtype=A)
     at = 0
     for n, many in launches:
-        launch("squares", n, 256, many, sums[at:at + n], shared=32 * sums.itemsize)
+        launch("squares", n, 256, many, sums[at : at + n], shared=32 * sums.itemsize)
         at += n
     launch("total", 1, 1024, sums, norm, scale, chunks, max_norm, shared=32 * sums.itemsize)
     new = [xp.empty(g.shape, dtype=dtype) for g in gradients]

@@ -20,6 +20,7 @@ from typing import NamedTuple
 class Use(NamedTuple):
     """What a kernel needs of a GPU. spills: bytes of registers that did not fit, a thread; shared:
     bytes of shared memory besides those given at the launch."""
+
     kernel: str
     registers: int
     spills: int
@@ -31,7 +32,7 @@ class CompileError(RuntimeError):
 
 
 def compiler():
-    """"nvcc", the path of NVRTC's library, or None."""
+    """ "nvcc", the path of NVRTC's library, or None."""
     return shutil.which("nvcc") or _nvrtc_path()
 
 
@@ -50,9 +51,22 @@ def _by_nvcc(source, architecture):
         path = Path(folder) / source.file
         path.write_text(source.text, encoding="utf-8")
         done = subprocess.run(
-            ["nvcc", "-cubin", f"-arch={architecture}", "-Xptxas", "-v", "-Werror", "all-warnings",
-             "-std=c++17", "-o", Path(folder) / "kernel.cubin", path],
-            capture_output=True, text=True)
+            [
+                "nvcc",
+                "-cubin",
+                f"-arch={architecture}",
+                "-Xptxas",
+                "-v",
+                "-Werror",
+                "all-warnings",
+                "-std=c++17",
+                "-o",
+                Path(folder) / "kernel.cubin",
+                path,
+            ],
+            capture_output=True,
+            text=True,
+        )
     if done.returncode:
         raise CompileError(f"{source} for {architecture}:\n{done.stderr[:2000]}")
     return done.stderr
@@ -61,8 +75,11 @@ def _by_nvcc(source, architecture):
 def _by_nvrtc(source, architecture):
     nvrtc = ctypes.CDLL(_nvrtc_path())
     program = ctypes.c_void_p()
-    _ok(nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.text.encode(), source.file.encode(),
-                                 0, None, None))
+    _ok(
+        nvrtc.nvrtcCreateProgram(
+            ctypes.byref(program), source.text.encode(), source.file.encode(), 0, None, None
+        )
+    )
     options = [f"-arch={architecture}", "--ptxas-options=-v", "-std=c++17"]
     array = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), array)
@@ -86,8 +103,12 @@ def _ok(status):
 def _nvrtc_path():
     """The library in a package nvidia-cuda-nvrtc, or None."""
     spec = find_spec("nvidia")
-    found = [path for folder in (spec.submodule_search_locations if spec else ())
-             for path in Path(folder).glob("**/libnvrtc.so.*") if "builtins" not in path.name]
+    found = [
+        path
+        for folder in (spec.submodule_search_locations if spec else ())
+        for path in Path(folder).glob("**/libnvrtc.so.*")
+        if "builtins" not in path.name
+    ]
     return str(found[0]) if found else None
 
 
@@ -99,6 +120,12 @@ def _uses(report):
         kernel = re.match(r"\s*'(\w+)'", part)[1]
         spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
         shared = re.search(r"(\d+) bytes smem", part)
-        uses.append(Use(kernel, int(re.search(r"Used (\d+) registers", part)[1]),
-                        int(spills[1]) + int(spills[2]), int(shared[1]) if shared else 0))
+        uses.append(
+            Use(
+                kernel,
+                int(re.search(r"Used (\d+) registers", part)[1]),
+                int(spills[1]) + int(spills[2]),
+                int(shared[1]) if shared else 0,
+            )
+        )
     return uses

@@ -8,15 +8,35 @@ from ..manual.cross_entropy import _check
 from .source import FLOATS, source, sum_dtype, type_of
 
 
-def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0,
-          overwrite_input=False):
+def takes(
+    logits,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    overwrite_input=False,
+):
     """Rows of scores with class numbers, all classes alike."""
-    return (weight is None and logits.ndim in (1, 2) and logits.dtype.name in FLOATS
-            and target.dtype.name in ("int32", "int64"))
+    return (
+        weight is None
+        and logits.ndim in (1, 2)
+        and logits.dtype.name in FLOATS
+        and target.dtype.name in ("int32", "int64")
+    )
 
 
-def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
-            label_smoothing=0.0, overwrite_input=False):
+def forward(
+    logits,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    overwrite_input=False,
+):
     _check(logits, target, weight, ignore_index, reduction, label_smoothing)
     xp, reported = namespace(logits, target), reports.reports(namespace(logits), device_of(logits))
     x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
@@ -24,17 +44,59 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
     A = sum_dtype(x)
     lse, ell = xp.empty(N, dtype=A), xp.empty(N, dtype=A)
-    kernels.launch("forward", N, _threads(C), x, y, lse, ell, reported.array, C, ignore_index,
-                   label_smoothing, shared=3 * 32 * lse.itemsize)
+    kernels.launch(
+        "forward",
+        N,
+        _threads(C),
+        x,
+        y,
+        lse,
+        ell,
+        reported.array,
+        C,
+        ignore_index,
+        label_smoothing,
+        shared=3 * 32 * lse.itemsize,
+    )
     reports.check(xp, device_of(x))
     if reduction == "none":
         return ell.astype(x.dtype, copy=False).reshape(target.shape), (
-            x, y, lse, None, logits.shape, ignore_index, label_smoothing, True, overwrite_input)
+            x,
+            y,
+            lse,
+            None,
+            logits.shape,
+            ignore_index,
+            label_smoothing,
+            True,
+            overwrite_input,
+        )
     loss, W = xp.empty((), dtype=x.dtype), xp.empty((), dtype=A)
-    kernels.launch("reduce", 1, 256, ell, y, loss, W, N, C, ignore_index, reduction == "mean",
-                   shared=32 * lse.itemsize)
-    return loss, (x, y, lse, W if reduction == "mean" else None, logits.shape, ignore_index,
-                  label_smoothing, False, overwrite_input)
+    kernels.launch(
+        "reduce",
+        1,
+        256,
+        ell,
+        y,
+        loss,
+        W,
+        N,
+        C,
+        ignore_index,
+        reduction == "mean",
+        shared=32 * lse.itemsize,
+    )
+    return loss, (
+        x,
+        y,
+        lse,
+        W if reduction == "mean" else None,
+        logits.shape,
+        ignore_index,
+        label_smoothing,
+        False,
+        overwrite_input,
+    )
 
 
 def backward(dL, cache, needs=None):
@@ -44,8 +106,21 @@ def backward(dL, cache, needs=None):
     xp, C = namespace(x), x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
     dx = x.reshape(shape) if overwrite else xp.empty(shape, dtype=x.dtype)
-    kernels.launch("backward", x.size // C, _threads(C), x, y, lse, xp.ascontiguousarray(dL), W, dx,
-                   C, ignore_index, ε, each)
+    kernels.launch(
+        "backward",
+        x.size // C,
+        _threads(C),
+        x,
+        y,
+        lse,
+        xp.ascontiguousarray(dL),
+        W,
+        dx,
+        C,
+        ignore_index,
+        ε,
+        each,
+    )
     return dx, None, None
 
 

@@ -39,7 +39,7 @@ from .precision import precision
 
 __all__ = ["CublasError", "matmul"]
 
-WORKSPACE = 32 << 20            # bytes; what NVIDIA recommends for Hopper
+WORKSPACE = 32 << 20  # bytes; what NVIDIA recommends for Hopper
 
 # From library_types.h (types of data) and cublas_api.h (how it is computed).
 R_32F, R_64F, R_16F, R_16BF = 0, 1, 2, 14
@@ -47,16 +47,25 @@ COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77
 NOTHING, TRANSPOSED = 0, 1
 DEFAULT_ALGORITHM = -1
 
-TYPES = {"float64": (R_64F, COMPUTE_64F, c_double), "float32": (R_32F, COMPUTE_32F, c_float),
-         "bfloat16": (R_16BF, COMPUTE_32F, c_float), "float16": (R_16F, COMPUTE_32F, c_float)}
+TYPES = {
+    "float64": (R_64F, COMPUTE_64F, c_double),
+    "float32": (R_32F, COMPUTE_32F, c_float),
+    "bfloat16": (R_16BF, COMPUTE_32F, c_float),
+    "float16": (R_16F, COMPUTE_32F, c_float),
+}
 
 ALLOC_FAILED = 3
-STATUS = {1: "it could not be initialised: is there a GPU, and a driver that is new enough?",
-          ALLOC_FAILED: "the memory of the GPU is full",
-          7: "an argument is out of range", 8: "the GPU has no such operation",
-          11: "the memory cannot be reached", 13: "a kernel failed, maybe an earlier one",
-          14: "an error within cuBLAS", 15: "this combination of types is not supported",
-          16: "a licence is missing"}
+STATUS = {
+    1: "it could not be initialised: is there a GPU, and a driver that is new enough?",
+    ALLOC_FAILED: "the memory of the GPU is full",
+    7: "an argument is out of range",
+    8: "the GPU has no such operation",
+    11: "the memory cannot be reached",
+    13: "a kernel failed, maybe an earlier one",
+    14: "an error within cuBLAS",
+    15: "this combination of types is not supported",
+    16: "a licence is missing",
+}
 
 
 class CublasError(RuntimeError):
@@ -67,18 +76,23 @@ def matmul(a, b, out=None):
     """a @ b for CuPy's arrays with two axes or more, as cupy.matmul."""
     xp, dtype = namespace(a, b), a.dtype
     if out is not None and (dtype.name, out.dtype.name) == ("bfloat16", "float32"):
-        dtype = out.dtype                       # a and b are `operands`
+        dtype = out.dtype  # a and b are `operands`
     shape = (*_broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    if a.dtype != b.dtype or a.dtype.name not in TYPES or a.shape[-1] != b.shape[-2] \
-            or out is not None and (out.dtype != dtype or out.shape != shape):
-        return xp.matmul(a, b, out=out)         # integers, mixed dtypes, and its errors
+    if (
+        a.dtype != b.dtype
+        or a.dtype.name not in TYPES
+        or a.shape[-1] != b.shape[-2]
+        or out is not None
+        and (out.dtype != dtype or out.shape != shape)
+    ):
+        return xp.matmul(a, b, out=out)  # integers, mixed dtypes, and its errors
     y = out
     if out is None or out.data.mem is a.data.mem or out.data.mem is b.data.mem:
-        y = xp.empty(shape, dtype=dtype)        # an operand must not be written to on the way
+        y = xp.empty(shape, dtype=dtype)  # an operand must not be written to on the way
     if not prod(shape):
         return y
     if not a.shape[-1]:
-        y.fill(0)                               # a sum of nothing
+        y.fill(0)  # a sum of nothing
     else:
         handle = _handle()
         check_device(handle.device, a, b)
@@ -95,6 +109,7 @@ def operands(*arrays):
     if precision() != "bfloat16" or any(a.dtype.name != "float32" for a in arrays):
         return arrays
     from ml_dtypes import bfloat16
+
     return tuple(a.astype(bfloat16) for a in arrays)
 
 
@@ -111,6 +126,7 @@ def _rounded(a, b, handle):
 
 
 # ---- how arrays lie in memory
+
 
 def _layout(x):
     """(whether it lies row by row, the distance from a row to the next or from a column to the
@@ -154,22 +170,29 @@ def _product(handle, xp, a, b, y, compute):
     if not _layout(y):
         y = xp.empty(y.shape, dtype=y.dtype)
     batch = _batch((a, b, y), shape)
-    if batch is None:                           # the axes are in another order: put them in ours
+    if batch is None:  # the axes are in another order: put them in ours
         a, b = (xp.ascontiguousarray(xp.broadcast_to(x, shape + x.shape[-2:])) for x in (a, b))
         if _batch((y,), shape) is None:
             y = xp.empty(y.shape, dtype=y.dtype)
         batch = _batch((a, b, y), shape)
     count, steps = batch
     target, by_rows = y, _layout(y)[0]
-    if not by_rows:                             # yᵀ = bᵀ aᵀ lies row by row
+    if not by_rows:  # yᵀ = bᵀ aᵀ lies row by row
         a, b, target = (x.swapaxes(-1, -2) for x in (b, a, y))
         steps = [steps[1], steps[0], steps[2]]
     M, N, K = *target.shape[-2:], a.shape[-1]
     matrices = []
     for x, step in ((b, steps[1]), (a, steps[0])):
         is_by_rows, distance = _layout(x)
-        matrices.append((NOTHING if is_by_rows else TRANSPOSED, x.data.ptr,
-                         TYPES[x.dtype.name][0], distance, step))
+        matrices.append(
+            (
+                NOTHING if is_by_rows else TRANSPOSED,
+                x.data.ptr,
+                TYPES[x.dtype.name][0],
+                distance,
+                step,
+            )
+        )
     result = target.data.ptr, TYPES[y.dtype.name][0], _layout(target)[1], steps[2]
     handle.gemm(count, (N, M, K), *matrices, result, compute)
     return y
@@ -181,6 +204,7 @@ def _broadcast(a, b):
 
 
 # ---- the library
+
 
 class Handle:
     """cuBLAS on one device, for one thread: it is not made to be called by two at once.
@@ -199,13 +223,14 @@ class Handle:
     def check_has(self, precision):
         """Raises RuntimeError if the device has no such products."""
         if self.capability is None:
-            text = self.cupy.cuda.Device(self.device).compute_capability     # "90"
+            text = self.cupy.cuda.Device(self.device).compute_capability  # "90"
             self.capability = int(text[:-1]), int(text[-1])
         if self.capability < (8, 0):
             raise RuntimeError(
                 f"products in {precision} need a GPU of compute capability 8.0 (A100, RTX 30) or "
                 f"more; cuda:{self.device} has {self.capability[0]}.{self.capability[1]}. Use "
-                "nag.cuda.matmul_precision(\"float32\")")
+                'nag.cuda.matmul_precision("float32")'
+            )
 
     def gemm(self, count, sizes, a, b, c, compute):
         """C = op(A) op(B), `count` times. sizes: m, n, k; a, b: (op, address, type, distance, step
@@ -216,12 +241,43 @@ class Handle:
         number = c_double if compute == COMPUTE_64F else c_float
         one, zero = byref(number(1.0)), byref(number(0.0))
         if count == 1:
-            self._call("cublasGemmEx_64", self.handle, op_a, op_b, m, n, k, one, *a, *b, zero, *c,
-                       compute, DEFAULT_ALGORITHM)
+            self._call(
+                "cublasGemmEx_64",
+                self.handle,
+                op_a,
+                op_b,
+                m,
+                n,
+                k,
+                one,
+                *a,
+                *b,
+                zero,
+                *c,
+                compute,
+                DEFAULT_ALGORITHM,
+            )
         else:
-            self._call("cublasGemmStridedBatchedEx_64", self.handle, op_a, op_b, m, n, k, one,
-                       *a, step_a, *b, step_b, zero, *c, step_c, count, compute,
-                       DEFAULT_ALGORITHM)
+            self._call(
+                "cublasGemmStridedBatchedEx_64",
+                self.handle,
+                op_a,
+                op_b,
+                m,
+                n,
+                k,
+                one,
+                *a,
+                step_a,
+                *b,
+                step_b,
+                zero,
+                *c,
+                step_c,
+                count,
+                compute,
+                DEFAULT_ALGORITHM,
+            )
 
     def _on_current_stream(self):
         stream = self.cupy.cuda.get_current_stream().ptr
@@ -229,7 +285,7 @@ class Handle:
             return
         if stream not in self.workspaces:
             self.workspaces[stream] = self.cupy.cuda.alloc(WORKSPACE)
-        self.stream = None                      # until both calls are done
+        self.stream = None  # until both calls are done
         self._call("cublasSetStream_v2", self.handle, stream)
         self._call("cublasSetWorkspace_v2", self.handle, self.workspaces[stream].ptr, WORKSPACE)
         self.stream = stream
@@ -241,9 +297,11 @@ class Handle:
         text = f"cuBLAS: {name} on cuda:{self.device} failed, {STATUS.get(status, status)}"
         if status == ALLOC_FAILED:
             free, total = self.cupy.cuda.runtime.memGetInfo()
-            text += (f" (it asked for about {max(asked, WORKSPACE):,} bytes; {free:,} of {total:,} "
-                     "are free); take a smaller batch, or free arrays with "
-                     "nag.cuda.free_memory()")
+            text += (
+                f" (it asked for about {max(asked, WORKSPACE):,} bytes; {free:,} of {total:,} "
+                "are free); take a smaller batch, or free arrays with "
+                "nag.cuda.free_memory()"
+            )
         raise CublasError(text)
 
 
@@ -261,21 +319,60 @@ def _handle():
 
 def _cupy():
     import cupy
+
     return cupy
 
 
-_CALL = {                       # the types of the arguments; sizes are int64 where it says _64
+_CALL = {  # the types of the arguments; sizes are int64 where it says _64
     "cublasCreate_v2": [c_void_p],
     "cublasSetStream_v2": [c_void_p, c_void_p],
     "cublasSetWorkspace_v2": [c_void_p, c_void_p, c_size_t],
     "cublasGemmEx_64": [
-        c_void_p, c_int, c_int, c_int64, c_int64, c_int64,              # handle, ops, m, n, k
-        c_void_p, c_void_p, c_int, c_int64, c_void_p, c_int, c_int64,   # alpha, A, lda, B, ldb
-        c_void_p, c_void_p, c_int, c_int64, c_int, c_int],              # beta, C, ldc, how
+        c_void_p,
+        c_int,
+        c_int,
+        c_int64,
+        c_int64,
+        c_int64,  # handle, ops, m, n, k
+        c_void_p,
+        c_void_p,
+        c_int,
+        c_int64,
+        c_void_p,
+        c_int,
+        c_int64,  # alpha, A, lda, B, ldb
+        c_void_p,
+        c_void_p,
+        c_int,
+        c_int64,
+        c_int,
+        c_int,
+    ],  # beta, C, ldc, how
     "cublasGemmStridedBatchedEx_64": [
-        c_void_p, c_int, c_int, c_int64, c_int64, c_int64,
-        c_void_p, c_void_p, c_int, c_int64, c_int64, c_void_p, c_int, c_int64, c_int64,
-        c_void_p, c_void_p, c_int, c_int64, c_int64, c_int64, c_int, c_int],
+        c_void_p,
+        c_int,
+        c_int,
+        c_int64,
+        c_int64,
+        c_int64,
+        c_void_p,
+        c_void_p,
+        c_int,
+        c_int64,
+        c_int64,
+        c_void_p,
+        c_int,
+        c_int64,
+        c_int64,
+        c_void_p,
+        c_void_p,
+        c_int,
+        c_int64,
+        c_int64,
+        c_int64,
+        c_int,
+        c_int,
+    ],
 }
 
 
@@ -284,8 +381,10 @@ def library():
     """cuBLAS, loaded. Raises CublasError where there is none."""
     path = _path()
     if path is None:
-        raise CublasError("cuBLAS was not found: pip install 'cupy-cuda13x[ctk]' brings it, or "
-                          "pip install nvidia-cublas (for CUDA 12: nvidia-cublas-cu12)")
+        raise CublasError(
+            "cuBLAS was not found: pip install 'cupy-cuda13x[ctk]' brings it, or "
+            "pip install nvidia-cublas (for CUDA 12: nvidia-cublas-cu12)"
+        )
     loaded = ctypes.CDLL(path)
     for name, types in _CALL.items():
         try:
@@ -300,11 +399,13 @@ def _path():
     """Where it is: with the one that CuPy uses, if that can be told."""
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib
+
         return load_nvidia_dynamic_lib("cublas").abs_path
-    except (ImportError, RuntimeError):         # not there, or it found nothing
+    except (ImportError, RuntimeError):  # not there, or it found nothing
         pass
     try:
-        import nvidia                           # the packages nvidia-cublas, nvidia-cublas-cu12
+        import nvidia  # the packages nvidia-cublas, nvidia-cublas-cu12
+
         folders = nvidia.__path__
     except ImportError:
         folders = ()
@@ -315,4 +416,5 @@ def _path():
 def _in_toolkit():
     """As the system finds it, of an installed CUDA toolkit."""
     from ctypes.util import find_library
+
     return find_library("cublas")

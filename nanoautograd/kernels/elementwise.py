@@ -12,6 +12,7 @@ def launch(file, kernel, *arrays, numbers=()):
     a = arrays[0]
     y = namespace(a).empty(a.size, dtype=a.dtype)
     in_block = THREADS * 16 // a.itemsize
-    source(file, T=type_of(a)).launch(kernel, -(-a.size // in_block), THREADS, *arrays, y, a.size,
-                                      *numbers)
+    source(file, T=type_of(a)).launch(
+        kernel, -(-a.size // in_block), THREADS, *arrays, y, a.size, *numbers
+    )
     return y

@@ -8,17 +8,22 @@ from ..backends import device_of, namespace, reports
 from ..manual.embedding import _check
 from .source import FLOATS, NAMES, source, sum_dtype, type_of
 
-CHUNK = 16                      # The fewest sorted keys that a thread adds up.
-AT_A_TIME = 1 << 18             # About the threads that a GPU runs at a time (an H100 132 · 2048):
+CHUNK = 16  # The fewest sorted keys that a thread adds up.
+AT_A_TIME = 1 << 18  # About the threads that a GPU runs at a time (an H100 132 · 2048):
 #                                 more are of no use, so with more keys each thread adds up more.
-JOINED = 16                     # threads for a column of a run that goes over several chunks
+JOINED = 16  # threads for a column of a run that goes over several chunks
 
 
 def takes(ids, weight, *, padding_idx=None):
     """All tables of which rows and places can be counted by 32 bits."""
-    return (weight.dtype.name in FLOATS and weight.ndim == 2
-            and ids.dtype.kind in "iu" and ids.dtype.name in NAMES
-            and max(weight.shape) < 2 ** 31 and ids.size < 2 ** 32)
+    return (
+        weight.dtype.name in FLOATS
+        and weight.ndim == 2
+        and ids.dtype.kind in "iu"
+        and ids.dtype.name in NAMES
+        and max(weight.shape) < 2**31
+        and ids.size < 2**32
+    )
 
 
 def forward(ids, weight, *, padding_idx=None):
@@ -28,8 +33,20 @@ def forward(ids, weight, *, padding_idx=None):
     M, (V, D) = ids.size, weight.shape
     y, k = xp.empty((*ids.shape, D), dtype=E.dtype), xp.empty(M, dtype=xp.int64)
     kernels, block = source("embedding.cu", T=type_of(E), ID=type_of(n)), _block(D)
-    kernels.launch("forward", -(-M // block[1]), block, n, E, y, k, reported.array, M, V, D,
-                   -1 if padding is None else padding)
+    kernels.launch(
+        "forward",
+        -(-M // block[1]),
+        block,
+        n,
+        E,
+        y,
+        k,
+        reported.array,
+        M,
+        V,
+        D,
+        -1 if padding is None else padding,
+    )
     reports.check(xp, device_of(E))
     return y, (k, kernels, V, D)
 
@@ -47,8 +64,19 @@ def backward(dy, cache, needs=None):
     chunks = -(-M // L)
     part = xp.empty((chunks, 2, D), dtype=sum_dtype(dy))
     kernels.launch("sums", -(-chunks // block[1]), block, dy, k, part, dE, M, V, D, L)
-    kernels.launch("join", (chunks, -(-D // 32)), (32, JOINED), part, k, dE, M, V, D, L,
-                   shared=32 * JOINED * part.itemsize)
+    kernels.launch(
+        "join",
+        (chunks, -(-D // 32)),
+        (32, JOINED),
+        part,
+        k,
+        dE,
+        M,
+        V,
+        D,
+        L,
+        shared=32 * JOINED * part.itemsize,
+    )
     return None, dE
 
 

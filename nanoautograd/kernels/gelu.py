@@ -6,8 +6,8 @@ from .elementwise import launch
 from .rows import MULTIPROCESSORS
 from .source import FLOATS, source, sum_dtype, type_of
 
-MOST_THREADS = 128              # of a block, where there is a bias
-AT_A_TIME = 2048                # threads that a multiprocessor can hold
+MOST_THREADS = 128  # of a block, where there is a bias
+AT_A_TIME = 2048  # threads that a multiprocessor can hold
 
 
 def takes(x, bias=None, *, approximate="none"):
@@ -22,8 +22,9 @@ def forward(x, bias=None, *, approximate="none"):
         y = launch("gelu.cu", "forward", x_, numbers=(by_tanh,)).reshape(x.shape)
         return y, (x_, None, (M, N), by_tanh)
     y, b = xp.empty(x.shape, dtype=x.dtype), xp.ascontiguousarray(bias)
-    source("gelu.cu", T=type_of(x)).launch("forward_with_bias", *_grid(x, M, N), x_, b, y, M, N,
-                                           by_tanh)
+    source("gelu.cu", T=type_of(x)).launch(
+        "forward_with_bias", *_grid(x, M, N), x_, b, y, M, N, by_tanh
+    )
     return y, (x_, b, (M, N), by_tanh)
 
 
@@ -40,8 +41,16 @@ def backward(dy, cache, needs=None):
         db, partial = xp.empty(N, dtype=x.dtype), xp.empty((grid[1], N), dtype=sum_dtype(x))
     kernels.launch("backward_with_bias", grid, threads, x, b, dy_, dx, partial, M, N, by_tanh)
     if need_b:
-        kernels.launch("columns", -(-N // 32), (32, 32), partial, db, len(partial), N,
-                       shared=32 * 33 * partial.itemsize)
+        kernels.launch(
+            "columns",
+            -(-N // 32),
+            (32, 32),
+            partial,
+            db,
+            len(partial),
+            N,
+            shared=32 * 33 * partial.itemsize,
+        )
     return dx if need_x else None, db
 
 

@@ -12,26 +12,40 @@ from .rows import fits, rows
 from .source import sum_dtype
 
 
-def takes(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
-          return_sum=False):
+def takes(
+    x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5, return_sum=False
+):
     return fits(x.dtype, prod(normalized_shape))
 
 
-def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
-            return_sum=False):
-    M, N = checked("layer_norm", x, normalized_shape, residual, return_sum, weight=weight,
-                   bias=bias)
+def forward(
+    x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5, return_sum=False
+):
+    M, N = checked(
+        "layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias
+    )
     xp = namespace(x, weight, bias, residual)
-    x, a, w, b = (None if array is None else xp.ascontiguousarray(array)
-                  for array in (x, residual, weight, bias))
+    x, a, w, b = (
+        None if array is None else xp.ascontiguousarray(array)
+        for array in (x, residual, weight, bias)
+    )
     y, A = xp.empty(x.shape, dtype=x.dtype), sum_dtype(x)
     z = None if a is None else xp.empty(x.shape, dtype=x.dtype)
     mu, r = xp.empty(M, dtype=A), xp.empty(M, dtype=A)
     of = rows("layer_norm.cu", N, x, a, w, b, z, y)
-    of.source.launch("forward", *of.grid(M), x, a, w, b, z, y, mu, r, M, N, eps,
-                     shared=32 * mu.itemsize)
-    return (y, z) if return_sum else y, (x if a is None else z, w, b, mu, r, N, a is not None,
-                                         return_sum)
+    of.source.launch(
+        "forward", *of.grid(M), x, a, w, b, z, y, mu, r, M, N, eps, shared=32 * mu.itemsize
+    )
+    return (y, z) if return_sum else y, (
+        x if a is None else z,
+        w,
+        b,
+        mu,
+        r,
+        N,
+        a is not None,
+        return_sum,
+    )
 
 
 def backward(dy, cache, needs=None):
@@ -47,10 +61,33 @@ def backward(dy, cache, needs=None):
     of = rows("layer_norm.cu", N, z, w, dy, dz, dx)
     blocks, threads = of.few(M)
     partial = None if dw is db is None else xp.empty((2, blocks, N), dtype=A)
-    of.source.launch("backward", blocks, threads, z, w, mu, r, dy, dz, dx, partial, M, N,
-                     shared=of.held * 32 * A.itemsize)
+    of.source.launch(
+        "backward",
+        blocks,
+        threads,
+        z,
+        w,
+        mu,
+        r,
+        dy,
+        dz,
+        dx,
+        partial,
+        M,
+        N,
+        shared=of.held * 32 * A.itemsize,
+    )
     if partial is not None:
-        of.source.launch("columns", (-(-N // 32), 2), (32, 32), partial, dw, db, blocks, N,
-                         shared=32 * 33 * A.itemsize)
+        of.source.launch(
+            "columns",
+            (-(-N // 32), 2),
+            (32, 32),
+            partial,
+            dw,
+            db,
+            blocks,
+            N,
+            shared=32 * 33 * A.itemsize,
+        )
     dx, da = twice(dx, need_x, need_a)
     return dx, dw, db, da

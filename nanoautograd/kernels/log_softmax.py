@@ -14,4 +14,4 @@ def forward(x, *, axis=-1):
 
 
 def backward(dy, cache, needs=None):
-    return launch("log_softmax.cu", "backward", cache, dy),
+    return (launch("log_softmax.cu", "backward", cache, dy),)

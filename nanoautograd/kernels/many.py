@@ -4,8 +4,8 @@ import numpy as np
 
 from .source import address, source, type_of
 
-MOST = 64                       # in a launch: a power of two; the table has to fit into 4 KiB
-CHUNK = 4096                    # elements for a block
+MOST = 64  # in a launch: a power of two; the table has to fit into 4 KiB
+CHUNK = 4096  # elements for a block
 
 
 def kernels(file, like):
@@ -18,12 +18,17 @@ def tables(jobs):
     with a few contiguous arrays of one size each; those without elements are left out."""
     jobs = [(row, arrays) for row, arrays in jobs if arrays[0].size]
     for at in range(0, len(jobs), MOST):
-        part, chunks = jobs[at:at + MOST], 0
-        table = np.zeros((), [("x", np.int64, (len(part[0][1]), MOST)),         # on the host
-                              *((name, np.int64, MOST) for name in ("size", "begin", "row"))])
+        part, chunks = jobs[at : at + MOST], 0
+        table = np.zeros(
+            (),
+            [
+                ("x", np.int64, (len(part[0][1]), MOST)),  # on the host
+                *((name, np.int64, MOST) for name in ("size", "begin", "row")),
+            ],
+        )
         for i, (row, arrays) in enumerate(part):
             table["x"][:, i] = [address(a) for a in arrays]
             table["size"][i], table["begin"][i], table["row"][i] = arrays[0].size, chunks, row
             chunks += -(-arrays[0].size // CHUNK)
-        table["begin"][len(part):] = chunks
+        table["begin"][len(part) :] = chunks
         yield chunks, table

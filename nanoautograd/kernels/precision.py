@@ -22,7 +22,7 @@ _state = {"precision": "float32"}
 
 
 def precision():
-    """"float32", "tf32" or "bfloat16": that of products of float32 arrays."""
+    """ "float32", "tf32" or "bfloat16": that of products of float32 arrays."""
     return _state["precision"]
 
 
@@ -36,8 +36,10 @@ class matmul_precision:
 
     def __init__(self, precision):
         if precision not in PRECISIONS:
-            raise ValueError(f"matmul_precision: the precision must be one of "
-                             f"{', '.join(PRECISIONS)}; got {precision!r}")
+            raise ValueError(
+                f"matmul_precision: the precision must be one of "
+                f"{', '.join(PRECISIONS)}; got {precision!r}"
+            )
         self._before, _state["precision"] = _state["precision"], precision
 
     def __enter__(self):

@@ -20,13 +20,15 @@ def takes(x, weight=None, residual=None, *, normalized_shape, eps=None, return_s
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     M, N = checked("rms_norm", x, normalized_shape, residual, return_sum, weight=weight)
     xp = namespace(x, weight, residual)
-    x, a, w = (None if array is None else xp.ascontiguousarray(array)
-               for array in (x, residual, weight))
+    x, a, w = (
+        None if array is None else xp.ascontiguousarray(array) for array in (x, residual, weight)
+    )
     y, r = xp.empty(x.shape, dtype=x.dtype), xp.empty(M, dtype=sum_dtype(x))
     z = None if a is None else xp.empty(x.shape, dtype=x.dtype)
     of = rows("rms_norm.cu", N, x, a, w, z, y)
-    of.source.launch("forward", *of.grid(M), x, a, w, z, y, r, M, N, _epsilon(x, eps),
-                     shared=32 * r.itemsize)
+    of.source.launch(
+        "forward", *of.grid(M), x, a, w, z, y, r, M, N, _epsilon(x, eps), shared=32 * r.itemsize
+    )
     return (y, z) if return_sum else y, (x if a is None else z, w, r, N, a is not None, return_sum)
 
 
@@ -42,10 +44,24 @@ def backward(dy, cache, needs=None):
     of = rows("rms_norm.cu", N, z, w, dy, dz, dx)
     blocks, threads = of.few(M)
     partial = None if dw is None else xp.empty((blocks, N), dtype=A)
-    of.source.launch("backward", blocks, threads, z, w, r, dy, dz, dx, partial, M, N,
-                     shared=of.held * 32 * A.itemsize)
+    of.source.launch(
+        "backward",
+        blocks,
+        threads,
+        z,
+        w,
+        r,
+        dy,
+        dz,
+        dx,
+        partial,
+        M,
+        N,
+        shared=of.held * 32 * A.itemsize,
+    )
     if dw is not None:
-        of.source.launch("columns", -(-N // 32), (32, 32), partial, dw, blocks, N,
-                         shared=32 * 33 * A.itemsize)
+        of.source.launch(
+            "columns", -(-N // 32), (32, 32), partial, dw, blocks, N, shared=32 * 33 * A.itemsize
+        )
     dx, da = twice(dx, need_x, need_a)
     return dx, dw, da

@@ -5,9 +5,9 @@ from typing import NamedTuple
 from .source import FLOATS, address, source, type_of
 
 # A multiprocessor has 65,536 registers, and a thread can have 255.
-THREADS = 256                   # of a block, at most: 65,536 / 256 registers are left for each.
+THREADS = 256  # of a block, at most: 65,536 / 256 registers are left for each.
 #                                 (The macro THREADS is those of a row.)
-MULTIPROCESSORS = 132           # of an H100
+MULTIPROCESSORS = 132  # of an H100
 
 
 class Rows(NamedTuple):
@@ -15,6 +15,7 @@ class Rows(NamedTuple):
     threads for which a multiprocessor has registers. Where a thread holds the most numbers, it
     takes all that it can have, and there is room for one block; where it holds half or a quarter,
     for two or four."""
+
     source: object
     held: int
     threads: int

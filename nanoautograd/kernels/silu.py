@@ -17,5 +17,6 @@ def forward(x):
 
 
 def backward(dy, cache, needs=None):
-    return launch("silu.cu", "backward", cache,
-                  namespace(dy).ascontiguousarray(dy)).reshape(dy.shape),
+    return (
+        launch("silu.cu", "backward", cache, namespace(dy).ascontiguousarray(dy)).reshape(dy.shape),
+    )

@@ -17,7 +17,7 @@ def forward(x, *, axis=-1):
 
 
 def backward(dp, cache, needs=None):
-    return launch("softmax.cu", "backward", cache, dp),
+    return (launch("softmax.cu", "backward", cache, dp),)
 
 
 def launch(file, kernel, *arrays):

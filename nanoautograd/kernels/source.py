@@ -20,15 +20,25 @@ import numpy as np
 from ..backends import check_device, is_array, namespace
 
 HERE = Path(__file__).parent
-MOST_BLOCKS = 2 ** 31 - 1, 65535, 65535         # of a grid, along its axes
-MOST_SHARED = 227 << 10         # bytes that a block can have, on an H100
-DTYPES = {"char": "int8", "unsigned char": "uint8", "int": "int32", "u32": "uint32",
-          "long long": "int64", "u64": "uint64", "float": "float32", "double": "float64",
-          "bf16": "bfloat16"}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}                 # of a dtype in C
-FLOATS = "float32", "float64", "bfloat16"                               # what T can be
-KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?'
-                    r'(\w+)\(([^)]*)\)')
+MOST_BLOCKS = 2**31 - 1, 65535, 65535  # of a grid, along its axes
+MOST_SHARED = 227 << 10  # bytes that a block can have, on an H100
+DTYPES = {
+    "char": "int8",
+    "unsigned char": "uint8",
+    "int": "int32",
+    "u32": "uint32",
+    "long long": "int64",
+    "u64": "uint64",
+    "float": "float32",
+    "double": "float64",
+    "bf16": "bfloat16",
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}  # of a dtype in C
+FLOATS = "float32", "float64", "bfloat16"  # what T can be
+KERNEL = re.compile(
+    r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?'
+    r"(\w+)\(([^)]*)\)"
+)
 
 
 def type_of(array):
@@ -46,7 +56,7 @@ def address(array):
     """Of its first element."""
     if namespace(array).__name__ == "cupy":
         return array.data.ptr
-    return getattr(array, "_host", array).ctypes.data               # the stand-in's, or NumPy's
+    return getattr(array, "_host", array).ctypes.data  # the stand-in's, or NumPy's
 
 
 @cache
@@ -56,6 +66,7 @@ def shared_memory(device):
     if not device.startswith("cuda"):
         return MOST_SHARED
     import cupy
+
     gpu = cupy.cuda.Device(int(device.partition(":")[2]))
     is_old = int(gpu.compute_capability) < 80
     return 0 if is_old else gpu.attributes["MaxSharedMemoryPerBlockOptin"]
@@ -63,6 +74,7 @@ def shared_memory(device):
 
 class Strided(NamedTuple):
     """An array that may lie in memory in any way, of which other arguments tell the kernel."""
+
     array: object
 
 
@@ -73,9 +85,11 @@ class Source:
         self.file, self.macros = file, macros
         defines = [f"#define {name} {value}\n" for name, value in macros.items()]
         self.text = "".join(defines) + _with_includes(file)
-        self.kernels = {name: [self._parameter(p) for p in parameters.split(",")]
-                        for name, parameters in KERNEL.findall(_without_comments(self.text))}
-        self._loaded = {}               # device -> {kernel: function}
+        self.kernels = {
+            name: [self._parameter(p) for p in parameters.split(",")]
+            for name, parameters in KERNEL.findall(_without_comments(self.text))
+        }
+        self._loaded = {}  # device -> {kernel: function}
 
     def __repr__(self):
         return " ".join([self.file, *(f"{name}={value}" for name, value in self.macros.items())])
@@ -92,22 +106,33 @@ class Source:
         grid, block = (((n,) if isinstance(n, int) else tuple(n)) for n in (blocks, threads))
         if 0 in grid:
             return
-        if any(n > most for n, most in zip(grid, MOST_BLOCKS)) or not 0 < prod(block) <= 1024 \
-                or shared > MOST_SHARED:
-            raise ValueError(f"{self}: {kernel} cannot have {grid} blocks of {block} threads with "
-                             f"{shared:,} bytes of shared memory: no GPU has so many")
+        if (
+            any(n > most for n, most in zip(grid, MOST_BLOCKS))
+            or not 0 < prod(block) <= 1024
+            or shared > MOST_SHARED
+        ):
+            raise ValueError(
+                f"{self}: {kernel} cannot have {grid} blocks of {block} threads with "
+                f"{shared:,} bytes of shared memory: no GPU has so many"
+            )
         arrays = [a for a in arguments if is_array(a) and not _is_struct(a)]
         xp = namespace(*arrays)
         if xp.__name__ != "cupy":
             from . import emulator
+
             emulator.run(self, kernel, grid, block, arguments, shared, cooperative)
             return
         import cupy
+
         device = cupy.cuda.runtime.getDevice()
         check_device(device, *arrays)
         f = self._on(device, cooperative)(kernel, shared)
-        f(grid, block, tuple(np.uint64(0) if a is None else a for a in arguments),
-          shared_mem=shared)
+        f(
+            grid,
+            block,
+            tuple(np.uint64(0) if a is None else a for a in arguments),
+            shared_mem=shared,
+        )
 
     def _on(self, device, cooperative):
         """get(kernel, shared): the function of CuPy, compiled for the device at its first use. More
@@ -115,8 +140,10 @@ class Source:
         has too, so the limit is only raised."""
         if (device, cooperative) not in self._loaded:
             import cupy
-            module = cupy.RawModule(code=self.text, options=("-std=c++17",),
-                                    enable_cooperative_groups=cooperative)
+
+            module = cupy.RawModule(
+                code=self.text, options=("-std=c++17",), enable_cooperative_groups=cooperative
+            )
 
             functions, limits = {}, {}
 
@@ -127,6 +154,7 @@ class Source:
                 if shared > limits.get(kernel, 48 << 10):
                     f.max_dynamic_shared_size_bytes = limits[kernel] = shared
                 return f
+
             self._loaded[device, cooperative] = get
         return self._loaded[device, cooperative]
 
@@ -157,11 +185,15 @@ class Source:
                 a = np.dtype(dtype).type(a)
             elif a is not None:
                 if not is_array(a) or a.dtype.name != dtype:
-                    raise TypeError(f"{self}: {kernel}'s {name} is an array of {dtype}, got "
-                                    f"{a.dtype if is_array(a) else repr(a)}")
+                    raise TypeError(
+                        f"{self}: {kernel}'s {name} is an array of {dtype}, got "
+                        f"{a.dtype if is_array(a) else repr(a)}"
+                    )
                 if not (is_strided or a.flags.c_contiguous):
-                    raise ValueError(f"{self}: {kernel}'s {name} must be contiguous; got the shape "
-                                     f"{a.shape} with the strides {a.strides}")
+                    raise ValueError(
+                        f"{self}: {kernel}'s {name} must be contiguous; got the shape "
+                        f"{a.shape} with the strides {a.strides}"
+                    )
             checked.append(a)
         return checked
 
@@ -185,6 +217,7 @@ def _with_includes(file, seen=None):
 
     def included(match):
         return "" if match[1] in seen else _with_includes(match[1], seen)
+
     text = (HERE / file).read_text(encoding="utf-8").replace("#pragma once\n", "")
     return re.sub(r'^#include "(\w+\.cuh)"\n', included, text, flags=re.MULTILINE)
 

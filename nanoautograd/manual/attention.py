@@ -83,13 +83,24 @@ from ..tensor import array_of, is_float
 from .dropout import factors
 
 INF = float("inf")
-ROWS = 64                       # queries of a block
-SCORES = 2                      # scores of a block, in units of threads.BLOCK
+ROWS = 64  # queries of a block
+SCORES = 2  # scores of a block, in units of threads.BLOCK
 ALL = slice(None)
 
 
-def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
-            seed=0, offset=0):
+def forward(
+    q,
+    k,
+    v,
+    mask=None,
+    *,
+    scale=None,
+    causal=False,
+    return_weights=False,
+    dropout=0.0,
+    seed=0,
+    offset=0,
+):
     """q (..., T, d), k (..., S, d), v (..., S, e) -> o (..., T, e), or (o, W); and the cache."""
     xp = namespace(q, k, v, mask)
     of_A, of_o = _check(q, k, v, mask)
@@ -104,7 +115,7 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
         for t, s in blocks.rows:
             A = blocks.scores(c * q_[..., t, :], k_[..., s, :], mask_, t, s)
             m = A.max(axis=-1, keepdims=True)
-            if mask is not None:                # else every query sees a key
+            if mask is not None:  # else every query sees a key
                 m = xp.where(m == -INF, 0.0, m)
             A -= m
             E = xp.exp(A, out=A)
@@ -117,7 +128,7 @@ def forward(q, k, v, mask=None, *, scale=None, causal=False, return_weights=Fals
                 blocks.P[heads[0]], Z = E, None
             else:
                 L_[..., t, :] = m + xp.log(Z)
-            W_t = E if r is None else r * E                         # W, or where Z is left Z W
+            W_t = E if r is None else r * E  # W, or where Z is left Z W
             o_t = products.matmul(W_t, v_[..., s, :], out=o_[..., t, :])
             if Z is not None:
                 o_t /= Z
@@ -144,7 +155,8 @@ def backward(dout, cache, needs=None):
     def part(heads):
         q_, k_, v_, mask_, o_, L_ = (_of(x, heads) for x in (q, k, v, mask, o, L))
         do_, dweights_, dq_, dk_, dv_, dmask_ = (
-            _of(x, heads) for x in (do, dweights, dq, dk, dv, dmask))
+            _of(x, heads) for x in (do, dweights, dq, dk, dv, dmask)
+        )
         for t, s in reversed(blocks.rows):
             q_t, k_s, do_t = c * q_[..., t, :], k_[..., s, :], do_[..., t, :]
             if blocks.keep:
@@ -160,13 +172,13 @@ def backward(dout, cache, needs=None):
             if not (need_q or need_k or need_mask):
                 continue
             dA = _product(do_t, v_[..., s, :])
-            dA = unbroadcast(dA, P.shape)                           # dW
+            dA = unbroadcast(dA, P.shape)  # dW
             D = unbroadcast(row_dots(do_t, o_[..., t, :]), P.shape[:-1])
             if dweights is not None:
                 dA += dweights_[..., t, s]
                 D += row_dots(W, dweights_[..., t, s])
             if r is not None:
-                dA *= r                                             # dP
+                dA *= r  # dP
             dA -= D[..., None]
             dA *= P
             if need_mask:
@@ -178,8 +190,10 @@ def backward(dout, cache, needs=None):
                 _put(dk_, t, s, dA, q_t, T)
 
     threads.share(part, blocks.heads)
-    return tuple(None if d is None else unbroadcast(d, x.shape)
-                 for d, x in zip((dq, dk, dv, dmask), (q, k, v, mask)))
+    return tuple(
+        None if d is None else unbroadcast(d, x.shape)
+        for d, x in zip((dq, dk, dv, dmask), (q, k, v, mask))
+    )
 
 
 def _product(q, k):
@@ -197,7 +211,7 @@ def _put(total, t, s, w, x, T):
     w = w.swapaxes(-1, -2)
     if t.stop == T:
         products.matmul(w, x, out=total[..., s, :])
-        total[..., s.stop:, :] = 0.0
+        total[..., s.stop :, :] = 0.0
     else:
         total[..., s, :] += products.matmul(w, x)
 
@@ -217,14 +231,17 @@ class _Blocks:
         self.dropout, self.seed, self.offset = dropout, seed, offset
         t, together = T or 1, prod(batch) or 1
         if xp.__name__ != "cupy":
-            t = ceil(t / ceil(t / ROWS))        # equal parts
+            t = ceil(t / ceil(t / ROWS))  # equal parts
             together = SCORES * threads.BLOCK // (t * (S or 1)) or 1
             if prod(batch) * T * S > threads.BLOCK:
-                together = min(together, ceil(prod(batch) / 2))     # something for two threads
-        self.rows = [(slice(i, min(i + t, T)), slice(i + t if causal else S))
-                     for i in range(0, T, t)] if T and S else []
+                together = min(together, ceil(prod(batch) / 2))  # something for two threads
+        self.rows = (
+            [(slice(i, min(i + t, T)), slice(i + t if causal else S)) for i in range(0, T, t)]
+            if T and S
+            else []
+        )
         self.heads = _cut(batch, together)
-        future = _future if xp is np else _future.__wrapped__       # CuPy has many devices
+        future = _future if xp is np else _future.__wrapped__  # CuPy has many devices
         self.future = future(xp, t, dtype) if causal else None
 
     def result(self, like, shape):
@@ -235,9 +252,9 @@ class _Blocks:
     def scores(self, q, k, mask, t, s):
         """A = q kᵀ + mask of the queries t and the keys s; q is c times the queries."""
         A = _product(q, k)
-        if self.future is not None:             # of the first query of t, from itself on
-            A_ = A[..., t.start:]
-            A_ += self.future[:A_.shape[-2], :A_.shape[-1]]
+        if self.future is not None:  # of the first query of t, from itself on
+            A_ = A[..., t.start :]
+            A_ += self.future[: A_.shape[-2], : A_.shape[-1]]
         if mask is not None:
             mask = self.xp.atleast_2d(mask)
             mask = mask[..., t if mask.shape[-2] > 1 else ALL, s if mask.shape[-1] > 1 else ALL]
@@ -253,12 +270,13 @@ class _Blocks:
             return self.r.get(first)
         n, rows = prod(A.shape[:-2]), A.shape[-2]
         is_all = rows == T
-        if is_all:                              # the numbers of the heads follow one another
+        if is_all:  # the numbers of the heads follow one another
             n, rows = 1, n * T
         r = self.xp.empty((n, rows, S), dtype=A.dtype)
         for i in range(n):
-            r[i] = factors(r[i], self.dropout, True, self.seed,
-                           self.offset + ((first + i) * T + t.start) * S)
+            r[i] = factors(
+                r[i], self.dropout, True, self.seed, self.offset + ((first + i) * T + t.start) * S
+            )
         r = r.reshape(*A.shape[:-1], S)[..., s]
         if self.keep:
             self.r[first] = r
@@ -283,12 +301,15 @@ def _cut(batch, most):
         return [(0, None)] if whole else []
     n = batch[axis - 1]
     parts = ceil(n / (most // whole))
-    step = ceil(n / (parts + parts % 2))        # an even number, for two threads
-    cuts = [[slice(i, i + 1) if m > 1 else ALL for i in range(m)] for m in batch[:axis - 1]]
+    step = ceil(n / (parts + parts % 2))  # an even number, for two threads
+    cuts = [[slice(i, i + 1) if m > 1 else ALL for i in range(m)] for m in batch[: axis - 1]]
     cuts += [[slice(i, i + step) for i in range(0, n, step)]]
     cuts += [[ALL] for _ in batch[axis:]]
-    firsts = [i * n * whole + j.start * whole for i in range(prod(batch[:axis - 1]))
-              for j in cuts[axis - 1]]
+    firsts = [
+        i * n * whole + j.start * whole
+        for i in range(prod(batch[: axis - 1]))
+        for j in cuts[axis - 1]
+    ]
     return list(zip(firsts, product(*cuts)))
 
 
@@ -303,8 +324,19 @@ def _of(x, heads):
     return x[index]
 
 
-def composed(q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, dropout=0.0,
-             seed=0, offset=0):
+def composed(
+    q,
+    k,
+    v,
+    mask=None,
+    *,
+    scale=None,
+    causal=False,
+    return_weights=False,
+    dropout=0.0,
+    seed=0,
+    offset=0,
+):
     """The same from primitives."""
     _check(q, k, v, mask)
     A = matmul(q, swapaxes(k, -1, -2)) * _scale(q, scale)
@@ -336,20 +368,25 @@ def _is_added(mask):
 def _check(q, k, v, mask):
     """The batch axes of the scores, and of the output. Raises the error that names what does not
     fit."""
+
     def got():
         return f"got q {q.shape}, k {k.shape}, v {v.shape}"
 
     if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
-        raise ValueError("attention: q, k, v need two axes or more, (..., time, features); "
-                         f"{got()}")
+        raise ValueError(
+            f"attention: q, k, v need two axes or more, (..., time, features); {got()}"
+        )
     if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:
-        raise ValueError(f"attention: q and k need the same number of features, and one or more; "
-                         f"{got()}")
+        raise ValueError(
+            f"attention: q and k need the same number of features, and one or more; {got()}"
+        )
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"attention: there must be one value for each key; {got()}")
     if not is_float(q.dtype) or k.dtype != q.dtype or v.dtype != q.dtype:
-        raise TypeError("attention: q, k, v must be floating and of one dtype; "
-                        f"got {q.dtype}, {k.dtype}, {v.dtype}")
+        raise TypeError(
+            "attention: q, k, v must be floating and of one dtype; "
+            f"got {q.dtype}, {k.dtype}, {v.dtype}"
+        )
     try:
         batch = _broadcast(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     except ValueError:
@@ -358,16 +395,20 @@ def _check(q, k, v, mask):
     if mask is None:
         return of_A, batch
     if mask.dtype != bool and mask.dtype != q.dtype:
-        raise TypeError("attention: the mask must be boolean (True = takes part) or, to be added "
-                        f"to the scores, {q.dtype} like q; got {mask.dtype}")
+        raise TypeError(
+            "attention: the mask must be boolean (True = takes part) or, to be added "
+            f"to the scores, {q.dtype} like q; got {mask.dtype}"
+        )
     scores = (*batch, q.shape[-2], k.shape[-2])
     try:
         fits = _broadcast(scores, mask.shape)[-2:] == scores[-2:]
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to the "
-                         f"scores, {scores}; {got()}")
+        raise ValueError(
+            f"attention: a mask of shape {mask.shape} does not broadcast to the "
+            f"scores, {scores}; {got()}"
+        )
     return tuple(_broadcast(axes, mask.shape[:-2]) for axes in (of_A, batch))
 
 

@@ -73,7 +73,7 @@ def forward(x, A, s, e, *, mask=None):
     alpha = xp.empty(x.shape, dtype=x.dtype)
     alpha[0] = s + x[0]
     for t in range(1, len(x)):
-        a = x[t] + _lse(alpha[t - 1][:, :, None] + A, axis=1)               # (B, K)
+        a = x[t] + _lse(alpha[t - 1][:, :, None] + A, axis=1)  # (B, K)
         alpha[t] = xp.where(m[t][:, None], a, alpha[t - 1])
     z = _lse(alpha[-1] + e, axis=1)
     return z, (x, A, e, m, alpha, z)
@@ -85,7 +85,7 @@ def backward(dz, cache, needs=None):
     need_x, need_A, need_s, need_e = needs or (True,) * 4
     xp = namespace(x)
     T, B, K = x.shape
-    z = xp.where(z == -INF, 0.0, z)                         # where nothing is possible, P = 0
+    z = xp.where(z == -INF, 0.0, z)  # where nothing is possible, P = 0
     z, g = z[:, None], dz[:, None]
     dx, dA = xp.zeros((T, B, K), dtype=x.dtype), xp.zeros((K, K), dtype=x.dtype)
     beta = e + xp.zeros((B, K), dtype=x.dtype)
@@ -94,14 +94,18 @@ def backward(dz, cache, needs=None):
         mt = m[t][:, None]
         dx[t] = xp.where(mt, g * xp.exp(alpha[t] + beta - z), 0.0)
         if t:
-            after = A + (x[t] + beta)[:, None, :]                               # (B, i, j)
+            after = A + (x[t] + beta)[:, None, :]  # (B, i, j)
             if need_A:
                 pair = xp.exp(alpha[t - 1][:, :, None] + after - z[:, :, None])
                 dA += xp.sum(xp.where(mt[:, :, None], g[:, :, None] * pair, 0.0), axis=0)
             beta = xp.where(mt, _lse(after, axis=2), beta)
     ds = xp.sum(dx[0], axis=0)
-    return (dx if need_x else None, dA if need_A else None, ds if need_s else None,
-            de if need_e else None)
+    return (
+        dx if need_x else None,
+        dA if need_A else None,
+        ds if need_s else None,
+        de if need_e else None,
+    )
 
 
 def composed(x, A, s, e, *, mask=None):
@@ -121,9 +125,9 @@ def score(x, A, s, e, tags, *, mask=None):
     y = _tags(namespace(m).asarray(array_of(tags)), m, x.shape)
     T, B, K = x.shape
     xp = namespace(y)
-    here = take_along_axis(x, y[:, :, None], axis=2)[:, :, 0]                   # x_{t, y_t}
-    step = reshape(A, (K * K,))[y[:-1] * K + y[1:]]                             # (T-1, B)
-    last = xp.max(xp.where(m, xp.arange(T)[:, None], 0), axis=0)                # the last step's t
+    here = take_along_axis(x, y[:, :, None], axis=2)[:, :, 0]  # x_{t, y_t}
+    step = reshape(A, (K * K,))[y[:-1] * K + y[1:]]  # (T-1, B)
+    last = xp.max(xp.where(m, xp.arange(T)[:, None], 0), axis=0)  # the last step's t
     S = s[y[0]] + sum(where(m, here, 0.0), axis=0) + e[y[last, xp.arange(B)]]
     return S + sum(where(m[1:], step, 0.0), axis=0)
 
@@ -131,14 +135,14 @@ def score(x, A, s, e, tags, *, mask=None):
 def viterbi(x, A, s, e, *, mask=None):
     """The best tags (T, B), 0 where the mask is False, and their scores (B,): arrays, no gradient.
 
-        δ_1j = s_j + x_1j,   δ_tj = x_tj + max_i (δ_{t-1,i} + A_ij),   S(y) = max_j (δ_Tj + e_j)
+    δ_1j = s_j + x_1j,   δ_tj = x_tj + max_i (δ_{t-1,i} + A_ij),   S(y) = max_j (δ_Tj + e_j)
     """
     m = _check(x, A, s, e, mask)
     xp = namespace(x, A, s, e)
     T, B, K = x.shape
     delta, came_from = s + x[0], []
     for t in range(1, T):
-        d = delta[:, :, None] + A                                               # (B, i, j)
+        d = delta[:, :, None] + A  # (B, i, j)
         came_from.append(xp.argmax(d, axis=1))
         delta = xp.where(m[t][:, None], x[t] + xp.max(d, axis=1), delta)
     delta = delta + e
@@ -163,15 +167,19 @@ def _lse(a, axis):
 
 def _check(x, A, s, e, mask):
     """The mask, all True if there is none. Raises the error that names what does not fit."""
-    got = (f"got emissions {x.shape} {x.dtype}, transitions {A.shape} {A.dtype}, start {s.shape} "
-           f"{s.dtype}, end {e.shape} {e.dtype}")
+    got = (
+        f"got emissions {x.shape} {x.dtype}, transitions {A.shape} {A.dtype}, start {s.shape} "
+        f"{s.dtype}, end {e.shape} {e.dtype}"
+    )
     if x.ndim != 3 or x.shape[0] == 0 or x.shape[2] == 0:
-        raise ValueError("crf: emissions must be (T, B, K) with at least one step and one tag; "
-                         f"{got}")
+        raise ValueError(
+            f"crf: emissions must be (T, B, K) with at least one step and one tag; {got}"
+        )
     T, B, K = x.shape
     if (A.shape, s.shape, e.shape) != ((K, K), (K,), (K,)):
-        raise ValueError(f"crf: with {K} tags transitions must be ({K}, {K}), start and end "
-                         f"({K},); {got}")
+        raise ValueError(
+            f"crf: with {K} tags transitions must be ({K}, {K}), start and end ({K},); {got}"
+        )
     if not is_float(x.dtype) or {A.dtype, s.dtype, e.dtype} != {x.dtype}:
         raise TypeError(f"crf: all must be floating and of one dtype; {got}")
     xp = namespace(array_of(x))
@@ -179,11 +187,15 @@ def _check(x, A, s, e, mask):
         return xp.ones((T, B), dtype=bool)
     m = xp.asarray(array_of(mask))
     if m.shape != (T, B) or m.dtype != bool:
-        raise ValueError(f"crf: the mask must be boolean and ({T}, {B}), one for each step; got "
-                         f"{m.shape} {m.dtype}")
+        raise ValueError(
+            f"crf: the mask must be boolean and ({T}, {B}), one for each step; got "
+            f"{m.shape} {m.dtype}"
+        )
     if not bool(xp.all(m[0])) or bool(xp.any(m[1:] & ~m[:-1])):
-        raise ValueError("crf: a sequence is True from its first step to its last in the mask, "
-                         "and False behind; here one is empty or has a gap")
+        raise ValueError(
+            "crf: a sequence is True from its first step to its last in the mask, "
+            "and False behind; here one is empty or has a gap"
+        )
     return m
 
 
@@ -191,8 +203,9 @@ def _tags(y, m, shape):
     """The tags with 0 for padding. Raises the error that names what does not fit."""
     T, B, K = shape
     if y.shape != (T, B) or y.dtype.kind not in "iu":
-        raise ValueError(f"crf: tags must be integers and ({T}, {B}), one for each step; got "
-                         f"{y.shape} {y.dtype}")
+        raise ValueError(
+            f"crf: tags must be integers and ({T}, {B}), one for each step; got {y.shape} {y.dtype}"
+        )
     xp = namespace(y)
     wrong = m & ((y < 0) | (y >= K))
     if bool(xp.any(wrong)):

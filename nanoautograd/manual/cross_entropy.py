@@ -55,7 +55,7 @@ The last term is there because W depends on w: ∂(Σℓ/W)/∂W = -L/W, and ∂
 class k.
 """
 
-from numpy import unravel_index     # of one position, on the host
+from numpy import unravel_index  # of one position, on the host
 
 from ..backends import namespace, scatter_add
 from ..backends.sums import column_sums, row_sums
@@ -66,8 +66,16 @@ from ..tensor import array_of, is_float
 NAN = float("nan")
 
 
-def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
-            label_smoothing=0.0, overwrite_input=False):
+def forward(
+    logits,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    overwrite_input=False,
+):
     """logits (C,), (N, C) or (N, C, d1, ...) -> loss, and the cache.
 
     target: integers, shaped like logits without the class axis, or floating, like logits. The loss
@@ -78,10 +86,13 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     xp = namespace(logits, target, weight)
     ε = float(label_smoothing)
     _check(logits, target, weight, ignore_index, reduction, ε)
-    x, w = _rows(logits), weight                                    # (N, C)
-    overwrite = (overwrite_input and x.flags.c_contiguous
-                 and getattr(x.flags, "writeable", True)                    # CuPy's always are
-                 and not any(a is not None and xp.may_share_memory(a, x) for a in (target, w)))
+    x, w = _rows(logits), weight  # (N, C)
+    overwrite = (
+        overwrite_input
+        and x.flags.c_contiguous
+        and getattr(x.flags, "writeable", True)  # CuPy's always are
+        and not any(a is not None and xp.may_share_memory(a, x) for a in (target, w))
+    )
     N, C = x.shape
     m, Z, ell, e = (xp.empty(s, dtype=x.dtype) for s in (N, N, N, (N, C)))
 
@@ -107,7 +118,7 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
     by_rows(part, xp, N, C)
     logp_y = None
     if t is None and not ε:
-        logp_y = x[xp.arange(N), y] - m - xp.log(Z)                 # (N,)
+        logp_y = x[xp.arange(N), y] - m - xp.log(Z)  # (N,)
         ell = -w_y * logp_y
     ell = xp.where(kept, ell, 0.0)
 
@@ -115,8 +126,7 @@ def forward(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
         loss = ell.reshape(logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:])
     else:
         loss = ell.sum() if reduction == "sum" else ell.sum() / W
-    return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε,
-                  overwrite)
+    return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε, overwrite)
 
 
 def backward(dL, cache, needs=None):
@@ -127,7 +137,7 @@ def backward(dL, cache, needs=None):
     xp = namespace(x)
     N, C = x.shape
     g = dL.reshape(-1) if reduction == "none" else dL / W if reduction == "mean" else dL
-    g = xp.where(kept, g, 0.0)                                      # (N,)
+    g = xp.where(kept, g, 0.0)  # (N,)
     dx = None
     if need_x:
         dx = (x if overwrite else xp.empty_like(x)).reshape(_with_classes_last(shape))
@@ -137,7 +147,7 @@ def backward(dL, cache, needs=None):
 
     def part_of_class_numbers(n):
         gs = g[n] if w is None else g[n] * w[y[n]]
-        d = xp.multiply(e[n], (gs / Z[n])[:, None], out=dx_[n])     # g s p
+        d = xp.multiply(e[n], (gs / Z[n])[:, None], out=dx_[n])  # g s p
         d[xp.arange(len(gs)), y[n]] -= gs
 
     def part(n):
@@ -184,8 +194,16 @@ def _smoothed(xp, n, y, t, ε, C, dtype):
     return q
 
 
-def composed(logits, target, weight=None, *, ignore_index=-100, reduction="mean",
-             label_smoothing=0.0, overwrite_input=False):
+def composed(
+    logits,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    overwrite_input=False,
+):
     """The same from primitives."""
     ε = float(label_smoothing)
     _check(logits, target, weight, ignore_index, reduction, ε)
@@ -235,45 +253,59 @@ def _class_numbers(xp, target, ignore_index, C):
     if bool(wrong.any()):
         n = int(xp.argmax(wrong))
         position = tuple(int(i) for i in unravel_index(n, target.shape))
-        raise IndexError(f"cross_entropy: target {int(y[n])} at position {position} is out of "
-                         f"range: there are {C} classes, 0 to {C - 1}, and ignore_index is "
-                         f"{ignore_index}")
+        raise IndexError(
+            f"cross_entropy: target {int(y[n])} at position {position} is out of "
+            f"range: there are {C} classes, 0 to {C - 1}, and ignore_index is "
+            f"{ignore_index}"
+        )
     return kept, xp.where(kept, y, 0)
 
 
 def _check(logits, target, weight, ignore_index, reduction, ε):
     """Raises the error that names what does not fit."""
+
     def got():
         return f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
 
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError("cross_entropy: reduction must be 'none', 'mean' or 'sum'; "
-                         f"got {reduction!r}")
+        raise ValueError(
+            f"cross_entropy: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}"
+        )
     if not 0 <= ε <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1; got {ε}")
     if not is_float(logits.dtype):
         raise TypeError(f"cross_entropy: logits must be floating; {got()}")
     if logits.ndim == 0 or logits.shape[min(1, logits.ndim - 1)] == 0:
-        raise ValueError("cross_entropy: logits must be (C,), (N, C) or (N, C, d1, ...) with at "
-                         f"least one class; {got()}")
+        raise ValueError(
+            "cross_entropy: logits must be (C,), (N, C) or (N, C, d1, ...) with at "
+            f"least one class; {got()}"
+        )
     C = logits.shape[min(1, logits.ndim - 1)]
     if is_float(target.dtype):
         if target.shape != logits.shape:
-            raise ValueError("cross_entropy: a floating target holds distributions over the "
-                             f"classes and has the shape of the logits; {got()}")
+            raise ValueError(
+                "cross_entropy: a floating target holds distributions over the "
+                f"classes and has the shape of the logits; {got()}"
+            )
         if target.dtype != logits.dtype:
             raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got()}")
         if ignore_index >= 0:
-            raise ValueError("cross_entropy: ignore_index has no meaning for distributions; "
-                             f"got {ignore_index}")
+            raise ValueError(
+                f"cross_entropy: ignore_index has no meaning for distributions; got {ignore_index}"
+            )
     elif target.dtype.kind not in "iu":
-        raise TypeError("cross_entropy: the target must hold class numbers (integers) or "
-                        f"distributions (floating); {got()}")
+        raise TypeError(
+            "cross_entropy: the target must hold class numbers (integers) or "
+            f"distributions (floating); {got()}"
+        )
     elif target.shape != logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:]:
-        raise ValueError("cross_entropy: there must be one class number for each row of scores: "
-                         "logits (C,), (N, C), (N, C, d1, ...) with target (), (N,), "
-                         f"(N, d1, ...); {got()}")
+        raise ValueError(
+            "cross_entropy: there must be one class number for each row of scores: "
+            "logits (C,), (N, C), (N, C, d1, ...) with target (), (N,), "
+            f"(N, d1, ...); {got()}"
+        )
     if weight is not None and (weight.shape != (C,) or weight.dtype != logits.dtype):
         raise (ValueError if weight.shape != (C,) else TypeError)(
             f"cross_entropy: weight must be ({C},) {logits.dtype}, one for each class; "
-            f"got {weight.shape} {weight.dtype}")
+            f"got {weight.shape} {weight.dtype}"
+        )

@@ -46,7 +46,7 @@ def forward(x, *, p=0.5, training=True, seed, offset=0):
 
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
-    return (dy.copy() if cache is None else _times(dy, *cache)),
+    return ((dy.copy() if cache is None else _times(dy, *cache)),)
 
 
 def _times(x, kept, p):

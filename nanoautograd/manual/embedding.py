@@ -67,8 +67,10 @@ def _check(ids, weight, padding_idx):
     if padding_idx is None:
         return None
     if not -V <= padding_idx < V:
-        raise IndexError(f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
-                         f"is {V}, so it goes from {-V} to {V - 1}")
+        raise IndexError(
+            f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
+            f"is {V}, so it goes from {-V} to {V - 1}"
+        )
     return padding_idx % V
 
 
@@ -77,5 +79,7 @@ def _check_range(ids, V):
     if ids.size:
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= V:
-            raise IndexError(f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
-                             f"its size is {V}, so ids go from 0 to {V - 1}")
+            raise IndexError(
+                f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
+                f"its size is {V}, so ids go from 0 to {V - 1}"
+            )

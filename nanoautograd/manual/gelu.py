@@ -39,7 +39,8 @@ way back, which takes no longer than to write them to memory and read them. Ther
 4 Φ (1 - Φ).
 """
 
-from math import inf as INF, pi, prod, sqrt
+from math import inf as INF
+from math import pi, prod, sqrt
 
 from ..backends import namespace
 from ..backends.sums import column_sums, total
@@ -85,14 +86,14 @@ def backward(dy, cache, needs=None):
         if approximate == "none":
             slope *= -0.5
             xp.exp(slope, out=slope)
-            slope *= 1 / sqrt(2 * pi)                                   # φ
+            slope *= 1 / sqrt(2 * pi)  # φ
         else:
             slope *= 6 * C * A
-            slope += 2 * C                                              # 2 u'
+            slope += 2 * C  # 2 u'
             slope *= Phi
-            slope *= 1 - Phi                                            # (1 - tanh²)/2 · u'
+            slope *= 1 - Phi  # (1 - tanh²)/2 · u'
         slope *= z
-        slope += Phi                                                    # dy/dv
+        slope += Phi  # dy/dv
         slope *= dy_[m]
         return column_sums(slope) if need_b else None
 
@@ -138,9 +139,13 @@ def checked_rows(x, bias, approximate):
     if bias is None:
         return prod(x.shape), 1
     if not x.ndim or bias.shape != x.shape[-1:]:
-        raise ValueError("gelu: the bias must be (N,), one number for each feature of an input "
-                         f"(..., N); got input {x.shape} and bias {bias.shape}")
+        raise ValueError(
+            "gelu: the bias must be (N,), one number for each feature of an input "
+            f"(..., N); got input {x.shape} and bias {bias.shape}"
+        )
     if bias.dtype != x.dtype:
-        raise TypeError(f"gelu: the bias must have the dtype of the input; got input {x.dtype} and "
-                        f"bias {bias.dtype}")
+        raise TypeError(
+            f"gelu: the bias must have the dtype of the input; got input {x.dtype} and "
+            f"bias {bias.dtype}"
+        )
     return prod(x.shape[:-1]), len(bias)

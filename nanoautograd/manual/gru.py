@@ -51,14 +51,23 @@ the loop over the steps, where h_t is (H, B) and a_t is (3H, B).
 
 from typing import Any, NamedTuple
 
-from . import recurrent
 from ..backends import products
 from ..ops import matmul, sigmoid, split, tanh
+from . import recurrent
 from .recurrent import arrange, memory
 
 
-def forward(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-            dropout=0.0, masks=None):
+def forward(
+    x,
+    h0,
+    *weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache.
 
     x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 (L·D, B, H), or (L·D, H)
@@ -69,8 +78,9 @@ def forward(x, h0, *weights, bidirectional=False, lengths=None, batch_first=Fals
 
     out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
     """
-    layers = arrange("gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
-                     dropout, masks)
+    layers = arrange(
+        "gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
+    )
     return recurrent.forward(_begin, _run, x, (h0,), layers)
 
 
@@ -79,28 +89,39 @@ def backward(gradients, cache, needs=None):
     return recurrent.backward(_through_time, gradients, cache, needs, apart=True)
 
 
-def composed(x, h0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-             dropout=0.0, masks=None):
+def composed(
+    x,
+    h0,
+    *weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """The same from primitives, one step at a time."""
-    layers = arrange("gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
-                     dropout, masks)
+    layers = arrange(
+        "gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
+    )
     return recurrent.composed(_step, x, (h0,), layers)
 
 
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
-    a: Any                  # (T, 3H, B) W x_t + b_ih, and after step t the gates r and z, and n
-    h: Any                  # (T, H, B)
-    before: Any             # (T, H, B)  h_{t-1}
-    times: range            # the order of the steps
-    e_n: Any                # (T, H, B)
+
+    a: Any  # (T, 3H, B) W x_t + b_ih, and after step t the gates r and z, and n
+    h: Any  # (T, H, B)
+    before: Any  # (T, H, B)  h_{t-1}
+    times: range  # the order of the steps
+    e_n: Any  # (T, H, B)
     U: Any
-    b: Any                  # (3H,)      b_ih
-    b_hh: Any               # (3H, B)    in every column; or None
+    b: Any  # (3H,)      b_ih
+    b_hh: Any  # (3H, B)    in every column; or None
 
     @property
     def states(self):
-        return self.h,
+        return (self.h,)
 
 
 def _begin(xp, T, starts, times, U, biases):
@@ -121,17 +142,17 @@ def _run(xp, this, steps, keep):
         products.matmul(U, before[t], out=e)
         if b_hh is not None:
             e += b_hh
-        e_n[t] = e[2 * H:]
-        y_t = a[t]                                                  # a_t, and soon r, z and n
-        rz, n, (r, z) = y_t[:2 * H], y_t[2 * H:], _halves(y_t[:2 * H])
-        rz += e[:2 * H]
+        e_n[t] = e[2 * H :]
+        y_t = a[t]  # a_t, and soon r, z and n
+        rz, n, (r, z) = y_t[: 2 * H], y_t[2 * H :], _halves(y_t[: 2 * H])
+        rz += e[: 2 * H]
         rz *= 0.5
         xp.tanh(rz, out=rz)
         rz *= 0.5
         rz += 0.5
         n += xp.multiply(r, e_n[t], out=room)
         xp.tanh(n, out=n)
-        h_t = xp.subtract(before[t], n, out=h[t])                   # n + z (h - n)
+        h_t = xp.subtract(before[t], n, out=h[t])  # n + z (h - n)
         h_t *= z
         h_t += n
         if keep is not None:
@@ -142,13 +163,13 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da, de_n):
     """Backward through them: fills da (T', 3H, B) and de_n (T', H, B); and dh before them."""
     y, before, e_n, first = this.a, this.before, this.e_n, min(steps)
     H = len(before[0])
-    d, slope, room = xp.empty_like(y[0]), xp.empty_like(y[0, :2 * H]), xp.empty_like(e_n[0])
-    da_rz, da_n, (da_r, da_z) = d[:2 * H], d[2 * H:], _halves(d[:2 * H])
-    dh, = dstates
+    d, slope, room = xp.empty_like(y[0]), xp.empty_like(y[0, : 2 * H]), xp.empty_like(e_n[0])
+    da_rz, da_n, (da_r, da_z) = d[: 2 * H], d[2 * H :], _halves(d[: 2 * H])
+    (dh,) = dstates
     for t in reversed(steps):
-        rz, n, (r, z) = y[t, :2 * H], y[t, 2 * H:], _halves(y[t, :2 * H])
+        rz, n, (r, z) = y[t, : 2 * H], y[t, 2 * H :], _halves(y[t, : 2 * H])
         dh += dout[t - first]
-        xp.subtract(1.0, rz, out=slope)                             # 1 - r and 1 - z
+        xp.subtract(1.0, rz, out=slope)  # 1 - r and 1 - z
         xp.multiply(dh, slope[H:], out=da_n)
         da_n -= xp.multiply(da_n, xp.multiply(n, n, out=room), out=room)
         xp.multiply(da_n, e_n[t], out=da_r)
@@ -159,24 +180,24 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da, de_n):
         if keep is not None:
             d *= keep[t]
         da[t - first] = d
-        da_n *= r                                                   # which is de_n: d is now de_t
+        da_n *= r  # which is de_n: d is now de_t
         de_n[t - first] = da_n
         new = products.matmul(UT, d)
         new += xp.multiply(z, dh, out=room)
         dh = new if keep is None else xp.where(keep[t], new, dh)
-    return dh,
+    return (dh,)
 
 
 def _halves(y):
-    return y[:len(y) // 2], y[len(y) // 2:]
+    return y[: len(y) // 2], y[len(y) // 2 :]
 
 
 def _step(Wx, states, U, *biases):
     """h_t from W x_t and h_{t-1}."""
-    h, = states
+    (h,) = states
     b_ih, b_hh = biases or (0.0, 0.0)
     a_r, a_z, a_n = split(Wx + b_ih, 3, axis=-1)
     e_r, e_z, e_n = split(matmul(h, U.T) + b_hh, 3, axis=-1)
     r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
     n = tanh(a_n + r * e_n)
-    return (1.0 - z) * n + z * h,
+    return ((1.0 - z) * n + z * h,)

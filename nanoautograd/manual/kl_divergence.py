@@ -42,10 +42,10 @@ def forward(mu, logvar, nu=None, kappa=None):
     _check(mu, logvar, nu, kappa)
     xp = namespace(mu, logvar, nu, kappa)
     delta = mu if nu is None else mu - nu
-    u, scaled = logvar, delta                                           # Δ exp(-κ)
+    u, scaled = logvar, delta  # Δ exp(-κ)
     if kappa is not None:
         u = logvar - kappa
-        scaled = delta * xp.exp(xp.where(delta == 0, 0.0, -kappa))      # 0·∞ is 0 here
+        scaled = delta * xp.exp(xp.where(delta == 0, 0.0, -kappa))  # 0·∞ is 0 here
     ratio = xp.expm1(u)
     y = 0.5 * xp.sum(ratio - u + delta * scaled, axis=-1)
     return y, (delta, scaled, ratio, nu, kappa)
@@ -76,12 +76,17 @@ def composed(mu, logvar, nu=None, kappa=None):
 
 def _check(mu, logvar, nu, kappa):
     """Raises the error that names what does not fit."""
-    given = {name: a for name, a in (("mu", mu), ("logvar", logvar), ("mu_2", nu),
-                                     ("logvar_2", kappa)) if a is not None}
+    given = {
+        name: a
+        for name, a in (("mu", mu), ("logvar", logvar), ("mu_2", nu), ("logvar_2", kappa))
+        if a is not None
+    }
     got = "got " + ", ".join(f"{name} {a.shape} {a.dtype}" for name, a in given.items())
     if (nu is None) != (kappa is None):
-        raise ValueError("gaussian_kl_divergence: the second distribution needs both its mean and "
-                         f"the logarithm of its variance, or neither; {got}")
+        raise ValueError(
+            "gaussian_kl_divergence: the second distribution needs both its mean and "
+            f"the logarithm of its variance, or neither; {got}"
+        )
     if not is_float(mu.dtype) or len({a.dtype for a in given.values()}) > 1:
         raise TypeError(f"gaussian_kl_divergence: all must be floating and of one dtype; {got}")
     fits = mu.ndim > 0 and mu.shape == logvar.shape
@@ -90,5 +95,7 @@ def _check(mu, logvar, nu, kappa):
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError("gaussian_kl_divergence: mu and logvar must be (..., d), and mu_2 and "
-                         f"logvar_2 must broadcast to that; {got}")
+        raise ValueError(
+            "gaussian_kl_divergence: mu and logvar must be (..., d), and mu_2 and "
+            f"logvar_2 must broadcast to that; {got}"
+        )

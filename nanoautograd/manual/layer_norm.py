@@ -63,8 +63,9 @@ from ..ops import reshape, sqrt, sum
 from ..tensor import is_float
 
 
-def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
-            return_sum=False):
+def forward(
+    x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5, return_sum=False
+):
     """x (..., *normalized_shape), weight and bias of that shape or None, residual like x or None
     -> y like x, or with return_sum the pair (y, z); and the cache."""
     M, N = rows("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
@@ -83,15 +84,23 @@ def forward(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1
         mu_m[:, 0] = row_sums(z_[m]) / max(N, 1)
         y_m = xp.subtract(z_[m], mu_m, out=y_[m])
         r_m[:, 0] = 1 / xp.sqrt(row_dots(y_m, y_m) / max(N, 1) + float(eps))
-        y_m *= r_m                                                              # x̂
+        y_m *= r_m  # x̂
         if w is not None:
             y_m *= w
         if b is not None:
             y_m += b
 
     by_rows(part, xp, M, N)
-    return (y, z) if return_sum else y, (z_, mu, r, weight, bias, a is not None, return_sum,
-                                         x.shape)
+    return (y, z) if return_sum else y, (
+        z_,
+        mu,
+        r,
+        weight,
+        bias,
+        a is not None,
+        return_sum,
+        x.shape,
+    )
 
 
 def backward(dy, cache, needs=None):
@@ -119,7 +128,7 @@ def backward(dy, cache, needs=None):
             less = d
             less *= (weighted_sums(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
             less += (weighted_sums(dy_m) / max(N, 1))[:, None]
-            dx_m = xp.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])       # dx̂
+            dx_m = xp.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])  # dx̂
             dx_m -= less
             dx_m *= r[m]
             if dz is not None:
@@ -135,8 +144,9 @@ def backward(dy, cache, needs=None):
     return dx, dw, db, da
 
 
-def composed(x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5,
-             return_sum=False):
+def composed(
+    x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5, return_sum=False
+):
     """The same from primitives."""
     M, N = rows("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
     z = x if residual is None else x + residual
@@ -169,22 +179,26 @@ def rows(name, x, normalized_shape, residual=None, return_sum=False, **parameter
     def got():
         return f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
 
-    if not shape or x.shape[-len(shape):] != shape:
-        raise ValueError(f"{name}: normalized_shape must be the last axes of the input, one or "
-                         f"more; {got()}")
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(
+            f"{name}: normalized_shape must be the last axes of the input, one or more; {got()}"
+        )
     if not is_float(x.dtype):
         raise TypeError(f"{name}: the input must be floating; {got()}")
     if residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype):
         raise (ValueError if residual.shape != x.shape else TypeError)(
             f"{name}: the residual must have the shape and dtype of the input; {got()} and "
-            f"residual {residual.shape} {residual.dtype}")
+            f"residual {residual.shape} {residual.dtype}"
+        )
     if return_sum and residual is None:
         raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
     for what, a in parameters.items():
         if a is not None and a.shape != shape:
-            raise ValueError(f"{name}: {what} must have the normalized_shape; {got()} and {what} "
-                             f"{a.shape}")
+            raise ValueError(
+                f"{name}: {what} must have the normalized_shape; {got()} and {what} {a.shape}"
+            )
         if a is not None and a.dtype != x.dtype:
-            raise TypeError(f"{name}: {what} must have the dtype of the input; {got()} and {what} "
-                            f"{a.dtype}")
-    return prod(x.shape[:-len(shape)]), prod(shape)
+            raise TypeError(
+                f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
+            )
+    return prod(x.shape[: -len(shape)]), prod(shape)

@@ -43,7 +43,7 @@ def forward(x, weight, bias=None):
     M, (O, I) = prod(x.shape[:-1]), weight.shape
     x_, W = products.operands(x if x.ndim == 2 else x.reshape(M, I), weight)
     y = xp.empty((M, O), dtype=xp.result_type(x, weight))
-    after = bias is not None and bias.dtype != y.dtype              # of another precision
+    after = bias is not None and bias.dtype != y.dtype  # of another precision
 
     def part(m, o):
         """Y of the rows m and the features o."""
@@ -63,13 +63,13 @@ def forward(x, weight, bias=None):
 
 def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight, dbias (None if there was none)."""
-    x, W, shape, of_x, of_w, of_b = cache                           # dtypes of the arguments
+    x, W, shape, of_x, of_w, of_b = cache  # dtypes of the arguments
     need_x, need_w, need_b = needs or (True,) * 3
     need_x, need_b = need_x and is_float(of_x), need_b and of_b is not None
     xp = namespace(x)
     (M, I), O = x.shape, len(W)
     dy = dy if dy.ndim == 2 else dy.reshape(M, O)
-    dy_ = dy if W.dtype == of_w else dy.astype(W.dtype)             # rounded, as W was
+    dy_ = dy if W.dtype == of_w else dy.astype(W.dtype)  # rounded, as W was
     dx = xp.empty(shape, dtype=dy.dtype) if need_x else None
     dx_ = dx.reshape(M, I) if need_x else None
     dw = xp.empty((O, I), dtype=dy.dtype) if need_w else None
@@ -92,8 +92,12 @@ def backward(dy, cache, needs=None):
             task(part)
     else:
         share(lambda task: task[0](task[1]), tasks)
-    return tuple([d if d is None else d.astype(dtype, copy=False)
-                  for d, dtype in ((dx, of_x), (dw, of_w), (db, of_b))])
+    return tuple(
+        [
+            d if d is None else d.astype(dtype, copy=False)
+            for d, dtype in ((dx, of_x), (dw, of_w), (db, of_b))
+        ]
+    )
 
 
 def composed(x, weight, bias=None):
@@ -105,8 +109,12 @@ def composed(x, weight, bias=None):
 
 def _check(x, weight, bias):
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ValueError("linear: input must be (..., I) and weight (O, I); "
-                         f"got input {x.shape} and weight {weight.shape}")
+        raise ValueError(
+            "linear: input must be (..., I) and weight (O, I); "
+            f"got input {x.shape} and weight {weight.shape}"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias must be (O,), one number for each row of the weight; got "
-                         f"bias {bias.shape} and weight {weight.shape}")
+        raise ValueError(
+            f"linear: bias must be (O,), one number for each row of the weight; got "
+            f"bias {bias.shape} and weight {weight.shape}"
+        )

@@ -36,7 +36,7 @@ def forward(x, *, axis=-1):
     if not is_float(x.dtype):
         raise TypeError(f"log_softmax: x must be floating; got {x.dtype}")
     xp = namespace(x)
-    if x.size == 0:                                   # no row has a maximum
+    if x.size == 0:  # no row has a maximum
         return xp.zeros_like(x), (x, axis)
     y = xp.empty(x.shape, dtype=x.dtype)
     x_, y_ = (rows(a, axis) for a in (x, y))
@@ -55,16 +55,16 @@ def backward(dy, cache, needs=None):
     xp = namespace(y)
     dx = xp.empty(y.shape, dtype=y.dtype)
     if y.size == 0:
-        return dx,
+        return (dx,)
     y_, dy_, dx_ = (rows(a, axis) for a in (y, dy, dx))
 
     def part(a):
         d = xp.exp(y_[a], out=dx_[a])
         d *= -sums(dy_[a])
-        d += dy_[a]                                   # dy - exp(y) Σ dy
+        d += dy_[a]  # dy - exp(y) Σ dy
 
     by_rows(part, xp, len(y_), y_[0].size)
-    return dx,
+    return (dx,)
 
 
 def composed(x, *, axis=-1):

@@ -59,14 +59,24 @@ the shapes above, and a column in the loop over the steps, where h_t is (H, B) a
 
 from typing import Any, NamedTuple
 
-from . import recurrent
 from ..backends import products
 from ..ops import matmul, sigmoid, split, tanh
+from . import recurrent
 from .recurrent import arrange, memory
 
 
-def forward(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-            dropout=0.0, masks=None):
+def forward(
+    x,
+    h0,
+    c0,
+    *weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n, c_n), and the cache.
 
     x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 and c0 (L·D, B, H), or
@@ -77,8 +87,9 @@ def forward(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=
 
     out is x with D·H in place of I: the h of the last layer. h_n, c_n are the last states, like h0.
     """
-    layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
-                     dropout, masks)
+    layers = arrange(
+        "lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias, dropout, masks
+    )
     return recurrent.forward(_begin, _run, x, (h0, c0), layers)
 
 
@@ -87,25 +98,37 @@ def backward(gradients, cache, needs=None):
     return recurrent.backward(_through_time, gradients, cache, needs)
 
 
-def composed(x, h0, c0, *weights, bidirectional=False, lengths=None, batch_first=False, bias=True,
-             dropout=0.0, masks=None):
+def composed(
+    x,
+    h0,
+    c0,
+    *weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """The same from primitives, one step at a time."""
-    layers = arrange("lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias,
-                     dropout, masks)
+    layers = arrange(
+        "lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias, dropout, masks
+    )
     return recurrent.composed(_step, x, (h0, c0), layers)
 
 
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
-    a: Any                  # (T, 4H, B) W x_t + b, and after step t the gates i, f, g, o
-    h: Any                  # (T, H, B)
-    before: Any             # (T, H, B)  h_{t-1}
-    times: range            # the order of the steps
-    c: Any                  # (T, H, B)
-    c_before: Any           # (T, H, B)  c_{t-1}
-    s: Any                  # (4H, B)
+
+    a: Any  # (T, 4H, B) W x_t + b, and after step t the gates i, f, g, o
+    h: Any  # (T, H, B)
+    before: Any  # (T, H, B)  h_{t-1}
+    times: range  # the order of the steps
+    c: Any  # (T, H, B)
+    c_before: Any  # (T, H, B)  c_{t-1}
+    s: Any  # (4H, B)
     U: Any
-    b: Any                  # (4H,)      the sum of the biases
+    b: Any  # (4H,)      the sum of the biases
 
     @property
     def states(self):
@@ -157,13 +180,13 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
         xp.tanh(c[t], out=tanh_c)
         xp.multiply(dh, tanh_c, out=da_o)
         xp.multiply(da_o, tanh_c, out=step)
-        xp.subtract(dh, step, out=step)                             # dh (1 - tanh²(c)) o
+        xp.subtract(dh, step, out=step)  # dh (1 - tanh²(c)) o
         step *= o
         dc += step if keep is None else step * keep[t]
         xp.multiply(dc, g, out=da_i)
         xp.multiply(dc, c_before[t], out=da_f)
         xp.multiply(dc, i, out=da_g)
-        xp.subtract(1.0, y_t, out=slope)                            # y' = (1 - y)(y + k)
+        xp.subtract(1.0, y_t, out=slope)  # y' = (1 - y)(y + k)
         slope *= xp.add(y_t, k, out=room)
         da_t *= slope
         if keep is None:
@@ -179,7 +202,7 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
 def _gates(y):
     """The four pieces of y (4H, B): i, f, g, o."""
     H = len(y) // 4
-    return y[:H], y[H:2 * H], y[2 * H:3 * H], y[3 * H:]
+    return y[:H], y[H : 2 * H], y[2 * H : 3 * H], y[3 * H :]
 
 
 def _step(Wx, states, U, *biases):

@@ -70,21 +70,22 @@ from ..ops import concatenate, matmul, split, where, zeros_like
 from ..tensor import array_of, is_float
 
 # There is a block for each thread, if it has at least
-COLUMNS = 16                # sequences, as the BLAS is slow with fewer columns, and
-PRODUCTS = 1 << 21          # multiplications in U h_{t-1}: with fewer, calls would take the time;
-LARGEST = 64                # and more blocks where one would have more sequences than this.
-STRETCH = 256               # columns in the steps of a stretch together: enough for the gradients
-WAITING = 4                 # stretches whose da is kept, if the other threads do not keep up
+COLUMNS = 16  # sequences, as the BLAS is slow with fewer columns, and
+PRODUCTS = 1 << 21  # multiplications in U h_{t-1}: with fewer, calls would take the time;
+LARGEST = 64  # and more blocks where one would have more sequences than this.
+STRETCH = 256  # columns in the steps of a stretch together: enough for the gradients
+WAITING = 4  # stretches whose da is kept, if the other threads do not keep up
 
 
 class Layers(NamedTuple):
     """The weights of each layer and direction, and how the sequences lie in the arrays."""
-    groups: list            # (W, U) or (W, U, b_ih, b_hh); layer by layer, in it by direction
-    D: int                  # directions
-    keep: Any               # (T, B, 1), False at padding; None where there is none
-    masks: Any              # of dropout, one like out for each layer but the last; or None
-    scale: float            # 1 / (1 - p)
-    alone: bool             # one sequence, no batch
+
+    groups: list  # (W, U) or (W, U, b_ih, b_hh); layer by layer, in it by direction
+    D: int  # directions
+    keep: Any  # (T, B, 1), False at padding; None where there is none
+    masks: Any  # of dropout, one like out for each layer but the last; or None
+    scale: float  # 1 / (1 - p)
+    alone: bool  # one sequence, no batch
     batch_first: bool
 
     def dropout(self, x, i):
@@ -120,15 +121,17 @@ def forward(begin, run, x, starts, layers):
     T, B, _ = x.shape
     H = groups[0][1].shape[1]
     given = [s is not None for s in starts]
-    starts = [xp.zeros((len(groups), B, H), dtype=x.dtype) if s is None else _time_first(s, False)
-              for s in starts]
+    starts = [
+        xp.zeros((len(groups), B, H), dtype=x.dtype) if s is None else _time_first(s, False)
+        for s in starts
+    ]
     lasts = [xp.empty_like(s) for s in starts]
     blocks = layers.blocks(xp, B)
-    busy = len(blocks) >= threads.get_num_threads()                 # no thread is free
+    busy = len(blocks) >= threads.get_num_threads()  # no thread is free
     if keep is not None:
         x = xp.where(keep, x, 0.0)
 
-    levels = []                             # for each layer its input, and the runs of its blocks
+    levels = []  # for each layer its input, and the runs of its blocks
     for i in range(0, len(groups), D):
         out = layers.empty(xp, T, B, D * H, x.dtype)
 
@@ -139,7 +142,7 @@ def forward(begin, run, x, starts, layers):
             kept = None if keep is None else columns(keep[:, c])
             this = begin(xp, T, [columns(s[i + d, c]) for s in starts], times, U, biases)
 
-            def from_input(steps):                              # W x_t + b
+            def from_input(steps):  # W x_t + b
                 t = _slice(steps)
                 a = products.matmul(W, columns(x[t, c]), out=this.a[t])
                 if biases:
@@ -148,7 +151,7 @@ def forward(begin, run, x, starts, layers):
             def give_out(steps):
                 t = _slice(steps)
                 h = this.h[t] if keep is None else xp.where(kept[t], this.h[t], 0.0)
-                out[t, c, d * H:(d + 1) * H] = columns(h)
+                out[t, c, d * H : (d + 1) * H] = columns(h)
 
             stretches, tasks = _stretches(times, c), []
             from_input(stretches[0])
@@ -163,6 +166,7 @@ def forward(begin, run, x, starts, layers):
             for last, states in zip(lasts, this.states):
                 last[i + d, c] = columns(states[times[-1]])
             return this, kept
+
         levels.append((x, threads.share(part, blocks)))
         x = layers.dropout(out, i)
     cache = levels, blocks, layers, given
@@ -176,11 +180,11 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
     """
     levels, blocks, layers, given = cache
     groups, D, keep, _, _, alone, batch_first = layers
-    n, S = len(groups[0]), len(given)                               # weights, states of a cell
+    n, S = len(groups[0]), len(given)  # weights, states of a cell
     needs = needs or (True,) * (1 + S + n * len(groups))
-    need_x, need = needs[0], needs[1 + S:]
-    need_starts = [wanted and here for wanted, here in zip(needs[1:1 + S], given)]
-    busy = len(blocks) >= threads.get_num_threads()                 # no thread is free
+    need_x, need = needs[0], needs[1 + S :]
+    need_starts = [wanted and here for wanted, here in zip(needs[1 : 1 + S], given)]
+    busy = len(blocks) >= threads.get_num_threads()  # no thread is free
     xp = namespace(*gradients)
     dout = _time_first(gradients[0], batch_first)
     dlasts = [_time_first(d, False) for d in gradients[1:]]
@@ -194,13 +198,13 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
 
     for i in range(len(groups) - D, -1, -D):
         x, runs = levels[i // D]
-        below = need_x or i > 0 and (any(need_starts) or any(need[:n * i]))
-        UTs = [xp.ascontiguousarray(U.T) for _, U, *_ in groups[i:i + D]]
+        below = need_x or i > 0 and (any(need_starts) or any(need[: n * i]))
+        UTs = [xp.ascontiguousarray(U.T) for _, U, *_ in groups[i : i + D]]
         dxs = [layers.empty(xp, T, B, x.shape[2], x.dtype) if below else None for _ in range(D)]
 
         def part(block_and_run):
             (d, c), (this, kept) = block_and_run
-            W, wanted = groups[i + d][0], need[n * (i + d):n * (i + d + 1)]
+            W, wanted = groups[i + d][0], need[n * (i + d) : n * (i + d + 1)]
 
             def weights(steps, da, de_n=None):
                 """The gradients of the weights, as far as they come from these steps; and dx."""
@@ -209,25 +213,31 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
                 if below:
                     dx_t = dxs[d][t, c]
                     dx_t[...] = products.matmul(da.T, W).reshape(dx_t.shape)
-                terms = (lambda: products.matmul(da, x[t, c].reshape(-1, x.shape[2])),
-                         lambda: products.matmul(de, _matrix(this.before[t]).T),
-                         lambda: row_sums(da), lambda: row_sums(de))
+                terms = (
+                    lambda: products.matmul(da, x[t, c].reshape(-1, x.shape[2])),
+                    lambda: products.matmul(de, _matrix(this.before[t]).T),
+                    lambda: row_sums(da),
+                    lambda: row_sums(de),
+                )
                 return [term() for term, need in zip(terms, wanted) if need]
 
             dstates = [columns(s[i + d, c]).copy(order="C") for s in dlasts]
             tasks, sums = deque(), None
             for steps in reversed(_stretches(this.times, c)):
-                dout_t = columns(dout[_slice(steps), c, d * H:(d + 1) * H])
-                fill = [xp.empty((len(steps), *s), dtype=dout.dtype)
-                        for s in (this.a.shape[1:], this.h.shape[1:])[:1 + apart]]
-                dstates = through_time(xp, this, steps, kept, xp.ascontiguousarray(dout_t), dstates,
-                                       UTs[d], *fill)
+                dout_t = columns(dout[_slice(steps), c, d * H : (d + 1) * H])
+                fill = [
+                    xp.empty((len(steps), *s), dtype=dout.dtype)
+                    for s in (this.a.shape[1:], this.h.shape[1:])[: 1 + apart]
+                ]
+                dstates = through_time(
+                    xp, this, steps, kept, xp.ascontiguousarray(dout_t), dstates, UTs[d], *fill
+                )
                 tasks.append(threads.later(weights, steps, *fill, now=busy))
                 while tasks and (tasks[0].done() or len(tasks) == WAITING):
                     sums = _sums(sums, tasks.popleft().result())
-            for task in reversed(tasks):                    # others take the first of them
+            for task in reversed(tasks):  # others take the first of them
                 task.result()
-            for task in tasks:                              # in one order, whoever was the faster
+            for task in tasks:  # in one order, whoever was the faster
                 sums = _sums(sums, task.result())
             for ds, s in zip(dstarts, dstates):
                 if ds is not None:
@@ -244,7 +254,7 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
         if not below:
             break
         if i > 0:
-            dout = layers.dropout(dx, i - D)                        # of the layer below
+            dout = layers.dropout(dx, i - D)  # of the layer below
     dx = _as_given(dx, alone, batch_first) if need_x else None
     dstarts = [d[:, 0] if alone and d is not None else d for d in dstarts]
     return dx, *dstarts, *dweights
@@ -262,10 +272,10 @@ def composed(step, x, starts, layers):
     lasts = []
     for i in range(0, len(groups), D):
         outs = []
-        for d, (W, U, *biases) in enumerate(groups[i:i + D]):
-            Wx = split(matmul(x, W.T), T)                           # T pieces (1, B, G·H)
-            zeros = zeros_like(Wx[0][..., :U.shape[1]])
-            states = [zeros if s is None else s[i + d:i + d + 1] for s in starts]
+        for d, (W, U, *biases) in enumerate(groups[i : i + D]):
+            Wx = split(matmul(x, W.T), T)  # T pieces (1, B, G·H)
+            zeros = zeros_like(Wx[0][..., : U.shape[1]])
+            states = [zeros if s is None else s[i + d : i + d + 1] for s in starts]
             h = [None] * T
             for t in _times(T, d):
                 new = step(Wx[t], states, U, *biases)
@@ -304,7 +314,7 @@ def _times(T, d):
 def _stretches(times, c):
     """The times, in stretches of a few steps, of a block with the sequences c."""
     n = max(1, STRETCH // max(1, c.stop - c.start))
-    return [times[k:k + n] for k in range(0, len(times), n)]
+    return [times[k : k + n] for k in range(0, len(times), n)]
 
 
 def _slice(steps):
@@ -345,7 +355,7 @@ def _keep(xp, lengths, T):
 def _on_host(lengths):
     """The lengths, given as a list or any array, as a NumPy array: they are checked there."""
     lengths = array_of(lengths)
-    return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)      # on the host
+    return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)  # on the host
 
 
 def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bias, dropout, masks):
@@ -356,47 +366,61 @@ def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bi
     D = 2 if bidirectional else 1
     n = 4 if bias else 2
     if not weights or len(weights) % (n * D):
-        raise ValueError(f"{name}: with bias={bias} and {D} direction(s) a layer has {n * D} "
-                         f"weights; got {len(weights)}")
+        raise ValueError(
+            f"{name}: with bias={bias} and {D} direction(s) a layer has {n * D} "
+            f"weights; got {len(weights)}"
+        )
     if x.ndim not in (2, 3):
         raise ValueError(f"{name}: x must be (T, B, I), or (T, I) for one sequence; got {x.shape}")
-    states = " and ".join(("h0", "c0")[:len(starts)])
+    states = " and ".join(("h0", "c0")[: len(starts)])
     dtypes = [a.dtype for a in (x, *starts, *weights) if a is not None]
     if not is_float(x.dtype) or any(dtype != x.dtype for dtype in dtypes):
-        raise TypeError(f"{name}: x, {states} and the weights must be floating and of one dtype; "
-                        f"got {', '.join(map(str, dtypes))}")
+        raise TypeError(
+            f"{name}: x, {states} and the weights must be floating and of one dtype; "
+            f"got {', '.join(map(str, dtypes))}"
+        )
     T = x.shape[1 if batch_first and x.ndim == 3 else 0]
     batch = () if x.ndim == 2 else (x.shape[0 if batch_first else 1],)
     if T == 0:
         raise ValueError(f"{name}: a sequence needs one step or more; got x of shape {x.shape}")
-    groups = [weights[i:i + n] for i in range(0, len(weights), n)]
+    groups = [weights[i : i + n] for i in range(0, len(weights), n)]
     H = weights[1].shape[-1] if weights[1].ndim else 0
     for i, group in enumerate(groups):
         right = [(G * H, x.shape[-1] if i < D else D * H), (G * H, H), (G * H,), (G * H,)][:n]
         if [w.shape for w in group] != right:
-            raise ValueError(f"{name}: for x of shape {x.shape} and {H} hidden units, the weights "
-                             f"of layer {i // D}, direction {i % D}, have the shapes {right}; got "
-                             f"{[w.shape for w in group]}")
+            raise ValueError(
+                f"{name}: for x of shape {x.shape} and {H} hidden units, the weights "
+                f"of layer {i // D}, direction {i % D}, have the shapes {right}; got "
+                f"{[w.shape for w in group]}"
+            )
     for state, start in zip(("h0", "c0"), starts):
         if start is not None and start.shape != (len(groups), *batch, H):
-            raise ValueError(f"{name}: {state} must be {(len(groups), *batch, H)}, one state for "
-                             f"each layer and direction; got {start.shape}")
+            raise ValueError(
+                f"{name}: {state} must be {(len(groups), *batch, H)}, one state for "
+                f"each layer and direction; got {start.shape}"
+            )
     if lengths is not None:
         lengths = _on_host(lengths)
         if lengths.shape != batch or not batch or lengths.size and lengths.dtype.kind not in "iu":
-            raise ValueError(f"{name}: lengths must be an integer for each sequence of a batch; "
-                             f"got lengths {lengths.shape} {lengths.dtype} and x {x.shape}")
+            raise ValueError(
+                f"{name}: lengths must be an integer for each sequence of a batch; "
+                f"got lengths {lengths.shape} {lengths.dtype} and x {x.shape}"
+            )
         if lengths.size and not 1 <= lengths.min() <= lengths.max() <= T:
             raise ValueError(f"{name}: lengths must be from 1 to T = {T}; got {lengths.tolist()}")
     if not 0 <= dropout <= 1 or dropout and masks is None:
-        raise ValueError(f"{name}: dropout must be a probability, from 0 to 1, and beside it masks "
-                         f"are needed that say what is kept; got {dropout}, masks: "
-                         f"{None if masks is None else masks.shape}")
+        raise ValueError(
+            f"{name}: dropout must be a probability, from 0 to 1, and beside it masks "
+            f"are needed that say what is kept; got {dropout}, masks: "
+            f"{None if masks is None else masks.shape}"
+        )
     if masks is not None:
         masks, right = array_of(masks), (len(groups) // D - 1, *x.shape[:-1], D * H)
         if masks.shape != right or masks.dtype.kind != "b":
-            raise ValueError(f"{name}: masks must be {right} bool, True where an output of a layer "
-                             f"but the last is kept; got {masks.shape} {masks.dtype}")
+            raise ValueError(
+                f"{name}: masks must be {right} bool, True where an output of a layer "
+                f"but the last is kept; got {masks.shape} {masks.dtype}"
+            )
     xp = namespace(*map(array_of, (x, *starts, *weights, masks)))
     scale = 1.0 / (1.0 - float(dropout)) if dropout < 1 else 0.0
     return Layers(groups, D, _keep(xp, lengths, T), masks, scale, x.ndim == 2, batch_first)

@@ -69,7 +69,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
         if a is not None:
             xp.add(x_[m], a[m], out=z_m)
         r_m[:, 0] = 1 / xp.sqrt(row_dots(z_m, z_m) / max(N, 1) + ε)
-        y_m = xp.multiply(z_m, r_m, out=y_[m])                                  # x̂
+        y_m = xp.multiply(z_m, r_m, out=y_[m])  # x̂
         if w is not None:
             y_m *= w
 
@@ -98,7 +98,7 @@ def backward(dy, cache, needs=None):
         e = dy[m] * z[m]
         if dx is not None:
             c = (row_sums(e) if w is None else e @ w) * r[m, 0] ** 2 / max(N, 1)
-            dx_m = xp.multiply(dy[m], 1.0 if w is None else w, out=dx_[m])      # dx̂
+            dx_m = xp.multiply(dy[m], 1.0 if w is None else w, out=dx_[m])  # dx̂
             dx_m -= z[m] * c[:, None]
             dx_m *= r[m]
             if dz is not None:
@@ -126,5 +126,5 @@ def composed(x, weight=None, residual=None, *, normalized_shape, eps=None, retur
 def _epsilon(x, eps):
     """ε as a Python float: a NumPy scalar would promote float32."""
     if eps is None and x.dtype.itemsize == 2:
-        return 2.0 ** -23                               # that of float32, as in PyTorch
+        return 2.0**-23  # that of float32, as in PyTorch
     return float(namespace(array_of(x)).finfo(x.dtype).eps if eps is None else eps)

@@ -42,14 +42,24 @@ padding).
 from functools import partial
 from typing import Any, NamedTuple
 
-from . import recurrent
 from ..backends import products
 from ..ops import matmul, maximum, tanh
+from . import recurrent
 from .recurrent import arrange, memory
 
 
-def forward(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-            batch_first=False, bias=True, dropout=0.0, masks=None):
+def forward(
+    x,
+    h0,
+    *weights,
+    nonlinearity="tanh",
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache.
 
     x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 (L·D, B, H), or (L·D, H)
@@ -61,8 +71,9 @@ def forward(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=N
     out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
     """
     _check(nonlinearity)
-    layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
-                     dropout, masks)
+    layers = arrange(
+        "rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
+    )
     return recurrent.forward(partial(_begin, nonlinearity=nonlinearity), _run, x, (h0,), layers)
 
 
@@ -71,33 +82,45 @@ def backward(gradients, cache, needs=None):
     return recurrent.backward(_through_time, gradients, cache, needs)
 
 
-def composed(x, h0, *weights, nonlinearity="tanh", bidirectional=False, lengths=None,
-             batch_first=False, bias=True, dropout=0.0, masks=None):
+def composed(
+    x,
+    h0,
+    *weights,
+    nonlinearity="tanh",
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
     """The same from primitives, one step at a time."""
     _check(nonlinearity)
-    layers = arrange("rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias,
-                     dropout, masks)
+    layers = arrange(
+        "rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
+    )
     return recurrent.composed(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
 
 
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
-    a: Any                  # (T, H, B)  W x_t + b; its place is taken by
-    h: Any                  # (T, H, B)
-    before: Any             # (T, H, B)  the state that h_t was computed from
-    times: range            # the order of the steps
-    df: Any                 # (T, H, B)  f'(a_t), for relu
+
+    a: Any  # (T, H, B)  W x_t + b; its place is taken by
+    h: Any  # (T, H, B)
+    before: Any  # (T, H, B)  the state that h_t was computed from
+    times: range  # the order of the steps
+    df: Any  # (T, H, B)  f'(a_t), for relu
     U: Any
-    b: Any                  # (H,)       the sum of the biases
+    b: Any  # (H,)       the sum of the biases
 
     @property
     def states(self):
-        return self.h,
+        return (self.h,)
 
 
 def _begin(xp, T, starts, times, U, biases, nonlinearity):
     h, before = memory(xp, starts[0], times)
-    df = xp.empty_like(h) if nonlinearity == "relu" else None       # tanh' follows from h alone
+    df = xp.empty_like(h) if nonlinearity == "relu" else None  # tanh' follows from h alone
     return Run(h, h, before, times, df, U, sum(biases))
 
 
@@ -136,13 +159,13 @@ def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
         else:
             da_t *= keep[t]
             dh = xp.where(keep[t], products.matmul(UT, da_t), dh)
-    return dh,
+    return (dh,)
 
 
 def _step(Wx, states, U, *biases, nonlinearity):
     """h_t from W x_t and h_{t-1}."""
     a = Wx + matmul(states[0], U.T) + sum(biases)
-    return tanh(a) if nonlinearity == "tanh" else maximum(a, 0.0),
+    return (tanh(a) if nonlinearity == "tanh" else maximum(a, 0.0),)
 
 
 def _check(nonlinearity):

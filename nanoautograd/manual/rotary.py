@@ -44,7 +44,7 @@ def forward(x, *, base=10000.0, offset=0, interleaved=True):
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
     cos, sin, interleaved = cache
-    return _turned(dy, cos, -sin, interleaved),
+    return (_turned(dy, cos, -sin, interleaved),)
 
 
 def composed(x, *, base=10000.0, offset=0, interleaved=True):
@@ -53,15 +53,18 @@ def composed(x, *, base=10000.0, offset=0, interleaved=True):
     if interleaved:
         a, b = x[..., 0::2], x[..., 1::2]
         return reshape(stack([a * cos - b * sin, a * sin + b * cos], axis=-1), x.shape)
-    a, b = x[..., :x.shape[-1] // 2], x[..., x.shape[-1] // 2:]
+    a, b = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
     return concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
 def _turned(x, cos, sin, interleaved):
     """The pairs of features, turned."""
     half = x.shape[-1] // 2
-    first, second = ((slice(0, None, 2), slice(1, None, 2)) if interleaved else
-                     (slice(None, half), slice(half, None)))
+    first, second = (
+        (slice(0, None, 2), slice(1, None, 2))
+        if interleaved
+        else (slice(None, half), slice(half, None))
+    )
     a, b = x[..., first], x[..., second]
     y = namespace(x).empty(x.shape, dtype=x.dtype)
     y[..., first] = a * cos - b * sin
@@ -72,8 +75,10 @@ def _turned(x, cos, sin, interleaved):
 def _angles(x, base, offset):
     """cos φ and sin φ, (T, d/2). The angles are float64, for those of late positions are large."""
     if x.ndim < 2 or x.shape[-1] % 2:
-        raise ValueError("rotary_embedding: the input must be (..., time, features) with an even "
-                         f"number of features; got {x.shape}")
+        raise ValueError(
+            "rotary_embedding: the input must be (..., time, features) with an even "
+            f"number of features; got {x.shape}"
+        )
     if not is_float(x.dtype):
         raise TypeError(f"rotary_embedding: the input must be floating; got {x.dtype}")
     if not base > 0:

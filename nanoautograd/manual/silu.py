@@ -61,7 +61,7 @@ def backward(dy, cache, needs=None):
         d *= dy_[i]
 
     by_rows(part, xp, x.size, 1)
-    return dx,
+    return (dx,)
 
 
 def composed(x):

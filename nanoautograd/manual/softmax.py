@@ -48,7 +48,7 @@ def forward(x, *, axis=-1):
     if not is_float(x.dtype):
         raise TypeError(f"softmax: x must be floating; got {x.dtype}")
     xp = namespace(x)
-    if x.size == 0:                                   # no row has a maximum
+    if x.size == 0:  # no row has a maximum
         return xp.zeros_like(x), (x, axis)
     p = xp.empty(x.shape, dtype=x.dtype)
     x_, p_ = (rows(a, axis) for a in (x, p))
@@ -68,21 +68,21 @@ def backward(dp, cache, needs=None):
     xp = namespace(p)
     dx = xp.empty(p.shape, dtype=p.dtype)
     if p.size == 0:
-        return dx,
+        return (dx,)
     p_, dp_, dx_ = (rows(a, axis) for a in (p, dp, dx))
 
     def part(a):
         d = xp.multiply(dp_[a], p_[a], out=dx_[a])
-        d -= p_[a] * sums(d)                          # p dp - p Σ p dp
+        d -= p_[a] * sums(d)  # p dp - p Σ p dp
 
     by_rows(part, xp, len(p_), p_[0].size)
-    return dx,
+    return (dx,)
 
 
 def rows(a, axis):
     """(A, C, B), with C along the axis; a view where `a` is contiguous."""
     axis = checked(axis, a.ndim, "softmax")
-    return a.reshape(prod(a.shape[:axis]), a.shape[axis], prod(a.shape[axis + 1:]))
+    return a.reshape(prod(a.shape[:axis]), a.shape[axis], prod(a.shape[axis + 1 :]))
 
 
 def sums(a):

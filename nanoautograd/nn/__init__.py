@@ -8,11 +8,25 @@ device.
 
 from .attention import MultiheadAttention
 from .crf import CRF
-from .layers import (GELU, Dropout, Embedding, Identity, Linear, ReLU, SiLU, Tanh,
-                     load_random_state, random_state)
+from .layers import (
+    GELU,
+    Dropout,
+    Embedding,
+    Identity,
+    Linear,
+    ReLU,
+    SiLU,
+    Tanh,
+    load_random_state,
+    random_state,
+)
 from .lora import LoRALinear, adapters, add_adapters, merge_adapters
 from .module import Module, ModuleList, Parameter, Sequential, uniform, xavier_uniform
 from .norms import LayerNorm, RMSNorm
 from .recurrent import GRU, LSTM, RNN, Recurrent
-from .transformer import (TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
-                          TransformerEncoderLayer)
+from .transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)

@@ -27,11 +27,24 @@ class MultiheadAttention(Module):
     probability with which, while training, a weight of attention is dropped.
     """
 
-    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, kdim=None, vdim=None,
-                 batch_first=False, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        embed_dim,
+        num_heads,
+        dropout=0.0,
+        bias=True,
+        *,
+        kdim=None,
+        vdim=None,
+        batch_first=False,
+        rng=None,
+        dtype=np.float32,
+    ):
         if min(embed_dim, num_heads) < 1 or embed_dim % num_heads:
-            raise ValueError("MultiheadAttention: embed_dim must be a multiple of num_heads, both "
-                             f"at least 1; got {embed_dim} and {num_heads}")
+            raise ValueError(
+                "MultiheadAttention: embed_dim must be a multiple of num_heads, both "
+                f"at least 1; got {embed_dim} and {num_heads}"
+            )
         rng, E = np.random.default_rng(rng), embed_dim
         self.embed_dim, self.num_heads, self.batch_first = embed_dim, num_heads, batch_first
         self.kdim, self.vdim = kdim or E, vdim or E
@@ -48,8 +61,17 @@ class MultiheadAttention(Module):
             self.out_proj.bias.data[:] = 0.0
         self.dropout = Dropout(dropout, rng=rng)
 
-    def forward(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None,
-                average_attn_weights=True, is_causal=False):
+    def forward(
+        self,
+        query,
+        key,
+        value,
+        key_padding_mask=None,
+        need_weights=True,
+        attn_mask=None,
+        average_attn_weights=True,
+        is_causal=False,
+    ):
         """query (T, B, embed_dim), key (S, B, kdim), value (S, B, vdim), with B first if
         batch_first, without B for one sequence -> (output, like query; weights, or None).
 
@@ -85,12 +107,17 @@ class MultiheadAttention(Module):
         self._check(query, key, value)
         W, b = self.in_proj_weight, self.in_proj_bias
         if W is not None and query is key is value:
-            return split(self._cut(F.linear(query, W, b)), 3, axis=1)   # one product instead of 3
-        Ws = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if W is None else (
-            split(W, 3))
+            return split(self._cut(F.linear(query, W, b)), 3, axis=1)  # one product instead of 3
+        Ws = (
+            (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+            if W is None
+            else (split(W, 3))
+        )
         bs = (None,) * 3 if b is None else split(b, 3)
-        return [None if x is None else self._cut(F.linear(x, W, b))
-                for x, W, b in zip((query, key, value), Ws, bs)]
+        return [
+            None if x is None else self._cut(F.linear(x, W, b))
+            for x, W, b in zip((query, key, value), Ws, bs)
+        ]
 
     def _cut(self, x):
         """(T, B, n·d), or with B first, -> the n heads (B, n, T, d)."""
@@ -104,8 +131,16 @@ class MultiheadAttention(Module):
         B, H, T, _ = q.shape
         offset = self.dropout.take(B * H * T * k.shape[2]) if self.dropout.p else 0
         out = F.scaled_dot_product_attention(
-            q, k, v, mask, is_causal=is_causal, return_weights=need_weights, offset=offset,
-            dropout_p=self.dropout.p if self.training else 0.0, seed=self.dropout.seed)
+            q,
+            k,
+            v,
+            mask,
+            is_causal=is_causal,
+            return_weights=need_weights,
+            offset=offset,
+            dropout_p=self.dropout.p if self.training else 0.0,
+            seed=self.dropout.seed,
+        )
         out, weights = out if need_weights else (out, None)
         out = transpose(out, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
         return self.out_proj(reshape(out, (*out.shape[:2], self.embed_dim))), weights
@@ -132,8 +167,11 @@ class MultiheadAttention(Module):
 
     def _check(self, query, key, value):
         """Raises the error that names what does not fit."""
-        inputs = {"query": (query, self.embed_dim), "key": (key, self.kdim),
-                  "value": (value, self.vdim)}
+        inputs = {
+            "query": (query, self.embed_dim),
+            "key": (key, self.kdim),
+            "value": (value, self.vdim),
+        }
         inputs = {name: (a.shape, n) for name, (a, n) in inputs.items() if a is not None}
         shapes, batch = [shape for shape, _ in inputs.values()], 0 if self.batch_first else 1
         problem = None
@@ -155,8 +193,10 @@ class MultiheadAttention(Module):
             return None
         B, H, T, S = *q.shape[:3], k.shape[2]
         if mask.shape not in ((T, S), (B * H, T, S)):
-            raise ValueError(f"MultiheadAttention: attn_mask must be (T, S) = {(T, S)} or "
-                             f"(B·num_heads, T, S) = {(B * H, T, S)}; got {mask.shape}")
+            raise ValueError(
+                f"MultiheadAttention: attn_mask must be (T, S) = {(T, S)} or "
+                f"(B·num_heads, T, S) = {(B * H, T, S)}; got {mask.shape}"
+            )
         mask = mask if mask.ndim == 2 else reshape(mask, (B, H, T, S))
         return _true_means_seen(mask, "attn_mask", q.dtype)
 
@@ -165,8 +205,9 @@ class MultiheadAttention(Module):
             return None
         B, S = k.shape[0], k.shape[2]
         if mask.shape != (B, S):
-            raise ValueError(f"MultiheadAttention: key_padding_mask must be (B, S) = {(B, S)}; got "
-                             f"{mask.shape}")
+            raise ValueError(
+                f"MultiheadAttention: key_padding_mask must be (B, S) = {(B, S)}; got {mask.shape}"
+            )
         return _true_means_seen(reshape(mask, (B, 1, 1, S)), "key_padding_mask", k.dtype)
 
     def extra_repr(self):
@@ -178,8 +219,10 @@ def _true_means_seen(mask, name, dtype):
     if mask.dtype == bool:
         return ~array_of(mask)
     if not is_float(mask.dtype) or mask.dtype != dtype:
-        raise TypeError(f"MultiheadAttention: {name} must be boolean (True = not seen) or {dtype}, "
-                        f"to be added to the scores; got {mask.dtype}")
+        raise TypeError(
+            f"MultiheadAttention: {name} must be boolean (True = not seen) or {dtype}, "
+            f"to be added to the scores; got {mask.dtype}"
+        )
     return mask
 
 

@@ -42,8 +42,9 @@ class Embedding(Module):
     from 0 and stays, for its gradient is zero.
     """
 
-    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, *, rng=None,
-                 dtype=np.float32):
+    def __init__(
+        self, num_embeddings, embedding_dim, padding_idx=None, *, rng=None, dtype=np.float32
+    ):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
         rows = np.random.default_rng(rng).standard_normal((num_embeddings, embedding_dim))
@@ -77,7 +78,7 @@ class Dropout(Module):
     numbers that were used: both together, two integers, are what to save for the same masks again.
     """
 
-    counters = "offset",
+    counters = ("offset",)
 
     def __init__(self, p=0.5, *, rng=None):
         if not 0 <= p <= 1:
@@ -147,8 +148,9 @@ def random_state(module):
 
     A checkpoint holds it beside the weights; it is what JSON can hold.
     """
-    return {name: [m.seed, m.offset] for name, m in module.named_modules()
-            if isinstance(m, Dropout)}
+    return {
+        name: [m.seed, m.offset] for name, m in module.named_modules() if isinstance(m, Dropout)
+    }
 
 
 def load_random_state(module, state):
@@ -157,12 +159,19 @@ def load_random_state(module, state):
     drops = {name: m for name, m in module.named_modules() if isinstance(m, Dropout)}
     lines = [f"missing: {name}" for name in drops if name not in state]
     lines += [f"unexpected: {name}" for name in state if name not in drops]
-    lines += [f"{name} is {value!r}, not [seed, offset], integers from 0 to 2**64 - 1"
-              for name, value in state.items()
-              if not (isinstance(value, (list, tuple)) and len(value) == 2
-                      and all(isinstance(n, int) and 0 <= n < 2**64 for n in value))]
+    lines += [
+        f"{name} is {value!r}, not [seed, offset], integers from 0 to 2**64 - 1"
+        for name, value in state.items()
+        if not (
+            isinstance(value, (list, tuple))
+            and len(value) == 2
+            and all(isinstance(n, int) and 0 <= n < 2**64 for n in value)
+        )
+    ]
     if lines:
-        raise ValueError(f"{type(module).__name__}: the random state is of another model:\n  "
-                         + "\n  ".join(lines))
+        raise ValueError(
+            f"{type(module).__name__}: the random state is of another model:\n  "
+            + "\n  ".join(lines)
+        )
     for name, m in drops.items():
         m.seed, m.offset = state[name]

@@ -19,8 +19,7 @@ from ..ops import matmul
 from .layers import Linear
 from .module import Module, Parameter, uniform
 
-
-ALPHA = 16.0                    # α, where nothing else is said
+ALPHA = 16.0  # α, where nothing else is said
 
 
 class LoRALinear(Module):
@@ -32,14 +31,16 @@ class LoRALinear(Module):
 
     def __init__(self, linear, rank, alpha=ALPHA, *, rng=None):
         if not 1 <= rank <= min(linear.weight.shape):
-            raise ValueError(f"LoRALinear: the rank must be from 1 to {min(linear.weight.shape)}, "
-                             f"the smaller side of the weight {linear.weight.shape}; got {rank}")
+            raise ValueError(
+                f"LoRALinear: the rank must be from 1 to {min(linear.weight.shape)}, "
+                f"the smaller side of the weight {linear.weight.shape}; got {rank}"
+            )
         out, n = linear.weight.shape
         rng, dtype, device = np.random.default_rng(rng), linear.weight.dtype, linear.weight.device
-        self.weight, self.bias = linear.weight, linear.bias                         # W, b
-        self.lora_A = uniform(rng, 1.0 / math.sqrt(n), rank, n, dtype=dtype)        # A
-        self.lora_B = Parameter(np.zeros((out, rank)), dtype=dtype)                 # B
-        self.scale = alpha / rank                                                   # α / r
+        self.weight, self.bias = linear.weight, linear.bias  # W, b
+        self.lora_A = uniform(rng, 1.0 / math.sqrt(n), rank, n, dtype=dtype)  # A
+        self.lora_B = Parameter(np.zeros((out, rank)), dtype=dtype)  # B
+        self.scale = alpha / rank  # α / r
         self.to(device)
 
     def forward(self, x, bias=True):
@@ -51,8 +52,9 @@ class LoRALinear(Module):
         """The nn.Linear with the weight W + (α / r) B A, and b."""
         out, n = self.weight.shape
         linear = Linear(n, out, bias=False, dtype=self.weight.dtype).to(self.weight.device)
-        linear.weight.data = self.weight.data + self.scale * matmul(self.lora_B.data,
-                                                                    self.lora_A.data)
+        linear.weight.data = self.weight.data + self.scale * matmul(
+            self.lora_B.data, self.lora_A.data
+        )
         linear.weight.requires_grad = self.weight.requires_grad
         linear.bias = self.bias
         return linear
@@ -74,19 +76,33 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     rng, found = np.random.default_rng(rng), []
     for path, module in list(model.named_modules()):
         for name, value in list(vars(module).items()):
-            if (type(value) is Linear and value.weight.requires_grad
-                    and (not names or name in names)):
+            if (
+                type(value) is Linear
+                and value.weight.requires_grad
+                and (not names or name in names)
+            ):
                 value.requires_grad_(False)
                 setattr(module, name, LoRALinear(value, rank, alpha, rng=rng))
                 found.append(f"{path}.{name}" if path else name)
     if not found:
-        there = sorted({name for _, module in model.named_modules()
-                        for name, value in vars(module).items() if type(value) is Linear})
+        there = sorted(
+            {
+                name
+                for _, module in model.named_modules()
+                for name, value in vars(module).items()
+                if type(value) is Linear
+            }
+        )
         still = [name for name in there if not names or name in names]
-        raise ValueError(f"add_adapters: {type(model).__name__} has no Linear layer "
-                         + (f"that learns; frozen: {', '.join(still)}" if still else
-                            f"called {' or '.join(names) or 'anything'}; it has "
-                            f"{', '.join(there) or 'none'}"))
+        raise ValueError(
+            f"add_adapters: {type(model).__name__} has no Linear layer "
+            + (
+                f"that learns; frozen: {', '.join(still)}"
+                if still
+                else f"called {' or '.join(names) or 'anything'}; it has "
+                f"{', '.join(there) or 'none'}"
+            )
+        )
     return found
 
 
@@ -103,5 +119,8 @@ def merge_adapters(model):
 def adapters(model):
     """{dotted name: Parameter} of all A and B inside `model`: what to save where they are kept
     apart from it."""
-    return {name: p for name, p in model.named_parameters()
-            if name.rpartition(".")[2] in ("lora_A", "lora_B")}
+    return {
+        name: p
+        for name, p in model.named_parameters()
+        if name.rpartition(".")[2] in ("lora_A", "lora_B")
+    }

@@ -12,6 +12,7 @@ from ..tensor import Tensor
 
 class Parameter(Tensor):
     """A Tensor that a Module finds among its attributes, and an optimiser changes."""
+
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True, dtype=None, device=None):
@@ -23,12 +24,13 @@ class Module:
 
     A subclass sets them in `__init__` and defines `forward`; calling the module calls that.
     """
+
     training = True
 
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    counters = ()               # attributes that a call changes
+    counters = ()  # attributes that a call changes
 
     def __call__(self, *args, **kwargs):
         if now.recording is not None:
@@ -106,22 +108,32 @@ class Module:
         given = {name: v if is_array(v) else np.asarray(v) for name, v in given.items()}
         lines = []
         if strict:
-            lines += [f"missing: {name} {p.shape}" for name, p in slots.items()
-                      if name not in given]
-            lines += [f"unexpected: {name} {a.shape}" for name, a in given.items()
-                      if name not in slots]
-        lines += [f"mis-shaped: {name} is {given[name].shape}, the model has {p.shape}"
-                  for name, p in slots.items() if name in given and given[name].shape != p.shape]
+            lines += [
+                f"missing: {name} {p.shape}" for name, p in slots.items() if name not in given
+            ]
+            lines += [
+                f"unexpected: {name} {a.shape}" for name, a in given.items() if name not in slots
+            ]
+        lines += [
+            f"mis-shaped: {name} is {given[name].shape}, the model has {p.shape}"
+            for name, p in slots.items()
+            if name in given and given[name].shape != p.shape
+        ]
         if lines:
-            raise ValueError(f"{type(self).__name__}.load_state_dict: the weights are of another "
-                             "model:\n  " + "\n  ".join(lines))
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the weights are of another "
+                "model:\n  " + "\n  ".join(lines)
+            )
         for name, p in slots.items():
             if name in given:
                 p.data = namespace(p.data).array(to_device(given[name], p.device), dtype=p.dtype)
 
     def __repr__(self):
-        inside = [f"({name}): {value!r}" for name, value in vars(self).items()
-                  if isinstance(value, Module)]
+        inside = [
+            f"({name}): {value!r}"
+            for name, value in vars(self).items()
+            if isinstance(value, Module)
+        ]
         body = "".join("\n  " + line.replace("\n", "\n  ") for line in inside)
         return f"{type(self).__name__}({self.extra_repr()}{body}{chr(10) if inside else ''})"
 
@@ -144,8 +156,9 @@ class ModuleList(Module):
 
     def _put(self, name, module):
         if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: takes Modules; {name!r} is of type "
-                            f"{type(module).__name__}")
+            raise TypeError(
+                f"{type(self).__name__}: takes Modules; {name!r} is of type {type(module).__name__}"
+            )
         setattr(self, name, module)
 
     def __iter__(self):
@@ -167,8 +180,11 @@ class Sequential(ModuleList):
     """
 
     def __init__(self, *layers):
-        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else dict(
-            zip(map(str, range(len(layers))), layers))
+        named = (
+            layers[0]
+            if len(layers) == 1 and isinstance(layers[0], dict)
+            else dict(zip(map(str, range(len(layers))), layers))
+        )
         for name, layer in named.items():
             self._put(name, layer)
 

@@ -13,8 +13,9 @@ class LayerNorm(Module):
     and start from 1 and 0; without elementwise_affine there are none.
     """
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *,
-                 dtype=np.float32):
+    def __init__(
+        self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *, dtype=np.float32
+    ):
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
         self.normalized_shape, self.eps = tuple(shape), eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
@@ -23,8 +24,9 @@ class LayerNorm(Module):
     def forward(self, x, residual=None, return_sum=False):
         """x (..., *normalized_shape), residual like x, which is added before, or None -> y like x;
         with return_sum the pair (y, x + residual)."""
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps, residual,
-                            return_sum)
+        return F.layer_norm(
+            x, self.normalized_shape, self.weight, self.bias, self.eps, residual, return_sum
+        )
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}"

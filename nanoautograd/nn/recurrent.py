@@ -19,25 +19,43 @@ class Recurrent(Module):
     1/√hidden_size), drawn from `rng`: a seed, a numpy Generator, or None. `dropout` is the
     probability with which, while training, an output of a layer but the last is dropped.
     """
+
     gates = 1
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False,
-                 dropout=0.0, bidirectional=False, *, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        rng=None,
+        dtype=np.float32,
+    ):
         if min(input_size, hidden_size, num_layers) < 1:
-            raise ValueError(f"{type(self).__name__}: input_size, hidden_size and num_layers must "
-                             f"be at least 1, got {input_size}, {hidden_size}, {num_layers}")
+            raise ValueError(
+                f"{type(self).__name__}: input_size, hidden_size and num_layers must "
+                f"be at least 1, got {input_size}, {hidden_size}, {num_layers}"
+            )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout = dropout
         rng, bound = np.random.default_rng(rng), 1.0 / math.sqrt(hidden_size)
         directions = ("", "_reverse") if bidirectional else ("",)
         rows = self.gates * hidden_size
-        self._names = []                    # of the weights, in the order that functional.rnn takes
+        self._names = []  # of the weights, in the order that functional.rnn takes
         for layer in range(num_layers):
             for suffix in directions:
                 size = hidden_size * len(directions) if layer else input_size
-                for name, shape in (("weight_ih", (rows, size)), ("weight_hh", (rows, hidden_size)),
-                                    ("bias_ih", (rows,)), ("bias_hh", (rows,))):
+                for name, shape in (
+                    ("weight_ih", (rows, size)),
+                    ("weight_hh", (rows, hidden_size)),
+                    ("bias_ih", (rows,)),
+                    ("bias_hh", (rows,)),
+                ):
                     if bias or name.startswith("weight"):
                         self._names.append(f"{name}_l{layer}{suffix}")
                         setattr(self, self._names[-1], uniform(rng, bound, *shape, dtype=dtype))
@@ -47,8 +65,11 @@ class Recurrent(Module):
     def weights_and_options(self, x):
         """What the function in functional.py takes after the states, for input x."""
         weights = [getattr(self, name) for name in self._names]
-        options = {"bias": self.bias, "batch_first": self.batch_first,
-                   "bidirectional": self.bidirectional}
+        options = {
+            "bias": self.bias,
+            "batch_first": self.batch_first,
+            "bidirectional": self.bidirectional,
+        }
         if self.between and self.training:
             width = self.hidden_size * (2 if self.bidirectional else 1)
             shape = (self.num_layers - 1, *x.shape[:-1], width)
@@ -69,13 +90,33 @@ class RNN(Recurrent):
     derived in manual/rnn.py.
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True,
-                 batch_first=False, dropout=0.0, bidirectional=False, *, rng=None,
-                 dtype=np.float32):
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        nonlinearity="tanh",
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        rng=None,
+        dtype=np.float32,
+    ):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, rng=rng, dtype=dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            rng=rng,
+            dtype=dtype,
+        )
         self.nonlinearity = nonlinearity
 
     def forward(self, x, hx=None, lengths=None):
@@ -93,6 +134,7 @@ class LSTM(Recurrent):
     The rows of each weight are those of the gates i, f, g, o in turn; see Recurrent. The equations
     and their gradients are derived in manual/lstm.py.
     """
+
     gates = 4
 
     def forward(self, x, hx=None, lengths=None):
@@ -108,6 +150,7 @@ class GRU(Recurrent):
     The rows of each weight are those of the gates r, z and of n in turn; see Recurrent. The
     equations and their gradients are derived in manual/gru.py.
     """
+
     gates = 3
 
     def forward(self, x, hx=None, lengths=None):

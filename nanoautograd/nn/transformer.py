@@ -26,23 +26,43 @@ class TransformerLayer(Module):
     activation: "relu", "gelu" or a function. Weights are drawn from `rng`: a seed, a numpy
     Generator, or None; see MultiheadAttention and Linear.
     """
-    attentions = ()             # their names
 
-    def __init__(self, d_model, nhead, dim_feedforward=2048, dropout=0.1, activation="relu",
-                 layer_norm_eps=1e-5, batch_first=False, norm_first=False, bias=True, *, rng=None,
-                 dtype=np.float32):
+    attentions = ()  # their names
+
+    def __init__(
+        self,
+        d_model,
+        nhead,
+        dim_feedforward=2048,
+        dropout=0.1,
+        activation="relu",
+        layer_norm_eps=1e-5,
+        batch_first=False,
+        norm_first=False,
+        bias=True,
+        *,
+        rng=None,
+        dtype=np.float32,
+    ):
         if activation not in ACTIVATIONS and not callable(activation):
-            raise ValueError(f"{type(self).__name__}: activation must be 'relu', 'gelu' or a "
-                             f"function; got {activation!r}")
+            raise ValueError(
+                f"{type(self).__name__}: activation must be 'relu', 'gelu' or a "
+                f"function; got {activation!r}"
+            )
         rng, self.norm_first = np.random.default_rng(rng), norm_first
         self.activation = ACTIVATIONS.get(activation, activation)
         for name in self.attentions:
-            setattr(self, name, MultiheadAttention(d_model, nhead, dropout, bias, rng=rng,
-                                                   batch_first=batch_first, dtype=dtype))
+            setattr(
+                self,
+                name,
+                MultiheadAttention(
+                    d_model, nhead, dropout, bias, rng=rng, batch_first=batch_first, dtype=dtype
+                ),
+            )
         self.linear1 = Linear(d_model, dim_feedforward, bias, rng=rng, dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng)
         self.linear2 = Linear(dim_feedforward, d_model, bias, rng=rng, dtype=dtype)
-        for i in range(1, len(self.attentions) + 2):                    # one for each sublayer
+        for i in range(1, len(self.attentions) + 2):  # one for each sublayer
             setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
             setattr(self, f"dropout{i}", Dropout(dropout, rng=rng))
 
@@ -57,14 +77,18 @@ class TransformerLayer(Module):
 
 class TransformerEncoderLayer(TransformerLayer):
     """Self-attention, then the feed-forward network; see TransformerLayer."""
+
     attentions = ("self_attn",)
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
         """src (T, B, d_model), or with B first if batch_first -> the same shape. Masks as in
         MultiheadAttention: src_mask (T, T), src_key_padding_mask (B, T), True = not seen."""
+
         def attention(x):
-            return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask,
-                                  is_causal=is_causal)
+            return self.self_attn(
+                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal
+            )
+
         x, _ = self.add(src, attention, self.norm1, self.dropout1)
         return self.add(x, self.feed_forward, self.norm2, self.dropout2)[0]
 
@@ -72,20 +96,40 @@ class TransformerEncoderLayer(TransformerLayer):
 class TransformerDecoderLayer(TransformerLayer):
     """Self-attention, attention over the encoder's result (the memory), then the feed-forward
     network; see TransformerLayer."""
+
     attentions = ("self_attn", "multihead_attn")
 
-    def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
-                memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False):
+    def forward(
+        self,
+        tgt,
+        memory,
+        tgt_mask=None,
+        memory_mask=None,
+        tgt_key_padding_mask=None,
+        memory_key_padding_mask=None,
+        tgt_is_causal=False,
+        memory_is_causal=False,
+    ):
         """tgt (T, B, d_model), memory (S, B, d_model), or with B first if batch_first -> like tgt.
         Masks as in MultiheadAttention: (T, T), (T, S), (B, T) and (B, S), True = not seen;
         tgt_is_causal: position t sees 0 to t."""
+
         def attention(x):
-            return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask,
-                                  is_causal=tgt_is_causal)
+            return self.self_attn(
+                x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
+            )
 
         def over_memory(x):
-            return self.multihead_attn(x, memory, memory, memory_key_padding_mask, False,
-                                       memory_mask, is_causal=memory_is_causal)
+            return self.multihead_attn(
+                x,
+                memory,
+                memory,
+                memory_key_padding_mask,
+                False,
+                memory_mask,
+                is_causal=memory_is_causal,
+            )
+
         x, _ = self.add(tgt, attention, self.norm1, self.dropout1)
         x, _ = self.add(x, over_memory, self.norm2, self.dropout2)
         return self.add(x, self.feed_forward, self.norm3, self.dropout3)[0]
@@ -98,9 +142,11 @@ class TransformerDecoderLayer(TransformerLayer):
         multihead_attn.heads; seen: (B, 1, 1, S), True = seen, or None -> like x, and keys and
         values for the next step.
         """
+
         def over_memory(x):
             q, _, _ = self.multihead_attn.heads(x, None, None)
             return self.multihead_attn.attend(q, *memory, seen)
+
         x, past = self.add(x, lambda x: self.self_attn.step(x, past), self.norm1, self.dropout1)
         x, _ = self.add(x, over_memory, self.norm2, self.dropout2)
         return self.add(x, self.feed_forward, self.norm3, self.dropout3)[0], past
@@ -141,10 +187,27 @@ class TransformerDecoder(Module):
     def __init__(self, decoder_layer, num_layers, norm=None):
         self.layers, self.norm = copies(decoder_layer, num_layers), norm
 
-    def forward(self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
-                memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False):
+    def forward(
+        self,
+        tgt,
+        memory,
+        tgt_mask=None,
+        memory_mask=None,
+        tgt_key_padding_mask=None,
+        memory_key_padding_mask=None,
+        tgt_is_causal=False,
+        memory_is_causal=False,
+    ):
         """As TransformerDecoderLayer."""
         for layer in self.layers:
-            tgt = layer(tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask,
-                        memory_key_padding_mask, tgt_is_causal, memory_is_causal)
+            tgt = layer(
+                tgt,
+                memory,
+                tgt_mask,
+                memory_mask,
+                tgt_key_padding_mask,
+                memory_key_padding_mask,
+                tgt_is_causal,
+                memory_is_causal,
+            )
         return tgt if self.norm is None else self.norm(tgt)

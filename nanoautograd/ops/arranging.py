@@ -10,8 +10,7 @@ from ..backends import namespace
 from ..function import function
 from ..tensor import array_of, as_arrays
 from .indexing import along, getitem, take
-from .shaping import (as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel,
-                      reshape)
+from .shaping import as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel, reshape
 
 # ---- order along an axis
 
@@ -49,8 +48,10 @@ def _split_as(g, arrays_shape, axis, needs):
     edges = [0]
     for shape in arrays_shape:
         edges.append(edges[-1] + shape[axis])
-    return [getitem(g, along(axis, slice(i, j), g.ndim)) if need else None
-            for i, j, need in zip(edges, edges[1:], needs)]
+    return [
+        getitem(g, along(axis, slice(i, j), g.ndim)) if need else None
+        for i, j, need in zip(edges, edges[1:], needs)
+    ]
 
 
 _concatenate.vjp(arrays=_split_as)
@@ -67,8 +68,9 @@ def stack(arrays, axis=0):
     """The arrays, all of one shape, one after the other along a new axis."""
     arrays = as_arrays(*arrays)
     if len({a.shape for a in arrays}) > 1:
-        raise ValueError("stack: the arrays must have one shape; got "
-                         f"{', '.join(str(a.shape) for a in arrays)}")
+        raise ValueError(
+            f"stack: the arrays must have one shape; got {', '.join(str(a.shape) for a in arrays)}"
+        )
     return concatenate([expand_dims(a, axis) for a in arrays], axis)
 
 
@@ -86,8 +88,10 @@ def split(ary, indices_or_sections, axis=0):
     n = ary.shape[axis]
     if isinstance(indices_or_sections, Integral):
         if indices_or_sections < 1 or n % indices_or_sections:
-            raise ValueError(f"split: axis {axis} of length {n} is not divided into "
-                             f"{indices_or_sections} equal parts")
+            raise ValueError(
+                f"split: axis {axis} of length {n} is not divided into "
+                f"{indices_or_sections} equal parts"
+            )
         edges = range(0, n + 1, n // indices_or_sections) if n else (0,) * (indices_or_sections + 1)
     else:
         edges = (0, *(slice(i).indices(n)[1] for i in indices_or_sections), n)
@@ -103,10 +107,12 @@ def tile(A, reps):
     ndim = max(len(reps), len(A.shape))
     reps = (1,) * (ndim - len(reps)) + tuple(reps)
     shape = (1,) * (ndim - len(A.shape)) + A.shape
-    pairs = broadcast_to(reshape(A, tuple(m for n in shape for m in (1, n))),
-                         tuple(m for r, n in zip(reps, shape) for m in (r, n)))
+    pairs = broadcast_to(
+        reshape(A, tuple(m for n in shape for m in (1, n))),
+        tuple(m for r, n in zip(reps, shape) for m in (r, n)),
+    )
     y = reshape(pairs, tuple(r * n for r, n in zip(reps, shape)))
-    return copy(y) if set(reps) <= {1} else y           # it would be a view, as NumPy's never is
+    return copy(y) if set(reps) <= {1} else y  # it would be a view, as NumPy's never is
 
 
 def repeat(a, repeats, axis=None):
@@ -128,8 +134,11 @@ def _pad_constant(array, pad_width, value):
     return namespace(array).pad(array, pad_width, mode="constant", constant_values=value)
 
 
-_pad_constant.vjp(array=lambda g, array_shape, pad_width: getitem(
-    g, tuple(slice(before, before + n) for (before, _), n in zip(pad_width, array_shape))))
+_pad_constant.vjp(
+    array=lambda g, array_shape, pad_width: getitem(
+        g, tuple(slice(before, before + n) for (before, _), n in zip(pad_width, array_shape))
+    )
+)
 
 
 def pad(array, pad_width, mode="constant", *, constant_values=0):
@@ -148,13 +157,17 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
         widths = [(*as_tuple(w), *as_tuple(w))[:2] for w in pad_width]
     widths = tuple(widths * ndim if len(widths) == 1 else widths)
     if len(widths) != ndim or min((w for pair in widths for w in pair), default=0) < 0:
-        raise ValueError(f"pad: pad_width {pad_width} does not fit an array of {ndim} dimensions; "
-                         "it takes n, (before, after) or one such pair for each axis, none below 0")
+        raise ValueError(
+            f"pad: pad_width {pad_width} does not fit an array of {ndim} dimensions; "
+            "it takes n, (before, after) or one such pair for each axis, none below 0"
+        )
     if mode == "constant":
         return _pad_constant(array, widths, constant_values) if widths else copy(array)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ValueError(f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
-                         "'reflect', 'symmetric' and 'wrap'")
+        raise ValueError(
+            f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
+            "'reflect', 'symmetric' and 'wrap'"
+        )
     xp = namespace(array_of(array))
     for axis, (before, after) in enumerate(widths):
         if before or after:

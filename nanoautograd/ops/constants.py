@@ -12,6 +12,7 @@ from ..tensor import Tensor, array_of, wrap
 
 def without_gradient(f):
     """Makes f, a function of arrays, one that also takes Tensors, and forgets their history."""
+
     @wraps(f)
     def operation(*args, **kwargs):
         tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
@@ -22,6 +23,7 @@ def without_gradient(f):
         arrays = [array_of(a) for a in args]
         options = {name: array_of(a) for name, a in kwargs.items()}
         return _wrapped(f(*arrays, **options), namespace(tensors[0]._array))
+
     return operation
 
 
@@ -75,8 +77,10 @@ def floor_divide(a, b):
 
 def _as_in_numpy(name):
     """The function `name` of the array's own namespace, with its arguments."""
+
     def f(*args, **kwargs):
         return getattr(namespace(*args), name)(*args, **kwargs)
+
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"As `numpy.{name}`, on Tensors and arrays of any backend; has no gradient."
     return without_gradient(f)
@@ -113,4 +117,4 @@ round = _as_in_numpy("round")
 searchsorted = _as_in_numpy("searchsorted")
 trunc = _as_in_numpy("trunc")
 zeros_like = _as_in_numpy("zeros_like")
-integer_prod = _as_in_numpy("prod")             # `prod` of integers, in reductions.py
+integer_prod = _as_in_numpy("prod")  # `prod` of integers, in reductions.py

@@ -24,8 +24,7 @@ def add(a, b):
     return a + b
 
 
-add.vjp(a=lambda g: g,
-        b=lambda g: g)
+add.vjp(a=lambda g: g, b=lambda g: g)
 
 
 @function
@@ -34,8 +33,7 @@ def subtract(a, b):
     return a - b
 
 
-subtract.vjp(a=lambda g: g,
-             b=lambda g: -g)
+subtract.vjp(a=lambda g: g, b=lambda g: -g)
 
 
 @function
@@ -44,8 +42,7 @@ def multiply(a, b):
     return a * b
 
 
-multiply.vjp(a=lambda g, b: g * b,
-             b=lambda g, a: g * a)
+multiply.vjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
 @function
@@ -54,8 +51,7 @@ def divide(a, b):
     return a / b
 
 
-divide.vjp(a=lambda g, b: g / b,
-           b=lambda g, b, out: -g * out / b)
+divide.vjp(a=lambda g, b: g / b, b=lambda g, b, out: -g * out / b)
 
 
 @function
@@ -65,16 +61,15 @@ def power(a, b):
     The limits are taken at the edges of the domain: a⁰ has the slope 0 everywhere, and 0ᵇ does
     not depend on b. A negative a with a fractional b gives NaN, as in NumPy.
     """
-    return a ** b
+    return a**b
 
 
-power.vjp(a=lambda g, a, b: g * b * a ** _less_one(b),
-          b=lambda g, a, out: g * out * _log_base(a))
+power.vjp(a=lambda g, a, b: g * b * a ** _less_one(b), b=lambda g, a, out: g * out * _log_base(a))
 
 
 def _less_one(b):
     """b - 1, but 1 where b = 0: that factor is multiplied by b, and 0 · 0⁻¹ is not wanted."""
-    if isinstance(b, (int, float)):             # a Python scalar must stay one, to promote nothing
+    if isinstance(b, (int, float)):  # a Python scalar must stay one, to promote nothing
         return b - 1 if b else 1
     return where(b == 0, 1, b - 1)
 
@@ -92,8 +87,7 @@ def remainder(a, b):
     return a % b
 
 
-remainder.vjp(a=lambda g: g,
-              b=lambda g, a, b: -g * (a // b))
+remainder.vjp(a=lambda g: g, b=lambda g, a, b: -g * (a // b))
 
 
 @function
@@ -314,20 +308,30 @@ def arctan2(x1, x2):
     return namespace(x1, x2).arctan2(x1, x2)
 
 
-arctan2.vjp(x1=lambda g, x1, x2: g * x2 / (x1 * x1 + x2 * x2),
-            x2=lambda g, x1, x2: -g * x1 / (x1 * x1 + x2 * x2))
+arctan2.vjp(
+    x1=lambda g, x1, x2: g * x2 / (x1 * x1 + x2 * x2),
+    x2=lambda g, x1, x2: -g * x1 / (x1 * x1 + x2 * x2),
+)
 
 
 # ---- the error function
 
-CELLS = 32                                      # grid points per unit
-EDGE = 6                                        # erf(6) = 1 - 2e-17
+CELLS = 32  # grid points per unit
+EDGE = 6  # erf(6) = 1 - 2e-17
 _C = [k / CELLS for k in range(-EDGE * CELLS, EDGE * CELLS + 1)]
-_TABLES = {}                                    # (namespace, dtype) -> erf and its slope at _C
+_TABLES = {}  # (namespace, dtype) -> erf and its slope at _C
 
-EDGE32 = 4                                      # erf(4) = 1 - 2e-8, in float32 1
-_A = (1.12837925, 0.102769864, -1.95288104e-4, -6.14838306e-4, 8.45966151e-5, -4.7946128e-6,
-      2.75769681e-8, 5.42156437e-9)             # of (artanh erf x) / x, by powers of x²
+EDGE32 = 4  # erf(4) = 1 - 2e-8, in float32 1
+_A = (
+    1.12837925,
+    0.102769864,
+    -1.95288104e-4,
+    -6.14838306e-4,
+    8.45966151e-5,
+    -4.7946128e-6,
+    2.75769681e-8,
+    5.42156437e-9,
+)  # of (artanh erf x) / x, by powers of x²
 
 
 @function
@@ -364,7 +368,7 @@ def _erf_by_tanh(xp, x):
     x = xp.clip(x, -EDGE32, EDGE32)
     s = x * x
     p = s * _A[-1]
-    for a in _A[-2:0:-1]:                       # Horner's rule
+    for a in _A[-2:0:-1]:  # Horner's rule
         p += a
         p *= s
     p += _A[0]
@@ -376,15 +380,16 @@ def _erf_by_taylor(xp, x):
     if (xp, x.dtype) not in _TABLES:
         _TABLES[xp, x.dtype] = (
             xp.asarray([math.erf(c) for c in _C], dtype=x.dtype),
-            xp.asarray([2 / math.sqrt(math.pi) * math.exp(-c * c) for c in _C], dtype=x.dtype))
+            xp.asarray([2 / math.sqrt(math.pi) * math.exp(-c * c) for c in _C], dtype=x.dtype),
+        )
     values, slopes = _TABLES[xp, x.dtype]
     inside = xp.clip(xp.where(x == x, x, 0), -EDGE, EDGE)
     k = xp.rint(inside * CELLS).astype("int32")
     c = k.astype(x.dtype) / CELLS
     k = k + EDGE * CELLS
     d = inside - c
-    h_before, h = xp.zeros_like(c), xp.ones_like(c)                     # Hₙ₋₁ and Hₙ, n = 0
-    term = total = d                                                    # (-1)ⁿ dⁿ⁺¹ / (n+1)!
+    h_before, h = xp.zeros_like(c), xp.ones_like(c)  # Hₙ₋₁ and Hₙ, n = 0
+    term = total = d  # (-1)ⁿ dⁿ⁺¹ / (n+1)!
     for n in range(7):
         h_before, h = h, 2 * c * h - 2 * n * h_before
         term = term * d / -(n + 2)
@@ -410,10 +415,14 @@ def minimum(x1, x2):
     return namespace(x1, x2).minimum(x1, x2)
 
 
-maximum.vjp(x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 == x2),
-            x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x1 == x2))
-minimum.vjp(x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 == x2),
-            x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x1 == x2))
+maximum.vjp(
+    x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 == x2),
+    x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x1 == x2),
+)
+minimum.vjp(
+    x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 == x2),
+    x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x1 == x2),
+)
 
 
 def _to_winner(g, wins, ties):
@@ -440,8 +449,9 @@ def where(condition, x, y):
     return namespace(condition, x, y).where(condition, x, y)
 
 
-where.vjp(x=lambda g, condition: where(condition, g, 0),
-          y=lambda g, condition: where(condition, 0, g))
+where.vjp(
+    x=lambda g, condition: where(condition, g, 0), y=lambda g, condition: where(condition, 0, g)
+)
 
 
 @function

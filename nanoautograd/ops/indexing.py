@@ -26,7 +26,7 @@ def _plain(index, x):
     if isinstance(index, (list, range)):
         xp = namespace(array_of(x))
         index = xp.asarray(index)
-        return index if index.size else index.astype("int64")       # [] would be float64
+        return index if index.size else index.astype("int64")  # [] would be float64
     return index
 
 
@@ -47,7 +47,7 @@ def _scattered(g, index, shape):
     """Zeros of `shape` with g added at `index`."""
     if isinstance(g, Tensor):
         return scatter_add(g, index, shape)
-    return IndexedGradient(index, g, shape)     # the walk adds it to what it has
+    return IndexedGradient(index, g, shape)  # the walk adds it to what it has
 
 
 @function
@@ -68,13 +68,12 @@ scatter_add.vjp(values=lambda g, index: getitem(g, index))
 @function
 def _index_put(x, index, value):
     """A copy of x in which x[index] = value."""
-    y = namespace(x).array(x)           # a copy; of a NumPy scalar, a 0-d array
+    y = namespace(x).array(x)  # a copy; of a NumPy scalar, a 0-d array
     y[index] = value
     return y
 
 
-_index_put.vjp(x=lambda g, index: _index_put(g, index, 0),
-               value=lambda g, index: getitem(g, index))
+_index_put.vjp(x=lambda g, index: _index_put(g, index, 0), value=lambda g, index: getitem(g, index))
 
 
 def index_put(x, index, value):
@@ -129,19 +128,26 @@ def assign(x, index, value):
     if isinstance(value, Tensor):
         value._check_history("assignment")
         if namespace(value._array).may_share_memory(value._array, x._array):
-            value = copy(value)                # x[1:] = x[:-1] reads before it writes
-    recorded = RECORDING.get() and (x.requires_grad
-                                    or isinstance(value, Tensor) and value.requires_grad)
+            value = copy(value)  # x[1:] = x[:-1] reads before it writes
+    recorded = RECORDING.get() and (
+        x.requires_grad or isinstance(value, Tensor) and value.requires_grad
+    )
     if not recorded and not x.is_leaf:
-        raise GraphError("assignment within no_grad() into a computed Tensor would leave it with "
-                         "the gradient of another value; assign into a .detach().copy() of it")
+        raise GraphError(
+            "assignment within no_grad() into a computed Tensor would leave it with "
+            "the gradient of another value; assign into a .detach().copy() of it"
+        )
     if recorded and x.requires_grad and x.is_leaf:
-        raise GraphError("assignment into a leaf that requires a gradient would change the value "
-                         "that the gradient is for; use `y = nag.index_put(x, index, value)`, or "
-                         "assign within no_grad() if it is an update")
+        raise GraphError(
+            "assignment into a leaf that requires a gradient would change the value "
+            "that the gradient is for; use `y = nag.index_put(x, index, value)`, or "
+            "assign within no_grad() if it is an update"
+        )
     if recorded and not is_float(x.dtype):
-        raise TypeError(f"a value that requires a gradient was assigned into a Tensor of dtype "
-                        f"{x.dtype}, which cannot carry one; use .astype() first")
+        raise TypeError(
+            f"a value that requires a gradient was assigned into a Tensor of dtype "
+            f"{x.dtype}, which cannot carry one; use .astype() first"
+        )
     value = _fitting(x, index, value)
     if recorded:
         index, value = _without_repeats(x, index, value)
@@ -171,7 +177,7 @@ def take(a, indices, axis=None):
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "take")
     y = getitem(a, along(axis, indices, len(a.shape)))
-    return copy(y) if isinstance(indices, Integral) else y      # NumPy's take is never a view
+    return copy(y) if isinstance(indices, Integral) else y  # NumPy's take is never a view
 
 
 def take_along_axis(arr, indices, axis=-1):
@@ -181,11 +187,15 @@ def take_along_axis(arr, indices, axis=-1):
     indices = array_of(indices)
     ndim = len(arr.shape)
     if indices.ndim != ndim:
-        raise ValueError(f"take_along_axis: indices of shape {indices.shape} for an array of "
-                         f"shape {arr.shape}; both need the same number of dimensions")
+        raise ValueError(
+            f"take_along_axis: indices of shape {indices.shape} for an array of "
+            f"shape {arr.shape}; both need the same number of dimensions"
+        )
     xp = namespace(indices)
     axis = checked(axis, ndim, "take_along_axis")
-    index = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(ndim)])
-             for d, n in enumerate(arr.shape)]
+    index = [
+        xp.arange(n).reshape([-1 if i == d else 1 for i in range(ndim)])
+        for d, n in enumerate(arr.shape)
+    ]
     index[axis] = indices
     return getitem(arr, tuple(index))

@@ -20,7 +20,7 @@ from .shaping import as_tuple, checked, expand_dims, moveaxis, reshape, squeeze,
 @function
 def _matmul(a, b):
     """Matrices in the last two axes; the axes before them broadcast."""
-    if a.ndim > 2 and b.ndim == 2:              # one large product is faster than many small ones
+    if a.ndim > 2 and b.ndim == 2:  # one large product is faster than many small ones
         return threads.matmul(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
     return threads.matmul(a, b)
 
@@ -37,8 +37,7 @@ def _times_a(g, a, b_shape):
     return _matmul(swapaxes(a, -1, -2), g)
 
 
-_matmul.vjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
-            b=_times_a)
+_matmul.vjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)), b=_times_a)
 
 
 def matmul(x1, x2):
@@ -53,8 +52,10 @@ def matmul(x1, x2):
         raise ValueError("matmul: a 0-d argument has no matrix product; use * to scale")
     rows = x2.shape[-2 if n > 1 else 0]
     if x1.shape[-1] != rows:
-        raise ValueError(f"matmul: shapes {x1.shape} and {x2.shape} do not fit: the rows of the "
-                         f"first have length {x1.shape[-1]}, the columns of the second {rows}")
+        raise ValueError(
+            f"matmul: shapes {x1.shape} and {x2.shape} do not fit: the rows of the "
+            f"first have length {x1.shape[-1]}, the columns of the second {rows}"
+        )
     y = _matmul(x1 if m > 1 else expand_dims(x1, 0), x2 if n > 1 else expand_dims(x2, 1))
     dropped = ((-2,) if m == 1 else ()) + ((-1,) if n == 1 else ())
     return squeeze(y, dropped) if dropped else y
@@ -84,11 +85,14 @@ def tensordot(a, b, axes=2):
     a, b = as_arrays(a, b)
     if isinstance(axes, Integral):
         axes = tuple(range(len(a.shape) - axes, len(a.shape))), tuple(range(axes))
-    of_a, of_b = [[checked(i, len(x.shape), "tensordot") for i in as_tuple(s)]
-                  for s, x in zip(axes, (a, b))]
+    of_a, of_b = [
+        [checked(i, len(x.shape), "tensordot") for i in as_tuple(s)] for s, x in zip(axes, (a, b))
+    ]
     if [a.shape[i] for i in of_a] != [b.shape[j] for j in of_b]:
-        raise ValueError(f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of shape "
-                         f"{b.shape} do not have the same lengths")
+        raise ValueError(
+            f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of shape "
+            f"{b.shape} do not have the same lengths"
+        )
     rows = [i for i in range(len(a.shape)) if i not in of_a]
     columns = [j for j in range(len(b.shape)) if j not in of_b]
     shape = [a.shape[i] for i in rows] + [b.shape[j] for j in columns]
@@ -106,8 +110,9 @@ def tensordot(a, b, axes=2):
 def _einsum(*operands, inputs, output, optimize=True):
     """y[output] = Σ Π operand[input], where no letter stands twice in one operand, and each
     stands in another operand or the output."""
-    return namespace(*operands).einsum(",".join(inputs) + "->" + output, *operands,
-                                       optimize=optimize)
+    return namespace(*operands).einsum(
+        ",".join(inputs) + "->" + output, *operands, optimize=optimize
+    )
 
 
 def _einsum_rule(g, operands, inputs, output, needs):
@@ -118,9 +123,16 @@ def _einsum_rule(g, operands, inputs, output, needs):
     ds = []
     for i, need in enumerate(needs):
         others = [j for j in range(len(operands)) if j != i]
-        ds.append(_einsum(g, *[operands[j] for j in others],
-                          inputs=(output, *[inputs[j] for j in others]),
-                          output=inputs[i]) if need else None)
+        ds.append(
+            _einsum(
+                g,
+                *[operands[j] for j in others],
+                inputs=(output, *[inputs[j] for j in others]),
+                output=inputs[i],
+            )
+            if need
+            else None
+        )
     return ds
 
 
@@ -143,16 +155,24 @@ def einsum(subscripts, *operands, optimize=True):
     for x, letters in simple:
         for letter, n in zip(letters, x.shape):
             if n != 1 and lengths.setdefault(letter, n) != n:
-                raise ValueError(f"einsum: {letter!r} in {subscripts!r} stands for two lengths, "
-                                 f"{lengths[letter]} and {n}")
+                raise ValueError(
+                    f"einsum: {letter!r} in {subscripts!r} stands for two lengths, "
+                    f"{lengths[letter]} and {n}"
+                )
     # An axis of length 1 that is broadcast, and one that stands nowhere else, is summed first.
-    simple = [_summed(x, s, {c for c, n in zip(s, x.shape) if n == 1 != lengths.get(c, 1)})
-              for x, s in simple]
+    simple = [
+        _summed(x, s, {c for c, n in zip(s, x.shape) if n == 1 != lengths.get(c, 1)})
+        for x, s in simple
+    ]
     for i, (x, letters) in enumerate(simple):
         elsewhere = output + "".join(s for j, (_, s) in enumerate(simple) if j != i)
         simple[i] = _summed(x, letters, set(letters) - set(elsewhere))
-    return _einsum(*[x for x, _ in simple], inputs=tuple(s for _, s in simple), output=output,
-                   optimize=optimize)
+    return _einsum(
+        *[x for x, _ in simple],
+        inputs=tuple(s for _, s in simple),
+        output=output,
+        optimize=optimize,
+    )
 
 
 def _summed(x, letters, over):
@@ -165,12 +185,14 @@ def _summed(x, letters, over):
 
 def _from_lists(*args):
     """(a, [0, 1], b, [1, 2], [0, 2]) -> "AB,BC->AC", (a, b)."""
-    operands, lists = args[:len(args) // 2 * 2:2], args[1::2]
+    operands, lists = args[: len(args) // 2 * 2 : 2], args[1::2]
     output = args[-1] if len(args) % 2 else None
-    names = ascii_uppercase + ascii_lowercase       # in NumPy's order, which sorts capitals first
-    words = ["".join("..." if i is Ellipsis else names[i] for i in indices)
-             for indices in (*lists, *([output] if output is not None else []))]
-    text = ",".join(words[:len(operands)])
+    names = ascii_uppercase + ascii_lowercase  # in NumPy's order, which sorts capitals first
+    words = [
+        "".join("..." if i is Ellipsis else names[i] for i in indices)
+        for indices in (*lists, *([output] if output is not None else []))
+    ]
+    text = ",".join(words[: len(operands)])
     return (text + "->" + words[-1] if output is not None else text), operands
 
 
@@ -180,24 +202,31 @@ def _parsed(subscripts, operands):
     text, arrow, output = text.partition("->")
     inputs = text.split(",")
     if len(inputs) != len(operands):
-        raise ValueError(f"einsum: {subscripts!r} describes {len(inputs)} operands, but "
-                         f"{len(operands)} were given")
+        raise ValueError(
+            f"einsum: {subscripts!r} describes {len(inputs)} operands, but "
+            f"{len(operands)} were given"
+        )
     free = [letter for letter in ascii_letters if letter not in subscripts]
-    hidden = [len(x.shape) - len(s.replace("...", "")) if "..." in s else 0
-              for s, x in zip(inputs, operands)]
-    ellipsis = "".join(free[:max(hidden, default=0)])
+    hidden = [
+        len(x.shape) - len(s.replace("...", "")) if "..." in s else 0
+        for s, x in zip(inputs, operands)
+    ]
+    ellipsis = "".join(free[: max(hidden, default=0)])
     for i, (s, x, n) in enumerate(zip(inputs, operands, hidden)):
-        inputs[i] = s.replace("...", ellipsis[len(ellipsis) - n:] if n > 0 else "")
+        inputs[i] = s.replace("...", ellipsis[len(ellipsis) - n :] if n > 0 else "")
         if n < 0 or len(inputs[i]) != len(x.shape) or not inputs[i].isalpha() and inputs[i]:
-            raise ValueError(f"einsum: {s!r} in {subscripts!r} does not fit an operand of shape "
-                             f"{x.shape}")
-    if not arrow:                               # implicit: letters that stand once, in order
+            raise ValueError(
+                f"einsum: {s!r} in {subscripts!r} does not fit an operand of shape {x.shape}"
+            )
+    if not arrow:  # implicit: letters that stand once, in order
         letters = sorted(set(text.replace("...", "").replace(",", "")))
         output = "..." + "".join(c for c in letters if text.count(c) == 1)
     output = output.replace("...", ellipsis)
     if len(set(output)) < len(output) or not set(output) <= set("".join(inputs)):
-        raise ValueError(f"einsum: each letter of the output of {subscripts!r} must stand in an "
-                         "input, and once in the output")
+        raise ValueError(
+            f"einsum: each letter of the output of {subscripts!r} must stand in an "
+            "input, and once in the output"
+        )
     return inputs, output
 
 
@@ -208,8 +237,10 @@ def _distinct(x, letters):
             i = letters.index(letter)
             j = letters.index(letter, i + 1)
             if x.shape[i] != x.shape[j]:
-                raise ValueError(f"einsum: {letter!r} stands for two lengths, {x.shape[i]} and "
-                                 f"{x.shape[j]}, in an operand of shape {x.shape}")
+                raise ValueError(
+                    f"einsum: {letter!r} stands for two lengths, {x.shape[i]} and "
+                    f"{x.shape[j]}, in an operand of shape {x.shape}"
+                )
             x = moveaxis(diagonal(x, 0, i, j), -1, i)
-            letters = letters[:j] + letters[j + 1:]
+            letters = letters[:j] + letters[j + 1 :]
     return x, letters

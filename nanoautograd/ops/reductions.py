@@ -20,7 +20,7 @@ from .shaping import as_tuple, broadcast_to, checked, copy, moveaxis, ravel, res
 
 def _axes(axis, ndim):
     """`axis` as a tuple of numbers from 0 to ndim - 1."""
-    if axis is None or ndim == 0 and axis in (0, -1):       # which NumPy allows
+    if axis is None or ndim == 0 and axis in (0, -1):  # which NumPy allows
         return tuple(range(ndim))
     return tuple(checked(i, ndim, "reduction") for i in as_tuple(axis))
 
@@ -54,8 +54,11 @@ def mean(a, axis=None, dtype=None, *, keepdims=False):
     return namespace(a).mean(a, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-mean.vjp(a=lambda g, a_shape, axis: broadcast_to(
-    _with_axes(g, a_shape, axis) / _count(a_shape, axis), a_shape))
+mean.vjp(
+    a=lambda g, a_shape, axis: broadcast_to(
+        _with_axes(g, a_shape, axis) / _count(a_shape, axis), a_shape
+    )
+)
 
 
 def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
@@ -86,8 +89,11 @@ def cumsum(a, axis=None, dtype=None):
     return namespace(a).cumsum(a, axis=axis, dtype=dtype)
 
 
-cumsum.vjp(a=lambda g, a_shape, axis: reshape(
-    flip(cumsum(flip(g, axis or 0), axis or 0), axis or 0), a_shape))
+cumsum.vjp(
+    a=lambda g, a_shape, axis: reshape(
+        flip(cumsum(flip(g, axis or 0), axis or 0), axis or 0), a_shape
+    )
+)
 
 
 # ---- products
@@ -104,14 +110,14 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
     if not is_float(a.dtype) and a.dtype.kind != "c":
         return integer_prod(a, axis=axis, keepdims=keepdims)
     a = moveaxis(a, axes, tuple(range(len(axes))))
-    a = reshape(a, (_count(shape, axis), *a.shape[len(axes):]))
+    a = reshape(a, (_count(shape, axis), *a.shape[len(axes) :]))
     if len(a) == 0:
-        a = sum(a, 0) + 1                       # the empty product
+        a = sum(a, 0) + 1  # the empty product
     else:
         while len(a) > 1:
             half = len(a) // 2
-            pairs = a[:half] * a[half:2 * half]
-            a = concatenate([pairs, a[2 * half:]]) if len(a) % 2 else pairs
+            pairs = a[:half] * a[half : 2 * half]
+            a = concatenate([pairs, a[2 * half :]]) if len(a) % 2 else pairs
         a = copy(a[0])
     return _with_axes(a, shape, axis) if keepdims else a
 
@@ -159,8 +165,11 @@ def logsumexp(a, axis=None, *, keepdims=False):
     return y if keepdims else y.reshape(xp.sum(a, axis=axis).shape)
 
 
-logsumexp.vjp(a=lambda g, a, out, axis:
-              _with_axes(g, a.shape, axis) * exp(a - _finite(_with_axes(out, a.shape, axis))))
+logsumexp.vjp(
+    a=lambda g, a, out, axis: (
+        _with_axes(g, a.shape, axis) * exp(a - _finite(_with_axes(out, a.shape, axis)))
+    )
+)
 
 
 def _finite(y):
@@ -202,7 +211,7 @@ def _averaged_over_ties(x, y, axis):
     starts[..., 1:] = not_equal(rows[..., 1:], rows[..., :-1])
     if starts.all():
         return x
-    run = xp.cumsum(starts.ravel()) - 1                             # the number of each one's run
+    run = xp.cumsum(starts.ravel()) - 1  # the number of each one's run
     sums = xp.bincount(run, weights=xp.moveaxis(x, axis, -1).ravel().astype("float64"))
     means = (sums / xp.bincount(run)).astype(x.dtype)
     return xp.ascontiguousarray(xp.moveaxis(means[run].reshape(rows.shape), -1, axis))
@@ -210,8 +219,7 @@ def _averaged_over_ties(x, y, axis):
 
 # Averaging is a symmetric matrix: it is its own transpose. Which elements are equal is constant
 # almost everywhere, so nothing flows to y.
-_averaged_over_ties.vjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis),
-                        y=lambda g: g * 0)
+_averaged_over_ties.vjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis), y=lambda g: g * 0)
 
 
 # ---- norms
@@ -224,8 +232,7 @@ def _norm(x, axis=None, *, keepdims=False):
     return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-_norm.vjp(x=lambda g, x, out, axis:
-          _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
+_norm.vjp(x=lambda g, x, out, axis: _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
 
 
 def norm(x, ord=None, axis=None, keepdims=False):
@@ -252,8 +259,10 @@ def norm(x, ord=None, axis=None, keepdims=False):
         y = (max if ord > 0 else min)(sums, axes, keepdims=True)
         return y if keepdims else reshape(y, sum(x, axes).shape)
     if matrix or isinstance(ord, str) or len(axes) > 2:
-        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes has no rule here; vectors take "
-                         "any number, matrices 'fro', 1, -1, inf and -inf")
+        raise ValueError(
+            f"norm: ord={ord!r} over {len(axes)} axes has no rule here; vectors take "
+            "any number, matrices 'fro', 1, -1, inf and -inf"
+        )
     if ord in (math.inf, -math.inf):
         return (max if ord > 0 else min)(absolute(x), axes, keepdims=keepdims)
     if ord == 0:
@@ -261,4 +270,4 @@ def norm(x, ord=None, axis=None, keepdims=False):
     if ord == 1:
         return sum(absolute(x), axes, keepdims=keepdims)
     s = sum(absolute(x) ** ord, axes, keepdims=keepdims)
-    return where(s == 0, s, where(s == 0, 1, s) ** (1 / ord))       # the slope at 0 is 0
+    return where(s == 0, s, where(s == 0, 1, s) ** (1 / ord))  # the slope at 0 is 0

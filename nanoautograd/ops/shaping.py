@@ -50,8 +50,9 @@ def squeeze(a, axis=None):
     shape = a.shape
     if axis is None:
         return _reshape(a, tuple(n for n in shape if n != 1))
-    axes = [checked(i, len(shape), "squeeze")
-            for i in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = [
+        checked(i, len(shape), "squeeze") for i in (axis if isinstance(axis, tuple) else (axis,))
+    ]
     if any(shape[i] != 1 for i in axes):
         raise ValueError(f"squeeze: axis {axis} of shape {shape} does not have length 1")
     return _reshape(a, tuple(n for i, n in enumerate(shape) if i not in axes))

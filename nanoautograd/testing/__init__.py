@@ -2,14 +2,23 @@
 
 `strategies` and `operations` need Hypothesis, and are imported when they are first asked for.
 """
+
 import importlib
 
 from .gradcheck import Passed, PrecisionWarning, gradcheck, gradgradcheck
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import CheckRefused
 
-__all__ = ["CheckRefused", "GradientError", "Inconclusive", "KinkNearby", "Passed",
-           "PrecisionWarning", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "CheckRefused",
+    "GradientError",
+    "Inconclusive",
+    "KinkNearby",
+    "Passed",
+    "PrecisionWarning",
+    "gradcheck",
+    "gradgradcheck",
+]
 
 
 def __getattr__(name):

@@ -2,6 +2,7 @@
 
 Offered as `strategies`, which says how to use them.
 """
+
 import math
 from string import ascii_lowercase
 
@@ -9,16 +10,28 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-__all__ = ["arrays", "axes", "broadcastable_shapes", "einsums", "indices", "integers_below",
-           "masks", "matmul_shapes", "shapes", "spread"]
+__all__ = [
+    "arrays",
+    "axes",
+    "broadcastable_shapes",
+    "einsums",
+    "indices",
+    "integers_below",
+    "masks",
+    "matmul_shapes",
+    "shapes",
+    "spread",
+]
 
 
 # ---- shapes
 
+
 def shapes(min_dims=0, max_dims=3, min_side=1, max_side=4):
     """Shapes: tuples of ints. Simplest: the fewest dimensions, sides of `min_side`."""
-    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side,
-                            max_side=max_side)
+    return hnp.array_shapes(
+        min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side
+    )
 
 
 @st.composite
@@ -28,7 +41,9 @@ def broadcastable_shapes(draw, count=2, max_dims=3, min_side=1, max_side=3):
     result = []
     for _ in range(count):
         shape = [1 if draw(st.integers(0, 3)) == 3 else n for n in whole]
-        result.append(tuple(shape[draw(st.integers(0, len(shape))) if draw(st.booleans()) else 0:]))
+        result.append(
+            tuple(shape[draw(st.integers(0, len(shape))) if draw(st.booleans()) else 0 :])
+        )
     return tuple(result)
 
 
@@ -44,6 +59,7 @@ def matmul_shapes(draw, max_side=3):
 
 # ---- values
 
+
 @st.composite
 def arrays(draw, shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
     """Float64 arrays with distinct values in [low, high], at least `margin` from every point of
@@ -53,14 +69,22 @@ def arrays(draw, shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
     none are nearly equal: `sort` and `max` have no near-ties.
     """
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    rng = np.random.default_rng(draw(st.integers(0, 2 ** 20)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**20)))
     return spread(shape, rng, low, high, away, margin)
 
 
 def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
     """What `arrays` makes, from a NumPy random generator."""
-    edges = [low, *(e for p in sorted(away) if low - margin < p < high + margin
-                    for e in (p - margin, p + margin)), high]
+    edges = [
+        low,
+        *(
+            e
+            for p in sorted(away)
+            if low - margin < p < high + margin
+            for e in (p - margin, p + margin)
+        ),
+        high,
+    ]
     rooms = [(a, b) for a, b in zip(edges[::2], edges[1::2]) if b > a]
     widths = np.array([b - a for a, b in rooms])
     n = math.prod(shape)
@@ -75,18 +99,19 @@ def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
 def masks(draw, shape=shapes()):
     """Boolean arrays."""
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    return np.asarray(np.random.default_rng(draw(st.integers(0, 2 ** 20))).random(shape) < 0.6)
+    return np.asarray(np.random.default_rng(draw(st.integers(0, 2**20))).random(shape) < 0.6)
 
 
 @st.composite
 def integers_below(draw, n, shape=shapes(), low=0):
     """Integer arrays with values from `low` to n - 1, repeated ones included."""
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    rng = np.random.default_rng(draw(st.integers(0, 2 ** 20)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**20)))
     return np.asarray(rng.integers(low, n, shape))
 
 
 # ---- arguments
+
 
 def axes(ndim, none=True, tuples=True):
     """What `axis=` takes for `ndim` dimensions: None, an int (also negative), or a tuple."""
@@ -95,8 +120,11 @@ def axes(ndim, none=True, tuples=True):
         kinds.append(st.integers(-ndim, ndim - 1))
     if tuples and ndim:
         several = st.lists(st.integers(0, ndim - 1), unique=True, max_size=ndim)
-        kinds.append(several.flatmap(lambda chosen: st.tuples(
-            *(st.sampled_from([i, i - ndim]) for i in chosen))))
+        kinds.append(
+            several.flatmap(
+                lambda chosen: st.tuples(*(st.sampled_from([i, i - ndim]) for i in chosen))
+            )
+        )
     return st.one_of(*kinds)
 
 
@@ -113,9 +141,9 @@ def indices(draw, shape):
         return draw(masks(shape[:ndim]))
     if kind == "basic" or not shape:
         return draw(hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True))
-    together = draw(shapes(1, 2, 1, 3))         # arrays in one index broadcast together
+    together = draw(shapes(1, 2, 1, 3))  # arrays in one index broadcast together
     parts = []
-    for n in shape[:draw(st.integers(1, len(shape)))]:
+    for n in shape[: draw(st.integers(1, len(shape)))]:
         part = draw(st.sampled_from(["array", "slice", "integer"]))
         if part == "array" and n:
             parts.append(draw(integers_below(n, together, low=-n)))
@@ -137,7 +165,7 @@ def einsums(draw, max_operands=3, max_side=3):
     Repeated indices (diagonals), indices that are summed out of one operand alone, ellipses that
     broadcast, implicit output.
     """
-    letters = ascii_lowercase[8:12]                                     # i, j, k, l
+    letters = ascii_lowercase[8:12]  # i, j, k, l
     side = {letter: draw(st.integers(1, max_side)) for letter in letters}
     operands = draw(st.integers(1, max_operands))
     dots = draw(st.booleans())
@@ -155,6 +183,6 @@ def einsums(draw, max_operands=3, max_side=3):
     if draw(st.booleans()):
         used = sorted(set(text) & set(letters))
         out = draw(st.permutations(used)) if used else []
-        out = "".join(out[:draw(st.integers(0, len(out)))])
+        out = "".join(out[: draw(st.integers(0, len(out)))])
         text += f"->{'...' if dots else ''}{out}"
     return text, tuple(result)

@@ -19,28 +19,31 @@ for every function. Three measurements replace them:
 
 On functions of ordinary scale the winner is good to about eleven digits.
 """
+
 from dataclasses import dataclass, field
 from math import comb, factorial, inf, isfinite, log10, nan, sqrt
 
-EPS = 2.0 ** -52                       # spacing of float64 at 1
-TINY = 1e-300                          # below this, numbers lose digits
-STEPS = tuple(10.0 ** -k for k in range(1, 11))
+EPS = 2.0**-52  # spacing of float64 at 1
+TINY = 1e-300  # below this, numbers lose digits
+STEPS = tuple(10.0**-k for k in range(1, 11))
 
 
 @dataclass(frozen=True)
 class Row:
     """One step size of a sweep: the difference quotients and the extrapolation."""
+
     h: float
-    central: float                     # (phi(h) - phi(-h)) / 2h
-    left: float                        # (phi(0) - phi(-h)) / h
-    right: float                       # (phi(h) - phi(0)) / h
-    extrapolated: float                # (100 central(h/10) - central(h)) / 99
-    error: float                       # estimate for `extrapolated`; inf where there is none
+    central: float  # (phi(h) - phi(-h)) / 2h
+    left: float  # (phi(0) - phi(-h)) / h
+    right: float  # (phi(h) - phi(0)) / h
+    extrapolated: float  # (100 central(h/10) - central(h)) / 99
+    error: float  # estimate for `extrapolated`; inf where there is none
 
 
 @dataclass(frozen=True)
 class Sweep:
     """phi'(0) over all step sizes; `value` and `error` belong to the best of them."""
+
     value: float
     error: float
     noise: float
@@ -57,7 +60,7 @@ class Sweep:
         for wide, row in zip(near, near[1:]):
             gap = row.right - row.left
             if abs(gap) > 50 * self.noise / row.h and _alike(wide.right - wide.left, gap):
-                found = row.left, row.right              # the last one is the closest look
+                found = row.left, row.right  # the last one is the closest look
         return found
 
     def jump(self, below=1e-3):
@@ -86,11 +89,13 @@ def noise(phi, size):
     k, points = 6, 10
     amplification = sqrt(factorial(2 * k)) / factorial(k)
     measured = []
-    spacings = 0.7e-3, 1.1e-5, 1.3e-7                    # no round multiples of one another
+    spacings = 0.7e-3, 1.1e-5, 1.3e-7  # no round multiples of one another
     for spacing in spacings:
         values = [phi((i - points // 2) * spacing) for i in range(points)]
-        differences = [sum((-1) ** j * comb(k, j) * values[i + j] for j in range(k + 1))
-                       for i in range(points - k)]
+        differences = [
+            sum((-1) ** j * comb(k, j) * values[i + j] for j in range(k + 1))
+            for i in range(points - k)
+        ]
         if all(map(isfinite, differences)) and any(differences):
             measured.append(max(map(abs, differences)))
     each = [m / spacing for m, spacing in zip(measured, spacings)]
@@ -106,7 +111,7 @@ def steps_for(scale):
     1: both step sizes have to be in the sweep.
     """
     extra = max(0, -round(log10(scale))) if scale else 0
-    return tuple(10.0 ** k for k in range(extra - 1, -1, -1)) + STEPS if extra else STEPS
+    return tuple(10.0**k for k in range(extra - 1, -1, -1)) + STEPS if extra else STEPS
 
 
 def sweep(phi, noise, steps=STEPS):
@@ -118,8 +123,14 @@ def sweep(phi, noise, steps=STEPS):
     ahead, behind = [phi(h) for h in steps], [phi(-h) for h in steps]
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]
     # at the smallest steps, whatever sets neighbours apart is noise that the table has missed
-    noise = max([noise] + [abs(a - b) * h / 10 for a, b, h in zip(central, central[1:], steps)
-                           if h < 1e-7 and isfinite(a) and isfinite(b)])
+    noise = max(
+        [noise]
+        + [
+            abs(a - b) * h / 10
+            for a, b, h in zip(central, central[1:], steps)
+            if h < 1e-7 and isfinite(a) and isfinite(b)
+        ]
+    )
     R = [(100 * fine - coarse) / 99 for coarse, fine in zip(central, central[1:])] + [nan]
     error = [inf] * len(R)
     for k in range(1, len(R) - 2):
@@ -129,8 +140,10 @@ def sweep(phi, noise, steps=STEPS):
         estimate = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1])) + rounding
         error[k] = estimate if isfinite(estimate) else inf
     best = min(range(len(R)), key=error.__getitem__)
-    rows = [Row(h, central[k], (here - behind[k]) / h, (ahead[k] - here) / h, R[k], error[k])
-            for k, h in enumerate(steps)]
+    rows = [
+        Row(h, central[k], (here - behind[k]) / h, (ahead[k] - here) / h, R[k], error[k])
+        for k, h in enumerate(steps)
+    ]
     return Sweep(R[best] if error[best] < inf else nan, error[best], noise, rows)
 
 

@@ -13,22 +13,24 @@ phi'(0) together with its error. One random direction finds a mistake in any ent
 but for rounding, because a wrong g_i satisfies the equation on a set of v of measure zero. That is
 also why u is random: against a cotangent of ones, many wrong rules are right.
 """
+
 import warnings
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 
+from ..backends import to_device, to_numpy
 from . import report
-from .differences import EPS, complex_step as imaginary_step, noise, steps_for, sweep
+from .differences import EPS, noise, steps_for, sweep
+from .differences import complex_step as imaginary_step
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import ByHand, CheckRefused, Differentiated, Gradient, accepted, device_for, flat
-from ..backends import to_device, to_numpy
 
 __all__ = ["CheckRefused", "Passed", "PrecisionWarning", "gradcheck", "gradgradcheck"]
 
-SAFETY = 5.0                # over many thousand correct gradients the worst ratio seen was 1.5
-BLOCK = 100                 # so many entries are examined one by one when a check has failed
+SAFETY = 5.0  # over many thousand correct gradients the worst ratio seen was 1.5
+BLOCK = 100  # so many entries are examined one by one when a check has failed
 
 
 class PrecisionWarning(UserWarning):
@@ -43,12 +45,24 @@ class Passed:
                 means that a factor of 1 + 1e-10 would have been refused
     checks      how many derivatives were compared
     """
+
     sharpness: float
     checks: int
 
 
-def gradcheck(f, inputs, *, order=1, backend=None, entries=False, directions=1, seed=0, vjp=None,
-              complex_step=False, reference=None):
+def gradcheck(
+    f,
+    inputs,
+    *,
+    order=1,
+    backend=None,
+    entries=False,
+    directions=1,
+    seed=0,
+    vjp=None,
+    complex_step=False,
+    reference=None,
+):
     """Checks the gradient of `f` at `inputs`; returns a `Passed` or raises.
 
     f           called with one Tensor for each input, returns a Tensor or any nesting of tuples,
@@ -112,19 +126,28 @@ def gradgradcheck(f, inputs, **options):
 
 # ---- the check
 
+
 def _check(subject, xs, entries, directions, seed):
     rng = np.random.default_rng(seed)
     ys, again = subject.values(xs), subject.values(xs)
     for k, (y, y2) in enumerate(zip(ys, again)):
         if not np.isfinite(y).all():
-            raise CheckRefused(f"output {k} of {subject.name} holds {y[~np.isfinite(y)][0]} at "
-                               "this point; there is nothing to differentiate")
+            raise CheckRefused(
+                f"output {k} of {subject.name} holds {y[~np.isfinite(y)][0]} at "
+                "this point; there is nothing to differentiate"
+            )
         if y.tobytes() != y2.tobytes():
-            raise CheckRefused(f"{subject.name} is not deterministic: called twice with the same "
-                               "inputs, it gave different results. Fix the seed inside it")
+            raise CheckRefused(
+                f"{subject.name} is not deterministic: called twice with the same "
+                "inputs, it gave different results. Fix the seed inside it"
+            )
         if y.dtype != np.float64:
-            warnings.warn(f"{subject.name} returns {y.dtype} for float64 inputs: mistakes below "
-                          "about 1e-3 cannot be seen", PrecisionWarning, stacklevel=3)
+            warnings.warn(
+                f"{subject.name} returns {y.dtype} for float64 inputs: mistakes below "
+                "about 1e-3 cannot be seen",
+                PrecisionWarning,
+                stacklevel=3,
+            )
     if not ys:
         raise CheckRefused(f"{subject.name} returns nothing that can have a gradient")
     sharpness, checks = 0.0, 0
@@ -132,8 +155,11 @@ def _check(subject, xs, entries, directions, seed):
         point = Point(subject, xs, ys, [_random(y.shape, rng) for y in ys])
         for i, x in enumerate(xs):
             if x.size:
-                sharp, count = (point.check_entries(i, np.arange(x.size)) if entries else
-                                point.check_direction(i, _random(x.shape, rng)))
+                sharp, count = (
+                    point.check_entries(i, np.arange(x.size))
+                    if entries
+                    else point.check_direction(i, _random(x.shape, rng))
+                )
                 sharpness, checks = max(sharpness, sharp), checks + count
         point.warn()
     return Passed(sharpness, checks)
@@ -153,8 +179,9 @@ class Point:
         def phi(t):
             with np.errstate(all="ignore"):
                 moved = self.xs[i] + t * v
-                ys = self.subject.values([*self.xs[:i], moved, *self.xs[i + 1:]])
+                ys = self.subject.values([*self.xs[:i], moved, *self.xs[i + 1 :]])
                 return float(sum(np.vdot(u, y) for u, y in zip(us or self.us, ys)))
+
         return phi
 
     def rounding(self, magnitude, found):
@@ -271,7 +298,7 @@ class Point:
         if kinks and (j in kinks or not excess[j] > 0):
             j = next(iter(kinks))
         elif not excess[j] > 0 and len(entries) == x.size and along.kink():
-            return              # only the long way along the direction crosses the kink
+            return  # only the long way along the direction crosses the kink
         found, scale = sweeps[j]
         index = tuple(int(k) for k in np.unravel_index(j, x.shape))
         rows = [_rescaled(row, scale) for row in found.rows]
@@ -279,25 +306,40 @@ class Point:
         if j in kinks:
             left, right = kinks[j]
             key, kind = "kink", KinkNearby
-            text = (f"a kink: the one-sided derivatives are {left:.6g} and {right:.6g} however "
-                    "small the step, and the gradient lies between them, so it may be right")
+            text = (
+                f"a kink: the one-sided derivatives are {left:.6g} and {right:.6g} however "
+                "small the step, and the gradient lies between them, so it may be right"
+            )
             advice = "\n  Move the point away from the kink and check again."
         else:
             kind, advice = GradientError, ""
             if not excess[j] > 0:
-                key, text = "unknown", ("the mistake shows along a random direction, but in no "
-                                        "single entry")
+                key, text = (
+                    "unknown",
+                    ("the mistake shows along a random direction, but in no single entry"),
+                )
             else:
-                key, text = report.guess(A, N, tolerance, self.known(i), self.others(i),
-                                         self.with_ones(i))
+                key, text = report.guess(
+                    A, N, tolerance, self.known(i), self.others(i), self.with_ones(i)
+                )
             if found.kink(self.near(i, scale)):
                 advice = "\n  (There is a kink here as well, but it does not explain this value.)"
         name = subject.names(len(self.xs))[i]
         raise kind(
             report.message(subject.name, i, name, index, x.shape, value, A.flat[j], text, advice),
-            operation=subject.name, argument=i, name=name, index=index,
-            analytic=float(A.flat[j]), numeric=value.value, error=value.error, table=rows,
-            guess=key, explanation=text, gradient=A, numeric_gradient=N)
+            operation=subject.name,
+            argument=i,
+            name=name,
+            index=index,
+            analytic=float(A.flat[j]),
+            numeric=value.value,
+            error=value.error,
+            table=rows,
+            guess=key,
+            explanation=text,
+            gradient=A,
+            numeric_gradient=N,
+        )
 
     def known(self, i):
         """Arrays that a rule may have forgotten to multiply with."""
@@ -309,8 +351,12 @@ class Point:
     def others(self, i):
         def others():
             names = self.subject.names(len(self.xs))
-            return {names[k]: self.numeric(k, np.arange(x.size))[0] for k, x in enumerate(self.xs)
-                    if k != i and x.shape == self.xs[i].shape and 1 < x.size <= BLOCK}
+            return {
+                names[k]: self.numeric(k, np.arange(x.size))[0]
+                for k, x in enumerate(self.xs)
+                if k != i and x.shape == self.xs[i].shape and 1 < x.size <= BLOCK
+            }
+
         return others
 
     def with_ones(self, i):
@@ -318,28 +364,44 @@ class Point:
             us = [np.ones_like(u) for u in self.us]
             g = self.subject.gradients(self.xs, us)[i]
             return g, self.numeric(i, np.arange(self.xs[i].size), us)[0]
+
         return with_ones
 
     def unresolved(self, i, j, found, scale):
         name = self.subject.names(len(self.xs))[i]
         index = tuple(int(k) for k in np.unravel_index(j, self.xs[i].shape))
         jump = found.jump(self.near(i, scale))
-        cause = (f"the function jumps by {abs(jump):.3g} here" if jump else
-                 "it is too rough or too ill-conditioned near this point")
+        cause = (
+            f"the function jumps by {abs(jump):.3g} here"
+            if jump
+            else "it is too rough or too ill-conditioned near this point"
+        )
         A = float(self.gs[i].flat[j])
         rows = [_rescaled(row, scale) for row in found.rows]
         return Inconclusive(
             f"finite differences of {self.subject.name} with respect to argument {i} ({name}) do "
             f"not settle at any step size, at entry {index}: {cause}\n{report.table(rows, A)}",
-            operation=self.subject.name, argument=i, name=name, index=index, analytic=A,
-            numeric=found.value / scale, error=found.error / scale, table=rows,
-            guess="kink" if jump else "precision", explanation=cause)
+            operation=self.subject.name,
+            argument=i,
+            name=name,
+            index=index,
+            analytic=A,
+            numeric=found.value / scale,
+            error=found.error / scale,
+            table=rows,
+            guess="kink" if jump else "precision",
+            explanation=cause,
+        )
 
     def warn(self):
         if self.size and self.noise > 1e-10 * self.size:
-            warnings.warn(f"{self.subject.name} is accurate to about {self.noise / self.size:.0e} "
-                          "only (does it compute in float32, or cancel?): mistakes smaller than "
-                          "this cannot be seen", PrecisionWarning, stacklevel=4)
+            warnings.warn(
+                f"{self.subject.name} is accurate to about {self.noise / self.size:.0e} "
+                "only (does it compute in float32, or cancel?): mistakes smaller than "
+                "this cannot be seen",
+                PrecisionWarning,
+                stacklevel=4,
+            )
 
 
 def _between(value, sides, found):
@@ -349,11 +411,18 @@ def _between(value, sides, found):
 
 
 def _rescaled(row, scale):
-    return type(row)(row.h * scale, row.central / scale, row.left / scale, row.right / scale,
-                     row.extrapolated / scale, row.error / scale)
+    return type(row)(
+        row.h * scale,
+        row.central / scale,
+        row.left / scale,
+        row.right / scale,
+        row.extrapolated / scale,
+        row.error / scale,
+    )
 
 
 # ---- second opinions
+
 
 def _compare_complex(subject, xs, device, rng):
     """Im f(x + ihv) / h against the gradient: no differences, so no loss of digits."""
@@ -366,53 +435,71 @@ def _compare_complex(subject, xs, device, rng):
         def phi(t):
             moved = [to_device(x + t * v if k == i else x + 0j, device) for k, x in enumerate(xs)]
             ys = [to_numpy(y) for y in flat(subject.f(*moved))]
-            return sum(np.sum(u * y) for u, y in zip(us, ys))      # vdot would conjugate
+            return sum(np.sum(u * y) for u, y in zip(us, ys))  # vdot would conjugate
+
         try:
             exact = imaginary_step(phi)
         except (TypeError, ValueError, AttributeError) as error:
-            raise CheckRefused(f"{subject.name} cannot be evaluated on complex arrays: "
-                               f"{error}") from error
+            raise CheckRefused(
+                f"{subject.name} cannot be evaluated on complex arrays: {error}"
+            ) from error
         scale = np.abs(x).max(initial=0.0) or 1.0
         along = Point(subject, xs, ys, us).phi(i, v * scale)
         real = sweep(along, noise(along, _size(ys)), steps_for(scale))
         g = np.zeros_like(x) if g is None else g
         size = np.abs(v * g).sum() + abs(exact)
         if abs(real.value / scale - exact) > 2 * SAFETY * real.error / scale + 1e-6 * size:
-            raise CheckRefused(f"{subject.name} is not analytic in argument {i}: its complex-step "
-                               f"derivative is {exact:.9g}, the real one {real.value / scale:.9g}. "
-                               "(abs, max, comparisons and real parts are not analytic)")
+            raise CheckRefused(
+                f"{subject.name} is not analytic in argument {i}: its complex-step "
+                f"derivative is {exact:.9g}, the real one {real.value / scale:.9g}. "
+                "(abs, max, comparisons and real parts are not analytic)"
+            )
         analytic = np.vdot(g, v)
         if abs(analytic - exact) > 1e-11 * size:
-            raise subject.error(i, f"differs from the complex-step derivative along a random "
-                                f"direction: {analytic:.15g} and {exact:.15g}", "precision"
-                                if abs(analytic - exact) < 1e-4 * size else "unknown",
-                                analytic=float(analytic), numeric=float(exact))
+            raise subject.error(
+                i,
+                f"differs from the complex-step derivative along a random "
+                f"direction: {analytic:.15g} and {exact:.15g}",
+                "precision" if abs(analytic - exact) < 1e-4 * size else "unknown",
+                analytic=float(analytic),
+                numeric=float(exact),
+            )
 
 
 def _compare_reference(subject, reference, xs, rng):
     """Two formulas for one function: equal results, equal gradients, but for rounding."""
     ys, zs = subject.values(xs), reference.values(xs)
     if [y.shape for y in ys] != [z.shape for z in zs]:
-        raise GradientError(f"{subject.name} returns shapes {[y.shape for y in ys]}, the reference "
-                            f"{reference.name} returns {[z.shape for z in zs]}",
-                            operation=subject.name)
+        raise GradientError(
+            f"{subject.name} returns shapes {[y.shape for y in ys]}, the reference "
+            f"{reference.name} returns {[z.shape for z in zs]}",
+            operation=subject.name,
+        )
     for k, (y, z) in enumerate(zip(ys, zs)):
         if np.any(np.abs(y - z) > 1e-10 * _size([z])):
-            raise GradientError(f"output {k} of {subject.name} differs from that of the reference "
-                                f"{reference.name} by {np.abs(y - z).max():.1e}",
-                                operation=subject.name)
+            raise GradientError(
+                f"output {k} of {subject.name} differs from that of the reference "
+                f"{reference.name} by {np.abs(y - z).max():.1e}",
+                operation=subject.name,
+            )
     us = [_random(y.shape, rng) for y in ys]
     for i, (g, h) in enumerate(zip(subject.gradients(xs, us), reference.gradients(xs, us))):
         g, h = (np.zeros_like(xs[i]) if a is None else a for a in (g, h))
         if np.any(np.abs(g - h) > 1e-9 * _size([h]) + 1e-300):
             j = np.unravel_index(np.argmax(np.abs(g - h)), g.shape)
-            raise subject.error(i, f"differs from that of the reference {reference.name} at entry "
-                                f"{tuple(map(int, j))}: {g[j]:.15g} and {h[j]:.15g}", "unknown",
-                                index=tuple(map(int, j)), analytic=float(g[j]),
-                                numeric=float(h[j]))
+            raise subject.error(
+                i,
+                f"differs from that of the reference {reference.name} at entry "
+                f"{tuple(map(int, j))}: {g[j]:.15g} and {h[j]:.15g}",
+                "unknown",
+                index=tuple(map(int, j)),
+                analytic=float(g[j]),
+                numeric=float(h[j]),
+            )
 
 
 # ---- small things
+
 
 def _random(shape, rng):
     """±1 times something in [0.5, 1.5]: random, and no entry too small to be seen."""

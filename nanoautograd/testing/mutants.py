@@ -15,6 +15,7 @@ A change that leaves all gradients of these calls as they are is *equivalent* on
 domain. What changes a gradient, and is not caught, *survives*.
 (DeMillo, Lipton and Sayward, Hints on test data selection, 1978.)
 """
+
 import argparse
 import ast
 import copy
@@ -43,8 +44,8 @@ from .operations import EDGES, KINKS, OPERATIONS
 from .programs import programs
 from .report import GradientError
 
-CALLS = 50                  # calls drawn for each operation, some of them twice
-SECONDS = 20                # for one call; a mistake that loops for ever is caught, too
+CALLS = 50  # calls drawn for each operation, some of them twice
+SECONDS = 20  # for one call; a mistake that loops for ever is caught, too
 
 # Survivors that are no gap in the tests: (place, change) -> the reason.
 EXPLAINED = {}
@@ -52,12 +53,14 @@ EXPLAINED = {}
 
 # ---- where mistakes are planted
 
+
 @dataclass(frozen=True)
 class Site:
     """A function that takes part in computing gradients, and its syntax tree."""
-    place: str                  # "ops.elementwise.multiply.vjp(a)", "manual.rnn.backward"
+
+    place: str  # "ops.elementwise.multiply.vjp(a)", "manual.rnn.backward"
     function: types.FunctionType
-    tree: ast.AST               # ast.Lambda or ast.FunctionDef
+    tree: ast.AST  # ast.Lambda or ast.FunctionDef
 
     @property
     def namespace(self):
@@ -84,14 +87,16 @@ def sites():
                 forward |= _reached(value.forward)
             elif isinstance(value, types.FunctionType):
                 (backward if value.__name__ == "backward" else forward).update(
-                    _reached(value) if not value.__name__.startswith("_") else ())
+                    _reached(value) if not value.__name__.startswith("_") else ()
+                )
     for f in (backward - forward) | engine():
         if f.__code__ not in found and isinstance(f, types.FunctionType):
             tree = _definition(f)
             if tree is not None:
                 found[f.__code__] = Site(f"{_short(f.__module__)}.{f.__qualname__}", f, tree)
-    return sorted(found.values(), key=lambda s: (s.function.__module__, s.tree.lineno,
-                                                 s.tree.col_offset))
+    return sorted(
+        found.values(), key=lambda s: (s.function.__module__, s.tree.lineno, s.tree.col_offset)
+    )
 
 
 def engine():
@@ -99,8 +104,11 @@ def engine():
     found = {backends.scatter_add, backends._add_rows, _for_edges}
     for value in vars(graph).values():
         if getattr(value, "__module__", "") == graph.__name__:
-            found |= {f for f in (vars(value).values() if isinstance(value, type) else [value])
-                      if isinstance(f, types.FunctionType) and f.__name__ != "__init__"}
+            found |= {
+                f
+                for f in (vars(value).values() if isinstance(value, type) else [value])
+                if isinstance(f, types.FunctionType) and f.__name__ != "__init__"
+            }
     return found
 
 
@@ -116,8 +124,12 @@ def _short(module):
 def _rules(module):
     """(rule, place, tree) for each `name.vjp(argument=rule, ...)` in a module."""
     for call in ast.walk(tree_of(module)):
-        if (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-                and call.func.attr == "vjp" and isinstance(call.func.value, ast.Name)):
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr == "vjp"
+            and isinstance(call.func.value, ast.Name)
+        ):
             name = call.func.value.id
             for keyword in call.keywords:
                 rule = getattr(module, name).rules[keyword.arg]
@@ -159,10 +171,25 @@ def _definition(f):
 
 # ---- what mistakes are made
 
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
-             ast.Pow: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv}
-COMPARISONS = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE,
-               ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is}
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.FloorDiv: ast.Div,
+    ast.Mod: ast.FloorDiv,
+}
+COMPARISONS = {
+    ast.Lt: ast.Gt,
+    ast.Gt: ast.Lt,
+    ast.LtE: ast.GtE,
+    ast.GtE: ast.LtE,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
 
 
 def changes(node, arguments):
@@ -187,8 +214,10 @@ def changes(node, arguments):
         yield "sign" if isinstance(node.op, ast.USub) else "condition", node.operand
     elif isinstance(node, ast.Compare):
         if type(node.ops[0]) in COMPARISONS:
-            yield "condition", ast.Compare(node.left, [COMPARISONS[type(node.ops[0])]()],
-                                           node.comparators)
+            yield (
+                "condition",
+                ast.Compare(node.left, [COMPARISONS[type(node.ops[0])]()], node.comparators),
+            )
     elif isinstance(node, ast.BoolOp):
         for value in node.values:
             yield "condition", value
@@ -206,8 +235,12 @@ def changes(node, arguments):
         yield "factor", ast.BinOp(ast.Constant(2), ast.Mult(), ast.Constant(node.value))
     elif isinstance(node, ast.Attribute) and node.attr == "T":
         yield "not transposed", node.value
-    elif (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in arguments
-          and len(arguments) < 5):
+    elif (
+        isinstance(node, ast.Name)
+        and isinstance(node.ctx, ast.Load)
+        and node.id in arguments
+        and len(arguments) < 5
+    ):
         for other in arguments:
             if other != node.id and "needs" not in (other, node.id):
                 kind = "stale value" if "out" in (other, node.id) else "swapped arguments"
@@ -241,8 +274,10 @@ def _spoiled(value):
         for k, item in enumerate(value.elts):
             if not isinstance(item, ast.Starred):
                 for kind, worse in _spoiled(item):
-                    yield kind, ast.Tuple([*value.elts[:k], worse, *value.elts[k + 1:]],
-                                          ast.Load())
+                    yield (
+                        kind,
+                        ast.Tuple([*value.elts[:k], worse, *value.elts[k + 1 :]], ast.Load()),
+                    )
     else:
         yield "sign", ast.UnaryOp(ast.USub(), value)
         yield "factor", ast.BinOp(value, ast.Mult(), ast.Constant(1 + 1e-5))
@@ -258,22 +293,31 @@ def _changed_call(node):
         return
     if name in {"scatter_add", "scatter_add_"} and len(first) == 3:
         buffer, index, values = first
-        assign = ast.Call(ast.Attribute(copy.deepcopy(buffer), "__setitem__", ast.Load()),
-                          [index, values], [])
+        assign = ast.Call(
+            ast.Attribute(copy.deepcopy(buffer), "__setitem__", ast.Load()), [index, values], []
+        )
         yield "lost duplicates", assign
     if len(first) > 1:
-        yield "swapped arguments", ast.Call(node.func, [first[1], first[0], *node.args[2:]],
-                                            node.keywords)
+        yield (
+            "swapped arguments",
+            ast.Call(node.func, [first[1], first[0], *node.args[2:]], node.keywords),
+        )
     if first and isinstance(node.func, ast.Name) and name not in {"len", "range", "isinstance"}:
         yield "missing call", first[0]
     if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
-        yield "missing call", node.func.value                   # x.sum(...) -> x
+        yield "missing call", node.func.value  # x.sum(...) -> x
     for k, keyword in enumerate(node.keywords):
         if keyword.arg == "axis":
-            others = [*node.keywords[:k], *node.keywords[k + 1:]]
+            others = [*node.keywords[:k], *node.keywords[k + 1 :]]
             for axis in (0, -1):
-                yield "wrong axis", ast.Call(node.func, node.args, [
-                    *others, ast.keyword("axis", ast.parse(str(axis), mode="eval").body)])
+                yield (
+                    "wrong axis",
+                    ast.Call(
+                        node.func,
+                        node.args,
+                        [*others, ast.keyword("axis", ast.parse(str(axis), mode="eval").body)],
+                    ),
+                )
 
 
 def _is_module(node):
@@ -283,6 +327,7 @@ def _is_module(node):
 @dataclass(frozen=True)
 class Mutant:
     """One mistake: the site, the kind, the change in words, and the changed code."""
+
     site: Site
     kind: str
     change: str
@@ -311,8 +356,9 @@ def mutants(site):
                 code = _compiled(site, tree)
             except (SyntaxError, ValueError):
                 continue
-            before, after = (ast.unparse(ast.fix_missing_locations(copy.deepcopy(n)))
-                             for n in (node, new))
+            before, after = (
+                ast.unparse(ast.fix_missing_locations(copy.deepcopy(n))) for n in (node, new)
+            )
             yield Mutant(site, kind, f"{_line(before)}  ->  {_line(after)}", code)
 
 
@@ -354,15 +400,23 @@ def _compiled(site, tree):
 
 # ---- whether they are caught
 
+
 def examples(strategy, count):
     """Up to `count` calls from a Hypothesis strategy, always the same ones, the largest first."""
     found = {}
 
-    @settings(max_examples=count, derandomize=True, database=None, deadline=None,
-              phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy)
     def collect(call):
         found[repr(call)] = call
+
     collect()
     return sorted(found.values(), key=lambda call: -sum(x.size for x in call.inputs))
 
@@ -388,6 +442,7 @@ def coverage():
             def profile(frame, event, _):
                 if event == "call":
                     seen.add(frame.f_code)
+
             for k in range(len(calls)):
                 sys.setprofile(profile)
                 try:
@@ -461,7 +516,7 @@ def verdict(mutant):
                         gradcheck(call, call.inputs, order=order)
                 except GradientError as error:
                     return "caught", f"difference ({error.guess})"
-                except Exception as error:          # whatever the wrong code leads to
+                except Exception as error:  # whatever the wrong code leads to
                     return "caught", f"error ({type(error).__name__})"
     if not passed:
         return "equivalent", ""
@@ -477,6 +532,7 @@ class _time_limit:
     def __enter__(self):
         def stop(*_):
             raise TimeoutError
+
         self.before = signal.signal(signal.SIGALRM, stop)
         signal.alarm(self.seconds)
 
@@ -501,10 +557,12 @@ def _same(a, b):
     if a is None or b is None:
         return a is b
     return (a.shape, a.dtype) == (b.shape, b.dtype) and np.allclose(
-        a, b, rtol=0, atol=1e-13 * np.abs(b).max(initial=0.0), equal_nan=True)
+        a, b, rtol=0, atol=1e-13 * np.abs(b).max(initial=0.0), equal_nan=True
+    )
 
 
 # ---- the command
+
 
 def all_mutants():
     return [mutant for site in sites() for mutant in mutants(site)]
@@ -522,7 +580,7 @@ def _verdict_of(number):
         return number, verdict(_CHOSEN[number])
 
 
-_CHOSEN = []                # what the processes work on: they are forked, and inherit it
+_CHOSEN = []  # what the processes work on: they are forked, and inherit it
 
 
 def judge(chosen, jobs, progress=lambda done, total: done):
@@ -553,10 +611,12 @@ def bar(iterator, total):
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m nanoautograd.testing.mutants",
-        description="Plants mistakes in the rules, one at a time, and counts those caught.")
+        description="Plants mistakes in the rules, one at a time, and counts those caught.",
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="plant N, evenly spread")
-    parser.add_argument("--only", default="", metavar="WORD",
-                        help="plant those whose place contains WORD")
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="plant those whose place contains WORD"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default %(default)s)")
     parser.add_argument("--verbose", action="store_true", help="list every mistake")
     options = parser.parse_args(argv)
@@ -574,16 +634,24 @@ def report(results, verbose=False):
         kinds.setdefault(mutant.kind, Counter())[status] += 1
     print(f"{'mistake':<20}{'planted':>9}{'caught':>9}{'equivalent':>12}{'survived':>10}")
     for kind, counts in sorted(kinds.items()):
-        print(f"{kind:<20}{counts.total():>9}{counts['caught']:>9}{counts['equivalent']:>12}"
-              f"{counts['survived']:>10}")
+        print(
+            f"{kind:<20}{counts.total():>9}{counts['caught']:>9}{counts['equivalent']:>12}"
+            f"{counts['survived']:>10}"
+        )
     total = sum(kinds.values(), Counter())
     how = Counter(detail.partition(" ")[0] for _, status, detail in results if status == "caught")
-    print(f"{'all':<20}{total.total():>9}{total['caught']:>9}{total['equivalent']:>12}"
-          f"{total['survived']:>10}")
-    print(f"caught: {how['difference']} by comparison with finite differences or between two ways "
-          f"to a gradient,\n        {how['error']} because the wrong code failed")
-    print(f"caught / planted that change the function: {total['caught']} / "
-          f"{total['caught'] + total['survived']}")
+    print(
+        f"{'all':<20}{total.total():>9}{total['caught']:>9}{total['equivalent']:>12}"
+        f"{total['survived']:>10}"
+    )
+    print(
+        f"caught: {how['difference']} by comparison with finite differences or between two ways "
+        f"to a gradient,\n        {how['error']} because the wrong code failed"
+    )
+    print(
+        f"caught / planted that change the function: {total['caught']} / "
+        f"{total['caught'] + total['survived']}"
+    )
     unexplained = 0
     for mutant, status, detail in results:
         if status == "survived":

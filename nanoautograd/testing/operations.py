@@ -12,6 +12,7 @@ backend (tests/test_operations.py), and the search for mistakes that the tests w
     ... def test_tanh(call):
     ...     gradcheck(call, call.inputs, order=2)
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from .programs import call
 
 __all__ = ["EDGES", "KINKS", "OPERATIONS", "Operation"]
 
-SIZES = st.one_of(shapes(), shapes(), shapes(min_side=0))      # the last may be empty
+SIZES = st.one_of(shapes(), shapes(), shapes(min_side=0))  # the last may be empty
 FULL = shapes(1, 3)
 
 
@@ -32,6 +33,7 @@ class Operation:
     """name: as in `nag.<name>`. calls: a strategy for Programs of one instruction.
     domain: where the operation is smooth, in words; the calls are drawn from there.
     """
+
     name: str
     calls: st.SearchStrategy
     domain: str = "everywhere"
@@ -47,22 +49,40 @@ def row(name, calls, domain="everywhere"):
 def rows(domain="everywhere"):
     """Decorator: the function, called with Hypothesis's `draw`, returns a call of the operation
     whose name it has (with an underscore behind it, where Python has the name as well)."""
+
     def add(draw_call):
         name = draw_call.__name__.rstrip("_").replace("functional_", "functional.")
         row(name, st.composite(draw_call)(), domain)
         return draw_call
+
     return add
 
 
 # ---- elementwise
+
 
 def elementwise(name, low=-2.0, high=2.0, away=(), margin=0.1, domain="everywhere"):
     values = arrays(SIZES, low, high, away, margin)
     row(name, values.map(lambda x: call(name, x)), domain)
 
 
-for _name in ("arctan", "copy", "cos", "cosh", "erf", "exp", "expm1", "negative", "positive",
-              "sigmoid", "sin", "sinh", "softplus", "square", "tanh"):
+for _name in (
+    "arctan",
+    "copy",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "expm1",
+    "negative",
+    "positive",
+    "sigmoid",
+    "sin",
+    "sinh",
+    "softplus",
+    "square",
+    "tanh",
+):
     elementwise(_name)
 elementwise("abs", away=(0,), domain="x ≠ 0")
 elementwise("functional.relu", away=(0,), domain="x ≠ 0")
@@ -76,20 +96,27 @@ elementwise("reciprocal", away=(0,), margin=0.3, domain="x ≠ 0")
 elementwise("sqrt", 0.2, 3.0, domain="x > 0")
 elementwise("tan", -1.2, 1.2, domain="|x| < π/2")
 row("astype", arrays(SIZES).map(lambda x: call("astype", x, "float64")))
-row("to", st.tuples(arrays(SIZES), st.sampled_from(["cpu", "strict"])).map(
-    lambda args: call("to", *args)))
+row(
+    "to",
+    st.tuples(arrays(SIZES), st.sampled_from(["cpu", "strict"])).map(
+        lambda args: call("to", *args)
+    ),
+)
 
 
 @st.composite
 def pairs(draw, low=(-2.0, -2.0), high=(2.0, 2.0), away=((), ())):
     """Two arrays that broadcast together; sometimes a Python number in place of one."""
     sides = draw(st.sampled_from([1, 1, 1, 0]))
-    values = [draw(arrays(shape, *limits)) for shape, *limits in zip(
-        draw(broadcastable_shapes(2, min_side=sides)), low, high, away)]
+    values = [
+        draw(arrays(shape, *limits))
+        for shape, *limits in zip(draw(broadcastable_shapes(2, min_side=sides)), low, high, away)
+    ]
     number = draw(st.integers(0, 7))
     if number < 2:
-        values[number] = float(spread((), np.random.default_rng(number), low[number],
-                                      high[number], away[number]))
+        values[number] = float(
+            spread((), np.random.default_rng(number), low[number], high[number], away[number])
+        )
     return tuple(values)
 
 
@@ -143,11 +170,13 @@ def where(draw):
 
 # ---- reductions
 
+
 def reduction(name, shape=FULL, tuples=True, domain="everywhere", **limits):
     @st.composite
     def calls(draw):
         a = draw(arrays(shape, **limits))
         return call(name, a, axis=draw(axes(a.ndim, tuples=tuples)), keepdims=draw(st.booleans()))
+
     row(name, calls(), domain)
 
 
@@ -164,9 +193,10 @@ def moments(name, domain):
     def calls(draw):
         a = draw(arrays(shapes(1, 3, 2, 4)))
         axis = draw(axes(a.ndim))
-        if axis == ():                          # the variance of one element is 0
+        if axis == ():  # the variance of one element is 0
             axis = None
         return call(name, a, axis=axis, ddof=draw(st.integers(0, 1)), keepdims=draw(st.booleans()))
+
     row(name, calls(), domain)
 
 
@@ -201,6 +231,7 @@ def sort(draw):
 
 
 # ---- shapes
+
 
 @rows()
 def reshape(draw):
@@ -237,8 +268,8 @@ def swapaxes(draw):
 @rows()
 def moveaxis(draw):
     a = draw(arrays(FULL))
-    source = draw(st.permutations(range(a.ndim)))[:draw(st.integers(1, a.ndim))]
-    destination = draw(st.permutations(range(-a.ndim, 0)))[:len(source)]
+    source = draw(st.permutations(range(a.ndim)))[: draw(st.integers(1, a.ndim))]
+    destination = draw(st.permutations(range(-a.ndim, 0)))[: len(source)]
     if len(source) == 1 and draw(st.booleans()):
         return call("moveaxis", a, source[0], destination[0])
     return call("moveaxis", a, tuple(source), tuple(destination))
@@ -266,6 +297,7 @@ def broadcast_to(draw):
 
 
 # ---- arranging
+
 
 @rows()
 def flip(draw):
@@ -336,8 +368,14 @@ def pad(draw):
     a = draw(arrays(shapes(0, 2, 2, 4)))
     if not a.ndim:
         return call("pad", a, draw(st.integers(0, 2)))
-    width = draw(st.one_of(st.integers(0, 1), st.just((1, 0)), st.just(((0, 1),) * a.ndim),
-                           st.just(((1, 1), (0, 1))[:a.ndim])))
+    width = draw(
+        st.one_of(
+            st.integers(0, 1),
+            st.just((1, 0)),
+            st.just(((0, 1),) * a.ndim),
+            st.just(((1, 1), (0, 1))[: a.ndim]),
+        )
+    )
     mode = draw(st.sampled_from(["constant", "edge", "reflect", "symmetric", "wrap"]))
     if mode == "constant" and draw(st.booleans()):
         return call("pad", a, width, constant_values=2.0)
@@ -348,6 +386,7 @@ def triangle(name):
     @st.composite
     def calls(draw):
         return call(name, draw(arrays(shapes(2, 3))), draw(st.integers(-3, 3)))
+
     row(name, calls())
 
 
@@ -361,6 +400,7 @@ def along_diagonal(name):
         a = draw(arrays(shapes(2, 3)))
         axis1, axis2 = draw(st.permutations(range(a.ndim)))[:2]
         return call(name, a, draw(st.integers(-2, 2)), axis1, axis2 - a.ndim)
+
     row(name, calls())
 
 
@@ -369,6 +409,7 @@ along_diagonal("trace")
 
 
 # ---- indexing
+
 
 @rows()
 def getitem(draw):
@@ -413,6 +454,7 @@ def take_along_axis(draw):
 
 # ---- products
 
+
 @rows()
 def matmul(draw):
     a, b = draw(some.matmul_shapes())
@@ -441,8 +483,12 @@ def tensordot(draw):
     if draw(st.booleans()):
         return call("tensordot", draw(arrays(a)), draw(arrays(b)), n)
     order = draw(st.permutations(range(n)))
-    return call("tensordot", draw(arrays(a)), draw(arrays(b)),
-                ([len(a) - n + i for i in order], [i - len(b) for i in order]))
+    return call(
+        "tensordot",
+        draw(arrays(a)),
+        draw(arrays(b)),
+        ([len(a) - n + i for i in order], [i - len(b) for i in order]),
+    )
 
 
 @rows()
@@ -452,6 +498,7 @@ def einsum(draw):
 
 
 # ---- functions of neural networks
+
 
 @rows()
 def functional_softmax(draw):
@@ -484,9 +531,10 @@ def functional_linear(draw):
 def functional_embedding(draw):
     V, D = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     ids = draw(some.integers_below(V, shapes(0, 2)))
-    unused = [v for v in range(V) if not (ids == v).any()]      # the slope for used ones is not 0
-    return call("functional.embedding", ids, draw(arrays((V, D))),
-                draw(st.sampled_from([None, *unused])))
+    unused = [v for v in range(V) if not (ids == v).any()]  # the slope for used ones is not 0
+    return call(
+        "functional.embedding", ids, draw(arrays((V, D))), draw(st.sampled_from([None, *unused]))
+    )
 
 
 @rows()
@@ -494,8 +542,10 @@ def functional_cross_entropy(draw):
     shape = draw(shapes(1, 3))
     C = shape[0] if len(shape) == 1 else shape[1]
     targets = shape[:1] * (len(shape) > 1) + shape[2:]
-    options = {"reduction": draw(st.sampled_from(["mean", "sum", "none"])),
-               "label_smoothing": draw(st.sampled_from([0.0, 0.1]))}
+    options = {
+        "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
+    }
     if draw(st.booleans()):
         target = draw(some.integers_below(C, targets))
         if draw(st.booleans()) and C > 1 and (target != 0).any():
@@ -512,15 +562,21 @@ def functional_scaled_dot_product_attention(draw):
     of_q, of_k, of_v, of_mask = draw(broadcastable_shapes(4, max_dims=2))
     inputs = [draw(arrays(of_q + (T, d))), draw(arrays(of_k + (S, d))), draw(arrays(of_v + (S, e)))]
     mask = draw(st.sampled_from(["none", "boolean", "added"]))
-    if mask == "boolean":                       # a query may see no key at all
+    if mask == "boolean":  # a query may see no key at all
         inputs.append(draw(some.masks(of_mask + (T, S))))
     if mask == "added":
         inputs.append(draw(arrays(of_mask + (T, S))))
     weights = draw(st.booleans())
-    return call("functional.scaled_dot_product_attention", *inputs, is_causal=draw(st.booleans()),
-                scale=draw(st.sampled_from([None, 1.0, 0.3])), return_weights=weights,
-                dropout_p=draw(st.sampled_from([0.0, 0.4])), seed=draw(st.integers(0, 2**64 - 1)),
-                results=1 + weights)
+    return call(
+        "functional.scaled_dot_product_attention",
+        *inputs,
+        is_causal=draw(st.booleans()),
+        scale=draw(st.sampled_from([None, 1.0, 0.3])),
+        return_weights=weights,
+        dropout_p=draw(st.sampled_from([0.0, 0.4])),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        results=1 + weights,
+    )
 
 
 def recurrent(draw, gates, options):
@@ -531,14 +587,18 @@ def recurrent(draw, gates, options):
     weights = []
     for k in range(layers):
         for _ in range(D):
-            weights += [draw(arrays((rows, n if k == 0 else D * H))),
-                        draw(arrays((rows, H), -0.9, 0.9))]
+            weights += [
+                draw(arrays((rows, n if k == 0 else D * H))),
+                draw(arrays((rows, H), -0.9, 0.9)),
+            ]
             weights += [draw(arrays((rows,))), draw(arrays((rows,)))] if bias else []
     options |= {"bidirectional": both, "bias": bias}
     form = draw(st.sampled_from(["batch", "batch first", "alone"]))
-    x, h = {"batch": ((T, B, n), (layers * D, B, H)),
-            "batch first": ((B, T, n), (layers * D, B, H)),
-            "alone": ((T, n), (layers * D, H))}[form]
+    x, h = {
+        "batch": ((T, B, n), (layers * D, B, H)),
+        "batch first": ((B, T, n), (layers * D, B, H)),
+        "alone": ((T, n), (layers * D, H)),
+    }[form]
     if form == "batch first":
         options["batch_first"] = True
     if form != "alone" and draw(st.booleans()):
@@ -575,7 +635,7 @@ def functional_gru(draw):
 @rows()
 def functional_layer_norm(draw):
     x = draw(arrays(FULL))
-    shape = x.shape[draw(st.integers(0, x.ndim - 1)):]
+    shape = x.shape[draw(st.integers(0, x.ndim - 1)) :]
     weight, bias = ([None, draw(arrays(shape))][draw(st.integers(0, 1))] for _ in range(2))
     return call("functional.layer_norm", x, shape, weight, bias, 0.1, **residual(draw, x))
 
@@ -583,7 +643,7 @@ def functional_layer_norm(draw):
 @rows()
 def functional_rms_norm(draw):
     x = draw(arrays(FULL))
-    shape = x.shape[draw(st.integers(0, x.ndim - 1)):]
+    shape = x.shape[draw(st.integers(0, x.ndim - 1)) :]
     weight = draw(arrays(shape)) if draw(st.booleans()) else None
     return call("functional.rms_norm", x, shape, weight, 0.1, **residual(draw, x))
 
@@ -598,9 +658,14 @@ def residual(draw, x):
 
 @rows()
 def functional_dropout(draw):
-    return call("functional.dropout", draw(arrays(SIZES)), draw(st.sampled_from([0.5, 0.2, 0, 1])),
-                draw(st.sampled_from([True, True, False])), seed=draw(st.integers(0, 2**64 - 1)),
-                offset=draw(st.integers(0, 2**40)))
+    return call(
+        "functional.dropout",
+        draw(arrays(SIZES)),
+        draw(st.sampled_from([0.5, 0.2, 0, 1])),
+        draw(st.sampled_from([True, True, False])),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        offset=draw(st.integers(0, 2**40)),
+    )
 
 
 @st.composite
@@ -620,25 +685,35 @@ def functional_crf_log_partition(draw):
 
 @rows()
 def functional_crf_loss(draw):
-    (x, *scores), mask, tags = draw(chains(fewest=2))       # one tag is certain: the loss is 0
-    return call("functional.crf_loss", x, tags, *scores, mask=mask,
-                reduction=draw(st.sampled_from(["mean", "sum", "none"])))
+    (x, *scores), mask, tags = draw(chains(fewest=2))  # one tag is certain: the loss is 0
+    return call(
+        "functional.crf_loss",
+        x,
+        tags,
+        *scores,
+        mask=mask,
+        reduction=draw(st.sampled_from(["mean", "sum", "none"])),
+    )
 
 
 @rows()
 def functional_rotary_embedding(draw):
     x = draw(arrays(draw(shapes(1, 2)) + (2 * draw(st.integers(1, 2)),)))
-    return call("functional.rotary_embedding", x, base=draw(st.sampled_from([10000.0, 10.0])),
-                offset=draw(st.integers(0, 9)), interleaved=draw(st.booleans()))
+    return call(
+        "functional.rotary_embedding",
+        x,
+        base=draw(st.sampled_from([10000.0, 10.0])),
+        offset=draw(st.integers(0, 9)),
+        interleaved=draw(st.booleans()),
+    )
 
 
 @rows()
 def functional_gaussian_kl_divergence(draw):
     shape = draw(FULL)
     first = [draw(arrays(shape)) for _ in range(2)]
-    second = [draw(arrays(shape[draw(st.integers(0, len(shape) - 1)):])) for _ in range(2)]
-    return call("functional.gaussian_kl_divergence", *first,
-                *draw(st.sampled_from([(), second])))
+    second = [draw(arrays(shape[draw(st.integers(0, len(shape) - 1)) :])) for _ in range(2)]
+    return call("functional.gaussian_kl_divergence", *first, *draw(st.sampled_from([(), second])))
 
 
 # ---- points where two sides meet. The rules share a tie equally, as central differences do.
@@ -676,17 +751,27 @@ EDGES = {
     "gelu far out": call("functional.gelu", np.array([-800.0, 0.0, 800.0])),
     "gelu by tanh far out": call("functional.gelu", np.array([-800.0, 0.0, 800.0]), "tanh"),
     "silu far out": call("functional.silu", np.array([-900.0, 0.0, 900.0])),
-    "logsumexp of large numbers": call("logsumexp", np.array([[900.0, 901.0], [-900.0, -901.0]]),
-                                       axis=1),
+    "logsumexp of large numbers": call(
+        "logsumexp", np.array([[900.0, 901.0], [-900.0, -901.0]]), axis=1
+    ),
     "softmax of large numbers": call("functional.softmax", np.array([900.0, 901.0, 0.0])),
     "log_softmax of large numbers": call("functional.log_softmax", np.array([900.0, 901.0, 0.0])),
     "variance of equal elements": call("var", np.array([2.0, 2.0, 2.0])),
     "attention that sees nothing": call(
-        "functional.scaled_dot_product_attention", np.array([[0.3, 0.5], [0.1, -0.2]]),
-        np.array([[0.7, -0.4]]), np.array([[1.0, 2.0]]), np.array([[True], [False]])),
+        "functional.scaled_dot_product_attention",
+        np.array([[0.3, 0.5], [0.1, -0.2]]),
+        np.array([[0.7, -0.4]]),
+        np.array([[1.0, 2.0]]),
+        np.array([[True], [False]]),
+    ),
     "cross entropy of large logits": call(
-        "functional.cross_entropy", np.array([[90.0, 91.0], [-90.0, 90.0]]), np.array([0, 1])),
+        "functional.cross_entropy", np.array([[90.0, 91.0], [-90.0, 90.0]]), np.array([0, 1])
+    ),
     "a conditional random field with large scores": call(
-        "functional.crf_log_partition", np.array([[[900.0, 901.0]], [[-900.0, -901.0]]]),
-        np.array([[0.3, -900.0], [0.1, 0.2]]), np.array([0.0, 0.5]), np.array([0.3, 0.0])),
+        "functional.crf_log_partition",
+        np.array([[[900.0, 901.0]], [[-900.0, -901.0]]]),
+        np.array([[0.3, -900.0], [0.1, 0.2]]),
+        np.array([0.0, 0.5]),
+        np.array([0.3, 0.0]),
+    ),
 }

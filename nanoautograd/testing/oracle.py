@@ -4,6 +4,7 @@ Finite differences confirm the gradient of whatever is computed, right or wrong.
 themselves are compared with these. Attribute access falls back to `numpy`: `oracle.tanh` is
 `numpy.tanh`, and only what NumPy lacks is written out here, one formula or loop each.
 """
+
 import itertools
 import math
 
@@ -96,7 +97,7 @@ def embedding(input, weight, padding_idx=None):
 def gelu(input, approximate="none", bias=None):
     x = input if bias is None else input + bias
     if approximate == "tanh":
-        return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+        return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return x / 2 * (1 + erf(x / math.sqrt(2)))
 
 
@@ -104,11 +105,12 @@ def silu(input):
     return input * sigmoid(input)
 
 
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None,
-               return_sum=False):
+def layer_norm(
+    input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None, return_sum=False
+):
     z = input if residual is None else input + residual
     y = np.empty_like(z)
-    for i in np.ndindex(z.shape[:-len(normalized_shape)]):
+    for i in np.ndindex(z.shape[: -len(normalized_shape)]):
         y[i] = (z[i] - z[i].mean()) / np.sqrt(z[i].var() + eps)
         y[i] = y[i] * (1 if weight is None else weight) + (0 if bias is None else bias)
     return (y, z) if return_sum else y
@@ -117,7 +119,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, residu
 def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
     z = input if residual is None else input + residual
     y = np.empty_like(z)
-    for i in np.ndindex(z.shape[:-len(normalized_shape)]):
+    for i in np.ndindex(z.shape[: -len(normalized_shape)]):
         y[i] = z[i] / np.sqrt((z[i] ** 2).mean() + eps)
         y[i] = y[i] * (1 if weight is None else weight)
     return (y, z) if return_sum else y
@@ -125,7 +127,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
 
 def random_word(seed, n):
     """Number n of the seed's random words: Philox 4x32-10, with Python's integers."""
-    word, (c0, c1, c2, c3) = 2 ** 32, (n // 4 % 2 ** 32, n // 4 >> 32, 0, 0)
+    word, (c0, c1, c2, c3) = 2**32, (n // 4 % 2**32, n // 4 >> 32, 0, 0)
     k0, k1 = seed % word, seed // word
     for _ in range(10):
         high0, low0 = divmod(0xD2511F53 * c0, word)
@@ -138,24 +140,35 @@ def random_word(seed, n):
 def dropout(input, p=0.5, training=True, *, seed, offset=0):
     if not training:
         return np.array(input)
-    kept = [random_word(seed, offset + i) >= p * 2 ** 32 for i in range(input.size)]
-    return np.array([x / (1 - p) if k else 0.0 for x, k in zip(input.ravel(), kept)]
-                    ).reshape(input.shape)
+    kept = [random_word(seed, offset + i) >= p * 2**32 for i in range(input.size)]
+    return np.array([x / (1 - p) if k else 0.0 for x, k in zip(input.ravel(), kept)]).reshape(
+        input.shape
+    )
 
 
 def crf_score(emissions, tags, transitions, start, end):
     """The score of one sequence of tags; emissions are (T, K)."""
     steps = zip(tags, tags[1:])
-    return (start[tags[0]] + np.add.reduce([x[y] for x, y in zip(emissions, tags)])
-            + np.add.reduce([transitions[i, j] for i, j in steps]) + end[tags[-1]])
+    return (
+        start[tags[0]]
+        + np.add.reduce([x[y] for x, y in zip(emissions, tags)])
+        + np.add.reduce([transitions[i, j] for i, j in steps])
+        + end[tags[-1]]
+    )
 
 
 def crf_log_partition(emissions, transitions, start, end, *, mask=None):
     out = []
     for b in range(emissions.shape[1]):
         x = emissions[:, b] if mask is None else emissions[mask[:, b], b]
-        out.append(logsumexp([crf_score(x, y, transitions, start, end)
-                              for y in itertools.product(range(x.shape[1]), repeat=len(x))]))
+        out.append(
+            logsumexp(
+                [
+                    crf_score(x, y, transitions, start, end)
+                    for y in itertools.product(range(x.shape[1]), repeat=len(x))
+                ]
+            )
+        )
     return np.array(out)
 
 
@@ -174,8 +187,9 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
         for i in range(d // 2):
             pair = [2 * i, 2 * i + 1] if interleaved else [i, i + d // 2]
             angle = (offset + t) * base ** (-2 * i / d)
-            rotation = np.array([[math.cos(angle), -math.sin(angle)],
-                                 [math.sin(angle), math.cos(angle)]])
+            rotation = np.array(
+                [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+            )
             y[..., t, pair] = input[..., t, pair] @ rotation.T
     return y
 
@@ -185,11 +199,18 @@ def gaussian_kl_divergence(mu, logvar, mu_2=0.0, logvar_2=0.0):
     return ((ratio - 1 - np.log(ratio) + (mu - mu_2) ** 2 / np.exp(logvar_2)) / 2).sum(axis=-1)
 
 
-def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
-                  label_smoothing=0.0):
-    if input.ndim == 1:                                         # one row, a batch of it
-        out = cross_entropy(input[None], target[None], weight, ignore_index=ignore_index,
-                            reduction=reduction, label_smoothing=label_smoothing)
+def cross_entropy(
+    input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    if input.ndim == 1:  # one row, a batch of it
+        out = cross_entropy(
+            input[None],
+            target[None],
+            weight,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
         return out[0] if reduction == "none" else out
     C = input.shape[1]
     w = np.ones(C) if weight is None else weight
@@ -209,11 +230,21 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     return np.sum(losses) / (total if reduction == "mean" else 1.0)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, *, dropout_p=0.0,
-                                 is_causal=False, scale=None, return_weights=False, seed=0,
-                                 offset=0):
+def scaled_dot_product_attention(
+    query,
+    key,
+    value,
+    attn_mask=None,
+    *,
+    dropout_p=0.0,
+    is_causal=False,
+    scale=None,
+    return_weights=False,
+    seed=0,
+    offset=0,
+):
     T, S, d = query.shape[-2], key.shape[-2], query.shape[-1]
-    scores = np.einsum("...td,...sd->...ts", query, key) * (d ** -0.5 if scale is None else scale)
+    scores = np.einsum("...td,...sd->...ts", query, key) * (d**-0.5 if scale is None else scale)
     visible = np.ones((T, S), dtype=bool)
     if is_causal:
         visible = visible & (np.arange(S)[None, :] <= np.arange(T)[:, None])
@@ -233,7 +264,8 @@ def rnn(input, hx, *weights, nonlinearity="tanh", **options):
     f = np.tanh if nonlinearity == "tanh" else relu
 
     def step(a, e, states):
-        return f(a + e),
+        return (f(a + e),)
+
     return recurrent(step, input, (hx,), weights, **options)
 
 
@@ -242,6 +274,7 @@ def lstm(input, hx, *weights, **options):
         i, f, g, o = np.split(a + e, 4)
         c = sigmoid(f) * states[1] + sigmoid(i) * np.tanh(g)
         return sigmoid(o) * np.tanh(c), c
+
     out, h_n, c_n = recurrent(step, input, hx or (None, None), weights, **options)
     return out, (h_n, c_n)
 
@@ -250,17 +283,38 @@ def gru(input, hx, *weights, **options):
     def step(a, e, states):
         (a_r, a_z, a_n), (e_r, e_z, e_n) = np.split(a, 3), np.split(e, 3)
         r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
-        return (1 - z) * np.tanh(a_n + r * e_n) + z * states[0],
+        return ((1 - z) * np.tanh(a_n + r * e_n) + z * states[0],)
+
     return recurrent(step, input, (hx,), weights, **options)
 
 
-def recurrent(step, input, starts, weights, bidirectional=False, lengths=None, batch_first=False,
-              bias=True, dropout=0.0, masks=None):
-    if input.ndim == 2:                                         # one sequence, a batch of it
+def recurrent(
+    step,
+    input,
+    starts,
+    weights,
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
+    if input.ndim == 2:  # one sequence, a batch of it
         starts = [s if s is None else s[:, None] for s in starts]
         masks = masks if masks is None else masks[:, :, None]
-        out, *last = recurrent(step, input[:, None], starts, weights, bidirectional, lengths,
-                               False, bias, dropout, masks)
+        out, *last = recurrent(
+            step,
+            input[:, None],
+            starts,
+            weights,
+            bidirectional,
+            lengths,
+            False,
+            bias,
+            dropout,
+            masks,
+        )
         return out[:, 0], *(s[:, 0] for s in last)
     x = input.swapaxes(0, 1) if batch_first else input
     T, B, _ = x.shape
@@ -274,13 +328,13 @@ def recurrent(step, input, starts, weights, bidirectional=False, lengths=None, b
         y = np.zeros((T, B, D * H))
         for way in range(D):
             k = layer * D + way
-            W, U, *b = weights[each * k:each * (k + 1)]
+            W, U, *b = weights[each * k : each * (k + 1)]
             b_ih, b_hh = b or (0.0, 0.0)
             for c in range(B):
                 states = [np.zeros(H) if s is None else s[k, c] for s in starts]
                 for t in range(steps[c]) if way == 0 else reversed(range(steps[c])):
                     states = step(W @ x[t, c] + b_ih, U @ states[0] + b_hh, states)
-                    y[t, c, way * H:(way + 1) * H] = states[0]
+                    y[t, c, way * H : (way + 1) * H] = states[0]
                 for s, state in zip(last, states):
                     s[k, c] = state
         x = y

@@ -13,21 +13,23 @@ is drawn, and only taken where the operation is smooth, so any program can be gr
 A failing program shrinks to the fewest instructions, and prints as a function that can be pasted
 into a file and run.
 """
+
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
 
 import numpy as np
 from hypothesis import strategies as st
 
-from . import arguments, oracle
 from .. import functional, ops
 from ..backends import device_of, is_array, to_device
 from ..tensor import Tensor
+from . import arguments, oracle
 
 
 @dataclass(frozen=True)
 class Value:
     """Stands for the value `v<number>` among the arguments of an instruction."""
+
     number: int
 
     def __repr__(self):
@@ -37,6 +39,7 @@ class Value:
 @dataclass(frozen=True)
 class Instruction:
     """results = nag.<name>(*args, **options)"""
+
     name: str
     args: tuple
     options: dict = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Instruction:
 @dataclass(frozen=True)
 class Program:
     """inputs: float64 arrays, the values v0, v1, ...; then the instructions; outputs: numbers."""
+
     inputs: tuple
     instructions: tuple
     outputs: tuple
@@ -62,8 +66,9 @@ class Program:
 
     @property
     def __signature__(self):
-        return Signature([Parameter(f"v{n}", Parameter.POSITIONAL_ONLY)
-                          for n in range(len(self.inputs))])
+        return Signature(
+            [Parameter(f"v{n}", Parameter.POSITIONAL_ONLY) for n in range(len(self.inputs))]
+        )
 
     def __call__(self, *inputs):
         """The outputs, computed with this package from Tensors or arrays of any backend."""
@@ -86,8 +91,11 @@ class Program:
 
     def __repr__(self):
         names = [f"v{n}" for n in range(len(self.inputs))]
-        lines = [f"def program({', '.join(names)}):", *map("    {!r}".format, self.instructions),
-                 f"    return {', '.join(f'v{n}' for n in self.outputs)}"]
+        lines = [
+            f"def program({', '.join(names)}):",
+            *map("    {!r}".format, self.instructions),
+            f"    return {', '.join(f'v{n}' for n in self.outputs)}",
+        ]
         lines += [f"v{n} = np.array({x.tolist()})" for n, x in enumerate(self.inputs)]
         return "\n".join(lines)
 
@@ -134,7 +142,7 @@ def _filled(arg, values, constant):
 def call(name, *args, results=1, **options):
     """A Program of one instruction: each float64 array among the arguments is an input.
 
-        call("concatenate", [x, y], axis=0)
+    call("concatenate", [x, y], axis=0)
     """
     inputs = []
 
@@ -145,6 +153,7 @@ def call(name, *args, results=1, **options):
             inputs.append(arg)
             return Value(len(inputs) - 1)
         return arg
+
     args = tuple(map(numbered, args))
     options = {key: numbered(value) for key, value in options.items()}
     n = len(inputs)
@@ -153,6 +162,7 @@ def call(name, *args, results=1, **options):
 
 
 # ---- what may happen to one, two or more values. `ok` says where an operation is smooth, and tame.
+
 
 def _everywhere(*arrays):
     return True
@@ -164,19 +174,33 @@ def _apart(x):
 
 
 ELEMENTWISE = {
-    "tanh": _everywhere, "sin": _everywhere, "cos": _everywhere, "sigmoid": _everywhere,
-    "softplus": _everywhere, "erf": _everywhere, "arctan": _everywhere, "negative": _everywhere,
-    "square": _everywhere, "functional.relu": lambda x: np.abs(x).min() > 0.01,
-    "exp": lambda x: x.max() < 3, "expm1": lambda x: x.max() < 3,
-    "sinh": lambda x: np.abs(x).max() < 3, "cosh": lambda x: np.abs(x).max() < 3,
-    "log": lambda x: x.min() > 0.2, "sqrt": lambda x: x.min() > 0.2,
-    "log1p": lambda x: x.min() > -0.7, "reciprocal": lambda x: np.abs(x).min() > 0.3,
+    "tanh": _everywhere,
+    "sin": _everywhere,
+    "cos": _everywhere,
+    "sigmoid": _everywhere,
+    "softplus": _everywhere,
+    "erf": _everywhere,
+    "arctan": _everywhere,
+    "negative": _everywhere,
+    "square": _everywhere,
+    "functional.relu": lambda x: np.abs(x).min() > 0.01,
+    "exp": lambda x: x.max() < 3,
+    "expm1": lambda x: x.max() < 3,
+    "sinh": lambda x: np.abs(x).max() < 3,
+    "cosh": lambda x: np.abs(x).max() < 3,
+    "log": lambda x: x.min() > 0.2,
+    "sqrt": lambda x: x.min() > 0.2,
+    "log1p": lambda x: x.min() > -0.7,
+    "reciprocal": lambda x: np.abs(x).min() > 0.3,
     "abs": lambda x: np.abs(x).min() > 0.01,
-    "arcsin": lambda x: np.abs(x).max() < 0.9, "arccos": lambda x: np.abs(x).max() < 0.9,
+    "arcsin": lambda x: np.abs(x).max() < 0.9,
+    "arccos": lambda x: np.abs(x).max() < 0.9,
     "tan": lambda x: np.abs(np.cos(x)).min() > 0.3,
 }
 PAIRWISE = {
-    "add": _everywhere, "subtract": _everywhere, "multiply": _everywhere,
+    "add": _everywhere,
+    "subtract": _everywhere,
+    "multiply": _everywhere,
     "divide": lambda a, b: np.abs(b).min() > 0.3,
     "power": lambda a, b: a.min() > 0.2 and np.abs(b).max() < 4,
     "maximum": lambda a, b: np.abs(a - b).min() > 0.01,
@@ -184,26 +208,44 @@ PAIRWISE = {
     "arctan2": lambda a, b: (a * a + b * b).min() > 0.1,
 }
 REDUCTIONS = {
-    "sum": _everywhere, "mean": _everywhere, "prod": _everywhere, "logsumexp": _everywhere,
-    "var": _everywhere, "max": _apart, "min": _apart,
+    "sum": _everywhere,
+    "mean": _everywhere,
+    "prod": _everywhere,
+    "logsumexp": _everywhere,
+    "var": _everywhere,
+    "max": _apart,
+    "min": _apart,
     "norm": lambda x: np.abs(x).min() > 0.1,
 }
-KINDS = ["none", "elementwise", "pairwise", "reduction", "matmul", "shape", "axis", "join",
-         "index", "split", "choice"]
-SIZE, LARGEST = 40, 30.0            # of a value: elements, absolute value
+KINDS = [
+    "none",
+    "elementwise",
+    "pairwise",
+    "reduction",
+    "matmul",
+    "shape",
+    "axis",
+    "join",
+    "index",
+    "split",
+    "choice",
+]
+SIZE, LARGEST = 40, 30.0  # of a value: elements, absolute value
 
 
 @st.composite
 def programs(draw, max_instructions=7, max_inputs=3):
     """Random programs (see the top of programs.py), each with inputs at which it is smooth."""
     first = draw(arguments.shapes(0, 2, 1, 3))
-    shapes = [first] + [draw(st.one_of(st.just(first), arguments.shapes(0, 2, 1, 3)))
-                        for _ in range(draw(st.integers(0, max_inputs - 1)))]
+    shapes = [first] + [
+        draw(st.one_of(st.just(first), arguments.shapes(0, 2, 1, 3)))
+        for _ in range(draw(st.integers(0, max_inputs - 1)))
+    ]
     inputs = tuple(draw(arguments.arrays(shape, low=-1.5, high=1.5)) for shape in shapes)
     values, steps = dict(enumerate(inputs)), []
     for _ in range(max_instructions):
         kind = draw(st.sampled_from(KINDS))
-        if kind == "none":                      # to which an instruction shrinks, if it can
+        if kind == "none":  # to which an instruction shrinks, if it can
             continue
         step = _draw_instruction(draw, kind, values)
         out = _tried(step, values)
@@ -215,7 +257,7 @@ def programs(draw, max_instructions=7, max_inputs=3):
 
 
 def _draw_instruction(draw, kind, values):
-    pick = lambda: draw(st.integers(0, len(values) - 1))    # noqa: E731
+    pick = lambda: draw(st.integers(0, len(values) - 1))
     a = pick()
     x, va = values[a], Value(a)
     if kind == "elementwise":
@@ -229,28 +271,47 @@ def _draw_instruction(draw, kind, values):
     if kind == "matmul":
         return Instruction(draw(st.sampled_from(["matmul", "dot", "outer"])), (va, Value(pick())))
     if kind == "shape":
-        return draw(st.sampled_from([
-            Instruction("reshape", (va, (-1,))),
-            Instruction("transpose", (va,)),
-            Instruction("expand_dims", (va, 0)),
-            Instruction("squeeze", (va,)),
-            Instruction("tile", (va, (2,))),
-            Instruction("broadcast_to", (va, (2, *x.shape))),
-            Instruction("tril", (va,)), Instruction("triu", (va,)), Instruction("trace", (va,)),
-            Instruction("diagonal", (va,)), Instruction("pad", (va, 1))]))
+        return draw(
+            st.sampled_from(
+                [
+                    Instruction("reshape", (va, (-1,))),
+                    Instruction("transpose", (va,)),
+                    Instruction("expand_dims", (va, 0)),
+                    Instruction("squeeze", (va,)),
+                    Instruction("tile", (va, (2,))),
+                    Instruction("broadcast_to", (va, (2, *x.shape))),
+                    Instruction("tril", (va,)),
+                    Instruction("triu", (va,)),
+                    Instruction("trace", (va,)),
+                    Instruction("diagonal", (va,)),
+                    Instruction("pad", (va, 1)),
+                ]
+            )
+        )
     if kind == "axis" and x.ndim:
         axis = draw(st.integers(-x.ndim, x.ndim - 1))
-        return draw(st.sampled_from([
-            Instruction("cumsum", (va,), {"axis": axis}), Instruction("flip", (va, axis)),
-            Instruction("roll", (va, 1, axis)), Instruction("sort", (va, axis)),
-            Instruction("repeat", (va, 2, axis)), Instruction("functional.softmax", (va, axis)),
-            Instruction("functional.log_softmax", (va, axis)),
-            Instruction("swapaxes", (va, 0, axis))]))
+        return draw(
+            st.sampled_from(
+                [
+                    Instruction("cumsum", (va,), {"axis": axis}),
+                    Instruction("flip", (va, axis)),
+                    Instruction("roll", (va, 1, axis)),
+                    Instruction("sort", (va, axis)),
+                    Instruction("repeat", (va, 2, axis)),
+                    Instruction("functional.softmax", (va, axis)),
+                    Instruction("functional.log_softmax", (va, axis)),
+                    Instruction("swapaxes", (va, 0, axis)),
+                ]
+            )
+        )
     if kind == "join" and x.ndim:
         same = [n for n, y in values.items() if y.shape == x.shape]
         others = draw(st.lists(st.sampled_from(same), min_size=1, max_size=2))
-        return Instruction(draw(st.sampled_from(["concatenate", "stack"])),
-                           ([va, *map(Value, others)],), {"axis": draw(st.integers(0, x.ndim - 1))})
+        return Instruction(
+            draw(st.sampled_from(["concatenate", "stack"])),
+            ([va, *map(Value, others)],),
+            {"axis": draw(st.integers(0, x.ndim - 1))},
+        )
     if kind == "index":
         return Instruction("getitem", (va, draw(arguments.indices(x.shape))))
     if kind == "split" and x.ndim and x.shape[-1] > 1:
@@ -273,7 +334,7 @@ def _tried(step, values):
             return None
         out = oracle.find(step.name)(*args, **step.options)
     except (ValueError, IndexError, TypeError):
-        return None                     # shapes that do not fit
+        return None  # shapes that do not fit
     out = [np.asarray(y) for y in (out if isinstance(out, (tuple, list)) else (out,))]
     fits = all(0 < y.size <= SIZE and y.ndim < 5 and np.abs(y).max() < LARGEST for y in out)
     return out if fits else None

@@ -4,6 +4,7 @@
 compares the whole analytic gradient A with the whole numeric gradient N of one argument: most
 mistakes leave a relation between the two, such as A = -N, A = cN or A = N transposed.
 """
+
 from itertools import permutations
 from math import isfinite
 
@@ -21,6 +22,7 @@ class GradientError(AssertionError):
     table       the rows of the step sweep there (differences.Row)
     guess       one word for the probable cause, see `GUESSES`; `explanation` says it in a sentence
     """
+
     operation = argument = name = index = analytic = numeric = error = None
     table = ()
     guess = "unknown"
@@ -124,8 +126,10 @@ def guess(A, N, tolerance, known, others, with_ones):
         return "factor", f"analytic = {number(c)} × numeric"
     relative = np.abs(A1 - N1).max() / size if size else np.inf
     if relative < 1e-4 and (relative < 3e-6 or np.all(A1.astype(np.float32) == A1)):
-        return "precision", (f"relative error {relative:.0e}: something is computed in float32, "
-                             "or a constant has too few digits")
+        return "precision", (
+            f"relative error {relative:.0e}: something is computed in float32, "
+            "or a constant has too few digits"
+        )
     if whole and N.size > 2 and np.ptp(A1 - N1) < 1e-6 * np.abs(A1 - N1).max():
         return "offset", f"analytic = numeric + {number(np.mean(A1 - N1))} in every entry"
     if not wrong.all():
@@ -148,12 +152,16 @@ def _rearranged(A, N, same):
             continue
         if same(np.flip(A, axis), N):
             return "transposed", f"reversed along axis {axis}"
-        for step, (a, b) in {1: (slice(1, None), slice(None, -1)),
-                             -1: (slice(None, -1), slice(1, None))}.items():
+        for step, (a, b) in {
+            1: (slice(1, None), slice(None, -1)),
+            -1: (slice(None, -1), slice(1, None)),
+        }.items():
             moved, still = np.moveaxis(A, axis, 0)[a], np.moveaxis(N, axis, 0)[b]
             if n > 2 and same(moved, still) and np.ptp(still):
-                return "shift", (f"shifted along axis {axis}: the value at position i belongs to "
-                                 f"position i{-step:+d} (off by one)")
+                return "shift", (
+                    f"shifted along axis {axis}: the value at position i belongs to "
+                    f"position i{-step:+d} (off by one)"
+                )
     return None
 
 
@@ -169,13 +177,17 @@ def _lost(A, N, tolerance, with_ones):
     if np.any(np.abs(ratio - counts) > 1e-5) or counts.min() < 1 or counts.max() < 2:
         return None
     if counts.min() == counts.max():
-        return "broadcast", (f"with a cotangent of ones, numeric = {int(counts.max())} × analytic, "
-                             "though not with a random one: the argument was broadcast, and one "
-                             "copy's gradient is taken instead of the sum over all")
+        return "broadcast", (
+            f"with a cotangent of ones, numeric = {int(counts.max())} × analytic, "
+            "though not with a random one: the argument was broadcast, and one "
+            "copy's gradient is taken instead of the sum over all"
+        )
     n = int(np.sum(counts > 1))
-    return "duplicates", (f"{n} of {counts.size} entries lack contributions: with a cotangent of "
-                          f"ones numeric is up to {int(counts.max())} times analytic there, so "
-                          "repeated indices overwrite each other instead of adding up")
+    return "duplicates", (
+        f"{n} of {counts.size} entries lack contributions: with a cotangent of "
+        f"ones numeric is up to {int(counts.max())} times analytic there, so "
+        "repeated indices overwrite each other instead of adding up"
+    )
 
 
 def _where(wrong, A):
@@ -194,19 +206,27 @@ def _where(wrong, A):
 
 def table(rows, analytic):
     """The error across step sizes, as text."""
-    lines = ["      step h    central difference        left             right        |central - "
-             "analytic|"]
-    lines += [f"    {row.h:8.0e}  {row.central:20.12g}  {row.left:15.8g}  {row.right:15.8g}  "
-              f"{abs(row.central - analytic):12.2e}" for row in rows if isfinite(row.central)]
+    lines = [
+        "      step h    central difference        left             right        |central - "
+        "analytic|"
+    ]
+    lines += [
+        f"    {row.h:8.0e}  {row.central:20.12g}  {row.left:15.8g}  {row.right:15.8g}  "
+        f"{abs(row.central - analytic):12.2e}"
+        for row in rows
+        if isfinite(row.central)
+    ]
     return "\n".join(lines)
 
 
 def message(operation, argument, name, index, shape, sweep, analytic, explanation, advice=""):
     """The whole text of a GradientError."""
     entry = f"entry {index} of shape {shape}" if shape else "a scalar"
-    return (f"the gradient of {operation} with respect to argument {argument} ({name}) is wrong\n"
-            f"  at {entry}\n"
-            f"    analytic {analytic:21.13g}\n"
-            f"    numeric  {sweep.value:21.13g}   ± {sweep.error:.1e}\n"
-            f"{table(sweep.rows, analytic)}\n"
-            f"  guess: {explanation}{advice}")
+    return (
+        f"the gradient of {operation} with respect to argument {argument} ({name}) is wrong\n"
+        f"  at {entry}\n"
+        f"    analytic {analytic:21.13g}\n"
+        f"    numeric  {sweep.value:21.13g}   ± {sweep.error:.1e}\n"
+        f"{table(sweep.rows, analytic)}\n"
+        f"  guess: {explanation}{advice}"
+    )

@@ -12,9 +12,31 @@ Arrays are float64, because finite differences need it. They shrink like everyth
 a failure is reported for the smallest shape and the simplest options that still fail.
 `programs()` draws whole random computations.
 """
-from .arguments import (arrays, axes, broadcastable_shapes, einsums, indices, integers_below, masks,
-                        matmul_shapes, shapes, spread)
+
+from .arguments import (
+    arrays,
+    axes,
+    broadcastable_shapes,
+    einsums,
+    indices,
+    integers_below,
+    masks,
+    matmul_shapes,
+    shapes,
+    spread,
+)
 from .programs import programs
 
-__all__ = ["arrays", "axes", "broadcastable_shapes", "einsums", "indices", "integers_below",
-           "masks", "matmul_shapes", "programs", "shapes", "spread"]
+__all__ = [
+    "arrays",
+    "axes",
+    "broadcastable_shapes",
+    "einsums",
+    "indices",
+    "integers_below",
+    "masks",
+    "matmul_shapes",
+    "programs",
+    "shapes",
+    "spread",
+]

@@ -5,17 +5,18 @@ Each subject has a name and two methods on lists of float64 arrays:
     values(xs)          the results f_k(xs)
     gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero
 """
+
 import functools
 import inspect
 from itertools import combinations
 
 import numpy as np
 
-from .report import GUESSES, GradientError
 from ..autograd import grad
 from ..backends import device_of, is_array, to_numpy
 from ..modes import enable_grad, no_grad
 from ..tensor import Tensor, is_float
+from .report import GUESSES, GradientError
 
 
 class CheckRefused(ValueError):
@@ -24,6 +25,7 @@ class CheckRefused(ValueError):
 
 class Differentiated:
     """A function of Tensors: NumPy arrays go in and come out, whatever happens in between."""
+
     order = 1
 
     def __init__(self, f, device):
@@ -40,7 +42,8 @@ class Differentiated:
             if not isinstance(out, Tensor):
                 raise CheckRefused(
                     f"{self.name} returned {type(out).__name__} where it was given Tensors, so the "
-                    "graph is lost: return Tensors, computed by operations of this package")
+                    "graph is lost: return Tensors, computed by operations of this package"
+                )
         return [out for out in outs if is_float(out.dtype)]
 
     def values(self, xs):
@@ -56,19 +59,23 @@ class Differentiated:
         connected = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
         if not connected:
             if self.order == 2:
-                return [None] * len(xs)             # f is linear: its gradient is a constant
+                return [None] * len(xs)  # f is linear: its gradient is a constant
             raise CheckRefused(
                 f"the result of {self.name} does not depend on any input: it was computed from "
-                "detached values (.detach(), .data, Tensor(...), no_grad) or not from the inputs")
+                "detached values (.detach(), .data, Tensor(...), no_grad) or not from the inputs"
+            )
         outs, given = zip(*connected)
         cotangents = [Tensor(u, device=y.device) for y, u in connected]
         first = grad(outs, tensors, cotangents, retain_graph=True, allow_unused=True)
         again = grad(outs, tensors, cotangents, allow_unused=True)
         self._unchanged(tensors, xs, "the backward computation")
-        self._unchanged(cotangents, given, "the backward computation, which was given it as the "
-                        "cotangent,")
-        return [None if g is None else self._examined(i, x, g, h)
-                for i, (x, g, h) in enumerate(zip(tensors, first, again))]
+        self._unchanged(
+            cotangents, given, "the backward computation, which was given it as the cotangent,"
+        )
+        return [
+            None if g is None else self._examined(i, x, g, h)
+            for i, (x, g, h) in enumerate(zip(tensors, first, again))
+        ]
 
     def compare_alone(self, xs, us, gs):
         """The gradient of each input, when it is the only one that needs one, must be the same."""
@@ -78,47 +85,69 @@ class Differentiated:
             tensors[i].requires_grad = True
             with enable_grad():
                 outs = self.call(tensors)
-            connected = [(y, Tensor(u, device=y.device)) for y, u in zip(outs, us)
-                         if y.requires_grad]
+            connected = [
+                (y, Tensor(u, device=y.device)) for y, u in zip(outs, us) if y.requires_grad
+            ]
             found = None
             if connected:
                 outs, cotangents = zip(*connected)
-                found, = grad(outs, tensors[i], cotangents, allow_unused=True)
+                (found,) = grad(outs, tensors[i], cotangents, allow_unused=True)
             zero = np.zeros_like(xs[i])
             found = zero if found is None else to_numpy(found.data)
             expected = zero if expected is None else expected
             close = 1e-11 * _largest([expected]) + rounding
             if found.shape != expected.shape or np.any(np.abs(found - expected) > close):
-                raise self.error(i, "is another one when no other input needs a gradient; what a "
-                                 "rule leaves out for inputs that need none is wrong", "unknown")
+                raise self.error(
+                    i,
+                    "is another one when no other input needs a gradient; what a "
+                    "rule leaves out for inputs that need none is wrong",
+                    "unknown",
+                )
 
     def _examined(self, i, x, g, again):
         if g.shape != x.shape or g.dtype != x.dtype:
             key = "broadcast" if g.shape != x.shape else "precision"
-            raise self.error(i, f"is {g.dtype} of shape {g.shape}, but the argument is {x.dtype} "
-                             f"of shape {x.shape}", key)
+            raise self.error(
+                i,
+                f"is {g.dtype} of shape {g.shape}, but the argument is {x.dtype} "
+                f"of shape {x.shape}",
+                key,
+            )
         if g.device != x.device:
             raise self.error(i, f"is on {g.device}, but the argument is on {x.device}", "unknown")
         g, again = to_numpy(g.data), to_numpy(again.data)
         if not np.array_equal(g, again, equal_nan=True):
-            raise self.error(i, "is not the same when the graph is walked a second time: a rule "
-                             "changes what it was given, or is random", "unknown")
+            raise self.error(
+                i,
+                "is not the same when the graph is walked a second time: a rule "
+                "changes what it was given, or is random",
+                "unknown",
+            )
         if not np.isfinite(g).all():
-            raise self.error(i, f"holds {g[~np.isfinite(g)][0]} where the function is finite",
-                             "unknown")
+            raise self.error(
+                i, f"holds {g[~np.isfinite(g)][0]} where the function is finite", "unknown"
+            )
         return g
 
     def _unchanged(self, tensors, xs, by):
         for i, (t, x) in enumerate(zip(tensors, xs)):
             if not np.array_equal(to_numpy(t.data), x):
-                raise CheckRefused(f"{self.name}: array {i}, of shape {x.shape}, was changed by "
-                                   f"{by} so nothing can be compared; compute on a copy")
+                raise CheckRefused(
+                    f"{self.name}: array {i}, of shape {x.shape}, was changed by "
+                    f"{by} so nothing can be compared; compute on a copy"
+                )
 
     def error(self, i, text, guess, **found):
         name = self.names(i + 1)[i]
-        return GradientError(f"the gradient of {self.name} with respect to argument {i} ({name}) "
-                             f"{text}", operation=self.name, argument=i, name=name, guess=guess,
-                             explanation=GUESSES[guess], **found)
+        return GradientError(
+            f"the gradient of {self.name} with respect to argument {i} ({name}) {text}",
+            operation=self.name,
+            argument=i,
+            name=name,
+            guess=guess,
+            explanation=GUESSES[guess],
+            **found,
+        )
 
     def names(self, count):
         """Names of the arguments, as f declares them."""
@@ -137,6 +166,7 @@ class Differentiated:
 
 class Gradient(Differentiated):
     """The gradient of f as a function, of f's inputs and cotangents: checked for order 2."""
+
     order = 2
 
     def __init__(self, f, device, count):
@@ -146,8 +176,8 @@ class Gradient(Differentiated):
         self.recorded = True
 
     def call(self, tensors):
-        xs, us = tensors[:self.count], tensors[self.count:]
-        if not xs[0].requires_grad:                 # plain values are wanted
+        xs, us = tensors[: self.count], tensors[self.count :]
+        if not xs[0].requires_grad:  # plain values are wanted
             xs, recorded = self.first.tensors([x.data for x in xs], True), False
         else:
             recorded = True
@@ -155,8 +185,10 @@ class Gradient(Differentiated):
             outs = self.first.call(xs)
         outs, us = zip(*[(y, u.to(y.device)) for y, u in zip(outs, us) if y.requires_grad])
         gs = grad(outs, xs, us, create_graph=recorded, allow_unused=True)
-        return [Tensor(np.zeros(x.shape), device=self.device) if g is None else g
-                for x, g in zip(xs, gs)]
+        return [
+            Tensor(np.zeros(x.shape), device=self.device) if g is None else g
+            for x, g in zip(xs, gs)
+        ]
 
     def compare_recorded(self, xs):
         """Gradients under create_graph must be those without, but for rounding."""
@@ -165,15 +197,19 @@ class Gradient(Differentiated):
         recorded = [to_numpy(g.data) for g in self.call(self.tensors(xs, True))]
         for i, (a, b) in enumerate(zip(recorded, plain)):
             if a.shape != b.shape or np.any(np.abs(a - b) > 1e-10 * _largest([b]) + rounding):
-                raise self.first.error(i, "differs under create_graph=True by "
-                                       f"{np.abs(a - b).max():.1e}: the rule or the composed form "
-                                       "that is used for higher orders is not the same function",
-                                       "unknown")
+                raise self.first.error(
+                    i,
+                    "differs under create_graph=True by "
+                    f"{np.abs(a - b).max():.1e}: the rule or the composed form "
+                    "that is used for higher orders is not the same function",
+                    "unknown",
+                )
 
     def names(self, count):
         outs = count - self.count
         return self.first.names(self.count) + [
-            "the cotangent" if outs == 1 else f"cotangent {k}" for k in range(outs)]
+            "the cotangent" if outs == 1 else f"cotangent {k}" for k in range(outs)
+        ]
 
 
 class ByHand(Differentiated):
@@ -196,15 +232,18 @@ class ByHand(Differentiated):
                 raise CheckRefused(f"{self.name}: the gradient changes what it is given")
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != len(xs):
-            raise CheckRefused(f"{self.name}: vjp returned {len(gs)} gradients for {len(xs)} "
-                               "inputs; it is to return one for each (None for zero)")
-        return [None if g is None else self._shaped(i, x, np.asarray(g))
-                for i, (x, g) in enumerate(zip(xs, gs))]
+            raise CheckRefused(
+                f"{self.name}: vjp returned {len(gs)} gradients for {len(xs)} "
+                "inputs; it is to return one for each (None for zero)"
+            )
+        return [
+            None if g is None else self._shaped(i, x, np.asarray(g))
+            for i, (x, g) in enumerate(zip(xs, gs))
+        ]
 
     def _shaped(self, i, x, g):
         if g.shape != x.shape:
-            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}",
-                             "broadcast")
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
         return g
 
 
@@ -233,6 +272,7 @@ def flat(value):
 
 # ---- what is refused
 
+
 def device_for(inputs, backend):
     if backend is not None:
         return {"numpy": "cpu", "cupy": "cuda"}.get(backend, backend)
@@ -243,37 +283,54 @@ def device_for(inputs, backend):
 def accepted(inputs):
     """The inputs as NumPy arrays, or CheckRefused."""
     if is_array(inputs) or isinstance(inputs, Tensor):
-        raise CheckRefused("inputs is a sequence with one array for each argument; for a function "
-                           "of one array x write [x]")
+        raise CheckRefused(
+            "inputs is a sequence with one array for each argument; for a function "
+            "of one array x write [x]"
+        )
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     arrays = [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
     if not arrays:
         raise CheckRefused("there are no inputs to differentiate with respect to")
     for i, a in enumerate(arrays):
         if a.dtype != np.float64:
-            advice = (f"convert it, x.astype(np.float64); with the 7 digits of {a.dtype} a "
-                      "difference quotient has 3" if a.dtype.kind == "f" else
-                      "what has no gradient (indices, masks, labels) goes into f, as in "
-                      "lambda x: nag.take(x, indices)")
-            raise CheckRefused(f"input {i} is {a.dtype}, and finite differences need float64: "
-                               f"{advice}")
+            advice = (
+                f"convert it, x.astype(np.float64); with the 7 digits of {a.dtype} a "
+                "difference quotient has 3"
+                if a.dtype.kind == "f"
+                else "what has no gradient (indices, masks, labels) goes into f, as in "
+                "lambda x: nag.take(x, indices)"
+            )
+            raise CheckRefused(
+                f"input {i} is {a.dtype}, and finite differences need float64: {advice}"
+            )
         if not np.isfinite(a).all():
-            raise CheckRefused(f"input {i} holds {a[~np.isfinite(a)][0]}; there is no gradient "
-                               "where the function has no finite value")
+            raise CheckRefused(
+                f"input {i} holds {a[~np.isfinite(a)][0]}; there is no gradient "
+                "where the function has no finite value"
+            )
         if _overlaps_itself(a):
-            raise CheckRefused(f"input {i}, of shape {a.shape} and strides {a.strides}, holds one "
-                               "number in several entries (a broadcast view?): moving one moves "
-                               "all. Give a copy, x.copy()")
+            raise CheckRefused(
+                f"input {i}, of shape {a.shape} and strides {a.strides}, holds one "
+                "number in several entries (a broadcast view?): moving one moves "
+                "all. Give a copy, x.copy()"
+            )
     for (i, a), (j, b) in combinations(enumerate(arrays), 2):
         if np.may_share_memory(a, b) and np.shares_memory(a, b):
-            raise CheckRefused(f"inputs {i} and {j} share memory, so they are not two arguments "
-                               "but one. Give copies, or f(x, x) as a function of one x")
+            raise CheckRefused(
+                f"inputs {i} and {j} share memory, so they are not two arguments "
+                "but one. Give copies, or f(x, x) as a function of one x"
+            )
     return [np.array(a) for a in arrays]
 
 
 def _overlaps_itself(a):
     if a.size < 2:
         return False
-    places = sum((np.arange(n).reshape([-1] + [1] * (a.ndim - 1 - k)) * stride
-                  for k, (n, stride) in enumerate(zip(a.shape, a.strides))), np.int64(0))
+    places = sum(
+        (
+            np.arange(n).reshape([-1] + [1] * (a.ndim - 1 - k)) * stride
+            for k, (n, stride) in enumerate(zip(a.shape, a.strides))
+        ),
+        np.int64(0),
+    )
     return np.unique(places).size < a.size

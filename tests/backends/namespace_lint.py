@@ -45,16 +45,19 @@ def lint(source, path="<source>", numpy_allowed=True):
 
 
 def _is_namespace_call(node):
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) \
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
         and node.func.id == "namespace"
+    )
 
 
 class _Visitor(ast.NodeVisitor):
     def __init__(self, lines, numpy_allowed):
         self.lines, self.numpy_allowed = lines, numpy_allowed
         self.findings = []
-        self.spaces = {"xp"}            # variables that hold a namespace
-        self.numpys = set()             # names under which NumPy was imported
+        self.spaces = {"xp"}  # variables that hold a namespace
+        self.numpys = set()  # names under which NumPy was imported
 
     def report(self, node, message):
         self.findings.append((node.lineno, message))
@@ -102,8 +105,12 @@ class _Visitor(ast.NodeVisitor):
             self.check_call(node, names)
         elif isinstance(node.func, ast.Name) and node.func.id == "getattr" and len(node.args) > 1:
             space, name = node.args[:2]
-            if isinstance(space, ast.Name) and space.id in self.spaces \
-                    and isinstance(name, ast.Constant) and len(node.args) == 2:
+            if (
+                isinstance(space, ast.Name)
+                and space.id in self.spaces
+                and isinstance(name, ast.Constant)
+                and len(node.args) == 2
+            ):
                 self.check_name(node, [name.value])
         self.generic_visit(node)
 
@@ -115,8 +122,11 @@ class _Visitor(ast.NodeVisitor):
                 self.report(node, f"cupy.linalg has no {names[1]!r}")
         elif first in api["ufuncs"]:
             self.check_ufunc_method(node, first, names[1:])
-        elif first not in api["functions"] and first not in api["shared"].split() \
-                and first not in ALSO_THE_SAME | {"__name__"}:
+        elif (
+            first not in api["functions"]
+            and first not in api["shared"].split()
+            and first not in ALSO_THE_SAME | {"__name__"}
+        ):
             self.report(node, f"cupy has no {first!r}")
 
     def check_ufunc_method(self, node, name, rest):
@@ -147,8 +157,11 @@ class _Visitor(ast.NodeVisitor):
         same = name in load()["shared"].split() or name in ALSO_THE_SAME
         on_host = "host" in self.lines[node.lineno - 1].partition("#")[2]
         if not (self.numpy_allowed or same or on_host):
-            self.report(node, f"uses numpy.{name}; take it from the array's namespace, or say in "
-                              "a comment on this line that it works on the host")
+            self.report(
+                node,
+                f"uses numpy.{name}; take it from the array's namespace, or say in "
+                "a comment on this line that it works on the host",
+            )
 
 
 def _root(node):

@@ -4,11 +4,22 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nanoautograd as nag
-from nanoautograd.backends import (DeviceError, available, device_of, is_array, last_writers,
-                                   namespace, scatter_add, strict, to_device, to_numpy)
+from nanoautograd.backends import (
+    DeviceError,
+    available,
+    device_of,
+    is_array,
+    last_writers,
+    namespace,
+    scatter_add,
+    strict,
+    to_device,
+    to_numpy,
+)
 
 
 def test_the_namespace_is_that_of_the_array(backend):
@@ -40,21 +51,30 @@ def test_two_devices_do_not_mix():
         nag.Tensor(x) + nag.Tensor(y)
 
 
-@pytest.mark.parametrize("index, values", [
-    (np.array([2, 0, 2, -1]), 1.0),
-    (np.array([[1, 1], [0, -3]]), np.arange(16.0).reshape(2, 2, 4)),
-    ((np.array([2, 2, 0]), np.array([3, 3, 3])), np.array([1.0, 2.0, 4.0])),
-    ((slice(None), np.array([0, 0, -1])), np.arange(9.0).reshape(3, 3)),
-    ((np.array([0, 0]),), np.ones((2, 4))),
-    (1, np.arange(4.0)),
-    ((slice(1), ..., None), 2.0),
-    (np.array([], dtype=int), np.ones((0, 4))),
-    (np.array([True, False, True]), 3.0),
-])
+@pytest.mark.parametrize(
+    "index, values",
+    [
+        (np.array([2, 0, 2, -1]), 1.0),
+        (np.array([[1, 1], [0, -3]]), np.arange(16.0).reshape(2, 2, 4)),
+        ((np.array([2, 2, 0]), np.array([3, 3, 3])), np.array([1.0, 2.0, 4.0])),
+        ((slice(None), np.array([0, 0, -1])), np.arange(9.0).reshape(3, 3)),
+        ((np.array([0, 0]),), np.ones((2, 4))),
+        (1, np.arange(4.0)),
+        ((slice(1), ..., None), 2.0),
+        (np.array([], dtype=int), np.ones((0, 4))),
+        (np.array([True, False, True]), 3.0),
+    ],
+)
 def test_scatter_add(backend, index, values):
     def on_device(x):
-        return tuple(map(on_device, x)) if isinstance(x, tuple) else \
-            backend.array(x) if isinstance(x, np.ndarray) else x
+        return (
+            tuple(map(on_device, x))
+            if isinstance(x, tuple)
+            else backend.array(x)
+            if isinstance(x, np.ndarray)
+            else x
+        )
+
     buffer = np.arange(12.0).reshape(3, 4)
     x = backend.array(buffer)
     scatter_add(x, on_device(index), backend.array(values, dtype=np.float64))
@@ -71,7 +91,7 @@ def test_scatter_add_of_rows_that_are_named_often(backend, n, V, D, seed):
     scatter_add(x, backend.array(rows), given_values)
     np.add.at(want, rows, values)
     np.testing.assert_allclose(backend.numpy(x), want, atol=1e-12)
-    np.testing.assert_array_equal(backend.numpy(given_values), values)      # not written to
+    np.testing.assert_array_equal(backend.numpy(given_values), values)  # not written to
 
 
 def test_last_writers(backend):
@@ -80,6 +100,7 @@ def test_last_writers(backend):
 
 
 # --- what can be used -----------------------------------------------------------------------------
+
 
 def test_available_describes_all_three():
     found = available()
@@ -90,7 +111,7 @@ def test_available_describes_all_three():
 
 
 def test_without_cupy_the_command_that_installs_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)          # what makes `import cupy` fail
+    monkeypatch.setitem(sys.modules, "cupy", None)  # what makes `import cupy` fail
     status = available()["cupy"]
     assert not status.usable
     for text in ("not installed", "pip install cupy-cuda13x", "cupy-cuda12x"):
@@ -102,6 +123,7 @@ def test_without_cupy_the_command_that_installs_it_is_named(monkeypatch):
 
 class CupyWithoutDriver:
     """As much of cupy as can be seen on a machine that has no driver."""
+
     __version__ = "14.2.0"
 
     class cuda:

@@ -51,15 +51,36 @@ def test_leaks_of_global_state_fail_their_test(tmp_path):
     (tmp_path / "conftest.py").write_text(conftest.read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "test_leaky.py").write_text(LEAKY)
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rE", "-p", "no:cacheprovider", "-p", "no:xdist",
-         "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)],
-        cwd=conftest.parents[1], capture_output=True, text=True,
-        env=os.environ | {"COLUMNS": "500"})
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rE",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-c",
+            "/dev/null",
+            "--rootdir",
+            str(tmp_path),
+            str(tmp_path),
+        ],
+        cwd=conftest.parents[1],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "500"},
+    )
     failed = [line for line in run.stdout.splitlines() if line.startswith("ERROR")]
-    for name, what in {"test_recording": "recording", "test_inspecting": "inspecting",
-                       "test_errstate": "errstate", "test_numpys": "numpy's global random state",
-                       "test_pythons": "Python's global random state",
-                       "test_stand": "the stand-in's modes"}.items():
+    for name, what in {
+        "test_recording": "recording",
+        "test_inspecting": "inspecting",
+        "test_errstate": "errstate",
+        "test_numpys": "numpy's global random state",
+        "test_pythons": "Python's global random state",
+        "test_stand": "the stand-in's modes",
+    }.items():
         assert any(name in line and what in line for line in failed), (name, run.stdout)
     assert len(failed) == 6 and "8 passed, 6 errors" in run.stdout
 

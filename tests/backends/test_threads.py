@@ -42,10 +42,11 @@ def test_an_error_is_raised_here_and_nobody_still_works():
         if i == 7:
             raise KeyError(i)
         running.remove(i)
+
     with pytest.raises(KeyError, match="7"):
         threads.share(f, range(50))
     assert running == [7]
-    assert threads.share(abs, [-1, -2, -3]) == [1, 2, 3]        # and the threads still do
+    assert threads.share(abs, [-1, -2, -3]) == [1, 2, 3]  # and the threads still do
 
 
 def test_shares_within_shares_and_from_many_threads():
@@ -53,10 +54,13 @@ def test_shares_within_shares_and_from_many_threads():
 
     def table(i):
         return threads.share(lambda j: i * j, range(20))
+
     right = [[i * j for j in range(20)] for i in range(30)]
     found = []
-    callers = [threading.Thread(target=lambda: found.append(threads.share(table, range(30))))
-               for _ in range(4)]
+    callers = [
+        threading.Thread(target=lambda: found.append(threads.share(table, range(30))))
+        for _ in range(4)
+    ]
     for t in callers:
         t.start()
     for t in callers:
@@ -79,6 +83,7 @@ def test_later(n):
     def tasks(start):
         made = [threads.later(half, i) for i in range(start, start + 20, 2)]
         return [task.result() for task in reversed(made)] + [made[0].result()]
+
     found = threads.share(tasks, range(0, 200, 20))
     assert found == [[*range(k + 9, k - 1, -1), k] for k in range(0, 100, 10)]
     assert sorted(calls) == list(range(0, 200, 2))
@@ -120,10 +125,21 @@ def random(rng, *shape):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-@pytest.mark.parametrize("a, b", [
-    ((200, 300), (300, 400)), ((17, 300), (300, 900)), ((900, 300), (300, 17)),
-    ((6, 90, 64), (6, 64, 90)), ((5, 1, 90, 64), (1, 4, 64, 90)), ((90, 64), (7, 64, 300)),
-    ((1, 2000, 50), (1, 50, 100)), ((3, 4), (4, 5)), ((0, 4), (4, 5)), ((2, 3, 0), (2, 0, 5))])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ((200, 300), (300, 400)),
+        ((17, 300), (300, 900)),
+        ((900, 300), (300, 17)),
+        ((6, 90, 64), (6, 64, 90)),
+        ((5, 1, 90, 64), (1, 4, 64, 90)),
+        ((90, 64), (7, 64, 300)),
+        ((1, 2000, 50), (1, 50, 100)),
+        ((3, 4), (4, 5)),
+        ((0, 4), (4, 5)),
+        ((2, 3, 0), (2, 0, 5)),
+    ],
+)
 def test_matrix_products(n, a, b):
     nag.set_num_threads(n)
     rng = np.random.default_rng(0)
@@ -141,6 +157,7 @@ def test_matrix_products(n, a, b):
 def test_the_blas_has_threads_only_for_a_while(n, deterministic, inside):
     def of_the_blas():
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
     nag.set_num_threads(n, deterministic)
     assert of_the_blas() == {1}
     with pytest.raises(KeyError), threads.of_blas():
@@ -185,8 +202,11 @@ def test_poisons_that_make_no_sense(poison):
 
 def test_deterministic_products_do_not_depend_on_the_threads():
     rng = np.random.default_rng(0)
-    pairs = [(random(rng, 333, 257), random(rng, 257, 129)), (random(rng, 40, 700),
-             random(rng, 700, 900)), (random(rng, 9, 70, 64), random(rng, 9, 64, 70))]
+    pairs = [
+        (random(rng, 333, 257), random(rng, 257, 129)),
+        (random(rng, 40, 700), random(rng, 700, 900)),
+        (random(rng, 9, 70, 64), random(rng, 9, 64, 70)),
+    ]
     results = []
     for n in (1, 2, 3, 8):
         nag.set_num_threads(n, deterministic=True)
@@ -244,9 +264,11 @@ def test_sums(backend, M, N, dtype):
     for f, axis in ((sums.row_sums, 1), (sums.column_sums, 0)):
         found = backend.numpy(f(backend.array(a, dtype)))
         assert found.dtype == a.dtype
-        np.testing.assert_allclose(found, a.sum(axis=axis, dtype=float), rtol=0,
-                                   atol=300 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            found, a.sum(axis=axis, dtype=float), rtol=0, atol=300 * np.finfo(dtype).eps
+        )
     found = backend.numpy(sums.row_dots(backend.array(a, dtype), backend.array(a, dtype)))
     assert found.dtype == a.dtype
-    np.testing.assert_allclose(found, (a.astype(float) ** 2).sum(axis=1),
-                               rtol=100 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        found, (a.astype(float) ** 2).sum(axis=1), rtol=100 * np.finfo(dtype).eps
+    )

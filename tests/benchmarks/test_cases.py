@@ -8,9 +8,16 @@ from benchmarks.clock import Processes, measure
 from benchmarks.peers import peer
 
 OURS = ["numpy", "strict", "by hand", "by hand@strict", "products", "copy"]
-OTHERS = [pytest.param(name, marks=[pytest.mark.oracle, pytest.mark.skipif(
-    peer(name).absent() is not None, reason=str(peer(name).absent()))])
-    for name in ("torch", "jax", "autograd")]
+OTHERS = [
+    pytest.param(
+        name,
+        marks=[
+            pytest.mark.oracle,
+            pytest.mark.skipif(peer(name).absent() is not None, reason=str(peer(name).absent())),
+        ],
+    )
+    for name in ("torch", "jax", "autograd")
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +30,7 @@ def processes():
         if key not in made:
             made[key] = Processes(names, 1, precision)
         return made[key]
+
     yield get
     for each in made.values():
         each.__exit__()
@@ -45,7 +53,7 @@ def test_ours_the_hand_derived_gradient_and_the_limit(processes, name):
     assert np.isfinite(first).all()
     if name in MODELS and name not in ("chain", "generation"):
         losses = [result[0][0] for result in measured["numpy"].prints]
-        assert losses[0] != losses[1] != losses[2]              # Adam has changed the weights
+        assert losses[0] != losses[1] != losses[2]  # Adam has changed the weights
 
 
 @pytest.mark.parametrize("other", OTHERS)

@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks import (compare, crossover, floor, growth, imports, memory, pictures, report,
-                        throughput)
+from benchmarks import (
+    compare,
+    crossover,
+    floor,
+    growth,
+    imports,
+    memory,
+    pictures,
+    report,
+    throughput,
+)
 from benchmarks.case import Product, Work, attention, linear
 from benchmarks.cases import make
 from benchmarks.clock import Measurement, PeerError, Process, differ, measure, quartiles
@@ -42,6 +51,7 @@ class Fakes:
 
 
 # ------------------------------------------------------------------------------------------ method
+
 
 def test_a_peer_that_computes_something_else_has_an_error_and_no_time():
     same, other = [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.01]]
@@ -79,16 +89,18 @@ def test_all_have_a_turn_in_each_round_and_none_is_always_first(monkeypatch):
     turns, same = [], [[1.0]]
     fakes = Fakes(**{name: Fake(same) for name in ("numpy", "torch", "jax")})
     for name, fake in fakes.running.items():
+
         def ask(do, name=name, ask=fake.ask, **request):
             turns.append(name) if do == "measure" else None
             return ask(do, **request)
+
         fake.ask = ask
     measured, _ = measure(fakes, "mlp", make("mlp", "tiny"), 3, 0.005)
-    rounds = [turns[3 + 3 * i:6 + 3 * i] for i in range(3)]         # after one turn to warm up
+    rounds = [turns[3 + 3 * i : 6 + 3 * i] for i in range(3)]  # after one turn to warm up
     assert [set(r) for r in rounds] == [set(fakes.running)] * 3
     assert {r[0] for r in rounds} == set(fakes.running)
     assert [len(m.rounds) for m in measured.values()] == [3] * 3
-    assert all(len(r) == 2 for m in measured.values() for r in m.rounds)    # 2 · 2 steps of 1 ms
+    assert all(len(r) == 2 for m in measured.values() for r in m.rounds)  # 2 · 2 steps of 1 ms
 
 
 def test_ratios_are_taken_within_a_round():
@@ -132,11 +144,12 @@ def test_there_is_no_peer_of_that_name():
 def test_peak_memory_is_that_of_the_steps():
     memory.trim()
     baseline = memory.anonymous()
-    held = np.ones(1 << 21)                                         # 16 MB
+    held = np.ones(1 << 21)  # 16 MB
 
     def steps():
         for _ in range(3):
-            np.ones(1 << 22)                                        # 32 MB, and gone
+            np.ones(1 << 22)  # 32 MB, and gone
+
     peak = memory.peak_of(steps, baseline)
     if peak is None:
         pytest.skip("the mark cannot be reset here")
@@ -154,18 +167,28 @@ def test_the_account_of_a_pool(monkeypatch):
         def __exit__(self, *_):
             hooks.remove(self)
 
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(
-        cuda=SimpleNamespace(MemoryHook=MemoryHook),
-        get_default_memory_pool=lambda: SimpleNamespace(used_bytes=lambda: 100)))
+    monkeypatch.setitem(
+        sys.modules,
+        "cupy",
+        SimpleNamespace(
+            cuda=SimpleNamespace(MemoryHook=MemoryHook),
+            get_default_memory_pool=lambda: SimpleNamespace(used_bytes=lambda: 100),
+        ),
+    )
     account = memory.PoolPeak()
-    hook, = hooks
-    for call, size in ((hook.malloc_postprocess, 512), (hook.free_postprocess, 512),
-                       (hook.malloc_postprocess, 1024), (hook.free_postprocess, 100)):
+    (hook,) = hooks
+    for call, size in (
+        (hook.malloc_postprocess, 512),
+        (hook.free_postprocess, 512),
+        (hook.malloc_postprocess, 1024),
+        (hook.free_postprocess, 100),
+    ):
         call(device_id=0, mem_size=size, mem_ptr=1, pmem_id=2)
     assert account.close() == 1124 and not hooks
 
 
 # ------------------------------------------------------------------------------- work and its limit
+
 
 def test_the_products_of_a_layer_and_of_attention():
     assert sum(p.flops for p in linear(5, 3, 4)) == 3 * 2 * 5 * 3 * 4
@@ -179,6 +202,7 @@ def test_those_of_a_step_are_what_the_hand_derived_gradient_computes(monkeypatch
     not left out in blocks as small as this one."""
     from benchmarks.cases.gpt import gradient_by_hand
     from nanoautograd.backends import threads
+
     counted, product = [], np.matmul
 
     def matmul(a, b, out=None):
@@ -187,12 +211,12 @@ def test_those_of_a_step_are_what_the_hand_derived_gradient_computes(monkeypatch
         return result
 
     monkeypatch.setattr(np, "matmul", matmul)
-    monkeypatch.setattr(threads, "LEAST", 0)            # so that every product is np.matmul's
+    monkeypatch.setattr(threads, "LEAST", 0)  # so that every product is np.matmul's
     monkeypatch.setattr(threads._team, "pieces", 2)
     case = make("gpt", {"layers": 2, "width": 8, "heads": 2, "T": 6, "B": 2, "vocabulary": 11})
     a = case.arrays("float64")
     gradient_by_hand(a["weights"], a["x"], a["y"], case.layers, case.heads)
-    scores = 2 * case.B * case.heads * case.T ** 2 * 4
+    scores = 2 * case.B * case.heads * case.T**2 * 4
     assert sum(counted) == case.work().flops + case.layers * 6 * scores // 2
 
 
@@ -238,10 +262,11 @@ def test_the_copy_moves_all_bytes(monkeypatch, moved, threads):
 
 # ---------------------------------------------------------------------------- growth and crossover
 
+
 @given(st.floats(0.5, 3.0), st.floats(0.0, 5.0), st.floats(0.1, 10.0))
 def test_the_exponent_is_found_whatever_does_not_grow(p, a, b):
     n = np.array([1.0, 2.0, 4.0, 8.0])
-    assert growth.exponent(n, a + b * n ** p) == pytest.approx(p, abs=0.02)
+    assert growth.exponent(n, a + b * n**p) == pytest.approx(p, abs=0.02)
 
 
 def test_no_exponent_of_what_does_not_rise():
@@ -251,12 +276,19 @@ def test_no_exponent_of_what_does_not_rise():
 
 def test_the_crossover_lies_between_two_sizes():
     def rows(*ratios):
-        sizes = ({"rows": 1, "columns": 10 ** k} for k in range(2, 2 + len(ratios)))
-        return [{"case": "softmax", "sizes": s, "peers": {"cupy": {"seconds": r},
-                                                          "numpy": {"seconds": 1.0}}}
-                for s, r in zip(sizes, ratios)]
+        sizes = ({"rows": 1, "columns": 10**k} for k in range(2, 2 + len(ratios)))
+        return [
+            {
+                "case": "softmax",
+                "sizes": s,
+                "peers": {"cupy": {"seconds": r}, "numpy": {"seconds": 1.0}},
+            }
+            for s, r in zip(sizes, ratios)
+        ]
+
     assert crossover.crossovers(rows(10.0, 10.0, 0.1)) == [
-        {"case": "softmax", "elements": round(10 ** 3.5), "text": "3,162"}]
+        {"case": "softmax", "elements": round(10**3.5), "text": "3,162"}
+    ]
     assert crossover.crossovers(rows(3.0, 2.0))[0]["text"] == "above 1,000"
     assert crossover.crossovers(rows(0.5, 0.2))[0]["text"] == "below 100"
     assert crossover.crossovers([]) == []
@@ -281,6 +313,7 @@ def test_the_clock_counts_whole_steps_but_the_first_and_the_last(monkeypatch):
 
     def wait(seconds):
         now[0] += seconds
+
     for bare, rest in ((9, 9), (1.0, 0.5), (2.0, 0.0), (3.0, 1.0), (7, 7)):
         clock.begin()
         clock.timed(wait)(bare)
@@ -301,19 +334,45 @@ def test_what_train_adds_to_the_bare_step():
 
 # ------------------------------------------------------------------------------------- the command
 
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """(what was printed, the JSON, the folder of pictures) of a small run."""
     folder = tmp_path_factory.mktemp("benchmarks")
     with pytest.MonkeyPatch.context() as patch:
         printed = []
-        patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(
-            map(str, words))))
+        patch.setattr(
+            "builtins.print", lambda *words, **_: printed.append(" ".join(map(str, words)))
+        )
         patch.setattr(imports, "MODULES", ("numpy", "nanoautograd"))
-        assert command.main([
-            "--models", "rnn", "--ops", "softmax", "--growth", "--imports", "--sizes", "tiny",
-            "--backend", "strict", "--vs", "--threads", "1", "--rounds", "1", "--seconds", "0.001",
-            "--json", str(folder / "a.json"), "--plot", str(folder)]) == 0
+        assert (
+            command.main(
+                [
+                    "--models",
+                    "rnn",
+                    "--ops",
+                    "softmax",
+                    "--growth",
+                    "--imports",
+                    "--sizes",
+                    "tiny",
+                    "--backend",
+                    "strict",
+                    "--vs",
+                    "--threads",
+                    "1",
+                    "--rounds",
+                    "1",
+                    "--seconds",
+                    "0.001",
+                    "--json",
+                    str(folder / "a.json"),
+                    "--plot",
+                    str(folder),
+                ]
+            )
+            == 0
+        )
     return "\n".join(printed), folder / "a.json", folder
 
 
@@ -335,21 +394,35 @@ def test_the_command_prints_tables_and_keeps_all_it_measured(measured):
 def test_bars_beside_peers(measured, tmp_path):
     found = report.read(measured[1])
     for r in found["rows"]:
-        r["peers"]["torch"] = {"seconds": 1.0, "ratio": 0.5, "ratio quartiles": [0.4, 0.6],
-                               "peak": 10 ** 6}
+        r["peers"]["torch"] = {
+            "seconds": 1.0,
+            "ratio": 0.5,
+            "ratio quartiles": [0.4, 0.6],
+            "peak": 10**6,
+        }
     assert tmp_path / "bars.png" in pictures.draw(found, tmp_path)
     assert "1,000 (0.50)" in report.tables(found)
 
 
-@pytest.mark.parametrize("words, message", [
-    (["--models", "rrn"], "there is no 'rrn'; there are rnn, lstm"),
-    (["--ops", "lstm"], "there is no 'lstm'; there are matmul"),
-    (["--sizes", "huge"], "invalid choice: 'huge'"),
-    (["--threads", "0"], "must be above 0"),
-    (["--seconds", "nan"], "must be above 0"),
-    (["--seconds", "inf"], "finite"),
-    (["--training", "--dtype", "float64"], "train.py, which computes in float32, not in float64"),
-    (["--models", "gpt", "--sizes", "large"], "gpt has no size large; it has tiny, small, medium")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--models", "rrn"], "there is no 'rrn'; there are rnn, lstm"),
+        (["--ops", "lstm"], "there is no 'lstm'; there are matmul"),
+        (["--sizes", "huge"], "invalid choice: 'huge'"),
+        (["--threads", "0"], "must be above 0"),
+        (["--seconds", "nan"], "must be above 0"),
+        (["--seconds", "inf"], "finite"),
+        (
+            ["--training", "--dtype", "float64"],
+            "train.py, which computes in float32, not in float64",
+        ),
+        (
+            ["--models", "gpt", "--sizes", "large"],
+            "gpt has no size large; it has tiny, small, medium",
+        ),
+    ],
+)
 def test_options_that_make_no_sense(words, message, capsys):
     with pytest.raises(SystemExit):
         command.main(words)
@@ -366,8 +439,15 @@ def test_a_precision_that_ours_lacks_is_refused(capsys):
     assert "numpy has no bfloat16" in command.main(words)
 
 
-@pytest.mark.parametrize("words", [["--json", "{}/no/such/a.json"], ["--json", "{}"],
-                                   ["--plot", "{}/file/pictures"], ["--json", "{}/file/a.json"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--json", "{}/no/such/a.json"],
+        ["--json", "{}"],
+        ["--plot", "{}/file/pictures"],
+        ["--json", "{}/file/a.json"],
+    ],
+)
 def test_where_nothing_can_be_kept_nothing_is_measured(words, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(command, "run", lambda *_: pytest.fail("measures"))
@@ -377,11 +457,30 @@ def test_where_nothing_can_be_kept_nothing_is_measured(words, tmp_path, monkeypa
 def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(growth, "sweep", interrupted)
     path = tmp_path / "a.json"
-    assert command.main([
-        "--ops", "softmax", "--growth", "--sizes", "tiny", "--vs", "--threads", "1",
-        "--rounds", "1", "--seconds", "0.001", "--json", str(path)]) == 130
+    assert (
+        command.main(
+            [
+                "--ops",
+                "softmax",
+                "--growth",
+                "--sizes",
+                "tiny",
+                "--vs",
+                "--threads",
+                "1",
+                "--rounds",
+                "1",
+                "--seconds",
+                "0.001",
+                "--json",
+                str(path),
+            ]
+        )
+        == 130
+    )
     assert [r["case"] for r in report.read(path)["rows"]] == ["softmax"]
     assert "- interrupted" in capsys.readouterr().out
 
@@ -397,6 +496,7 @@ def test_a_peer_that_dies_on_the_way_has_an_error_and_the_others_go_on(monkeypat
         if turns.count("measure") == 3:
             raise PeerError("torch died: killed")
         return ask(do, **request)
+
     fakes.running["torch"].ask, fakes.running["torch"].poll = die, lambda: -9
     fakes.replace = replaced.append
     measured, errors = measure(fakes, "mlp", make("mlp", "tiny"), 4, 0.005)
@@ -406,6 +506,7 @@ def test_a_peer_that_dies_on_the_way_has_an_error_and_the_others_go_on(monkeypat
 
 # -------------------------------------------------------------------------------------- comparison
 
+
 def changed(path, to, **factors):
     """A copy of a report in which ours takes `factors` times as long."""
     found = json.loads(path.read_text())
@@ -413,8 +514,11 @@ def changed(path, to, **factors):
         ours, factor = r["peers"][r["main"]], factors.get(r["case"], 1.0)
         ours["seconds"] *= factor
         ours["quartiles"] = [0.99 * ours["seconds"], 1.01 * ours["seconds"]]
-        r["peers"]["torch"] = {**ours, "ratio": ours["seconds"],
-                               "ratio quartiles": ours["quartiles"]}
+        r["peers"]["torch"] = {
+            **ours,
+            "ratio": ours["seconds"],
+            "ratio quartiles": ours["quartiles"],
+        }
     to.write_text(json.dumps(found))
     return str(to)
 
@@ -433,27 +537,41 @@ def test_compare_shows_what_got_slower(measured, tmp_path, capsys):
     assert "no peer 'jax' in them; there are by hand@strict" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change, what, word", [
-    (lambda r: r["rows"][0]["peers"]["strict"].update(peak=9e9), "rnn tiny, memory", "more"),
-    (lambda r: r["rows"][0]["peers"].pop("strict"), "rnn tiny", "failed"),
-    (lambda r: r["imports"]["nanoautograd"].update(seconds=99.0, quartiles=[98, 100]),
-     "import nanoautograd", "slower"),
-    (lambda r: r["training"][0].update(ratio=2.0, quartiles=[1.9, 2.1]), "train.py rnn", "slower"),
-    (lambda r: r["growth"][0].update(time=2.5), "growth of attention", "slower")])
+@pytest.mark.parametrize(
+    "change, what, word",
+    [
+        (lambda r: r["rows"][0]["peers"]["strict"].update(peak=9e9), "rnn tiny, memory", "more"),
+        (lambda r: r["rows"][0]["peers"].pop("strict"), "rnn tiny", "failed"),
+        (
+            lambda r: r["imports"]["nanoautograd"].update(seconds=99.0, quartiles=[98, 100]),
+            "import nanoautograd",
+            "slower",
+        ),
+        (
+            lambda r: r["training"][0].update(ratio=2.0, quartiles=[1.9, 2.1]),
+            "train.py rnn",
+            "slower",
+        ),
+        (lambda r: r["growth"][0].update(time=2.5), "growth of attention", "slower"),
+    ],
+)
 def test_compare_sees_all_that_was_measured(measured, tmp_path, capsys, change, what, word):
     found = json.loads(measured[1].read_text())
-    found["training"] = [{"preset": "rnn", "train": 1.01, "bare": 1.0, "ratio": 1.01,
-                          "quartiles": [1.0, 1.02]}]
-    found["growth"] = [{"case": "attention", "size": "T", "peer": "numpy", "time": 1.0,
-                        "memory": None}]
+    found["training"] = [
+        {"preset": "rnn", "train": 1.01, "bare": 1.0, "ratio": 1.01, "quartiles": [1.0, 1.02]}
+    ]
+    found["growth"] = [
+        {"case": "attention", "size": "T", "peer": "numpy", "time": 1.0, "memory": None}
+    ]
     paths = [str(tmp_path / name) for name in ("a.json", "b.json")]
     for path, f in zip(paths, (lambda r: None, change)):
         f(found)
         with open(path, "w") as file:
             json.dump(found, file)
     assert compare.main(paths) == 1
-    line, = [s for s in capsys.readouterr().out.splitlines() if s.startswith(f"| {what}")
-             and word in s]
+    (line,) = [
+        s for s in capsys.readouterr().out.splitlines() if s.startswith(f"| {what}") and word in s
+    ]
     assert line.rstrip(" |").endswith(word)
 
 
@@ -477,8 +595,15 @@ def test_a_change_within_the_spread_is_none(measured, tmp_path):
 
 def test_a_file_that_is_no_report(tmp_path, capsys):
     path = tmp_path / "a.json"
-    for text in ("", "[]", "{}", '{"environment": {}, "rows": []}', "[" * 100_000, "null",
-                 '{"environment": null, "rows": [1]}'):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"environment": {}, "rows": []}',
+        "[" * 100_000,
+        "null",
+        '{"environment": null, "rows": [1]}',
+    ):
         path.write_text(text)
         assert compare.main([str(path)] * 2) == 2
         assert "is no output of" in capsys.readouterr().err
@@ -486,14 +611,21 @@ def test_a_file_that_is_no_report(tmp_path, capsys):
     assert "No such file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [
-    lambda r: r.pop("case"), lambda r: r.pop("sizes"), lambda r: r.update(peers=None),
-    lambda r: r.update(peers=[]), lambda r: r["peers"]["strict"].update(seconds=None),
-    lambda r: r["peers"]["strict"].update(seconds="fast"),
-    lambda r: r["peers"]["strict"].update(seconds=0.0),
-    lambda r: r["peers"]["strict"].update(seconds=float("nan")),
-    lambda r: r["peers"]["strict"].update(quartiles=[1.0]),
-    lambda r: r["peers"]["strict"].pop("quartiles")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.pop("case"),
+        lambda r: r.pop("sizes"),
+        lambda r: r.update(peers=None),
+        lambda r: r.update(peers=[]),
+        lambda r: r["peers"]["strict"].update(seconds=None),
+        lambda r: r["peers"]["strict"].update(seconds="fast"),
+        lambda r: r["peers"]["strict"].update(seconds=0.0),
+        lambda r: r["peers"]["strict"].update(seconds=float("nan")),
+        lambda r: r["peers"]["strict"].update(quartiles=[1.0]),
+        lambda r: r["peers"]["strict"].pop("quartiles"),
+    ],
+)
 def test_a_damaged_report_is_refused(measured, tmp_path, capsys, change):
     found = json.loads(measured[1].read_text())
     change(found["rows"][0])

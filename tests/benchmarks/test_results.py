@@ -21,8 +21,11 @@ def test_a_table_is_that_of_an_output():
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     text = text.split("\n## Figures")[1].split("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
-    outputs = {line for f in RESULTS
-               for line in f.with_suffix(".txt").read_text(encoding="utf-8").splitlines()}
+    outputs = {
+        line
+        for f in RESULTS
+        for line in f.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+    }
     assert lines and not set(lines) - outputs
 
 

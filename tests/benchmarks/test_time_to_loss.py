@@ -6,8 +6,20 @@ import pytest
 
 from benchmarks import time_to_loss
 
-SMALL = ["--layers", "1", "--heads", "2", "--width", "16", "--block", "8", "--batch", "4",
-         "--evaluate-every", "20"]
+SMALL = [
+    "--layers",
+    "1",
+    "--heads",
+    "2",
+    "--width",
+    "16",
+    "--block",
+    "8",
+    "--batch",
+    "4",
+    "--evaluate-every",
+    "20",
+]
 
 
 @pytest.fixture
@@ -32,11 +44,12 @@ def test_a_loss_that_is_not_reached_is_said_so(text, capsys):
 
 def test_it_is_a_part_of_the_benchmarks(text, tmp_path, capsys):
     from benchmarks.__main__ import main
+
     kept = tmp_path / "kept.json"
     assert main(["--text", text, "--sizes", "tiny", "--vs", "--json", str(kept)]) == 0
     out = capsys.readouterr().out
     assert "Training until the validation loss is reached" in out and "| cpu    | float32" in out
-    found, = json.loads(kept.read_text())["time to loss"]
+    (found,) = json.loads(kept.read_text())["time to loss"]
     assert found["steps"] == 2 and found["seconds"] > 0 and found["reached"]
     assert "No such file" in main(["--text", str(tmp_path / "none"), "--sizes", "tiny"])
     assert "must be more than a block of 256" in main(["--text", text])
@@ -49,17 +62,43 @@ def test_what_was_measured_before_is_kept(text, tmp_path, capsys, monkeypatch):
 
     def broken(*args):
         raise TypeError("a GPU without bfloat16")
+
     monkeypatch.setattr(time_to_loss, "measure", broken)
     kept = tmp_path / "kept.json"
-    assert main(["--text", text, "--ops", "softmax", "--sizes", "tiny", "--vs", "--rounds", "1",
-                 "--seconds", "0.01", "--json", str(kept)]) == 0
+    assert (
+        main(
+            [
+                "--text",
+                text,
+                "--ops",
+                "softmax",
+                "--sizes",
+                "tiny",
+                "--vs",
+                "--rounds",
+                "1",
+                "--seconds",
+                "0.01",
+                "--json",
+                str(kept),
+            ]
+        )
+        == 0
+    )
     assert "TypeError: a GPU without bfloat16" in capsys.readouterr().out
     assert json.loads(kept.read_text())["rows"]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["{}/none.txt"], "No such file"),
-    (["{}/text.txt"], "has 1000 characters; a tenth of them, for validation, must be more than a"),
-    (["{}/text.txt", *SMALL, "--device", "tpu"], "no device is called 'tpu'")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["{}/none.txt"], "No such file"),
+        (
+            ["{}/text.txt"],
+            "has 1000 characters; a tenth of them, for validation, must be more than a",
+        ),
+        (["{}/text.txt", *SMALL, "--device", "tpu"], "no device is called 'tpu'"),
+    ],
+)
 def test_what_cannot_be_trained(text, tmp_path, arguments, message):
     assert message in time_to_loss.main([a.format(tmp_path) for a in arguments])

@@ -30,8 +30,9 @@ def test_a_buffer_filled_row_by_row(backend):
     (out * out).sum().backward()
     n = np.arange(6.0).reshape(3, 2)
     k = np.array([[1.0], [2.0], [3.0]])
-    np.testing.assert_allclose(backend.numpy(x.grad),
-                               2 * k ** 2 * np.tanh(n) * (1 - np.tanh(n) ** 2), rtol=1e-14)
+    np.testing.assert_allclose(
+        backend.numpy(x.grad), 2 * k**2 * np.tanh(n) * (1 - np.tanh(n) ** 2), rtol=1e-14
+    )
 
 
 def test_of_values_for_one_place_the_last_stays(backend):
@@ -58,12 +59,13 @@ def test_second_order_through_an_assignment(backend):
     x = leaf([1.0, 2.0, 3.0], backend)
     y = x * x
     y[0] = x[1] ** 3
-    g, = nag.autograd.grad((y * y).sum(), x, create_graph=True)
-    h, = nag.autograd.grad(g.sum(), x)
-    n = np.array([1.0, 2.0, 3.0])               # f = x1^6 + x1^4 + x2^4
+    (g,) = nag.autograd.grad((y * y).sum(), x, create_graph=True)
+    (h,) = nag.autograd.grad(g.sum(), x)
+    n = np.array([1.0, 2.0, 3.0])  # f = x1^6 + x1^4 + x2^4
     np.testing.assert_allclose(backend.numpy(g), [0, 6 * n[1] ** 5 + 4 * n[1] ** 3, 4 * n[2] ** 3])
-    np.testing.assert_allclose(backend.numpy(h), [0, 30 * n[1] ** 4 + 12 * n[1] ** 2,
-                                                  12 * n[2] ** 2])
+    np.testing.assert_allclose(
+        backend.numpy(h), [0, 30 * n[1] ** 4 + 12 * n[1] ** 2, 12 * n[2] ** 2]
+    )
 
 
 def test_into_a_leaf_it_is_refused():
@@ -84,10 +86,17 @@ def test_into_integers_a_gradient_cannot_go():
         nag.Tensor([1, 2])[0] = x[0]
 
 
-@pytest.mark.parametrize("kept, name", [
-    (lambda y: y * y, "multiply"), (lambda y: nag.sin(y), "sin"),
-    (lambda y: nag.maximum(y, 0.5), "maximum"), (lambda y: nag.power(y, 3), "power"),
-    (lambda y: nag.matmul(y, y), "matmul"), (lambda y: nag.functional.softmax(y), "softmax")])
+@pytest.mark.parametrize(
+    "kept, name",
+    [
+        (lambda y: y * y, "multiply"),
+        (lambda y: nag.sin(y), "sin"),
+        (lambda y: nag.maximum(y, 0.5), "maximum"),
+        (lambda y: nag.power(y, 3), "power"),
+        (lambda y: nag.matmul(y, y), "matmul"),
+        (lambda y: nag.functional.softmax(y), "softmax"),
+    ],
+)
 def test_a_saved_argument_that_changed_is_detected_and_the_operation_named(kept, name):
     x = nag.Tensor([1.0, 2.0], requires_grad=True)
     y = x + 1
@@ -97,8 +106,7 @@ def test_a_saved_argument_that_changed_is_detected_and_the_operation_named(kept,
         z.backward()
 
 
-@pytest.mark.parametrize("kept, name", [
-    (nag.exp, "exp"), (nag.tanh, "tanh"), (nag.sqrt, "sqrt")])
+@pytest.mark.parametrize("kept, name", [(nag.exp, "exp"), (nag.tanh, "tanh"), (nag.sqrt, "sqrt")])
 def test_a_saved_result_that_changed_is_detected(kept, name):
     x = nag.Tensor([1.0, 2.0], requires_grad=True)
     y = kept(x)
@@ -126,7 +134,7 @@ def test_into_a_computed_tensor_within_no_grad_it_is_refused():
 
 def test_a_change_that_nobody_needs_is_fine():
     x = nag.Tensor([1.0, 2.0], requires_grad=True)
-    y = x * 3                                   # keeps nothing of y
+    y = x * 3  # keeps nothing of y
     z = (y + 1).sum()
     y[0] = 7.0
     z.backward()
@@ -158,9 +166,16 @@ def test_replaced_data_leaves_the_old_value_to_what_was_computed():
 # ---- views
 
 
-VIEWS = [lambda y: y[1:], lambda y: y.reshape(2, 2), lambda y: y.T, lambda y: nag.split(y, 2)[1],
-         lambda y: y.detach(), lambda y: nag.broadcast_to(y, (3, 4)), lambda y: nag.flip(y),
-         lambda y: nag.expand_dims(y, 0)]
+VIEWS = [
+    lambda y: y[1:],
+    lambda y: y.reshape(2, 2),
+    lambda y: y.T,
+    lambda y: nag.split(y, 2)[1],
+    lambda y: y.detach(),
+    lambda y: nag.broadcast_to(y, (3, 4)),
+    lambda y: nag.flip(y),
+    lambda y: nag.expand_dims(y, 0),
+]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -169,7 +184,7 @@ def test_a_write_through_a_view_of_a_saved_value_is_detected(view, backend):
     y = x + 1
     seen = view(y.detach())
     z = (y * y).sum()
-    if seen.shape != (3, 4):                    # NumPy's broadcast views are read-only
+    if seen.shape != (3, 4):  # NumPy's broadcast views are read-only
         seen[...] = 0.0
         with pytest.raises(nag.GraphError, match="multiply needs its"):
             z.backward()
@@ -189,7 +204,7 @@ def test_a_base_cannot_be_used_after_a_recorded_write_to_a_view():
     v = nag.Tensor(5.0, requires_grad=True)
     base = nag.Tensor(np.zeros(4))
     part = base[:2]
-    part[0] = v * 2                             # now base[0] depends on v, and cannot know it
+    part[0] = v * 2  # now base[0] depends on v, and cannot know it
     with pytest.raises(nag.GraphError, match="shares memory"):
         base.sum()
     assert part.sum().requires_grad

@@ -40,6 +40,7 @@ def test_as_a_decorator():
     @nag.no_grad()
     def f(x, depth=2):
         return f(x, depth - 1) if depth else x * 2
+
     x = nag.Tensor(1.0, requires_grad=True)
     assert not f(x).requires_grad
     assert nag.is_grad_enabled()
@@ -55,6 +56,7 @@ def test_threads_do_not_see_each_others_modes():
             leave.wait(10)
             seen["without"] = (x * 2).requires_grad
         seen["after"] = (x * 2).requires_grad
+
     thread = threading.Thread(target=without)
     thread.start()
     inside.wait(10)
@@ -71,12 +73,15 @@ def test_threads_do_not_see_each_others_modes():
 def test_a_decorated_function_in_many_threads():
     @nag.no_grad()
     def f(x):
-        barrier.wait(10)                        # all within at once; they leave in any order
+        barrier.wait(10)  # all within at once; they leave in any order
         return (x * 2).requires_grad
+
     barrier, results = threading.Barrier(8), []
     x = nag.Tensor(1.0, requires_grad=True)
-    threads = [threading.Thread(target=lambda: results.append((f(x), nag.is_grad_enabled())))
-               for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: results.append((f(x), nag.is_grad_enabled())))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -92,6 +97,7 @@ def test_walks_in_many_threads_at_once():
         for _ in range(50):
             nag.tanh(x @ x).sum().backward()
         results[i] = x.grad.numpy() / 50
+
     results = {}
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -116,14 +122,14 @@ def test_the_first_bad_value_forward_is_named_with_its_line(backend):
     x = backend.tensor(np.array([1.0, 0.0]), requires_grad=True)
     with nag.detect_anomaly(), np.errstate(all="ignore"):
         with pytest.raises(nag.AnomalyError, match="result of log.* holds infinity") as error:
-            nag.exp(x * 2 + nag.log(x))         # the logarithm is bad
+            nag.exp(x * 2 + nag.log(x))  # the logarithm is bad
     assert f"test_modes.py:{line_of('the logarithm is bad')}" in str(error.value)
 
 
 def test_the_first_bad_value_backward_is_named_with_its_line(backend):
     x = backend.tensor(np.array([4.0, 0.0]), requires_grad=True)
     with nag.detect_anomaly(), np.errstate(all="ignore"):
-        y = nag.sqrt(x).sum()                   # the slope of the root is bad
+        y = nag.sqrt(x).sum()  # the slope of the root is bad
         with pytest.raises(nag.AnomalyError, match="gradient of sqrt.*holds infinity") as error:
             y.backward()
     assert f"test_modes.py:{line_of('the slope of the root')}" in str(error.value)
@@ -143,6 +149,7 @@ def test_hand_derived_operations_are_watched_too():
 
     def backward(dout, cache, needs=None):
         return (dout * np.nan,)
+
     bad = by_hand("bad", forward, backward, lambda x: x * 1)
     x = nag.Tensor([1.0], requires_grad=True)
     with nag.detect_anomaly():

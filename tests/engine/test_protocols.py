@@ -18,41 +18,119 @@ def leaf(x):
 # ---- NumPy's functions
 
 N = np.array([[0.5, 0.25, 0.125], [0.75, 0.375, 0.9]])
-UNARY = [np.negative, np.positive, np.abs, np.sign, np.exp, np.expm1, np.log, np.log1p, np.sqrt,
-         np.square, np.reciprocal, np.sin, np.cos, np.tan, np.sinh, np.cosh, np.tanh, np.arcsin,
-         np.arccos, np.arctan, np.ravel, np.transpose, np.squeeze, np.flip, np.tril, np.triu,
-         np.trace, np.diagonal, np.sum, np.mean, np.var, np.std, np.max, np.min, np.prod, np.amax,
-         np.cumsum, np.sort, np.linalg.norm, np.copy]
-BINARY = [np.add, np.subtract, np.multiply, np.divide, np.power, np.remainder, np.arctan2,
-          np.maximum, np.minimum, np.outer, np.true_divide]
+UNARY = [
+    np.negative,
+    np.positive,
+    np.abs,
+    np.sign,
+    np.exp,
+    np.expm1,
+    np.log,
+    np.log1p,
+    np.sqrt,
+    np.square,
+    np.reciprocal,
+    np.sin,
+    np.cos,
+    np.tan,
+    np.sinh,
+    np.cosh,
+    np.tanh,
+    np.arcsin,
+    np.arccos,
+    np.arctan,
+    np.ravel,
+    np.transpose,
+    np.squeeze,
+    np.flip,
+    np.tril,
+    np.triu,
+    np.trace,
+    np.diagonal,
+    np.sum,
+    np.mean,
+    np.var,
+    np.std,
+    np.max,
+    np.min,
+    np.prod,
+    np.amax,
+    np.cumsum,
+    np.sort,
+    np.linalg.norm,
+    np.copy,
+]
+BINARY = [
+    np.add,
+    np.subtract,
+    np.multiply,
+    np.divide,
+    np.power,
+    np.remainder,
+    np.arctan2,
+    np.maximum,
+    np.minimum,
+    np.outer,
+    np.true_divide,
+]
 OTHERS = [
-    lambda t: np.clip(t, 0.2, 0.8), lambda t: np.where(N > 0.4, t, 0.0),
-    lambda t: np.sum(t, axis=1, keepdims=True), lambda t: np.mean(t, 0),
-    lambda t: np.std(t, axis=0, ddof=1), lambda t: np.max(t, axis=(0, 1)),
-    lambda t: np.reshape(t, (3, 2)), lambda t: np.transpose(t, (1, 0)),
-    lambda t: np.swapaxes(t, 0, 1), lambda t: np.moveaxis(t, 0, -1),
-    lambda t: np.expand_dims(t, 1), lambda t: np.broadcast_to(t, (4, 2, 3)),
-    lambda t: np.concatenate([t, N, t], axis=1), lambda t: np.stack([t, N]),
-    lambda t: np.split(t, 3, axis=1)[1], lambda t: np.pad(t, ((1, 0), (0, 2)), mode="edge"),
-    lambda t: np.pad(t, 1), lambda t: np.flip(t, 1), lambda t: np.roll(t, 1, axis=1),
-    lambda t: np.tile(t, (2, 1)), lambda t: np.repeat(t, 2, axis=0), lambda t: np.take(t, [0, 0]),
+    lambda t: np.clip(t, 0.2, 0.8),
+    lambda t: np.where(N > 0.4, t, 0.0),
+    lambda t: np.sum(t, axis=1, keepdims=True),
+    lambda t: np.mean(t, 0),
+    lambda t: np.std(t, axis=0, ddof=1),
+    lambda t: np.max(t, axis=(0, 1)),
+    lambda t: np.reshape(t, (3, 2)),
+    lambda t: np.transpose(t, (1, 0)),
+    lambda t: np.swapaxes(t, 0, 1),
+    lambda t: np.moveaxis(t, 0, -1),
+    lambda t: np.expand_dims(t, 1),
+    lambda t: np.broadcast_to(t, (4, 2, 3)),
+    lambda t: np.concatenate([t, N, t], axis=1),
+    lambda t: np.stack([t, N]),
+    lambda t: np.split(t, 3, axis=1)[1],
+    lambda t: np.pad(t, ((1, 0), (0, 2)), mode="edge"),
+    lambda t: np.pad(t, 1),
+    lambda t: np.flip(t, 1),
+    lambda t: np.roll(t, 1, axis=1),
+    lambda t: np.tile(t, (2, 1)),
+    lambda t: np.repeat(t, 2, axis=0),
+    lambda t: np.take(t, [0, 0]),
     lambda t: np.take_along_axis(t, np.array([[1], [0]]), axis=1),
-    lambda t: np.matmul(t, N.T), lambda t: np.dot(t, N.T), lambda t: np.tensordot(t, N, 2),
-    lambda t: np.einsum("ij,kj->ik", t, N), lambda t: np.einsum("...j->...", t),
-    lambda t: np.linalg.norm(t, axis=1), lambda t: np.linalg.norm(t, ord=1),
-    lambda t: np.float_power(t, 2.0), lambda t: np.squeeze(t[:1], axis=0),
-    lambda t: np.einsum("ij->i", t, optimize=True), lambda t: np.clip(t, min=0.2, max=0.8),
-    lambda t: np.sort(t, kind="stable"), lambda t: np.sum(t, dtype=np.float64),
-    lambda t: np.mean(t, 0, np.float64), lambda t: np.cumsum(t, dtype=np.float64),
-    lambda t: np.prod(t, dtype=np.float64), lambda t: np.std(t, dtype=np.float64),
-    lambda t: np.linalg.norm(t, 2, 1, True), lambda t: np.reshape(t, (6,), order="C"),
-    lambda t: np.ravel(t, order="C"), lambda t: np.split(t, np.int64(2))[0],
-    lambda t: np.pad(t, np.int64(1)), lambda t: np.pad(t, np.array([[1, 1], [0, 0]])),
-    lambda t: np.tile(t, np.array([2, 1])), lambda t: np.concatenate([t[0], [3.0, 4.0]]),
-    lambda t: np.stack([[1.0, 2.0, 3.0], t[0]]), lambda t: np.matmul(t, [1.0, 2.0, 3.0]),
-    lambda t: np.power(t, [2, 3, 4]), lambda t: np.dot(2.0, t), lambda t: np.outer([1, 2.0], t),
-    lambda t: np.einsum(",ij->ij", 2.0, t), lambda t: np.tensordot(t, [1.0, 2.0, 3.0], 1),
-    lambda t: np.repeat(t, [1, 0, 2], axis=1)]
+    lambda t: np.matmul(t, N.T),
+    lambda t: np.dot(t, N.T),
+    lambda t: np.tensordot(t, N, 2),
+    lambda t: np.einsum("ij,kj->ik", t, N),
+    lambda t: np.einsum("...j->...", t),
+    lambda t: np.linalg.norm(t, axis=1),
+    lambda t: np.linalg.norm(t, ord=1),
+    lambda t: np.float_power(t, 2.0),
+    lambda t: np.squeeze(t[:1], axis=0),
+    lambda t: np.einsum("ij->i", t, optimize=True),
+    lambda t: np.clip(t, min=0.2, max=0.8),
+    lambda t: np.sort(t, kind="stable"),
+    lambda t: np.sum(t, dtype=np.float64),
+    lambda t: np.mean(t, 0, np.float64),
+    lambda t: np.cumsum(t, dtype=np.float64),
+    lambda t: np.prod(t, dtype=np.float64),
+    lambda t: np.std(t, dtype=np.float64),
+    lambda t: np.linalg.norm(t, 2, 1, True),
+    lambda t: np.reshape(t, (6,), order="C"),
+    lambda t: np.ravel(t, order="C"),
+    lambda t: np.split(t, np.int64(2))[0],
+    lambda t: np.pad(t, np.int64(1)),
+    lambda t: np.pad(t, np.array([[1, 1], [0, 0]])),
+    lambda t: np.tile(t, np.array([2, 1])),
+    lambda t: np.concatenate([t[0], [3.0, 4.0]]),
+    lambda t: np.stack([[1.0, 2.0, 3.0], t[0]]),
+    lambda t: np.matmul(t, [1.0, 2.0, 3.0]),
+    lambda t: np.power(t, [2, 3, 4]),
+    lambda t: np.dot(2.0, t),
+    lambda t: np.outer([1, 2.0], t),
+    lambda t: np.einsum(",ij->ij", 2.0, t),
+    lambda t: np.tensordot(t, [1.0, 2.0, 3.0], 1),
+    lambda t: np.repeat(t, [1, 0, 2], axis=1),
+]
 
 
 def check_function(f, *args):
@@ -66,10 +144,13 @@ def check_function(f, *args):
     for i, d in enumerate(ds):
         u = np.random.default_rng(1).normal(size=args[i].shape)
         h = 1e-6
-        up, down = [(v * f(*[a + s * h * u if j == i else a for j, a in enumerate(args)])).sum()
-                    for s in (1, -1)]
-        np.testing.assert_allclose((d.numpy() * u).sum(), (up - down) / (2 * h), rtol=1e-6,
-                                   atol=1e-8)
+        up, down = [
+            (v * f(*[a + s * h * u if j == i else a for j, a in enumerate(args)])).sum()
+            for s in (1, -1)
+        ]
+        np.testing.assert_allclose(
+            (d.numpy() * u).sum(), (up - down) / (2 * h), rtol=1e-6, atol=1e-8
+        )
 
 
 @pytest.mark.parametrize("f", UNARY, ids=lambda f: f.__name__)
@@ -87,8 +168,21 @@ def test_functions_with_arguments(f):
     check_function(f, N)
 
 
-@pytest.mark.parametrize("f", [np.argmax, np.argsort, np.isnan, np.isfinite, np.floor, np.any,
-                               np.zeros_like, np.ones_like, np.round, np.count_nonzero])
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.argmax,
+        np.argsort,
+        np.isnan,
+        np.isfinite,
+        np.floor,
+        np.any,
+        np.zeros_like,
+        np.ones_like,
+        np.round,
+        np.count_nonzero,
+    ],
+)
 def test_functions_without_a_gradient(f):
     y = f(leaf(N))
     assert isinstance(y, nag.Tensor) and not y.requires_grad
@@ -97,8 +191,13 @@ def test_functions_without_a_gradient(f):
 
 def test_comparisons():
     t = leaf(N)
-    for y, expected in [(t > 0.4, N > 0.4), (0.4 >= t, 0.4 >= N), (t == N, N == N),
-                        (N != t, N != N), (np.less(t, N + 1), N < N + 1)]:
+    for y, expected in [
+        (t > 0.4, N > 0.4),
+        (0.4 >= t, 0.4 >= N),
+        (t == N, N == N),
+        (N != t, N != N),
+        (np.less(t, N + 1), N < N + 1),
+    ]:
         assert isinstance(y, nag.Tensor) and y.dtype == bool
         np.testing.assert_array_equal(y.numpy(), expected)
 
@@ -117,19 +216,22 @@ def test_arguments_are_numpys():
         try:
             theirs = list(inspect.signature(f).parameters)
             ours = inspect.signature(operation).parameters
-        except ValueError:                      # einsum and where give no signature
+        except ValueError:  # einsum and where give no signature
             continue
-        ours = [p.name for p in ours.values()
-                if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        assert ours == theirs[:len(ours)] or f is np.einsum, f.__name__
+        ours = [
+            p.name for p in ours.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        assert ours == theirs[: len(ours)] or f is np.einsum, f.__name__
 
 
 def test_what_has_no_rule_says_so():
     t = leaf(np.eye(2))
-    for call, name in [(lambda: np.linalg.svd(t), "numpy.linalg.svd"),
-                       (lambda: np.add.reduce(t), r"numpy.add.reduce"),
-                       (lambda: np.gcd(t, t), "numpy.gcd"),
-                       (lambda: np.nanmean(t), "numpy.nanmean")]:
+    for call, name in [
+        (lambda: np.linalg.svd(t), "numpy.linalg.svd"),
+        (lambda: np.add.reduce(t), r"numpy.add.reduce"),
+        (lambda: np.gcd(t, t), "numpy.gcd"),
+        (lambda: np.nanmean(t), "numpy.nanmean"),
+    ]:
         with pytest.raises(TypeError, match=name + r" has no rule.*detach"):
             call()
 
@@ -147,8 +249,16 @@ def test_out_is_refused():
 
 def test_arrays_on_the_left_of_an_operator():
     t = leaf([1.0, 2.0])
-    for y in (np.array([3.0, 4.0]) * t, np.float64(2) * t, 2 - t, [1.0, 2.0] + t, 2 ** t,
-              np.array([[1.0, 2.0]]) @ t, 3 / t, 3 % t):
+    for y in (
+        np.array([3.0, 4.0]) * t,
+        np.float64(2) * t,
+        2 - t,
+        [1.0, 2.0] + t,
+        2**t,
+        np.array([[1.0, 2.0]]) @ t,
+        3 / t,
+        3 % t,
+    ):
         assert isinstance(y, nag.Tensor) and y.requires_grad
 
 
@@ -164,8 +274,14 @@ def test_operators_with_what_is_no_number(other):
 
 def test_conversion_that_would_lose_a_gradient_is_refused():
     t = leaf([1.0, 2.0])
-    for convert in (np.asarray, np.array, lambda t: t.numpy(), lambda t: t.__dlpack__(),
-                    lambda t: np.array([t[0], t[1]]), lambda t: nag.Tensor([t[0], t[1]])):
+    for convert in (
+        np.asarray,
+        np.array,
+        lambda t: t.numpy(),
+        lambda t: t.__dlpack__(),
+        lambda t: np.array([t[0], t[1]]),
+        lambda t: nag.Tensor([t[0], t[1]]),
+    ):
         with pytest.raises((nag.GraphError, TypeError, ValueError), match="detach"):
             convert(t * 2)
     assert np.asarray(t.detach()).tolist() == [1, 2]
@@ -242,8 +358,13 @@ def test_setting_grad_is_checked():
 
 def test_mixing_devices_names_both():
     t, u = nag.Tensor([1.0]), nag.Tensor([1.0], device="strict")
-    for mix in (lambda: t + u, lambda: nag.concatenate([t, u]), lambda: np.ones(1) * u,
-                lambda: nag.where(t > 0, u, 0), lambda: u.backward(np.ones(1))):
+    for mix in (
+        lambda: t + u,
+        lambda: nag.concatenate([t, u]),
+        lambda: np.ones(1) * u,
+        lambda: nag.where(t > 0, u, 0),
+        lambda: u.backward(np.ones(1)),
+    ):
         with pytest.raises((TypeError, nag.GraphError), match="cpu and strict|requires_grad"):
             mix()
     x = nag.Tensor([1.0], requires_grad=True, device="strict")

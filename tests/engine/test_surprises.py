@@ -20,17 +20,19 @@ def leaf(x):
 def test_a_function_that_writes_into_its_argument():
     def f(x):
         x *= 2
-        return (x * x * x).sum()                # 8 x³
+        return (x * x * x).sum()  # 8 x³
+
     for x in (np.ones(2), nag.Tensor(np.ones(2)), leaf(np.ones(2))):
         assert nag.grad(f)(x).tolist() == [24, 24]
         assert nag.hessian(f)(x).tolist() == [[48, 0], [0, 48]]
         assert nag.hvp(f, (x,), (np.ones(2),))[0].tolist() == [48, 48]
-        assert x.tolist() == [1, 1]             # the caller's array is the caller's
+        assert x.tolist() == [1, 1]  # the caller's array is the caller's
     weights = {"w": leaf([1.0, 2.0])}
 
     def g(p):
         p["w"] += 1
         return (p["w"] ** 2).sum()
+
     assert nag.grad(g)(weights)["w"].tolist() == [4, 6]
     assert weights["w"].tolist() == [1, 2]
 
@@ -38,10 +40,14 @@ def test_a_function_that_writes_into_its_argument():
 def test_a_function_that_returns_what_was_written_behind_its_back():
     def f(x):
         y = x * 1.0
-        y[0][0] = x[1, 1] * 7                   # into a view of y
+        y[0][0] = x[1, 1] * 7  # into a view of y
         return y
-    for transform in (lambda: nag.vjp(f, np.ones((2, 2))), lambda: nag.jacobian(f)(np.ones((2, 2))),
-                      lambda: nag.jvp(f, (np.ones((2, 2)),), (np.ones((2, 2)),))):
+
+    for transform in (
+        lambda: nag.vjp(f, np.ones((2, 2))),
+        lambda: nag.jacobian(f)(np.ones((2, 2))),
+        lambda: nag.jvp(f, (np.ones((2, 2)),), (np.ones((2, 2)),)),
+    ):
         with pytest.raises(nag.GraphError, match="shares memory"):
             transform()
 
@@ -63,10 +69,14 @@ def test_tangents_are_checked():
 # ---- memory
 
 
-@pytest.mark.parametrize("call", [
-    lambda x, a: F.rnn(a[:, None], None, x[:, :2], x, bias=False)[0],
-    lambda x, a: F.scaled_dot_product_attention(x[:, :2], a, a),
-    lambda x, a: F.cross_entropy(x, np.array([0, 1, 2]), weight=a[:, 0] ** 2)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, a: F.rnn(a[:, None], None, x[:, :2], x, bias=False)[0],
+        lambda x, a: F.scaled_dot_product_attention(x[:, :2], a, a),
+        lambda x, a: F.cross_entropy(x, np.array([0, 1, 2]), weight=a[:, 0] ** 2),
+    ],
+)
 def test_a_batch_that_is_reused_before_the_walk(call):
     # What a hand-derived operation keeps of an array is a copy of it.
     gradients = []
@@ -83,14 +93,14 @@ def test_a_batch_that_is_reused_before_the_walk(call):
 def test_replacing_data():
     x = leaf([1.0, 2.0])
     y = (x * 2).sum()
-    x.data = [1, 2]                             # keeps its dtype
+    x.data = [1, 2]  # keeps its dtype
     assert x.dtype == float
     with pytest.raises(TypeError, match="floating-point"):
         x.data = np.array([1, 2])
     x.data = np.ones(3)
     (x * 3).sum().backward()
     assert x.grad.tolist() == [3, 3, 3]
-    y.backward()                                # of the old x, which nobody can ask any more
+    y.backward()  # of the old x, which nobody can ask any more
     assert x.grad.tolist() == [3, 3, 3]
 
 
@@ -112,9 +122,17 @@ def test_data_from_an_array_is_a_copy():
     assert a.tolist() == [5, 6]
 
 
-@pytest.mark.parametrize("copied", [
-    lambda x: x.astype(float), lambda x: np.take(x, 0, axis=0), lambda x: np.prod(x, axis=2),
-    lambda x: np.pad(x, 0, mode="edge"), lambda x: np.tile(x, 1), lambda x: np.repeat(x, 1)])
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda x: x.astype(float),
+        lambda x: np.take(x, 0, axis=0),
+        lambda x: np.prod(x, axis=2),
+        lambda x: np.pad(x, 0, mode="edge"),
+        lambda x: np.tile(x, 1),
+        lambda x: np.repeat(x, 1),
+    ],
+)
 def test_what_is_a_copy_in_numpy_is_one_here(copied):
     x = nag.Tensor(np.ones((2, 3, 1)))
     y = copied(x)
@@ -155,7 +173,7 @@ def test_gradients_are_arrays_of_their_own_with_create_graph_too():
     gx.detach().data[...] = 7
     assert gy.tolist() == [1, 1]
     g = nag.grad(lambda t: t.sum())(x)
-    g.detach().data[...] = 7                    # no read-only view either
+    g.detach().data[...] = 7  # no read-only view either
 
 
 # ---- threads
@@ -163,12 +181,15 @@ def test_gradients_are_arrays_of_their_own_with_create_graph_too():
 
 def test_walks_of_many_threads_that_meet_in_one_leaf(monkeypatch):
     import sys
+
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         x = leaf(1.0)
-        threads = [threading.Thread(target=lambda: [(x * 1).backward() for _ in range(200)])
-                   for _ in range(4)]
+        threads = [
+            threading.Thread(target=lambda: [(x * 1).backward() for _ in range(200)])
+            for _ in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -191,6 +212,7 @@ def test_one_no_grad_object_in_two_threads():
             assert nag.is_grad_enabled()
         except Exception as error:
             errors.append(error)
+
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -257,8 +279,9 @@ def test_rows_named_by_small_integers(dtype):
 def test_einsum_of_index_lists_orders_the_axes_as_numpy():
     a = np.arange(12.0).reshape(3, 4)
     for lists in ([26, 0], [0, 26], [51, 25], [1, 0]):
-        np.testing.assert_array_equal(nag.einsum(leaf(a), lists).detach().numpy(),
-                                      np.einsum(a, lists))
+        np.testing.assert_array_equal(
+            nag.einsum(leaf(a), lists).detach().numpy(), np.einsum(a, lists)
+        )
 
 
 def test_einsum_of_lengths_0_and_1():
@@ -281,8 +304,13 @@ def test_0_d_arrays_have_the_axis_0_in_reductions():
 
 def test_a_gradient_is_not_lost_in_a_conversion():
     t, a = leaf(2.0) * 1, np.zeros(2)
-    for convert in (lambda: nag.Tensor(t), lambda: float(t), lambda: int(t),
-                    lambda: a.__setitem__(0, t), lambda: np.float64(t)):
+    for convert in (
+        lambda: nag.Tensor(t),
+        lambda: float(t),
+        lambda: int(t),
+        lambda: a.__setitem__(0, t),
+        lambda: np.float64(t),
+    ):
         with pytest.raises((nag.GraphError, TypeError, ValueError), match="detach|real|element"):
             convert()
     assert t.item() == 2 and float(t.detach()) == 2

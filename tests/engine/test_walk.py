@@ -86,7 +86,7 @@ def test_many_reads_of_one_array_cost_one_array(backend):
 def test_the_gradient_has_the_dtype_and_shape_of_its_tensor(backend):
     x = backend.tensor(np.ones((3, 1), np.float32), requires_grad=True)
     y = backend.tensor(np.ones((1, 4), np.float32), requires_grad=True)
-    (2.0 * x * y / 3 + 1.5 - 0.1 * y ** 2).sum().backward()
+    (2.0 * x * y / 3 + 1.5 - 0.1 * y**2).sum().backward()
     assert x.grad.shape == (3, 1) and x.grad.dtype == np.float32
     assert y.grad.shape == (1, 4) and y.grad.dtype == np.float32
 
@@ -118,7 +118,7 @@ def test_a_chain_of_300_000_operations_is_dropped_without_a_walk():
     y = nag.Tensor(1.0, requires_grad=True)
     for _ in range(300_000):
         y = y + 0.0
-    del y                                       # freeing must not recurse either
+    del y  # freeing must not recurse either
 
 
 def test_a_ladder_of_10_000_diamonds_visits_each_node_once():
@@ -134,6 +134,7 @@ def test_a_ladder_of_10_000_diamonds_visits_each_node_once():
 
 class Counting:
     """A stand-in for a node, which counts how often it is asked for its parents."""
+
     def __init__(self, *parents):
         self._parents, self.reads = parents, 0
 
@@ -155,8 +156,13 @@ def test_the_walks_order_takes_steps_in_proportion_to_the_size(n):
     assert len(order) == len(nodes) == 3 * n + 1
     assert sum(node.reads for node in nodes) == 2 * len(nodes)
     position = {node: i for i, node in enumerate(order)}
-    assert all(position[node] < position[parent] for node in nodes
-               for edge in node._parents if edge for parent in edge[:1])
+    assert all(
+        position[node] < position[parent]
+        for node in nodes
+        for edge in node._parents
+        if edge
+        for parent in edge[:1]
+    )
 
 
 # ---- memory
@@ -181,7 +187,7 @@ def test_100_training_steps_leave_no_cycles_and_constant_memory():
     gc.disable()
     try:
         tracemalloc.start()
-        train(400, model)                       # until Python's own free lists are full
+        train(400, model)  # until Python's own free lists are full
         before = tracemalloc.get_traced_memory()[0]
         train(100, model)
         after = tracemalloc.get_traced_memory()[0]
@@ -189,7 +195,7 @@ def test_100_training_steps_leave_no_cycles_and_constant_memory():
         assert gc.collect() == 0
     finally:
         gc.enable()
-    assert after - before < 10_000              # bytes; one forgotten step would hold 50,000
+    assert after - before < 10_000  # bytes; one forgotten step would hold 50,000
 
 
 def test_saved_values_are_freed_during_the_walk():
@@ -213,11 +219,13 @@ def test_only_the_gradients_that_are_needed_are_computed():
     @nag.function
     def product(a, b):
         return a * b
-    product.vjp(a=lambda g, b: calls.append("a") or g * b,
-                b=lambda g, a: calls.append("b") or g * a)
+
+    product.vjp(
+        a=lambda g, b: calls.append("a") or g * b, b=lambda g, a: calls.append("b") or g * a
+    )
     a, b = nag.Tensor(2.0, requires_grad=True), nag.Tensor(3.0)
     y = product(a, b)
-    assert set(y._edge[0].saved) == {"b"}       # and only what they read is kept
+    assert set(y._edge[0].saved) == {"b"}  # and only what they read is kept
     y.backward()
     assert calls == ["a"] and a.grad.item() == 3
 
@@ -228,6 +236,7 @@ def test_grad_walks_only_towards_what_is_wanted():
     @nag.function
     def same(a):
         return a + 0
+
     same.vjp(a=lambda g: calls.append(1) or g)
     x, other = nag.Tensor(2.0, requires_grad=True), nag.Tensor(3.0, requires_grad=True)
     middle = x * x
@@ -249,9 +258,9 @@ def test_an_output_of_several_can_be_dropped(backend):
 
 def test_an_output_of_several_can_be_dropped_at_second_order(backend):
     x = leaf(np.arange(6.0), backend)
-    _, last = nag.split(x ** 3, 2)
-    g, = nag.autograd.grad(last.sum(), x, create_graph=True)
-    h, = nag.autograd.grad(g.sum(), x)
+    _, last = nag.split(x**3, 2)
+    (g,) = nag.autograd.grad(last.sum(), x, create_graph=True)
+    (h,) = nag.autograd.grad(g.sum(), x)
     assert backend.numpy(h).tolist() == [0, 0, 0, 18, 24, 30]
 
 
@@ -289,7 +298,7 @@ def test_grad_with_create_graph_leaves_no_cycles():
     try:
         x = nag.Tensor(np.ones(3), requires_grad=True)
         y = nag.functional.softmax(x.exp() * x).std()
-        g, = nag.autograd.grad(y, x, create_graph=True)
+        (g,) = nag.autograd.grad(y, x, create_graph=True)
         nag.autograd.grad((g * g).sum(), x)
         del x, y, g
         assert gc.collect() == 0
@@ -299,18 +308,18 @@ def test_grad_with_create_graph_leaves_no_cycles():
 
 def test_create_graph_within_no_grad():
     x = nag.Tensor(3.0, requires_grad=True)
-    y = x ** 3
+    y = x**3
     with nag.no_grad():
-        g, = nag.autograd.grad(y, x, create_graph=True)
-    h, = nag.autograd.grad(g, x)
+        (g,) = nag.autograd.grad(y, x, create_graph=True)
+    (h,) = nag.autograd.grad(g, x)
     assert h.item() == 18
 
 
 def test_one_tensor_as_two_arguments(backend):
     x = leaf([2.0, 3.0], backend)
-    g, = nag.autograd.grad((x * x * x).sum(), x, create_graph=True)
-    h, = nag.autograd.grad(g.sum(), x, create_graph=True)
-    i, = nag.autograd.grad(h.sum(), x)
+    (g,) = nag.autograd.grad((x * x * x).sum(), x, create_graph=True)
+    (h,) = nag.autograd.grad(g.sum(), x, create_graph=True)
+    (i,) = nag.autograd.grad(h.sum(), x)
     assert backend.numpy(g).tolist() == [12, 27]
     assert backend.numpy(h).tolist() == [12, 18]
     assert backend.numpy(i).tolist() == [6, 6]
@@ -323,12 +332,14 @@ def test_an_input_computed_from_another_input():
     def f(q):
         k = nag.tanh(q)
         return nag.functional.scaled_dot_product_attention(q, k, q * k).sum()
+
     analytic = nag.grad(lambda q: (nag.grad(f)(q) ** 2).sum())(q)
     d = np.random.default_rng(1).normal(size=(3, 2))
     h = 1e-5
     slopes = [(nag.grad(f)(q.numpy() + s * h * d).numpy() ** 2).sum() for s in (1, -1)]
-    np.testing.assert_allclose((analytic.numpy() * d).sum(), (slopes[0] - slopes[1]) / (2 * h),
-                               rtol=1e-8)
+    np.testing.assert_allclose(
+        (analytic.numpy() * d).sum(), (slopes[0] - slopes[1]) / (2 * h), rtol=1e-8
+    )
 
 
 # ---- errors
@@ -350,8 +361,12 @@ def test_backward_of_what_is_no_scalar_needs_a_gradient():
 
 def test_shapes_that_do_not_broadcast(backend):
     x = leaf(np.ones((2, 3)), backend)
-    for f, name in [(lambda y: x + y, "add"), (lambda y: x / y, "divide"),
-                    (lambda y: nag.where(x > 0, x, y), "where"), (lambda y: x ** y, "power")]:
+    for f, name in [
+        (lambda y: x + y, "add"),
+        (lambda y: x / y, "divide"),
+        (lambda y: nag.where(x > 0, x, y), "where"),
+        (lambda y: x**y, "power"),
+    ]:
         with pytest.raises(ValueError, match=name + r": the shapes .*\(2, 3\), \(4,\).* or 1"):
             f(leaf(np.ones(4), backend))
 
@@ -362,13 +377,32 @@ def test_an_operations_own_message_stays(backend):
         nag.functional.scaled_dot_product_attention(q, k, k)
 
 
-@pytest.mark.parametrize("f", [
-    nag.sum, nag.mean, nag.max, nag.prod, nag.var, nag.logsumexp, nag.cumsum, nag.sort, nag.norm,
-    nag.flip, nag.squeeze, nag.argmax, lambda x, axis: nag.concatenate([x, x], axis),
-    lambda x, axis: nag.stack([x, x], axis), lambda x, axis: nag.split(x, 1, axis),
-    lambda x, axis: nag.take(x, [0], axis), lambda x, axis: nag.roll(x, 1, axis),
-    lambda x, axis: nag.repeat(x, 2, axis), lambda x, axis: nag.moveaxis(x, 0, axis),
-    lambda x, axis: nag.swapaxes(x, 0, axis), lambda x, axis: nag.expand_dims(x, axis + 1)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        nag.sum,
+        nag.mean,
+        nag.max,
+        nag.prod,
+        nag.var,
+        nag.logsumexp,
+        nag.cumsum,
+        nag.sort,
+        nag.norm,
+        nag.flip,
+        nag.squeeze,
+        nag.argmax,
+        lambda x, axis: nag.concatenate([x, x], axis),
+        lambda x, axis: nag.stack([x, x], axis),
+        lambda x, axis: nag.split(x, 1, axis),
+        lambda x, axis: nag.take(x, [0], axis),
+        lambda x, axis: nag.roll(x, 1, axis),
+        lambda x, axis: nag.repeat(x, 2, axis),
+        lambda x, axis: nag.moveaxis(x, 0, axis),
+        lambda x, axis: nag.swapaxes(x, 0, axis),
+        lambda x, axis: nag.expand_dims(x, axis + 1),
+    ],
+)
 def test_a_wrong_axis_is_named(f, backend):
     with pytest.raises(ValueError, match=r"axis|axes") as error:
         f(leaf(np.ones((2, 3)), backend), axis=5)
@@ -379,6 +413,7 @@ def test_a_rule_with_the_wrong_shape_is_named():
     @nag.function
     def halved(a):
         return a[: len(a) // 2]
+
     halved.vjp(a=lambda g: g)
     x = nag.Tensor(np.ones(4), requires_grad=True)
     with pytest.raises(nag.ShapeError, match=r"rule of halved .* \(2,\) .* \(4,\)"):

@@ -12,10 +12,14 @@ TOLERANCE = {"float32": 3e-5, "float64": 1e-10, "bfloat16": 6e-3}
 
 def drawn(twin, shape, dtype, seed):
     """(args, options) of a call."""
-    args, options = twin.make(np.random.default_rng(seed), np.dtype(
-        "float32" if dtype == "bfloat16" else dtype).name, *shape)
+    args, options = twin.make(
+        np.random.default_rng(seed),
+        np.dtype("float32" if dtype == "bfloat16" else dtype).name,
+        *shape,
+    )
     if dtype == "bfloat16":
         from ml_dtypes import bfloat16
+
         args = [a.astype(bfloat16) if is_float(a) else a for a in args]
     return args, options
 
@@ -45,9 +49,11 @@ def results_of(twin, module, args, options, device="cpu", needs=None, seed=0):
         else:
             out, cache = module.forward(*args, **options)
             outs = out if isinstance(out, (tuple, list)) else (out,)
-            rng = np.random.default_rng(seed)           # multiples of 1/32: exact in every dtype
-            dout = [to_device((rng.integers(-64, 65, y.shape) / 32).astype(y.dtype), device)
-                    for y in outs]
+            rng = np.random.default_rng(seed)  # multiples of 1/32: exact in every dtype
+            dout = [
+                to_device((rng.integers(-64, 65, y.shape) / 32).astype(y.dtype), device)
+                for y in outs
+            ]
             found = *outs, *module.backward(dout if outs is out else dout[0], cache, needs)
     return [None if a is None else to_numpy(a) for a in found]
 
@@ -55,6 +61,7 @@ def results_of(twin, module, args, options, device="cpu", needs=None, seed=0):
 def compare(twin, args, options, device="cpu", needs=None, seed=0, module=None, looser=1):
     """Raises AssertionError where a kernel, or another module, differs from the lines of manual/ in
     float64 by more than the tolerance, which is so many times `looser`."""
+
     def exact(a):
         return a.astype(np.float64) if is_float(a) else a
 
@@ -62,8 +69,15 @@ def compare(twin, args, options, device="cpu", needs=None, seed=0, module=None, 
     assert twin.results or twin.kernel.takes(*args, **options)
     with np.errstate(all="ignore"):
         found = results_of(twin, module or twin.kernel, args, options, device, needs, seed)
-        right = results_of(twin, twin.by_hand, [exact(a) for a in args],
-                           {name: exact(a) for name, a in options.items()}, "cpu", needs, seed)
+        right = results_of(
+            twin,
+            twin.by_hand,
+            [exact(a) for a in args],
+            {name: exact(a) for name, a in options.items()},
+            "cpu",
+            needs,
+            seed,
+        )
     assert len(found) == len(right)
     tolerance = looser * max(twin.tolerance, TOLERANCE[dtype])
     for i, (a, b) in enumerate(zip(found, right)):
@@ -72,5 +86,6 @@ def compare(twin, args, options, device="cpu", needs=None, seed=0, module=None, 
         assert a.shape == b.shape, f"result {i}"
         assert a.dtype.name in (dtype, {"bfloat16": "float32"}.get(dtype)), f"result {i}"
         scale = np.abs(b[np.isfinite(b)]).max(initial=1.0)
-        np.testing.assert_allclose(a.astype(b.dtype), b, rtol=0, atol=tolerance * scale,
-                                   err_msg=f"{i}")
+        np.testing.assert_allclose(
+            a.astype(b.dtype), b, rtol=0, atol=tolerance * scale, err_msg=f"{i}"
+        )

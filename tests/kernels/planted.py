@@ -24,13 +24,15 @@ from nanoautograd.kernels import source as sources
 # shifted; a loop goes one too far, or a condition is not asked; a table is read one place too far;
 # a 1 in a formula is a 2.
 BARRIER = r"\b(?:__syncthreads|__syncwarp|cp_async_wait<\w+>|grid_barrier)\([^;{]*\)(?=;)"
-WRONG = ((BARRIER, "void()"),
-         (r"(?<== )threadIdx\.x(?=; )", r"\g<0> + 1"),
-         (r"(?<=blockDim\.[xy] \+ )threadIdx\.[xy](?=[;)])", r"\g<0> + 1"),
-         (r"(?<=; )(\w+) < (\w+)(?=; )", r"\1 <= \2"),
-         (r"(?<=if \()([\w().]+) < (\w+)(?=\))", "true"),
-         (r"(?<=\] <= )blockIdx\.x", r"\g<0> + 1"),
-         (r"(?<![\w.])1(?= - \w)", "2"))
+WRONG = (
+    (BARRIER, "void()"),
+    (r"(?<== )threadIdx\.x(?=; )", r"\g<0> + 1"),
+    (r"(?<=blockDim\.[xy] \+ )threadIdx\.[xy](?=[;)])", r"\g<0> + 1"),
+    (r"(?<=; )(\w+) < (\w+)(?=; )", r"\1 <= \2"),
+    (r"(?<=if \()([\w().]+) < (\w+)(?=\))", "true"),
+    (r"(?<=\] <= )blockIdx\.x", r"\g<0> + 1"),
+    (r"(?<![\w.])1(?= - \w)", "2"),
+)
 
 
 class Mistake(NamedTuple):
@@ -57,13 +59,18 @@ def plant(folder=None):
             done = '#include <cstdlib>\nstatic const int planted = atoi(getenv("PLANTED"));\n'
         places = [(m, wrong) for right, wrong in WRONG for m in re.finditer(right, text)]
         for match, wrong in sorted(places, key=lambda place: place[0].start()):
-            before = text[text.rfind("\n", 0, match.start()) + 1:match.start()]
+            before = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
             if "//" in before or before.startswith("#") or match.start() < to:
                 continue
-            mistakes.append(Mistake(path.name, text.count("\n", 0, match.start()) + 1, match[0],
-                                    match.expand(wrong)))
-            done += (f"{text[to:match.start()]}(planted == {len(mistakes)} ? "
-                     f"{mistakes[-1].wrong} : {match[0]})")
+            mistakes.append(
+                Mistake(
+                    path.name, text.count("\n", 0, match.start()) + 1, match[0], match.expand(wrong)
+                )
+            )
+            done += (
+                f"{text[to : match.start()]}(planted == {len(mistakes)} ? "
+                f"{mistakes[-1].wrong} : {match[0]})"
+            )
             to = match.end()
         if folder:
             (folder / path.name).write_text(done + text[to:], "utf-8")
@@ -72,13 +79,23 @@ def plant(folder=None):
 
 def run(twin, *numbers):
     """In a process of its own, into which AddressSanitizer was loaded first."""
-    library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True,
-                             check=True).stdout.strip()
+    library = subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert os.path.isabs(library), "g++ has no AddressSanitizer here"
-    environment = {**os.environ, "LD_PRELOAD": library, "PYTHONPATH": os.pathsep.join(sys.path),
-                   "ASAN_OPTIONS": "detect_leaks=0", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, __file__, twin.title, *map(str, numbers)],
-                          env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": library,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, __file__, twin.title, *map(str, numbers)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def unnoticed(twin, number):
@@ -106,7 +123,7 @@ def with_seeds(twin, n):
 
 
 if __name__ == "__main__":
-    del os.environ["LD_PRELOAD"]                        # compilers go without
+    del os.environ["LD_PRELOAD"]  # compilers go without
     with tempfile.TemporaryDirectory() as folder:
         plant(Path(folder))
         sources.HERE = Path(folder)

@@ -13,8 +13,12 @@ from nanoautograd.tensor import Tensor
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 SHAPES = [(), (3,), (2, 0), (7, 11), (5, 3, 4), (4111,), (1, 30)]
 TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
-OPTIONS = [("Adam", {}), ("Adam", {"weight_decay": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}),
-           ("AdamW", {"weight_decay": 0.3, "lr": 0.1}), ("AdamW", {"lr": 0.01})]
+OPTIONS = [
+    ("Adam", {}),
+    ("Adam", {"weight_decay": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}),
+    ("AdamW", {"weight_decay": 0.3, "lr": 0.1}),
+    ("AdamW", {"lr": 0.01}),
+]
 
 
 def trained(device, optimizer, options, dtype="float32", steps=4, order="C", start=None):
@@ -26,7 +30,8 @@ def trained(device, optimizer, options, dtype="float32", steps=4, order="C", sta
 
     params = [Parameter(array(shape)) for shape in SHAPES]
     opt = getattr(optim, optimizer)(
-        [{"params": params[:4], "lr": 0.02}, {"params": params[4:]}], **options)
+        [{"params": params[:4], "lr": 0.02}, {"params": params[4:]}], **options
+    )
     if start:
         opt.load_state_dict(start)
     for step in range(steps):
@@ -67,6 +72,7 @@ def launches(monkeypatch):
         for chunks, table in tables(jobs):
             made.append(int((table["size"] > 0).sum()))
             yield chunks, table
+
     monkeypatch.setattr(adam, "tables", noted)
     return made
 
@@ -80,7 +86,7 @@ def test_is_as_on_numpy(optimizer, options, dtype, launches):
     assert not launches
     with emulator.emulated(seed=1):
         agree(trained("strict", optimizer, options, dtype), right, dtype)
-    assert len(launches) == 4               # one a step
+    assert len(launches) == 4  # one a step
     with emulator.emulated(), use_kernels(False):
         agree(trained("strict", optimizer, options, dtype), right, dtype)
     assert len(launches) == 4
@@ -92,8 +98,12 @@ def test_is_as_on_numpy(optimizer, options, dtype, launches):
 def test_is_as_on_numpy_on_a_gpu(optimizer, options, dtype, launches):
     if not available()["cupy"].usable:
         pytest.skip("there is no GPU")
-    agree(trained("cuda", optimizer, options, dtype), trained("cpu", optimizer, options, dtype),
-          dtype, looser=10)
+    agree(
+        trained("cuda", optimizer, options, dtype),
+        trained("cpu", optimizer, options, dtype),
+        dtype,
+        looser=10,
+    )
     assert len(launches) == 4
 
 
@@ -142,6 +152,7 @@ def test_the_state_goes_from_a_backend_to_the_other():
 
 def test_a_recorded_change_is_the_step_that_was_counted():
     """As a captured graph replays it: the launches again, with the same arguments."""
+
     def parameters():
         rng = np.random.default_rng(0)
         ps = [Parameter(to_device(rng.standard_normal(n).astype("f"), "strict")) for n in (5, 300)]

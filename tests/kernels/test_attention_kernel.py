@@ -19,11 +19,19 @@ def heads(rng, *shape, dtype=np.float32):
     return rng.standard_normal(shape).astype(dtype)
 
 
-@pytest.mark.parametrize("N, S, d, causal, dropout", [
-    (70, 70, 24, True, 0.0), (150, 70, 72, True, 0.3), (33, 140, 64, False, 0.0),
-    (1, 1, 8, True, 0.0), (10, 129, 128, False, 0.5)])
-@pytest.mark.parametrize("dtype, tolerance", [(bfloat16, 2e-2), (np.float32, 3e-3)],
-                         ids=["bfloat16", "tf32"])
+@pytest.mark.parametrize(
+    "N, S, d, causal, dropout",
+    [
+        (70, 70, 24, True, 0.0),
+        (150, 70, 72, True, 0.3),
+        (33, 140, 64, False, 0.0),
+        (1, 1, 8, True, 0.0),
+        (10, 129, 128, False, 0.5),
+    ],
+)
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(bfloat16, 2e-2), (np.float32, 3e-3)], ids=["bfloat16", "tf32"]
+)
 def test_by_tensor_cores(N, S, d, causal, dropout, dtype, tolerance):
     """Against float64, of the same numbers."""
     rng = np.random.default_rng(0)
@@ -43,23 +51,30 @@ def test_by_tensor_cores(N, S, d, causal, dropout, dtype, tolerance):
 def test_heads_that_lie_side_by_side_are_not_copied():
     """And the output lies so that they can be joined, whatever the gradient's order in memory."""
     rng = np.random.default_rng(1)
-    x = heads(rng, 2, 9, 3, 3, 8).transpose(2, 0, 3, 1, 4)              # (B, T, 3, H, d)
+    x = heads(rng, 2, 9, 3, 3, 8).transpose(2, 0, 3, 1, 4)  # (B, T, 3, H, d)
     q, k, v = x
     with emulator.emulated():
         o, cache = attention.forward(q, k, v)
         assert all(a is b for a, b in zip(cache, (q, k, v)))
         assert o.transpose(0, 2, 1, 3).flags.c_contiguous
         do = heads(rng, *o.shape)
-        for a, b in zip(attention.backward(do, cache),
-                        manual.backward(do, manual.forward(q, k, v)[1])):
+        for a, b in zip(
+            attention.backward(do, cache), manual.backward(do, manual.forward(q, k, v)[1])
+        ):
             if b is not None:
                 np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("view", [
-    lambda x: x[..., 1:9], lambda x: x[..., :16:2], lambda x: x[:, ::-1, :8],
-    lambda x: np.broadcast_to(x[:1, :, :8], (2, *x.shape[1:-1], 8))],
-    ids=["shifted", "every other", "backwards", "repeated"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[..., 1:9],
+        lambda x: x[..., :16:2],
+        lambda x: x[:, ::-1, :8],
+        lambda x: np.broadcast_to(x[:1, :, :8], (2, *x.shape[1:-1], 8)),
+    ],
+    ids=["shifted", "every other", "backwards", "repeated"],
+)
 def test_any_view(view):
     rng = np.random.default_rng(2)
     q, k, v = (view(heads(rng, 2, 20, 17)) for _ in range(3))
@@ -71,18 +86,30 @@ def test_any_view(view):
 def test_a_row_of_minus_infinity_is_nan_as_in_manual():
     q, k = np.full((1, 8), -1e30, np.float32), np.full((3, 8), 1e30, np.float32)
     k[2] = 0.0
-    for S in (2, 3):                            # with another score it is left out
+    for S in (2, 3):  # with another score it is left out
         args = q, k[:S], np.ones((S, 8), np.float32)
         with emulator.emulated(), np.errstate(all="ignore"):
             o = attention.forward(*args)[0]
             np.testing.assert_array_equal(o, manual.forward(*args)[0])
 
 
-@pytest.mark.parametrize("change", [
-    {"mask": np.ones((4, 4), bool)}, {"return_weights": True}, {"scale": -1.0}, {"scale": 0.0},
-    {"k": np.ones((5, 16), np.float32)}, {"v": np.ones((4, 8), np.float32)},
-    {"q": np.ones((4, 12), np.float32)}, {"q": np.ones((2, 4, 16), np.float32)},
-    {"dropout": 1.5}, {"dropout": 0.5, "seed": -1}, {"k": np.ones(16, np.float32)}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mask": np.ones((4, 4), bool)},
+        {"return_weights": True},
+        {"scale": -1.0},
+        {"scale": 0.0},
+        {"k": np.ones((5, 16), np.float32)},
+        {"v": np.ones((4, 8), np.float32)},
+        {"q": np.ones((4, 12), np.float32)},
+        {"q": np.ones((2, 4, 16), np.float32)},
+        {"dropout": 1.5},
+        {"dropout": 0.5, "seed": -1},
+        {"k": np.ones(16, np.float32)},
+    ],
+    ids=str,
+)
 def test_the_rest_is_left_to_manual(change):
     x = np.ones((4, 16), np.float32)
     assert attention.takes(x, x, x)
@@ -100,10 +127,12 @@ def test_of_a_recorded_step_the_offset_is_in_memory():
     there = Number(np.array(2**40, np.uint64)) + 3
     assert attention.takes(x, x, x, **options, offset=there)
     with emulator.emulated():
-        (a, cache_a), (b, cache_b) = (attention.forward(x, x, x, **options, offset=offset)
-                                      for offset in (there, 2**40 + 3))
-        for y, z in zip((a, *attention.backward(x, cache_a)[:3]),
-                        (b, *attention.backward(x, cache_b)[:3])):
+        (a, cache_a), (b, cache_b) = (
+            attention.forward(x, x, x, **options, offset=offset) for offset in (there, 2**40 + 3)
+        )
+        for y, z in zip(
+            (a, *attention.backward(x, cache_a)[:3]), (b, *attention.backward(x, cache_b)[:3])
+        ):
             np.testing.assert_array_equal(y, z)
 
 

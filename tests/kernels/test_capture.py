@@ -26,11 +26,11 @@ from nanoautograd.kernels.precision import matmul_precision
 from nanoautograd.optim import SGD, AdamW, AveragedModel, clip_grad_norm_
 from nanoautograd.recording import ROOM, CaptureError, Recording, now
 
-
 REPORTS = reports.reports
 
 
 # ---- a GPU to test with
+
 
 class Array(np.ndarray):
     """An array on it. Each operation is computed at once, or, while a stream is capturing, written
@@ -41,8 +41,10 @@ class Array(np.ndarray):
         if method == "at":
             return GPU.now.do(lambda: ufunc.at(*inputs, **options), inputs[0])
         if out is not None:
-            GPU.now.do(lambda: getattr(ufunc, method)(
-                *inputs, out=tuple(map(plain, out)), **options), out[0])
+            GPU.now.do(
+                lambda: getattr(ufunc, method)(*inputs, out=tuple(map(plain, out)), **options),
+                out[0],
+            )
             return out[0]
         return GPU.now.do(lambda: getattr(ufunc, method)(*inputs, **options))
 
@@ -63,6 +65,7 @@ class Array(np.ndarray):
     def _method(name):
         def call(self, *args, **options):
             return GPU.now.do(lambda: getattr(plain(self), name)(*args, **options))
+
         return call
 
     reshape, astype, copy, ravel = map(_method, ("reshape", "astype", "copy", "ravel"))
@@ -74,6 +77,7 @@ class Array(np.ndarray):
         def call(self, *args):
             GPU.now.waits("operation not permitted when stream is capturing")
             return getattr(plain(self), name)(*args)
+
         return call
 
     item, tolist, __float__, __bool__ = map(_waiting, ("item", "tolist", "__float__", "__bool__"))
@@ -107,6 +111,7 @@ def plain(a):
 
 class GPU:
     """As much of CuPy as is used. A stream does its work when somebody waits for it."""
+
     now = None
     __name__ = "fake"
 
@@ -127,12 +132,13 @@ class GPU:
             self.written.append(run)
             return target
         result = on_device(run())
-        self.kept.append(result)                # the memory is the graph's
+        self.kept.append(result)  # the memory is the graph's
         if is_view(result):
             return result
 
         def again():
             plain(result)[...] = plain(run())
+
         self.written.append(again)
         if result.dtype.kind == "f":
             plain(result).fill(np.nan)
@@ -154,10 +160,14 @@ class GPU:
                 if not isinstance(args[0], Array):
                     self.waits("H2D transfers are disallowed")
                 return self.do(lambda: f(plain(args[0]), **options))
-            if any(isinstance(a, Array) for a in args) or type(args[0]) in (list, tuple) and any(
-                    isinstance(a, Array) for a in args[0]):
+            if (
+                any(isinstance(a, Array) for a in args)
+                or type(args[0]) in (list, tuple)
+                and any(isinstance(a, Array) for a in args[0])
+            ):
                 return f(*args, **options)
             return self.do(lambda: f(*args, **options))
+
         return call
 
     # cupy.cuda
@@ -197,9 +207,9 @@ def on_device(x):
 
 
 def is_view(x):
-    if not isinstance(x, Array):                # pieces, or what is no array
+    if not isinstance(x, Array):  # pieces, or what is no array
         return True
-    base = x.base                               # the plain array, which is one's own or a view
+    base = x.base  # the plain array, which is one's own or a view
     return base.base is not None
 
 
@@ -276,6 +286,7 @@ class Graph:
                     f()
             finally:
                 self.gpu.replaying = False
+
         self.gpu.current.later(run)
 
 
@@ -297,15 +308,22 @@ def on(gpu, model):
 
 # ---- a training that is captured is the training
 
+
 def model(seed=0, p=0.3):
-    return nn.Sequential(nn.Linear(5, 8, rng=seed), nn.ReLU(), nn.Dropout(p, rng=seed + 1),
-                         nn.Linear(8, 3, rng=seed + 2))
+    return nn.Sequential(
+        nn.Linear(5, 8, rng=seed),
+        nn.ReLU(),
+        nn.Dropout(p, rng=seed + 1),
+        nn.Linear(8, 3, rng=seed + 2),
+    )
 
 
 def batches(n, seed=0):
     rng = np.random.default_rng(seed)
-    return [(rng.standard_normal((7, 5)).astype("f4"), rng.standard_normal((7, 3)).astype("f4"))
-            for _ in range(n)]
+    return [
+        (rng.standard_normal((7, 5)).astype("f4"), rng.standard_normal((7, 3)).astype("f4"))
+        for _ in range(n)
+    ]
 
 
 def training(net, clip=None, momentum=0.9, **more):
@@ -319,6 +337,7 @@ def training(net, clip=None, momentum=0.9, **more):
             clip_grad_norm_(net.parameters(), clip)
         optimizer.step()
         return loss
+
     return step, optimizer
 
 
@@ -345,7 +364,7 @@ def test_captured_steps_are_the_steps(gpu, clip, ask):
         optimizer.param_groups[0]["lr"] = lr
         x, y = x.copy(), y.copy()
         assert captured(x, y) is None
-        x[...] = y[...] = np.nan                # the caller may use them again
+        x[...] = y[...] = np.nan  # the caller may use them again
         if ask:
             found += captured.results()
     found += captured.results(wait=True)
@@ -373,7 +392,7 @@ def test_the_host_is_only_a_little_ahead(gpu):
         captured(x, y)
         assert len(gpu.null.work) <= 6 * capture.AHEAD
         if i > capture.WARM_UP:
-            assert captured.results() and gpu.null.work          # arrived, and more is to come
+            assert captured.results() and gpu.null.work  # arrived, and more is to come
 
 
 def test_gradients_that_were_forgotten_in_between_are_back(gpu):
@@ -399,6 +418,7 @@ def test_work_before_the_step_is_not_recorded(gpu):
     def step(x, y):
         now.recording.before(advance)
         return (x * 0.0).sum() + t * 1.0
+
     captured = captured_after(gpu, step, 6)
     assert captured.results(wait=True) == seen == [1, 2, 3, 4, 5, 6]
 
@@ -412,6 +432,7 @@ def test_an_average_counts_on(gpu):
         loss = step(x, y)
         average.update()
         return loss
+
     captured = capture.Captured(both)
     for x, y in batches(6):
         captured(x, y)
@@ -421,6 +442,7 @@ def test_an_average_counts_on(gpu):
 
 # ---- what a step returns, and steps that are not recorded
 
+
 def test_a_step_may_return_several_numbers(gpu):
     net, optimizer = on(gpu, model()), None
     step, optimizer = training(net)
@@ -428,6 +450,7 @@ def test_a_step_may_return_several_numbers(gpu):
     def both(x, y):
         loss = step(x, y)
         return loss, clip_grad_norm_(net.parameters(), 100.0)
+
     captured = capture.Captured(both)
     for x, y in batches(6):
         captured(x, y)
@@ -440,8 +463,9 @@ def test_a_step_may_return_several_numbers(gpu):
         assert float(clip_grad_norm_(net.parameters(), 100.0)) == pytest.approx(norm, rel=1e-6)
 
 
-@pytest.mark.parametrize("returned", [(), (1.0,), None, [on_device(np.ones(()))],
-                                      on_device(np.ones((), complex))])
+@pytest.mark.parametrize(
+    "returned", [(), (1.0,), None, [on_device(np.ones(()))], on_device(np.ones((), complex))]
+)
 def test_what_a_step_may_not_return(gpu, returned):
     with pytest.raises(CaptureError, match="returns its loss, a Tensor of one number on the"):
         capture.Captured(lambda x, y: returned)(*batches(1)[0])
@@ -459,6 +483,7 @@ def test_steps_that_are_not_recorded(gpu, ask):
             loss = step(x, y)
             assert loss.item() >= 0
             return loss
+
         if array:
             found.append([waiting(array(x), array(y)).item() for x, y in data])
             continue
@@ -477,7 +502,7 @@ def test_batches_of_other_shapes_do_not_make_steps_wait(gpu):
     captured = capture.Captured(lambda x: (x * 1.0).sum(), record=False)
     for i, n in enumerate((8, 3, 8, 9, 1, 8)):
         captured(np.full((n, 100), 1.0, "f4"))
-        assert len(captured._results) == max(0, i - 1)          # those whose places were needed
+        assert len(captured._results) == max(0, i - 1)  # those whose places were needed
     assert captured.results(wait=True) == [800, 300, 800, 900, 100, 800]
 
 
@@ -497,6 +522,7 @@ def test_whether_an_argument_is_a_tensor_may_change(gpu):
     def step(x):
         seen.append(type(x))
         return (x * 1.0).sum()
+
     captured = capture.Captured(step, record=False)
     for x in (np.ones(3, "f4"), nag.Tensor(np.ones(3, "f4"))):
         captured(x)
@@ -507,6 +533,7 @@ def test_whether_an_argument_is_a_tensor_may_change(gpu):
 def test_a_batch_for_which_there_is_no_memory_changes_nothing(gpu, monkeypatch, fails):
     def full(*args, **options):
         raise MemoryError("out of memory")
+
     captured = capture.Captured(lambda x: (x * 1.0).sum(), record=False)
     captured(np.ones((1, 3), "f4"))
     with monkeypatch.context() as patch:
@@ -520,6 +547,7 @@ def test_a_batch_for_which_there_is_no_memory_changes_nothing(gpu, monkeypatch, 
 
 
 # ---- train.py takes such steps
+
 
 class Line(nn.Module):
     def __init__(self, config, rng=None, dtype=np.float32):
@@ -536,6 +564,7 @@ class LineConfig:
 
 class Lines(Task):
     """Predicts numbers, beside a state that is carried along and forgotten at every fifth step."""
+
     models, presets = {"line": (LineConfig, Line)}, {"lines": {"model": "line"}}
 
     def __init__(self, o, known=None):
@@ -576,16 +605,30 @@ def train(gpu, monkeypatch, tmp_path):
         device = "cpu" if record is None else "strict"
         with monkeypatch.context() as patch:
             if record is not None:
-                patch.setattr(script, "steps_of", lambda update, task: capture.Captured(
-                    update, record))
-            if sgd:                     # AdamW is recorded with its kernel alone, which wants a GPU
+                patch.setattr(
+                    script, "steps_of", lambda update, task: capture.Captured(update, record)
+                )
+            if sgd:  # AdamW is recorded with its kernel alone, which wants a GPU
                 patch.setattr(script, "AdamW", lambda groups, betas: SGD(groups, momentum=0.5))
-            status = script.main(["lines", "--out", str(tmp_path / name), "--device", device,
-                                  "--evaluate-every", "4", "--lr", "0.1", *options])
+            status = script.main(
+                [
+                    "lines",
+                    "--out",
+                    str(tmp_path / name),
+                    "--device",
+                    device,
+                    "--evaluate-every",
+                    "4",
+                    "--lr",
+                    "0.1",
+                    *options,
+                ]
+            )
         if status:
             raise Stopped(status)
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines], load_checkpoint(tmp_path / name)[0]
+
     return run
 
 
@@ -616,12 +659,14 @@ def test_train_py_goes_on(train):
 
 
 @pytest.mark.parametrize("record", [True, False])
-def test_train_py_notes_down_what_is_under_way_when_it_is_stopped(train, tmp_path, monkeypatch,
-                                                                  record):
+def test_train_py_notes_down_what_is_under_way_when_it_is_stopped(
+    train, tmp_path, monkeypatch, record
+):
     def batch(self, step, batch=Lines.batch):
-        if step == 5:                               # of the sixth step, between two evaluations
+        if step == 5:  # of the sixth step, between two evaluations
             os.kill(os.getpid(), signal.SIGINT)
         return batch(self, step)
+
     monkeypatch.setattr(Lines, "batch", batch)
     with pytest.raises(Stopped, match="130"):
         train("run", "--steps", "20", record=record, sgd=True)
@@ -646,6 +691,7 @@ def test_train_py_stops_where_a_step_diverged(train, tmp_path):
 
 # ---- what is refused
 
+
 def captured_after(gpu, step, n=2, size=7):
     captured = capture.Captured(step)
     for x, y in batches(n):
@@ -663,9 +709,15 @@ def refused(gpu, step, match):
     return error.value
 
 
-@pytest.mark.parametrize("wait", [
-    lambda loss: loss.item(), lambda loss: float(loss.detach()), lambda loss: bool(loss > 0),
-    lambda loss: loss.tolist()])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda loss: loss.item(),
+        lambda loss: float(loss.detach()),
+        lambda loss: bool(loss > 0),
+        lambda loss: loss.tolist(),
+    ],
+)
 def test_waiting_is_refused_where_it_happens(gpu, wait):
     step, _ = training(on(gpu, model()))
 
@@ -673,6 +725,7 @@ def test_waiting_is_refused_where_it_happens(gpu, wait):
         loss = step(x, y)
         wait(loss)
         return loss
+
     error = refused(gpu, waits, "cannot be recorded: .*it waits for the GPU")
     assert "StreamCapture" in str(error) and error.__cause__ is not None
 
@@ -682,6 +735,7 @@ def test_a_copy_from_the_host_is_refused(gpu):
 
     def copies(x, y):
         return step(x, y * gpu.asarray(np.ones((7, 3), "f4")))
+
     refused(gpu, copies, r"test_capture.py:\d+, `.*copies from the host.*the batch")
 
 
@@ -689,7 +743,8 @@ def test_other_errors_of_the_step_are_its_own(gpu):
     def fails(x, y):
         if gpu.written is not None:
             raise ZeroDivisionError("mine")
-        return (x ** 2).sum()
+        return (x**2).sum()
+
     captured = captured_after(gpu, fails)
     with pytest.raises(ZeroDivisionError, match="mine"):
         captured(*batches(1)[0])
@@ -706,6 +761,7 @@ def test_adding_to_old_gradients_is_refused(gpu):
         loss.backward()
         optimizer.step()
         return loss
+
     refused(gpu, step, "gradient of the step before; call zero_grad")
     assert all(p.grad is not None and p.grad.shape == p.shape for p in net.parameters())
 
@@ -720,15 +776,19 @@ def test_an_optimiser_that_counts_in_python_is_refused(gpu):
         loss.backward()
         optimizer.step()
         return loss
+
     refused(gpu, step, "AdamW computes with a learning rate.*use_kernels")
 
 
 def test_other_batches_are_refused(gpu):
     captured = captured_after(gpu, training(on(gpu, model()))[0], 4)
     x, y = batches(1)[0]
-    for batch, message in (((x[:5], y[:5]), r"\(\(7, 5\) float32, .*got \(\(5, 5\)"),
-                           ((x.astype("f8"), y), "got .*float64"), ((x,), "got"),
-                           ((x, 3), "got .*int")):
+    for batch, message in (
+        ((x[:5], y[:5]), r"\(\(7, 5\) float32, .*got \(\(5, 5\)"),
+        ((x.astype("f8"), y), "got .*float64"),
+        ((x,), "got"),
+        ((x, 3), "got .*int"),
+    ):
         with pytest.raises(CaptureError, match=f"shapes and dtypes of its first.*{message}"):
             captured(*batch)
     captured(x, y)
@@ -745,20 +805,34 @@ def test_a_step_must_return_its_loss(gpu):
         capture.Captured(lambda x: x)(batches(1)[0][0])
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda net, o: net.eval(), "training changed after .* from True to False.*capture the step"),
-    (lambda net, o: o.param_groups[0].update(momentum=0.5), "SGD's momentum changed .* 0.9 to 0.5"),
-    (lambda net, o: o.param_groups[0]["params"].pop(), "list of parameters of SGD changed"),
-    (lambda net, o: o.load_state_dict(o.state_dict()), "the state of SGD changed"),
-    (lambda net, o: net.load_state_dict(net.state_dict()), "the array of Linear.weight .*changed"),
-    (lambda net, o: setattr(net[2], "seed", 5), "Dropout.seed changed"),
-    (lambda net, o: setattr(net[2], "p", 0.0), "Dropout.p changed .* from 0.3 to 0.0"),
-    (lambda net, o: net[0].weight.requires_grad_(False), "weight.requires_grad changed"),
-    (lambda net, o: setattr(net[0], "weight", nn.Parameter(np.ones((8, 5), "f4"))),
-     "what Linear is made of changed"),
-    (lambda net, o: matmul_precision("tf32"), "matmul_precision changed .* float32 to tf32"),
-    (lambda net, o: _state.update(on=False), "use_kernels changed"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda net, o: net.eval(),
+            "training changed after .* from True to False.*capture the step",
+        ),
+        (
+            lambda net, o: o.param_groups[0].update(momentum=0.5),
+            "SGD's momentum changed .* 0.9 to 0.5",
+        ),
+        (lambda net, o: o.param_groups[0]["params"].pop(), "list of parameters of SGD changed"),
+        (lambda net, o: o.load_state_dict(o.state_dict()), "the state of SGD changed"),
+        (
+            lambda net, o: net.load_state_dict(net.state_dict()),
+            "the array of Linear.weight .*changed",
+        ),
+        (lambda net, o: setattr(net[2], "seed", 5), "Dropout.seed changed"),
+        (lambda net, o: setattr(net[2], "p", 0.0), "Dropout.p changed .* from 0.3 to 0.0"),
+        (lambda net, o: net[0].weight.requires_grad_(False), "weight.requires_grad changed"),
+        (
+            lambda net, o: setattr(net[0], "weight", nn.Parameter(np.ones((8, 5), "f4"))),
+            "what Linear is made of changed",
+        ),
+        (lambda net, o: matmul_precision("tf32"), "matmul_precision changed .* float32 to tf32"),
+        (lambda net, o: _state.update(on=False), "use_kernels changed"),
+    ],
+)
 def test_what_python_changed_is_refused(gpu, change, message, monkeypatch):
     monkeypatch.setitem(_state, "on", True)
     monkeypatch.setitem(precisions, "precision", "float32")
@@ -769,12 +843,19 @@ def test_what_python_changed_is_refused(gpu, change, message, monkeypatch):
     change(net, optimizer)
     with pytest.raises(CaptureError, match=message):
         captured(*batches(1)[0])
-    assert nn.layers.random_state(net)["2"][1] == before["2"][1]        # no step was made
+    assert nn.layers.random_state(net)["2"][1] == before["2"][1]  # no step was made
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda average: average.load_state_dict(average.state_dict()), "averages of AveragedModel"),
-    (lambda average: setattr(average, "decay", 0.9), "AveragedModel.decay changed")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda average: average.load_state_dict(average.state_dict()),
+            "averages of AveragedModel",
+        ),
+        (lambda average: setattr(average, "decay", 0.9), "AveragedModel.decay changed"),
+    ],
+)
 def test_an_average_that_changed_is_refused(gpu, change, message):
     net = on(gpu, model())
     average, (step, _) = AveragedModel(net, 0.5), training(net)
@@ -783,6 +864,7 @@ def test_an_average_that_changed_is_refused(gpu, change, message):
         loss = step(x, y)
         average.update()
         return loss
+
     captured = captured_after(gpu, both, 4)
     change(average)
     with pytest.raises(CaptureError, match=message):
@@ -794,6 +876,7 @@ def test_a_mask_that_would_be_the_same_for_ever_is_refused(gpu):
 
     def drops(x, y):
         return step(F.dropout(x, 0.5), y)
+
     with pytest.raises(CaptureError, match="dropout draws a new seed at each call"):
         captured_after(gpu, drops)
 
@@ -805,6 +888,7 @@ def test_what_was_refused_stays_refused_and_leaves_the_gradients(gpu):
     def waits(x, y):
         loss = step(x, y)
         return loss if gpu.written is None else loss * loss.item()
+
     captured = captured_after(gpu, waits)
     gradients = [p.grad for p in net.parameters()]
     for _ in range(3):
@@ -832,6 +916,7 @@ def test_reports_of_kernels_come_with_the_losses(gpu, monkeypatch):
 
     def check(xp, device):
         raise IndexError("embedding: id 9")
+
     monkeypatch.setattr(reports, "check", check)
     with pytest.raises(IndexError, match="id 9"):
         captured.results(wait=True)
@@ -840,13 +925,18 @@ def test_reports_of_kernels_come_with_the_losses(gpu, monkeypatch):
 def test_without_a_gpu_it_says_what_is_missing():
     if nag.cuda.is_available():
         pytest.skip("there is one")
-    for call in (lambda: nag.cuda.capture(lambda x: x), nag.cuda.synchronize, nag.cuda.memory,
-                 nag.cuda.free_memory):
+    for call in (
+        lambda: nag.cuda.capture(lambda x: x),
+        nag.cuda.synchronize,
+        nag.cuda.memory,
+        nag.cuda.free_memory,
+    ):
         with pytest.raises(backends.DeviceError, match="GPU"):
             call()
 
 
 # ---- numbers
+
 
 def test_too_many_numbers():
     recording = Recording(np.zeros(8 * ROOM, np.uint8), live=True)
@@ -861,6 +951,7 @@ def test_too_many_numbers():
 @pytest.mark.parametrize("device", ["cpu", "strict"])
 def test_random_words_from_an_offset_on_the_device(offset, plus, device):
     from nanoautograd.philox import words
+
     memory = to_device(np.zeros(8 * ROOM, np.uint8), device)
     number = plus + Recording(memory, live=True).number(lambda: offset, "uint64")
     for n in (0, 1, 7, 64):
@@ -871,8 +962,10 @@ def test_random_words_from_an_offset_on_the_device(offset, plus, device):
 
 # ---- real models take such steps: rehearsed on the stand-in, where waiting is an error
 
+
 def gpt():
-    from models.gpt import Config, GPT
+    from models.gpt import GPT, Config
+
     return GPT(Config(vocabulary=11, block=8, layers=2, width=16, heads=2, dropout=0.2), rng=0)
 
 
@@ -920,6 +1013,7 @@ def gpu_with_kernels(gpu, monkeypatch):
     def run(source, kernel, grid, block, arguments, *more):
         arguments = [plain(a) for a in arguments]
         gpu.do(lambda: launch(source, kernel, grid, block, arguments, *more), gpu)
+
     monkeypatch.setattr(emulator, "run", run)
     monkeypatch.setattr(reports, "reports", REPORTS)
     monkeypatch.setattr(reports, "_of_device", {})
@@ -944,6 +1038,7 @@ def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels):
             norm = clip_grad_norm_(net.parameters(), 0.5)
             optimizer.step()
             return loss, norm
+
         captured = capture.Captured(step)
         for lr, (x, y) in zip(rates(7), data):
             optimizer.param_groups[0]["lr"] = lr
@@ -953,8 +1048,8 @@ def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels):
                 captured(x, y)
         came = captured.results(wait=True)
         weights = {name: plain(p.data) for name, p in net.named_parameters()}
-        for name in weights:                    # of keys the bias changes nothing: Adam makes steps
-            if name.endswith("in_proj_bias"):   # of the rounding in its gradient
+        for name in weights:  # of keys the bias changes nothing: Adam makes steps
+            if name.endswith("in_proj_bias"):  # of the rounding in its gradient
                 weights[name] = np.delete(weights[name], slice(16, 32))
         if device == "cpu":
             right = weights
@@ -965,6 +1060,7 @@ def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels):
 
 
 # ---- for real
+
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not available()["cupy"].usable, reason="needs a GPU")
@@ -985,6 +1081,7 @@ class TestOnGPU:
                 clip_grad_norm_(net.parameters(), 1.0)
                 optimizer.step()
                 return loss
+
             with matmul_precision(asked):
                 losses.append([])
                 f = nag.cuda.capture(step) if is_captured else step
@@ -994,7 +1091,8 @@ class TestOnGPU:
                         f(x, y)
                     else:
                         losses[-1].append(
-                            f(nag.Tensor(x, device="cuda"), nag.Tensor(y, device="cuda")).item())
+                            f(nag.Tensor(x, device="cuda"), nag.Tensor(y, device="cuda")).item()
+                        )
             if is_captured:
                 losses[-1] = f.results(wait=True)
         np.testing.assert_allclose(*losses, rtol=1e-4)
@@ -1013,6 +1111,7 @@ class TestOnGPU:
                 clip_grad_norm_(net.parameters(), 1.0)
                 optimizer.step()
                 return loss
+
             if is_captured:
                 f = nag.cuda.capture(step)
                 for x, y in data:
@@ -1041,6 +1140,7 @@ class TestOnGPU:
             loss = step(x, y)
             loss.item()
             return loss
+
         x, y = batches(1)[0]
         f = nag.cuda.capture(waits)
         f(x, y)

@@ -55,7 +55,8 @@ def test_is_as_on_numpy_on_a_gpu():
     gradients = [np.random.default_rng(0).standard_normal(s).astype("f") for s in SHAPES]
     found, right = with_gradients("cuda", gradients), with_gradients("cpu", gradients)
     assert float(optim.clip_grad_norm_(found, 0.5)) == pytest.approx(
-        optim.clip_grad_norm_(right, 0.5), rel=1e-5)
+        optim.clip_grad_norm_(right, 0.5), rel=1e-5
+    )
     for p, q in zip(found, right):
         np.testing.assert_allclose(to_numpy(p.grad.data), q.grad.data, rtol=1e-5)
 
@@ -66,9 +67,9 @@ def test_gradients_that_share_an_array_and_those_that_are_none(mode):
     with mode:
         norm = optim.clip_grad_norm_([p, q, none], 1.0)
         assert optim.clip_grad_norm_([none], 1.0) == 0.0
-    assert float(norm) == pytest.approx(54 ** 0.5) and none.grad is None
-    np.testing.assert_allclose(to_numpy(q.grad.data), 3 / 54 ** 0.5, rtol=1e-6)
-    np.testing.assert_allclose(to_numpy(p.grad.data), 3 / 54 ** 0.5, rtol=1e-6)
+    assert float(norm) == pytest.approx(54**0.5) and none.grad is None
+    np.testing.assert_allclose(to_numpy(q.grad.data), 3 / 54**0.5, rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(p.grad.data), 3 / 54**0.5, rtol=1e-6)
 
 
 def test_nan_and_no_elements(mode):

@@ -42,7 +42,7 @@ def test_a_full_gpu_says_what_helps_once(full, call):
     assert len(notes) == 1
     assert "has 5.00 GiB: 3.00 are in arrays, 1.00 are kept" in notes[0]
     assert "0.50 are free. Take a smaller batch" in notes[0] and "free_memory" in notes[0]
-    (x * 2).sum().backward()                                # the program goes on
+    (x * 2).sum().backward()  # the program goes on
     assert x.grad.tolist() == [2.0] * 3
 
 
@@ -61,8 +61,10 @@ def test_debug(monkeypatch):
 
 
 def test_nothing_is_imported_before_it_is_needed():
-    code = ("import sys, nanoautograd as nag; assert 'nanoautograd.cuda' not in sys.modules; "
-            "assert 'cupy' not in sys.modules; nag.cuda.matmul_precision('tf32'); "
-            "assert 'cupy' not in sys.modules; print('nothing')")
+    code = (
+        "import sys, nanoautograd as nag; assert 'nanoautograd.cuda' not in sys.modules; "
+        "assert 'cupy' not in sys.modules; nag.cuda.matmul_precision('tf32'); "
+        "assert 'cupy' not in sys.modules; print('nothing')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "nothing\n", done.stderr

@@ -16,11 +16,16 @@ def on_device(*arrays):
     return [to_device(a, "strict") for a in arrays]
 
 
-@pytest.mark.parametrize("bad", [-1, 4, 2 ** 40, -2 ** 40])
+@pytest.mark.parametrize("bad", [-1, 4, 2**40, -(2**40)])
 def test_an_id_out_of_range_is_reported_and_reads_nothing(bad):
     ids, E = on_device(np.array([[0, 3], [bad, 1]]), np.ones((4, 3), "f"))
-    with emulator.emulated(), strict.no_sync(), pytest.raises(
-            IndexError, match=f"embedding: id {bad} at place 2 is out of range: there are 4 rows"):
+    with (
+        emulator.emulated(),
+        strict.no_sync(),
+        pytest.raises(
+            IndexError, match=f"embedding: id {bad} at place 2 is out of range: there are 4 rows"
+        ),
+    ):
         embedding.forward(ids, E)
 
 

@@ -67,20 +67,28 @@ def test_the_same_bits_every_time(twin):
 
 # ---- training
 
+
 def language_model(kind, rng):
     """(parameters, loss(x, y)) of a small model; weights drawn from rng."""
     V, D = 29, 48
     if kind == "gpt":
         from models.gpt import GPT, Config
+
         model = GPT(Config(V, 32, 2, 4, D), rng)
         return model, lambda x, y: F.cross_entropy(model(x)[0].reshape(-1, V), y.reshape(-1))
     cell = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
-    model = nn.ModuleList([nn.Embedding(V, D, rng=rng), cell(D, D, 2, batch_first=True, rng=rng),
-                           nn.Linear(D, V, rng=rng)])
+    model = nn.ModuleList(
+        [
+            nn.Embedding(V, D, rng=rng),
+            cell(D, D, 2, batch_first=True, rng=rng),
+            nn.Linear(D, V, rng=rng),
+        ]
+    )
 
     def loss(x, y):
         embedding, layers, linear = model
         return F.cross_entropy(linear(layers(embedding(x))[0]).reshape(-1, V), y.reshape(-1))
+
     return model, loss
 
 
@@ -90,7 +98,7 @@ def losses(kind, device, steps):
     optimizer, data = optim.AdamW(model.parameters(), 1e-3), np.random.default_rng(1)
     for _ in range(steps):
         text = data.integers(0, 29, (8, 33))
-        text[:, 1::2] = text[:, ::2][:, :16]            # something to learn
+        text[:, 1::2] = text[:, ::2][:, :16]  # something to learn
         x, y = (to_device(a.copy(), device) for a in (text[:, :-1], text[:, 1:]))
         value = loss(x, y)
         optimizer.zero_grad()
@@ -122,15 +130,38 @@ def test_train_py_is_the_same_on_both_and_recorded(preset, tmp_path):
     for package in ("tqdm", "matplotlib", "safetensors"):
         pytest.importorskip(package)
     import train
+
     text = tmp_path / "text.txt"
     text.write_text("".join(np.random.default_rng(0).choice(["alpha ", "beta ", "gamma "], 600)))
     found = []
     for way in (["cpu"], ["cuda"], ["cuda", "--captured"]):
         out = tmp_path / str(len(found))
         options = ["--dropout", "0.2"] if preset == "gpt" else []
-        assert train.main([preset, "--data", str(text), "--out", str(out), "--steps", "40",
-                           "--batch", "4", "--block", "16", "--length", "20", "--evaluate-every",
-                           "20", "--device", *way, *options]) is None
+        assert (
+            train.main(
+                [
+                    preset,
+                    "--data",
+                    str(text),
+                    "--out",
+                    str(out),
+                    "--steps",
+                    "40",
+                    "--batch",
+                    "4",
+                    "--block",
+                    "16",
+                    "--length",
+                    "20",
+                    "--evaluate-every",
+                    "20",
+                    "--device",
+                    *way,
+                    *options,
+                ]
+            )
+            is None
+        )
         lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
         found.append([[line[key] for key in sorted(line)] for line in lines])
     for there in found[1:]:
@@ -140,6 +171,7 @@ def test_train_py_is_the_same_on_both_and_recorded(preset, tmp_path):
 
 # ---- NVIDIA's checks of what a kernel reads and writes, and in which order
 
+
 @EACH
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
 def test_compute_sanitizer_is_content(twin, tool):
@@ -148,7 +180,10 @@ def test_compute_sanitizer_is_content(twin, tool):
         pytest.skip("there is no compute-sanitizer")
     done = subprocess.run(
         [program, "--tool", tool, "--error-exitcode", "9", sys.executable, __file__, twin.title],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 

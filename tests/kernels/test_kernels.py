@@ -100,8 +100,11 @@ def test_planted_mistakes_are_caught(file):
     """Every barrier, and of the other mistakes the first few; all of them in the thorough run. Some
     twin that compiles the file has to notice."""
     all_of_them = settings.default is not settings.get_profile("default")
-    left = [i for i, mistake in enumerate(MISTAKES, 1)
-            if mistake.file == file and (all_of_them or mistake.is_barrier or i % 4 == 0)]
+    left = [
+        i
+        for i, mistake in enumerate(MISTAKES, 1)
+        if mistake.file == file and (all_of_them or mistake.is_barrier or i % 4 == 0)
+    ]
     for twin in ALL:
         if left and file in (f"{twin.name}.cu", *twin.headers):
             done = planted.run(twin, *left)
@@ -113,8 +116,11 @@ def test_planted_mistakes_are_caught(file):
 @needs_compiler
 def test_an_index_out_of_range_is_found():
     twin = next(twin for twin in ALL if twin.name == "cross_entropy")
-    number = next(i for i, mistake in enumerate(MISTAKES, 1)
-                  if mistake.file == "cross_entropy.cu" and "<=" in mistake.wrong)
+    number = next(
+        i
+        for i, mistake in enumerate(MISTAKES, 1)
+        if mistake.file == "cross_entropy.cu" and "<=" in mistake.wrong
+    )
     done = planted.run(twin, number)
     assert done.stdout == "\n"
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr, done.stderr[-3000:]
@@ -122,10 +128,14 @@ def test_an_index_out_of_range_is_found():
 
 # ---- for a GPU
 
+
 @pytest.mark.skipif(compiled.compiler() is None, reason="needs nvcc, or nvidia-cuda-nvrtc")
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("source", [source(f"{twin.name}.cu", **macros) for twin in ALL
-                                    for macros in twin.sources], ids=str)
+@pytest.mark.parametrize(
+    "source",
+    [source(f"{twin.name}.cu", **macros) for twin in ALL for macros in twin.sources],
+    ids=str,
+)
 def test_compiles_for_a_gpu(source, architecture):
     """Without a warning, and with all registers on the chip."""
     uses = compiled.compiled(source, architecture)

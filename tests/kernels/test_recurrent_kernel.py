@@ -11,8 +11,9 @@ from nanoautograd.kernels.precision import matmul_precision
 from nanoautograd.kernels.recurrent import Machine, plan
 
 H100 = Machine(132, 227 << 10, 256)
-each_cell = pytest.mark.parametrize("kernel, gates, states",
-                                    [(rnn, 1, 1), (gru, 3, 1), (lstm, 4, 2)])
+each_cell = pytest.mark.parametrize(
+    "kernel, gates, states", [(rnn, 1, 1), (gru, 3, 1), (lstm, 4, 2)]
+)
 
 
 @pytest.mark.parametrize("G", [1, 3, 4])
@@ -24,7 +25,7 @@ def test_every_plan_fits_and_covers_everything(G, tf32, machine):
             p = plan(G, H, B, 4, tf32, machine)
             if p is None:
                 continue
-            assert p.sets * p.blocks <= machine.processors      # all blocks at once
+            assert p.sets * p.blocks <= machine.processors  # all blocks at once
             assert p.blocks * p.units >= H > (p.blocks - 1) * p.units
             assert p.units * p.S <= p.pairs * p.threads
             assert max(p.shared) <= machine.shared
@@ -44,8 +45,14 @@ def test_where_tf32_has_no_room_float32_is_used():
 
 def network(gates, states, T=3, B=2, H=4, dtype="float32"):
     rng = np.random.default_rng(0)
-    shapes = [(T, B, 3), *[(1, B, H)] * states, (gates * H, 3), (gates * H, H), (gates * H,),
-              (gates * H,)]
+    shapes = [
+        (T, B, 3),
+        *[(1, B, H)] * states,
+        (gates * H, 3),
+        (gates * H, H),
+        (gates * H,),
+        (gates * H,),
+    ]
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
@@ -55,8 +62,8 @@ def test_what_is_not_taken(kernel, gates, states):
         assert kernel.takes(*network(gates, states))
         assert not kernel.takes(*network(gates, states, B=0))
         assert not kernel.takes(*network(gates, states, dtype="float16"))
-        assert not kernel.takes(*network(gates, states, H=1500))            # 4 processors
-        assert not kernel.takes(*network(gates, states)[:1 + states])       # no weights
+        assert not kernel.takes(*network(gates, states, H=1500))  # 4 processors
+        assert not kernel.takes(*network(gates, states)[: 1 + states])  # no weights
 
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")

@@ -7,21 +7,31 @@ import pytest
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_device, to_numpy
-from nanoautograd.kernels import dropout, emulator, gelu, layer_norm, log_softmax, rms_norm, silu
-from nanoautograd.kernels import softmax
+from nanoautograd.kernels import (
+    dropout,
+    emulator,
+    gelu,
+    layer_norm,
+    log_softmax,
+    rms_norm,
+    silu,
+    softmax,
+)
 from nanoautograd.kernels.rows import MULTIPROCESSORS, THREADS, rows
 from nanoautograd.philox import words
 
 needs_compiler = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 
 # name -> (kernel, options for rows of N numbers, how many of them are parameters)
-CALLS = {"dropout": (dropout, lambda N: {"p": 0.4, "seed": 5}, 0),
-         "gelu": (gelu, lambda N: {"approximate": "tanh"}, 0),
-         "layer_norm": (layer_norm, lambda N: {"normalized_shape": (N,)}, 2),
-         "log_softmax": (log_softmax, lambda N: {}, 0),
-         "rms_norm": (rms_norm, lambda N: {"normalized_shape": (N,), "eps": 1e-6}, 1),
-         "silu": (silu, lambda N: {}, 0),
-         "softmax": (softmax, lambda N: {}, 0)}
+CALLS = {
+    "dropout": (dropout, lambda N: {"p": 0.4, "seed": 5}, 0),
+    "gelu": (gelu, lambda N: {"approximate": "tanh"}, 0),
+    "layer_norm": (layer_norm, lambda N: {"normalized_shape": (N,)}, 2),
+    "log_softmax": (log_softmax, lambda N: {}, 0),
+    "rms_norm": (rms_norm, lambda N: {"normalized_shape": (N,), "eps": 1e-6}, 1),
+    "silu": (silu, lambda N: {}, 0),
+    "softmax": (softmax, lambda N: {}, 0),
+}
 CALL = pytest.mark.parametrize("name", CALLS)
 
 
@@ -42,8 +52,9 @@ def assert_equal(found, right, tolerance=0.0):
     assert len(found) == len(right)
     for a, b in zip(found, right):
         assert a.shape == b.shape and a.dtype == b.dtype
-        np.testing.assert_allclose(a.astype("float64"), b.astype("float64"), rtol=tolerance,
-                                   atol=tolerance)
+        np.testing.assert_allclose(
+            a.astype("float64"), b.astype("float64"), rtol=tolerance, atol=tolerance
+        )
 
 
 @needs_compiler
@@ -67,7 +78,7 @@ def test_the_mask_is_that_of_philox(seed, offset):
     kept = words(np.zeros(1), n, seed, offset) >= 2**31
     with emulator.emulated():
         y, cache = dropout.forward(np.ones(n, "float32"), p=0.5, seed=seed, offset=offset)
-        dx, = dropout.backward(np.ones(n, "float32"), cache)
+        (dx,) = dropout.backward(np.ones(n, "float32"), cache)
     assert (y == 2.0 * kept).all() and (dx == y).all()
 
 
@@ -105,8 +116,13 @@ def test_numbers_that_are_infinite(x):
         by_hand = getattr(nag.manual, name)
         a = np.full(5, x)
         with emulator.emulated(), np.errstate(all="ignore"):
-            for found, right in zip(*((y, *m.backward(np.ones(5), cache)) for m in (kernel, by_hand)
-                                      for y, cache in [m.forward(a, **options)])):
+            for found, right in zip(
+                *(
+                    (y, *m.backward(np.ones(5), cache))
+                    for m in (kernel, by_hand)
+                    for y, cache in [m.forward(a, **options)]
+                )
+            ):
                 np.testing.assert_array_equal(found, right)
 
 
@@ -116,9 +132,13 @@ def test_a_residual_in_any_layout(name):
     x, dy, *parameters = drawn(name, 3, 5, 16)
     kernel, options, n = CALLS[name]
     given = x, *parameters, dy
-    strided, shifted = ([layout(a) for a in given] for layout in (
-        lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
-        lambda a: np.append(np.float32(0), a)[1:].reshape(a.shape)))
+    strided, shifted = (
+        [layout(a) for a in given]
+        for layout in (
+            lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+            lambda a: np.append(np.float32(0), a)[1:].reshape(a.shape),
+        )
+    )
     found = []
     for arrays in (given, strided, shifted):
         with emulator.emulated():
@@ -176,9 +196,15 @@ def test_what_is_not_taken():
 def test_through_the_functions():
     """Arrays of the stand-in, which use kernels where they are on; the same numbers either way."""
     x, dy, w, b = (to_device(a, "strict") for a in drawn("layer_norm", 4, 33))
-    calls = (lambda: F.layer_norm(x, 33, w, b), lambda: F.rms_norm(x, 33, w),
-             lambda: F.gelu(x), lambda: F.silu(x), lambda: F.softmax(x), lambda: F.log_softmax(x),
-             lambda: F.dropout(x, 0.3, seed=2))
+    calls = (
+        lambda: F.layer_norm(x, 33, w, b),
+        lambda: F.rms_norm(x, 33, w),
+        lambda: F.gelu(x),
+        lambda: F.silu(x),
+        lambda: F.softmax(x),
+        lambda: F.log_softmax(x),
+        lambda: F.dropout(x, 0.3, seed=2),
+    )
     for call in calls:
         right = to_numpy(call())
         with emulator.emulated(seed=1):

@@ -33,9 +33,11 @@ def second_order(backend, f, module, arrays, *, rtol=1e-6, **options):
     found = sum(np.sum(backend.numpy(dd) * vs[i]) for i, dd in zip(floating, dds) if dd is not None)
 
     def difference(h):
-        ahead, behind = ([a + s * v if is_float(a) else a for a, v in zip(arrays, vs)]
-                         for s in (h, -h))
+        ahead, behind = (
+            [a + s * v if is_float(a) else a for a, v in zip(arrays, vs)] for s in (h, -h)
+        )
         return (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h)
 
-    np.testing.assert_allclose(found, (4 * difference(5e-5) - difference(1e-4)) / 3, rtol=rtol,
-                               atol=1e-7)
+    np.testing.assert_allclose(
+        found, (4 * difference(5e-5) - difference(1e-4)) / 3, rtol=rtol, atol=1e-7
+    )

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
@@ -12,8 +13,11 @@ from three_ways import agree, by_composition, by_hand, close, each_alone, same_b
 import nanoautograd as nag
 from nanoautograd.manual import gelu, silu
 
-KINDS = {"gelu": (gelu, {"approximate": "none"}),
-         "gelu tanh": (gelu, {"approximate": "tanh"}), "silu": (silu, {})}
+KINDS = {
+    "gelu": (gelu, {"approximate": "none"}),
+    "gelu tanh": (gelu, {"approximate": "tanh"}),
+    "silu": (silu, {}),
+}
 EACH = pytest.mark.parametrize("module, options", KINDS.values(), ids=KINDS)
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -87,8 +91,11 @@ def test_pytorch(module, options, shape, seed):
     tx = torch.tensor(x, requires_grad=True)
     ty = getattr(torch.nn.functional, name_of(module))(tx, **options)
     close(np.asarray(y), ty.detach().numpy(), "the output")
-    close(np.asarray(module.backward(g, cache)[0]),
-          torch.autograd.grad(ty, tx, torch.tensor(g))[0].numpy(), "the gradient")
+    close(
+        np.asarray(module.backward(g, cache)[0]),
+        torch.autograd.grad(ty, tx, torch.tensor(g))[0].numpy(),
+        "the gradient",
+    )
 
 
 @EACH
@@ -130,12 +137,22 @@ def test_float32_stays_and_any_layout_will_do(backend, module, options):
 @EACH
 def test_second_order(backend, module, options):
     f = getattr(nag.functional, name_of(module))
-    second_order(backend, lambda x: f(x, **options), module,
-                 [np.random.default_rng(0).standard_normal((3, 4))], **options)
+    second_order(
+        backend,
+        lambda x: f(x, **options),
+        module,
+        [np.random.default_rng(0).standard_normal((3, 4))],
+        **options,
+    )
     if module is gelu:
         rng = np.random.default_rng(1)
-        second_order(backend, lambda x, b: f(x, **options, bias=b), module,
-                     [rng.standard_normal((3, 4)), rng.standard_normal(4)], **options)
+        second_order(
+            backend,
+            lambda x, b: f(x, **options, bias=b),
+            module,
+            [rng.standard_normal((3, 4)), rng.standard_normal(4)],
+            **options,
+        )
 
 
 def test_errors():

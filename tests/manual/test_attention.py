@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given
+from hypothesis import strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone
 
 import nanoautograd as nag
@@ -27,7 +28,7 @@ def cases(draw, masks=("none", "boolean", "added", "added -inf")):
 
     def ahead():
         """The batch axes, some of them missing or of length 1."""
-        kept = batch[draw(st.integers(0, len(batch))):]
+        kept = batch[draw(st.integers(0, len(batch))) :]
         return [n if draw(st.booleans()) else 1 for n in kept]
 
     q, k, v = (rng.standard_normal((*ahead(), *last)) for last in ((T, d), (S, d), (S, e)))
@@ -35,19 +36,23 @@ def cases(draw, masks=("none", "boolean", "added", "added -inf")):
     shape = *ahead(), draw(st.sampled_from([1, T])), draw(st.sampled_from([1, S]))
     mask = None if kind == "none" else rng.standard_normal(shape)
     if kind == "boolean":
-        mask = mask > draw(st.sampled_from([-1.0, 0.5, INF]))       # the last: nothing is seen
+        mask = mask > draw(st.sampled_from([-1.0, 0.5, INF]))  # the last: nothing is seen
     elif kind == "added -inf":
         mask[mask < 0.5] = -INF
-    return [q, k, v, mask], {"causal": draw(st.booleans()),
-                             "scale": draw(st.sampled_from([None, 1, 0.3]))}
+    return [q, k, v, mask], {
+        "causal": draw(st.booleans()),
+        "scale": draw(st.sampled_from([None, 1, 0.3])),
+    }
 
 
 def with_dropout(p, seed, offset):
     """The module as one without these options (the helpers have a `seed` of their own)."""
     options = {"dropout": p, "seed": seed, "offset": offset}
-    return SimpleNamespace(forward=partial(attention.forward, **options),
-                           backward=attention.backward,
-                           composed=partial(attention.composed, **options))
+    return SimpleNamespace(
+        forward=partial(attention.forward, **options),
+        backward=attention.backward,
+        composed=partial(attention.composed, **options),
+    )
 
 
 @given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4, 1.0]))
@@ -69,14 +74,22 @@ def in_blocks(rows, numbers, team=1):
 def batches(of_q, of_v):
     """Queries, and values, with these batch axes; the keys have none."""
     rng = np.random.default_rng(0)
-    return [rng.standard_normal((*ahead, *last)) for ahead, last in (
-        (of_q, (2, 3)), ((), (3, 3)), (of_v, (3, 2)))] + [None], {"causal": False}
+    return [
+        rng.standard_normal((*ahead, *last))
+        for ahead, last in ((of_q, (2, 3)), ((), (3, 3)), (of_v, (3, 2)))
+    ] + [None], {"causal": False}
 
 
-@given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4]), st.integers(1, 3),
-       st.sampled_from([1, 6, 20]))
-@example(batches((2, 3, 2), (2, 3, 2)), False, 0, 0.4, 2, 12)   # parts of two heads
-@example(batches((1, 3), (2, 3)), False, 0, 0.4, 2, 6)          # one array of weights for two of v
+@given(
+    cases(),
+    st.booleans(),
+    SEEDS,
+    st.sampled_from([0.0, 0.4]),
+    st.integers(1, 3),
+    st.sampled_from([1, 6, 20]),
+)
+@example(batches((2, 3, 2), (2, 3, 2)), False, 0, 0.4, 2, 12)  # parts of two heads
+@example(batches((1, 3), (2, 3)), False, 0, 0.4, 2, 6)  # one array of weights for two of v
 @example(batches((3, 1, 3), (3, 2, 3)), True, 0, 0.4, 1, 3)
 def test_in_blocks(backend, case, return_weights, seed, p, rows, numbers):
     """The same as in one, whatever has an axis and however it is cut; the same dropout too; and the
@@ -150,7 +163,7 @@ def test_pytorch(case):
     torch = pytest.importorskip("torch")
     arrays, options = case
     if options["causal"] and arrays[3] is not None:
-        arrays[3] = None                                            # PyTorch takes one of the two
+        arrays[3] = None  # PyTorch takes one of the two
     out, cache = attention.forward(*arrays, **options)
     g = np.random.default_rng(0).standard_normal(out.shape)
     ds = attention.backward(g, cache)
@@ -158,7 +171,8 @@ def test_pytorch(case):
     # PyTorch wants the batch axes of q, k and v written out
     full = [t.broadcast_to(out.shape[:-2] + t.shape[-2:]) for t in ts[:3]]
     want = torch.nn.functional.scaled_dot_product_attention(
-        *full, attn_mask=ts[3], is_causal=options["causal"], scale=options["scale"])
+        *full, attn_mask=ts[3], is_causal=options["causal"], scale=options["scale"]
+    )
     close(out, want.detach().numpy(), "the output")
     wanted = [(t, d) for t, d in zip(ts, ds) if t is not None and t.requires_grad]
     grads = torch.autograd.grad(want, [t for t, _ in wanted], torch.tensor(g), allow_unused=True)
@@ -217,14 +231,17 @@ def test_large_scores(backend, dtype):
 def test_float32_stays(backend, mask):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((2, n, 3)) for n in (4, 5, 5)]
-    arrays.append({"none": None, "boolean": np.ones((4, 5), bool),
-                   "added": rng.standard_normal((4, 5))}[mask])
+    arrays.append(
+        {"none": None, "boolean": np.ones((4, 5), bool), "added": rng.standard_normal((4, 5))}[mask]
+    )
     low = [a.astype("float32") if a is not None and a.dtype == float else a for a in arrays]
     outs, gs, ds = by_hand(backend, attention, arrays, causal=True, return_weights=True)
-    outs32, _, ds32 = by_hand(backend, attention, low, [g.astype("float32") for g in gs],
-                              causal=True, return_weights=True)
-    outs2, ds2 = by_composition(backend, attention, low, [g.astype("float32") for g in gs],
-                                causal=True, return_weights=True)
+    outs32, _, ds32 = by_hand(
+        backend, attention, low, [g.astype("float32") for g in gs], causal=True, return_weights=True
+    )
+    outs2, ds2 = by_composition(
+        backend, attention, low, [g.astype("float32") for g in gs], causal=True, return_weights=True
+    )
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2):
         if a is not None:
             close(a, b.astype("float32"), "by hand")
@@ -235,8 +252,9 @@ def test_any_layout_will_do(backend):
     """Heads come as views: (B, T, H, d) with the axes of time and head swapped."""
     rng = np.random.default_rng(0)
     q, k, v, g = (rng.standard_normal((2, 5, 3, 4)) for _ in range(4))
-    (o,), _, ds = by_hand(backend, attention, [a.swapaxes(1, 2).copy() for a in (q, k, v)],
-                          [g.swapaxes(1, 2).copy()])
+    (o,), _, ds = by_hand(
+        backend, attention, [a.swapaxes(1, 2).copy() for a in (q, k, v)], [g.swapaxes(1, 2).copy()]
+    )
     views = [backend.array(a).swapaxes(1, 2) for a in (q, k, v, g)]
     out, cache = attention.forward(*views[:3])
     close(backend.numpy(out), o, "the output")
@@ -273,27 +291,57 @@ def test_second_order(backend):
     dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, ts)]
     h = 1e-5
     ahead, behind = ([x + s * v for x, v in zip(xs, vs)] for s in (h, -h))
-    np.testing.assert_allclose(sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
-                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
+        (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+        rtol=1e-6,
+    )
 
 
-@pytest.mark.parametrize("q, k, v, mask, error, says", [
-    (np.ones(3), np.ones((2, 3)), np.ones((2, 3)), None, ValueError, "two axes"),
-    (np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4)), None, ValueError, "number of features"),
-    (np.ones((2, 0)), np.ones((2, 0)), np.ones((2, 4)), None, ValueError, "one or more"),
-    (np.ones((2, 3)), np.ones((4, 3)), np.ones((5, 3)), None, ValueError, "one value for each"),
-    (np.ones((2, 2, 3)), np.ones((3, 2, 3)), np.ones((2, 3)), None, ValueError, "batch axes"),
-    (np.ones((2, 3), int), np.ones((4, 3)), np.ones((4, 3)), None, TypeError, "int64"),
-    (np.ones((2, 3)), np.ones((4, 3), "f"), np.ones((4, 3)), None, TypeError, "float32"),
-    (np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4), int), TypeError,
-     "must be boolean"),
-    (np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4), "f"), TypeError,
-     "float64 like q"),
-    (np.ones((2, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((4, 2), bool), ValueError,
-     r"\(4, 2\) does not broadcast to the scores, \(2, 4\)"),
-    (np.ones((1, 3)), np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4), bool), ValueError,
-     "does not broadcast")])
+@pytest.mark.parametrize(
+    "q, k, v, mask, error, says",
+    [
+        (np.ones(3), np.ones((2, 3)), np.ones((2, 3)), None, ValueError, "two axes"),
+        (np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4)), None, ValueError, "number of features"),
+        (np.ones((2, 0)), np.ones((2, 0)), np.ones((2, 4)), None, ValueError, "one or more"),
+        (np.ones((2, 3)), np.ones((4, 3)), np.ones((5, 3)), None, ValueError, "one value for each"),
+        (np.ones((2, 2, 3)), np.ones((3, 2, 3)), np.ones((2, 3)), None, ValueError, "batch axes"),
+        (np.ones((2, 3), int), np.ones((4, 3)), np.ones((4, 3)), None, TypeError, "int64"),
+        (np.ones((2, 3)), np.ones((4, 3), "f"), np.ones((4, 3)), None, TypeError, "float32"),
+        (
+            np.ones((2, 3)),
+            np.ones((4, 3)),
+            np.ones((4, 3)),
+            np.ones((2, 4), int),
+            TypeError,
+            "must be boolean",
+        ),
+        (
+            np.ones((2, 3)),
+            np.ones((4, 3)),
+            np.ones((4, 3)),
+            np.ones((2, 4), "f"),
+            TypeError,
+            "float64 like q",
+        ),
+        (
+            np.ones((2, 3)),
+            np.ones((4, 3)),
+            np.ones((4, 3)),
+            np.ones((4, 2), bool),
+            ValueError,
+            r"\(4, 2\) does not broadcast to the scores, \(2, 4\)",
+        ),
+        (
+            np.ones((1, 3)),
+            np.ones((4, 3)),
+            np.ones((4, 3)),
+            np.ones((2, 4), bool),
+            ValueError,
+            "does not broadcast",
+        ),
+    ],
+)
 def test_errors(q, k, v, mask, error, says):
     with pytest.raises(error, match=says):
         attention.forward(q, k, v, mask)

@@ -5,7 +5,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone
 
@@ -76,7 +77,7 @@ def test_score_and_probability(backend, case, seed):
     z, _ = crf.forward(*here, mask=mask)
     n, scored = all_sequences(arrays, mask, 0)
     total, tags = 0.0, np.random.default_rng(seed).integers(0, K, (T, B))
-    tags[n:, 0] = -1                                        # padding may be anything
+    tags[n:, 0] = -1  # padding may be anything
     tags[:, 1:] *= True if mask is None else mask[:, 1:]
     for y, S in scored:
         tags[:n, 0] = y
@@ -120,8 +121,8 @@ def test_forbidden_tags_and_transitions(backend):
     tag cannot be reached, and where no sequence at all is possible."""
     rng = np.random.default_rng(0)
     x, A, s, e = (rng.standard_normal(n) for n in ((4, 2, 3), (3, 3), 3, 3))
-    s[2] = A[0, 1] = A[:, 2] = -np.inf                      # tag 2 cannot be reached
-    x[:, 1, :2] = -np.inf                                   # the second sequence needs it
+    s[2] = A[0, 1] = A[:, 2] = -np.inf  # tag 2 cannot be reached
+    x[:, 1, :2] = -np.inf  # the second sequence needs it
     (z,), g, ds = by_hand(backend, crf, [x, A, s, e])
     (z2,), ds2 = by_composition(backend, crf, [x, A, s, e], g)
     n, scored = all_sequences((x, A, s, e), None, 0)
@@ -167,8 +168,13 @@ def test_second_order(backend):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(n) for n in ((4, 2, 3), (3, 3), 3, 3)]
     mask = np.array([[True, True], [True, True], [True, False], [True, False]])
-    second_order(backend, lambda *ts: nag.functional.crf_log_partition(*ts, mask=mask), crf,
-                 arrays, mask=mask)
+    second_order(
+        backend,
+        lambda *ts: nag.functional.crf_log_partition(*ts, mask=mask),
+        crf,
+        arrays,
+        mask=mask,
+    )
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
@@ -181,8 +187,9 @@ def test_loss(backend, reduction):
         n, scored = all_sequences(arrays, mask, b)
         losses.append(np.log(sum(np.exp(S) for _, S in scored)) - dict(scored)[(*tags[:n, b],)])
     x, A, s, e = (backend.tensor(a, requires_grad=True) for a in arrays)
-    loss = nag.functional.crf_loss(x, backend.array(tags), A, s, e, mask=backend.array(mask),
-                                   reduction=reduction)
+    loss = nag.functional.crf_loss(
+        x, backend.array(tags), A, s, e, mask=backend.array(mask), reduction=reduction
+    )
     want = {"none": losses, "sum": sum(losses), "mean": sum(losses) / 2}[reduction]
     np.testing.assert_allclose(backend.numpy(loss), want, rtol=1e-10)
     loss.sum().backward()
@@ -192,28 +199,41 @@ def test_loss(backend, reduction):
 X, A, S = np.zeros((3, 2, 4)), np.zeros((4, 4)), np.zeros(4)
 
 
-@pytest.mark.parametrize("arrays, mask, error, says", [
-    ((X[0], A, S, S), None, ValueError, r"emissions must be \(T, B, K\).*\(2, 4\)"),
-    ((X[:0], A, S, S), None, ValueError, "at least one step"),
-    ((X, A[:3], S, S), None, ValueError, r"with 4 tags.*\(4, 4\).*transitions \(3, 4\)"),
-    ((X, A, S[:2], S), None, ValueError, r"start \(2,\)"),
-    ((X, A, S, S.astype("f")), None, TypeError, "one dtype.*end.*float32"),
-    ((X.astype(int), A, S, S), None, TypeError, "floating.*int64"),
-    ((X, A, S, S), np.ones((2, 3), bool), ValueError, r"mask must.*\(3, 2\).*got \(2, 3\) bool"),
-    ((X, A, S, S), np.ones((3, 2)), ValueError, "float64"),
-    ((X, A, S, S), np.array([[0, 1], [1, 1], [1, 0]], bool), ValueError, "empty or has a gap"),
-    ((X, A, S, S), np.array([[1, 1], [0, 1], [1, 0]], bool), ValueError, "empty or has a gap")])
+@pytest.mark.parametrize(
+    "arrays, mask, error, says",
+    [
+        ((X[0], A, S, S), None, ValueError, r"emissions must be \(T, B, K\).*\(2, 4\)"),
+        ((X[:0], A, S, S), None, ValueError, "at least one step"),
+        ((X, A[:3], S, S), None, ValueError, r"with 4 tags.*\(4, 4\).*transitions \(3, 4\)"),
+        ((X, A, S[:2], S), None, ValueError, r"start \(2,\)"),
+        ((X, A, S, S.astype("f")), None, TypeError, "one dtype.*end.*float32"),
+        ((X.astype(int), A, S, S), None, TypeError, "floating.*int64"),
+        (
+            (X, A, S, S),
+            np.ones((2, 3), bool),
+            ValueError,
+            r"mask must.*\(3, 2\).*got \(2, 3\) bool",
+        ),
+        ((X, A, S, S), np.ones((3, 2)), ValueError, "float64"),
+        ((X, A, S, S), np.array([[0, 1], [1, 1], [1, 0]], bool), ValueError, "empty or has a gap"),
+        ((X, A, S, S), np.array([[1, 1], [0, 1], [1, 0]], bool), ValueError, "empty or has a gap"),
+    ],
+)
 def test_errors(arrays, mask, error, says):
     for f in (crf.forward, crf.composed, crf.viterbi, nag.functional.crf_log_partition):
         with pytest.raises(error, match=says):
             f(*arrays, mask=mask)
 
 
-@pytest.mark.parametrize("tags, error, says", [
-    (np.array([[0, 1], [2, 3], [4, 0]]), IndexError, "tag 4 .*4 tags, 0 to 3"),
-    (np.array([[0, 1], [2, -1], [0, 0]]), IndexError, "tag -1"),
-    (np.zeros((2, 3), int), ValueError, r"\(3, 2\).*got \(2, 3\) int64"),
-    (np.zeros((3, 2)), ValueError, "float64")])
+@pytest.mark.parametrize(
+    "tags, error, says",
+    [
+        (np.array([[0, 1], [2, 3], [4, 0]]), IndexError, "tag 4 .*4 tags, 0 to 3"),
+        (np.array([[0, 1], [2, -1], [0, 0]]), IndexError, "tag -1"),
+        (np.zeros((2, 3), int), ValueError, r"\(3, 2\).*got \(2, 3\) int64"),
+        (np.zeros((3, 2)), ValueError, "float64"),
+    ],
+)
 def test_errors_of_tags(tags, error, says):
     with pytest.raises(error, match=says):
         crf.score(X, A, S, S, tags)

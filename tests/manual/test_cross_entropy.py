@@ -5,7 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
 import nanoautograd as nag
@@ -23,8 +24,10 @@ def cases(draw):
     N, ds = draw(st.integers(0, 4)), draw(st.lists(st.integers(0, 3), max_size=2))
     shape, rows = draw(st.sampled_from([((C,), ()), ((N, C), (N,)), ((N, C, *ds), (N, *ds))]))
     x = 3 * rng.standard_normal(shape)
-    options = {"reduction": draw(st.sampled_from(["none", "mean", "sum"])),
-               "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0]))}
+    options = {
+        "reduction": draw(st.sampled_from(["none", "mean", "sum"])),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
+    }
     if draw(st.booleans()):
         y = rng.random(shape)
     else:
@@ -94,17 +97,32 @@ class TestOverwrittenLogits:
         nag.functional.cross_entropy(z, y, overwrite_input=True).backward()
         np.testing.assert_array_equal(backend.numpy(W.grad.data), backend.numpy(right))
         np.testing.assert_array_equal(2 * backend.numpy(memory), backend.numpy(right))
-        for use in (lambda t: t + 1.0, lambda t: t.argmax(axis=1), lambda t: t > 0.0,
-                    lambda t: t.detach(), lambda t: t.tolist(), lambda t: t.numpy(), np.asarray,
-                    lambda t: t[0], lambda t: t.sum().item()):
+        for use in (
+            lambda t: t + 1.0,
+            lambda t: t.argmax(axis=1),
+            lambda t: t > 0.0,
+            lambda t: t.detach(),
+            lambda t: t.tolist(),
+            lambda t: t.numpy(),
+            np.asarray,
+            lambda t: t[0],
+            lambda t: t.sum().item(),
+        ):
             for t in (z, constant):
                 with pytest.raises(nag.GraphError, match="cross_entropy was called with overwrite"):
                     use(t)
         square = nag.Tensor(np.ones((4, 3)), requires_grad=True) ** 2
         other = backend.tensor(np.zeros((4, 3)), requires_grad=True)
-        for use in (copy.copy, copy.deepcopy, pickle.dumps, nag.grad(lambda a: (a * a).sum()),
-                    lambda t: square.backward(t), lambda t: setattr(other, "grad", t),
-                    lambda t: setattr(other, "data", t), Captured(lambda t: t.sum())):
+        for use in (
+            copy.copy,
+            copy.deepcopy,
+            pickle.dumps,
+            nag.grad(lambda a: (a * a).sum()),
+            lambda t: square.backward(t),
+            lambda t: setattr(other, "grad", t),
+            lambda t: setattr(other, "data", t),
+            Captured(lambda t: t.sum()),
+        ):
             with pytest.raises(nag.GraphError, match="cross_entropy was called with overwrite"):
                 use(constant)
         assert "overwritten by its gradient" in repr(z)
@@ -135,6 +153,7 @@ class TestOverwrittenLogits:
         @nag.function
         def first(a, b):
             return a
+
         first.vjp(a=lambda g: g, b=lambda g: g)
         W, z, y = self.logits(backend)
         for constant in (backend.tensor(np.ones((4, 3))), backend.array(np.ones((4, 3)))):
@@ -148,7 +167,7 @@ class TestOverwrittenLogits:
             before = backend.numpy(part.data).copy()
             loss = nag.functional.cross_entropy(part, target, overwrite_input=True)
             if part.shape == (1, 3) and backend.name != "numpy":
-                continue                            # the row is a copy there, and may be written to
+                continue  # the row is a copy there, and may be written to
             loss.backward(retain_graph=True)
             np.testing.assert_array_equal(backend.numpy(part.detach().data), before)
 
@@ -174,8 +193,11 @@ class TestOverwrittenLogits:
         p = rng.random((4000, 300))
         for overwrite in (False, True):
             z = backend.tensor(p / p.sum(axis=1, keepdims=True), requires_grad=True) * 1.0
-            args = (z, z.detach()[::-1]) if of == "target" else (
-                z, backend.array(np.arange(4000) % 300), z.detach()[0])
+            args = (
+                (z, z.detach()[::-1])
+                if of == "target"
+                else (z, backend.array(np.arange(4000) % 300), z.detach()[0])
+            )
             loss = nag.functional.cross_entropy(*args, overwrite_input=overwrite)
             found.append(backend.numpy(nag.autograd.grad(loss, [z])[0].data))
         np.testing.assert_array_equal(*found)
@@ -185,7 +207,7 @@ class TestOverwrittenLogits:
         second = []
         for overwrite in (False, True):
             loss = nag.functional.cross_entropy(W * 2.0, y, overwrite_input=overwrite)
-            g, = nag.autograd.grad(loss, [W], create_graph=True)
+            (g,) = nag.autograd.grad(loss, [W], create_graph=True)
             second.append(nag.autograd.grad((g * g).sum(), [W])[0])
         np.testing.assert_array_equal(*(backend.numpy(g.data) for g in second))
 
@@ -220,8 +242,9 @@ def test_against_a_loop(backend, case):
         t = np.eye(C)[targets[n]] if numbers else targets[n]
         losses[n] = -sum(w[c] * ((1 - ε) * t[c] + ε / C) * np.log(p[c]) for c in range(C))
         W += w[targets[n]] if numbers else 1.0
-    want = {"none": losses, "sum": losses.sum(),
-            "mean": losses.sum() / W if W else np.nan}[options["reduction"]]
+    want = {"none": losses, "sum": losses.sum(), "mean": losses.sum() / W if W else np.nan}[
+        options["reduction"]
+    ]
     np.testing.assert_allclose(loss, want, rtol=1e-10)
 
 
@@ -241,9 +264,10 @@ def test_pytorch(case):
     want = torch.nn.functional.cross_entropy(tx, ty, tw, **options)
     close(np.asarray(loss), want.detach().numpy(), "the loss")
     if has_no_mean([x, y, w], options) and options["label_smoothing"]:
-        return                                  # PyTorch's gradient is nan here, ours is zero
-    grads = torch.autograd.grad(want, [t for t in (tx, ty, tw) if t is not None and
-                                       t.requires_grad], torch.tensor(g))
+        return  # PyTorch's gradient is nan here, ours is zero
+    grads = torch.autograd.grad(
+        want, [t for t in (tx, ty, tw) if t is not None and t.requires_grad], torch.tensor(g)
+    )
     for d, t in zip([dx, dy, dw] if floating else [dx], grads):
         close(d, t.numpy(), "a gradient")
 
@@ -269,14 +293,16 @@ def test_all_ignored(backend, weighted, ε):
 def test_large_logits(backend, dtype, ε):
     x = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4, -1e4, -1e4]], dtype)
     y = np.array([0, 1, 2])
-    (loss,), gs, (dx, *_) = by_hand(backend, cross_entropy, [x, y], [np.ones(3, dtype)],
-                                    reduction="none", label_smoothing=ε)
-    away = ε / 3 * np.array([3e4, -3e4, 0])             # what smoothing adds to each row
+    (loss,), gs, (dx, *_) = by_hand(
+        backend, cross_entropy, [x, y], [np.ones(3, dtype)], reduction="none", label_smoothing=ε
+    )
+    away = ε / 3 * np.array([3e4, -3e4, 0])  # what smoothing adds to each row
     np.testing.assert_allclose(loss, np.array([0, 2e4, np.log(3)]) + away, rtol=1e-6)
     p = np.array([[1, 0, 0], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
     np.testing.assert_allclose(dx, p - (1 - ε) * np.eye(3) - ε / 3, atol=1e-6)
-    (loss2,), (dx2, *_) = by_composition(backend, cross_entropy, [x, y], gs, reduction="none",
-                                         label_smoothing=ε)
+    (loss2,), (dx2, *_) = by_composition(
+        backend, cross_entropy, [x, y], gs, reduction="none", label_smoothing=ε
+    )
     close(loss2, loss, "composed")
     np.testing.assert_allclose(dx2, dx, atol=1e-3 if dtype == "float32" else 1e-10)
 
@@ -305,8 +331,7 @@ def test_any_layout_will_do(backend):
     x, y, g = rng.standard_normal((5, 4)), rng.integers(0, 4, 5), rng.standard_normal(5)
     (loss,), _, (dx, *_) = by_hand(backend, cross_entropy, [x, y], [g], reduction="none")
     view = backend.array(x.T.copy()).T
-    out, cache = cross_entropy.forward(view, backend.array(y[::-1].copy())[::-1],
-                                       reduction="none")
+    out, cache = cross_entropy.forward(view, backend.array(y[::-1].copy())[::-1], reduction="none")
     close(backend.numpy(out), loss, "the loss")
     dout = backend.array(np.repeat(g, 2))[::2]
     close(backend.numpy(cross_entropy.backward(dout, cache)[0]), dx, "the gradient")
@@ -341,11 +366,14 @@ def test_second_order(backend, numbers):
     np.testing.assert_allclose(backend.numpy(total.detach()), slope_along_u(x, y, w), rtol=1e-10)
     dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, wanted)]
     h = 1e-5
-    ahead, behind = ([a + s * v if a.dtype == float else a for a, v in zip((x, y, w), vs)]
-                     for s in (h, -h))
-    np.testing.assert_allclose(sum(np.sum(dd * vs[i]) for i, dd in zip(floating, dds)),
-                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
-                               rtol=1e-6)
+    ahead, behind = (
+        [a + s * v if a.dtype == float else a for a, v in zip((x, y, w), vs)] for s in (h, -h)
+    )
+    np.testing.assert_allclose(
+        sum(np.sum(dd * vs[i]) for i, dd in zip(floating, dds)),
+        (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+        rtol=1e-6,
+    )
 
 
 X = np.zeros((2, 3))
@@ -365,21 +393,32 @@ def test_a_target_out_of_range_is_named_in_more_axes(backend):
         cross_entropy.forward(backend.array(np.zeros((2, 5, 3, 4))), backend.array(y))
 
 
-@pytest.mark.parametrize("x, y, w, options, error, says", [
-    (X, np.array([0, 1]), None, {"reduction": "avg"}, ValueError, "'none', 'mean' or 'sum'.*'avg'"),
-    (X, np.array([0, 1]), None, {"label_smoothing": 1.5}, ValueError, "from 0 to 1; got 1.5"),
-    (X.astype(int), np.array([0, 1]), None, {}, TypeError, "logits must be floating.*int64"),
-    (np.float64(1) * np.ones(()), np.array(0), None, {}, ValueError, r"logits \(\)"),
-    (np.zeros((2, 0)), np.array([0, 1]), None, {}, ValueError, "at least one class"),
-    (X, np.array([True, False]), None, {}, TypeError, "bool"),
-    (X, np.array([0, 1, 2]), None, {}, ValueError, r"target \(3,\)"),
-    (X, np.array([[0], [1]]), None, {}, ValueError, r"target \(2, 1\)"),
-    (X, np.zeros((2, 4)), None, {}, ValueError, r"distributions.*target \(2, 4\)"),
-    (X, np.array([0.0, 1.0]), None, {}, ValueError, "distributions"),
-    (X, X.astype("f"), None, {}, TypeError, "dtype of the logits.*float32"),
-    (X, X, None, {"ignore_index": 1}, ValueError, "ignore_index has no meaning"),
-    (X, np.array([0, 1]), np.ones(4), {}, ValueError, r"weight must be \(3,\).*got \(4,\)"),
-    (X, np.array([0, 1]), np.ones(3, "f"), {}, TypeError, "float64.*float32")])
+@pytest.mark.parametrize(
+    "x, y, w, options, error, says",
+    [
+        (
+            X,
+            np.array([0, 1]),
+            None,
+            {"reduction": "avg"},
+            ValueError,
+            "'none', 'mean' or 'sum'.*'avg'",
+        ),
+        (X, np.array([0, 1]), None, {"label_smoothing": 1.5}, ValueError, "from 0 to 1; got 1.5"),
+        (X.astype(int), np.array([0, 1]), None, {}, TypeError, "logits must be floating.*int64"),
+        (np.float64(1) * np.ones(()), np.array(0), None, {}, ValueError, r"logits \(\)"),
+        (np.zeros((2, 0)), np.array([0, 1]), None, {}, ValueError, "at least one class"),
+        (X, np.array([True, False]), None, {}, TypeError, "bool"),
+        (X, np.array([0, 1, 2]), None, {}, ValueError, r"target \(3,\)"),
+        (X, np.array([[0], [1]]), None, {}, ValueError, r"target \(2, 1\)"),
+        (X, np.zeros((2, 4)), None, {}, ValueError, r"distributions.*target \(2, 4\)"),
+        (X, np.array([0.0, 1.0]), None, {}, ValueError, "distributions"),
+        (X, X.astype("f"), None, {}, TypeError, "dtype of the logits.*float32"),
+        (X, X, None, {"ignore_index": 1}, ValueError, "ignore_index has no meaning"),
+        (X, np.array([0, 1]), np.ones(4), {}, ValueError, r"weight must be \(3,\).*got \(4,\)"),
+        (X, np.array([0, 1]), np.ones(3, "f"), {}, TypeError, "float64.*float32"),
+    ],
+)
 def test_errors(x, y, w, options, error, says):
     with pytest.raises(error, match=says):
         cross_entropy.forward(x, y, w, **options)

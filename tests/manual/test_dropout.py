@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
@@ -16,22 +17,30 @@ from nanoautograd.testing import oracle
 
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 SEEDS = st.integers(0, 2**64 - 1)
-OPTIONS = st.fixed_dictionaries({
-    "p": st.sampled_from([0, 0.1, 0.5, 0.9, 1, 1 - 1e-15]), "training": st.booleans(),
-    "seed": SEEDS, "offset": st.integers(0, 2**40)})
+OPTIONS = st.fixed_dictionaries(
+    {
+        "p": st.sampled_from([0, 0.1, 0.5, 0.9, 1, 1 - 1e-15]),
+        "training": st.booleans(),
+        "seed": SEEDS,
+        "offset": st.integers(0, 2**40),
+    }
+)
 
 
 def with_options(**options):
     """The module as one that takes no options (the helpers have a `seed` of their own)."""
-    return SimpleNamespace(forward=partial(dropout.forward, **options), backward=dropout.backward,
-                           composed=partial(dropout.composed, **options))
+    return SimpleNamespace(
+        forward=partial(dropout.forward, **options),
+        backward=dropout.backward,
+        composed=partial(dropout.composed, **options),
+    )
 
 
 @given(SHAPES, OPTIONS)
 def test_three_ways(backend, shape, options):
     x = np.asarray(np.random.default_rng(0).standard_normal(shape))
     if options["p"] == 1 - 1e-15:
-        options["p"] = 0.99             # else the factor is too large for finite differences
+        options["p"] = 0.99  # else the factor is too large for finite differences
     agree(backend, with_options(**options), [x])
     each_alone(backend, with_options(**options), [x])
 
@@ -52,8 +61,12 @@ def test_a_plain_loop(backend, shape, options):
 def test_all_or_nothing(backend):
     """With p = 1 nothing is left; with p = 0, or when not training, all is."""
     x, g = np.arange(5.0), np.ones(5)
-    for options, factor in [({"p": 1}, 0), ({"p": 1.0}, 0), ({"p": 0}, 1),
-                            ({"training": False}, 1)]:
+    for options, factor in [
+        ({"p": 1}, 0),
+        ({"p": 1.0}, 0),
+        ({"p": 0}, 1),
+        ({"training": False}, 1),
+    ]:
         (y,), _, (dx,) = by_hand(backend, with_options(seed=3, **options), [x], [g])
         np.testing.assert_array_equal(y, factor * x)
         np.testing.assert_array_equal(dx, factor)
@@ -84,7 +97,7 @@ def test_seed_and_offset_decide_the_mask(backend):
     np.testing.assert_array_equal(a[600:], mask(400, seed=1, offset=600))
     for other in (mask(1000, seed=2), mask(1000, seed=1, offset=1000), mask(1000)):
         assert 400 < (a == other).sum() < 600
-    assert 400 < (mask(1000) == mask(1000)).sum() < 600     # no seed: a new mask each time
+    assert 400 < (mask(1000) == mask(1000)).sum() < 600  # no seed: a new mask each time
 
 
 def test_float32_stays_and_any_layout_will_do(backend):
@@ -101,15 +114,25 @@ def test_float32_stays_and_any_layout_will_do(backend):
 
 
 def test_second_order(backend):
-    second_order(backend, lambda x: nag.functional.dropout(x, 0.3, seed=5), dropout,
-                 [np.random.default_rng(0).standard_normal((3, 4))], p=0.3, seed=5)
+    second_order(
+        backend,
+        lambda x: nag.functional.dropout(x, 0.3, seed=5),
+        dropout,
+        [np.random.default_rng(0).standard_normal((3, 4))],
+        p=0.3,
+        seed=5,
+    )
 
 
-@pytest.mark.parametrize("x, p, error, says", [
-    (np.ones(2), -0.1, ValueError, "from 0 to 1; got -0.1"),
-    (np.ones(2), 1.5, ValueError, "from 0 to 1; got 1.5"),
-    (np.ones(2), float("nan"), ValueError, "from 0 to 1; got nan"),
-    (np.ones(2, int), 0.5, TypeError, "floating; got int64")])
+@pytest.mark.parametrize(
+    "x, p, error, says",
+    [
+        (np.ones(2), -0.1, ValueError, "from 0 to 1; got -0.1"),
+        (np.ones(2), 1.5, ValueError, "from 0 to 1; got 1.5"),
+        (np.ones(2), float("nan"), ValueError, "from 0 to 1; got nan"),
+        (np.ones(2, int), 0.5, TypeError, "floating; got int64"),
+    ],
+)
 def test_errors(x, p, error, says):
     for f in (dropout.forward, dropout.composed, nag.functional.dropout):
         with pytest.raises(error, match=says):

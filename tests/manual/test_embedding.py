@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone
@@ -29,7 +30,7 @@ def test_three_ways(backend, case, seed):
     (ids, E), options = case
     if options["padding_idx"] is None:
         agree(backend, embedding, [ids, E], seed, **options)
-    else:                       # the padding's row is read, but is no variable: no differences
+    else:  # the padding's row is read, but is no variable: no differences
         outs, gs, ds = by_hand(backend, embedding, [ids, E], seed=seed, **options)
         outs2, ds2 = by_composition(backend, embedding, [ids, E], gs, **options)
         close(outs[0], outs2[0], "the output")
@@ -59,9 +60,12 @@ def test_pytorch(case):
     tE = torch.tensor(E, requires_grad=True)
     ty = torch.nn.functional.embedding(torch.tensor(ids.astype(np.int64)), tE, **options)
     close(y, ty.detach().numpy(), "the output")
-    if E.size:                          # PyTorch divides by D in the gradient
-        close(embedding.backward(g, cache)[1],
-              torch.autograd.grad(ty, tE, torch.tensor(g))[0].numpy(), "the gradient")
+    if E.size:  # PyTorch divides by D in the gradient
+        close(
+            embedding.backward(g, cache)[1],
+            torch.autograd.grad(ty, tE, torch.tensor(g))[0].numpy(),
+            "the gradient",
+        )
 
 
 def test_float32_stays_and_any_layout_will_do(backend):
@@ -83,15 +87,25 @@ def test_second_order(backend):
     second_order(backend, nag.functional.embedding, embedding, [ids, rng.standard_normal((4, 3))])
 
 
-@pytest.mark.parametrize("ids, E, padding, error, says", [
-    (np.array([0, 3]), np.ones((3, 2)), None, IndexError, "id 3 .*size is 3.*0 to 2"),
-    (np.array([[0], [-1]]), np.ones((3, 2)), None, IndexError, "id -1 .*size is 3"),
-    (np.array([0]), np.ones((3, 2)), 3, IndexError, "padding_idx 3 .*size is 3.* -3 to 2"),
-    (np.array([0]), np.ones((3, 2)), -4, IndexError, "padding_idx -4"),
-    (np.array([0.0]), np.ones((3, 2)), None, TypeError, "ids must be integers; got float64"),
-    (np.array([True]), np.ones((3, 2)), None, TypeError, "ids must be integers; got bool"),
-    (np.array([0]), np.ones(3), None, ValueError, r"weight must be \(V, D\); got \(3,\)"),
-    (np.array([0]), np.ones((3, 2), int), None, TypeError, "weight must be floating; got int64")])
+@pytest.mark.parametrize(
+    "ids, E, padding, error, says",
+    [
+        (np.array([0, 3]), np.ones((3, 2)), None, IndexError, "id 3 .*size is 3.*0 to 2"),
+        (np.array([[0], [-1]]), np.ones((3, 2)), None, IndexError, "id -1 .*size is 3"),
+        (np.array([0]), np.ones((3, 2)), 3, IndexError, "padding_idx 3 .*size is 3.* -3 to 2"),
+        (np.array([0]), np.ones((3, 2)), -4, IndexError, "padding_idx -4"),
+        (np.array([0.0]), np.ones((3, 2)), None, TypeError, "ids must be integers; got float64"),
+        (np.array([True]), np.ones((3, 2)), None, TypeError, "ids must be integers; got bool"),
+        (np.array([0]), np.ones(3), None, ValueError, r"weight must be \(V, D\); got \(3,\)"),
+        (
+            np.array([0]),
+            np.ones((3, 2), int),
+            None,
+            TypeError,
+            "weight must be floating; got int64",
+        ),
+    ],
+)
 def test_errors(ids, E, padding, error, says):
     for f in (embedding.forward, embedding.composed, nag.functional.embedding):
         with pytest.raises(error, match=says):

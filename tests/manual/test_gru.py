@@ -8,7 +8,7 @@ import nanoautograd as nag
 from nanoautograd.manual import gru
 
 T, B, H = 50, 2, 3
-OPEN, SHUT = 40.0, -40.0            # σ(40) is 1 in float64, σ(-40) is 4e-18
+OPEN, SHUT = 40.0, -40.0  # σ(40) is 1 in float64, σ(-40) is 4e-18
 
 
 def with_biases(r, z, n):
@@ -33,15 +33,18 @@ def test_an_open_update_gate_keeps_the_state_and_its_gradient(backend):
 def test_the_reset_gate_acts_after_the_product(backend):
     """Shut, it cuts the bias of n beside U off, and U; that beside W stays."""
     rng = np.random.default_rng(0)
-    x, h0, *weights = [rng.standard_normal((T, B, 2)), rng.standard_normal((1, B, H)),
-                       *draw_weights(rng, GRU, 1, 1, 2, H)]
+    x, h0, *weights = [
+        rng.standard_normal((T, B, 2)),
+        rng.standard_normal((1, B, H)),
+        *draw_weights(rng, GRU, 1, 1, 2, H),
+    ]
     weights[0][:H] = weights[1][:H] = 0.0
     weights[2][:H] = SHUT
     (out, _), _, (_, _, _, dU, db_ih, db_hh) = by_hand(backend, gru, [x, h0, *weights])
-    assert abs(dU[2 * H:]).max() < 1e-14 and abs(db_hh[2 * H:]).max() < 1e-14
-    assert abs(db_ih[2 * H:]).min() > 1e-2
-    close(db_ih[H:2 * H], db_hh[H:2 * H], "z has one sum, and its biases one gradient")
-    weights[1][2 * H:] = weights[3][2 * H:] = 0.0
+    assert abs(dU[2 * H :]).max() < 1e-14 and abs(db_hh[2 * H :]).max() < 1e-14
+    assert abs(db_ih[2 * H :]).min() > 1e-2
+    close(db_ih[H : 2 * H], db_hh[H : 2 * H], "z has one sum, and its biases one gradient")
+    weights[1][2 * H :] = weights[3][2 * H :] = 0.0
     close(by_hand(backend, gru, [x, h0, *weights])[0][0], out, "the output without U_n and its b")
 
 
@@ -50,8 +53,7 @@ def test_one_of_the_two_results_can_be_dropped(backend):
     arrays = [rng.standard_normal((3, 2, 2)), None, *draw_weights(rng, GRU, 1, 1, 2, 3)]
     outs = by_hand(backend, gru, arrays)[0]
     for i in range(2):
-        x, _, *weights = [a if a is None else backend.tensor(a, requires_grad=True)
-                          for a in arrays]
+        x, _, *weights = [a if a is None else backend.tensor(a, requires_grad=True) for a in arrays]
         nag.functional.gru(x, None, *weights)[i].sum().backward()
         gs = [np.ones(y.shape) * (i == j) for j, y in enumerate(outs)]
         close(backend.numpy(x.grad), by_hand(backend, gru, arrays, gs)[2][0], "dx")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone
 
@@ -22,7 +23,7 @@ def cases(draw):
         return arrays + [None, None]
     for _ in range(2):
         ones = [1 if draw(st.booleans()) else n for n in shape]
-        arrays.append(rng.standard_normal(ones[draw(st.integers(0, len(shape) - 1)):]))
+        arrays.append(rng.standard_normal(ones[draw(st.integers(0, len(shape) - 1)) :]))
     return arrays
 
 
@@ -40,8 +41,9 @@ def test_pytorch(arrays):
     g = np.asarray(np.random.default_rng(0).standard_normal(np.shape(y)))
     ts = [None if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
     mu, logvar, nu, kappa = [torch.zeros(()) if t is None else t for t in ts]
-    first, second = (torch.distributions.Normal(m, torch.exp(v / 2))
-                     for m, v in ((mu, logvar), (nu, kappa)))
+    first, second = (
+        torch.distributions.Normal(m, torch.exp(v / 2)) for m, v in ((mu, logvar), (nu, kappa))
+    )
     ty = torch.distributions.kl_divergence(first, second).sum(-1)
     np.testing.assert_allclose(y, ty.detach().numpy(), rtol=1e-9, atol=1e-12)
     given = [t for t in ts if t is not None]
@@ -54,8 +56,10 @@ def test_pytorch(arrays):
 @pytest.mark.parametrize("mu, logvar, nu, kappa", [(0.3, -0.5, 0.0, 0.0), (1.0, 0.4, -0.5, 0.9)])
 def test_it_is_the_integral_that_defines_it(backend, mu, logvar, nu, kappa):
     x = np.linspace(-12, 12, 20001)
-    logp, logq = (-(x - m)**2 / (2 * np.exp(v)) - v / 2 - np.log(2 * np.pi) / 2
-                  for m, v in ((mu, logvar), (nu, kappa)))
+    logp, logq = (
+        -((x - m) ** 2) / (2 * np.exp(v)) - v / 2 - np.log(2 * np.pi) / 2
+        for m, v in ((mu, logvar), (nu, kappa))
+    )
     integral = np.sum(np.exp(logp) * (logp - logq)) * (x[1] - x[0])
     (y,), _, _ = by_hand(backend, kl_divergence, [np.array([a]) for a in (mu, logvar, nu, kappa)])
     np.testing.assert_allclose(y, integral, rtol=1e-9)
@@ -71,15 +75,15 @@ def test_equal_distributions_have_none(backend, dtype):
     mu, logvar = np.array([[1.0, -3.0]], dtype), np.array([[-2000.0, 0.7]], dtype)
     (y,), _, ds = by_hand(backend, kl_divergence, [mu, logvar, mu, logvar])
     assert y == 0 and not any(d.any() for d in ds)
-    near = np.array([1e-4, -1e-3, 1e-8], dtype)                 # u²/4 + u³/12
+    near = np.array([1e-4, -1e-3, 1e-8], dtype)  # u²/4 + u³/12
     (y,), _, _ = by_hand(backend, kl_divergence, [0 * near[:, None], near[:, None]])
-    np.testing.assert_allclose(y, near**2 / 4 + near**3 / 12,
-                               atol=5e-3 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(y, near**2 / 4 + near**3 / 12, atol=5e-3 * np.finfo(dtype).eps)
 
 
 def test_a_point_is_infinitely_far_from_a_density(backend):
-    (y,), _, (dmu, dlogvar) = by_hand(backend, kl_divergence,
-                                      [np.array([0.5]), np.array([-np.inf])], [np.array(1.0)])
+    (y,), _, (dmu, dlogvar) = by_hand(
+        backend, kl_divergence, [np.array([0.5]), np.array([-np.inf])], [np.array(1.0)]
+    )
     assert y == np.inf and dmu == 0.5 and dlogvar == -0.5
 
 
@@ -107,17 +111,20 @@ def test_second_order(backend, count):
 X = np.zeros((3, 2))
 
 
-@pytest.mark.parametrize("arrays, error, says", [
-    ((X, X, X), ValueError, "both its mean"),
-    ((X, X, None, X), ValueError, "both its mean"),
-    ((X, X[0]), ValueError, r"mu \(3, 2\) float64, logvar \(2,\) float64"),
-    ((X[0], X[0], X, X), ValueError, r"broadcast.*mu_2 \(3, 2\)"),
-    ((X, X, X, np.zeros(3)), ValueError, r"logvar_2 \(3,\)"),
-    ((np.zeros(()), np.zeros(())), ValueError, r"\(..., d\)"),
-    ((X, X.astype("f")), TypeError, "one dtype.*float32"),
-    ((X.astype(int), X.astype(int)), TypeError, "floating.*int64")])
+@pytest.mark.parametrize(
+    "arrays, error, says",
+    [
+        ((X, X, X), ValueError, "both its mean"),
+        ((X, X, None, X), ValueError, "both its mean"),
+        ((X, X[0]), ValueError, r"mu \(3, 2\) float64, logvar \(2,\) float64"),
+        ((X[0], X[0], X, X), ValueError, r"broadcast.*mu_2 \(3, 2\)"),
+        ((X, X, X, np.zeros(3)), ValueError, r"logvar_2 \(3,\)"),
+        ((np.zeros(()), np.zeros(())), ValueError, r"\(..., d\)"),
+        ((X, X.astype("f")), TypeError, "one dtype.*float32"),
+        ((X.astype(int), X.astype(int)), TypeError, "floating.*int64"),
+    ],
+)
 def test_errors(arrays, error, says):
-    for f in (kl_divergence.forward, kl_divergence.composed,
-              nag.functional.gaussian_kl_divergence):
+    for f in (kl_divergence.forward, kl_divergence.composed, nag.functional.gaussian_kl_divergence):
         with pytest.raises(error, match=says):
             f(*arrays)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
@@ -18,14 +19,16 @@ def cases(draw):
     is added; zero sizes too."""
     rng = np.random.default_rng(draw(SEEDS))
     shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=3)))
-    last = shape[draw(st.integers(0, len(shape) - 1)):]
+    last = shape[draw(st.integers(0, len(shape) - 1)) :]
     x = rng.standard_normal(shape)
     weight, bias = ([None, rng.standard_normal(last)][draw(st.booleans())] for _ in range(2))
     residual = rng.standard_normal(shape) if draw(st.booleans()) else None
     # ε is large here, so that rows of nearly equal numbers are smooth for finite differences.
     return [x, weight, bias, residual], {
-        "normalized_shape": last, "eps": 0.1,
-        "return_sum": residual is not None and draw(st.booleans())}
+        "normalized_shape": last,
+        "eps": 0.1,
+        "return_sum": residual is not None and draw(st.booleans()),
+    }
 
 
 @given(cases(), SEEDS)
@@ -52,8 +55,9 @@ def test_rows_have_mean_0_and_variance_1(backend, case):
     N = np.prod(options["normalized_shape"], dtype=int)
     if N < 2 or not x.size:
         return
-    (y,), _, _ = by_hand(backend, layer_norm, [x], normalized_shape=options["normalized_shape"],
-                         eps=0.0)
+    (y,), _, _ = by_hand(
+        backend, layer_norm, [x], normalized_shape=options["normalized_shape"], eps=0.0
+    )
     rows = y.reshape(-1, N)
     np.testing.assert_allclose(rows.mean(axis=1), 0, atol=1e-12)
     np.testing.assert_allclose(rows.var(axis=1), 1, rtol=1e-12)
@@ -68,15 +72,20 @@ def test_pytorch(case):
     g = np.random.default_rng(0).standard_normal(y.shape)
     ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
     tx, weight, bias, residual = ts
-    ty = torch.nn.functional.layer_norm(tx if residual is None else tx + residual,
-                                        options["normalized_shape"], weight, bias, eps=0.1)
+    ty = torch.nn.functional.layer_norm(
+        tx if residual is None else tx + residual,
+        options["normalized_shape"],
+        weight,
+        bias,
+        eps=0.1,
+    )
     close(y, ty.detach().numpy(), "the output")
     given = [t for t in ts if t is not None]
     wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
     for a, d in zip(arrays, layer_norm.backward(g, cache), strict=True):
         if a is None:
             assert d is None
-        elif (want := next(wants)) is not None:     # PyTorch has none for some empty inputs
+        elif (want := next(wants)) is not None:  # PyTorch has none for some empty inputs
             close(d, want.numpy(), "a gradient")
 
 
@@ -93,8 +102,11 @@ def test_equal_numbers_and_a_large_mean(backend, dtype):
 
 def test_float32_stays_and_any_layout_will_do(backend):
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal((4, 6, 5)), rng.standard_normal((6, 5)),
-              rng.standard_normal((6, 5))]
+    arrays = [
+        rng.standard_normal((4, 6, 5)),
+        rng.standard_normal((6, 5)),
+        rng.standard_normal((6, 5)),
+    ]
     outs, gs, ds = by_hand(backend, layer_norm, arrays, normalized_shape=(6, 5))
     low, gs32 = ([a.astype("float32") for a in some] for some in (arrays, gs))
     outs32, _, ds32 = by_hand(backend, layer_norm, low, gs32, normalized_shape=(6, 5))
@@ -112,13 +124,25 @@ def test_float32_stays_and_any_layout_will_do(backend):
 
 def test_second_order(backend):
     rng = np.random.default_rng(1)
-    arrays = [rng.standard_normal((3, 2, 4)), rng.standard_normal((2, 4)),
-              rng.standard_normal((2, 4))]
-    second_order(backend, lambda x, w, b: nag.functional.layer_norm(x, (2, 4), w, b), layer_norm,
-                 arrays, normalized_shape=(2, 4))
-    second_order(backend, lambda x, w, b, a: nag.functional.layer_norm(
-        x, (2, 4), w, b, residual=a), layer_norm,
-        [*arrays, rng.standard_normal((3, 2, 4))], normalized_shape=(2, 4))
+    arrays = [
+        rng.standard_normal((3, 2, 4)),
+        rng.standard_normal((2, 4)),
+        rng.standard_normal((2, 4)),
+    ]
+    second_order(
+        backend,
+        lambda x, w, b: nag.functional.layer_norm(x, (2, 4), w, b),
+        layer_norm,
+        arrays,
+        normalized_shape=(2, 4),
+    )
+    second_order(
+        backend,
+        lambda x, w, b, a: nag.functional.layer_norm(x, (2, 4), w, b, residual=a),
+        layer_norm,
+        [*arrays, rng.standard_normal((3, 2, 4))],
+        normalized_shape=(2, 4),
+    )
 
 
 @pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
@@ -126,8 +150,8 @@ def test_second_order_where_the_sum_is_a_constant(backend, kind):
     x, w = backend.array(np.random.default_rng(0).standard_normal((5, 3))), np.ones(3)
     w = backend.tensor(w, requires_grad=True)
     y, z = getattr(nag.functional, kind)(x, 3, w, residual=x, return_sum=True)
-    g, = nag.autograd.grad((y ** 3).sum(), [w], create_graph=True)
-    second, = nag.autograd.grad(g.sum(), [w])           # of Σ w³ x̂³: 6 w Σ x̂³
+    (g,) = nag.autograd.grad((y**3).sum(), [w], create_graph=True)
+    (second,) = nag.autograd.grad(g.sum(), [w])  # of Σ w³ x̂³: 6 w Σ x̂³
     close(backend.numpy(second.data), 2 * backend.numpy(g.data), "the second derivative")
 
 
@@ -136,8 +160,10 @@ def test_a_residual_is_an_addition_before(backend, kind):
     """Used, the sum gets its gradient from both sides; each of the two that were added gets an
     array that nobody else adds to."""
     rng = np.random.default_rng(0)
-    norm, x, a, w, g = getattr(nag.functional, kind), *(
-        rng.standard_normal(shape) for shape in ((5, 4), (5, 4), (4,), (5, 4)))
+    norm, x, a, w, g = (
+        getattr(nag.functional, kind),
+        *(rng.standard_normal(shape) for shape in ((5, 4), (5, 4), (4,), (5, 4))),
+    )
 
     def gradients(together):
         X, A, W = (backend.tensor(v, requires_grad=True) for v in (x, a, w))
@@ -146,9 +172,10 @@ def test_a_residual_is_an_addition_before(backend, kind):
         else:
             z = X + A
             y = norm(z, 4, W)
-        loss = (y * y * backend.array(g)).sum() + (z ** 3 * X).sum() + (A * A).sum()
+        loss = (y * y * backend.array(g)).sum() + (z**3 * X).sum() + (A * A).sum()
         loss.backward()
         return [backend.numpy(t.grad.data) for t in (X, A, W)]
+
     for found, wanted in zip(gradients(True), gradients(False), strict=True):
         close(found, wanted, "a gradient")
 
@@ -156,14 +183,18 @@ def test_a_residual_is_an_addition_before(backend, kind):
 X = np.zeros((2, 3))
 
 
-@pytest.mark.parametrize("x, shape, w, b, error, says", [
-    (X, (2,), None, None, ValueError, r"last axes of the input.*input \(2, 3\).*shape \(2,\)"),
-    (X, (), None, None, ValueError, "one or more"),
-    (X, (4, 2, 3), None, None, ValueError, r"\(4, 2, 3\)"),
-    (X.astype(int), (3,), None, None, TypeError, "floating.*int64"),
-    (X, (3,), np.ones(2), None, ValueError, r"weight must have.*weight \(2,\)"),
-    (X, (3,), None, np.ones((2, 3)), ValueError, r"bias must have.*bias \(2, 3\)"),
-    (X, (3,), np.ones(3, "f"), None, TypeError, "weight must have the dtype.*float32")])
+@pytest.mark.parametrize(
+    "x, shape, w, b, error, says",
+    [
+        (X, (2,), None, None, ValueError, r"last axes of the input.*input \(2, 3\).*shape \(2,\)"),
+        (X, (), None, None, ValueError, "one or more"),
+        (X, (4, 2, 3), None, None, ValueError, r"\(4, 2, 3\)"),
+        (X.astype(int), (3,), None, None, TypeError, "floating.*int64"),
+        (X, (3,), np.ones(2), None, ValueError, r"weight must have.*weight \(2,\)"),
+        (X, (3,), None, np.ones((2, 3)), ValueError, r"bias must have.*bias \(2, 3\)"),
+        (X, (3,), np.ones(3, "f"), None, TypeError, "weight must have the dtype.*float32"),
+    ],
+)
 def test_errors(x, shape, w, b, error, says):
     for f in (layer_norm.forward, layer_norm.composed):
         with pytest.raises(error, match=says):

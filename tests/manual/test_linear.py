@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from second_order import second_order
 from three_ways import agree, by_hand, close, each_alone, same_by_blocks
 
@@ -68,8 +69,9 @@ def test_float32_stays_and_any_layout_will_do(backend):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((4, 6, 5)), rng.standard_normal((3, 5)), rng.standard_normal(3)]
     (y,), gs, ds = by_hand(backend, linear, arrays)
-    (y32,), _, ds32 = by_hand(backend, linear, [a.astype("f") for a in arrays],
-                              [g.astype("f") for g in gs])
+    (y32,), _, ds32 = by_hand(
+        backend, linear, [a.astype("f") for a in arrays], [g.astype("f") for g in gs]
+    )
     for a, b in zip([y32, *ds32], [y, *ds]):
         close(a, b.astype("f"), "float32")
     views = [backend.array(a.T.copy()).T for a in arrays]
@@ -83,7 +85,7 @@ def test_dtypes_promote_and_each_gradient_has_its_own(backend):
     x, W = np.ones((2, 3), "f"), np.ones((4, 3), "f")
     with backend.allow_promotion():
         (y,), _, ds = by_hand(backend, linear, [x, W, np.full(4, 1e-9)])
-        assert (y == 3 + 1e-9).all()            # the bias is not rounded to float32
+        assert (y == 3 + 1e-9).all()  # the bias is not rounded to float32
         assert [d.dtype for d in ds] == ["float32", "float32", "float64"]
         (y,), _, (dx, dW, _) = by_hand(backend, linear, [x.astype(int), W, None])
         assert y.dtype == "float64" and dx is None and dW.dtype == "float32"
@@ -91,16 +93,24 @@ def test_dtypes_promote_and_each_gradient_has_its_own(backend):
 
 def test_second_order(backend):
     rng = np.random.default_rng(0)
-    second_order(backend, nag.functional.linear, linear,
-                 [rng.standard_normal(shape) for shape in ((2, 3, 4), (2, 4), (2,))])
+    second_order(
+        backend,
+        nag.functional.linear,
+        linear,
+        [rng.standard_normal(shape) for shape in ((2, 3, 4), (2, 4), (2,))],
+    )
 
 
-@pytest.mark.parametrize("x, W, b, says", [
-    ((2, 3), (5, 4), None, r"input \(2, 3\) and weight \(5, 4\)"),
-    ((), (5, 4), None, r"input \(\)"),
-    ((4,), (4,), None, r"weight \(O, I\).*weight \(4,\)"),
-    ((2, 4), (5, 4), (4,), r"bias must be \(O,\).*bias \(4,\) and weight \(5, 4\)"),
-    ((2, 4), (5, 4), (1, 5), r"bias \(1, 5\)")])
+@pytest.mark.parametrize(
+    "x, W, b, says",
+    [
+        ((2, 3), (5, 4), None, r"input \(2, 3\) and weight \(5, 4\)"),
+        ((), (5, 4), None, r"input \(\)"),
+        ((4,), (4,), None, r"weight \(O, I\).*weight \(4,\)"),
+        ((2, 4), (5, 4), (4,), r"bias must be \(O,\).*bias \(4,\) and weight \(5, 4\)"),
+        ((2, 4), (5, 4), (1, 5), r"bias \(1, 5\)"),
+    ],
+)
 def test_errors(x, W, b, says):
     arrays = [None if shape is None else np.ones(shape) for shape in (x, W, b)]
     for f in (linear.forward, linear.composed, nag.functional.linear):

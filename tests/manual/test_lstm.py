@@ -9,7 +9,7 @@ import nanoautograd as nag
 from nanoautograd.manual import lstm
 
 T, B, H = 50, 2, 3
-OPEN, SHUT = 40.0, -40.0            # σ(40) is 1 in float64, σ(-40) is 4e-18
+OPEN, SHUT = 40.0, -40.0  # σ(40) is 1 in float64, σ(-40) is 4e-18
 
 
 def with_biases(i, f, g, o):
@@ -45,7 +45,7 @@ def test_the_gates_are_sigmoids(dtype, accuracy):
     a = np.linspace(-30, 30, 601).astype(dtype)
     zero = np.zeros((4, 1), dtype)
     c0 = np.ones((1, 601, 1), dtype)
-    W = np.array([[0], [1], [0], [0]], dtype)               # x is what enters the forget gate
+    W = np.array([[0], [1], [0], [0]], dtype)  # x is what enters the forget gate
     (_, _, c_n), _ = lstm.forward(a.reshape(1, 601, 1), None, c0, W, zero, bias=False)
     assert c_n.dtype == dtype
     wanted = 1 / (1 + np.exp(-a.astype("float64")))
@@ -57,8 +57,9 @@ def test_each_of_the_results_can_be_dropped(backend):
     arrays = [rng.standard_normal((3, 2, 2)), None, None, *draw_weights(rng, LSTM, 1, 1, 2, 3)]
     outs = by_hand(backend, lstm, arrays)[0]
     for i in range(3):
-        x, _, _, *weights = [a if a is None else backend.tensor(a, requires_grad=True)
-                             for a in arrays]
+        x, _, _, *weights = [
+            a if a is None else backend.tensor(a, requires_grad=True) for a in arrays
+        ]
         out, (h_n, c_n) = nag.functional.lstm(x, None, *weights)
         (out, h_n, c_n)[i].sum().backward()
         gs = [np.ones(y.shape) * (i == j) for j, y in enumerate(outs)]

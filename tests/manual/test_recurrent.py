@@ -5,9 +5,19 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cells import (GRU, LSTM, RNN, SEEDS, cases, draw_masks, draw_weights, in_pytorch,
-                   one_sequence_at_a_time)
-from hypothesis import assume, given, strategies as st
+from cells import (
+    GRU,
+    LSTM,
+    RNN,
+    SEEDS,
+    cases,
+    draw_masks,
+    draw_weights,
+    in_pytorch,
+    one_sequence_at_a_time,
+)
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone, there
 
 import nanoautograd as nag
@@ -55,8 +65,8 @@ def test_only_what_is_needed(backend, cell, data):
 def test_pytorch(cell, data, seed):
     torch = pytest.importorskip("torch")
     arrays, options = data.draw(cases(cell))
-    options = {k: v for k, v in options.items() if k not in ("dropout", "masks")}   # draws its own
-    assume(arrays[0].size)                                  # no empty batch in PyTorch
+    options = {k: v for k, v in options.items() if k not in ("dropout", "masks")}  # draws its own
+    assume(arrays[0].size)  # no empty batch in PyTorch
     outs, gs, ds = by_hand(NumPy, cell.module, arrays, seed=seed, **options)
     outs_t, ds_t = in_pytorch(torch, cell, arrays, gs, **options)
     for ours, theirs in zip(outs + ds, outs_t + ds_t, strict=True):
@@ -66,6 +76,7 @@ def test_pytorch(cell, data, seed):
 
 class NumPy:
     """A backend without a fixture."""
+
     array = staticmethod(np.array)
     numpy = staticmethod(np.asarray)
 
@@ -81,8 +92,10 @@ def test_padding_has_no_influence(backend, cell, bidirectional):
     for c, length in enumerate(options["lengths"]):
         x[length:, c] = np.nan
         gs[0][length:, c] = 1e3
-    for outs2, ds2 in (by_hand(backend, cell.module, arrays, gs, **options)[::2],
-                       by_composition(backend, cell.module, arrays, gs, **options)):
+    for outs2, ds2 in (
+        by_hand(backend, cell.module, arrays, gs, **options)[::2],
+        by_composition(backend, cell.module, arrays, gs, **options),
+    ):
         for a, b in zip(outs + ds, outs2 + ds2, strict=True):
             close(a, b, "with and without NaN in the padding")
     for c, length in enumerate(options["lengths"]):
@@ -94,12 +107,12 @@ def test_dropout_cuts_what_it_drops(backend, cell):
     """Where nothing is kept the second layer sees nothing, and the first gets no gradient through
     it; where all is kept nothing changes."""
     arrays = of(cell)
-    n = 1 + cell.states                                     # the first of the weights
+    n = 1 + cell.states  # the first of the weights
     gs = by_hand(backend, cell.module, arrays)[1]
     for g in gs[1:]:
-        g[0] = 0.0                                          # the last state of the first layer
+        g[0] = 0.0  # the last state of the first layer
     _, _, ds = by_hand(backend, cell.module, arrays, gs, masks=np.zeros((1, 5, 3, 4), bool))
-    assert not any(d.any() for d in [ds[0], *ds[n:n + 5]]) and all(d.any() for d in ds[n + 5:])
+    assert not any(d.any() for d in [ds[0], *ds[n : n + 5]]) and all(d.any() for d in ds[n + 5 :])
     plain = by_hand(backend, cell.module, arrays, gs)
     ones = by_hand(backend, cell.module, arrays, gs, masks=np.ones((1, 5, 3, 4), bool))
     for a, b in zip(plain[0] + plain[2], ones[0] + ones[2], strict=True):
@@ -127,8 +140,8 @@ def test_any_layout_will_do(backend, cell):
     arrays = of(cell)
     outs, gs, ds = by_hand(backend, cell.module, arrays)
     views = [backend.array(a.T.copy()).T for a in arrays + gs]
-    found, cache = cell.module.forward(*views[:len(arrays)])
-    found = [*found, *cell.module.backward(tuple(views[len(arrays):]), cache)]
+    found, cache = cell.module.forward(*views[: len(arrays)])
+    found = [*found, *cell.module.backward(tuple(views[len(arrays) :]), cache)]
     for a, b in zip(found, outs + ds, strict=True):
         close(backend.numpy(a), b, "views in another order")
 
@@ -142,17 +155,20 @@ def test_no_two_gradients_share_memory(cell):
 
 
 @each_cell
-@pytest.mark.parametrize("options", [
-    {}, {"bidirectional": True}, {"lengths": [3, 1]}, {"masks": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"bidirectional": True}, {"lengths": [3, 1]}, {"masks": True}]
+)
 def test_second_order(backend, cell, options):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     D, L = 1 + options.get("bidirectional", False), 1 + ("masks" in options)
     if L == 2:
         options = {"dropout": 0.25, "masks": draw_masks(rng, 2, (2,), 3, 3, False)}
-    xs = [rng.standard_normal((3, 2, 2)),
-          *(rng.standard_normal((L * D, 2, 3)) for _ in range(cell.states)),
-          *draw_weights(rng, cell, L, D, 2, 3)]
+    xs = [
+        rng.standard_normal((3, 2, 2)),
+        *(rng.standard_normal((L * D, 2, 3)) for _ in range(cell.states)),
+        *draw_weights(rng, cell, L, D, 2, 3),
+    ]
     us = [rng.standard_normal(x.shape) for x in xs]
     vs = [rng.standard_normal(x.shape) for x in xs]
 
@@ -161,8 +177,9 @@ def test_second_order(backend, cell, options):
         ds = cell.module.backward((2 * out, *map(np.ones_like, lasts)), cache)
         return sum(np.sum(u * d) for u, d in zip(us, ds, strict=True))
 
-    operation = operation_of(cell.name, cell.module.forward, cell.module.backward,
-                             cell.module.composed)
+    operation = operation_of(
+        cell.name, cell.module.forward, cell.module.backward, cell.module.composed
+    )
     ts = [backend.tensor(x, requires_grad=True) for x in xs]
     out, *lasts = operation(*ts, **there(backend, options))
     ds = nag.autograd.grad((out**2).sum() + sum(s.sum() for s in lasts), ts, create_graph=True)
@@ -171,9 +188,11 @@ def test_second_order(backend, cell, options):
     dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, ts)]
     h = 1e-5
     ahead, behind = ([x + s * v for x, v in zip(xs, vs)] for s in (h, -h))
-    np.testing.assert_allclose(sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
-                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
+        (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+        rtol=1e-6,
+    )
 
 
 def results(cell, arrays, options, columns=1, n=1):
@@ -250,7 +269,8 @@ def test_memory_is_linear_in_the_steps(cell, B):
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    peak(600)                                               # what is made once
+
+    peak(600)  # what is made once
     a, b, c = (peak(T) for T in (600, 1200, 2400))
     assert c - b == pytest.approx(2 * (b - a), rel=0.05)
 
@@ -269,29 +289,47 @@ def test_gates_far_open_or_shut(backend, cell, size):
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU], ids=repr)
-@pytest.mark.parametrize("changed, options, error, says", [
-    ({"count": 3}, {}, ValueError, "has 4 weights; got 3"),
-    ({"count": 0}, {}, ValueError, "got 0"),
-    ({}, {"bidirectional": True}, ValueError, r"2 direction\(s\) a layer has 8 weights"),
-    ({"x": (2, 3, 4, 5)}, {}, ValueError, r"x must be \(T, B, I\)"),
-    ({"x": (0, 2, 3)}, {}, ValueError, "one step or more"),
-    ({"x": (5, 2, 7)}, {}, ValueError, r"layer 0, direction 0.*\(GH, 7\).*got.*\(GH, 3\)"),
-    ({"W": (4, 3)}, {}, ValueError, r"layer 0, direction 0.*\(GH, 3\).*got.*\(4, 3\)"),
-    ({"h0": (1, 4)}, {}, ValueError, r"h0 must be \(1, 2, 4\).*got \(1, 4\)"),
-    ({"dtype": "int64"}, {}, TypeError, "floating and of one dtype; got int64"),
-    ({"dtype": "float32"}, {}, TypeError, "float32, float64"),
-    ({}, {"lengths": [5]}, ValueError, r"each sequence.*\(1,\)"),
-    ({}, {"lengths": [0, 3]}, ValueError, r"from 1 to T = 5; got \[0, 3\]"),
-    ({}, {"masks": np.ones((1, 5, 2, 4), bool)}, ValueError, r"masks must be \(0, 5, 2, 4\) bool"),
-    ({}, {"masks": np.ones((0, 5, 2, 4))}, ValueError, r"got \(0, 5, 2, 4\) float64"),
-    ({}, {"dropout": 0.5}, ValueError, "masks are needed.*got 0.5, masks: None"),
-    ({}, {"dropout": 1.5, "masks": np.ones((0, 5, 2, 4), bool)}, ValueError, "from 0 to 1.*1.5")])
+@pytest.mark.parametrize(
+    "changed, options, error, says",
+    [
+        ({"count": 3}, {}, ValueError, "has 4 weights; got 3"),
+        ({"count": 0}, {}, ValueError, "got 0"),
+        ({}, {"bidirectional": True}, ValueError, r"2 direction\(s\) a layer has 8 weights"),
+        ({"x": (2, 3, 4, 5)}, {}, ValueError, r"x must be \(T, B, I\)"),
+        ({"x": (0, 2, 3)}, {}, ValueError, "one step or more"),
+        ({"x": (5, 2, 7)}, {}, ValueError, r"layer 0, direction 0.*\(GH, 7\).*got.*\(GH, 3\)"),
+        ({"W": (4, 3)}, {}, ValueError, r"layer 0, direction 0.*\(GH, 3\).*got.*\(4, 3\)"),
+        ({"h0": (1, 4)}, {}, ValueError, r"h0 must be \(1, 2, 4\).*got \(1, 4\)"),
+        ({"dtype": "int64"}, {}, TypeError, "floating and of one dtype; got int64"),
+        ({"dtype": "float32"}, {}, TypeError, "float32, float64"),
+        ({}, {"lengths": [5]}, ValueError, r"each sequence.*\(1,\)"),
+        ({}, {"lengths": [0, 3]}, ValueError, r"from 1 to T = 5; got \[0, 3\]"),
+        (
+            {},
+            {"masks": np.ones((1, 5, 2, 4), bool)},
+            ValueError,
+            r"masks must be \(0, 5, 2, 4\) bool",
+        ),
+        ({}, {"masks": np.ones((0, 5, 2, 4))}, ValueError, r"got \(0, 5, 2, 4\) float64"),
+        ({}, {"dropout": 0.5}, ValueError, "masks are needed.*got 0.5, masks: None"),
+        (
+            {},
+            {"dropout": 1.5, "masks": np.ones((0, 5, 2, 4), bool)},
+            ValueError,
+            "from 0 to 1.*1.5",
+        ),
+    ],
+)
 def test_errors(cell, changed, options, error, says):
     G = cell.gates
     x = np.zeros(changed.get("x", (5, 2, 3)), changed.get("dtype", "float64"))
     starts = [np.zeros(changed["h0"]) if "h0" in changed else None] + [None] * (cell.states - 1)
-    weights = [np.zeros(changed.get("W", (G * 4, 3))), np.zeros((G * 4, 4)), np.zeros(G * 4),
-               np.zeros(G * 4)][:changed.get("count")]
+    weights = [
+        np.zeros(changed.get("W", (G * 4, 3))),
+        np.zeros((G * 4, 4)),
+        np.zeros(G * 4),
+        np.zeros(G * 4),
+    ][: changed.get("count")]
     says = f"{cell.name.lower()}: .*{says.replace('GH', str(G * 4))}"
     for f, wrap in ((cell.module.forward, np.array), (cell.module.composed, nag.Tensor)):
         with pytest.raises(error, match=says):

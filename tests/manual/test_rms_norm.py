@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
 
@@ -18,12 +19,14 @@ def cases(draw):
     is added; zero sizes too."""
     rng = np.random.default_rng(draw(SEEDS))
     shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=3)))
-    last = shape[draw(st.integers(0, len(shape) - 1)):]
+    last = shape[draw(st.integers(0, len(shape) - 1)) :]
     weight = rng.standard_normal(last) if draw(st.booleans()) else None
     residual = rng.standard_normal(shape) if draw(st.booleans()) else None
     return [rng.standard_normal(shape), weight, residual], {
-        "normalized_shape": last, "eps": 0.1,
-        "return_sum": residual is not None and draw(st.booleans())}
+        "normalized_shape": last,
+        "eps": 0.1,
+        "return_sum": residual is not None and draw(st.booleans()),
+    }
 
 
 @given(cases(), SEEDS)
@@ -55,15 +58,16 @@ def test_pytorch(case, eps, dtype):
     g = np.random.default_rng(0).standard_normal(y.shape).astype(dtype)
     ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
     tx, weight, residual = ts
-    ty = torch.nn.functional.rms_norm(tx if residual is None else tx + residual,
-                                      options["normalized_shape"], weight, eps=eps)
+    ty = torch.nn.functional.rms_norm(
+        tx if residual is None else tx + residual, options["normalized_shape"], weight, eps=eps
+    )
     close(y, ty.detach().numpy(), "the output")
     given = [t for t in ts if t is not None]
     wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
     for a, d in zip(arrays, rms_norm.backward(g, cache), strict=True):
         if a is None:
             assert d is None
-        elif (want := next(wants)) is not None:     # PyTorch has none for some empty inputs
+        elif (want := next(wants)) is not None:  # PyTorch has none for some empty inputs
             scale = 1 + np.abs(want.numpy()).max(initial=0)
             close(d / scale, want.numpy() / scale, "a gradient")
 
@@ -106,18 +110,27 @@ def test_float32_stays_and_any_layout_will_do(backend):
 def test_second_order(backend):
     rng = np.random.default_rng(1)
     arrays = [rng.standard_normal((3, 2, 4)), rng.standard_normal((2, 4))]
-    second_order(backend, lambda x, w: nag.functional.rms_norm(x, (2, 4), w), rms_norm, arrays,
-                 normalized_shape=(2, 4))
+    second_order(
+        backend,
+        lambda x, w: nag.functional.rms_norm(x, (2, 4), w),
+        rms_norm,
+        arrays,
+        normalized_shape=(2, 4),
+    )
 
 
 X = np.zeros((2, 3))
 
 
-@pytest.mark.parametrize("x, shape, w, error, says", [
-    (X, (2,), None, ValueError, r"rms_norm.*last axes.*input \(2, 3\).*shape \(2,\)"),
-    (X.astype(int), (3,), None, TypeError, "rms_norm.*floating.*int64"),
-    (X, (3,), np.ones(2), ValueError, r"rms_norm: weight must have.*weight \(2,\)"),
-    (X, (3,), np.ones(3, "f"), TypeError, "rms_norm: weight must have the dtype.*float32")])
+@pytest.mark.parametrize(
+    "x, shape, w, error, says",
+    [
+        (X, (2,), None, ValueError, r"rms_norm.*last axes.*input \(2, 3\).*shape \(2,\)"),
+        (X.astype(int), (3,), None, TypeError, "rms_norm.*floating.*int64"),
+        (X, (3,), np.ones(2), ValueError, r"rms_norm: weight must have.*weight \(2,\)"),
+        (X, (3,), np.ones(3, "f"), TypeError, "rms_norm: weight must have the dtype.*float32"),
+    ],
+)
 def test_errors(x, shape, w, error, says):
     for f in (rms_norm.forward, rms_norm.composed):
         with pytest.raises(error, match=says):

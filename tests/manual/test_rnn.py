@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, strategies as st
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from three_ways import agree, by_composition, by_hand, close, each_alone
 
 import nanoautograd as nag
@@ -14,8 +15,10 @@ SEEDS = st.integers(0, 2**32 - 1)
 def draw_weights(rng, layers, D, inputs, H, bias=True):
     weights = []
     for i in range(layers * D):
-        weights += [rng.standard_normal((H, inputs if i < D else D * H)),
-                    rng.standard_normal((H, H)) / np.sqrt(H)]
+        weights += [
+            rng.standard_normal((H, inputs if i < D else D * H)),
+            rng.standard_normal((H, H)) / np.sqrt(H),
+        ]
         weights += [rng.standard_normal(H), rng.standard_normal(H)] if bias else []
     return weights
 
@@ -26,8 +29,12 @@ def cases(draw):
     rng = np.random.default_rng(draw(SEEDS))
     T, B, inputs, H = (draw(st.integers(low, 4)) for low in (1, 0, 1, 1))
     L, D = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    options = {"nonlinearity": draw(st.sampled_from(["tanh", "relu"])), "bidirectional": D == 2,
-               "batch_first": draw(st.booleans()), "bias": draw(st.booleans())}
+    options = {
+        "nonlinearity": draw(st.sampled_from(["tanh", "relu"])),
+        "bidirectional": D == 2,
+        "batch_first": draw(st.booleans()),
+        "bias": draw(st.booleans()),
+    }
     alone = draw(st.booleans())
     batch = () if alone else (B,)
     if not alone and draw(st.booleans()):
@@ -44,7 +51,7 @@ def one_sequence_at_a_time(arrays, options):
     f = np.tanh if options["nonlinearity"] == "tanh" else (lambda a: np.maximum(a, 0))
     x = x[:, None] if alone else x.swapaxes(0, 1) if options["batch_first"] else x
     T, B, _ = x.shape
-    groups = [weights[i:i + n] for i in range(0, len(weights), n)]
+    groups = [weights[i : i + n] for i in range(0, len(weights), n)]
     H = len(groups[0][0])
     h_n, sums = np.zeros((len(groups), B, H)), [1.0]
     out = np.zeros((T, B, D * H))
@@ -52,12 +59,12 @@ def one_sequence_at_a_time(arrays, options):
         sequence = x[:length, c]
         for i in range(0, len(groups), D):
             states = np.zeros((length, D * H))
-            for d, (W, U, *biases) in enumerate(groups[i:i + D]):
+            for d, (W, U, *biases) in enumerate(groups[i : i + D]):
                 h = np.zeros(H) if h0 is None else h0[i + d] if alone else h0[i + d, c]
-                for t in range(length)[::-1 if d else 1]:
+                for t in range(length)[:: -1 if d else 1]:
                     a = W @ sequence[t] + U @ h + sum(biases)
                     h = f(a)
-                    states[t, d * H:(d + 1) * H] = h
+                    states[t, d * H : (d + 1) * H] = h
                     sums.extend(np.abs(a))
                 h_n[i + d, c] = h
             sequence = states
@@ -80,7 +87,7 @@ def test_three_ways(backend, case, seed):
     arrays, options = case
     if options["nonlinearity"] == "tanh":
         agree(backend, rnn, arrays, seed, **options)
-    else:                                       # differences do not work across the kink of relu
+    else:  # differences do not work across the kink of relu
         assume(one_sequence_at_a_time(arrays, options)[-1] > 1e-4)
         agree(backend, rnn, arrays, seed, step=1e-6, **options)
 
@@ -97,13 +104,18 @@ def test_pytorch(case, seed):
     torch = pytest.importorskip("torch")
     (x, h0, *weights), options = case
     lengths = options.get("lengths")
-    assume(lengths is None or lengths)          # PyTorch packs no empty batch
+    assume(lengths is None or lengths)  # PyTorch packs no empty batch
     (out, h_n), (dout, dh_n), ds = by_hand(NumPy, rnn, [x, h0, *weights], seed=seed, **options)
 
     D = 1 + options["bidirectional"]
     layers = len(weights) // ((4 if options["bias"] else 2) * D)
-    net = torch.nn.RNN(x.shape[-1], len(weights[0]), layers, dtype=torch.float64,
-                       **{k: v for k, v in options.items() if k != "lengths"})
+    net = torch.nn.RNN(
+        x.shape[-1],
+        len(weights[0]),
+        layers,
+        dtype=torch.float64,
+        **{k: v for k, v in options.items() if k != "lengths"},
+    )
     with torch.no_grad():
         for p, w in zip(net.parameters(), weights, strict=True):
             p.copy_(torch.tensor(w))
@@ -113,11 +125,13 @@ def test_pytorch(case, seed):
         want, want_h_n = net(tx, th)
     else:
         first = options["batch_first"]
-        packed = torch.nn.utils.rnn.pack_padded_sequence(tx, torch.tensor(lengths), first,
-                                                         enforce_sorted=False)
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            tx, torch.tensor(lengths), first, enforce_sorted=False
+        )
         packed, want_h_n = net(packed, th)
-        want, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, first,
-                                                         total_length=x.shape[1 if first else 0])
+        want, _ = torch.nn.utils.rnn.pad_packed_sequence(
+            packed, first, total_length=x.shape[1 if first else 0]
+        )
     close(out, want.detach().numpy(), "the output")
     close(h_n, want_h_n.detach().numpy(), "the last states")
     inputs = [t for t in (tx, th, *net.parameters()) if t is not None]
@@ -128,6 +142,7 @@ def test_pytorch(case, seed):
 
 class NumPy:
     """A backend without a fixture."""
+
     array = staticmethod(np.array)
     numpy = staticmethod(np.asarray)
 
@@ -144,8 +159,10 @@ def test_padding_has_no_influence(backend, bidirectional):
     for c, length in enumerate(options["lengths"]):
         x[length:, c] = np.nan
         gs[0][length:, c] = 1e3
-    for outs2, ds2 in (by_hand(backend, rnn, arrays, gs, **options)[::2],
-                       by_composition(backend, rnn, arrays, gs, **options)):
+    for outs2, ds2 in (
+        by_hand(backend, rnn, arrays, gs, **options)[::2],
+        by_composition(backend, rnn, arrays, gs, **options),
+    ):
         for a, b in zip(outs + ds, outs2 + ds2, strict=True):
             close(a, b, "with and without NaN in the padding")
     for c, length in enumerate(options["lengths"]):
@@ -154,8 +171,9 @@ def test_padding_has_no_influence(backend, bidirectional):
 
 def test_lengths_may_be_an_array_of_the_backend(backend):
     rng = np.random.default_rng(0)
-    arrays = [backend.array(a) for a in (rng.standard_normal((4, 2, 3)),
-                                         *draw_weights(rng, 1, 1, 3, 5))]
+    arrays = [
+        backend.array(a) for a in (rng.standard_normal((4, 2, 3)), *draw_weights(rng, 1, 1, 3, 5))
+    ]
     (want, _), _ = rnn.forward(arrays[0], None, *arrays[1:], lengths=[4, 2])
     for lengths in (np.array([4, 2]), backend.array([4, 2]), backend.tensor([4, 2])):
         (out, _), _ = rnn.forward(arrays[0], None, *arrays[1:], lengths=lengths)
@@ -189,8 +207,11 @@ def test_float32_stays(backend, case):
 
 def test_any_layout_will_do(backend):
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal((4, 3, 2)), rng.standard_normal((1, 3, 5)),
-              *draw_weights(rng, 1, 1, 2, 5)]
+    arrays = [
+        rng.standard_normal((4, 3, 2)),
+        rng.standard_normal((1, 3, 5)),
+        *draw_weights(rng, 1, 1, 2, 5),
+    ]
     outs, gs, ds = by_hand(backend, rnn, arrays)
     views = [backend.array(a.T.copy()).T for a in arrays + gs]
     (out, h_n), cache = rnn.forward(*views[:-2])
@@ -211,8 +232,11 @@ def test_second_order(backend, options):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     D = 1 + options.get("bidirectional", False)
-    xs = [rng.standard_normal((3, 2, 2)), rng.standard_normal((D, 2, 3)),
-          *draw_weights(rng, 1, D, 2, 3)]
+    xs = [
+        rng.standard_normal((3, 2, 2)),
+        rng.standard_normal((D, 2, 3)),
+        *draw_weights(rng, 1, D, 2, 3),
+    ]
     us = [rng.standard_normal(x.shape) for x in xs]
     vs = [rng.standard_normal(x.shape) for x in xs]
 
@@ -229,9 +253,11 @@ def test_second_order(backend, options):
     dds = [backend.numpy(dd) for dd in nag.autograd.grad(total, ts)]
     h = 1e-5
     ahead, behind = ([x + s * v for x, v in zip(xs, vs)] for s in (h, -h))
-    np.testing.assert_allclose(sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
-                               (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        sum(np.sum(dd * v) for dd, v in zip(dds, vs)),
+        (slope_along_u(*ahead) - slope_along_u(*behind)) / (2 * h),
+        rtol=1e-6,
+    )
 
 
 def test_one_of_the_two_results_can_be_dropped(backend):
@@ -249,24 +275,35 @@ def test_one_of_the_two_results_can_be_dropped(backend):
 X, W = np.zeros((5, 2, 3)), [np.zeros((4, 3)), np.zeros((4, 4)), np.zeros(4), np.zeros(4)]
 
 
-@pytest.mark.parametrize("x, h0, weights, options, error, says", [
-    (X, None, W, {"nonlinearity": "sigmoid"}, ValueError, "'tanh' or 'relu'; got 'sigmoid'"),
-    (X, None, W[:3], {}, ValueError, "has 4 weights; got 3"),
-    (X, None, [], {}, ValueError, "got 0"),
-    (X, None, W, {"bidirectional": True}, ValueError, r"2 direction\(s\) a layer has 8 weights"),
-    (np.zeros((2, 3, 4, 5)), None, W, {}, ValueError, r"x must be \(T, B, I\)"),
-    (X.astype(int), None, W, {}, TypeError, "floating and of one dtype; got int64"),
-    (X, None, [W[0].astype("f"), *W[1:]], {}, TypeError, "float64, float32"),
-    (X[:0], None, W, {}, ValueError, "one step or more"),
-    (np.zeros((5, 2, 7)), None, W, {}, ValueError, r"layer 0, direction 0.*\(4, 7\).*\(4, 3\)"),
-    (X, None, W + W, {}, ValueError, r"layer 1, direction 0.*\(4, 4\).*\(4, 3\)"),
-    (X, np.zeros((1, 4)), W, {}, ValueError, r"h0 must be \(1, 2, 4\).*got \(1, 4\)"),
-    (X[:, 0], np.zeros((1, 1, 4)), W, {}, ValueError, r"h0 must be \(1, 4\)"),
-    (X, None, W, {"lengths": [5]}, ValueError, r"each sequence.*\(1,\)"),
-    (X, None, W, {"lengths": [5.0, 2.0]}, ValueError, "float64"),
-    (X[:, 0], None, W, {"lengths": [5]}, ValueError, "of a batch"),
-    (X, None, W, {"lengths": [0, 3]}, ValueError, r"from 1 to T = 5; got \[0, 3\]"),
-    (X, None, W, {"lengths": [6, 3]}, ValueError, r"from 1 to T = 5; got \[6, 3\]")])
+@pytest.mark.parametrize(
+    "x, h0, weights, options, error, says",
+    [
+        (X, None, W, {"nonlinearity": "sigmoid"}, ValueError, "'tanh' or 'relu'; got 'sigmoid'"),
+        (X, None, W[:3], {}, ValueError, "has 4 weights; got 3"),
+        (X, None, [], {}, ValueError, "got 0"),
+        (
+            X,
+            None,
+            W,
+            {"bidirectional": True},
+            ValueError,
+            r"2 direction\(s\) a layer has 8 weights",
+        ),
+        (np.zeros((2, 3, 4, 5)), None, W, {}, ValueError, r"x must be \(T, B, I\)"),
+        (X.astype(int), None, W, {}, TypeError, "floating and of one dtype; got int64"),
+        (X, None, [W[0].astype("f"), *W[1:]], {}, TypeError, "float64, float32"),
+        (X[:0], None, W, {}, ValueError, "one step or more"),
+        (np.zeros((5, 2, 7)), None, W, {}, ValueError, r"layer 0, direction 0.*\(4, 7\).*\(4, 3\)"),
+        (X, None, W + W, {}, ValueError, r"layer 1, direction 0.*\(4, 4\).*\(4, 3\)"),
+        (X, np.zeros((1, 4)), W, {}, ValueError, r"h0 must be \(1, 2, 4\).*got \(1, 4\)"),
+        (X[:, 0], np.zeros((1, 1, 4)), W, {}, ValueError, r"h0 must be \(1, 4\)"),
+        (X, None, W, {"lengths": [5]}, ValueError, r"each sequence.*\(1,\)"),
+        (X, None, W, {"lengths": [5.0, 2.0]}, ValueError, "float64"),
+        (X[:, 0], None, W, {"lengths": [5]}, ValueError, "of a batch"),
+        (X, None, W, {"lengths": [0, 3]}, ValueError, r"from 1 to T = 5; got \[0, 3\]"),
+        (X, None, W, {"lengths": [6, 3]}, ValueError, r"from 1 to T = 5; got \[6, 3\]"),
+    ],
+)
 def test_errors(x, h0, weights, options, error, says):
     with pytest.raises(error, match=says):
         rnn.forward(x, h0, *weights, **options)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
 from three_ways import agree, by_composition, by_hand, close, each_alone
@@ -18,8 +19,11 @@ def cases(draw):
     batch = draw(array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3))
     shape = (*batch, draw(st.integers(0, 4)), 2 * draw(st.integers(0, 3)))
     x = np.random.default_rng(draw(SEEDS)).standard_normal(shape)
-    return x, {"base": draw(st.sampled_from([10000.0, 10, 0.5])),
-               "offset": draw(st.integers(0, 100)), "interleaved": draw(st.booleans())}
+    return x, {
+        "base": draw(st.sampled_from([10000.0, 10, 0.5])),
+        "offset": draw(st.integers(0, 100)),
+        "interleaved": draw(st.booleans()),
+    }
 
 
 @given(cases(), SEEDS)
@@ -62,8 +66,10 @@ def test_one_position_at_a_time_is_the_same(backend, interleaved):
     x = np.random.default_rng(0).standard_normal((2, 5, 6))
     (y,), _, _ = by_hand(backend, rotary, [x], interleaved=interleaved)
     for t in range(5):
-        (one,), _, _ = by_hand(backend, rotary, [x[:, t:t + 1]], offset=t, interleaved=interleaved)
-        np.testing.assert_array_equal(one, y[:, t:t + 1])
+        (one,), _, _ = by_hand(
+            backend, rotary, [x[:, t : t + 1]], offset=t, interleaved=interleaved
+        )
+        np.testing.assert_array_equal(one, y[:, t : t + 1])
     order = [0, 2, 4, 1, 3, 5]
     (halves,), _, _ = by_hand(backend, rotary, [x[..., order]], interleaved=False)
     (pairs,), _, _ = by_hand(backend, rotary, [x], interleaved=True)
@@ -94,15 +100,24 @@ def test_any_layout_will_do(backend, interleaved):
 @pytest.mark.parametrize("interleaved", [True, False])
 def test_second_order(backend, interleaved):
     options = {"offset": 3, "interleaved": interleaved}
-    second_order(backend, lambda x: nag.functional.rotary_embedding(x, **options), rotary,
-                 [np.random.default_rng(0).standard_normal((2, 3, 4))], **options)
+    second_order(
+        backend,
+        lambda x: nag.functional.rotary_embedding(x, **options),
+        rotary,
+        [np.random.default_rng(0).standard_normal((2, 3, 4))],
+        **options,
+    )
 
 
-@pytest.mark.parametrize("x, options, error, says", [
-    (np.ones((2, 3)), {}, ValueError, r"even number of features; got \(2, 3\)"),
-    (np.ones(4), {}, ValueError, r"got \(4,\)"),
-    (np.ones((2, 4), int), {}, TypeError, "floating; got int64"),
-    (np.ones((2, 4)), {"base": 0.0}, ValueError, "positive; got 0.0")])
+@pytest.mark.parametrize(
+    "x, options, error, says",
+    [
+        (np.ones((2, 3)), {}, ValueError, r"even number of features; got \(2, 3\)"),
+        (np.ones(4), {}, ValueError, r"got \(4,\)"),
+        (np.ones((2, 4), int), {}, TypeError, "floating; got int64"),
+        (np.ones((2, 4)), {"base": 0.0}, ValueError, "positive; got 0.0"),
+    ],
+)
 def test_errors(x, options, error, says):
     for f in (rotary.forward, rotary.composed, nag.functional.rotary_embedding):
         with pytest.raises(error, match=says):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from three_ways import agree, by_hand, close, same_by_blocks
 
@@ -10,8 +11,7 @@ import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.manual import log_softmax, softmax
 
-BOTH = pytest.mark.parametrize("module", [softmax, log_softmax],
-                               ids=["softmax", "log_softmax"])
+BOTH = pytest.mark.parametrize("module", [softmax, log_softmax], ids=["softmax", "log_softmax"])
 SHAPES = array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -30,8 +30,9 @@ def shapes_and_axes(draw):
 @given(shapes_and_axes(), SEEDS)
 def test_three_ways(backend, module, case, seed):
     shape, axis = case
-    agree(backend, module, [3 * np.random.default_rng(seed).standard_normal(shape)], seed,
-          axis=axis)
+    agree(
+        backend, module, [3 * np.random.default_rng(seed).standard_normal(shape)], seed, axis=axis
+    )
 
 
 @BOTH
@@ -70,15 +71,19 @@ def test_pytorch(module, case, seed):
     tx = torch.tensor(x, requires_grad=True)
     ty = getattr(torch.nn.functional, name_of(module))(tx, dim=axis)
     close(y, ty.detach().numpy(), "the output")
-    close(module.backward(g, cache)[0], torch.autograd.grad(ty, tx, torch.tensor(g))[0].numpy(),
-          "the gradient")
+    close(
+        module.backward(g, cache)[0],
+        torch.autograd.grad(ty, tx, torch.tensor(g))[0].numpy(),
+        "the gradient",
+    )
 
 
 @BOTH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_scores(backend, module, dtype):
-    x = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4 - 1], [-1e4, -1e4 - 1, 1]],
-                 dtype)
+    x = np.array(
+        [[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4 - 1], [-1e4, -1e4 - 1, 1]], dtype
+    )
     (y,), _, (dx,) = by_hand(backend, module, [x])
     assert np.isfinite(y).all() and np.isfinite(dx).all()
     shifted = x - x.max(axis=1, keepdims=True)
@@ -98,8 +103,9 @@ def test_a_score_of_minus_infinity_has_no_probability(backend):
 def test_float32_stays_and_any_layout_will_do(backend, module):
     x = np.random.default_rng(0).standard_normal((4, 6, 5))
     (y,), g, (dx,) = by_hand(backend, module, [x], axis=1)
-    (y32,), _, (dx32,) = by_hand(backend, module, [x.astype("float32")],
-                                 [g[0].astype("float32")], axis=1)
+    (y32,), _, (dx32,) = by_hand(
+        backend, module, [x.astype("float32")], [g[0].astype("float32")], axis=1
+    )
     close(y32, y.astype("float32"), "float32")
     close(dx32, dx.astype("float32"), "float32")
 
@@ -118,8 +124,8 @@ def test_second_order(backend, module):
     rng = np.random.default_rng(0)
     x, v = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
     t = backend.tensor(x, requires_grad=True)
-    d, = nag.autograd.grad((f(t, dim=0)**3).sum(), [t], create_graph=True)
-    dd, = nag.autograd.grad((d * nag.Tensor(backend.array(v))).sum(), [t])
+    (d,) = nag.autograd.grad((f(t, dim=0) ** 3).sum(), [t], create_graph=True)
+    (dd,) = nag.autograd.grad((d * nag.Tensor(backend.array(v))).sum(), [t])
 
     def gradient(x):
         y, cache = module.forward(x, axis=0)
@@ -127,8 +133,9 @@ def test_second_order(backend, module):
 
     np.testing.assert_allclose(backend.numpy(d.detach()), gradient(x), rtol=1e-10)
     h = 1e-5
-    np.testing.assert_allclose(backend.numpy(dd),
-                               (gradient(x + h * v) - gradient(x - h * v)) / (2 * h), atol=1e-8)
+    np.testing.assert_allclose(
+        backend.numpy(dd), (gradient(x + h * v) - gradient(x - h * v)) / (2 * h), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("f", [F.softmax, F.log_softmax])

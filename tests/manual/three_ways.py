@@ -44,8 +44,8 @@ def by_hand(backend, module, arrays, gs=None, needs=None, seed=0, **options):
     for given, now in zip([*arrays, *gs], [*here, *gs_here], strict=True):
         if given is not None:
             np.testing.assert_array_equal(backend.numpy(now), given, "this was written to")
-    assert len(ds) >= len(arrays) and all(d is None for d in ds[len(arrays):])  # left out: no d
-    ds = [d if d is None else np.asarray(backend.numpy(d)) for d in ds[:len(arrays)]]
+    assert len(ds) >= len(arrays) and all(d is None for d in ds[len(arrays) :])  # left out: no d
+    ds = [d if d is None else np.asarray(backend.numpy(d)) for d in ds[: len(arrays)]]
     return outs, gs, ds
 
 
@@ -54,17 +54,21 @@ def by_composition(backend, module, arrays, gs, **options):
     xs = [a if a is None else backend.tensor(a, requires_grad=is_float(a)) for a in arrays]
     outs = as_tuple(module.composed(*xs, **there(backend, options)))
     wanted = [x for x in xs if x is not None and x.requires_grad]
-    ds = iter(nag.autograd.grad(outs, wanted, [nag.Tensor(backend.array(g)) for g in gs],
-                                allow_unused=True))
+    ds = iter(
+        nag.autograd.grad(
+            outs, wanted, [nag.Tensor(backend.array(g)) for g in gs], allow_unused=True
+        )
+    )
     ds = [next(ds) if is_float(a) else None for a in arrays]
-    return ([backend.numpy(o) for o in outs],
-            [d if d is None else backend.numpy(d) for d in ds])
+    return ([backend.numpy(o) for o in outs], [d if d is None else backend.numpy(d) for d in ds])
 
 
 def slope(f, x, v, step=1e-3):
     """d/ds f(x + s v) at s = 0: central differences with two steps, extrapolated."""
+
     def central(h):
         return (f(x + h * v) - f(x - h * v)) / (2 * h)
+
     return (4 * central(step / 2) - central(step)) / 3
 
 
@@ -87,15 +91,19 @@ def agree(backend, module, arrays, seed=0, step=1e-3, **options):
         close(d, d2, f"the gradient of argument {i}, by hand and composed")
 
         def loss(moved):
-            out, _ = module.forward(*arrays[:i], moved, *arrays[i + 1:], **options)
+            out, _ = module.forward(*arrays[:i], moved, *arrays[i + 1 :], **options)
             return sum(np.sum(o * g) for o, g in zip(as_tuple(out), gs, strict=True))
 
         v = np.random.default_rng(seed + 1).standard_normal(a.shape)
-        v[~np.isfinite(a)] = 0.0                     # -inf in a mask stays where it is
+        v[~np.isfinite(a)] = 0.0  # -inf in a mask stays where it is
         scale = np.sum(np.abs(d * v)) + 1.0
-        np.testing.assert_allclose(np.sum(d * v), slope(loss, a, v, step), rtol=0,
-                                   atol=max(1e-7, 1e-13 / step) * scale,
-                                   err_msg=f"the gradient of argument {i}, and differences")
+        np.testing.assert_allclose(
+            np.sum(d * v),
+            slope(loss, a, v, step),
+            rtol=0,
+            atol=max(1e-7, 1e-13 / step) * scale,
+            err_msg=f"the gradient of argument {i}, and differences",
+        )
 
 
 def each_alone(backend, module, arrays, **options):
@@ -114,6 +122,7 @@ def each_alone(backend, module, arrays, **options):
 def same_by_blocks(module, arrays, **options):
     """Forward and backward give the same, to the bit, for any number of threads; and in blocks of
     seven numbers the same as in one, but for the rounding of sums."""
+
     def results(block, n):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(threads, "BLOCK", block)

@@ -7,11 +7,18 @@ from models.smollm2 import names_of
 
 
 def metadata(c):
-    return {"vocab_size": c.vocabulary, "context_length": c.block, "block_count": c.layers,
-            "embedding_length": c.width, "attention.head_count": c.heads,
-            "attention.head_count_kv": c.kv_heads, "feed_forward_length": c.feed_forward,
-            "rope.dimension_count": c.width // c.heads, "rope.freq_base": float(c.base),
-            "attention.layer_norm_rms_epsilon": c.eps}
+    return {
+        "vocab_size": c.vocabulary,
+        "context_length": c.block,
+        "block_count": c.layers,
+        "embedding_length": c.width,
+        "attention.head_count": c.heads,
+        "attention.head_count_kv": c.kv_heads,
+        "feed_forward_length": c.feed_forward,
+        "rope.dimension_count": c.width // c.heads,
+        "rope.freq_base": float(c.base),
+        "attention.layer_norm_rms_epsilon": c.eps,
+    }
 
 
 def write(path, model, architecture="llama", tokens=(), **other):

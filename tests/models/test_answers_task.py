@@ -17,8 +17,16 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("rouge_score.rouge_scorer")
 
 NAMES = ["ada", "alan", "grace", "emmy", "kurt", "mary"]
-OPTIONS = dict(preset="answers", validation=0.2, seed=0, batch=16, longest=30, longest_answer=4,
-               pretrained="none", device="cpu")
+OPTIONS = dict(
+    preset="answers",
+    validation=0.2,
+    seed=0,
+    batch=16,
+    longest=30,
+    longest_answer=4,
+    pretrained="none",
+    device="cpu",
+)
 
 
 @pytest.fixture
@@ -40,8 +48,20 @@ def task(monkeypatch):
 def test_what_the_model_reads(task):
     e = task.prepare(Question("who is it", "so . ADA mae .", 5, 12))
     pieces = [task.pieces.pieces[i] for i in e["x"]]
-    assert pieces == ["[CLS]", "who", "is", "it", "[SEP]", "so", ".", "ada", "ma", "##e", ".",
-                      "[SEP]"]
+    assert pieces == [
+        "[CLS]",
+        "who",
+        "is",
+        "it",
+        "[SEP]",
+        "so",
+        ".",
+        "ada",
+        "ma",
+        "##e",
+        ".",
+        "[SEP]",
+    ]
     assert e["first"] == 5 and e["span"].tolist() == [7, 9]
     x, lengths, types, inside = task.arrays([e, task.prepare(Question("who", "so", 0, 2))])
     assert lengths.tolist() == [12, 5] and x.shape == (2, 12)
@@ -70,8 +90,9 @@ def test_an_answer_that_is_cut_off(task):
 def test_learning_and_answering(task, capsys):
     assert len(task.held_out) == 20 and "80 questions to train on, 20 to validate" in task.summary
     assert all(map(np.array_equal, task.batch(3), task.batch(3)))
-    model = SpanExtractor(Config(**task.sizes, width=16, layers=1, heads=2, feed_forward=16,
-                                 dropout=0.0), 0)
+    model = SpanExtractor(
+        Config(**task.sizes, width=16, layers=1, heads=2, feed_forward=16, dropout=0.0), 0
+    )
     optimizer = nag.optim.AdamW(model.parameters(), lr=2e-2)
     for step in range(60):
         optimizer.zero_grad()
@@ -82,8 +103,10 @@ def test_learning_and_answering(task, capsys):
     with nag.no_grad():
         found = task.evaluate(model, final=True)
         assert found["exact"] > 0.9 and found["f1"] >= found["exact"] and found["loss"] < 0.5
-        each = [model.loss(*task.on_device(*task.arrays([e])), e["span"][None]).item()
-                for e in map(task.prepare, task.held_out)]
+        each = [
+            model.loss(*task.on_device(*task.arrays([e])), e["span"][None]).item()
+            for e in map(task.prepare, task.held_out)
+        ]
         assert found["loss"] == pytest.approx(np.mean(each), rel=1e-3)
         assert task.show(model, None) == []
         again = Answers(task.o, task.known)
@@ -97,14 +120,18 @@ def test_learning_and_answering(task, capsys):
 def test_scores():
     """Words alone count, in any script: 1 of 2 and 2 words in common is F1 2/3."""
     q = [Question("", "Łódź is", 0, 4), Question("", "ada mae", 0, 7), Question("", "a b", 0, 1)]
-    assert scores(["łódź.", "ada", "c"], q) == {"exact": pytest.approx(1 / 3),
-                                                "f1": pytest.approx((1 + 2 / 3) / 3)}
-    assert log_sum(np.array([1.0, -np.inf, 2.0])) == pytest.approx(np.log(np.e + np.e ** 2))
+    assert scores(["łódź.", "ada", "c"], q) == {
+        "exact": pytest.approx(1 / 3),
+        "f1": pytest.approx((1 + 2 / 3) / 3),
+    }
+    assert log_sum(np.array([1.0, -np.inf, 2.0])) == pytest.approx(np.log(np.e + np.e**2))
 
 
 def test_the_baseline_reads_definitions(task):
-    text = ("It lies in Asia. The Alhambra (Arabic) is a palace of Granada. Tea is a drink. "
-            "Granada has palaces.")
+    text = (
+        "It lies in Asia. The Alhambra (Arabic) is a palace of Granada. Tea is a drink. "
+        "Granada has palaces."
+    )
     rare = {"palace": 2.0, "granada": 1.0, "drink": 3.0}
     assert by_rule("palace in Granada", text, rare) == "Alhambra"
     assert by_rule("a drink", text, rare) == "Tea"

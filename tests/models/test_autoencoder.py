@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
-from models.autoencoder import (Autoencoder, Config, VariationalAutoencoder, VariationalConfig,
-                                perceptron)
+from models.autoencoder import (
+    Autoencoder,
+    Config,
+    VariationalAutoencoder,
+    VariationalConfig,
+    perceptron,
+)
 from models.tasks.digits import Digits, mosaic, principal
 from nanoautograd.data import DataError
 
@@ -20,16 +25,26 @@ def both(Model, config, activation):
 
 def of_torch(torch, ours, activation):
     """The same encoder and decoder in PyTorch, with the same weights."""
+
     def build(codes):
         f = {"relu": torch.nn.ReLU, "gelu": torch.nn.GELU}[activation]
         half = [[(P, H), (H, H), (H, codes)], [(Z, H), (H, H), (H, P)]]
-        return [torch.nn.Sequential(torch.nn.Linear(*a), f(), torch.nn.Linear(*b), f(),
-                                    torch.nn.Linear(*c)).double() for a, b, c in half]
+        return [
+            torch.nn.Sequential(
+                torch.nn.Linear(*a), f(), torch.nn.Linear(*b), f(), torch.nn.Linear(*c)
+            ).double()
+            for a, b, c in half
+        ]
 
     encoder, decoder = build(ours.encoder_outputs * Z)
     for part, name in ((encoder, "encoder."), (decoder, "decoder.")):
-        part.load_state_dict({k.removeprefix(name): torch.tensor(v)
-                              for k, v in ours.state_dict().items() if k.startswith(name)})
+        part.load_state_dict(
+            {
+                k.removeprefix(name): torch.tensor(v)
+                for k, v in ours.state_dict().items()
+                if k.startswith(name)
+            }
+        )
     return encoder, decoder
 
 
@@ -49,8 +64,12 @@ def test_the_autoencoder_is_that_of_pytorch(rng, activation):
     ours, x = both(Autoencoder, Config, activation), rng.random((B, P))
     encoder, decoder = of_torch(torch, ours, activation)
     xt = torch.tensor(x)
-    same(ours, ours.loss(x), (encoder, decoder),
-         ((torch.sigmoid(decoder(encoder(xt))) - xt) ** 2).sum(-1))
+    same(
+        ours,
+        ours.loss(x),
+        (encoder, decoder),
+        ((torch.sigmoid(decoder(encoder(xt))) - xt) ** 2).sum(-1),
+    )
 
 
 @pytest.mark.oracle
@@ -72,24 +91,26 @@ def test_the_variational_autoencoder_is_that_of_pytorch(rng, activation):
 def test_the_bound_holds(rng):
     """ELBO ≤ log p(x), this one by importance sampling from q; and KL is that of many samples."""
     model = both(VariationalAutoencoder, VariationalConfig, "gelu")
-    model.encoder[-1].weight.data = 2 * model.encoder[-1].weight.data       # a q unlike the prior
+    model.encoder[-1].weight.data = 2 * model.encoder[-1].weight.data  # a q unlike the prior
     x, n = (rng.random((1, P)) < 0.5).astype(float), 20_000
     epsilon = rng.standard_normal((n, Z))
     with nag.no_grad():
         mu, ell = (part.data for part in model.posterior(x))
         kl, error = (part.data for part in model.parts(np.repeat(x, n, axis=0), epsilon))
     z = mu + np.exp(ell / 2) * epsilon
-    ratio = -(epsilon ** 2 + ell).sum(-1) / 2 + (z ** 2).sum(-1) / 2        # log q(z|x) / p(z)
+    ratio = -(epsilon**2 + ell).sum(-1) / 2 + (z**2).sum(-1) / 2  # log q(z|x) / p(z)
     assert kl[0] > 0 and np.ptp(kl) < 1e-12
-    np.testing.assert_allclose(ratio.mean(), kl[0], atol=5 * ratio.std() / n ** 0.5)
+    np.testing.assert_allclose(ratio.mean(), kl[0], atol=5 * ratio.std() / n**0.5)
     log_p = np.logaddexp.reduce(-error - ratio) - np.log(n)
     assert -(kl + error).mean() < log_p < 0
 
 
 def test_the_same_on_every_backend(backend, rng):
     x, epsilon = rng.random((B, P)), rng.standard_normal((B, Z))
-    for Model, c, noise in ((Autoencoder, Config, ()), (VariationalAutoencoder, VariationalConfig,
-                                                        (epsilon,))):
+    for Model, c, noise in (
+        (Autoencoder, Config, ()),
+        (VariationalAutoencoder, VariationalConfig, (epsilon,)),
+    ):
         model = Model(c(P, latent=Z, hidden=H), 0)
         here = model.loss(*(a.astype(np.float32) for a in (x, *noise))).data
         model.to(backend.device)
@@ -102,8 +123,11 @@ def test_the_same_on_every_backend(backend, rng):
 
 def test_layers():
     for layers in (1, 2, 3):
-        linear = [m for m in perceptron([9, *[4] * layers, 2], "relu", None, np.float64)
-                  if hasattr(m, "weight")]
+        linear = [
+            m
+            for m in perceptron([9, *[4] * layers, 2], "relu", None, np.float64)
+            if hasattr(m, "weight")
+        ]
         assert len(linear) == layers + 1 and linear[-1].weight.shape == (2, 4)
 
 
@@ -113,16 +137,20 @@ def test_one_linear_map_does_no_better_than_pca(rng):
     for k in range(1, 7):
         mean, V = principal(x, k)
         error = np.square((x - mean) - (x - mean) @ V.T @ V).sum()
-        np.testing.assert_allclose(error, 39 * np.linalg.eigvalsh(np.cov(x.T))[:6 - k].sum(),
-                                   atol=1e-9)
+        np.testing.assert_allclose(
+            error, 39 * np.linalg.eigvalsh(np.cov(x.T))[: 6 - k].sum(), atol=1e-9
+        )
 
 
 def test_pictures_side_by_side():
     x = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     m = mosaic(x, 2, 1)
     assert m.shape == (8, 12)
-    assert m[1:3, 1:3].ravel().tolist() == [0, 1, 2, 3] and m[5:7, 9:11].ravel().tolist() == [
-        20, 21, 22, 23] and m.sum() == x.sum()
+    assert (
+        m[1:3, 1:3].ravel().tolist() == [0, 1, 2, 3]
+        and m[5:7, 9:11].ravel().tolist() == [20, 21, 22, 23]
+        and m.sum() == x.sum()
+    )
 
 
 @pytest.mark.parametrize("preset, latent", [("autoencoder", 3), ("vae", 1), ("vae", 2)])
@@ -130,11 +158,24 @@ def test_a_task_from_data_to_pictures(tmp_path, monkeypatch, preset, latent):
     """On digits that are drawn from three patterns, 8 × 8."""
     rng = np.random.default_rng(0)
     patterns = rng.random((10, 64)) < 0.4
-    monkeypatch.setattr("models.tasks.digits.read_digits", lambda name: (
-        (patterns.repeat(12, axis=0) * rng.random((120, 64))).astype(np.float32),
-        np.arange(10).repeat(12), 2))
-    o = SimpleNamespace(data="digits", preset=preset, validation=0.25, seed=0, batch=16,
-                        dtype="float32", device="cpu", latent=latent)
+    monkeypatch.setattr(
+        "models.tasks.digits.read_digits",
+        lambda name: (
+            (patterns.repeat(12, axis=0) * rng.random((120, 64))).astype(np.float32),
+            np.arange(10).repeat(12),
+            2,
+        ),
+    )
+    o = SimpleNamespace(
+        data="digits",
+        preset=preset,
+        validation=0.25,
+        seed=0,
+        batch=16,
+        dtype="float32",
+        device="cpu",
+        latent=latent,
+    )
     task = Digits(o)
     assert task.summary.startswith("digits: 90 pictures of 8 × 8 to train on, 30 to validate; 2 ")
     c, Model = task.models[preset]

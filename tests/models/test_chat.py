@@ -73,7 +73,8 @@ def test_what_the_model_reads(model, vocabulary):
     assert text_of(talk.system) == "<|im_start|>system\nBe kind.<|im_end|>\n"
     assert [text_of(exchange) for exchange in talk.exchanges] == [
         "<|im_start|>user\nHi\n there<|im_end|>\n<|im_start|>assistant\nab!<|im_end|>\n",
-        "<|im_start|>user\n2<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n"]
+        "<|im_start|>user\n2<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n",
+    ]
 
 
 def test_a_vocabulary_without_turns(model):
@@ -102,9 +103,15 @@ def test_only_what_is_new_is_read(model, vocabulary, monkeypatch):
     _, first = ask(talk, "one", "x y")
     _, second = ask(talk, "two", "z")
     opening = len(talk.opening("assistant"))
-    assert lengths == [len(talk.system) + len(talk.turn("user", "one")) + opening, 1, 1, 1,
-                       # the end of the answer and its newline, which nobody has read yet
-                       2 + len(talk.turn("user", "two")) + opening, 1]
+    assert lengths == [
+        len(talk.system) + len(talk.turn("user", "one")) + opening,
+        1,
+        1,
+        1,
+        # the end of the answer and its newline, which nobody has read yet
+        2 + len(talk.turn("user", "two")) + opening,
+        1,
+    ]
     assert talk.tokens_read == sum(lengths)
     everything = [*talk.system, *talk.exchanges[0], *talk.exchanges[1]]
     np.testing.assert_allclose(second[-1], read(model, everything[:-2])[0], rtol=1e-3, atol=1e-4)
@@ -140,11 +147,12 @@ def test_the_oldest_is_forgotten_when_the_context_is_full(model, vocabulary):
         list(talk.answer(question, script, length))
         # What is forgotten might never have been said.
         everything = [*talk.system, *sum(talk.exchanges, [])]
-        np.testing.assert_allclose(script.logits[-1], model.read(everything[:-2])[0], rtol=1e-3,
-                                   atol=1e-4)
+        np.testing.assert_allclose(
+            script.logits[-1], model.read(everything[:-2])[0], rtol=1e-3, atol=1e-4
+        )
         assert len(everything) <= CONFIG.block
         assert text_of(everything).startswith(f"{BEGIN}system\nS{END}\n{BEGIN}user\nquestion ")
-        assert talk.memory[0] == everything[:len(talk.memory[0])]
+        assert talk.memory[0] == everything[: len(talk.memory[0])]
     assert forgotten[0] == 0 and 1 < sum(map(bool, forgotten)) < 10 and len(talk.exchanges) > 2
     assert len(talk.exchanges) + sum(forgotten) == 20
     with pytest.raises(DataError, match="--length 20 are 4.. tokens, and the model sees 400"):
@@ -154,6 +162,7 @@ def test_the_oldest_is_forgotten_when_the_context_is_full(model, vocabulary):
 
 
 # ------------------------------------------------------------------------------- the command line
+
 
 @pytest.fixture
 def small(monkeypatch, tmp_path, model):
@@ -174,8 +183,20 @@ def test_one_answer(small, capsys):
     assert greedy == answer("--top-k", "1").out == answer("--top-p", "1e-9", "--seed", "3").out
     assert answer("--seed", "1", "--temperature", "1", "--system", "Be rude.").out != first.out
     assert " a second" not in answer().err
-    read = sum(map(len, (f"{BEGIN}system\n{SYSTEM}{END}\n", f"{BEGIN}user\nHello{END}\n",
-                         f"{BEGIN}assistant\n"))) - sum(map(len, 3 * [BEGIN] + 2 * [END])) + 5
+    read = (
+        sum(
+            map(
+                len,
+                (
+                    f"{BEGIN}system\n{SYSTEM}{END}\n",
+                    f"{BEGIN}user\nHello{END}\n",
+                    f"{BEGIN}assistant\n",
+                ),
+            )
+        )
+        - sum(map(len, 3 * [BEGIN] + 2 * [END]))
+        + 5
+    )
     assert f" a second, after {read} were read in " in answer("--speed").err
 
 
@@ -223,8 +244,26 @@ def test_ctrl_c_stops_an_answer_and_ctrl_d_ends(small, capsys, monkeypatch):
 def test_a_run_of_train_py(tmp_path, capsys, monkeypatch):
     text, out = tmp_path / "text.txt", tmp_path / "run"
     text.write_text("alpha beta gamma delta\n" * 300)
-    assert train.main(["gru", "--data", str(text), "--steps", "2", "--hidden", "8", "--embedding",
-                       "8", "--average", "0.5", "--out", str(out)]) is None
+    assert (
+        train.main(
+            [
+                "gru",
+                "--data",
+                str(text),
+                "--steps",
+                "2",
+                "--hidden",
+                "8",
+                "--embedding",
+                "8",
+                "--average",
+                "0.5",
+                "--out",
+                str(out),
+            ]
+        )
+        is None
+    )
     capsys.readouterr()
     assert train.main(["--out", str(out), "--generate", "al", "--length", "9"]) is None
     expected = capsys.readouterr().out
@@ -242,11 +281,37 @@ def test_a_run_of_train_py(tmp_path, capsys, monkeypatch):
 def test_the_averaged_adapters_of_a_run_are_used(tmp_path, capsys):
     text, first, out = tmp_path / "text.txt", tmp_path / "first", tmp_path / "run"
     text.write_text("alpha beta gamma delta\n" * 300)
-    tiny = ["gpt", "--data", str(text), "--layers", "1", "--heads", "2", "--width", "8",
-            "--lr", "0.5", "--warmup", "0"]
+    tiny = [
+        "gpt",
+        "--data",
+        str(text),
+        "--layers",
+        "1",
+        "--heads",
+        "2",
+        "--width",
+        "8",
+        "--lr",
+        "0.5",
+        "--warmup",
+        "0",
+    ]
     train.main([*tiny, "--steps", "1", "--out", str(first)])
-    train.main([*tiny, "--steps", "3", "--pretrained", str(first), "--lora", "2", "--average",
-                "0.9", "--out", str(out)])
+    train.main(
+        [
+            *tiny,
+            "--steps",
+            "3",
+            "--pretrained",
+            str(first),
+            "--lora",
+            "2",
+            "--average",
+            "0.9",
+            "--out",
+            str(out),
+        ]
+    )
     options, name = ["--out", str(out), "--generate", "al", "--length", "30"], "layers.0.up"
     _, model = trained(*parse(options))
     old, new = load_checkpoint(first)[0], load_checkpoint(out)[0]
@@ -265,17 +330,23 @@ def test_the_averaged_adapters_of_a_run_are_used(tmp_path, capsys):
 def test_a_run_of_no_language_model(tmp_path, monkeypatch):
     monkeypatch.setattr(chat, "parse", lambda words: (SimpleNamespace(preset="dates"), None))
     message = main(["--from", "runs/dates", "--prompt", "May 5 2020"])
-    assert message == ("chat: runs/dates is a run of the preset dates, which is no language model; "
-                       "ask it with train.py --generate")
+    assert message == (
+        "chat: runs/dates is a run of the preset dates, which is no language model; "
+        "ask it with train.py --generate"
+    )
 
 
-@pytest.mark.parametrize("options, why", [
-    (["--temperature", "-1"], "--temperature: must be at least 0"),
-    (["--top-k", "0"], "--top-k: must be at least 1"),
-    (["--top-p", "1.5"], "--top-p: must be above 0 and below 1"),
-    (["--length", "0"], "--length: must be at least 1"),
-    (["--seed", "-1"], "--seed: must be at least 0"),
-    (["--from", "x", "--system", "y"], "--system and --speed are for the conversation")])
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        (["--temperature", "-1"], "--temperature: must be at least 0"),
+        (["--top-k", "0"], "--top-k: must be at least 1"),
+        (["--top-p", "1.5"], "--top-p: must be above 0 and below 1"),
+        (["--length", "0"], "--length: must be at least 1"),
+        (["--seed", "-1"], "--seed: must be at least 0"),
+        (["--from", "x", "--system", "y"], "--system and --speed are for the conversation"),
+    ],
+)
 def test_options_that_cannot_be(capsys, options, why):
     with pytest.raises(SystemExit):
         main(options)

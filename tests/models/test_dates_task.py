@@ -11,15 +11,21 @@ from models.tasks import dates
 from models.tasks.dates import Dates, Rules
 from nanoautograd.data import DataError
 
-OPTIONS = Namespace(seed=0, validation=0.5, device="cpu", batch=8, beam=1,
-                    temperature=0.0, top_k=None, top_p=None)
+OPTIONS = Namespace(
+    seed=0, validation=0.5, device="cpu", batch=8, beam=1, temperature=0.0, top_k=None, top_p=None
+)
 
 
 def made_up(seed):
     """2,400 dates without babel; the letter "z" is in the held-out half alone."""
-    pairs = [(f"{i % 28 + 1} {'mar' if i % 2 else 'may'}{'z' * (i >= 1200)} {1900 + i // 28}",
-              f"{1900 + i // 28}-{3 if i % 2 else 5:02}-{i % 28 + 1:02}",
-              list(dates.SHOWN)[i % 6]) for i in range(2400)]
+    pairs = [
+        (
+            f"{i % 28 + 1} {'mar' if i % 2 else 'may'}{'z' * (i >= 1200)} {1900 + i // 28}",
+            f"{1900 + i // 28}-{3 if i % 2 else 5:02}-{i % 28 + 1:02}",
+            list(dates.SHOWN)[i % 6],
+        )
+        for i in range(2400)
+    ]
     return [(text.ljust(14, "."), iso, locale) for text, iso, locale in pairs], 3
 
 
@@ -35,8 +41,9 @@ def model_of(task, name="seq2seq", **options):
 
 
 def test_what_is_trained_on_and_what_is_not(task):
-    training, watched, test = ({iso for _, iso, _ in part}
-                               for part in (task.training, task.watched, task.test))
+    training, watched, test = (
+        {iso for _, iso, _ in part} for part in (task.training, task.watched, task.test)
+    )
     assert (len(task.training), len(task.watched), len(task.test)) == (1200, 1000, 200)
     assert not training & watched and not training & test and not watched & test
     assert "z" not in task.source.symbols and "z" in task.test[0][0]
@@ -56,7 +63,7 @@ def test_a_step_depends_on_its_number_alone(task):
 
 
 def test_without_its_data(task, monkeypatch):
-    monkeypatch.setattr(dates, "read_dates", None)                  # not called
+    monkeypatch.setattr(dates, "read_dates", None)  # not called
     again = Dates(OPTIONS, json.loads(json.dumps(task.known)))
     assert again.known == task.known and again.sizes == task.sizes
     model = model_of(task)
@@ -97,7 +104,7 @@ def test_it_learns(task, name):
 def test_exact_counts_whole_dates(task, monkeypatch):
     texts = [text for text, _, _ in task.test]
     answers = [iso for _, iso, _ in task.test]
-    answers[:50] = [iso[:-1] + "?" for iso in answers[:50]]         # one character wrong
+    answers[:50] = [iso[:-1] + "?" for iso in answers[:50]]  # one character wrong
     monkeypatch.setattr(task, "answers", lambda model, given, beam: answers * (given == texts))
     assert task.exact(None, task.test) == 0.75
 
@@ -112,25 +119,36 @@ def test_answers_are_in_the_order_of_the_texts(task):
     assert task.answers(model, texts[:20], beam=1) == together[:20]
 
 
-@pytest.mark.parametrize("text, iso", [
-    ("thursday, 5 march 1987", "1987-03-05"), ("1987年12月5日", "1987-12-05"),
-    ("05.03.1987", "1987-03-05"), ("march 31, 2001", "2001-03-31"),
-    ("2 unheard 1999", "1999-01-02"), ("1987 m. kovo 5 d.", "1987-03-05")])
+@pytest.mark.parametrize(
+    "text, iso",
+    [
+        ("thursday, 5 march 1987", "1987-03-05"),
+        ("1987年12月5日", "1987-12-05"),
+        ("05.03.1987", "1987-03-05"),
+        ("march 31, 2001", "2001-03-31"),
+        ("2 unheard 1999", "1999-01-02"),
+        ("1987 m. kovo 5 d.", "1987-03-05"),
+    ],
+)
 def test_the_baseline(text, iso):
-    pairs = [("1 march 1900", "1900-03-01", ""), ("2 march 1901", "1901-03-02", ""),
-             ("4 may 1901", "1901-05-04", ""), ("1901 m. kovo 4 d.", "1901-03-04", ""),
-             ("1901 m. vasario 4 d.", "1901-02-04", "")]
+    pairs = [
+        ("1 march 1900", "1900-03-01", ""),
+        ("2 march 1901", "1901-03-02", ""),
+        ("4 may 1901", "1901-05-04", ""),
+        ("1901 m. kovo 4 d.", "1901-03-04", ""),
+        ("1901 m. vasario 4 d.", "1901-02-04", ""),
+    ]
     assert Rules(pairs)(text) == iso
 
 
 def test_the_baseline_on_the_task(task):
     what, score = task.baseline()
-    assert "rules" in what and score < 1.0                          # "mayz" is no word it knows
+    assert "rules" in what and score < 1.0  # "mayz" is no word it knows
 
 
 def test_what_the_user_types(task):
     model = model_of(task)
-    assert len("".join(task.generate(model, "5 \u6708 1950"))) <= 10     # an unknown character
+    assert len("".join(task.generate(model, "5 \u6708 1950"))) <= 10  # an unknown character
     with pytest.raises(DataError, match="from 1 to 14 characters.*has 40"):
         list(task.generate(model, "5" * 40))
     with pytest.raises(DataError, match="from 1 to 14 characters"):
@@ -143,7 +161,7 @@ def test_what_the_user_types(task):
 
 def test_pictures(task, tmp_path, capsys):
     with nag.no_grad():
-        png, = task.show(model_of(task), tmp_path)
+        (png,) = task.show(model_of(task), tmp_path)
         assert task.show(model_of(task, "transformer"), tmp_path) == []
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 20_000
     assert task.test[0][0] in capsys.readouterr().out

@@ -27,10 +27,12 @@ class Table:
     def next(self, tokens, state):
         source, before, last = map(to_numpy, (state["source"].data, state["before"], tokens))
         logits = self.scores[source[:, 0].astype(int), before[:, 1], before[:, 0], last]
-        before = np.stack([last, before[:, 1] + 1], axis=1)         # the token, and the step
+        before = np.stack([last, before[:, 1] + 1], axis=1)  # the token, and the step
         device = device_of(tokens)
-        return (nag.Tensor(to_device(logits, device)),
-                {**state, "before": to_device(before, device)})
+        return (
+            nag.Tensor(to_device(logits, device)),
+            {**state, "before": to_device(before, device)},
+        )
 
     def log_p(self, source, target):
         """log P of a target, and so of all that begins like it, if it has no end."""
@@ -61,13 +63,14 @@ def sources(backend):
 def test_a_wide_beam_finds_the_best_of_all_targets(sources, V, longest, alpha):
     for seed in range(4):
         model = Table(V, seed)
-        found = beam_search(model, *sources, BEGIN, END, longest, width=V ** longest, alpha=alpha)
+        found = beam_search(model, *sources, BEGIN, END, longest, width=V**longest, alpha=alpha)
         for source, hypotheses in zip((2, 0, 1), found):
-            worth = sorted(((model.log_p(source, y) / len(y) ** alpha, y)
-                            for y in all_targets(V, longest)), reverse=True)
+            worth = sorted(
+                ((model.log_p(source, y) / len(y) ** alpha, y) for y in all_targets(V, longest)),
+                reverse=True,
+            )
             assert [y for _, y in hypotheses] == [y for _, y in worth]
-            np.testing.assert_allclose([w for w, _ in hypotheses], [w for w, _ in worth],
-                                       rtol=1e-6)
+            np.testing.assert_allclose([w for w, _ in hypotheses], [w for w, _ in worth], rtol=1e-6)
 
 
 def test_width_one_is_greedy(sources):
@@ -83,8 +86,11 @@ def test_a_beam_does_not_lose_to_a_narrower_one_here(sources):
     better = 0
     for seed in range(20):
         model = Table(5, seed)
-        for source, beam, line in zip((2, 0, 1), beam_search(model, *sources, BEGIN, END, 6, 25),
-                                      greedy(model, *sources, BEGIN, END, 6)):
+        for source, beam, line in zip(
+            (2, 0, 1),
+            beam_search(model, *sources, BEGIN, END, 6, 25),
+            greedy(model, *sources, BEGIN, END, 6),
+        ):
             worth, y = beam[0]
             assert worth == pytest.approx(model.log_p(source, y), rel=1e-6)
             better += worth > model.log_p(source, line) + 1e-6
@@ -94,14 +100,14 @@ def test_a_beam_does_not_lose_to_a_narrower_one_here(sources):
 def test_what_has_ended_stays(sources):
     """The best target is short; its worth must not change while others go on."""
     model = Table(3)
-    model.scores[:] = [0.0, -20.0, 1.0]                         # never ends ...
-    model.scores[:, 0] = [0.0, 3.0, -20.0]                      # ... but at once
+    model.scores[:] = [0.0, -20.0, 1.0]  # never ends ...
+    model.scores[:, 0] = [0.0, 3.0, -20.0]  # ... but at once
     for beam in beam_search(model, *sources, BEGIN, END, 8, width=3):
         assert beam[0][1] == [END] and len(beam) == 3
         assert beam[0][0] == pytest.approx(model.log_p(0, [END]))
         assert all(len(y) == 8 for _, y in beam[1:])
     long = beam_search(model, *sources, BEGIN, END, 8, width=3, alpha=5.0)
-    assert all(len(beam[0][1]) == 8 for beam in long)           # alpha favours long ones
+    assert all(len(beam[0][1]) == 8 for beam in long)  # alpha favours long ones
 
 
 def test_no_target_is_longer_than_allowed(sources):
@@ -119,6 +125,7 @@ def test_samples_are_those_of_the_seed(sources):
 
     def draw(seed, **options):
         return sample(model, *sources, BEGIN, END, 6, np.random.default_rng(seed), **options)
+
     assert draw(1) == draw(1)
     assert len({str(draw(s)) for s in range(10)}) > 1
     likeliest = greedy(model, *sources, BEGIN, END, 6)
@@ -143,17 +150,19 @@ def test_with_a_model(backend, cell):
     config = seq2seq.Config(9, 5, 4, 6, 3, 2, cell)
     model = seq2seq.Seq2Seq(config, 0).to(backend.device).eval()
     for p in model.parameters():
-        p.data *= 3.0                                           # less even probabilities
+        p.data *= 3.0  # less even probabilities
     x, lengths = rng.integers(9, size=(3, 7)), np.array([7, 3, 5])
     beams = beam_search(model, backend.array(x), lengths, BEGIN, END, 5, width=4)
-    assert [b[0][1] for b in beam_search(model, backend.array(x), lengths, BEGIN, END, 5, 1)] == \
-        greedy(model, backend.array(x), lengths, BEGIN, END, 5)
+    assert [
+        b[0][1] for b in beam_search(model, backend.array(x), lengths, BEGIN, END, 5, 1)
+    ] == greedy(model, backend.array(x), lengths, BEGIN, END, 5)
     for i, beam in enumerate(beams):
         assert len(beam) == 4 and beam == sorted(beam, reverse=True)
         for worth, y in beam:
             n = lengths[i]
             with nag.no_grad():
-                logits = model(backend.array(x[i:i + 1, :n]), [n],
-                               backend.array([[BEGIN] + y[:-1]]))
+                logits = model(
+                    backend.array(x[i : i + 1, :n]), [n], backend.array([[BEGIN] + y[:-1]])
+                )
             log_p = nag.functional.log_softmax(logits).numpy()[0, range(len(y)), y].sum()
             assert worth == pytest.approx(log_p, rel=1e-3, abs=1e-4)

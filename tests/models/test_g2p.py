@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
-from models.g2p import LETTERS, LONGEST, PHONEMES, G2P, Config
+from models.g2p import G2P, LETTERS, LONGEST, PHONEMES, Config
 from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.data import installed, package_path, pad, read_text
 
@@ -62,6 +62,7 @@ def test_steps_are_the_forward_pass(backend, rng):
 
 def reference(z, word):
     """The phonemes of a word, one number at a time, from the package's arrays."""
+
     def step(side, e, h):
         a = e @ z[f"{side}_w_ih"].T + z[f"{side}_b_ih"]
         b = h @ z[f"{side}_w_hh"].T + z[f"{side}_b_hh"]
@@ -95,6 +96,9 @@ def test_the_weights_of_g2p_en():
 
 def test_weights_of_another_model(tmp_path):
     np.savez(tmp_path / "a.npz", enc_emb=np.zeros((29, 64), np.float32))
-    with pytest.raises(CheckpointError, match=r"(?s)missing: dec_emb \(74, 256\).*"
-                       r"mis-shaped: enc_emb is \(29, 64\), the model has \(29, 256\)"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)missing: dec_emb \(74, 256\).*"
+        r"mis-shaped: enc_emb is \(29, 64\), the model has \(29, 256\)",
+    ):
         G2P.pretrained(tmp_path / "a.npz")

@@ -29,9 +29,11 @@ def reference(torch, w, x, layers, heads):
     causal = torch.ones(T, T).tril() == 0
     for i in range(layers):
         a = norm(z, f"layers.{i}.norm1")
-        a = a @ w[f"layers.{i}.attention.in_proj_weight"].T + w[
-            f"layers.{i}.attention.in_proj_bias"]
-        q, k, v = a.reshape(B, T, 3, heads, -1).permute(2, 0, 3, 1, 4)      # (B, H, T, d) each
+        a = (
+            a @ w[f"layers.{i}.attention.in_proj_weight"].T
+            + w[f"layers.{i}.attention.in_proj_bias"]
+        )
+        q, k, v = a.reshape(B, T, 3, heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
         scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(causal, -torch.inf)
         o = (scores.softmax(-1) @ v).transpose(1, 2).reshape(B, T, -1)
         z = z + linear(o, f"layers.{i}.attention.out_proj")
@@ -44,8 +46,10 @@ def reference(torch, w, x, layers, heads):
 def test_logits_and_gradients_are_those_of_pytorch(rng):
     torch = pytest.importorskip("torch")
     model = GPT(Config(**SMALL), rng=0, dtype=np.float64)
-    w = {n: (torch.tensor(a) + 0.3 * torch.tensor(rng.standard_normal(a.shape))).requires_grad_()
-         for n, a in model.state_dict().items()}
+    w = {
+        n: (torch.tensor(a) + 0.3 * torch.tensor(rng.standard_normal(a.shape))).requires_grad_()
+        for n, a in model.state_dict().items()
+    }
     model.load_state_dict({n: a.detach().numpy() for n, a in w.items()})
     x, y = rng.integers(7, size=(2, 3, 8))
     logits, _ = model(x)
@@ -54,8 +58,9 @@ def test_logits_and_gradients_are_those_of_pytorch(rng):
     F.cross_entropy(logits.reshape(-1, 7), y.ravel()).backward()
     torch.nn.functional.cross_entropy(logits_t.reshape(-1, 7), torch.tensor(y.ravel())).backward()
     for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.data, w.pop(name).grad.numpy(), rtol=1e-8, atol=1e-11,
-                                   err_msg=name)
+        np.testing.assert_allclose(
+            p.grad.data, w.pop(name).grad.numpy(), rtol=1e-8, atol=1e-11, err_msg=name
+        )
     assert not w
 
 
@@ -75,7 +80,7 @@ def test_backends_agree_in_training(backend):
     assert len(state) == 1 + 2 * 3 and all(offset == 0 for _, offset in state.values())
     again, _ = model(array(x))
     assert not np.array_equal(backend.numpy(again), results[1][0])
-    load_random_state(model, state)                 # the masks of the first time
+    load_random_state(model, state)  # the masks of the first time
     again, _ = model(array(x))
     np.testing.assert_array_equal(backend.numpy(again), results[1][0])
 
@@ -90,9 +95,10 @@ def test_in_parts_is_the_whole(backend):
             before = past
             logits, past = model(x[:, i:j], past)
             parts.append(backend.numpy(logits))
-        assert before[0][0].shape == (3, 2, cuts[-2], 3)                        # not changed
-        np.testing.assert_allclose(np.concatenate(parts, 1), backend.numpy(whole), rtol=1e-9,
-                                   atol=1e-12)
+        assert before[0][0].shape == (3, 2, cuts[-2], 3)  # not changed
+        np.testing.assert_allclose(
+            np.concatenate(parts, 1), backend.numpy(whole), rtol=1e-9, atol=1e-12
+        )
 
 
 def test_a_position_does_not_see_what_follows(rng):
@@ -116,7 +122,7 @@ def without_cache(model, prompt, choose):
         yield token
         window.append(token)
         if len(window) > block:
-            window = window[-max(1, block // 2):]
+            window = window[-max(1, block // 2) :]
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 8])
@@ -125,7 +131,7 @@ def test_generation_with_a_cache_is_that_without(rng, block, length):
     """Tokens are the same and logits too, over several windows."""
     model = GPT(Config(**SMALL | {"block": block}), rng=0, dtype=np.float64)
     for p in model.parameters():
-        p.data += 0.3 * rng.standard_normal(p.shape)        # far from uniform
+        p.data += 0.3 * rng.standard_normal(p.shape)  # far from uniform
     prompt = rng.integers(7, size=length).tolist()
 
     def record(seen):
@@ -134,6 +140,7 @@ def test_generation_with_a_cache_is_that_without(rng, block, length):
         def choose(logits):
             seen.append(logits)
             return int(chance.choice(7, p=F.softmax(logits)))
+
         return choose
 
     a, b = [], []
@@ -167,7 +174,7 @@ def test_one_token_by_hand_is_the_forward_pass(backend, rng, adapted):
     _, pairs = model(backend.array([text[:3]]))
     past = [Past(k, v) for k, v in pairs]
     for t in range(3, 8):
-        logits, past = model.read(text[t:t + 1], past)
+        logits, past = model.read(text[t : t + 1], past)
         np.testing.assert_allclose(logits, whole[t], rtol=1e-9, atol=1e-12)
 
 
@@ -179,6 +186,7 @@ def test_generation_in_training_drops_out():
     def choose(logits):
         seen.append(logits)
         return 3
+
     list(islice(model.generate([1, 2], choose), 3))
     load_random_state(model, state)
     past = None
@@ -198,7 +206,8 @@ def test_weights_start_as_documented():
         else:
             assert (p.data == (name.endswith("weight"))).all(), name
     assert "embedding.weight" in dict(model.named_parameters()) and not any(
-        "output" in n for n, _ in model.named_parameters())         # the output has none of its own
+        "output" in n for n, _ in model.named_parameters()
+    )  # the output has none of its own
 
 
 def test_more_positions_than_a_block():

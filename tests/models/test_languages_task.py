@@ -10,8 +10,23 @@ from nanoautograd.data import DataError, installed
 pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.data
 
-OPTIONS = ["languages", "--limit", "60000", "--validation", "0.1", "--hidden", "8", "--embedding",
-           "8", "--vocabulary", "300", "--batch", "4", "--length", "5"]
+OPTIONS = [
+    "languages",
+    "--limit",
+    "60000",
+    "--validation",
+    "0.1",
+    "--hidden",
+    "8",
+    "--embedding",
+    "8",
+    "--vocabulary",
+    "300",
+    "--batch",
+    "4",
+    "--length",
+    "5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +53,7 @@ def test_the_baseline_counts_the_mixed_text(task):
     each = dict(part.split() for part in what.partition(": ")[2].split(", "))
     assert each.keys() == {"en", "fr", "es"}
     assert min(map(float, each.values())) <= bits <= max(map(float, each.values()))
-    assert bits < task.counted(1, [task.held_out])[0]           # it knows more than frequencies
+    assert bits < task.counted(1, [task.held_out])[0]  # it knows more than frequencies
 
 
 def test_it_writes_in_each_language(task, tmp_path, capsys):

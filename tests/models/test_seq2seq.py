@@ -10,8 +10,13 @@ from models.seq2seq import Config, Seq2Seq
 from nanoautograd.functional import cross_entropy
 
 CONFIG = Config(source=11, target=7, embedding=5, hidden=6, attention=4, layers=2)
-VARIANTS = [CONFIG, replace(CONFIG, cell="lstm"), replace(CONFIG, bidirectional=False),
-            replace(CONFIG, scaled=True, layers=1), replace(CONFIG, cell="lstm", layers=1)]
+VARIANTS = [
+    CONFIG,
+    replace(CONFIG, cell="lstm"),
+    replace(CONFIG, bidirectional=False),
+    replace(CONFIG, scaled=True, layers=1),
+    replace(CONFIG, cell="lstm", layers=1),
+]
 COPY = replace(CONFIG, source=7, scaled=True, copy=True)
 BEGIN = 2
 
@@ -54,17 +59,17 @@ def like_it(torch, config):
                 self.copy = nn.Module()
                 self.copy.gate, self.copy.follow = nn.Linear(2 * H, 1), nn.Parameter(torch.ones(1))
 
-        def forward(self, x, y):                                    # (S,), (T,)
-            h, end = self.encoder(self.source(x))                   # (S, M)
+        def forward(self, x, y):  # (S,), (T,)
+            h, end = self.encoder(self.source(x))  # (S, M)
             scores = self.query(h) @ self.key(h).T
-            alpha = softmax(scores / A ** 0.5 if config.scaled else scores, -1)
+            alpha = softmax(scores / A**0.5 if config.scaled else scores, -1)
             m = torch.tanh(self.memory(torch.cat([h, alpha @ self.value(h)], -1)))
             begin = [e.reshape(config.layers, M) for e in (end if lstm else [end])]
             s_0 = torch.tanh(self.bridge(begin[0]))
             start = (s_0, self.bridge_cells(begin[1])) if lstm else s_0
             s, _ = self.decoder(self.target(y), start)
             scores = s @ self.align(m).T
-            beta = softmax(scores / H ** 0.5 if config.scaled else scores, -1)
+            beta = softmax(scores / H**0.5 if config.scaled else scores, -1)
             s_d = torch.cat([s, beta @ m], -1)
             logits = self.output(torch.tanh(self.combine(s_d)))
             if config.copy:
@@ -97,8 +102,9 @@ def test_outputs_and_gradients_are_those_of_pytorch(rng, batch, config):
     gradients = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
     assert gradients.keys() == {name for name, _ in ours.named_parameters()}
     for name, p in ours.named_parameters():
-        np.testing.assert_allclose(p.grad.data, gradients[name], rtol=1e-8, atol=1e-11,
-                                   err_msg=name)
+        np.testing.assert_allclose(
+            p.grad.data, gradients[name], rtol=1e-8, atol=1e-11, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("config", [*VARIANTS, COPY])
@@ -109,10 +115,11 @@ def test_padding_has_no_influence(backend, batch, config):
     assert together.dtype == np.float32 and together.shape == (4, 5, 7)
     other = np.where(np.arange(8) < lengths[:, None], x, 5)
     np.testing.assert_array_equal(
-        together, backend.numpy(model(backend.array(other), backend.array(lengths),
-                                      backend.array(y))))
+        together,
+        backend.numpy(model(backend.array(other), backend.array(lengths), backend.array(y))),
+    )
     for b, n in enumerate(lengths):
-        alone = model(backend.array(x[b:b + 1, :n]), [int(n)], backend.array(y[b:b + 1]))
+        alone = model(backend.array(x[b : b + 1, :n]), [int(n)], backend.array(y[b : b + 1]))
         np.testing.assert_allclose(together[b], backend.numpy(alone)[0], rtol=1e-4, atol=1e-5)
 
 
@@ -150,8 +157,11 @@ def test_every_weight_learns(backend, batch, config):
         loss = cross_entropy(logits.reshape(-1, 7), y[:, 1:].reshape(-1))
         optimizer.zero_grad()
         loss.backward()
-        unused = [n for n, p in model.named_parameters()
-                  if p.grad is None or not backend.numpy(p.grad).any()]
+        unused = [
+            n
+            for n, p in model.named_parameters()
+            if p.grad is None or not backend.numpy(p.grad).any()
+        ]
         assert not unused
         optimizer.step()
     assert loss.item() < 0.05
@@ -167,8 +177,9 @@ def test_dropout_while_training_alone(backend, batch):
     plain = Seq2Seq(CONFIG, 0).to(backend.device)
     assert model.state_dict().keys() == plain.state_dict().keys()
     plain.load_state_dict(model.state_dict())
-    np.testing.assert_array_equal(backend.numpy(model(x, lengths, y)),
-                                  backend.numpy(plain(x, lengths, y)))
+    np.testing.assert_array_equal(
+        backend.numpy(model(x, lengths, y)), backend.numpy(plain(x, lengths, y))
+    )
 
 
 def test_one_seed_one_model(backend, batch):
@@ -188,7 +199,7 @@ def test_copies_are_those_of_the_source(backend, batch):
     np.testing.assert_allclose(p.sum(axis=-1), 1.0, atol=1e-5)
     for r in range(7):
         np.testing.assert_allclose(p[..., r], (beta * (x == r)[:, None]).sum(axis=-1), atol=1e-5)
-    model.copy.follow.data[:] = 40.0                        # only what goes on after y in x
+    model.copy.follow.data[:] = 40.0  # only what goes on after y in x
     p = np.exp(backend.numpy(model(backend.array(x), lengths, backend.array(y))))
     for b, n in enumerate(lengths):
         for t in range(5):

@@ -11,7 +11,7 @@ from models import llama
 from models.conversation import BEGIN, END
 from models.llama import Config, Llama
 from models.tasks import smollm
-from models.tasks.smollm import QUESTION, LoraDescriptions, Extracts
+from models.tasks.smollm import QUESTION, Extracts, LoraDescriptions
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.data import DataError
@@ -20,11 +20,28 @@ tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("gguf")
 pytest.importorskip("rouge_score.rouge_scorer")
 
-TOKENS = [BEGIN, END, "<|endoftext|>", *sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
-          "ab"]
-OPTIONS = Namespace(seed=0, validation=0.5, limit=0, scored=7, batch=3, device="cpu", read=9,
-                    length=5, temperature=0.0, top_k=None, top_p=None, pretrained="smollm2",
-                    steps=1)
+TOKENS = [
+    BEGIN,
+    END,
+    "<|endoftext|>",
+    *sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+    "ab",
+]
+OPTIONS = Namespace(
+    seed=0,
+    validation=0.5,
+    limit=0,
+    scored=7,
+    batch=3,
+    device="cpu",
+    read=9,
+    length=5,
+    temperature=0.0,
+    top_k=None,
+    top_p=None,
+    pretrained="smollm2",
+    steps=1,
+)
 PAIRS = [(f"The number {i} is about", f"Number {i * i}") for i in range(40)]
 
 
@@ -38,8 +55,14 @@ def model(monkeypatch, tmp_path):
     path = write(tmp_path / "a.gguf", model, tokens=TOKENS)
     monkeypatch.setattr(llama, "weights_path", lambda: path)
     monkeypatch.setattr(smollm, "read_descriptions", lambda: (PAIRS, "none"))
-    monkeypatch.setattr(smollm, "read_articles", lambda language: (
-        [{"extract": text} for text, _ in PAIRS] + [{"extract": " "}, {"extract": PAIRS[0][0]}], 3))
+    monkeypatch.setattr(
+        smollm,
+        "read_articles",
+        lambda language: (
+            [{"extract": text} for text, _ in PAIRS] + [{"extract": " "}, {"extract": PAIRS[0][0]}],
+            3,
+        ),
+    )
     return model
 
 
@@ -63,7 +86,7 @@ def test_extracts(model):
     assert scores["perplexity"] == pytest.approx(np.exp(losses.mean()), rel=1e-5)
     assert scores["bits"] == pytest.approx(losses.sum() / np.log(2) / characters, rel=1e-5)
     what, bits = task.baseline()
-    assert "Kneser-Ney" in what and 0 < bits < 2                # the texts differ in a number alone
+    assert "Kneser-Ney" in what and 0 < bits < 2  # the texts differ in a number alone
     pieces = list(task.generate(model, "The number"))
     assert pieces[0] == "The number" and len("".join(pieces[1:])) >= 1
     assert "".join(task.generate(model, "The number")) == "".join(pieces)
@@ -76,26 +99,29 @@ def test_the_loss_is_of_the_description_alone(model):
     text, description = pair = task.training[0]
     tokens, first = task.example(pair)
     vocabulary = task.vocabulary
-    assert tokens[first:] == [*vocabulary.encode(description), 1]           # and its end
+    assert tokens[first:] == [*vocabulary.encode(description), 1]  # and its end
     assert vocabulary.decode(tokens[:first]).endswith(
-        f"user\n{QUESTION}{text[:OPTIONS.read]}\nassistant\n")
+        f"user\n{QUESTION}{text[: OPTIONS.read]}\nassistant\n"
+    )
     batch = task.batch(0)
     assert len(batch[0]) == OPTIONS.batch and len({*map(len, batch[1:])}) == 1
     pairs = task.training[:3]
     examples = [task.example(pair) for pair in pairs]
-    expected = np.concatenate([nll(model, tokens)[first - 1:] for tokens, first in examples])
+    expected = np.concatenate([nll(model, tokens)[first - 1 :] for tokens, first in examples])
     loss, carried = task.loss(model, None, *task.arrays(examples))
     assert loss.item() == pytest.approx(expected.mean(), rel=1e-5) and carried is None
-    loss.backward()                                     # padding is behind, and has no part in it
+    loss.backward()  # padding is behind, and has no part in it
     gradient = model.layers[0].attention.q.weight.grad.numpy()
     model.zero_grad()
     total = 0.0
     for example in examples:
         total = total + task.loss(model, None, *task.arrays([example]))[0] * (
-            len(example[0]) - example[1]) / len(expected)
+            len(example[0]) - example[1]
+        ) / len(expected)
     total.backward()
-    np.testing.assert_allclose(model.layers[0].attention.q.weight.grad.numpy(), gradient,
-                               rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        model.layers[0].attention.q.weight.grad.numpy(), gradient, rtol=1e-3, atol=1e-6
+    )
 
 
 def test_answers_and_their_score(model, capsys, monkeypatch):
@@ -104,10 +130,10 @@ def test_answers_and_their_score(model, capsys, monkeypatch):
         assert set(task.evaluate(model)) == {"loss"}
         scores = task.evaluate(model, final=True)
     assert {"loss", "rouge1", "rouge2", "rougeL"} == set(scores)
-    what, score = task.baseline()                       # the same weights: the same answers
+    what, score = task.baseline()  # the same weights: the same answers
     assert score == scores["rougeL"] and what.startswith("SmolLM2 before it learnt: rouge1")
-    answer, = task.generate(model, "The number 3 is about")
-    assert answer == task.answer(model, "The number 3 is nothing", length=5)       # 9 are read
+    (answer,) = task.generate(model, "The number 3 is about")
+    assert answer == task.answer(model, "The number 3 is nothing", length=5)  # 9 are read
     with pytest.raises(DataError, match="nothing to read in ' '"):
         next(task.generate(model, " "))
     monkeypatch.setattr(task, "answer", lambda model, text: dict(PAIRS)[text])

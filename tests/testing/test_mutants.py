@@ -17,9 +17,22 @@ def everything():
 def test_there_are_many_of_every_kind(everything):
     assert len(everything) > 1000
     kinds = {m.kind for m in everything}
-    assert kinds >= {"sign", "factor", "operator", "not transposed", "swapped arguments",
-                     "lost duplicates", "wrong axis", "stale value", "off by one", "missing mask",
-                     "dropped factor", "dropped term", "missing call", "missing step"}
+    assert kinds >= {
+        "sign",
+        "factor",
+        "operator",
+        "not transposed",
+        "swapped arguments",
+        "lost duplicates",
+        "wrong axis",
+        "stale value",
+        "off by one",
+        "missing mask",
+        "dropped factor",
+        "dropped term",
+        "missing call",
+        "missing step",
+    }
     assert len({str(m) for m in everything}) > 1000
 
 
@@ -28,8 +41,16 @@ def test_every_rule_has_some(everything):
     for site in mutants.sites():
         assert site.place in places or "vjp" not in site.place
     assert any("graph.unbroadcast" in place for place in places)
-    for name in ("rnn", "lstm", "gru", "recurrent", "attention", "cross_entropy", "softmax",
-                 "log_softmax"):
+    for name in (
+        "rnn",
+        "lstm",
+        "gru",
+        "recurrent",
+        "attention",
+        "cross_entropy",
+        "softmax",
+        "log_softmax",
+    ):
         assert f"manual.{name}.backward" in places
 
 

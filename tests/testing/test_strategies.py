@@ -69,14 +69,18 @@ def parts(index):
     return index if isinstance(index, tuple) else (index,)
 
 
-@pytest.mark.parametrize("wanted", [
-    lambda i: i is None,
-    lambda i: i is Ellipsis,
-    lambda i: isinstance(i, int) and i < 0,
-    lambda i: isinstance(i, slice) and i.step is not None and i.step < 0,
-    lambda i: isinstance(i, np.ndarray) and i.dtype == bool and i.any(),
-    lambda i: isinstance(i, np.ndarray) and i.dtype != bool and np.unique(i).size < i.size,
-], ids=["newaxis", "ellipsis", "negative", "backwards", "mask", "repeated"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda i: i is None,
+        lambda i: i is Ellipsis,
+        lambda i: isinstance(i, int) and i < 0,
+        lambda i: isinstance(i, slice) and i.step is not None and i.step < 0,
+        lambda i: isinstance(i, np.ndarray) and i.dtype == bool and i.any(),
+        lambda i: isinstance(i, np.ndarray) and i.dtype != bool and np.unique(i).size < i.size,
+    ],
+    ids=["newaxis", "ellipsis", "negative", "backwards", "mask", "repeated"],
+)
 def test_indices_reach_every_form(wanted):
     assert reaches(some.indices((3, 4)), lambda index: any(map(wanted, parts(index))))
 
@@ -87,17 +91,22 @@ def test_einsums(drawn):
     np.einsum(subscripts, *map(np.zeros, shapes))
 
 
-@pytest.mark.parametrize("wanted", [
-    lambda text: "..." in text,
-    lambda text: "->" not in text,
-    lambda text: any(term.count("i") == 2 for term in text.split("->")[0].split(",")),
-    lambda text: text.count(",") == 2,
-], ids=["ellipsis", "implicit", "repeated", "three operands"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda text: "..." in text,
+        lambda text: "->" not in text,
+        lambda text: any(term.count("i") == 2 for term in text.split("->")[0].split(",")),
+        lambda text: text.count(",") == 2,
+    ],
+    ids=["ellipsis", "implicit", "repeated", "three operands"],
+)
 def test_einsums_reach_every_form(wanted):
     assert reaches(some.einsums(), lambda drawn: wanted(drawn[0]))
 
 
 # ---- random programs
+
 
 @given(some.programs())
 def test_programs_can_be_read_and_run(program):
@@ -112,14 +121,17 @@ def test_programs_can_be_read_and_run(program):
 
 class Library:
     """`nag` as the printed program sees it."""
+
     def __getattr__(self, name):
         return self if name == "functional" else oracle.find(name)
 
 
 def test_programs_reach_what_they_exist_for():
     def uses(program):
-        return [v.number for step in program.instructions for v in step.args
-                if isinstance(v, Value)]
+        return [
+            v.number for step in program.instructions for v in step.args if isinstance(v, Value)
+        ]
+
     assert reaches(some.programs(), lambda p: len(p.outputs) > 2)
     assert reaches(some.programs(), lambda p: len({len(x.shape) for x in p.inputs}) > 1)
     assert reaches(some.programs(), lambda p: any(uses(p).count(n) > 2 for n in uses(p)))
@@ -129,21 +141,31 @@ def test_programs_reach_what_they_exist_for():
 
 
 def test_a_failing_program_shrinks_to_the_smallest():
-    smallest = find(some.programs(), lambda p: any(s.name == "tanh" for s in p.instructions),
-                    settings=settings(database=None, derandomize=True, max_examples=2000))
+    smallest = find(
+        some.programs(),
+        lambda p: any(s.name == "tanh" for s in p.instructions),
+        settings=settings(database=None, derandomize=True, max_examples=2000),
+    )
     assert [step.name for step in smallest.instructions] == ["tanh"]
     assert all(x.size == 1 for x in smallest.inputs)
 
 
 def test_a_program_prints_as_python():
-    program = Program((np.array([1.0, 2.0]),), (
-        Instruction("tanh", (Value(0),), {}, (1,)),
-        Instruction("concatenate", ([Value(0), Value(1)],), {"axis": 0}, (2,))), (2,))
-    assert repr(program) == ("def program(v0):\n"
-                             "    v1 = nag.tanh(v0)\n"
-                             "    v2 = nag.concatenate([v0, v1], axis=0)\n"
-                             "    return v2\n"
-                             "v0 = np.array([1.0, 2.0])")
+    program = Program(
+        (np.array([1.0, 2.0]),),
+        (
+            Instruction("tanh", (Value(0),), {}, (1,)),
+            Instruction("concatenate", ([Value(0), Value(1)],), {"axis": 0}, (2,)),
+        ),
+        (2,),
+    )
+    assert repr(program) == (
+        "def program(v0):\n"
+        "    v1 = nag.tanh(v0)\n"
+        "    v2 = nag.concatenate([v0, v1], axis=0)\n"
+        "    return v2\n"
+        "v0 = np.array([1.0, 2.0])"
+    )
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -153,4 +175,5 @@ def test_rows_of_the_table_are_calls_of_their_operation(name):
     def check(call):
         assert [step.name for step in call.instructions] == [name]
         assert all(x.dtype == np.float64 for x in call.inputs)
+
     check()

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from nanoautograd import checkpoint
-from nanoautograd.checkpoint import (CheckpointError, load, load_checkpoint, load_metadata, save,
-                                     save_checkpoint)
+from nanoautograd.checkpoint import (
+    CheckpointError,
+    load,
+    load_checkpoint,
+    load_metadata,
+    save,
+    save_checkpoint,
+)
 from nanoautograd.tensor import Tensor
 
 pytest.importorskip("safetensors")
@@ -18,10 +24,18 @@ pytest.importorskip("safetensors")
 
 def test_arrays_come_back_as_they_were(tmp_path, rng):
     x = rng.standard_normal((3, 4)).astype(np.float32)
-    arrays = {"dense": x, "transposed": x.T, "strided": x[::2, ::-1], "scalar": np.array(2.5),
-              "empty": np.zeros((0, 3)), "half": x.astype(np.float16), "ids": np.arange(5),
-              "mask": x > 0, "big-endian": x.astype(">f8"),
-              "read-only": np.broadcast_to(x, (2, 3, 4))}
+    arrays = {
+        "dense": x,
+        "transposed": x.T,
+        "strided": x[::2, ::-1],
+        "scalar": np.array(2.5),
+        "empty": np.zeros((0, 3)),
+        "half": x.astype(np.float16),
+        "ids": np.arange(5),
+        "mask": x > 0,
+        "big-endian": x.astype(">f8"),
+        "read-only": np.broadcast_to(x, (2, 3, 4)),
+    }
     path = tmp_path / "a.safetensors"
     save({**arrays, "tensor": Tensor(x, requires_grad=True)}, path, {"k": "é"})
     loaded = load(path)
@@ -31,7 +45,7 @@ def test_arrays_come_back_as_they_were(tmp_path, rng):
         assert loaded[name].shape == array.shape, name
         assert np.array_equal(loaded[name], array), name
     assert np.array_equal(loaded["tensor"], x)
-    loaded["dense"] += 1                                        # writable
+    loaded["dense"] += 1  # writable
     assert load_metadata(path) == {"k": "é"}
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
@@ -40,6 +54,7 @@ def test_arrays_come_back_as_they_were(tmp_path, rng):
 def test_pytorch_reads_the_same(tmp_path, rng):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file
+
     x = rng.standard_normal((3, 4)).astype(np.float32)
     save({"x": x.T}, tmp_path / "ours")
     assert np.array_equal(load_file(tmp_path / "ours")["x"].numpy(), x.T)
@@ -76,9 +91,10 @@ def damaged(data, rng):
         copy = bytearray(data)
         copy[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         yield bytes(copy)
-    yield (2 ** 63 - 1).to_bytes(8, "little") + data[8:]
-    header = json.dumps({"x": {"dtype": "F64", "shape": [2 ** 40, 2 ** 20],
-                               "data_offsets": [0, 2 ** 63]}}).encode()
+    yield (2**63 - 1).to_bytes(8, "little") + data[8:]
+    header = json.dumps(
+        {"x": {"dtype": "F64", "shape": [2**40, 2**20], "data_offsets": [0, 2**63]}}
+    ).encode()
     yield len(header).to_bytes(8, "little") + header
     yield b"\x80\x04\x95 a pickle"
     yield data + b"more"
@@ -92,12 +108,12 @@ def test_a_damaged_file_is_an_error(tmp_path, rng):
     for bad in damaged(data, random.Random(0)):
         path.write_bytes(bad)
         if bad[:header] == data[:header] and len(bad) == len(data):
-            continue                    # a changed number: only a checkpoint's check sum shows it
+            continue  # a changed number: only a checkpoint's check sum shows it
         try:
             names = load(path).keys()
         except CheckpointError as e:
             assert "a.safetensors is not a whole safetensors file" in str(e)
-        else:                           # still well-formed: then something else was renamed
+        else:  # still well-formed: then something else was renamed
             assert names != {"x", "n"} or bad[8:header] != data[8:header]
 
 
@@ -107,7 +123,7 @@ def test_checkpoint_round_trip_and_replacement(tmp_path):
     tensors, state = load_checkpoint(tmp_path)
     assert state == {"step": 2, "nested": {"a": [0.1, None, "é"]}}
     assert (tensors["x"] == 0).all()
-    assert len(os.listdir(tmp_path)) == 2                       # the former arrays are gone
+    assert len(os.listdir(tmp_path)) == 2  # the former arrays are gone
 
 
 def test_any_damage_to_a_checkpoint_is_an_error(tmp_path):
@@ -118,7 +134,7 @@ def test_any_damage_to_a_checkpoint_is_an_error(tmp_path):
         for bad in damaged(data, rng):
             path.write_bytes(bad)
             if path.suffix == ".json" and _same(bad, data):
-                continue                                        # white space: says the same
+                continue  # white space: says the same
             with pytest.raises(CheckpointError, match="damaged|no checkpoint|missing"):
                 load_checkpoint(tmp_path)
         path.unlink()
@@ -131,8 +147,9 @@ def test_any_damage_to_a_checkpoint_is_an_error(tmp_path):
         load_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("name", [5, None, ["a"], "", "..", "../x", "/etc/passwd", "a\0b", "\ud800",
-                                  "x" * 5000])
+@pytest.mark.parametrize(
+    "name", [5, None, ["a"], "", "..", "../x", "/etc/passwd", "a\0b", "\ud800", "x" * 5000]
+)
 def test_arrays_under_a_name_that_cannot_be(tmp_path, name):
     save_checkpoint(tmp_path, {"x": np.ones(3)}, {"step": 1})
     path = tmp_path / "checkpoint.json"
@@ -179,6 +196,7 @@ def test_killed_between_any_two_system_calls(tmp_path, monkeypatch):
                 if next(calls, None) is None:
                     raise Killed(name)
                 return function(*args, **kwargs)
+
             return call
 
         with monkeypatch.context() as m:

@@ -6,8 +6,16 @@ import sys
 import numpy as np
 import pytest
 
-from nanoautograd.data import (BytePairs, Characters, DataError, Streams, Windows, fingerprint,
-                               in_order, read_text)
+from nanoautograd.data import (
+    BytePairs,
+    Characters,
+    DataError,
+    Streams,
+    Windows,
+    fingerprint,
+    in_order,
+    read_text,
+)
 
 
 def test_the_text_that_python_carries():
@@ -67,7 +75,7 @@ def test_characters():
     with pytest.raises(DataError, match=r"lacks 'x' \(U\+0078\), '\\U0010ffff' \(U\+10FFFF\); it"):
         vocabulary.encode("hexe\U0010ffff")
     with pytest.raises(DataError, match="U.DC80"):
-        vocabulary.encode("\udc80")                     # a byte of an argument that is not UTF-8
+        vocabulary.encode("\udc80")  # a byte of an argument that is not UTF-8
 
 
 @pytest.mark.parametrize("n, B, T", [(1000, 4, 7), (100, 3, 11), (34, 3, 11), (9, 2, 4), (2, 1, 1)])
@@ -80,7 +88,7 @@ def test_streams(n, B, T):
         assert np.array_equal(y, x + 1)
         assert begins == (step % batch.blocks == 0)
         if not begins:
-            assert np.array_equal(x[:, 0], before[:, -1])           # each goes on where it was
+            assert np.array_equal(x[:, 0], before[:, -1])  # each goes on where it was
         before = y
         assert all(np.array_equal(a, b) for a, b in zip(batch(step)[:2], (x, y)))
         read |= set(x.ravel().tolist())
@@ -119,8 +127,8 @@ def test_windows():
     np.testing.assert_array_equal(Windows(tokens, 5, 7, seed=3)(12)[0], x)
     assert (windows(13)[0] != x).any() and (Windows(tokens, 5, 7, seed=4)(12)[0] != x).any()
     seen = np.concatenate([np.r_[x.ravel(), y[:, -1]] for x, y in map(windows, range(300))])
-    assert set(seen) == set(range(100))                     # the first token and the last one too
-    x, y = Windows(np.arange(8), 2, 7)(0)                   # the only window that there is
+    assert set(seen) == set(range(100))  # the first token and the last one too
+    x, y = Windows(np.arange(8), 2, 7)(0)  # the only window that there is
     assert (x == np.arange(7)).all() and (y == np.arange(1, 8)).all()
     with pytest.raises(DataError, match="has 7 tokens.*need at least 8; lower --block"):
         Windows(np.arange(7), 2, 7)
@@ -137,7 +145,7 @@ def test_byte_pairs():
     assert index.dtype == np.int64 and len(index) < len(TEXT) / 2 and index.max() < len(pairs)
     assert pairs.decode(index) == TEXT
     other = "never seen: ß 漢 \u0000 🙃"
-    assert pairs.decode(pairs.encode(other)) == other       # bytes know everything
+    assert pairs.decode(pairs.encode(other)) == other  # bytes know everything
     again = BytePairs(pairs.symbols)
     assert again.symbols == pairs.symbols
     np.testing.assert_array_equal(again.encode(TEXT), index)

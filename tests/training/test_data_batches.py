@@ -27,7 +27,7 @@ def test_vocabulary_of_characters_with_ends():
     assert v.symbols == ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "ä"]
     tokens = v.encode("bäx", ends=True)
     assert tokens.tolist() == [v.begin, 5, 6, v.unknown, v.end]
-    assert v.decode([*tokens, 4, 0]) == ["b", "ä", "<unk>"]         # nothing after the end
+    assert v.decode([*tokens, 4, 0]) == ["b", "ä", "<unk>"]  # nothing after the end
     assert v.decode([2, 4, 0, 5]) == ["a", "b"]
 
 
@@ -38,9 +38,16 @@ def test_vocabulary_through_json():
     assert np.array_equal(again.encode("vie?"), v.encode("vie?"))
 
 
-@pytest.mark.parametrize("symbols", [
-    [], ["a", "b"], ["<unk>", "<pad>"], ["<pad>", "<unk>", "a", "a"],
-    ["<pad>", "<unk>", "<s>", "</s>", "<pad>"]])
+@pytest.mark.parametrize(
+    "symbols",
+    [
+        [],
+        ["a", "b"],
+        ["<unk>", "<pad>"],
+        ["<pad>", "<unk>", "a", "a"],
+        ["<pad>", "<unk>", "<s>", "</s>", "<pad>"],
+    ],
+)
 def test_what_is_no_vocabulary(symbols):
     with pytest.raises(DataError, match="begins with <pad> and <unk>, and no symbol comes twice"):
         Vocabulary(symbols)
@@ -67,7 +74,7 @@ def test_a_step_depends_on_its_number_alone():
     lengths = np.random.default_rng(0).integers(1, 40, 1000)
     batch = Batches(lengths, 16, seed=3)
     steps = [batch(s) for s in range(3 * batch.count)]
-    for s in (150, 2, 63, 0, 188):                                  # in any order, on a new object
+    for s in (150, 2, 63, 0, 188):  # in any order, on a new object
         assert np.array_equal(batch(s), steps[s])
         assert np.array_equal(Batches(lengths, 16, seed=3)(s), steps[s])
     assert not np.array_equal(np.concatenate(steps[:63]), np.concatenate(steps[63:126]))
@@ -78,9 +85,9 @@ def test_batches_are_of_similar_length():
     lengths = np.random.default_rng(0).integers(1, 101, 3200)
     batch = Batches(lengths, 16)
     filled = sum(lengths[batch(s)].max() * 16 for s in range(batch.count))
-    assert filled < 1.05 * lengths.sum()                            # at random it is about 1.86
+    assert filled < 1.05 * lengths.sum()  # at random it is about 1.86
     steps = [lengths[batch(s)].max() for s in range(batch.count)]
-    assert abs(np.corrcoef(steps, np.arange(batch.count))[0, 1]) < 0.3      # nor long ones last
+    assert abs(np.corrcoef(steps, np.arange(batch.count))[0, 1]) < 0.3  # nor long ones last
     spans = [np.ptp(lengths[b]) for b in by_length(lengths, 16)]
     assert max(spans) <= 2
 

@@ -49,19 +49,26 @@ def test_what_is_ambiguous_is_counted_and_left_out(monkeypatch):
 
     def american_or_british(day, length, locale):
         return f"{day:%m/%d/%Y}" if locale == "us" else f"{day:%d/%m/%Y}"
+
     monkeypatch.setattr(babel, "format_date", american_or_british)
     pairs, malformed = read_dates(0, locales=["us", "gb"])
     assert malformed > 1000 and len(pairs) + malformed == 73_049
     assert len({text for text, _, _ in pairs}) == len(pairs)
     monkeypatch.setattr(babel, "format_date", lambda day, length, locale: f"{day:%d.%m.%y}")
-    assert read_dates(0) == ([], 73_049)            # no text has its year
+    assert read_dates(0) == ([], 73_049)  # no text has its year
 
 
-@pytest.mark.parametrize("text, right", [
-    ("Thursday,  5 March\u202f1987\n", "thursday, 5 march 1987"),           # a narrow space
-    ("5\u200f/3\u200f/1987", "5/3/1987"),                                   # marks of direction
-    ("\uff11\uff19\uff18\uff17\u5e74", "1987\u5e74"),                       # wide digits
-    ("ma\u0301rcius", "m\u00e1rcius"), ("M\u00c4RZ", "m\u00e4rz"), ("  ", "")])
+@pytest.mark.parametrize(
+    "text, right",
+    [
+        ("Thursday,  5 March\u202f1987\n", "thursday, 5 march 1987"),  # a narrow space
+        ("5\u200f/3\u200f/1987", "5/3/1987"),  # marks of direction
+        ("\uff11\uff19\uff18\uff17\u5e74", "1987\u5e74"),  # wide digits
+        ("ma\u0301rcius", "m\u00e1rcius"),
+        ("M\u00c4RZ", "m\u00e4rz"),
+        ("  ", ""),
+    ],
+)
 def test_clean(text, right):
     assert clean(text) == right == clean(right)
 

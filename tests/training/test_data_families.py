@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from nanoautograd.data import DataError, Pieces, alike, families, split_families
 
-KEYS = st.integers(1, 40).flatmap(lambda n: st.lists(
-    st.lists(st.integers(0, 12), min_size=n, max_size=n), min_size=1, max_size=3))
+KEYS = st.integers(1, 40).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, 12), min_size=n, max_size=n), min_size=1, max_size=3)
+)
 
 
 @given(KEYS)
@@ -49,8 +50,9 @@ def test_the_folds_of_families_are_all_of_them():
     assert sorted(np.concatenate(parts)) == list(range(30))
 
 
-@pytest.mark.parametrize("a, b", [("Wie heißt du?", "wie heißt du"), ("Ja, heute.", "Heute: ja!"),
-                                  ("a  b\nc", "c b a")])
+@pytest.mark.parametrize(
+    "a, b", [("Wie heißt du?", "wie heißt du"), ("Ja, heute.", "Heute: ja!"), ("a  b\nc", "c b a")]
+)
 def test_alike(a, b):
     assert alike(a) == alike(b) != alike(a + " x")
 

@@ -55,7 +55,7 @@ def folds(draw, least=1, most=60):
 @given(folds(least=2))
 def test_the_folds_of_a_text_cover_it_in_order(case):
     n, parts = case
-    text = "".join(chr(0x4e00 + i) for i in range(n))
+    text = "".join(chr(0x4E00 + i) for i in range(n))
     splits = [split(text, part) for part in parts]
     assert "".join(held_out for _, held_out in splits) == text
     for training, held_out in splits:
@@ -63,7 +63,7 @@ def test_the_folds_of_a_text_cover_it_in_order(case):
         assert n // len(parts) <= len(held_out) <= -(-n // len(parts))
     arrays = split(np.arange(n), parts[0])
     assert [len(a) for a in arrays] == [len(a) for a in splits[0]]
-    assert np.array_equal(np.concatenate(arrays[::-1]), np.arange(n))   # the first comes first
+    assert np.array_equal(np.concatenate(arrays[::-1]), np.arange(n))  # the first comes first
 
 
 @given(folds(), st.integers(0, 5))
@@ -73,8 +73,10 @@ def test_folds_at_random_are_disjoint_and_cover_everything(case, seed):
     assert sorted(i for _, held_out in splits for i in held_out) == list(range(n))
     assert all(sorted([*a, *b]) == list(range(n)) for a, b in splits)
     # One permutation, whatever is held out of it.
-    assert np.array_equal(np.concatenate([b for _, b in splits]),
-                          np.concatenate(split_at_random(n, 1 / n, seed)[::-1]))
+    assert np.array_equal(
+        np.concatenate([b for _, b in splits]),
+        np.concatenate(split_at_random(n, 1 / n, seed)[::-1]),
+    )
 
 
 @given(folds(), st.integers(1, 3), st.integers(0, 5))
@@ -97,14 +99,32 @@ def test_folds_that_are_too_small():
         split("abcdefgh", "5/5", least=3)
 
 
-@pytest.mark.parametrize("text, value", [("0.2", 0.2), ("2/5", "2/5"), ("02/5", "2/5"),
-                                         ("1e-1", 0.1), ("5/5", "5/5")])
+@pytest.mark.parametrize(
+    "text, value", [("0.2", 0.2), ("2/5", "2/5"), ("02/5", "2/5"), ("1e-1", 0.1), ("5/5", "5/5")]
+)
 def test_a_share_or_a_fold(text, value):
     assert share_or_fold(text) == value and share_or_fold(str(value)) == value
 
 
-@pytest.mark.parametrize("text", ["0", "1", "nan", "x", "0/5", "6/5", "1/1", "-1/-2", "1/2/3",
-                                  "1/", "/", "0.5/2", "", f"1/{10 ** 9}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "1",
+        "nan",
+        "x",
+        "0/5",
+        "6/5",
+        "1/1",
+        "-1/-2",
+        "1/2/3",
+        "1/",
+        "/",
+        "0.5/2",
+        "",
+        f"1/{10**9}",
+    ],
+)
 def test_neither_a_share_nor_a_fold(text):
     with pytest.raises((ValueError, argparse.ArgumentTypeError)):
         share_or_fold(text)
@@ -112,18 +132,26 @@ def test_neither_a_share_nor_a_fold(text):
 
 def test_random_numbers_are_those_of_their_key():
     """These numbers decide what published runs gave, and must not move."""
+
     def drawn(*args):
-        return generator(*args).integers(2 ** 60)
+        return generator(*args).integers(2**60)
 
-    assert drawn(7, "weights") == np.random.default_rng([7, 0]).integers(2 ** 60)
-    assert drawn(7, "order", 3) == np.random.default_rng([7, 1, 3]).integers(2 ** 60)
-    assert drawn(7, "unseen words", 9) == np.random.default_rng([7, 3, 9]).integers(2 ** 60)
+    assert drawn(7, "weights") == np.random.default_rng([7, 0]).integers(2**60)
+    assert drawn(7, "order", 3) == np.random.default_rng([7, 1, 3]).integers(2**60)
+    assert drawn(7, "unseen words", 9) == np.random.default_rng([7, 3, 9]).integers(2**60)
 
 
-@pytest.mark.parametrize("own", [
-    ["dates"], ["split by class"], ["split at random", "unseen words"],
-    ["split by class", "noise", "noise to evaluate with", "codes to draw"]])
+@pytest.mark.parametrize(
+    "own",
+    [
+        ["dates"],
+        ["split by class"],
+        ["split at random", "unseen words"],
+        ["split by class", "noise", "noise to evaluate with", "codes to draw"],
+    ],
+)
 def test_a_run_draws_nothing_twice(own):
-    keys = [(purpose, step) for purpose in ["weights", "order", "sampling", *own]
-            for step in range(3)]
-    assert len({generator(7, *key).integers(2 ** 60) for key in keys}) == len(keys)
+    keys = [
+        (purpose, step) for purpose in ["weights", "order", "sampling", *own] for step in range(3)
+    ]
+    assert len({generator(7, *key).integers(2**60) for key in keys}) == len(keys)

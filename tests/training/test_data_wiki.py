@@ -29,8 +29,15 @@ def wiki(tmp_path, monkeypatch):
 
 
 def test_what_is_no_article_is_counted(wiki):
-    articles = [article("One."), article("Two."), article(None), {"extract": "Three."}, 4,
-                article("One.", title="again"), article("  ")]
+    articles = [
+        article("One."),
+        article("Two."),
+        article(None),
+        {"extract": "Three."},
+        4,
+        article("One.", title="again"),
+        article("  "),
+    ]
     (wiki / "summaries_en-us.json").write_text(json.dumps(dict(enumerate(articles))))
     read, malformed = read_articles("en")
     assert [a["extract"] for a in read] == ["One.", "Two.", "One.", "  "] and malformed == 3

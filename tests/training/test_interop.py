@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from nanoautograd.checkpoint import CheckpointError, save
-from nanoautograd.interop import (check_sizes, fill, load_npz, load_safetensors, read_config,
-                                  read_gguf)
+from nanoautograd.interop import (
+    check_sizes,
+    fill,
+    load_npz,
+    load_safetensors,
+    read_config,
+    read_gguf,
+)
 from nanoautograd.interop.names import check_names
 from nanoautograd.nn import Linear
 
@@ -30,9 +36,12 @@ def test_what_was_saved(tmp_path, save):
 
 def test_all_that_is_wrong_is_listed(tmp_path):
     np.savez(tmp_path / "a.npz", **ARRAYS, n=np.arange(3))
-    with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\)"
-                       r".*unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"
-                       ".*not floating: n is int64"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)of another model.*missing: c \(1,\)"
+        r".*unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has \(3, 2\)"
+        ".*not floating: n is int64",
+    ):
         load_npz(tmp_path / "a.npz", {"w": (3, 2), "b": (3,), "c": (1,)})
 
 
@@ -50,11 +59,13 @@ def test_a_model_is_filled_from_a_file_with_other_names(tmp_path):
     assert all((before[name] == p.data).all() for name, p in other.named_parameters())
 
 
-BROKEN = {"a NaN": (np.float32, [0, 1, np.nan], "weight has numbers that are not finite in"),
-          "an infinity": (np.float32, [0, 1, -np.inf], "weight has numbers that are not finite in"),
-          "too much for the model": (np.float64, [0, 1, 1e39], "not finite in float32"),
-          "only zeros": (np.float32, [0, -0.0, 0], r"weight \(2, 3\) has nothing but zeros"),
-          "too little for the model": (np.float64, [0, 1e-60, 0], "nothing but zeros")}
+BROKEN = {
+    "a NaN": (np.float32, [0, 1, np.nan], "weight has numbers that are not finite in"),
+    "an infinity": (np.float32, [0, 1, -np.inf], "weight has numbers that are not finite in"),
+    "too much for the model": (np.float64, [0, 1, 1e39], "not finite in float32"),
+    "only zeros": (np.float32, [0, -0.0, 0], r"weight \(2, 3\) has nothing but zeros"),
+    "too little for the model": (np.float64, [0, 1e-60, 0], "nothing but zeros"),
+}
 
 
 @pytest.mark.parametrize("dtype, row, why", BROKEN.values(), ids=BROKEN)
@@ -77,8 +88,11 @@ def test_zeros_and_great_numbers_that_are_weights():
 
 def test_sizes_of_another_model():
     check_sizes("a", {"width": 3, "other": 1}, {"width": 3})
-    with pytest.raises(CheckpointError, match=r"^the weights in a are of another model:\s+width is "
-                       r"3, the model has 4\s+act is None, the model has 'gelu'$"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"^the weights in a are of another model:\s+width is "
+        r"3, the model has 4\s+act is None, the model has 'gelu'$",
+    ):
         check_sizes("a", {"width": 3, "heads": 1}, {"width": 4, "heads": 1, "act": "gelu"})
 
 
@@ -98,7 +112,7 @@ def test_damaged_files(tmp_path):
     whole = path.read_bytes()
     damaged = [b"", b"PK", b"garbage" * 100, *(whole[:n] for n in range(0, len(whole), 37))]
     place = whole.index(ARRAYS["w"].tobytes())
-    damaged.append(whole[:place] + b"\xff" + whole[place + 1:])         # seen by its check sum
+    damaged.append(whole[:place] + b"\xff" + whole[place + 1 :])  # seen by its check sum
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match="is not a whole .npz file"):
@@ -112,12 +126,12 @@ def test_any_byte_may_be_wrong(tmp_path, rng):
     np.savez_compressed(path, **ARRAYS)
     whole = path.read_bytes()
     for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1:])
+        path.write_bytes(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1 :])
         try:
             arrays = load_npz(path, SHAPES)
         except CheckpointError:
             continue
-        for name, array in ARRAYS.items():                              # it made no difference
+        for name, array in ARRAYS.items():  # it made no difference
             np.testing.assert_array_equal(arrays[name], array)
 
 
@@ -128,43 +142,56 @@ def write(path, header, numbers=bytes(24), version=1, length=None, way=zipfile.Z
     """A file of one array w, whose header is the text and has the length that are given."""
     length = (len(header) if length is None else length).to_bytes(2 * version, "little")
     with zipfile.ZipFile(path, "w", way) as file:
-        file.writestr("w.npy", b"\x93NUMPY" + bytes([version, 0]) + length + header.encode("latin1")
-                      + numbers)
+        file.writestr(
+            "w.npy", b"\x93NUMPY" + bytes([version, 0]) + length + header.encode("latin1") + numbers
+        )
     return path
 
 
 def test_both_orders_and_versions(tmp_path):
     numbers = ARRAYS["w"].tobytes()
     for version in (1, 2):
-        for header, wanted in ((HEADER, ARRAYS["w"]), (HEADER.replace("False", "True"),
-                               ARRAYS["w"].reshape(3, 2).T)):
+        for header, wanted in (
+            (HEADER, ARRAYS["w"]),
+            (HEADER.replace("False", "True"), ARRAYS["w"].reshape(3, 2).T),
+        ):
             path = write(tmp_path / "a.npz", header + " " * 40 + "\n", numbers, version)
             np.testing.assert_array_equal(load_npz(path, {"w": (2, 3)})["w"], wanted)
     np.savez(tmp_path / "a.npz", a=np.float64(3), b=np.ones((0, 2)), c=np.ones(1, ">f2"))
     arrays = load_npz(tmp_path / "a.npz", {"a": (), "b": (0, 2), "c": (1,)})
     assert arrays["a"] == 3 and arrays["b"].shape == (0, 2) and arrays["c"].tolist() == [1]
-    arrays["a"][()] = 4                                                 # it is ours
+    arrays["a"][()] = 4  # it is ours
 
 
-@pytest.mark.parametrize("header, why", [
-    (HEADER.replace("2, 3", "1000000, 1000000"), "mis-shaped: w is"),
-    (HEADER.replace("2, 3", "2, 3" + 5000 * "0"), "not a whole"),
-    (HEADER.replace("2, 3", "2, 3 3"), "not a whole"),
-    (HEADER.replace("2, 3", ",,"), "not a whole"),
-    (HEADER.replace("2, 3", "2, -3"), "not a whole"),
-    (HEADER.replace("2, 3", "\xb2, 3"), "no array"),
-    (HEADER.replace("<f4", "<i4"), "not floating: w is int32"),
-    (HEADER.replace("<f4", "<f4,,"), "no array of numbers"),
-    (HEADER.replace("<f4", "<f7"), "unknown dtype '<f7'"),
-    (HEADER.replace("<f4", "|V" + 30 * "9"), "unknown dtype"),
-    (HEADER.replace("'<f4'", "[('<f4',)]"), "no array of numbers"),
-    (HEADER.replace("f4", "f8"), "has not the 48 bytes"),
-    (HEADER.replace("f4", "f2"), "has not the 12 bytes"),
-    ("{'descr': (\n", "no array"), ("{'descr': '''\n", "no array"),
-    ("-" * 9000 + "1", "no array"),
-    ("(" * 9000, "no array"), ("{1:" * 90 + "1" + "}" * 90, "no array"), ("{'\0'}", "no array"),
-    ("{1: 2, 'descr': 3}", "no array"), ("", "no array"), (" " * 10_001, "10001 bytes, more than"),
-    ("__import__('os').abort()", "no array"), ("{'descr': 'nonsense'}", "no array")])
+@pytest.mark.parametrize(
+    "header, why",
+    [
+        (HEADER.replace("2, 3", "1000000, 1000000"), "mis-shaped: w is"),
+        (HEADER.replace("2, 3", "2, 3" + 5000 * "0"), "not a whole"),
+        (HEADER.replace("2, 3", "2, 3 3"), "not a whole"),
+        (HEADER.replace("2, 3", ",,"), "not a whole"),
+        (HEADER.replace("2, 3", "2, -3"), "not a whole"),
+        (HEADER.replace("2, 3", "\xb2, 3"), "no array"),
+        (HEADER.replace("<f4", "<i4"), "not floating: w is int32"),
+        (HEADER.replace("<f4", "<f4,,"), "no array of numbers"),
+        (HEADER.replace("<f4", "<f7"), "unknown dtype '<f7'"),
+        (HEADER.replace("<f4", "|V" + 30 * "9"), "unknown dtype"),
+        (HEADER.replace("'<f4'", "[('<f4',)]"), "no array of numbers"),
+        (HEADER.replace("f4", "f8"), "has not the 48 bytes"),
+        (HEADER.replace("f4", "f2"), "has not the 12 bytes"),
+        ("{'descr': (\n", "no array"),
+        ("{'descr': '''\n", "no array"),
+        ("-" * 9000 + "1", "no array"),
+        ("(" * 9000, "no array"),
+        ("{1:" * 90 + "1" + "}" * 90, "no array"),
+        ("{'\0'}", "no array"),
+        ("{1: 2, 'descr': 3}", "no array"),
+        ("", "no array"),
+        (" " * 10_001, "10001 bytes, more than"),
+        ("__import__('os').abort()", "no array"),
+        ("{'descr': 'nonsense'}", "no array"),
+    ],
+)
 def test_headers_that_lie(tmp_path, header, why):
     for version in (1, 2):
         with pytest.raises(CheckpointError, match=why):
@@ -174,8 +201,11 @@ def test_headers_that_lie(tmp_path, header, why):
 def test_much_in_a_small_file(tmp_path):
     """A header, or numbers, of which a thousand times as many are said to follow, and do."""
     vast = " " * 20_000_000
-    for header, numbers, length in ((vast, b"", None), (HEADER, vast.encode(), None),
-                                    (HEADER, b"", 2 ** 32 - 1)):
+    for header, numbers, length in (
+        (vast, b"", None),
+        (HEADER, vast.encode(), None),
+        (HEADER, b"", 2**32 - 1),
+    ):
         path = write(tmp_path / "a.npz", header, numbers, 2, length, zipfile.ZIP_DEFLATED)
         assert path.stat().st_size < 30_000
         tracemalloc.start()
@@ -200,13 +230,20 @@ def test_an_entry_that_is_no_array(tmp_path):
         load_npz(tmp_path / "a.npz", SHAPES)
 
 
-@pytest.mark.parametrize("read", [
-    lambda path: read_config(path, {"width": int}), read_gguf, lambda path: load_npz(path, SHAPES),
-    lambda path: load_safetensors(path, SHAPES)], ids=["config", "gguf", "npz", "safetensors"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: read_config(path, {"width": int}),
+        read_gguf,
+        lambda path: load_npz(path, SHAPES),
+        lambda path: load_safetensors(path, SHAPES),
+    ],
+    ids=["config", "gguf", "npz", "safetensors"],
+)
 def test_a_vast_file_of_another_kind_is_not_read(tmp_path, read):
     pytest.importorskip("safetensors")
     with open(tmp_path / "a", "wb") as vast:
-        vast.truncate(100_000_000)                          # zeros that take no place on the disk
+        vast.truncate(100_000_000)  # zeros that take no place on the disk
     tracemalloc.start()
     try:
         with pytest.raises(CheckpointError, match="at most 1,000,000 are read|is not a whole"):
@@ -219,8 +256,11 @@ def test_a_vast_file_of_another_kind_is_not_read(tmp_path, read):
 def test_little_of_a_file_is_quoted():
     found = {"x" * 1_000_000 + str(i): ((1,) * 1_000_000, np.dtype(int)) for i in range(3)}
     found |= {f"n{i}": ((1,), np.dtype(np.float32)) for i in range(200_000)}
-    with pytest.raises(CheckpointError, match=r"(?s)missing: w .*missing: b .*unexpected: x.*"
-                       r"unexpected: n16 \(1,\)\n  and 199,983 more\n  not floating: xxx") as e:
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)missing: w .*missing: b .*unexpected: x.*"
+        r"unexpected: n16 \(1,\)\n  and 199,983 more\n  not floating: xxx",
+    ) as e:
         check_names("a", found, SHAPES)
     assert len(str(e.value)) < 10_000
     with pytest.raises(CheckpointError, match="act is 'xxx.*, the model has 'gelu'") as e:
@@ -229,6 +269,7 @@ def test_little_of_a_file_is_quoted():
 
 
 # ---- safetensors
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -244,7 +285,7 @@ def test_what_was_saved_as_safetensors(file):
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
         assert arrays[name].dtype == array.dtype
-        arrays[name] += 1                                               # it is ours
+        arrays[name] += 1  # it is ours
     np.testing.assert_array_equal(load_safetensors(file, SHAPES)["b"], ARRAYS["b"])
     save({**ARRAYS, "n": np.arange(3)}, file)
     assert list(load_safetensors(file, SHAPES, ignored=["n", "m"])) == ["w", "b"]
@@ -252,9 +293,12 @@ def test_what_was_saved_as_safetensors(file):
 
 def test_all_that_is_wrong_in_safetensors_is_listed(file):
     save({**ARRAYS, "n": np.arange(3)}, file)
-    with pytest.raises(CheckpointError, match=r"(?s)of another model.*missing: c \(1,\).*"
-                       r"unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has "
-                       r"\(3, 2\)"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)of another model.*missing: c \(1,\).*"
+        r"unexpected: n \(3,\).*mis-shaped: w is \(2, 3\), the model has "
+        r"\(3, 2\)",
+    ):
         load_safetensors(file, {"w": (3, 2), "b": (3,), "c": (1,)})
     with pytest.raises(CheckpointError, match="must be of F16, F32, F64:\n  n is I64$"):
         load_safetensors(file, {**SHAPES, "n": (3,)})
@@ -270,7 +314,7 @@ def test_damaged_safetensors(file):
         with pytest.raises(OSError):
             load_safetensors(path, SHAPES)
     if hasattr(os, "mkfifo"):
-        os.mkfifo(file.with_name("pipe"))                               # reading it would wait
+        os.mkfifo(file.with_name("pipe"))  # reading it would wait
         with pytest.raises(OSError, match="not a regular file"):
             load_safetensors(file.with_name("pipe"), SHAPES)
 
@@ -278,7 +322,7 @@ def test_damaged_safetensors(file):
 def test_any_byte_of_safetensors_may_be_wrong(file, rng):
     whole = file.read_bytes()
     for place in range(len(whole)):
-        file.write_bytes(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1:])
+        file.write_bytes(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1 :])
         try:
             arrays = load_safetensors(file, SHAPES)
         except CheckpointError:
@@ -290,16 +334,26 @@ def header(dtype="F32", shape=(2, 3), ends=24):
     return {"w": {"dtype": dtype, "shape": shape, "data_offsets": [0, ends]}}
 
 
-@pytest.mark.parametrize("header, why", [
-    (header(shape=(10 ** 6, 10 ** 6)), "not a whole"),
-    (header(shape=(10 ** 6, 10 ** 6), ends=4 * 10 ** 12), "not a whole"),
-    (header(shape=(2 ** 62, 2 ** 62)), "not a whole"), (header(shape=(-2, -3)), "not a whole"),
-    (header(shape=(0, 2 ** 63), ends=0), "not a whole|mis-shaped"),
-    (header(shape=(24,), dtype="U8"), "mis-shaped"), (header(ends=2 ** 64), "not a whole"),
-    (header("BF16", ends=12), "w is BF16"), (header("F8_E4M3", ends=6), "w is F8_E4M3"),
-    (header("C64", ends=48), "w is C64"), (header("object"), "not a whole"),
-    (json.dumps(header())[:-1] + "," + json.dumps(header(ends=12))[1:], "not a whole"),
-    ("[" * 100_000, "not a whole"), ("{}", "missing: w"), ("null", "not a whole")])
+@pytest.mark.parametrize(
+    "header, why",
+    [
+        (header(shape=(10**6, 10**6)), "not a whole"),
+        (header(shape=(10**6, 10**6), ends=4 * 10**12), "not a whole"),
+        (header(shape=(2**62, 2**62)), "not a whole"),
+        (header(shape=(-2, -3)), "not a whole"),
+        (header(shape=(0, 2**63), ends=0), "not a whole|mis-shaped"),
+        (header(shape=(24,), dtype="U8"), "mis-shaped"),
+        (header(ends=2**64), "not a whole"),
+        (header("BF16", ends=12), "w is BF16"),
+        (header("F8_E4M3", ends=6), "w is F8_E4M3"),
+        (header("C64", ends=48), "w is C64"),
+        (header("object"), "not a whole"),
+        (json.dumps(header())[:-1] + "," + json.dumps(header(ends=12))[1:], "not a whole"),
+        ("[" * 100_000, "not a whole"),
+        ("{}", "missing: w"),
+        ("null", "not a whole"),
+    ],
+)
 def test_headers_of_safetensors_that_lie(file, header, why):
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     n = 24 if isinstance(header, str) else min(64, header["w"]["data_offsets"][1])
@@ -308,7 +362,7 @@ def test_headers_of_safetensors_that_lie(file, header, why):
         load_safetensors(file, {"w": (2, 3)})
 
 
-@pytest.mark.parametrize("length", [2 ** 64 - 1, 2 ** 62, 10 ** 8, 1000])
+@pytest.mark.parametrize("length", [2**64 - 1, 2**62, 10**8, 1000])
 def test_lengths_of_a_header_that_lie(file, length):
     file.write_bytes(length.to_bytes(8, "little") + file.read_bytes()[8:])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
@@ -325,16 +379,36 @@ def test_sizes_in_json(tmp_path):
     path.write_text('{"width": 384, "eps": 1e-12, "act": "gelu", "more": [1, null]}')
     assert read_config(path, KINDS) == {"width": 384, "eps": 1e-12, "act": "gelu"}
     path.write_text('{"act": 3, "width": [[[]]]}')
-    with pytest.raises(CheckpointError, match="(?s)width is a list, not a whole number from 1 to "
-                       "1000000000\n  missing: eps\n  act is 3, not a string"):
+    with pytest.raises(
+        CheckpointError,
+        match="(?s)width is a list, not a whole number from 1 to "
+        "1000000000\n  missing: eps\n  act is 3, not a string",
+    ):
         read_config(path, KINDS)
     with pytest.raises(OSError):
         read_config(tmp_path / "missing", KINDS)
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1.0", "true", "null", '"1"', "{}", "1e3",
-                                   "1" + 12 * "0", "1" + 5000 * "0", "[" * 100_000, "Infinity",
-                                   "[" * 900 + "]" * 900, '"\\ud800"', ""])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0",
+        "-1",
+        "1.0",
+        "true",
+        "null",
+        '"1"',
+        "{}",
+        "1e3",
+        "1" + 12 * "0",
+        "1" + 5000 * "0",
+        "[" * 100_000,
+        "Infinity",
+        "[" * 900 + "]" * 900,
+        '"\\ud800"',
+        "",
+    ],
+)
 def test_what_is_no_size(tmp_path, value):
     path = tmp_path / "config.json"
     path.write_text('{"width": %s}' % value)
@@ -342,9 +416,23 @@ def test_what_is_no_size(tmp_path, value):
         read_config(path, {"width": int})
 
 
-@pytest.mark.parametrize("data", [b"", b"[1]", b"null", b"{", b"\xff\xfe", b"NaN", b"3",
-                                  b'{"eps": NaN}', b'{"eps": 1e400}', b'{"eps": true}',
-                                  b'{"eps": 1' + 4000 * b"0" + b"}", b" " * 2_000_000 + b"{}"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[1]",
+        b"null",
+        b"{",
+        b"\xff\xfe",
+        b"NaN",
+        b"3",
+        b'{"eps": NaN}',
+        b'{"eps": 1e400}',
+        b'{"eps": true}',
+        b'{"eps": 1' + 4000 * b"0" + b"}",
+        b" " * 2_000_000 + b"{}",
+    ],
+)
 def test_what_is_no_config(tmp_path, data):
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(CheckpointError, match="not a JSON object|eps is|at most 1,000,000"):

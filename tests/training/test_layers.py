@@ -12,7 +12,8 @@ def same_as_torch(ours, theirs, x):
     from where they start, so that none is 0 or 1."""
     torch = pytest.importorskip("torch")
     assert {n: p.shape for n, p in ours.state_dict().items()} == {
-        n: tuple(p.shape) for n, p in theirs.state_dict().items()}
+        n: tuple(p.shape) for n, p in theirs.state_dict().items()
+    }
     for name, p in theirs.named_parameters():
         np.testing.assert_array_equal(ours.state_dict()[name], p.detach().numpy(), name)
         with torch.no_grad():
@@ -31,9 +32,16 @@ def same_as_torch(ours, theirs, x):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("args, options", [
-    ((3,), {}), (([4, 3],), {}), ((3,), {"elementwise_affine": False}), ((3, 0.5), {}),
-    ((3,), {"bias": False})])
+@pytest.mark.parametrize(
+    "args, options",
+    [
+        ((3,), {}),
+        (([4, 3],), {}),
+        ((3,), {"elementwise_affine": False}),
+        ((3, 0.5), {}),
+        ((3,), {"bias": False}),
+    ],
+)
 def test_layer_norm(rng, args, options):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
@@ -41,8 +49,9 @@ def test_layer_norm(rng, args, options):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("name, args", [("ReLU", ()), ("Tanh", ()), ("SiLU", ()), ("GELU", ()),
-                                        ("GELU", ("tanh",))])
+@pytest.mark.parametrize(
+    "name, args", [("ReLU", ()), ("Tanh", ()), ("SiLU", ()), ("GELU", ()), ("GELU", ("tanh",))]
+)
 def test_activations(rng, name, args):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
@@ -51,8 +60,10 @@ def test_activations(rng, name, args):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("args, options", [
-    ((3,), {}), (([4, 3],), {}), ((3,), {"elementwise_affine": False}), ((3, 0.5), {})])
+@pytest.mark.parametrize(
+    "args, options",
+    [((3,), {}), (([4, 3],), {}), ((3,), {"elementwise_affine": False}), ((3, 0.5), {})],
+)
 def test_rms_norm(rng, args, options):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
@@ -64,11 +75,11 @@ def test_dropout(backend):
     layer, again, other = nn.Dropout(0.2, rng=0), nn.Dropout(0.2, rng=0), nn.Dropout(0.2, rng=1)
     first, second = (backend.numpy(layer(x)) for _ in range(2))
     assert set(np.unique(first)) == {0, np.float32(1.25)} and abs((first == 0).mean() - 0.2) < 0.05
-    assert 0.25 < (first != second).mean() < 0.4                    # a new mask: 2 · 0.2 · 0.8
-    np.testing.assert_array_equal(backend.numpy(again(x)), first)   # the seed decides
+    assert 0.25 < (first != second).mean() < 0.4  # a new mask: 2 · 0.2 · 0.8
+    np.testing.assert_array_equal(backend.numpy(again(x)), first)  # the seed decides
     assert 0.25 < (backend.numpy(other(x)) != first).mean() < 0.4
     assert again.offset == 2000
-    layer.offset = 0                                                # and where it is up to
+    layer.offset = 0  # and where it is up to
     np.testing.assert_array_equal(backend.numpy(layer(x)), first)
     y = layer(x)
     y.sum().backward()
@@ -103,7 +114,10 @@ def test_crf_learns_which_tags_follow(backend, rng):
     """Emissions say nothing here: 0 1 2 0 1 2 ... is learnt from the transitions alone."""
     layer = nn.CRF(3, rng=0).to(backend.device)
     assert {n: p.shape for n, p in layer.named_parameters()} == {
-        "start_transitions": (3,), "end_transitions": (3,), "transitions": (3, 3)}
+        "start_transitions": (3,),
+        "end_transitions": (3,),
+        "transitions": (3, 3),
+    }
     assert 0.05 < abs(layer.transitions.data).max() <= 0.1
     tags = np.arange(6)[:, None] % 3 * np.ones(2, int)
     mask = np.arange(6)[:, None] < np.array([6, 4])
@@ -125,8 +139,16 @@ def test_crf_learns_which_tags_follow(backend, rng):
 @pytest.mark.oracle
 def test_sequential(rng):
     torch = pytest.importorskip("torch")
-    ours, theirs = (m.Sequential(m.Linear(3, 4), m.Tanh(), m.Sequential(m.LayerNorm(4), m.GELU()),
-                                 m.Dropout(), m.Linear(4, 2)) for m in (nn, torch.nn))
+    ours, theirs = (
+        m.Sequential(
+            m.Linear(3, 4),
+            m.Tanh(),
+            m.Sequential(m.LayerNorm(4), m.GELU()),
+            m.Dropout(),
+            m.Linear(4, 2),
+        )
+        for m in (nn, torch.nn)
+    )
     theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
     assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
     ours.eval(), theirs.eval()

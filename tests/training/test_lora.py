@@ -8,15 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
-from nanoautograd.nn import (GELU, Linear, LoRALinear, Sequential, adapters, add_adapters,
-                             merge_adapters)
+from nanoautograd.nn import (
+    GELU,
+    Linear,
+    LoRALinear,
+    Sequential,
+    adapters,
+    add_adapters,
+    merge_adapters,
+)
 from nanoautograd.optim import AdamW, AveragedModel
 from nanoautograd.testing import gradcheck
 
 
 def network(n=6, m=5, dtype=np.float64):
-    return Sequential({"query": Linear(n, m, rng=0, dtype=dtype), "gelu": GELU(),
-                       "value": Linear(m, 3, bias=False, rng=1, dtype=dtype)})
+    return Sequential(
+        {
+            "query": Linear(n, m, rng=0, dtype=dtype),
+            "gelu": GELU(),
+            "value": Linear(m, 3, bias=False, rng=1, dtype=dtype),
+        }
+    )
 
 
 def value(t):
@@ -30,7 +42,7 @@ def test_it_is_the_formula_and_merges(n, m, data):
     rng = np.random.default_rng(0)
     linear, x = Linear(n, m, rng=rng, dtype=np.float64), rng.standard_normal((2, 3, n))
     adapted = LoRALinear(linear, r, alpha, rng=rng)
-    np.testing.assert_array_equal(value(adapted(x)), value(linear(x)))        # B = 0
+    np.testing.assert_array_equal(value(adapted(x)), value(linear(x)))  # B = 0
     adapted.lora_B.data = rng.standard_normal((m, r))
     W, b, A, B = (value(p) for p in (linear.weight, linear.bias, adapted.lora_A, adapted.lora_B))
     right = x @ (W + alpha / r * B @ A).T + b
@@ -46,6 +58,7 @@ def test_its_gradient(rng):
     def f(x, A, B):
         adapted.lora_A, adapted.lora_B = A, B
         return adapted.forward(x)
+
     gradcheck(f, [rng.standard_normal(shape) for shape in ((5, 4), (2, 4), (3, 2))], order=2)
 
 
@@ -55,9 +68,10 @@ def test_names_that_are_chosen(rng):
     assert add_adapters(model, 2, names=["value"], rng=0) == ["value"]
     assert type(model.query) is Linear and isinstance(model.value, LoRALinear)
     after = model.state_dict()
-    assert after.keys() - before.keys() == adapters(model).keys() == {"value.lora_A",
-                                                                      "value.lora_B"}
-    for name, array in before.items():                  # old names, old values
+    assert (
+        after.keys() - before.keys() == adapters(model).keys() == {"value.lora_A", "value.lora_B"}
+    )
+    for name, array in before.items():  # old names, old values
         np.testing.assert_array_equal(after[name], array)
     assert not model.value.weight.requires_grad and model.query.weight.requires_grad
     with pytest.raises(ValueError, match="no Linear layer called key.*; it has query"):
@@ -141,19 +155,25 @@ def test_memory_shows_what_is_frozen():
         step(model, optimizer, x)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        kept = sum(a.nbytes for state in optimizer.state for a in state.values()
-                   if isinstance(a, np.ndarray))
+        kept = sum(
+            a.nbytes
+            for state in optimizer.state
+            for a in state.values()
+            if isinstance(a, np.ndarray)
+        )
         return most, kept
 
     (all_of_it, moments), (little, few) = peak(0), peak(2)
-    weights = 4 * 4 * n * n                                         # bytes
+    weights = 4 * 4 * n * n  # bytes
     assert moments > 2 * weights and all_of_it > 3 * weights
     assert few < 0.02 * weights and little < 0.1 * weights
 
 
 def test_on_the_stand_in_for_the_gpu(rng):
-    model, x = network(dtype=np.float32).to("strict"), nag.Tensor(
-        rng.standard_normal((8, 6)), dtype=np.float32, device="strict")
+    model, x = (
+        network(dtype=np.float32).to("strict"),
+        nag.Tensor(rng.standard_normal((8, 6)), dtype=np.float32, device="strict"),
+    )
     add_adapters(model, 2, rng=0)
     step(model, AdamW(learning(model), lr=0.1), x)
     before = value(model(x))

@@ -14,7 +14,7 @@ def test_lines_after_the_step_and_broken_ones_are_dropped(tmp_path):
         metrics.note(step, loss=0.1 * step)
     metrics.close()
     whole = path.read_text()
-    path.write_text(whole + '{"step": 4, "lo')                      # killed while writing
+    path.write_text(whole + '{"step": 4, "lo')  # killed while writing
     metrics = Metrics(path, step=2)
     metrics.note(3, loss=0.1 * 3)
     metrics.close()

@@ -21,9 +21,15 @@ class Tagger(Module):
         self.size = 3
 
 
-NAMES = ["scale", "embedding.weight",
-         *(f"inner.rnn.{kind}_l0{way}" for way in ("", "_reverse")
-           for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))]
+NAMES = [
+    "scale",
+    "embedding.weight",
+    *(
+        f"inner.rnn.{kind}_l0{way}"
+        for way in ("", "_reverse")
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ),
+]
 
 
 def test_names():
@@ -31,7 +37,12 @@ def test_names():
     assert [name for name, _ in model.named_parameters()] == NAMES
     assert list(model.state_dict()) == NAMES + ["output.weight"]
     assert [name for name, _ in model.named_modules()] == [
-        "", "embedding", "inner", "inner.rnn", "output"]
+        "",
+        "embedding",
+        "inner",
+        "inner.rnn",
+        "output",
+    ]
     assert len(model.parameters()) == len(NAMES)
 
 
@@ -49,7 +60,7 @@ def test_state_dict_is_a_copy_and_loads_back(backend):
     state = model.state_dict()
     for p in model.parameters():
         p.data *= 2
-    other.load_state_dict(state)                # across devices
+    other.load_state_dict(state)  # across devices
     for name, p in other.named_parameters():
         assert p.device == "cpu" and p.requires_grad
         assert np.array_equal(p.data, backend.numpy(state[name]))
@@ -62,8 +73,11 @@ def test_load_state_dict_reports_everything_and_changes_nothing():
     before = model.state_dict()
     with pytest.raises(ValueError) as e:
         model.load_state_dict({"weight": np.ones((3, 2)), "bais": np.ones(2)})
-    assert str(e.value).splitlines()[1:] == ["  missing: bias (2,)", "  unexpected: bais (2,)",
-                                             "  mis-shaped: weight is (3, 2), the model has (2, 3)"]
+    assert str(e.value).splitlines()[1:] == [
+        "  missing: bias (2,)",
+        "  unexpected: bais (2,)",
+        "  mis-shaped: weight is (3, 2), the model has (2, 3)",
+    ]
     assert all(np.array_equal(p.data, before[name]) for name, p in model.named_parameters())
     model.load_state_dict({"bias": np.ones(2)}, strict=False)
     assert (model.bias.data == 1).all()
@@ -83,17 +97,22 @@ def test_to_keeps_the_parameters(backend):
     np.testing.assert_allclose(backend.numpy(weight.grad), np.ones((2, 3)))
 
 
-@pytest.mark.parametrize("make", [lambda rng: Linear(64, 3, rng=rng),
-                                  lambda rng: RNN(3, 64, 2, bidirectional=True, rng=rng),
-                                  lambda rng: LSTM(3, 64, 2, bidirectional=True, rng=rng),
-                                  lambda rng: GRU(3, 64, 2, bidirectional=True, rng=rng)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: Linear(64, 3, rng=rng),
+        lambda rng: RNN(3, 64, 2, bidirectional=True, rng=rng),
+        lambda rng: LSTM(3, 64, 2, bidirectional=True, rng=rng),
+        lambda rng: GRU(3, 64, 2, bidirectional=True, rng=rng),
+    ],
+)
 def test_weights_start_uniform_as_documented(make):
     for name, p in make(0).named_parameters():
         assert p.dtype == np.float32
         assert abs(p.data).max() <= 1 / 8, name
         if p.size > 100:
             assert abs(p.data).max() > 0.95 / 8, name
-            assert p.data.std() == pytest.approx(1 / 8 / 3 ** 0.5, rel=0.1), name
+            assert p.data.std() == pytest.approx(1 / 8 / 3**0.5, rel=0.1), name
 
 
 def test_embedding_starts_normal():
@@ -128,13 +147,15 @@ def test_recurrent_layers_are_those_of_pytorch(rng, layer, bias, bidirectional, 
     ours = layer(3, 4, rng=rng, dtype=np.float64, **options)
     theirs = getattr(torch.nn, layer.__name__)(3, 4, dtype=torch.float64, **options)
     assert [(n, p.shape) for n, p in ours.named_parameters()] == [
-        (n, tuple(p.shape)) for n, p in theirs.named_parameters()]
+        (n, tuple(p.shape)) for n, p in theirs.named_parameters()
+    ]
     theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
     x, h, c = rng.standard_normal((5, 5, 3)), *rng.standard_normal((2, 2 + 2 * bidirectional, 5, 4))
     lengths = [5, 2, 4, 1, 3]
     outs = leaves(ours(x, (h, c) if layer is LSTM else h, lengths))
     packed = torch.nn.utils.rnn.pack_padded_sequence(
-        torch.tensor(x), lengths, batch_first=batch_first, enforce_sorted=False)
+        torch.tensor(x), lengths, batch_first=batch_first, enforce_sorted=False
+    )
     h, c = torch.tensor(h), torch.tensor(c)
     packed, *last = leaves(theirs(packed, (h, c) if layer is LSTM else h))
     outs_t = [torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=batch_first)[0], *last]
@@ -151,8 +172,9 @@ def test_recurrent_layers_are_those_of_pytorch(rng, layer, bias, bidirectional, 
 def test_linear_and_embedding_are_those_of_pytorch(rng):
     torch = pytest.importorskip("torch")
     for ours, theirs, x in [
-            (Linear(3, 2, rng=rng), torch.nn.Linear(3, 2), rng.random((4, 5, 3), np.float32)),
-            (Embedding(6, 2, rng=rng), torch.nn.Embedding(6, 2), rng.integers(6, size=(4, 5)))]:
+        (Linear(3, 2, rng=rng), torch.nn.Linear(3, 2), rng.random((4, 5, 3), np.float32)),
+        (Embedding(6, 2, rng=rng), torch.nn.Embedding(6, 2), rng.integers(6, size=(4, 5))),
+    ]:
         theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
         y, y_t = ours(x), theirs(torch.tensor(x))
         np.testing.assert_allclose(y.data, y_t.detach().numpy(), rtol=1e-5, atol=1e-6)
@@ -185,16 +207,19 @@ def test_recurrent_layers_train_as_in_pytorch(rng):
 @pytest.mark.parametrize("layer", [RNN, LSTM, GRU])
 def test_dropout_between_recurrent_layers(backend, layer):
     x = backend.tensor(np.random.default_rng(0).random((7, 5, 3), np.float32))
-    models = [layer(3, 4, num_layers=3, dropout=p, bidirectional=True, rng=0).to(backend.device)
-              for p in (0.5, 0.5, 0.0)]
+    models = [
+        layer(3, 4, num_layers=3, dropout=p, bidirectional=True, rng=0).to(backend.device)
+        for p in (0.5, 0.5, 0.0)
+    ]
     drops, again, keeps = [[backend.numpy(model(x)[0]) for _ in range(2)] for model in models]
-    assert np.array_equal(drops, again)                 # the seed decides
+    assert np.array_equal(drops, again)  # the seed decides
     assert not np.array_equal(*drops) and np.array_equal(*keeps)
     here = layer(3, 4, num_layers=3, dropout=0.5, bidirectional=True, rng=0)
     np.testing.assert_allclose(here(backend.numpy(x))[0].data, drops[0], rtol=1e-4, atol=1e-6)
-    for name, p in models[0].named_parameters():        # and the weights are those without dropout
-        assert np.array_equal(backend.numpy(p), backend.numpy(dict(models[2].named_parameters())
-                                                              [name]))
+    for name, p in models[0].named_parameters():  # and the weights are those without dropout
+        assert np.array_equal(
+            backend.numpy(p), backend.numpy(dict(models[2].named_parameters())[name])
+        )
     assert np.array_equal(backend.numpy(models[0].eval()(x)[0]), keeps[0])
     models[1](x)[0].sum().backward()
     assert all(p.grad is not None for p in models[1].parameters())

@@ -14,7 +14,8 @@ def same(ours, theirs, inputs, options, gradients_of_inputs=True):
     from where they start, so that none is 0 or 1. options: NumPy arrays become tensors."""
     torch = pytest.importorskip("torch")
     assert [(n, p.shape) for n, p in ours.named_parameters()] == [
-        (n, tuple(p.shape)) for n, p in theirs.named_parameters()]
+        (n, tuple(p.shape)) for n, p in theirs.named_parameters()
+    ]
     with torch.no_grad():
         for p in theirs.parameters():
             p += torch.linspace(-0.3, 0.4, p.numel()).reshape(p.shape)
@@ -22,10 +23,13 @@ def same(ours, theirs, inputs, options, gradients_of_inputs=True):
     xs = {id(x): nag.Tensor(x, requires_grad=True) for x in inputs}
     ts = {id(x): torch.tensor(x, requires_grad=True) for x in inputs}
     y = ours(*[xs[id(x)] for x in inputs], **options)
-    y_t = theirs(*[ts[id(x)] for x in inputs], **{
-        k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()})
-    ys, ys_t = [[r for r in (y if isinstance(y, tuple) else (y,)) if r is not None]
-                for y in (y, y_t)]
+    y_t = theirs(
+        *[ts[id(x)] for x in inputs],
+        **{k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()},
+    )
+    ys, ys_t = [
+        [r for r in (y if isinstance(y, tuple) else (y,)) if r is not None] for y in (y, y_t)
+    ]
     rng = np.random.default_rng(1)
     us = [rng.standard_normal(r.shape) for r in ys]
     for r, r_t in zip(ys, ys_t, strict=True):
@@ -51,9 +55,20 @@ def mask_of(kind, *shape):
 @pytest.mark.filterwarnings("ignore:Support for mismatched")
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("attn, padding", [
-    (None, None), ("boolean", None), (None, "boolean"), ("boolean", "boolean"), ("added", None),
-    ("added", "boolean"), ("boolean", "added"), ("added", "added"), ("heads", "boolean")])
+@pytest.mark.parametrize(
+    "attn, padding",
+    [
+        (None, None),
+        ("boolean", None),
+        (None, "boolean"),
+        ("boolean", "boolean"),
+        ("added", None),
+        ("added", "boolean"),
+        ("boolean", "added"),
+        ("added", "added"),
+        ("heads", "boolean"),
+    ],
+)
 @pytest.mark.parametrize("average", [True, False, None])
 def test_attention_is_that_of_pytorch(rng, batch_first, bias, attn, padding, average):
     torch = pytest.importorskip("torch")
@@ -65,11 +80,13 @@ def test_attention_is_that_of_pytorch(rng, batch_first, bias, attn, padding, ave
     if not batch_first:
         query, key = query.swapaxes(0, 1).copy(), key.swapaxes(0, 1).copy()
     value = key + 1.0
-    masks = {"attn_mask": mask_of("added", 2 * B, T, S) if attn == "heads" else mask_of(attn, T, S),
-             "key_padding_mask": mask_of(padding, B, S)}
+    masks = {
+        "attn_mask": mask_of("added", 2 * B, T, S) if attn == "heads" else mask_of(attn, T, S),
+        "key_padding_mask": mask_of(padding, B, S),
+    }
     options = {"need_weights": average is not None, "average_attn_weights": average is not False}
     same(ours, theirs, (query, key, value), masks | options)
-    if attn is None:                        # one product for all three, and for one sequence alone
+    if attn is None:  # one product for all three, and for one sequence alone
         same(ours, theirs, (key, key, key), masks | options)
         one = {"key_padding_mask": mask_of(padding, S)}
         x = rng.standard_normal((S, 6))
@@ -81,15 +98,26 @@ def test_attention_over_other_features_is_that_of_pytorch(rng):
     torch = pytest.importorskip("torch")
     options = dict(kdim=3, vdim=5, batch_first=True)
     inputs = [rng.standard_normal((2, n, d)) for n, d in ((4, 6), (3, 3), (3, 5))]
-    same(nn.MultiheadAttention(6, 3, dtype=np.float64, **options),
-         torch.nn.MultiheadAttention(6, 3, dtype=torch.float64, **options), inputs, {})
+    same(
+        nn.MultiheadAttention(6, 3, dtype=np.float64, **options),
+        torch.nn.MultiheadAttention(6, 3, dtype=torch.float64, **options),
+        inputs,
+        {},
+    )
 
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore:Support for mismatched")
-@pytest.mark.parametrize("options", [
-    {}, {"norm_first": True}, {"batch_first": True, "activation": "gelu"}, {"bias": False},
-    {"norm_first": True, "activation": "gelu", "layer_norm_eps": 0.1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"norm_first": True},
+        {"batch_first": True, "activation": "gelu"},
+        {"bias": False},
+        {"norm_first": True, "activation": "gelu", "layer_norm_eps": 0.1},
+    ],
+)
 @pytest.mark.parametrize("masks", ["none", "boolean", "causal"])
 @pytest.mark.parametrize("final", [True, False])
 def test_encoder_and_decoder_are_those_of_pytorch(rng, options, masks, final):
@@ -99,34 +127,49 @@ def test_encoder_and_decoder_are_those_of_pytorch(rng, options, masks, final):
     if not options.get("batch_first"):
         src, tgt = src.swapaxes(0, 1).copy(), tgt.swapaxes(0, 1).copy()
     causal = np.triu(np.ones((T, T), bool), 1)
-    of_src = {} if masks == "none" else {"mask": mask_of("boolean", S, S),
-                                         "src_key_padding_mask": mask_of("boolean", B, S)}
-    of_tgt = {} if masks == "none" else {
-        "tgt_mask": causal, "memory_mask": mask_of("boolean", T, S),
-        "tgt_key_padding_mask": mask_of("boolean", B, T),
-        "memory_key_padding_mask": mask_of("boolean", B, S)}
+    of_src = (
+        {}
+        if masks == "none"
+        else {"mask": mask_of("boolean", S, S), "src_key_padding_mask": mask_of("boolean", B, S)}
+    )
+    of_tgt = (
+        {}
+        if masks == "none"
+        else {
+            "tgt_mask": causal,
+            "memory_mask": mask_of("boolean", T, S),
+            "tgt_key_padding_mask": mask_of("boolean", B, T),
+            "memory_key_padding_mask": mask_of("boolean", B, S),
+        }
+    )
     for kind, inputs, given in (("Encoder", (src,), of_src), ("Decoder", (tgt, src), of_tgt)):
         layer = getattr(nn, f"Transformer{kind}Layer")(6, 2, **SMALL, **options)
         layer_t = getattr(torch.nn, f"Transformer{kind}Layer")(
-            6, 2, **(SMALL | {"dtype": torch.float64}), **options)
-        norm, norm_t = ((nn.LayerNorm(6, dtype=np.float64),
-                         torch.nn.LayerNorm(6, dtype=torch.float64)) if final else (None, None))
+            6, 2, **(SMALL | {"dtype": torch.float64}), **options
+        )
+        norm, norm_t = (
+            (nn.LayerNorm(6, dtype=np.float64), torch.nn.LayerNorm(6, dtype=torch.float64))
+            if final
+            else (None, None)
+        )
         ours = getattr(nn, f"Transformer{kind}")(layer, 2, norm)
         extra = {"enable_nested_tensor": False} if kind == "Encoder" else {}
         theirs = getattr(torch.nn, f"Transformer{kind}")(layer_t, 2, norm_t, **extra)
         assert list(ours.state_dict()) == list(theirs.state_dict())
         same(ours, theirs, inputs, given)
-        if masks == "causal" and kind == "Decoder":     # without the mask, by the flag alone
+        if masks == "causal" and kind == "Decoder":  # without the mask, by the flag alone
             flag = given | {"tgt_mask": None, "tgt_is_causal": True}
-            np.testing.assert_allclose(ours(*inputs, **flag).data, ours(*inputs, **given).data,
-                                       rtol=1e-12, atol=1e-13)
+            np.testing.assert_allclose(
+                ours(*inputs, **flag).data, ours(*inputs, **given).data, rtol=1e-12, atol=1e-13
+            )
 
 
 def test_steps_are_the_causal_forward_pass(backend):
     rng = np.random.default_rng(0)
     for norm_first in (True, False):
-        layer = nn.TransformerDecoderLayer(6, 2, norm_first=norm_first, batch_first=True, rng=0,
-                                           **SMALL).to(backend.device)
+        layer = nn.TransformerDecoderLayer(
+            6, 2, norm_first=norm_first, batch_first=True, rng=0, **SMALL
+        ).to(backend.device)
         x, memory = (backend.array(rng.standard_normal((3, n, 6))) for n in (5, 4))
         hidden = np.arange(4) >= np.array([[2], [4], [3]])
         whole = layer(x, memory, memory_key_padding_mask=backend.array(hidden), tgt_is_causal=True)
@@ -145,7 +188,8 @@ def test_every_backend_gives_the_same(backend):
     results = []
     for device, array in (("cpu", np.array), (backend.device, backend.array)):
         encoder = nn.TransformerEncoder(
-            nn.TransformerEncoderLayer(6, 2, 7, dropout=0.3, rng=0), 2).to(device)
+            nn.TransformerEncoderLayer(6, 2, 7, dropout=0.3, rng=0), 2
+        ).to(device)
         y = encoder(array(x), src_key_padding_mask=array(hidden), is_causal=True)
         (y * y).sum().backward()
         assert y.dtype == np.float32
@@ -195,14 +239,18 @@ def test_weights_start_as_documented():
     layer = nn.MultiheadAttention(64, 4, rng=0)
     bounds = {"in_proj_weight": (6 / 256) ** 0.5, "out_proj.weight": 1 / 8}
     other = nn.MultiheadAttention(64, 4, kdim=32, vdim=16, rng=0)
-    bounds_other = {"q_proj_weight": (6 / 128) ** 0.5, "k_proj_weight": (6 / 96) ** 0.5,
-                    "v_proj_weight": (6 / 80) ** 0.5, "out_proj.weight": 1 / 8}
+    bounds_other = {
+        "q_proj_weight": (6 / 128) ** 0.5,
+        "k_proj_weight": (6 / 96) ** 0.5,
+        "v_proj_weight": (6 / 80) ** 0.5,
+        "out_proj.weight": 1 / 8,
+    }
     for module, wanted in ((layer, bounds), (other, bounds_other)):
         for name, p in module.named_parameters():
             assert p.dtype == np.float32
             if name in wanted:
                 assert 0.98 * wanted[name] < abs(p.data).max() <= wanted[name], name
-                assert p.data.std() == pytest.approx(wanted[name] / 3 ** 0.5, rel=0.05), name
+                assert p.data.std() == pytest.approx(wanted[name] / 3**0.5, rel=0.05), name
             else:
                 assert name.endswith("bias") and not p.data.any()
 
@@ -213,14 +261,16 @@ def test_weights_start_where_those_of_pytorch_do():
     torch.manual_seed(0)
     options = dict(kdim=48, vdim=64)
     for ours, theirs in [
-            (nn.MultiheadAttention(96, 4, rng=0), torch.nn.MultiheadAttention(96, 4)),
-            (nn.MultiheadAttention(96, 4, rng=0, **options),
-             torch.nn.MultiheadAttention(96, 4, **options)),
-            (nn.TransformerDecoderLayer(96, 4, 64, rng=0),
-             torch.nn.TransformerDecoderLayer(96, 4, 64)),
-            (nn.Linear(300, 20, rng=0), torch.nn.Linear(300, 20)),
-            (nn.LSTM(20, 40, 2, rng=0), torch.nn.LSTM(20, 40, 2)),
-            (nn.Embedding(70, 60, rng=0), torch.nn.Embedding(70, 60))]:
+        (nn.MultiheadAttention(96, 4, rng=0), torch.nn.MultiheadAttention(96, 4)),
+        (
+            nn.MultiheadAttention(96, 4, rng=0, **options),
+            torch.nn.MultiheadAttention(96, 4, **options),
+        ),
+        (nn.TransformerDecoderLayer(96, 4, 64, rng=0), torch.nn.TransformerDecoderLayer(96, 4, 64)),
+        (nn.Linear(300, 20, rng=0), torch.nn.Linear(300, 20)),
+        (nn.LSTM(20, 40, 2, rng=0), torch.nn.LSTM(20, 40, 2)),
+        (nn.Embedding(70, 60, rng=0), torch.nn.Embedding(70, 60)),
+    ]:
         theirs = dict(theirs.named_parameters())
         for name, p in ours.named_parameters():
             q = theirs[name].detach().numpy()
@@ -236,8 +286,11 @@ def test_errors():
     layer = nn.MultiheadAttention(4, 2, batch_first=True)
     with pytest.raises(ValueError, match="embed_dim must be a multiple.*got 5 and 2"):
         nn.MultiheadAttention(5, 2)
-    with pytest.raises(ValueError, match=r"key must have 4 features; got query \(2, 3, 4\), key "
-                                         r"\(2, 3, 2\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"key must have 4 features; got query \(2, 3, 4\), key "
+        r"\(2, 3, 2\)",
+    ):
         layer(x, x[..., :2], x)
     with pytest.raises(ValueError, match="one value for each key"):
         layer(x, x, x[:, :2])
@@ -269,8 +322,10 @@ def test_random_state():
     with pytest.raises(ValueError) as e:
         nn.load_random_state(model, {"0": [1, -1], "2": [0, 0]})
     assert str(e.value).splitlines()[1:] == [
-        "  missing: 1.between", "  unexpected: 2",
-        "  0 is [1, -1], not [seed, offset], integers from 0 to 2**64 - 1"]
+        "  missing: 1.between",
+        "  unexpected: 2",
+        "  0 is [1, -1], not [seed, offset], integers from 0 to 2**64 - 1",
+    ]
     assert nn.random_state(nn.Linear(2, 2)) == {}
 
 
@@ -278,8 +333,11 @@ def test_module_list():
     layers = nn.ModuleList([nn.Linear(2, 3), nn.Identity()])
     assert layers.append(nn.ReLU()) is layers and len(layers) == 3
     assert list(layers.state_dict()) == ["0.weight", "0.bias"]
-    assert isinstance(layers[2], nn.ReLU) and [type(m) for m in layers[:2]] == [
-        nn.Linear, nn.Identity] and isinstance(layers[:2], nn.ModuleList)
+    assert (
+        isinstance(layers[2], nn.ReLU)
+        and [type(m) for m in layers[:2]] == [nn.Linear, nn.Identity]
+        and isinstance(layers[:2], nn.ModuleList)
+    )
     x = np.ones(2)
     assert layers[1](x) is x
     with pytest.raises(TypeError, match="ModuleList: takes Modules; '3' is of type int"):

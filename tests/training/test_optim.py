@@ -58,39 +58,54 @@ def scheduler_of(torch, optimizer, peak, steps, warmup, decay, floor):
     of = torch.optim.lr_scheduler
     rise = of.LinearLR(optimizer, 1 / (warmup + 1), 1.0, warmup)
     rest = steps - 1 - warmup
-    fall = {"cosine": lambda: of.CosineAnnealingLR(optimizer, rest, floor),
-            "linear": lambda: of.LinearLR(optimizer, 1.0, floor / peak, rest),
-            "constant": lambda: of.ConstantLR(optimizer, 1.0)}[decay]()
+    fall = {
+        "cosine": lambda: of.CosineAnnealingLR(optimizer, rest, floor),
+        "linear": lambda: of.LinearLR(optimizer, 1.0, floor / peak, rest),
+        "constant": lambda: of.ConstantLR(optimizer, 1.0),
+    }[decay]()
     return of.SequentialLR(optimizer, [rise, fall], [warmup])
 
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize("decay", ["cosine", "linear", "constant"])
-@pytest.mark.parametrize("optimizer, options", [
-    (SGD, dict(momentum=0.9, nesterov=True)), (Adam, dict()), (AdamW, dict(betas=(0.9, 0.99)))])
+@pytest.mark.parametrize(
+    "optimizer, options",
+    [(SGD, dict(momentum=0.9, nesterov=True)), (Adam, dict()), (AdamW, dict(betas=(0.9, 0.99)))],
+)
 def test_a_whole_training_loop_is_that_of_pytorch(rng, optimizer, options, decay):
     """20 steps: groups with and without weight decay, two parts of a batch each, clipping, warm-up
     and decay of the rate, and a moving average of the weights."""
     torch = pytest.importorskip("torch")
-    ours = Sequential(Linear(3, 5, rng=0, dtype=np.float64), Tanh(),
-                      Linear(5, 2, rng=1, dtype=np.float64))
-    theirs = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(),
-                                 torch.nn.Linear(5, 2)).double()
+    ours = Sequential(
+        Linear(3, 5, rng=0, dtype=np.float64), Tanh(), Linear(5, 2, rng=1, dtype=np.float64)
+    )
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)
+    ).double()
     theirs.load_state_dict({n: torch.tensor(a) for n, a in ours.state_dict().items()})
     peak, steps, warmup, floor, norms = 0.05, 20, 4, 0.005, []
 
     def make(cls, params):
         params = list(params)
-        return cls([{"params": [p for p in params if p.ndim > 1], "weight_decay": 0.1},
-                    {"params": [p for p in params if p.ndim == 1]}], lr=peak, **options)
+        return cls(
+            [
+                {"params": [p for p in params if p.ndim > 1], "weight_decay": 0.1},
+                {"params": [p for p in params if p.ndim == 1]},
+            ],
+            lr=peak,
+            **options,
+        )
 
-    a, b = make(optimizer, ours.parameters()), make(getattr(torch.optim, optimizer.__name__),
-                                                    theirs.parameters())
+    a, b = (
+        make(optimizer, ours.parameters()),
+        make(getattr(torch.optim, optimizer.__name__), theirs.parameters()),
+    )
     schedule = scheduler_of(torch, b, peak, steps, warmup, decay, floor)
     average = AveragedModel(ours, 0.8)
     average_t = torch.optim.swa_utils.AveragedModel(
-        theirs, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.8))
+        theirs, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.8)
+    )
     for step in range(steps):
         a.zero_grad()
         b.zero_grad()
@@ -100,7 +115,8 @@ def test_a_whole_training_loop_is_that_of_pytorch(rng, optimizer, options, decay
             (((theirs(torch.tensor(x)) - torch.tensor(y)) ** 2).mean() / 2).backward()
         norms.append(clip_grad_norm_(ours.parameters(), 0.7))
         assert norms[-1] == pytest.approx(
-            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.7).item(), rel=1e-9)
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.7).item(), rel=1e-9
+        )
         for group in a.param_groups:
             group["lr"] = learning_rate(step, peak, steps, warmup, decay, floor)
             assert group["lr"] == pytest.approx(b.param_groups[0]["lr"], rel=1e-9)
@@ -109,13 +125,20 @@ def test_a_whole_training_loop_is_that_of_pytorch(rng, optimizer, options, decay
         schedule.step()
         average.update()
         average_t.update_parameters(theirs)
-        for kind, state, state_t in (("weight", ours.state_dict(), theirs.state_dict()),
-                                     ("average", average.state_dict(), average_t.state_dict())):
+        for kind, state, state_t in (
+            ("weight", ours.state_dict(), theirs.state_dict()),
+            ("average", average.state_dict(), average_t.state_dict()),
+        ):
             assert list(state) == list(state_t)
             for name in state:
-                np.testing.assert_allclose(state[name], state_t[name].numpy(), rtol=1e-9,
-                                           atol=1e-12, err_msg=f"{kind} {name}, step {step}")
-    assert min(norms) < 0.7 < max(norms)                        # clipped, but not always
+                np.testing.assert_allclose(
+                    state[name],
+                    state_t[name].numpy(),
+                    rtol=1e-9,
+                    atol=1e-12,
+                    err_msg=f"{kind} {name}, step {step}",
+                )
+    assert min(norms) < 0.7 < max(norms)  # clipped, but not always
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])
@@ -128,7 +151,7 @@ def test_gradients_add_up_to_that_of_the_whole_batch(backend, parts):
     model.zero_grad()
     n = 6 // parts
     for i in range(0, 6, n):
-        (((model(x[i:i + n]) - y[i:i + n]) ** 2).mean() / parts).backward()
+        (((model(x[i : i + n]) - y[i : i + n]) ** 2).mean() / parts).backward()
     for p, g in zip(model.parameters(), whole):
         np.testing.assert_allclose(backend.numpy(p.grad), g, rtol=1e-13, atol=1e-15)
 
@@ -166,7 +189,7 @@ def test_an_average_goes_on_to_the_bit_and_leaves_training_alone(backend):
             opt.load_state_dict(state)
             average.load_state_dict(averages)
         xs = rng.standard_normal((20, 4, 3)).astype(np.float32)
-        for x in xs[first:first + steps]:
+        for x in xs[first : first + steps]:
             opt.zero_grad()
             (model(backend.array(x)) ** 2).mean().backward()
             opt.step()
@@ -195,8 +218,10 @@ def test_errors_of_averages():
     with pytest.raises(ValueError) as e:
         average.load_state_dict(state)
     assert str(e.value).splitlines()[1:] == [
-        "  missing: module.bias (2,)", "  unexpected: module.bais",
-        "  mis-shaped: module.weight is (3, 2), the model has (2, 3)"]
+        "  missing: module.bias (2,)",
+        "  unexpected: module.bais",
+        "  mis-shaped: module.weight is (3, 2), the model has (2, 3)",
+    ]
 
 
 @pytest.mark.parametrize("optimizer, options", OPTIONS)
@@ -240,8 +265,9 @@ def test_neither_blocks_nor_threads_change_a_bit(rng, monkeypatch, optimizer, op
                 p.grad = Tensor(g)
             opt.step()
             average.update()
-        found.append(b"".join(a.tobytes() for a in (*[p.data for p in params],
-                                                    *average.averages.values())))
+        found.append(
+            b"".join(a.tobytes() for a in (*[p.data for p in params], *average.averages.values()))
+        )
         for i, state in opt.state_dict()["state"].items():
             assert all(a.shape == shapes[i] for k, a in state.items() if k != "step")
     assert found == found[:1] * 4
@@ -258,8 +284,9 @@ def test_clipping_in_blocks(rng, monkeypatch, norm_type):
         for p, g in zip(params, gradients):
             p.grad = Tensor(g)
         norm = clip_grad_norm_(params, 0.5, norm_type)
-        assert norm == pytest.approx(np.linalg.norm(np.concatenate([g.ravel() for g in gradients]),
-                                                    norm_type), rel=1e-12)
+        assert norm == pytest.approx(
+            np.linalg.norm(np.concatenate([g.ravel() for g in gradients]), norm_type), rel=1e-12
+        )
         found.append((norm, [p.grad.data.tobytes() for p in params]))
         for p, g in zip(params, gradients):
             np.testing.assert_allclose(p.grad.data, g * (0.5 / norm), rtol=1e-5)
@@ -303,7 +330,7 @@ def test_clip_grad_norm_of_gradients_that_share_an_array():
     p, q = Parameter(np.zeros(1)), Parameter(np.zeros(1))
     p.grad = q.grad = Tensor([3.0])
     clip_grad_norm_([p, q], 1.0)
-    np.testing.assert_allclose([p.grad.data[0], q.grad.data[0]], 0.5 ** 0.5, rtol=1e-6)
+    np.testing.assert_allclose([p.grad.data[0], q.grad.data[0]], 0.5**0.5, rtol=1e-6)
 
 
 def test_clip_grad_norm_of_nan():
@@ -324,7 +351,7 @@ def test_schedule(decay):
     else:
         assert all(a > b for a, b in zip(rates[9:], rates[10:]))
         assert rates[-1] == pytest.approx(0.1)
-        assert (rates[9] + rates[99]) / 2 == pytest.approx(rates[54])       # symmetric
+        assert (rates[9] + rates[99]) / 2 == pytest.approx(rates[54])  # symmetric
 
 
 def test_errors():
@@ -370,8 +397,9 @@ def test_clipping_by_other_norms(rng, norm_type, max_norm):
     for a, b, g in zip(ours, theirs, gradients):
         a.grad, b.grad = nag.Tensor(g), torch.tensor(g)
     norm = clip_grad_norm_(ours, max_norm, norm_type)
-    assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs[:2], max_norm,
-                                                                      norm_type)))
+    assert norm == pytest.approx(
+        float(torch.nn.utils.clip_grad_norm_(theirs[:2], max_norm, norm_type))
+    )
     for a, b in zip(ours, theirs[:2]):
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-12)
 

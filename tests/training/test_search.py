@@ -38,31 +38,49 @@ def text(tmp_path):
 @pytest.fixture
 def arguments(text, tmp_path):
     """A search of tiny runs on the text: what to search, and its folder."""
+
     def made(*words):
-        return ["rnn", "--runs", str(tmp_path / "search"), "--data", str(text), "--hidden", "4",
-                *TINY, *words]
+        return [
+            "rnn",
+            "--runs",
+            str(tmp_path / "search"),
+            "--data",
+            str(text),
+            "--hidden",
+            "4",
+            *TINY,
+            *words,
+        ]
+
     return made
 
 
 # ---- the runs
 
+
 def test_a_grid_on_folds_with_a_failure(arguments, tmp_path, text, capsys):
     folder = tmp_path / "search"
-    assert search.main(arguments("--grid", "lr=1e-2,1e30", "--folds", "2", "--steps", "3",
-                                 "--jobs", "2")) == 0
+    assert (
+        search.main(
+            arguments("--grid", "lr=1e-2,1e30", "--folds", "2", "--steps", "3", "--jobs", "2")
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert (folder / "table.md").read_text() in out and (folder / "search.png").stat().st_size
     good, bad = json.loads((folder / "results.json").read_text())["settings"]
     assert good["values"] == {"lr": "1e-2"} and not good["failures"]
     assert bad["scores"] == [] and len(bad["failures"]) == 2
     assert f"2 failed: {bad['failures'][0]} |" in out and "the loss is nan" in out
-    results = [json.loads((folder / "lr=1e-2" / f"validation={k}_2" / "result.json").read_text())
-               for k in (1, 2)]
+    results = [
+        json.loads((folder / "lr=1e-2" / f"validation={k}_2" / "result.json").read_text())
+        for k in (1, 2)
+    ]
     assert good["scores"] == [r["scores"]["bits"] for r in results]
     assert [r["options"]["validation"] for r in results] == ["1/2", "2/2"]
     assert [r["baseline"][1] for r in results] == good["baselines"]
     a, b = (split(text.read_text(), f"{k}/2")[1] for k in (1, 2))
-    assert a + b == text.read_text()                    # each character is held out once
+    assert a + b == text.read_text()  # each character is held out once
     assert "python train.py rnn --lr=1e-2 --data" in out
     assert "not on a fold but with --validation 0.1" in out and "favours the winner" in out
 
@@ -84,8 +102,12 @@ def at_work(folder):
 
 def start(words):
     """The search in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "models.search", *words], text=True,
-                            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "models.search", *words],
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def wait_for(condition, seconds=120):
@@ -99,11 +121,11 @@ def test_values_with_spaces_and_a_damaged_result(arguments, text, tmp_path, caps
     other = tmp_path / "another text"
     other.write_text(text.read_text())
     words = arguments("--grid", f"data={text},{other}", "--steps", "1", "--jobs", "2")
-    words = [w for i, w in enumerate(words) if "--data" not in words[max(0, i - 1):i + 1]]
+    words = [w for i, w in enumerate(words) if "--data" not in words[max(0, i - 1) : i + 1]]
     assert search.main(words) == 0
     results = sorted((tmp_path / "search").rglob("result.json"))
     assert len(results) == 2
-    results[0].write_text('{"options"')                     # cut short
+    results[0].write_text('{"options"')  # cut short
     assert search.main(words) == 0
     assert json.loads(results[0].read_text())["metric"] == "bits"
 
@@ -115,7 +137,7 @@ def test_stopped_and_taken_up_again(how, arguments, tmp_path, capsys):
     process = start(words)
     metrics = folder / "steps=900" / "run" / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.stat().st_size)
-    process.send_signal(how)                            # to it alone, and it stops its runs
+    process.send_signal(how)  # to it alone, and it stops its runs
     errors = process.communicate(timeout=120)[1]
     finished = folder / "steps=2" / "run" / "result.json"
     before = finished.stat().st_mtime_ns
@@ -126,7 +148,7 @@ def test_stopped_and_taken_up_again(how, arguments, tmp_path, capsys):
     assert len(list(folder.glob("*/run/result.json"))) == 2
     assert finished.stat().st_mtime_ns == before
     result = json.loads((folder / "steps=900" / "run" / "result.json").read_text())
-    assert result["seconds"] is None                    # it went on from what was saved
+    assert result["seconds"] is None  # it went on from what was saved
     capsys.readouterr()
     assert search.main(words) == 0 and finished.stat().st_mtime_ns == before
 
@@ -137,28 +159,34 @@ def test_killed_its_run_is_at_work_until_it_ends(arguments, tmp_path, capsys):
     process = start(words)
     folder = tmp_path / "search" / "steps=9000" / "run"
     wait_for(lambda: (folder / "checkpoint.json").exists())
-    child, = (int(pid) for path in Path(f"/proc/{process.pid}/task").glob("*/children")
-              for pid in path.read_text().split())
+    (child,) = (
+        int(pid)
+        for path in Path(f"/proc/{process.pid}/task").glob("*/children")
+        for pid in path.read_text().split()
+    )
     process.kill()
     process.communicate()
     with pytest.raises(SystemExit):
         search.main(words)
     assert f"a run is at work in {folder}; wait" in capsys.readouterr().err
     os.kill(child, signal.SIGKILL)
-    wait_for(lambda: not at_work(folder))               # then the same command goes on
+    wait_for(lambda: not at_work(folder))  # then the same command goes on
 
 
 @pytest.mark.parametrize("threads", [[], ["--threads", "2"]])
-def test_the_best_command_does_the_same_to_the_bit(threads, arguments, tmp_path, capsys,
-                                                   monkeypatch):
+def test_the_best_command_does_the_same_to_the_bit(
+    threads, arguments, tmp_path, capsys, monkeypatch
+):
     words = arguments("--grid", "lr=1e-2", "--steps", "3", *threads)
     assert search.main(words) == 0
     command = re.search("python train.py (.*)", capsys.readouterr().out)[1].split()
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")          # what it would compute with by itself
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # what it would compute with by itself
     assert parse(command)[0].threads == (2 if threads else 1)
     assert train.main([*command, "--out", str(tmp_path / "again")]) is None
-    kept = [json.loads((folder / "checkpoint.json").read_text())["sha256"]
-            for folder in (tmp_path / "search" / "lr=1e-2" / "run", tmp_path / "again")]
+    kept = [
+        json.loads((folder / "checkpoint.json").read_text())["sha256"]
+        for folder in (tmp_path / "search" / "lr=1e-2" / "run", tmp_path / "again")
+    ]
     assert kept[0] == kept[1]
 
 
@@ -173,36 +201,53 @@ def test_as_many_jobs_as_processors_that_may_be_used(arguments, monkeypatch, cap
 
 # ---- what is refused before anything runs
 
-@pytest.mark.parametrize("texts, message", [
-    (["lr"], "OPTION=VALUE.*got 'lr'"), (["=1"], "OPTION=VALUE"), (["lr=1,1"], "comes twice"),
-    (["lr=1", "lr=2"], "comes twice")])
+
+@pytest.mark.parametrize(
+    "texts, message",
+    [
+        (["lr"], "OPTION=VALUE.*got 'lr'"),
+        (["=1"], "OPTION=VALUE"),
+        (["lr=1,1"], "comes twice"),
+        (["lr=1", "lr=2"], "comes twice"),
+    ],
+)
 def test_what_is_no_grid(texts, message):
     with pytest.raises(OptionError, match=message):
         read_grid(texts)
 
 
-@pytest.mark.parametrize("grid, kwargs, message", [
-    (["hiden=3"], {}, "no option --hiden that"), (["out=a,b"], {}, "no option --out that"),
-    (["temperature=1,2"], {}, "no option --temperature"), (["preset=gpt"], {}, "no option --pre"),
-    (["lr=1e-3,0.001"], {}, "same setting twice: lr 1e-3, and lr 0.001"),
-    (["validation=0.1,0.2"], {"folds": 2}, "--validation is to be varied, and is given twice"),
-    (["seed=1,2"], {"repeat": 2}, "--seed is to be varied"),
-    (["lr=1e-3"], {"rest": ["--lr", "1e-2"]}, "--lr is to be varied"),
-    (["lr=1e-3"], {"rest": ["--validation=0.2"], "folds": 2}, "--validation is to be varied"),
-    (["lr=1e-3"], {"rest": ["--out", "x"]}, "--out is for one run"),
-    (["lr=1e-3"], {"rest": ["--resume"]}, "--resume is for one run")])
+@pytest.mark.parametrize(
+    "grid, kwargs, message",
+    [
+        (["hiden=3"], {}, "no option --hiden that"),
+        (["out=a,b"], {}, "no option --out that"),
+        (["temperature=1,2"], {}, "no option --temperature"),
+        (["preset=gpt"], {}, "no option --pre"),
+        (["lr=1e-3,0.001"], {}, "same setting twice: lr 1e-3, and lr 0.001"),
+        (["validation=0.1,0.2"], {"folds": 2}, "--validation is to be varied, and is given twice"),
+        (["seed=1,2"], {"repeat": 2}, "--seed is to be varied"),
+        (["lr=1e-3"], {"rest": ["--lr", "1e-2"]}, "--lr is to be varied"),
+        (["lr=1e-3"], {"rest": ["--validation=0.2"], "folds": 2}, "--validation is to be varied"),
+        (["lr=1e-3"], {"rest": ["--out", "x"]}, "--out is for one run"),
+        (["lr=1e-3"], {"rest": ["--resume"]}, "--resume is for one run"),
+    ],
+)
 def test_grids_that_cannot_be(grid, kwargs, message):
     with pytest.raises(OptionError, match=message):
         plan("rnn", read_grid(grid), **kwargs)
 
 
-@pytest.mark.parametrize("words, message", [
-    (["--grid", "lr=1e-3,-1"], "--lr: must be above 0, got -1"),
-    (["--grid", "cell=rnn,transformer"], "--cell: invalid choice: 'transformer'"),
-    (["--grid", "lr=1e-3", "--hiden", "3"], "unrecognized arguments: --hiden 3"),
-    (["--grid", "lr=1e-3", "--folds", "1"], "--folds: must be at least 2"),
-    (["--grid", "lr"], "--grid takes OPTION=VALUE"),
-    ([], "required: --grid")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--grid", "lr=1e-3,-1"], "--lr: must be above 0, got -1"),
+        (["--grid", "cell=rnn,transformer"], "--cell: invalid choice: 'transformer'"),
+        (["--grid", "lr=1e-3", "--hiden", "3"], "unrecognized arguments: --hiden 3"),
+        (["--grid", "lr=1e-3", "--folds", "1"], "--folds: must be at least 2"),
+        (["--grid", "lr"], "--grid takes OPTION=VALUE"),
+        ([], "required: --grid"),
+    ],
+)
 def test_the_preset_s_own_parser_refuses(words, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as e:
         search.main(["rnn", *words, "--runs", str(tmp_path / "search")])
@@ -211,8 +256,13 @@ def test_the_preset_s_own_parser_refuses(words, message, tmp_path, capsys):
 
 
 def test_switches_and_options_of_several_words(tmp_path):
-    settings = plan("topics", read_grid(["bidirectional=true,false", "betas=0.9 0.99,0.8 0.9"]),
-                    repeat=2, folder=tmp_path, rest=["--seed", "7"])
+    settings = plan(
+        "topics",
+        read_grid(["bidirectional=true,false", "betas=0.9 0.99,0.8 0.9"]),
+        repeat=2,
+        folder=tmp_path,
+        rest=["--seed", "7"],
+    )
     words = [setting.words for setting, _ in settings]
     assert len(words) == 4 and {"--betas", "0.8", "0.9"} < set(words[1])
     assert sum("--bidirectional" in w or "--no-bidirectional" in w for w in words) in (2, 4)
@@ -225,7 +275,7 @@ def test_switches_and_options_of_several_words(tmp_path):
 def test_a_run_of_other_options_is_not_gone_on_with(arguments, capsys):
     assert search.main(arguments("--grid", "layers=1", "--steps", "2")) == 0
     capsys.readouterr()
-    with pytest.raises(SystemExit):                     # --resume alone would take more steps
+    with pytest.raises(SystemExit):  # --resume alone would take more steps
         search.main(arguments("--grid", "layers=1", "--steps", "4"))
     assert "holds a run with --steps 2, not 4; choose another folder" in capsys.readouterr().err
 
@@ -248,9 +298,16 @@ def test_what_must_be_installed(monkeypatch, capsys):
 
 # ---- the comparison
 
+
 def setting(name, *scores, failures=(), **values):
-    return Setting({"lr": name, **values}, ["rnn", f"--lr={name}"], list(scores),
-                   [0.5] * len(scores), [10] * len(scores), list(failures))
+    return Setting(
+        {"lr": name, **values},
+        ["rnn", f"--lr={name}"],
+        list(scores),
+        [0.5] * len(scores),
+        [10] * len(scores),
+        list(failures),
+    )
 
 
 def test_the_standard_error():
@@ -269,7 +326,7 @@ def test_from_best_to_worst():
 
 
 def test_what_cannot_be_told_apart():
-    folds = np.array([0.0, 1.0, 2.0, 3.0])              # some folds are much harder than others
+    folds = np.array([0.0, 1.0, 2.0, 3.0])  # some folds are much harder than others
     a, b = setting("a", *folds), setting("b", *(folds + [0.1, 0.11, 0.1, 0.09]))
     c = setting("c", *(folds + [0.5, -0.4, 0.3, -0.2]))
     assert not tied(a, b) and tied(a, c)
@@ -281,14 +338,20 @@ def test_what_cannot_be_told_apart():
     assert "nothing to compare" in verdict([a, setting("b", failures=["no"])])
 
 
-@pytest.mark.parametrize("grid", [
-    {"lr": ["1", "2"]}, {"lr": ["1", "2"], "hidden": ["3", "4"]},
-    {"lr": ["1", "2"], "hidden": ["3", "4"], "cell": ["rnn"], "layers": ["1"]}])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"lr": ["1", "2"]},
+        {"lr": ["1", "2"], "hidden": ["3", "4"]},
+        {"lr": ["1", "2"], "hidden": ["3", "4"], "cell": ["rnn"], "layers": ["1"]},
+    ],
+)
 @pytest.mark.parametrize("scores", [[], [0.5], [0.5, 0.7]])
 def test_pictures(grid, scores, tmp_path):
-    settings = [setting("1", 0.4, 0.6, hidden="3", cell="rnn", layers="1"),
-                setting("2", *scores, failures=["no"] * (not scores), hidden="4", cell="rnn",
-                        layers="1")]
+    settings = [
+        setting("1", 0.4, 0.6, hidden="3", cell="rnn", layers="1"),
+        setting("2", *scores, failures=["no"] * (not scores), hidden="4", cell="rnn", layers="1"),
+    ]
     figure = draw(settings, grid, "bits", False)
     figure.savefig(tmp_path / "figure.png")
     names = [ax.get_xlabel() for ax in figure.axes] + [ax.get_ylabel() for ax in figure.axes]

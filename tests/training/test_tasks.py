@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("tqdm")
 pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
-pytest.importorskip("rouge_score.rouge_scorer")     # its import draws from Python's random numbers
+pytest.importorskip("rouge_score.rouge_scorer")  # its import draws from Python's random numbers
 pytest.importorskip("sacrebleu")
 
 import train  # noqa: E402
@@ -21,14 +21,27 @@ from models.tasks.task import Task  # noqa: E402
 from nanoautograd.data import DEBIAN, SOURCES, install, installed  # noqa: E402
 
 # Options of any model that make it small; pretrained weights are large.
-SMALL = {"hidden": 8, "width": 8, "embedding": 8, "feed_forward": 8, "heads": 2, "layers": 1,
-         "block": 16, "length": 10, "batch": 4, "pretrained": "none",
-         "limit": 100_000, "pairs": 150}
+SMALL = {
+    "hidden": 8,
+    "width": 8,
+    "embedding": 8,
+    "feed_forward": 8,
+    "heads": 2,
+    "layers": 1,
+    "block": 16,
+    "length": 10,
+    "batch": 4,
+    "pretrained": "none",
+    "limit": 100_000,
+    "pairs": 150,
+}
 
 # Where there is much to evaluate on, or a size of its own.
-FEW = {"phonemes": ["--validation", "0.01"],
-       "smollm": ["--scored", "5", "--kv-heads", "1"],
-       "smollm-lora": ["--scored", "5", "--kv-heads", "1", "--lora", "0"]}
+FEW = {
+    "phonemes": ["--validation", "0.01"],
+    "smollm": ["--scored", "5", "--kv-heads", "1"],
+    "smollm-lora": ["--scored", "5", "--kv-heads", "1", "--lora", "0"],
+}
 
 
 @pytest.fixture(params=list(PRESETS))
@@ -40,8 +53,12 @@ def preset(request):
 
 def small(preset):
     known = vars(parser(preset).parse_args([]))
-    return [word for name, value in SMALL.items() if name in known
-            for word in (option(name), str(value))] + FEW.get(preset, [])
+    return [
+        word
+        for name, value in SMALL.items()
+        if name in known
+        for word in (option(name), str(value))
+    ] + FEW.get(preset, [])
 
 
 def result(out):
@@ -51,16 +68,25 @@ def result(out):
 
 @pytest.mark.data
 def test_a_preset_trains_stops_and_goes_on_to_the_same_bits(preset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(PRESETS[preset], "show", lambda *args: [])          # has its own tests
+    monkeypatch.setattr(PRESETS[preset], "show", lambda *args: [])  # has its own tests
     options = [preset, *small(preset)]
     if PRESETS[preset].presets[preset].get("steps", 1):
-        options += ["--decay", "constant", "--evaluate-every", "2", "--average", "0.9",
-                    "--accumulate", "2"]
+        options += [
+            "--decay",
+            "constant",
+            "--evaluate-every",
+            "2",
+            "--average",
+            "0.9",
+            "--accumulate",
+            "2",
+        ]
         straight, stopped = tmp_path / "straight", tmp_path / "stopped"
         assert train.main([*options, "--steps", "5", "--out", str(straight)]) is None
         for steps in ("3", "5"):
-            assert train.main([*options, "--steps", steps, "--out", str(stopped), "--resume"]
-                              ) is None
+            assert (
+                train.main([*options, "--steps", steps, "--out", str(stopped), "--resume"]) is None
+            )
         (a, step, lines), (b, _, again) = result(straight), result(stopped)
         assert (a, step) == (b, 5)
         trained = [line for line in lines.splitlines() if '"lr"' in line]
@@ -82,7 +108,7 @@ def test_the_list_names_all_presets_and_what_to_install(capsys):
     assert out.strip() == presets()
     assert all(f"\n{preset} " in out for preset in PRESETS)
     for package in [*SOURCES, *DEBIAN]:
-        line, = [line for line in out.splitlines() if line.startswith(f"{package} ")]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{package} ")]
         assert line.endswith(": installed" if installed(package) else install(package))
 
 
@@ -96,8 +122,10 @@ def test_the_task_in_the_readme(tmp_path, capsys, monkeypatch):
     assert train.main([*options, "--out", str(tmp_path / "a"), "--steps", "4"]) is None
     assert "to beat: exact" in capsys.readouterr().out
     for steps in ("2", "4"):
-        assert train.main([*options, "--out", str(tmp_path / "b"), "--steps", steps, "--resume"]
-                          ) is None
+        assert (
+            train.main([*options, "--out", str(tmp_path / "b"), "--steps", steps, "--resume"])
+            is None
+        )
     assert result(tmp_path / "a")[0] == result(tmp_path / "b")[0]
     assert train.main(["--out", str(tmp_path / "a"), "--generate", "123"]) is None
 
@@ -119,7 +147,7 @@ def test_a_preset_that_is_not_there(capsys):
 def test_missing_data_is_one_line_with_the_command(monkeypatch, tmp_path):
     monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
     monkeypatch.setattr("nanoautograd.data.translation.DICTIONARY", tmp_path / "none")
-    monkeypatch.setitem(sys.modules, "babel.dates", None)       # the one package that is run
+    monkeypatch.setitem(sys.modules, "babel.dates", None)  # the one package that is run
     for preset in PRESETS:
         if packages := PRESETS[preset].needs.get(preset):
             message = train.main([preset, "--out", str(tmp_path), "--steps", "1"])

@@ -25,8 +25,20 @@ from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E4
 from nanoautograd.manual import recurrent  # noqa: E402
 
 SCRIPT = Path(train.__file__)
-TINY = ["--hidden", "8", "--embedding", "4", "--batch", "2", "--block", "8", "--length", "20",
-        "--warmup", "3"]
+TINY = [
+    "--hidden",
+    "8",
+    "--embedding",
+    "4",
+    "--batch",
+    "2",
+    "--block",
+    "8",
+    "--length",
+    "20",
+    "--warmup",
+    "3",
+]
 
 
 @pytest.fixture
@@ -41,18 +53,25 @@ def text(tmp_path):
 @pytest.fixture
 def run(text, tmp_path):
     """Calls train.py in this process, on the text and into the folder "run", or as told."""
+
     def call(*options):
-        return train.main(["--data", str(text), "--out", str(tmp_path / "run"), *TINY,
-                           *map(str, options)])
+        return train.main(
+            ["--data", str(text), "--out", str(tmp_path / "run"), *TINY, *map(str, options)]
+        )
+
     return call
 
 
 def start(text, out, *options):
     """The same in a process of its own."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, str(SCRIPT), "--data", str(text), "--out", str(out),
-                             *TINY, *options], env=env, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), "--data", str(text), "--out", str(out), *TINY, *options],
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def result(out):
@@ -66,6 +85,7 @@ def metrics(out):
 
 
 # ---- what it should do
+
 
 def test_the_norm_is_noted_down_and_clipped(run, tmp_path):
     """The norm before clipping, the same whatever the limit at first; and the limit is kept."""
@@ -83,9 +103,10 @@ def test_it_learns_reports_and_writes(run, tmp_path, capsys):
     assert run("--steps", 150, "--lr", 0.02, "--evaluate-every", 50) is None
     out = capsys.readouterr().out
     loss, perplexity, bits, accuracy = (
-        float(re.findall(rf"{name} ([\d.]+)", out)[-1]) for name in (
-            "validation: loss", "perplexity", ", bits", "accuracy"))
-    assert loss < 1.2 and accuracy > 0.6                            # of log(14) = 2.6 and 0.07
+        float(re.findall(rf"{name} ([\d.]+)", out)[-1])
+        for name in ("validation: loss", "perplexity", ", bits", "accuracy")
+    )
+    assert loss < 1.2 and accuracy > 0.6  # of log(14) = 2.6 and 0.07
     assert perplexity == pytest.approx(np.exp(loss), rel=2e-3)
     assert bits == pytest.approx(loss / np.log(2), rel=2e-3)
     assert re.search(r"to beat: bits [\d.]+ \(Kneser-Ney 5-gram", out)
@@ -125,9 +146,14 @@ def test_on_the_stand_in_for_the_gpu_too(run, tmp_path):
     np.testing.assert_allclose(again, losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", [["--layers", "2", "--dtype", "float64"],
-                                     ["--nonlinearity", "relu", "--clip", "0"],
-                                     ["--decay", "linear", "--weight-decay", "0"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--layers", "2", "--dtype", "float64"],
+        ["--nonlinearity", "relu", "--clip", "0"],
+        ["--decay", "linear", "--weight-decay", "0"],
+    ],
+)
 def test_other_options_train_and_resume(run, tmp_path, options):
     run("--steps", 8, "--evaluate-every", 4, *options)
     straight = result(tmp_path / "run")
@@ -141,8 +167,12 @@ def test_generate(run, tmp_path, capsys):
 
     def write(*options):
         capsys.readouterr()
-        assert train.main(["--out", str(tmp_path / "run"), "--generate", "alp", "--length", "30",
-                           *options]) is None
+        assert (
+            train.main(
+                ["--out", str(tmp_path / "run"), "--generate", "alp", "--length", "30", *options]
+            )
+            is None
+        )
         return capsys.readouterr().out
 
     sampled = write()
@@ -156,6 +186,7 @@ def test_generate(run, tmp_path, capsys):
 
 # ---- stopping and going on
 
+
 def test_killed_at_any_moment_the_result_is_the_same_to_the_bit(text, tmp_path):
     options = ["--steps", "300", "--evaluate-every", "7"]
     straight, killed = tmp_path / "straight", tmp_path / "killed"
@@ -163,11 +194,14 @@ def test_killed_at_any_moment_the_result_is_the_same_to_the_bit(text, tmp_path):
     rng, kills, steps = random.Random(0), 0, set()
     while True:
         process = start(text, killed, *options, "--resume")
-        if kills < 8 or len(steps) < 3 and kills < 40:      # a busy machine does less between two
+        if kills < 8 or len(steps) < 3 and kills < 40:  # a busy machine does less between two
             # The first is killed wherever it is; others some time after they have set to work.
             metrics_file, before = killed / "metrics.jsonl", time.time()
-            while kills and process.poll() is None and (
-                    not metrics_file.exists() or metrics_file.stat().st_mtime < before):
+            while (
+                kills
+                and process.poll() is None
+                and (not metrics_file.exists() or metrics_file.stat().st_mtime < before)
+            ):
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.15))
             process.kill()
@@ -177,7 +211,7 @@ def test_killed_at_any_moment_the_result_is_the_same_to_the_bit(text, tmp_path):
         process.communicate()
         if process.returncode == 0:
             break
-    assert kills >= 4 and len(steps) >= 3           # it was interrupted, at different places
+    assert kills >= 4 and len(steps) >= 3  # it was interrupted, at different places
     assert result(killed) == result(straight)
 
 
@@ -196,7 +230,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(text, tmp_path):
     step = load_checkpoint(stopped)[1]["step"]
     assert 0 < step < 700 and f"stopped after step {step}" in out
     assert (stopped / "loss.png").exists()
-    assert train.main(command.split()) is None      # all other options come from the checkpoint
+    assert train.main(command.split()) is None  # all other options come from the checkpoint
     assert result(stopped) == result(straight)
 
 
@@ -204,7 +238,7 @@ def test_resume_can_go_further_but_not_elsewhere(run, tmp_path, text, capsys):
     run("--steps", 5)
     assert run("--resume", "--steps", 8, "--lr", 0.001) is None
     assert load_checkpoint(tmp_path / "run")[1]["step"] == 8
-    assert run("--resume", "--steps", 8) is None                    # nothing left to do: reports
+    assert run("--resume", "--steps", 8) is None  # nothing left to do: reports
     assert "validation: loss" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         run("--resume", "--hidden", 9)
@@ -224,7 +258,7 @@ def test_a_run_is_not_overwritten_by_accident(run, tmp_path):
     message = run("--steps", 3)
     assert "holds a run already" in message
     for option in ("--generate", "--resume", "--steps", "--overwrite", "--out"):
-        assert option in message                                    # what one can do now
+        assert option in message  # what one can do now
     assert result(tmp_path / "run") == before
     assert run("--steps", 3, "--overwrite") is None
     assert load_checkpoint(tmp_path / "run")[1]["step"] == 3
@@ -238,12 +272,13 @@ def test_two_runs_do_not_share_a_folder(run, tmp_path, text):
     assert files == {"checkpoint.json", "metrics.jsonl", *(f for f in files if "safetensors" in f)}
     for option in "--resume", "--overwrite":
         assert "a run is at work in " + str(tmp_path / "run") in run("--steps", 100000, option)
-    process.kill()                                      # the lock ends with it
+    process.kill()  # the lock ends with it
     process.communicate()
     assert run("--steps", 2, "--overwrite") is None
 
 
 # ---- what users do wrong, and what goes wrong
+
 
 def fails(capsys, message, expected):
     """The call ended in one line that says so, and not in a traceback."""
@@ -252,17 +287,27 @@ def fails(capsys, message, expected):
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content, expected", [
-    (b"", "is empty"), (b"\n \n", "is empty"),
-    (b"abc" * 10, "has 27 tokens.*needs at least 65"),
-    (b"abc\xff" * 100, "not UTF-8: byte 0xff at offset 3"),
-    (None, "no file or folder")])
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"abc" * 10, "has 27 tokens.*needs at least 65"),
+        (b"abc\xff" * 100, "not UTF-8: byte 0xff at offset 3"),
+        (None, "no file or folder"),
+    ],
+)
 def test_bad_text(tmp_path, capsys, content, expected):
     path = tmp_path / "bad.txt"
     if content is not None:
         path.write_bytes(content)
-    fails(capsys, train.main(["--data", str(path), "--out", str(tmp_path / "out"), "--batch", "4",
-                              "--block", "16"]), expected)
+    fails(
+        capsys,
+        train.main(
+            ["--data", str(path), "--out", str(tmp_path / "out"), "--batch", "4", "--block", "16"]
+        ),
+        expected,
+    )
     assert not (tmp_path / "out" / "checkpoint.json").exists()
 
 
@@ -277,31 +322,41 @@ def test_unwritable_folder(run, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     fails(capsys, run("--out", tmp_path / "file" / "run"), "file")
     fails(capsys, run("--out", tmp_path / "file"), "file")
-    if os.geteuid():                                                # root may write anywhere
+    if os.geteuid():  # root may write anywhere
         (tmp_path / "locked").mkdir(mode=0o500)
         fails(capsys, run("--out", tmp_path / "locked"), "[Pp]ermission")
     fails(capsys, run("--out", "/proc/nothing"), "/proc/nothing")
 
 
-@pytest.mark.parametrize("options, expected", [
-    (["--hidden", "0"], "--hidden: must be at least 1 and below 1000000000, got 0"),
-    (["--hidden", "1" + 20 * "0"], "--hidden: must be at least 1 and below 1000000000, got 1000"),
-    (["--warmup", "1" + 400 * "0"], "--warmup: must be at least 0 and below 1000000000, got 1000"),
-    (["--lr", "-1"], "--lr: must be above 0, got -1"),
-    (["--lr", "nan"], "--lr: must be above 0, got nan"),
-    (["--lr", "inf"], "--lr: must be above 0, got inf"),
-    (["--validation", "1"], "--validation: must be above 0 and below 1, got 1"),
-    (["--betas", "0.9", "1"], "--betas: must be at least 0 and below 1, got 1"),
-    (["--steps", "many"], "--steps: invalid int value: 'many'"),
-    (["--decay", "exponential"], "--decay: invalid choice"),
-    (["--seed", "-1"], "--seed: must be at least 0"),
-    (["--temperature", "-0.5"], "--temperature: must be at least 0"),
-    (["--top-k", "0"], "--top-k: must be at least 1"),
-    (["--top-p", "0"], "--top-p: must be above 0 and below 1"),
-    (["--layers", "1.5"], "--layers: invalid int value: '1.5'"),
-    (["--cell", "transformer"], "--cell: invalid choice: 'transformer'"),
-    (["--average", "1"], "--average: must be at least 0 and below 1, got 1"),
-    (["--hiden", "3"], "unrecognized arguments: --hiden")])
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (["--hidden", "0"], "--hidden: must be at least 1 and below 1000000000, got 0"),
+        (
+            ["--hidden", "1" + 20 * "0"],
+            "--hidden: must be at least 1 and below 1000000000, got 1000",
+        ),
+        (
+            ["--warmup", "1" + 400 * "0"],
+            "--warmup: must be at least 0 and below 1000000000, got 1000",
+        ),
+        (["--lr", "-1"], "--lr: must be above 0, got -1"),
+        (["--lr", "nan"], "--lr: must be above 0, got nan"),
+        (["--lr", "inf"], "--lr: must be above 0, got inf"),
+        (["--validation", "1"], "--validation: must be above 0 and below 1, got 1"),
+        (["--betas", "0.9", "1"], "--betas: must be at least 0 and below 1, got 1"),
+        (["--steps", "many"], "--steps: invalid int value: 'many'"),
+        (["--decay", "exponential"], "--decay: invalid choice"),
+        (["--seed", "-1"], "--seed: must be at least 0"),
+        (["--temperature", "-0.5"], "--temperature: must be at least 0"),
+        (["--top-k", "0"], "--top-k: must be at least 1"),
+        (["--top-p", "0"], "--top-p: must be above 0 and below 1"),
+        (["--layers", "1.5"], "--layers: invalid int value: '1.5'"),
+        (["--cell", "transformer"], "--cell: invalid choice: 'transformer'"),
+        (["--average", "1"], "--average: must be at least 0 and below 1, got 1"),
+        (["--hiden", "3"], "unrecognized arguments: --hiden"),
+    ],
+)
 def test_option_out_of_range(run, capsys, options, expected):
     with pytest.raises(SystemExit) as e:
         run(*options)
@@ -329,10 +384,12 @@ def test_byte_pairs_train_resume_and_write(run, tmp_path, capsys):
     run("--steps", 6, "--resume")
     assert result(tmp_path / "run") == straight
     scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]
-    assert scores["bits"] < scores["loss"] / np.log(2) / 1.5        # a token is some characters
+    assert scores["bits"] < scores["loss"] / np.log(2) / 1.5  # a token is some characters
     capsys.readouterr()
-    assert train.main(["--out", str(tmp_path / "run"), "--generate", "never ß 🙂", "--length", "9"]
-                      ) is None
+    assert (
+        train.main(["--out", str(tmp_path / "run"), "--generate", "never ß 🙂", "--length", "9"])
+        is None
+    )
     assert capsys.readouterr().out.startswith("never ß 🙂")
 
 
@@ -342,7 +399,7 @@ def test_a_gpu_that_is_not_there(run, capsys):
 
 
 def test_too_much_memory(run, capsys):
-    fails(capsys, run("--hidden", 10 ** 9 - 1, "--embedding", 10 ** 5), "[Aa]llocate")
+    fails(capsys, run("--hidden", 10**9 - 1, "--embedding", 10**5), "[Aa]llocate")
 
 
 def test_generation_mistakes(run, tmp_path, capsys):
@@ -355,7 +412,7 @@ def test_generation_mistakes(run, tmp_path, capsys):
 def test_damaged_and_foreign_checkpoints(run, tmp_path, capsys):
     run("--steps", 2)
     folder = tmp_path / "run"
-    arrays, = folder.glob("*.safetensors")
+    (arrays,) = folder.glob("*.safetensors")
     data = arrays.read_bytes()
     for bad in (data[:-1], data[:100], b"", bytes([*data[:-1], data[-1] ^ 1])):
         arrays.write_bytes(bad)
@@ -365,8 +422,11 @@ def test_damaged_and_foreign_checkpoints(run, tmp_path, capsys):
     tensors, state = load_checkpoint(folder)
 
     save_checkpoint(folder, tensors, {**state, "options": {**state["options"], "hidden": 9}})
-    fails(capsys, train.main(["--out", str(folder), "--generate", "a"]),
-          "(?s)does not fit.*mis-shaped: rnn.weight_hh_l0 is")
+    fails(
+        capsys,
+        train.main(["--out", str(folder), "--generate", "a"]),
+        "(?s)does not fit.*mis-shaped: rnn.weight_hh_l0 is",
+    )
     save_checkpoint(folder, {"model.weight": np.ones(3)}, state)
     fails(capsys, run("--resume"), "(?s)does not fit.*missing: embedding.weight.*unexpected: w")
     for other in ({**state, "kind": "GPT"}, {"kind": "GPT"}, [1, 2], None):
@@ -384,29 +444,48 @@ def test_a_checkpoint_changed_by_hand_with_a_right_check_sum(run, tmp_path, caps
     def changed(old, name, value):
         return {k: v for k, v in {**old, name: value}.items() if v is not missing}
 
-    changes = [changed(state, part, value)
-               for part in ("kind", "options", "known", "data", "step")
-               for value in (missing, None, [], 5.5, "x", {}, -1, 10 ** 30, True)]
+    changes = [
+        changed(state, part, value)
+        for part in ("kind", "options", "known", "data", "step")
+        for value in (missing, None, [], 5.5, "x", {}, -1, 10**30, True)
+    ]
     changes += [changed(state, "step", step) for step in (0, 1, 2.0, 3)]
-    changes += [changed(state, "known", other) for other in (
-        state["known"][::-1], state["known"] + "ß", state["known"][:-1] + "ß")]
-    changes += [changed(state, "options", changed(state["options"], name, value))
-                for name, values in {
-                    "batch": (0, 2.0, [2], missing), "evaluate_every": (0, None), "seed": (-1,),
-                    "dtype": ("int8", None), "lr": ("0.1", 0, True), "hidden": (9, 10 ** 20),
-                    "betas": ([0.9], [0.9, 0.9, 0.9], 0.9, [0.9, 1], "ab"), "steps": (1, missing),
-                    "data": ("--overwrite", missing), "help": ("--help",), "out": ("elsewhere",),
-                    "preset": ("ngram", "none", 1, missing), "cell": ("gru", "none")
-                }.items() for value in values]
+    changes += [
+        changed(state, "known", other)
+        for other in (state["known"][::-1], state["known"] + "ß", state["known"][:-1] + "ß")
+    ]
+    changes += [
+        changed(state, "options", changed(state["options"], name, value))
+        for name, values in {
+            "batch": (0, 2.0, [2], missing),
+            "evaluate_every": (0, None),
+            "seed": (-1,),
+            "dtype": ("int8", None),
+            "lr": ("0.1", 0, True),
+            "hidden": (9, 10**20),
+            "betas": ([0.9], [0.9, 0.9, 0.9], 0.9, [0.9, 1], "ab"),
+            "steps": (1, missing),
+            "data": ("--overwrite", missing),
+            "help": ("--help",),
+            "out": ("elsewhere",),
+            "preset": ("ngram", "none", 1, missing),
+            "cell": ("gru", "none"),
+        }.items()
+        for value in values
+    ]
     for other in changes:
         save_checkpoint(folder, tensors, other)
         before = (folder / "checkpoint.json").read_bytes()
         message = train.main(["--out", str(folder), "--resume"])
         assert message is not None, other
-        fails(capsys, message, "of a nanoautograd .* as this train.py writes it: .|"
-              "not of step|not what this run was started with|(?s:does not fit)")
+        fails(
+            capsys,
+            message,
+            "of a nanoautograd .* as this train.py writes it: .|"
+            "not of step|not what this run was started with|(?s:does not fit)",
+        )
         assert (folder / "checkpoint.json").read_bytes() == before
-        message = train.main(["--out", str(folder), "--generate", "a"])     # needs less of it
+        message = train.main(["--out", str(folder), "--generate", "a"])  # needs less of it
         assert message is None or message.startswith("train.py: the ")
     save_checkpoint(folder, tensors, changed(state, "options", {**state["options"], "batch": 0}))
     fails(capsys, run("--resume"), "--batch: must be at least 1 and below 1000000000, got 0")
@@ -428,9 +507,18 @@ def test_a_loss_beyond_the_reach_of_exp_is_reported(run, tmp_path):
     assert scores["loss"] > 710 and 1e304 < scores["perplexity"] < np.inf
 
 
-@pytest.mark.parametrize("damage", [b"garbage}\n", b'{"loss": 1.0, "st\xff": 2}\n', b"[1]\n",
-                                    b'{"step": 1, "loss": "low"}\n', b'{"loss": 1.0}\n\0\0}\n',
-                                    b'{"step": 1, "loss": NaN}\n', b"[" * 100_000 + b"\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"garbage}\n",
+        b'{"loss": 1.0, "st\xff": 2}\n',
+        b"[1]\n",
+        b'{"step": 1, "loss": "low"}\n',
+        b'{"loss": 1.0}\n\0\0}\n',
+        b'{"step": 1, "loss": NaN}\n',
+        b"[" * 100_000 + b"\n",
+    ],
+)
 def test_resume_keeps_what_is_readable_of_damaged_metrics(run, tmp_path, capsys, damage):
     run("--steps", 6)
     straight = result(tmp_path / "run")
@@ -450,15 +538,28 @@ def test_resume_keeps_what_is_readable_of_damaged_metrics(run, tmp_path, capsys,
 def test_a_terminal_that_lacks_a_character(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("äöü" * 300)
-    process = subprocess.run([sys.executable, str(SCRIPT), "--data", str(path), "--out",
-                              str(tmp_path / "run"), *TINY, "--steps", "1"], capture_output=True,
-                             text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    process = subprocess.run(
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--data",
+            str(path),
+            "--out",
+            str(tmp_path / "run"),
+            *TINY,
+            "--steps",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
     assert process.returncode == 0, process.stderr
     assert "\n?" in process.stdout and "validation: loss" in process.stdout
 
 
 def test_scores_without_a_picture(run, tmp_path, capsys):
-    (tmp_path / "run" / "loss.png").mkdir(parents=True)             # cannot be written
+    (tmp_path / "run" / "loss.png").mkdir(parents=True)  # cannot be written
     assert run("--steps", 2) is None
     out, err = capsys.readouterr()
     assert "--- temperature 1.0" in out and "validation: loss" in out
@@ -474,9 +575,14 @@ def test_a_validation_loss_that_is_not_finite_is_not_saved(run, tmp_path, capsys
 @pytest.mark.parametrize("package", ["tqdm", "matplotlib"])
 def test_missing_package(tmp_path, package):
     (tmp_path / f"{package}.py").write_text(
-        f"raise ModuleNotFoundError('no {package}', name={package!r})")
-    process = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True,
-                             env={**os.environ, "PYTHONPATH": str(tmp_path)})
+        f"raise ModuleNotFoundError('no {package}', name={package!r})"
+    )
+    process = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert process.returncode == 1
     assert process.stderr == f"train.py needs the package {package}: pip install '.[train]'\n"
 
@@ -494,8 +600,14 @@ def test_the_number_of_threads(run, tmp_path, monkeypatch):
         assert run("--threads", n, "--deterministic", "--out", tmp_path / f"d{n}") is None
         assert run("--threads", n, "--out", tmp_path / f"n{n}") is None
     assert len({result(tmp_path / f"d{n}") for n in (1, 2, 3)}) == 1
-    first, *others = [[json.loads(line)["loss"] for line in open(tmp_path / f"n{n}/metrics.jsonl")
-                       if "norm" in line] for n in (1, 2, 3)]
+    first, *others = [
+        [
+            json.loads(line)["loss"]
+            for line in open(tmp_path / f"n{n}/metrics.jsonl")
+            if "norm" in line
+        ]
+        for n in (1, 2, 3)
+    ]
     assert all(np.allclose(first, losses, rtol=1e-4) for losses in others)
 
 

@@ -6,8 +6,17 @@ import numpy as np
 
 from .rules import SCALARS, StrictError, check_dtypes, check_kind, mixed, operand, waits
 
-__all__ = ["DEVICE_TYPE", "STREAM", "StrictArray", "set_elements", "to_index", "unwrap", "wrap",
-           "wrap_all", "wrap_around"]
+__all__ = [
+    "DEVICE_TYPE",
+    "STREAM",
+    "StrictArray",
+    "set_elements",
+    "to_index",
+    "unwrap",
+    "wrap",
+    "wrap_all",
+    "wrap_around",
+]
 
 
 def _binary(name, ufunc, reflected=False):
@@ -28,6 +37,7 @@ def _binary(name, ufunc, reflected=False):
             given = (a.dtype, b.dtype) if type(other) is StrictArray else (a.dtype,)
             check_dtypes(name, given, result.dtype)
         return wrap(result)
+
     return method
 
 
@@ -42,12 +52,14 @@ def _in_place(name, ufunc):
             b = operand(other, name)
         ufunc(a, b, out=a)
         return self
+
     return method
 
 
 def _unary(ufunc):
     def method(self):
         return wrap(ufunc(self._host))
+
     return method
 
 
@@ -61,7 +73,7 @@ class StrictArray:
     __slots__ = ("_host", "__weakref__")
     __array_priority__ = 100
     __hash__ = None
-    __module__ = __package__        # where its namespace is found, as `cupy` is for cupy.ndarray
+    __module__ = __package__  # where its namespace is found, as `cupy` is for cupy.ndarray
 
     def __init__(self, *args, **kwargs):
         raise StrictError("make arrays with xp.asarray, xp.zeros, ...")
@@ -72,22 +84,30 @@ class StrictArray:
         raise StrictError("implicit conversion to a NumPy array is not allowed; use .get()")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        if any(type(x) not in SCALARS and not isinstance(x, (StrictArray, np.ndarray))
-               and hasattr(x, "__array_ufunc__") for x in inputs):
+        if any(
+            type(x) not in SCALARS
+            and not isinstance(x, (StrictArray, np.ndarray))
+            and hasattr(x, "__array_ufunc__")
+            for x in inputs
+        ):
             return NotImplemented
         left = inputs[0]
         if isinstance(left, np.ndarray) and not left.ndim and ufunc.__name__ in _COMPARED:
-            left = left[()]                         # NumPy wraps the scalar of `scalar < array`
+            left = left[()]  # NumPy wraps the scalar of `scalar < array`
         if method == "__call__" and ufunc in _REFLECTED and isinstance(left, np.generic):
-            return _REFLECTED[ufunc](inputs[1], left)                  # numpy_scalar * array
-        raise StrictError(f"numpy.{ufunc.__name__} was called on arrays of the device; "
-                          f"use xp.{ufunc.__name__} with xp = namespace(array)")
+            return _REFLECTED[ufunc](inputs[1], left)  # numpy_scalar * array
+        raise StrictError(
+            f"numpy.{ufunc.__name__} was called on arrays of the device; "
+            f"use xp.{ufunc.__name__} with xp = namespace(array)"
+        )
 
     def __array_function__(self, function, classes, args, kwargs):
         if any(not issubclass(c, (StrictArray, np.ndarray)) for c in classes):
             return NotImplemented
-        raise StrictError(f"numpy.{function.__name__} was called on arrays of the device; "
-                          f"use xp.{function.__name__} with xp = namespace(array)")
+        raise StrictError(
+            f"numpy.{function.__name__} was called on arrays of the device; "
+            f"use xp.{function.__name__} with xp = namespace(array)"
+        )
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         if stream is not STREAM:
@@ -111,8 +131,9 @@ class StrictArray:
     mT = property(lambda self: wrap(self._host.mT))
     real = property(lambda self: wrap(self._host.real))
     imag = property(lambda self: wrap(self._host.imag))
-    base = property(lambda self: wrap(self._host.base)
-                    if isinstance(self._host.base, np.ndarray) else None)
+    base = property(
+        lambda self: wrap(self._host.base) if isinstance(self._host.base, np.ndarray) else None
+    )
     flags = property(lambda self: _Flags(self._host.flags))
 
     @shape.setter
@@ -227,7 +248,7 @@ class StrictArray:
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
         host = self._host.astype(dtype, order, casting or "unsafe", copy=copy)
-        return self if host is self._host else wrap(host)       # as CuPy does with copy=False
+        return self if host is self._host else wrap(host)  # as CuPy does with copy=False
 
     def copy(self, order="C"):
         return wrap(self._host.copy(order))
@@ -245,18 +266,34 @@ class StrictArray:
 
 
 _new = object.__new__
-STREAM = object()           # what xp.from_dlpack passes as `stream`, so that nobody else gets in
-DEVICE_TYPE = 12           # DLPack's kDLExtDev, a device that no other library claims
+STREAM = object()  # what xp.from_dlpack passes as `stream`, so that nobody else gets in
+DEVICE_TYPE = 12  # DLPack's kDLExtDev, a device that no other library claims
 
 _OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide",
-    "floordiv": "floor_divide", "mod": "remainder", "pow": "power", "matmul": "matmul",
-    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "lshift": "left_shift", "rshift": "right_shift"}
-_COMPARISONS = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
-                "gt": "greater", "ge": "greater_equal"}
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "true_divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+}
+_COMPARISONS = {
+    "eq": "equal",
+    "ne": "not_equal",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+}
 _COMPARED = set(_COMPARISONS.values())
-_REFLECTED = {}             # ufunc -> the method for `scalar <op> array`
+_REFLECTED = {}  # ufunc -> the method for `scalar <op> array`
 for _short, _long in (_OPERATORS | _COMPARISONS).items():
     _ufunc = getattr(np, _long)
     _REFLECTED[_ufunc] = _binary(_long, _ufunc, reflected=True)
@@ -280,6 +317,7 @@ class _Flags:
 
 # --- in and out of the wrapper --------------------------------------------------------------------
 
+
 def wrap(host):
     """The StrictArray around a NumPy array or scalar, without a copy."""
     a = _new(StrictArray)
@@ -293,7 +331,7 @@ def wrap_all(result):
         return wrap(result)
     if type(result) in (tuple, list):
         return type(result)(map(wrap_all, result))
-    if isinstance(result, tuple):                         # a named one, such as eigh's
+    if isinstance(result, tuple):  # a named one, such as eigh's
         return type(result)(*map(wrap_all, result))
     return result
 
@@ -345,14 +383,17 @@ def _index_part(part):
         return host if host.size else host.astype(int)
     if isinstance(part, (bool, np.bool_)):
         return np.asarray(part)
-    return operator.index(part)                     # NumPy's integers; a TypeError for the rest
+    return operator.index(part)  # NumPy's integers; a TypeError for the rest
 
 
 def wrap_around(index, host):
     """Integer arrays in `index` modulo the axis they index: CuPy wraps where NumPy raises."""
     parts = list(index) if type(index) is tuple else [index]
-    spent = sum(p.ndim if type(p) is np.ndarray and p.dtype == bool else 1
-                for p in parts if p is not None and p is not ...)
+    spent = sum(
+        p.ndim if type(p) is np.ndarray and p.dtype == bool else 1
+        for p in parts
+        if p is not None and p is not ...
+    )
     axis = 0
     for i, part in enumerate(parts):
         if part is ...:
@@ -368,15 +409,17 @@ def wrap_around(index, host):
 
 def set_elements(host, index, value):
     """host[index] = value with arrays in the index; what CuPy leaves open is an error."""
-    value = np.asarray(value).astype(host.dtype)            # a copy: it may be a view of `host`
+    value = np.asarray(value).astype(host.dtype)  # a copy: it may be a view of `host`
     try:
         host[index] = value
     except IndexError:
         index = wrap_around(index, host)
         host[index] = value
     written = host[index]
-    wanted = value.reshape(value.shape[max(0, value.ndim - written.ndim):])
+    wanted = value.reshape(value.shape[max(0, value.ndim - written.ndim) :])
     wanted = np.broadcast_to(wanted, written.shape)
     if not np.array_equal(written, wanted, equal_nan=host.dtype.kind in "fc"):
-        raise StrictError("array[index] = value: the index names an element twice, with two "
-                          "values, and CuPy does not say which stays; make the index unique")
+        raise StrictError(
+            "array[index] = value: the index names an element twice, with two "
+            "values, and CuPy does not say which stays; make the index unique"
+        )

@@ -5,14 +5,14 @@ import types
 import numpy as np
 
 from ..snapshot import Signature, load
-from .array import (DEVICE_TYPE, STREAM, StrictArray, to_index, unwrap, wrap, wrap_all,
-                    wrap_around)
+from .array import DEVICE_TYPE, STREAM, StrictArray, to_index, unwrap, wrap, wrap_all, wrap_around
 from .rules import StrictError, check_default, check_dtypes, check_kind, operand, waits
 
 __all__ = ["xp"]
 
 
 # --- elementwise functions ------------------------------------------------------------------------
+
 
 def _elementwise(name):
     """xp.<name> for a ufunc: arrays and scalars in, an array out, keywords out, dtype, casting."""
@@ -52,12 +52,14 @@ def _elementwise(name):
 
     call.__name__ = call.__qualname__ = name
     call.nin, call.nout, call.at, call.outer = ufunc.nin, ufunc.nout, at, outer
-    if name in ("add", "multiply"):                 # the two that CuPy reduces with
+    if name in ("add", "multiply"):  # the two that CuPy reduces with
         whole, running = ("sum", "cumsum") if name == "add" else ("prod", "cumprod")
-        call.reduce = lambda array, axis=0, dtype=None, out=None, keepdims=False: \
-            getattr(array, whole)(axis, dtype, out, keepdims)
-        call.accumulate = lambda array, axis=0, dtype=None, out=None: \
-            getattr(array, running)(axis, dtype, out)
+        call.reduce = lambda array, axis=0, dtype=None, out=None, keepdims=False: getattr(
+            array, whole
+        )(axis, dtype, out, keepdims)
+        call.accumulate = lambda array, axis=0, dtype=None, out=None: getattr(array, running)(
+            axis, dtype, out
+        )
     return call
 
 
@@ -84,21 +86,84 @@ def _scatter(ufunc, a, index, value):
 # --- other functions ------------------------------------------------------------------------------
 
 # Functions whose arrays may come in a list; elsewhere CuPy takes no list for an array.
-_TAKE_LISTS = {"concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "select",
-               "broadcast_arrays", "meshgrid", "einsum", "choose", "ix_", "lexsort",
-               "ravel_multi_index"}
-_ARRAYS = {"a", "b", "x", "y", "x1", "x2", "arr", "ary", "A", "m", "v", "array", "condition",
-           "weights", "values", "dst", "src"}
+_TAKE_LISTS = {
+    "concatenate",
+    "stack",
+    "vstack",
+    "hstack",
+    "dstack",
+    "column_stack",
+    "select",
+    "broadcast_arrays",
+    "meshgrid",
+    "einsum",
+    "choose",
+    "ix_",
+    "lexsort",
+    "ravel_multi_index",
+}
+_ARRAYS = {
+    "a",
+    "b",
+    "x",
+    "y",
+    "x1",
+    "x2",
+    "arr",
+    "ary",
+    "A",
+    "m",
+    "v",
+    "array",
+    "condition",
+    "weights",
+    "values",
+    "dst",
+    "src",
+}
 # Functions that compute no elements, so that dtypes may differ: they ask, copy or cast.
-_NO_ELEMENTS = {"result_type", "can_cast", "may_share_memory", "shares_memory", "copyto", "put",
-                "ndim", "shape", "size", "broadcast", "broadcast_arrays", "meshgrid",
-                "put_along_axis", "place", "putmask", "isscalar", "common_type"}
+_NO_ELEMENTS = {
+    "result_type",
+    "can_cast",
+    "may_share_memory",
+    "shares_memory",
+    "copyto",
+    "put",
+    "ndim",
+    "shape",
+    "size",
+    "broadcast",
+    "broadcast_arrays",
+    "meshgrid",
+    "put_along_axis",
+    "place",
+    "putmask",
+    "isscalar",
+    "common_type",
+}
 # NumPy returns Python's own numbers here, CuPy 0-d arrays.
 _ZERO_D = {"allclose", "array_equal", "array_equiv", "count_nonzero"}
 # The size of these results is known only when the GPU has finished.
-_WAITING = {"nonzero", "argwhere", "flatnonzero", "unique", "extract", "compress", "bincount",
-            "unique_all", "unique_counts", "unique_inverse", "unique_values", "isin", "in1d",
-            "setdiff1d", "intersect1d", "union1d", "histogram", "digitize"}
+_WAITING = {
+    "nonzero",
+    "argwhere",
+    "flatnonzero",
+    "unique",
+    "extract",
+    "compress",
+    "bincount",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "isin",
+    "in1d",
+    "setdiff1d",
+    "intersect1d",
+    "union1d",
+    "histogram",
+    "digitize",
+}
 
 
 def _function(name, signature, function):
@@ -108,8 +173,11 @@ def _function(name, signature, function):
     names = signature.names
     dtype_place = names.index("dtype") if "dtype" in names else 99
     computes = name not in _NO_ELEMENTS
-    array_places = () if name in _TAKE_LISTS or not computes else \
-        tuple((i, n) for i, n in enumerate(names) if n in _ARRAYS)
+    array_places = (
+        ()
+        if name in _TAKE_LISTS or not computes
+        else tuple((i, n) for i, n in enumerate(names) if n in _ARRAYS)
+    )
     does_wait = name in _WAITING
     zero_d = name in _ZERO_D
 
@@ -123,8 +191,10 @@ def _function(name, signature, function):
         options = {k: unwrap(v, name, dtypes) for k, v in kwargs.items()} if kwargs else kwargs
         for i, parameter in array_places:
             if i < len(args) and (type(args[i]) in (list, tuple) or i == 0 and not dtypes):
-                raise StrictError(f"{name}: CuPy takes an array of the device as {parameter!r}, "
-                                  f"not {type(args[i]).__name__}; use xp.asarray or xp.stack")
+                raise StrictError(
+                    f"{name}: CuPy takes an array of the device as {parameter!r}, "
+                    f"not {type(args[i]).__name__}; use xp.asarray or xp.stack"
+                )
         result = function(*hosts, **options)
         dtype = getattr(result, "dtype", None)
         if computes and (not dtypes or any(d is not dtype for d in dtypes)):
@@ -220,8 +290,9 @@ def _where(condition, x=None, y=None):
     if x is None and y is None:
         return xp.nonzero(condition)
     if type(condition) is not StrictArray:
-        raise StrictError(f"where: the condition must be an array of the device, "
-                          f"not {type(condition).__name__}")
+        raise StrictError(
+            f"where: the condition must be an array of the device, not {type(condition).__name__}"
+        )
     hosts = [v._host if type(v) is StrictArray else operand(v, "where") for v in (x, y)]
     result = np.where(condition._host, *hosts)
     given = [v.dtype for v in (x, y) if type(v) is StrictArray]
@@ -256,9 +327,17 @@ def _put(a, ind, v, mode="wrap"):
     np.put(a._host, unwrap(ind, "put", []), unwrap(v, "put", []), mode)
 
 
-_OWN = {"take": _take, "take_along_axis": _take_along_axis, "repeat": _repeat, "sort": _sort,
-        "argsort": _argsort, "where": _where, "asnumpy": _asnumpy, "from_dlpack": _from_dlpack,
-        "put": _put}
+_OWN = {
+    "take": _take,
+    "take_along_axis": _take_along_axis,
+    "repeat": _repeat,
+    "sort": _sort,
+    "argsort": _argsort,
+    "where": _where,
+    "asnumpy": _asnumpy,
+    "from_dlpack": _from_dlpack,
+    "put": _put,
+}
 _FROM_HOST = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"}
 
 
@@ -289,8 +368,9 @@ class _Namespace(types.ModuleType):
             return _function(name, self._functions[name], getattr(self._home, name))
         raise AttributeError(
             "CuPy draws other random numbers than NumPy from one seed: draw on the host and move"
-            if name == "random" else
-            f"{self.__name__} has no {name!r}: not in cupy {api['version']}, or not in NumPy")
+            if name == "random"
+            else f"{self.__name__} has no {name!r}: not in cupy {api['version']}, or not in NumPy"
+        )
 
 
 xp = _Namespace("strict", np, load()["functions"])

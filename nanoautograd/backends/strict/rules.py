@@ -5,8 +5,18 @@ from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["SCALARS", "StrictError", "allow_promotion", "check_default", "check_dtypes",
-           "check_kind", "mixed", "no_sync", "operand", "waits"]
+__all__ = [
+    "SCALARS",
+    "StrictError",
+    "allow_promotion",
+    "check_default",
+    "check_dtypes",
+    "check_kind",
+    "mixed",
+    "no_sync",
+    "operand",
+    "waits",
+]
 
 
 class StrictError(TypeError):
@@ -15,13 +25,21 @@ class StrictError(TypeError):
 
 # CuPy takes these types, and no others, as scalars.
 SCALARS = {bool, int, float, complex} | set(np.sctypeDict.values()) - {
-    np.object_, np.str_, np.bytes_, np.void, np.datetime64, np.timedelta64}
+    np.object_,
+    np.str_,
+    np.bytes_,
+    np.void,
+    np.datetime64,
+    np.timedelta64,
+}
 
 
 def mixed(name, x):
     """The error for a NumPy array `x` that was given to the device's function `name`."""
-    return StrictError(f"{name}: a NumPy array of shape {x.shape} was mixed with arrays of the "
-                       "device; move it first, with xp.asarray(x)")
+    return StrictError(
+        f"{name}: a NumPy array of shape {x.shape} was mixed with arrays of the "
+        "device; move it first, with xp.asarray(x)"
+    )
 
 
 def operand(x, name):
@@ -82,14 +100,18 @@ def check_dtypes(name, given, result):
         return
     floats = {d for d in given if d.kind == "f"}
     if len(floats) > 1:
-        raise StrictError(f"{name}: arrays of {' and '.join(sorted(map(str, floats)))} meet; "
-                          "cast one with astype, or use allow_promotion() where it is meant")
+        raise StrictError(
+            f"{name}: arrays of {' and '.join(sorted(map(str, floats)))} meet; "
+            "cast one with astype, or use allow_promotion() where it is meant"
+        )
     if floats and result is not None and result.kind == "f":
         (wanted,) = floats
         if result.itemsize > wanted.itemsize:
             with_what = ", ".join(sorted({str(d) for d in given if d != wanted})) or "a scalar"
-            raise StrictError(f"{name}: {wanted} became {result} (with {with_what}); give "
-                              "scalars as Python floats, cast integer arrays, or name the dtype")
+            raise StrictError(
+                f"{name}: {wanted} became {result} (with {with_what}); give "
+                "scalars as Python floats, cast integer arrays, or name the dtype"
+            )
 
 
 def check_default(name, result):

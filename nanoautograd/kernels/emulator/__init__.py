@@ -21,13 +21,24 @@ from ...backends import is_array
 from ..source import NAMES
 
 HEADER = Path(__file__).parent / "cuda.h"
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-gnu-unique", "-Wl,-Bsymbolic",
-         "-fno-strict-aliasing", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas",
-         "-Wno-unused-function", "-Wno-unused-variable")
+FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-shared",
+    "-fPIC",
+    "-fno-gnu-unique",
+    "-Wl,-Bsymbolic",
+    "-fno-strict-aliasing",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused-function",
+    "-Wno-unused-variable",
+)
 SANITIZE = "-O0", "-g", "-fsanitize=address,alignment", "-fno-sanitize-recover=alignment"
 
 _state = {"on": False, "seed": 0, "sanitize": False}
-_libraries = {}                 # (text, sanitize) -> CDLL
+_libraries = {}  # (text, sanitize) -> CDLL
 
 
 class KernelError(RuntimeError):
@@ -63,7 +74,7 @@ def run(source, kernel, grid, block, arguments, shared, cooperative):
     kept, pointers = [], (ctypes.c_void_p * len(arguments))()
     for i, a in enumerate(arguments):
         is_struct = is_array(a) and a.dtype.names
-        if a is None or is_array(a) and not is_struct:      # of a variable that holds an address
+        if a is None or is_array(a) and not is_struct:  # of a variable that holds an address
             a = np.uint64(0 if a is None else _numpy(a).ctypes.data)
         a = np.array(a)
         kept.append(a)
@@ -91,8 +102,9 @@ def _library(source):
 def build(source, sanitize=False):
     """The path of the library, compiled if it is not there yet."""
     flags = (*FLAGS, *(SANITIZE if sanitize else ()))
-    text = "\n".join((f'#include "{HEADER}"', source.text,
-                      *(_entry(source, name) for name in source.kernels)))
+    text = "\n".join(
+        (f'#include "{HEADER}"', source.text, *(_entry(source, name) for name in source.kernels))
+    )
     content = "\0".join((text, HEADER.read_text(encoding="utf-8"), *flags))
     name = hashlib.sha256(content.encode()).hexdigest()[:32]
     path = _cache() / f"{name}.so"
@@ -103,11 +115,12 @@ def build(source, sanitize=False):
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / "kernel"
         made.with_suffix(".cpp").write_text(text, encoding="utf-8")
-        done = subprocess.run(["g++", *flags, "-o", made, made.with_suffix(".cpp")],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            ["g++", *flags, "-o", made, made.with_suffix(".cpp")], capture_output=True, text=True
+        )
         if done.returncode:
             raise KernelError(f"{source} does not compile:\n{done.stderr}")
-        os.replace(made, path)                  # whole or not at all
+        os.replace(made, path)  # whole or not at all
     return path
 
 
@@ -120,10 +133,14 @@ def _cache():
 
 def _entry(source, kernel):
     """A function in C that takes the addresses of the arguments."""
-    types = [NAMES.get(dtype, dtype) + "*" * is_pointer
-             for _, dtype, is_pointer in source.kernels[kernel]]
+    types = [
+        NAMES.get(dtype, dtype) + "*" * is_pointer
+        for _, dtype, is_pointer in source.kernels[kernel]
+    ]
     values = ", ".join(f"*({type}*)a[{i}]" for i, type in enumerate(types))
-    return (f'extern "C" const char* run_{kernel}(void** a, const unsigned* grid, '
-            "const unsigned* block, size_t shared, bool cooperative, uint64_t seed) {\n"
-            f"    return emulator::run([=] {{ {kernel}({values}); }}, grid, block, shared, "
-            "cooperative, seed);\n}")
+    return (
+        f'extern "C" const char* run_{kernel}(void** a, const unsigned* grid, '
+        "const unsigned* block, size_t shared, bool cooperative, uint64_t seed) {\n"
+        f"    return emulator::run([=] {{ {kernel}({values}); }}, grid, block, shared, "
+        "cooperative, seed);\n}"
+    )
