@@ -92,7 +92,7 @@ def _as_shape(n):
 
 @function
 def relu(input):
-    """max(input, 0), elementwise. Its derivative at 0 is 1/2, as at every tie of this library."""
+    """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library."""
     return namespace(input).maximum(input, 0)
 
 
@@ -262,7 +262,8 @@ def crf_log_partition(emissions, transitions, start_transitions, end_transitions
 def crf_loss(
     emissions, tags, transitions, start_transitions, end_transitions, *, mask=None, reduction="mean"
 ):
-    """-log P(tags) of a linear-chain conditional random field. See manual/crf.py.
+    """-log P(tags) of a linear-chain conditional random field. Its gradient is the marginal
+    probabilities less 1 for the tags and transitions that are in `tags`. See manual/crf.py.
 
     tags: (T, B), integers from 0 to K-1; anything where the mask is False. The rest is as for
     crf_log_partition. reduction: "none" (a loss for each sequence, (B,)), "sum", or "mean".

@@ -16,7 +16,7 @@ from .shaping import as_tuple, broadcast_to, checked, copy, expand_dims, moveaxi
 
 
 def flip(m, axis=None):
-    """`m` with the order along the axes reversed: all of them, or those named."""
+    """`m` with the order along the axes reversed, all or those named:  m̄ = flip(ȳ, axis)."""
     ndim = len(m.shape)
     axes = range(ndim) if axis is None else [checked(i, ndim, "flip") for i in as_tuple(axis)]
     return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
@@ -24,7 +24,10 @@ def flip(m, axis=None):
 
 @function
 def roll(a, shift, axis=None):
-    """`a` with the elements shifted along the axes, those that leave coming in at the front."""
+    """`a` with the elements shifted along the axes, those that leave coming in at the front.
+
+    ā = roll(ȳ, -shift, axis).
+    """
     return namespace(a).roll(a, shift, axis=axis)
 
 
@@ -58,14 +61,20 @@ _concatenate.vjp(arrays=_split_as)
 
 
 def concatenate(arrays, axis=0):
-    """The arrays one after the other along an axis they have; `axis=None`: flattened."""
+    """The arrays one after the other along an axis they have; `axis=None`: flattened.
+
+    y = [a_1, a_2, ...]:  ā_k = the part of ȳ where a_k is in y.
+    """
     if axis is None:
         arrays, axis = [ravel(a) for a in as_arrays(*arrays)], 0
     return _concatenate(*arrays, axis=axis)
 
 
 def stack(arrays, axis=0):
-    """The arrays, all of one shape, one after the other along a new axis."""
+    """The arrays, all of one shape, one after the other along a new axis.
+
+    y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
+    """
     arrays = as_arrays(*arrays)
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(
@@ -83,7 +92,10 @@ _split.vjp(a=lambda g, axis: concatenate(g, axis))
 
 
 def split(ary, indices_or_sections, axis=0):
-    """`ary` in equal parts (given their number), or cut at the given positions: a tuple."""
+    """`ary` in equal parts (given their number), or cut at the given positions: a tuple.
+
+    a = [y_1, y_2, ...]:  ā = [ȳ_1, ȳ_2, ...], joined along the same axis.
+    """
     axis = checked(axis, len(ary.shape), "split")
     n = ary.shape[axis]
     if isinstance(indices_or_sections, Integral):
@@ -102,7 +114,7 @@ def split(ary, indices_or_sections, axis=0):
 
 
 def tile(A, reps):
-    """`A` repeated as a whole, reps[i] times along axis i."""
+    """`A` repeated as a whole, reps[i] times along axis i:  Ā = the sum of ȳ over the copies."""
     reps = as_tuple(reps)
     ndim = max(len(reps), len(A.shape))
     reps = (1,) * (ndim - len(reps)) + tuple(reps)
@@ -116,7 +128,10 @@ def tile(A, reps):
 
 
 def repeat(a, repeats, axis=None):
-    """`a` with each element repeated: all as often, or as often as `repeats` says for each."""
+    """`a` with each element repeated: all as often, or as often as `repeats` says for each.
+
+    ā_i = the sum of ȳ over the copies of a_i.
+    """
     if axis is None:
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "repeat")
@@ -143,6 +158,9 @@ _pad_constant.vjp(
 
 def pad(array, pad_width, mode="constant", *, constant_values=0):
     """`array` with elements added before and after each axis.
+
+    y = pad(x):  x̄ = ȳ without what was added; to an element that was repeated, x̄_i = the sum of ȳ
+    over all its copies.
 
     pad_width: n, (before, after), or a pair for each axis. mode: "constant", or one that repeats
     elements: "edge", "reflect", "symmetric", "wrap".
@@ -181,13 +199,19 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
 
 @function
 def tril(m, k=0):
-    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above."""
+    """The lower triangle of the last two axes, up to the k-th diagonal; zeros above.
+
+    m̄ = tril(ȳ, k).
+    """
     return namespace(m).tril(m, k)
 
 
 @function
 def triu(m, k=0):
-    """The upper triangle of the last two axes, from the k-th diagonal; zeros below."""
+    """The upper triangle of the last two axes, from the k-th diagonal; zeros below.
+
+    m̄ = triu(ȳ, k).
+    """
     return namespace(m).triu(m, k)
 
 
@@ -196,7 +220,10 @@ triu.vjp(m=lambda g, k: triu(g, k))
 
 
 def diagonal(a, offset=0, axis1=0, axis2=1):
-    """The diagonal of each matrix in the axes `axis1` and `axis2`, as a new last axis."""
+    """The diagonal of each matrix in the axes `axis1` and `axis2`, as a new last axis.
+
+    ā = ȳ on that diagonal, 0 elsewhere.
+    """
     a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
@@ -206,5 +233,5 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
 
 
 def trace(a, offset=0, axis1=0, axis2=1):
-    """The sum of the diagonal."""
+    """The sum of the diagonal:  ā = ȳ on that diagonal, 0 elsewhere."""
     return diagonal(a, offset, axis1, axis2).sum(axis=-1)

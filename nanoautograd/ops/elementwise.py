@@ -92,7 +92,7 @@ remainder.vjp(a=lambda g: g, b=lambda g, a, b: -g * (a // b))
 
 @function
 def negative(x):
-    """-x."""
+    """-x:  x̄ = -ȳ."""
     return -x
 
 
@@ -101,7 +101,7 @@ negative.vjp(x=lambda g: -g)
 
 @function
 def positive(x):
-    """+x."""
+    """+x:  x̄ = ȳ."""
     return +x
 
 
@@ -149,7 +149,7 @@ abs.vjp(x=lambda g, x: g * sign(x))
 
 @function
 def sign(x):
-    """-1, 0 or 1; its derivative is 0."""
+    """-1, 0 or 1; its derivative is 0:  x̄ = 0."""
     return namespace(x).sign(x)
 
 
@@ -405,13 +405,13 @@ erf.vjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 @function
 def maximum(x1, x2):
-    """The larger of x1 and x2; equal ones share the gradient."""
+    """The larger of x1 and x2:  x̄1 = ȳ where x1 > x2, ȳ/2 where x1 = x2, else 0; x̄2 likewise."""
     return namespace(x1, x2).maximum(x1, x2)
 
 
 @function
 def minimum(x1, x2):
-    """The smaller of x1 and x2; equal ones share the gradient."""
+    """The smaller of x1 and x2:  x̄1 = ȳ where x1 < x2, ȳ/2 where x1 = x2, else 0; x̄2 likewise."""
     return namespace(x1, x2).minimum(x1, x2)
 
 
@@ -433,7 +433,7 @@ def _to_winner(g, wins, ties):
 def clip(a, a_min=None, a_max=None, *, min=None, max=None):
     """`a` limited to [a_min, a_max], also called min and max; None is no limit.
 
-    At a limit, the slope is 1/2.
+    ā = ȳ between the limits, ȳ/2 at one, 0 beyond; a limit gets what `a` does not.
     """
     a_min, a_max = (min if a_min is None else a_min), (max if a_max is None else a_max)
     if a_min is not None:
@@ -445,7 +445,10 @@ def clip(a, a_min=None, a_max=None, *, min=None, max=None):
 
 @function
 def where(condition, x, y):
-    """x where the condition holds, elsewhere y."""
+    """z = x where the condition holds, elsewhere y.
+
+    x̄ = z̄ where the condition holds, 0 elsewhere;  ȳ = 0 where it holds, z̄ elsewhere.
+    """
     return namespace(condition, x, y).where(condition, x, y)
 
 
@@ -456,7 +459,7 @@ where.vjp(
 
 @function
 def astype(x, dtype):
-    """A copy of x in a dtype; the gradient comes back in that of x."""
+    """A copy of x in a dtype:  x̄ = ȳ, in the dtype of x."""
     return x.astype(dtype)
 
 
@@ -464,7 +467,10 @@ astype.vjp(x=lambda g: g)
 
 
 def to(a, device):
-    """`a` on a device: "cpu", "cuda", "cuda:N"; itself if it is there. Raises DeviceError."""
+    """`a` on a device: "cpu", "cuda", "cuda:N"; itself if it is there. Raises DeviceError.
+
+    ā = ȳ, on the device of `a`.
+    """
     x = array_of(a)
     return a if to_device(x, device) is x else _moved(a, device, device_of(x))
 

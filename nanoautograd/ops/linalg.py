@@ -62,7 +62,11 @@ def matmul(x1, x2):
 
 
 def dot(a, b):
-    """As `numpy.dot`: over the last axis of `a` and the second-last (or only) axis of `b`."""
+    """As `numpy.dot`: over the last axis of `a` and the second-last (or only) axis of `b`.
+
+    y_ij = Σ_k a_ik b_kj:  ā_ik = Σ_j ȳ_ij b_kj,  b̄_kj = Σ_i a_ik ȳ_ij, with i and j for all other
+    axes. If one is 0-d, it is `multiply`.
+    """
     if not shape_of(a) and type(a) is not list or not shape_of(b) and type(b) is not list:
         return multiply(a, b)
     a, b = as_arrays(a, b)
@@ -72,13 +76,16 @@ def dot(a, b):
 
 
 def outer(a, b):
-    """y_ij = a_i b_j, of flattened arguments."""
+    """y_ij = a_i b_j, of flattened arguments:  ā_i = Σ_j ȳ_ij b_j,  b̄_j = Σ_i ȳ_ij a_i."""
     a, b = as_arrays(a, b)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
 def tensordot(a, b, axes=2):
     """The sum over pairs of axes of products, as one matrix product.
+
+    With i for the free axes of `a`, j for those of `b`, and k for the pairs, y_ij = Σ_k a_ik b_kj:
+    ā_ik = Σ_j ȳ_ij b_kj,  b̄_kj = Σ_i a_ik ȳ_ij.
 
     axes: n, for the last n of `a` with the first n of `b`; or two sequences, axes of each.
     """
@@ -141,6 +148,9 @@ _einsum.vjp(operands=_einsum_rule)
 
 def einsum(subscripts, *operands, optimize=True):
     """The sum of products that `subscripts` describes, as `numpy.einsum`.
+
+    The gradient of an operand is an einsum of ȳ with the other operands. For "ij,jk->ik", that is
+    y_ik = Σ_j a_ij b_jk, it is ā_ij = Σ_k ȳ_ik b_jk, "ik,jk->ij".
 
     Takes every form: implicit and explicit output, ellipsis, letters repeated within an operand
     (a diagonal), broadcast lengths of 1, and NumPy's alternating operands and index lists.

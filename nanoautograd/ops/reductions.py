@@ -62,13 +62,16 @@ mean.vjp(
 
 
 def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
-    """The variance Σ (a - mean a)² / (n - ddof)."""
+    """The variance Σ (a - mean a)² / (n - ddof):  ā = 2 ȳ (a - mean a) / (n - ddof).
+
+    The mean moves with `a`, too, but that adds nothing: the deviations from it have the sum 0.
+    """
     d = _deviations(a, axis, dtype)
     return sum(d * d, axis, keepdims=keepdims) / _degrees_of_freedom(a, axis, ddof)
 
 
 def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
-    """The standard deviation; its gradient where all elements are equal is 0, as that of norm."""
+    """The standard deviation y = √var:  ā = ȳ (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
     d = _deviations(a, axis, dtype)
     return _norm(d, axis, keepdims=keepdims) / math.sqrt(_degrees_of_freedom(a, axis, ddof))
 
@@ -100,7 +103,7 @@ cumsum.vjp(
 
 
 def prod(a, axis=None, dtype=None, *, keepdims=False):
-    """The product, computed as a tree of products of pairs.
+    """y = Π a:  ā_i = ȳ Π_{j≠i} a_j. Computed as a tree of products of pairs.
 
     The textbook's ā_i = ȳ y / a_i fails where an element is 0. Every step of the tree is a plain
     multiplication, so that its derivatives of all orders hold there too.
@@ -127,13 +130,13 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
 
 @function
 def max(a, axis=None, *, keepdims=False):
-    """The largest element; those that are equally large share the gradient."""
+    """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0."""
     return namespace(a).max(a, axis=axis, keepdims=keepdims)
 
 
 @function
 def min(a, axis=None, *, keepdims=False):
-    """The smallest element; those that are equally small share the gradient."""
+    """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0."""
     return namespace(a).min(a, axis=axis, keepdims=keepdims)
 
 
@@ -181,7 +184,10 @@ def _finite(y):
 
 
 def sort(a, axis=-1, kind=None):
-    """The elements in ascending order; those that are equal share the gradient.
+    """The elements in ascending order.
+
+    y = Pa with a permutation P:  ā = Pᵀȳ, each gradient goes back to where its element came from.
+    Which of equal elements comes first is arbitrary: each gets the mean of their gradients.
 
     kind: any of NumPy's; the result is the same for all.
     """
@@ -237,6 +243,11 @@ _norm.vjp(x=lambda g, x, out, axis: _with_axes(g / where(out == 0, 1, out), x.sh
 
 def norm(x, ord=None, axis=None, keepdims=False):
     """A norm of vectors or matrices, as `numpy.linalg.norm`.
+
+    y = (Σ |x|ᵖ)^(1/p):  x̄ = ȳ sign(x) (|x|/y)^(p-1), and 0 where y = 0; for p = 2 and "fro" that
+    is ȳ x / y. A norm that is the largest or smallest of some |x|, or of some sums of |x|, has
+    x̄ = ȳ sign(x) for those that it is made of, 0 for others, and equal ones share. For p = 0 it
+    is 0.
 
     Vectors (`axis` an integer, or `x` 1-D): any `ord`. Matrices (`axis` a pair, or `x` 2-D with
     an `ord`): "fro", 1, -1, inf, -inf. Raises ValueError for the matrix norms 2, -2 and "nuc",

@@ -22,6 +22,8 @@ _reshape.vjp(a=lambda g, a_shape: _reshape(g, a_shape))
 def reshape(a, shape, *more, order="C"):
     """`a` in another shape; one length may be -1. `reshape(a, 2, 3)` is `reshape(a, (2, 3))`.
 
+    ā = ȳ in the shape of `a`.
+
     order: "C", rows first; others are not offered.
     """
     if order != "C":
@@ -30,12 +32,12 @@ def reshape(a, shape, *more, order="C"):
 
 
 def ravel(a, order="C"):
-    """`a` as a 1-D array, rows first."""
+    """`a` as a 1-D array, rows first:  ā = ȳ in the shape of `a`."""
     return reshape(a, (-1,), order=order)
 
 
 def expand_dims(a, axis):
-    """`a` with new axes of length 1, which are numbered `axis` in the result."""
+    """`a` with new axes of length 1, numbered `axis` in the result:  ā = ȳ in the shape of `a`."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     ndim = len(a.shape) + len(axes)
     axes = [checked(i, ndim, "expand_dims") for i in axes]
@@ -46,7 +48,7 @@ def expand_dims(a, axis):
 
 
 def squeeze(a, axis=None):
-    """`a` without axes of length 1: all of them, or those named."""
+    """`a` without axes of length 1, all or those named:  ā = ȳ in the shape of `a`."""
     shape = a.shape
     if axis is None:
         return _reshape(a, tuple(n for n in shape if n != 1))
@@ -67,7 +69,11 @@ def checked(axis, ndim, name):
 
 @function
 def broadcast_to(array, shape):
-    """`array` repeated along new axes and axes of length 1. The walk sums the gradient back."""
+    """`array` repeated along new axes and axes of length 1.
+
+    Its gradient is ȳ summed over those axes. The engine does that for every operation that
+    broadcasts, so the rule here is the identity.
+    """
     return namespace(array).broadcast_to(array, shape)
 
 
@@ -76,7 +82,7 @@ broadcast_to.vjp(array=lambda g: g)
 
 @function
 def copy(a):
-    """The same elements in memory of their own."""
+    """The same elements in memory of their own:  ā = ȳ."""
     return a.copy()
 
 
@@ -100,19 +106,25 @@ def _inverse(permutation):
 
 
 def transpose(a, axes=None):
-    """`a` with its axes in the order `axes`; reversed by default."""
+    """`a` with its axes in the order `axes`; reversed by default.
+
+    ā = ȳ with the axes put back, that is in the order of the inverse permutation.
+    """
     ndim = len(a.shape)
     axes = range(ndim)[::-1] if axes is None else [checked(i, ndim, "transpose") for i in axes]
     return _transpose(a, tuple(axes))
 
 
 def permute(a, *axes):
-    """`transpose`, with PyTorch's name: permute(a, 1, 0, 2) or permute(a, (1, 0, 2))."""
+    """`transpose`, with PyTorch's name: permute(a, 1, 0, 2) or permute(a, (1, 0, 2)).
+
+    ā = ȳ with the axes put back.
+    """
     return transpose(a, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
 
 
 def swapaxes(a, axis1, axis2):
-    """`a` with two axes exchanged."""
+    """`a` with two axes exchanged:  ā = swapaxes(ȳ, axis1, axis2)."""
     ndim = len(a.shape)
     i, j = checked(axis1, ndim, "swapaxes"), checked(axis2, ndim, "swapaxes")
     axes = list(range(ndim))
@@ -121,7 +133,10 @@ def swapaxes(a, axis1, axis2):
 
 
 def moveaxis(a, source, destination):
-    """`a` with the axes `source` moved to the positions `destination`, the others in order."""
+    """`a` with the axes `source` moved to the positions `destination`, the others in order.
+
+    ā = moveaxis(ȳ, destination, source).
+    """
     ndim = len(a.shape)
     source = [checked(i, ndim, "moveaxis") for i in as_tuple(source)]
     destination = [checked(i, ndim, "moveaxis") for i in as_tuple(destination)]
