@@ -454,8 +454,10 @@ def check_state(state, folder):
             refuse(f"there is no preset {given['preset']!r}")
         p = parser(given["preset"])
         p.error = refuse
-        words = []
-        for name in vars(p.parse_args([])).keys() - momentary(given["preset"]) - {"preset"}:
+        words, names = [], vars(p.parse_args([])).keys() - momentary(given["preset"])
+        if given.keys() != names:
+            refuse(of_another_version(given.keys() - names, names - given.keys()))
+        for name in names - {"preset"}:
             value, word = given[name], option(name)
             if isinstance(value, bool):
                 words += [word] if value else [f"--no-{word[2:]}"] * p.get_default(name)
@@ -475,6 +477,16 @@ def check_state(state, folder):
             raise
         refuse(f"{type(e).__name__}: {e}")
     return state
+
+
+def of_another_version(unknown, missing):
+    """Why a checkpoint with these unknown and missing options is refused, and what one can do."""
+    parts = [f"this version does not know {option(name)}" for name in sorted(unknown)]
+    parts += [f"it lacks {option(name)}" for name in sorted(missing)]
+    return (
+        f"{', '.join(parts)}. Only the version that wrote it can go on with it; to start anew, "
+        "give --overwrite, or another --out"
+    )
 
 
 # ----------------------------------------------------------------------------------------- arrays
