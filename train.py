@@ -48,9 +48,9 @@ from models.run import (
 )
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
+from nanoautograd.core.tensor import array_of
 from nanoautograd.data import DataError
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
-from nanoautograd.tensor import array_of
 
 try:
     import safetensors.numpy  # noqa: F401 (what checkpoints are written with)

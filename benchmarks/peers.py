@@ -181,7 +181,7 @@ class Ours(Peer):
 
     def train_by_hand(self, model, gradient):
         """gradient: -> the loss, and {name of a parameter: gradient}, arrays."""
-        from nanoautograd.tensor import wrap
+        from nanoautograd.core.tensor import wrap
 
         parameters = dict(model.named_parameters())
         optimizer = self.module.optim.Adam(parameters.values(), lr=LR)

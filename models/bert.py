@@ -50,10 +50,10 @@ import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_numpy
 from nanoautograd.checkpoint import CheckpointError
+from nanoautograd.core.tensor import array_of
 from nanoautograd.data import package_path
 from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config, shapes_of
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
-from nanoautograd.tensor import array_of
 
 from .padding import mask
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from nanoautograd import concatenate, exp, log, matmul, sigmoid
 from nanoautograd.backends import namespace
+from nanoautograd.core.tensor import array_of
 from nanoautograd.functional import softmax
 from nanoautograd.nn import Linear, Module, Parameter
-from nanoautograd.tensor import array_of
 
 TINY = 1e-9  # added to p, whose logarithm is taken
 

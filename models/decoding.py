@@ -17,8 +17,8 @@ import numpy as np
 
 from nanoautograd import no_grad
 from nanoautograd.backends import device_of, to_device
+from nanoautograd.core.tensor import array_of
 from nanoautograd.functional import log_softmax
-from nanoautograd.tensor import array_of
 
 from .sampling import choose
 

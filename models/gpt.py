@@ -38,6 +38,7 @@ from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
+from nanoautograd.core.tensor import array_of
 from nanoautograd.manual import gelu
 from nanoautograd.nn import (
     Dropout,
@@ -48,7 +49,6 @@ from nanoautograd.nn import (
     ModuleList,
     MultiheadAttention,
 )
-from nanoautograd.tensor import array_of
 
 from .past import Past
 

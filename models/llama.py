@@ -47,9 +47,9 @@ from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
+from nanoautograd.core.tensor import array_of
 from nanoautograd.interop import check_sizes, fill, read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
-from nanoautograd.tensor import array_of
 
 from .past import Past
 from .smollm2 import names_of, sizes_of, weights_path

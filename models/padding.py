@@ -3,7 +3,7 @@
 import numpy as np
 
 from nanoautograd.backends import device_of, is_array, namespace, to_device
-from nanoautograd.tensor import array_of
+from nanoautograd.core.tensor import array_of
 
 
 def mask(x, lengths):

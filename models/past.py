@@ -3,8 +3,8 @@
 from math import sqrt
 
 from nanoautograd.backends import namespace
+from nanoautograd.core.tensor import Tensor, array_of
 from nanoautograd.ops import concatenate
-from nanoautograd.tensor import Tensor, array_of
 
 
 class Past:

@@ -15,15 +15,20 @@ from importlib import import_module
 from . import autograd, backends, methods, ops
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
-from .function import Function, function
-from .graph import GraphError, ShapeError
-from .modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
-from .node import AnomalyError
+from .core.grad_mode import enable_grad, is_grad_enabled, no_grad
+from .core.operation import function
+from .core.tensor import Tensor
+from .custom_vjp import custom_vjp
+from .dlpack import from_dlpack
+from .errors import AnomalyError, GraphError, ShapeError
 from .ops import *  # noqa: F403
-from .tensor import Tensor, from_dlpack
+from .safety import hooks
+from .safety.anomaly import detect_anomaly
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
+
+hooks.attach()
 
 # Loaded when they are first asked for: `import nanoautograd` takes hardly longer than NumPy.
 _LAZY = {"checkpoint", "cuda", "functional", "nn", "optim", "testing"}
@@ -31,7 +36,7 @@ _LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
 
 __all__ = [
     "AnomalyError",
-    "Function",
+    "custom_vjp",
     "GraphError",
     "ShapeError",
     "Tensor",

@@ -1,7 +1,9 @@
 """Gradients of Tensors with respect to Tensors, as values."""
 
-from .graph import GraphError, backpropagate
-from .tensor import Tensor, wrap
+from .core.backward import backpropagate
+from .core.tensor import Tensor, wrap
+from .errors import GraphError
+from .safety.in_place import check_version
 
 __all__ = ["grad"]
 
@@ -39,7 +41,7 @@ def grad(
                     f"grad: {what} {i}, of shape {t.shape}, requires no gradient; "
                     "is it computed within no_grad, or detached?"
                 )
-            t._check_history("grad")
+            check_version(t, "grad")
     seeds = [y._seed(g, create_graph) for y, g in zip(outputs, grad_outputs)]
     retain_graph = create_graph if retain_graph is None else retain_graph
     gradients = backpropagate(

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from .backends import to_numpy
-from .tensor import Tensor
+from .core.tensor import Tensor
 
 
 class CheckpointError(ValueError):

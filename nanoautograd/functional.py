@@ -7,25 +7,29 @@ derivation of their own are in manual/, one file each; the rest is written from 
 from os import urandom
 
 from .backends import is_array, namespace
-from .function import by_hand, function
+from .core.operation import function
+from .core.tensor import array_of
 from .kernels import Kernel
-from .manual import attention, crf, kl_divergence, rotary
-from .manual import cross_entropy as cross_entropy_
-from .manual import dropout as dropout_
-from .manual import embedding as embedding_
-from .manual import gelu as gelu_
-from .manual import gru as gru_
-from .manual import layer_norm as layer_norm_
-from .manual import linear as linear_
-from .manual import log_softmax as log_softmax_
-from .manual import lstm as lstm_
-from .manual import rms_norm as rms_norm_
-from .manual import rnn as rnn_
-from .manual import silu as silu_
-from .manual import softmax as softmax_
+from .manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
+from .manual.crf import crf_log_partition as _crf_log_partition
+from .manual.crf import score as _crf_score
+from .manual.cross_entropy import cross_entropy as _cross_entropy
+from .manual.dropout import dropout as _dropout
+from .manual.embedding import embedding as _embedding
+from .manual.gelu import gelu as _gelu
+from .manual.gru import gru as _gru
+from .manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
+from .manual.layer_norm import layer_norm as _layer_norm
+from .manual.linear import linear as _linear
+from .manual.log_softmax import log_softmax as _log_softmax
+from .manual.lstm import lstm as _lstm
+from .manual.rms_norm import rms_norm as _rms_norm
+from .manual.rnn import rnn as _rnn
+from .manual.rotary import rotary_embedding as _rotary_embedding
+from .manual.silu import silu as _silu
+from .manual.softmax import softmax as _softmax
 from .ops import mean, sign, sum
 from .recording import CaptureError, now
-from .tensor import array_of
 
 __all__ = [
     "crf_log_partition",
@@ -50,30 +54,23 @@ __all__ = [
 ]
 
 
-def _operation(name, module, kernel=None):
-    """kernel: the name of its files in kernels/, if it has any."""
-    return by_hand(
-        name, module.forward, module.backward, module.composed, kernel and Kernel(kernel, module)
-    )
-
-
-_attention = _operation("scaled_dot_product_attention", attention, "attention")
-_crf_log_partition = _operation("crf_log_partition", crf)
-_cross_entropy = _operation("cross_entropy", cross_entropy_, "cross_entropy")
-_dropout = _operation("dropout", dropout_, "dropout")
-_embedding = _operation("embedding", embedding_, "embedding")
-_gaussian_kl_divergence = _operation("gaussian_kl_divergence", kl_divergence)
-_gelu = _operation("gelu", gelu_, "gelu")
-_gru = _operation("gru", gru_, "gru")
-_layer_norm = _operation("layer_norm", layer_norm_, "layer_norm")
-_linear = _operation("linear", linear_)
-_log_softmax = _operation("log_softmax", log_softmax_, "log_softmax")
-_lstm = _operation("lstm", lstm_, "lstm")
-_rms_norm = _operation("rms_norm", rms_norm_, "rms_norm")
-_rnn = _operation("rnn", rnn_, "rnn")
-_rotary_embedding = _operation("rotary_embedding", rotary)
-_silu = _operation("silu", silu_, "silu")
-_softmax = _operation("softmax", softmax_, "softmax")
+# Where there are kernels, they compute for arrays that are not NumPy's.
+for _operation, _name in {
+    _scaled_dot_product_attention: "attention",
+    _cross_entropy: "cross_entropy",
+    _dropout: "dropout",
+    _embedding: "embedding",
+    _gelu: "gelu",
+    _gru: "gru",
+    _layer_norm: "layer_norm",
+    _log_softmax: "log_softmax",
+    _lstm: "lstm",
+    _rms_norm: "rms_norm",
+    _rnn: "rnn",
+    _silu: "silu",
+    _softmax: "softmax",
+}.items():
+    _operation.elsewhere = Kernel(_name, _operation)
 
 
 def _any_seed(name):
@@ -96,7 +93,7 @@ def relu(input):
     return namespace(input).maximum(input, 0)
 
 
-relu.vjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
+relu.defvjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
 
 
 def gelu(input, approximate="none", bias=None):
@@ -273,7 +270,7 @@ def crf_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"crf_loss: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
     scores = emissions, transitions, start_transitions, end_transitions
-    ell = crf_log_partition(*scores, mask=mask) - crf.score(*scores, tags, mask=mask)
+    ell = crf_log_partition(*scores, mask=mask) - _crf_score(*scores, tags, mask=mask)
     return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
 
 
@@ -329,7 +326,7 @@ def scaled_dot_product_attention(
     """
     if seed is None and dropout_p:
         seed = _any_seed("scaled_dot_product_attention")
-    return _attention(
+    return _scaled_dot_product_attention(
         query,
         key,
         value,

@@ -6,8 +6,8 @@ Each is an operation of `ops/` under another spelling; here is the list of spell
 import numpy as np
 
 from . import ops
+from .core.tensor import Tensor
 from .ops.indexing import assign
-from .tensor import Tensor
 
 # ---- operators
 

@@ -28,9 +28,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .backends import device_of, namespace, threads, to_device
+from .core.tensor import Tensor, wrap
 from .kernels import adam, can_run, clip
 from .recording import CaptureError, now
-from .tensor import Tensor, wrap
 
 
 def in_blocks(f, jobs):

@@ -12,10 +12,12 @@ return Tensors, and ShapeError for values or directions of the wrong shape.
 from functools import wraps
 
 from .backends import namespace
-from .graph import ShapeError, backpropagate, nodes_below
-from .modes import enable_grad
+from .core.backward import backpropagate, topological_order
+from .core.grad_mode import enable_grad, is_grad_enabled
+from .core.tensor import Leaf, Tensor, is_float, wrap
+from .errors import ShapeError
 from .ops import copy, reshape, stack, sum
-from .tensor import Leaf, Tensor, array_of, is_float, shape_of, wrap
+from .safety.in_place import check_version
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -43,12 +45,39 @@ def _arrays(tree):
 # ---- one call of f
 
 
+class _Input(Leaf):
+    """The leaf of an input of one call of f, open while f is being called.
+
+    A call has a level of its own: what f computes from its inputs is recorded down to their leaves,
+    which are closed when f has returned. An edge from which an open leaf can be reached, or the
+    leaf of a Tensor that requires a gradient, belongs to a level that is still being
+    differentiated from outside; all other history ends with the call.
+    """
+
+    is_open = True
+
+
+def _are_differentiated(tensors):
+    """For each of the Tensors, whether it was computed from something that is being differentiated
+    outside of the calls that are over."""
+    edges = [getattr(t, "_edge", None) for t in tensors]
+    order = topological_order(list(filter(None, edges)))
+    found = {node for node in order if not node.parents and getattr(node, "is_open", True)}
+    if not found:
+        return [False] * len(edges)
+    for node in reversed(order):
+        if any(edge is not None and edge[0] in found for edge in node.parents):
+            found.add(node)
+    return [edge is not None and edge[0] in found for edge in edges]
+
+
 class _Call:
     """f(*args), recorded with respect to the arguments `argnums`."""
 
     def __init__(self, name, f, args, kwargs, argnums, has_aux=False):
         self.argnums = argnums if isinstance(argnums, tuple) else (argnums,)
-        args = list(args)
+        self.records = is_grad_enabled()  # or nothing outside can ask for a history
+        args, leaves = list(args), []
         with enable_grad():
             for i in self.argnums:
                 if not -len(args) <= i < len(args):
@@ -56,41 +85,44 @@ class _Call:
                         f"{name}: there is no argument {i}; f was called with "
                         f"{len(args)} positional arguments"
                     )
-                args[i] = _tree_map(lambda x: _input(x, name), args[i])
+                args[i] = _tree_map(lambda x: _input(x, name, leaves), args[i])
             self.args = [args[i] for i in self.argnums]
             self.inputs = [x for a in self.args for x in _arrays(a)]
             self.edges = [x._edge for x in self.inputs]  # now: f may assign into its input
-            self.out = f(*args, **kwargs)
+            try:
+                self.out = f(*args, **kwargs)
+            finally:
+                for leaf in leaves:
+                    leaf.is_open = False
         self.aux = None
         if has_aux:
             self.out, self.aux = self.out
+            self.aux = _tree_map(lambda y: self.results([y])[0], self.aux)
         self.several = isinstance(self.out, (tuple, list))
         self.outs = tuple(_output(y, name) for y in (self.out if self.several else (self.out,)))
-        # Is this call part of a larger differentiation? Then its results must be recorded too.
-        own = {leaf for node, _ in self.edges for leaf, _ in node.parents if type(leaf) is _Input}
-        roots = [y._edge for y in self.outs if y._edge is not None]
-        self.nested = any(isinstance(n, Leaf) and n not in own for n in nodes_below(roots))
+        keep = _are_differentiated(self.outs) if self.records else [False] * len(self.outs)
+        self.values, self.is_nested = _with_history(self.outs, keep), any(keep)
+
+    def results(self, ys):
+        """Tensors as the caller gets them: with the history that they have outside of this call."""
+        keep = _are_differentiated(ys) if self.records else [False] * len(ys)
+        return _with_history(ys, keep)
 
     def value(self):
-        """What f returned, linked only to what is differentiated outside of this call."""
-        values = self.outs if self.nested else tuple(y.detach() for y in self.outs)
-        return values if self.several else values[0]
+        """What f returned."""
+        return tuple(self.values) if self.several else self.values[0]
 
-    def pull_back(self, gs, create_graph=False):
-        """The gradients of the inputs, given those of the outputs; zeros where there is none."""
-        create_graph = create_graph or self.nested
-        pairs = [
-            (y._edge, y._seed(g, create_graph))
-            for y, g in zip(self.outs, gs, strict=True)
-            if y._edge is not None
-        ]
-        ds = backpropagate(
-            [edge for edge, _ in pairs], [g for _, g in pairs], self.edges, True, create_graph
-        )
-        return [
-            wrap(_zeros(x)) if d is None else d if isinstance(d, Tensor) else wrap(d)
-            for x, d in zip(self.inputs, ds)
-        ]
+    def apply_vjp(self, gs, create_graph=False):
+        """The gradients of the inputs, given those of the outputs; zeros where there is none. They
+        are recorded if f, or one of gs, depends on something that is differentiated outside."""
+        pairs = [(y, g) for y, g in zip(self.outs, gs, strict=True) if y.requires_grad]
+        nested = is_grad_enabled() and (self.is_nested or any(_are_differentiated(gs)))
+        recorded = create_graph or nested
+        seeds = [y._seed(g, recorded) for y, g in pairs]
+        ds = backpropagate([y._edge for y, _ in pairs], seeds, self.edges, True, recorded)
+        ds = [_zeros(x) if d is None else d for x, d in zip(self.inputs, ds)]
+        ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]
+        return self.results(ds) if nested and not create_graph else ds
 
     def arranged(self, values):
         """One value for each input, in the structure of the arguments."""
@@ -98,10 +130,19 @@ class _Call:
         return tuple(_tree_map(lambda x: next(values), a) for a in self.args)
 
 
-def _input(x, name):
+def _with_history(tensors, keep):
+    """The Tensors, those that do not keep their history without it."""
+    return [
+        t.detach() if isinstance(t, Tensor) and t.requires_grad and not kept else t
+        for t, kept in zip(tensors, keep)
+    ]
+
+
+def _input(x, name, leaves):
     """x as an input to differentiate with respect to: an edge of its own in the graph.
 
-    It is a copy, so that f may assign into it.
+    It is a copy, so that f may assign into it. If x is being differentiated outside, the copy is
+    recorded, and a gradient flows through it to x; else it gets a new leaf.
     """
     x = x if isinstance(x, Tensor) else Tensor(x)
     if not is_float(x.dtype):
@@ -109,12 +150,10 @@ def _input(x, name):
             f"{name}: cannot differentiate with respect to an argument of dtype "
             f"{x.dtype}; only floating-point ones have derivatives"
         )
-    array = array_of(x)  # refused, where its gradient is in its place
-    return copy(x if x.requires_grad else wrap(array, (_Input(array), 0), x._memory))
-
-
-class _Input(Leaf):
-    """The leaf of an input that is differentiated with respect to in one call only."""
+    if x.requires_grad:
+        return copy(x)
+    leaves.append(_Input(x._array))
+    return copy(wrap(x._array, (leaves[-1], 0), x._storage))
 
 
 def _output(y, name):
@@ -125,7 +164,7 @@ def _output(y, name):
         raise TypeError(
             f"{name}: f must return a Tensor, or a tuple of them; it returned {type(y).__name__}"
         )
-    y._check_history(name)
+    check_version(y, name)
     return y
 
 
@@ -133,9 +172,13 @@ def _zeros(x):
     return namespace(x._array).zeros_like(x._array)
 
 
+def _shape_of(x):
+    return getattr(x, "shape", ())
+
+
 def _check_tangents(name, tangents, primals):
     """Raises if the directions are not one array for each primal, and of its shape."""
-    shapes = [shape_of(v) for v in tangents], [shape_of(x) for x in primals]
+    shapes = [_shape_of(v) for v in tangents], [_shape_of(x) for x in primals]
     if shapes[0] != shapes[1]:
         raise ShapeError(
             f"{name}: the tangents have the shapes {shapes[0]}, the primals "
@@ -165,7 +208,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
                 f"{[y.shape for y in call.outs]}; for others there are jacobian "
                 "and vjp"
             )
-        gradient = call.arranged(call.pull_back([None]))
+        gradient = call.arranged(call.apply_vjp([None]))
         gradient = gradient if isinstance(argnums, tuple) else gradient[0]
         return ((call.value(), call.aux) if has_aux else call.value()), gradient
 
@@ -192,7 +235,7 @@ def vjp(f, *primals):
     call = _Call("vjp", f, primals, {}, tuple(range(len(primals))))
 
     def pull(v):
-        return call.arranged(call.pull_back(v if call.several else (v,)))
+        return call.arranged(call.apply_vjp(v if call.several else (v,)))
 
     return call.value(), pull
 
@@ -211,16 +254,18 @@ def jvp(f, primals, tangents):
     vs = [v for t in tangents for v in _arrays(t)]
     _check_tangents("jvp", vs, call.inputs)
     with enable_grad():
-        us = [Tensor(_zeros(y), requires_grad=True) for y in call.outs]
-        pulled = call.pull_back(us, create_graph=True)
-    pairs = [(d._edge, d._seed(v, call.nested)) for d, v in zip(pulled, vs) if d._edge is not None]
-    ds = backpropagate(
-        [edge for edge, _ in pairs], [v for _, v in pairs], [u._edge for u in us], True, call.nested
-    )
-    ds = tuple(
-        wrap(_zeros(y)) if d is None else d if isinstance(d, Tensor) else wrap(d)
-        for y, d in zip(call.outs, ds)
-    )
+        leaves = [_Input(y._array) for y in call.outs]
+        us = [wrap(_zeros(y), (leaf, 0)) for y, leaf in zip(call.outs, leaves)]
+        pulled = call.apply_vjp(us, create_graph=True)
+    for leaf in leaves:
+        leaf.is_open = False
+    pairs = [(d, v) for d, v in zip(pulled, vs) if d.requires_grad]
+    recorded = is_grad_enabled() and (call.is_nested or any(_are_differentiated(vs)))
+    seeds = [d._seed(v, recorded) for d, v in pairs]
+    ds = backpropagate([d._edge for d, _ in pairs], seeds, [u._edge for u in us], True, recorded)
+    ds = [_zeros(y) if d is None else d for y, d in zip(call.outs, ds)]
+    ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]
+    ds = tuple(call.results(ds) if recorded else ds)
     return call.value(), ds if call.several else ds[0]
 
 
@@ -240,7 +285,7 @@ def jacobian(f, argnums=0):
         for i in range(y.size):
             row = _zeros(y).reshape(-1)
             row[i] = 1
-            rows.append(call.pull_back([row.reshape(y.shape)]))
+            rows.append(call.apply_vjp([row.reshape(y.shape)]))
         shapes = [y.shape + x.shape for x in call.inputs]
         full = [
             reshape(stack(ds), shape) if ds else wrap(_zeros(x).repeat(0).reshape(shape))

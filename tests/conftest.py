@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, settings
 
 import nanoautograd as nag
 from nanoautograd.backends import available, strict, to_device, to_numpy
+from nanoautograd.core.grad_mode import GRAD_ENABLED
 from nanoautograd.kernels import emulator
-from nanoautograd.modes import INSPECTING, RECORDING
+from nanoautograd.safety.anomaly import ANOMALY_MODE
 
 # Deadlines measure the machine, not the code. Fixtures below keep no state between examples.
 settings.register_profile(
@@ -100,8 +101,8 @@ def _global_state():
     """What a test must leave as it found it, by name."""
     name, keys, position, *_ = np.random.get_state()
     return {
-        "recording (no_grad)": RECORDING.get(),
-        "inspecting (detect_anomaly)": INSPECTING.get(),
+        "recording (no_grad)": GRAD_ENABLED.get(),
+        "inspecting (detect_anomaly)": ANOMALY_MODE.get(),
         "numpy's errstate": np.geterr(),
         "numpy's global random state": (name, keys.tobytes(), position),
         "Python's global random state": random.getstate(),
@@ -116,8 +117,8 @@ def no_leaks():
     yield
     after = _global_state()
     leaked = [what for what in before if before[what] != after[what]]
-    RECORDING.set(before["recording (no_grad)"])  # so that the next test starts clean
-    INSPECTING.set(before["inspecting (detect_anomaly)"])
+    GRAD_ENABLED.set(before["recording (no_grad)"])  # so that the next test starts clean
+    ANOMALY_MODE.set(before["inspecting (detect_anomaly)"])
     strict.rules.modes.no_sync, strict.rules.modes.promotion = before["the stand-in's modes"]
     np.seterr(**before["numpy's errstate"])
     assert not leaked, f"the test left changed: {', '.join(leaked)}"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 import nanoautograd as nag
 from nanoautograd.backends import to_numpy
-from nanoautograd.tensor import wrap
+from nanoautograd.core.tensor import wrap
 from nanoautograd.testing import gradcheck
 from nanoautograd.testing.operations import EDGES, KINKS, OPERATIONS
 

@@ -343,7 +343,7 @@ class Adam(Case):
         return Work((), 7 * self.n)  # θ, g, m, v are read and θ, m, v written
 
     def ours(self, peer, a):
-        from nanoautograd.tensor import wrap
+        from nanoautograd.core.tensor import wrap
 
         nn, optim = peer.module.nn, peer.module.optim
         parameters = {name: nn.Parameter(w) for name, w in a["weights"].items()}

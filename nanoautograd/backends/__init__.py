@@ -71,6 +71,8 @@ def namespace(*arrays):
 
     Raises DeviceError when arrays of two devices are mixed.
     """
+    if len(arrays) == 1 and type(arrays[0]) is np.ndarray:
+        return np  # the common case
     found = None
     for a in arrays:
         cls = type(a)

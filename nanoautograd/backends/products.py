@@ -9,7 +9,7 @@ import numpy as np
 
 from . import namespace
 
-__all__ = ["matmul", "operands"]
+__all__ = ["matmul", "operands", "with_vector"]
 
 
 def operands(*arrays):
@@ -32,3 +32,12 @@ def matmul(a, b, out=None):
     from ..kernels import cublas  # only where there is a GPU
 
     return cublas.matmul(a, b, out)
+
+
+def with_vector(a, b):
+    """a @ b where an array has one axis: a row a, or a column b."""
+    if type(a) is np.ndarray:
+        return np.matmul(a, b)
+    y = matmul(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
+    y = y[..., 0] if b.ndim == 1 else y
+    return y[..., 0] if a.ndim == b.ndim == 1 else y[..., 0, :] if a.ndim == 1 else y

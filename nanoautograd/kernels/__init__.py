@@ -50,7 +50,7 @@ class ByKernel(NamedTuple):
 
 class Kernel:
     """A hand-derived operation for arrays that are not NumPy's: by its kernels where they take the
-    call, by the lines of manual/ elsewhere. manual: the module there."""
+    call, by the lines of manual/ elsewhere. manual: what has the `forward` and `backward` there."""
 
     def __init__(self, name, manual):
         self.name, self.manual, self._module = name, manual, None

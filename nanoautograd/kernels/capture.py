@@ -57,8 +57,8 @@ import numpy as np
 
 from ..backends import is_array, namespace, reports
 from ..backends.memory import explain_full
+from ..core.tensor import Tensor, array_of, wrap
 from ..recording import ROOM, CaptureError, Recording, now
-from ..tensor import Tensor, array_of, wrap
 from . import _state
 from .precision import precision
 

@@ -1,1 +1,1 @@
-"""Operations derived by hand: forward, backward and composed, one file each. See README.md."""
+"""Operations derived by hand: forward, backward and reference, one file each. See README.md."""

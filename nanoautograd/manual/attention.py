@@ -77,9 +77,10 @@ import numpy as np
 
 from ..backends import namespace, products, threads
 from ..backends.sums import row_dots, row_sums
-from ..graph import unbroadcast
+from ..core.backward import unbroadcast
+from ..core.tensor import array_of, is_float
+from ..custom_vjp import custom_vjp
 from ..ops import exp, matmul, max, sum, swapaxes, where
-from ..tensor import array_of, is_float
 from .dropout import factors
 
 INF = float("inf")
@@ -324,7 +325,7 @@ def _of(x, heads):
     return x[index]
 
 
-def composed(
+def reference(
     q,
     k,
     v,
@@ -354,6 +355,11 @@ def composed(
     W = P if r is None else P * r
     o = matmul(W, v)
     return (o, W) if return_weights else o
+
+
+scaled_dot_product_attention = custom_vjp(
+    "scaled_dot_product_attention", forward, backward, reference
+)
 
 
 def _scale(q, scale):

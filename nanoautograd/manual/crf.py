@@ -60,8 +60,9 @@ by remembering at each step from which tag the maximum came.
 """
 
 from ..backends import namespace
+from ..core.tensor import array_of, is_float
+from ..custom_vjp import custom_vjp
 from ..ops import exp, expand_dims, log, max, reshape, squeeze, sum, take_along_axis, where
-from ..tensor import array_of, is_float
 
 INF = float("inf")
 
@@ -108,7 +109,7 @@ def backward(dz, cache, needs=None):
     )
 
 
-def composed(x, A, s, e, *, mask=None):
+def reference(x, A, s, e, *, mask=None):
     """The same from primitives."""
     m = _check(x, A, s, e, mask)
     alpha = s + x[0]
@@ -116,6 +117,9 @@ def composed(x, A, s, e, *, mask=None):
         a = x[t] + _lse(expand_dims(alpha, 2) + A, axis=1)
         alpha = where(m[t][:, None], a, alpha)
     return _lse(alpha + e, axis=1)
+
+
+crf_log_partition = custom_vjp("crf_log_partition", forward, backward, reference)
 
 
 def score(x, A, s, e, tags, *, mask=None):

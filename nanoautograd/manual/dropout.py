@@ -31,8 +31,9 @@ from math import ceil
 
 from ..backends import namespace
 from ..backends.threads import by_rows
+from ..core.tensor import array_of, is_float
+from ..custom_vjp import custom_vjp
 from ..philox import words
-from ..tensor import array_of, is_float
 
 
 def forward(x, *, p=0.5, training=True, seed, offset=0):
@@ -63,10 +64,13 @@ def _times(x, kept, p):
     return y
 
 
-def composed(x, *, p=0.5, training=True, seed, offset=0):
+def reference(x, *, p=0.5, training=True, seed, offset=0):
     """The same from primitives."""
     r = factors(array_of(x), p, training, seed, offset)
     return x * (1.0 if r is None else r)
+
+
+dropout = custom_vjp("dropout", forward, backward, reference)
 
 
 def factors(x, p, training, seed, offset):

@@ -52,6 +52,7 @@ the loop over the steps, where h_t is (H, B) and a_t is (3H, B).
 from typing import Any, NamedTuple
 
 from ..backends import products
+from ..custom_vjp import custom_vjp
 from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, memory
@@ -89,7 +90,7 @@ def backward(gradients, cache, needs=None):
     return recurrent.backward(_through_time, gradients, cache, needs, apart=True)
 
 
-def composed(
+def reference(
     x,
     h0,
     *weights,
@@ -104,7 +105,10 @@ def composed(
     layers = arrange(
         "gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
     )
-    return recurrent.composed(_step, x, (h0,), layers)
+    return recurrent.reference(_step, x, (h0,), layers)
+
+
+gru = custom_vjp("gru", forward, backward, reference)
 
 
 class Run(NamedTuple):

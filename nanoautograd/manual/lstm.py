@@ -60,6 +60,7 @@ the shapes above, and a column in the loop over the steps, where h_t is (H, B) a
 from typing import Any, NamedTuple
 
 from ..backends import products
+from ..custom_vjp import custom_vjp
 from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, memory
@@ -98,7 +99,7 @@ def backward(gradients, cache, needs=None):
     return recurrent.backward(_through_time, gradients, cache, needs)
 
 
-def composed(
+def reference(
     x,
     h0,
     c0,
@@ -114,7 +115,10 @@ def composed(
     layers = arrange(
         "lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias, dropout, masks
     )
-    return recurrent.composed(_step, x, (h0, c0), layers)
+    return recurrent.reference(_step, x, (h0, c0), layers)
+
+
+lstm = custom_vjp("lstm", forward, backward, reference)
 
 
 class Run(NamedTuple):

@@ -66,8 +66,8 @@ import numpy as np
 
 from ..backends import is_array, namespace, products, threads, to_numpy
 from ..backends.sums import row_sums, total
+from ..core.tensor import array_of, is_float
 from ..ops import concatenate, matmul, split, where, zeros_like
-from ..tensor import array_of, is_float
 
 # There is a block for each thread, if it has at least
 COLUMNS = 16  # sequences, as the BLAS is slow with fewer columns, and
@@ -260,7 +260,7 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
     return dx, *dstarts, *dweights
 
 
-def composed(step, x, starts, layers):
+def reference(step, x, starts, layers):
     """Up the layers from primitives, one step at a time: -> (out, *last states)."""
     groups, D, keep, _, _, alone, batch_first = layers
     x = _time_first(x, batch_first)

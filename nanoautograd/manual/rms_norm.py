@@ -47,8 +47,9 @@ e_mi = dy_mi z_mi this is
 from ..backends import namespace
 from ..backends.sums import row_dots, row_sums, total
 from ..backends.threads import by_rows
+from ..core.tensor import array_of
+from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
-from ..tensor import array_of
 from .layer_norm import flat, rows, twice
 
 
@@ -112,7 +113,7 @@ def backward(dy, cache, needs=None):
     return dx, dw, da
 
 
-def composed(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
+def reference(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     """The same from primitives."""
     M, N = rows("rms_norm", x, normalized_shape, residual, return_sum, weight=weight)
     z = x if residual is None else x + residual
@@ -121,6 +122,9 @@ def composed(x, weight=None, residual=None, *, normalized_shape, eps=None, retur
     y = y if weight is None else y * reshape(weight, (N,))
     y = reshape(y, x.shape)
     return (y, z) if return_sum else y
+
+
+rms_norm = custom_vjp("rms_norm", forward, backward, reference)
 
 
 def _epsilon(x, eps):

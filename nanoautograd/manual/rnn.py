@@ -43,6 +43,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..backends import products
+from ..custom_vjp import custom_vjp
 from ..ops import matmul, maximum, tanh
 from . import recurrent
 from .recurrent import arrange, memory
@@ -82,7 +83,7 @@ def backward(gradients, cache, needs=None):
     return recurrent.backward(_through_time, gradients, cache, needs)
 
 
-def composed(
+def reference(
     x,
     h0,
     *weights,
@@ -99,7 +100,10 @@ def composed(
     layers = arrange(
         "rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
     )
-    return recurrent.composed(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
+    return recurrent.reference(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
+
+
+rnn = custom_vjp("rnn", forward, backward, reference)
 
 
 class Run(NamedTuple):

@@ -31,8 +31,9 @@ Backward. y is linear in x, and the transpose of a rotation is its inverse, that
 """
 
 from ..backends import namespace
+from ..core.tensor import array_of, is_float
+from ..custom_vjp import custom_vjp
 from ..ops import concatenate, reshape, stack
-from ..tensor import array_of, is_float
 
 
 def forward(x, *, base=10000.0, offset=0, interleaved=True):
@@ -47,7 +48,7 @@ def backward(dy, cache, needs=None):
     return (_turned(dy, cos, -sin, interleaved),)
 
 
-def composed(x, *, base=10000.0, offset=0, interleaved=True):
+def reference(x, *, base=10000.0, offset=0, interleaved=True):
     """The same from primitives."""
     cos, sin = _angles(array_of(x), base, offset)
     if interleaved:
@@ -55,6 +56,9 @@ def composed(x, *, base=10000.0, offset=0, interleaved=True):
         return reshape(stack([a * cos - b * sin, a * sin + b * cos], axis=-1), x.shape)
     a, b = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
     return concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+
+rotary_embedding = custom_vjp("rotary_embedding", forward, backward, reference)
 
 
 def _turned(x, cos, sin, interleaved):

@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import functional as F
 from ..backends import namespace
+from ..core.tensor import array_of, is_float
 from ..ops import concatenate, expand_dims, mean, reshape, split, squeeze, transpose, where
-from ..tensor import array_of, is_float
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform
 

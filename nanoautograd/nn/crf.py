@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import functional as F
+from ..core.tensor import array_of
 from ..manual import crf
-from ..tensor import array_of
 from .module import Module, uniform
 
 

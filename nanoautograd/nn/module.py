@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from ..backends import is_array, namespace, to_device
+from ..core.tensor import Tensor
 from ..recording import now
-from ..tensor import Tensor
 
 
 class Parameter(Tensor):

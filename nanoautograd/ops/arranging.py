@@ -7,8 +7,9 @@ gradients, what repeats an element adds them up, and what leaves an element out 
 from numbers import Integral
 
 from ..backends import namespace
-from ..function import function
-from ..tensor import array_of, as_arrays
+from ..core.operation import function
+from ..core.tensor import array_of
+from ..safety.arguments import as_arrays
 from .indexing import along, getitem, take
 from .shaping import as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel, reshape
 
@@ -31,7 +32,7 @@ def roll(a, shift, axis=None):
     return namespace(a).roll(a, shift, axis=axis)
 
 
-roll.vjp(a=lambda g, shift, axis: roll(g, _negated(shift), axis))
+roll.defvjp(a=lambda g, shift, axis: roll(g, _negated(shift), axis))
 
 
 def _negated(shift):
@@ -57,7 +58,7 @@ def _split_as(g, arrays_shape, axis, needs):
     ]
 
 
-_concatenate.vjp(arrays=_split_as)
+_concatenate.defvjp(arrays=_split_as)
 
 
 def concatenate(arrays, axis=0):
@@ -88,7 +89,7 @@ def _split(a, edges, axis):
     return tuple(a[along(axis, slice(i, j), a.ndim)] for i, j in zip(edges, edges[1:]))
 
 
-_split.vjp(a=lambda g, axis: concatenate(g, axis))
+_split.defvjp(a=lambda g, axis: concatenate(g, axis))
 
 
 def split(ary, indices_or_sections, axis=0):
@@ -149,7 +150,7 @@ def _pad_constant(array, pad_width, value):
     return namespace(array).pad(array, pad_width, mode="constant", constant_values=value)
 
 
-_pad_constant.vjp(
+_pad_constant.defvjp(
     array=lambda g, array_shape, pad_width: getitem(
         g, tuple(slice(before, before + n) for (before, _), n in zip(pad_width, array_shape))
     )
@@ -215,8 +216,8 @@ def triu(m, k=0):
     return namespace(m).triu(m, k)
 
 
-tril.vjp(m=lambda g, k: tril(g, k))
-triu.vjp(m=lambda g, k: triu(g, k))
+tril.defvjp(m=lambda g, k: tril(g, k))
+triu.defvjp(m=lambda g, k: triu(g, k))
 
 
 def diagonal(a, offset=0, axis1=0, axis2=1):

@@ -12,8 +12,8 @@ import math
 
 from ..backends import device_of, namespace, to_device
 from ..backends.threads import by_rows
-from ..function import function
-from ..tensor import array_of
+from ..core.operation import function
+from ..core.tensor import array_of
 
 # ---- arithmetic
 
@@ -24,7 +24,7 @@ def add(a, b):
     return a + b
 
 
-add.vjp(a=lambda g: g, b=lambda g: g)
+add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
 @function
@@ -33,7 +33,7 @@ def subtract(a, b):
     return a - b
 
 
-subtract.vjp(a=lambda g: g, b=lambda g: -g)
+subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
 @function
@@ -42,7 +42,7 @@ def multiply(a, b):
     return a * b
 
 
-multiply.vjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
+multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
 @function
@@ -51,7 +51,7 @@ def divide(a, b):
     return a / b
 
 
-divide.vjp(a=lambda g, b: g / b, b=lambda g, b, out: -g * out / b)
+divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, out: -g * out / b)
 
 
 @function
@@ -64,7 +64,9 @@ def power(a, b):
     return a**b
 
 
-power.vjp(a=lambda g, a, b: g * b * a ** _less_one(b), b=lambda g, a, out: g * out * _log_base(a))
+power.defvjp(
+    a=lambda g, a, b: g * b * a ** _less_one(b), b=lambda g, a, out: g * out * _log_base(a)
+)
 
 
 def _less_one(b):
@@ -87,7 +89,7 @@ def remainder(a, b):
     return a % b
 
 
-remainder.vjp(a=lambda g: g, b=lambda g, a, b: -g * (a // b))
+remainder.defvjp(a=lambda g: g, b=lambda g, a, b: -g * (a // b))
 
 
 @function
@@ -96,7 +98,7 @@ def negative(x):
     return -x
 
 
-negative.vjp(x=lambda g: -g)
+negative.defvjp(x=lambda g: -g)
 
 
 @function
@@ -105,7 +107,7 @@ def positive(x):
     return +x
 
 
-positive.vjp(x=lambda g: g)
+positive.defvjp(x=lambda g: g)
 
 
 @function
@@ -114,7 +116,7 @@ def reciprocal(x):
     return namespace(x).reciprocal(x)
 
 
-reciprocal.vjp(x=lambda g, out: -g * out * out)
+reciprocal.defvjp(x=lambda g, out: -g * out * out)
 
 
 @function
@@ -123,7 +125,7 @@ def square(x):
     return namespace(x).square(x)
 
 
-square.vjp(x=lambda g, x: g * (2 * x))
+square.defvjp(x=lambda g, x: g * (2 * x))
 
 
 @function
@@ -132,7 +134,7 @@ def sqrt(x):
     return namespace(x).sqrt(x)
 
 
-sqrt.vjp(x=lambda g, out: g / (2 * out))
+sqrt.defvjp(x=lambda g, out: g / (2 * out))
 
 
 # ---- absolute value and sign
@@ -144,7 +146,7 @@ def abs(x):
     return namespace(x).abs(x)
 
 
-abs.vjp(x=lambda g, x: g * sign(x))
+abs.defvjp(x=lambda g, x: g * sign(x))
 
 
 @function
@@ -153,7 +155,7 @@ def sign(x):
     return namespace(x).sign(x)
 
 
-sign.vjp(x=lambda g: g * 0)
+sign.defvjp(x=lambda g: g * 0)
 
 
 # ---- exponentials and logarithms
@@ -165,7 +167,7 @@ def exp(x):
     return namespace(x).exp(x)
 
 
-exp.vjp(x=lambda g, out: g * out)
+exp.defvjp(x=lambda g, out: g * out)
 
 
 @function
@@ -174,7 +176,7 @@ def expm1(x):
     return namespace(x).expm1(x)
 
 
-expm1.vjp(x=lambda g, out: g * (out + 1))
+expm1.defvjp(x=lambda g, out: g * (out + 1))
 
 
 @function
@@ -183,7 +185,7 @@ def log(x):
     return namespace(x).log(x)
 
 
-log.vjp(x=lambda g, x: g / x)
+log.defvjp(x=lambda g, x: g / x)
 
 
 @function
@@ -192,7 +194,7 @@ def log1p(x):
     return namespace(x).log1p(x)
 
 
-log1p.vjp(x=lambda g, x: g / (1 + x))
+log1p.defvjp(x=lambda g, x: g / (1 + x))
 
 
 @function
@@ -202,7 +204,7 @@ def sigmoid(x):
     return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
-sigmoid.vjp(x=lambda g, out: g * out * (1 - out))
+sigmoid.defvjp(x=lambda g, out: g * out * (1 - out))
 
 
 @function
@@ -212,7 +214,7 @@ def softplus(x):
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-softplus.vjp(x=lambda g, x: g * sigmoid(x))
+softplus.defvjp(x=lambda g, x: g * sigmoid(x))
 
 
 # ---- trigonometric and hyperbolic functions
@@ -224,7 +226,7 @@ def sin(x):
     return namespace(x).sin(x)
 
 
-sin.vjp(x=lambda g, x: g * cos(x))
+sin.defvjp(x=lambda g, x: g * cos(x))
 
 
 @function
@@ -233,7 +235,7 @@ def cos(x):
     return namespace(x).cos(x)
 
 
-cos.vjp(x=lambda g, x: -g * sin(x))
+cos.defvjp(x=lambda g, x: -g * sin(x))
 
 
 @function
@@ -242,7 +244,7 @@ def tan(x):
     return namespace(x).tan(x)
 
 
-tan.vjp(x=lambda g, out: g * (1 + out * out))
+tan.defvjp(x=lambda g, out: g * (1 + out * out))
 
 
 @function
@@ -251,7 +253,7 @@ def sinh(x):
     return namespace(x).sinh(x)
 
 
-sinh.vjp(x=lambda g, x: g * cosh(x))
+sinh.defvjp(x=lambda g, x: g * cosh(x))
 
 
 @function
@@ -260,7 +262,7 @@ def cosh(x):
     return namespace(x).cosh(x)
 
 
-cosh.vjp(x=lambda g, x: g * sinh(x))
+cosh.defvjp(x=lambda g, x: g * sinh(x))
 
 
 @function
@@ -269,7 +271,7 @@ def tanh(x):
     return namespace(x).tanh(x)
 
 
-tanh.vjp(x=lambda g, out: g * (1 - out * out))
+tanh.defvjp(x=lambda g, out: g * (1 - out * out))
 
 
 @function
@@ -278,7 +280,7 @@ def arcsin(x):
     return namespace(x).arcsin(x)
 
 
-arcsin.vjp(x=lambda g, x: g / sqrt(1 - x * x))
+arcsin.defvjp(x=lambda g, x: g / sqrt(1 - x * x))
 
 
 @function
@@ -287,7 +289,7 @@ def arccos(x):
     return namespace(x).arccos(x)
 
 
-arccos.vjp(x=lambda g, x: -g / sqrt(1 - x * x))
+arccos.defvjp(x=lambda g, x: -g / sqrt(1 - x * x))
 
 
 @function
@@ -296,7 +298,7 @@ def arctan(x):
     return namespace(x).arctan(x)
 
 
-arctan.vjp(x=lambda g, x: g / (1 + x * x))
+arctan.defvjp(x=lambda g, x: g / (1 + x * x))
 
 
 @function
@@ -308,7 +310,7 @@ def arctan2(x1, x2):
     return namespace(x1, x2).arctan2(x1, x2)
 
 
-arctan2.vjp(
+arctan2.defvjp(
     x1=lambda g, x1, x2: g * x2 / (x1 * x1 + x2 * x2),
     x2=lambda g, x1, x2: -g * x1 / (x1 * x1 + x2 * x2),
 )
@@ -397,7 +399,7 @@ def _erf_by_taylor(xp, x):
     return xp.where(x == x, values[k] + slopes[k] * total, x)
 
 
-erf.vjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 
 # ---- choice
@@ -415,11 +417,11 @@ def minimum(x1, x2):
     return namespace(x1, x2).minimum(x1, x2)
 
 
-maximum.vjp(
+maximum.defvjp(
     x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 == x2),
     x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x1 == x2),
 )
-minimum.vjp(
+minimum.defvjp(
     x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 == x2),
     x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x1 == x2),
 )
@@ -452,7 +454,7 @@ def where(condition, x, y):
     return namespace(condition, x, y).where(condition, x, y)
 
 
-where.vjp(
+where.defvjp(
     x=lambda g, condition: where(condition, g, 0), y=lambda g, condition: where(condition, 0, g)
 )
 
@@ -463,7 +465,7 @@ def astype(x, dtype):
     return x.astype(dtype)
 
 
-astype.vjp(x=lambda g: g)
+astype.defvjp(x=lambda g: g)
 
 
 def to(a, device):
@@ -481,4 +483,4 @@ def _moved(a, device, origin):
     return to_device(a, device)
 
 
-_moved.vjp(a=lambda g, origin: to(g, origin))
+_moved.defvjp(a=lambda g, origin: to(g, origin))

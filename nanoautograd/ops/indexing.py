@@ -9,11 +9,11 @@ from numbers import Integral
 
 from ..backends import is_array, is_fancy, last_writers, namespace
 from ..backends import scatter_add as scatter_add_
-from ..function import caller, function
-from ..graph import GraphError, IndexedGradient
-from ..modes import INSPECTING, RECORDING
-from ..node import inspect_values
-from ..tensor import Tensor, array_of, is_float, wrap
+from ..core import operation
+from ..core.grad_mode import GRAD_ENABLED
+from ..core.operation import function
+from ..core.tensor import Tensor, array_of
+from ..safety.in_place import check_assignment, check_version, write
 from .shaping import broadcast_to, checked, copy, ravel, reshape
 
 
@@ -35,31 +35,53 @@ def _getitem(x, index):
     return x[index]
 
 
-_getitem.vjp(x=lambda g, x_shape, index: _scattered(g, index, x_shape))
+_getitem.defvjp(x=lambda g, x_shape, index: _scattered(g, index, x_shape))
 
 
 def getitem(x, index):
-    """x[index], for any index that NumPy takes."""
-    return _getitem(x, _plain(index, x))
+    """y = x[index], for any index that NumPy takes:  x̄[index] += ȳ, and 0 elsewhere.
+
+    An element that is read twice, as by x[[0, 0]], gets both gradients.
+    """
+    return _getitem(x, index if type(index) in READY else _plain(index, x))
+
+
+READY = {int, slice, type(...), type(None)}  # an index that is used as it is
 
 
 def _scattered(g, index, shape):
     """Zeros of `shape` with g added at `index`."""
     if isinstance(g, Tensor):
         return scatter_add(g, index, shape)
-    return IndexedGradient(index, g, shape)  # the walk adds it to what it has
+    return IndexedGradient(index, g, shape)
+
+
+class IndexedGradient:
+    """What y = x[index] contributes to the gradient of x: `values` there, zero everywhere else.
+
+    It stays in this form until the walk adds it to what it has (core/backward.py), so that reading
+    T slices of x costs one array of x's size, and not T of them.
+    """
+
+    def __init__(self, index, values, shape):
+        self.index, self.values = index, values
+        self.shape, self.dtype, self.base = shape, values.dtype, None
+
+    def add_to(self, buffer):
+        """Adds it to an array of x's shape, in place."""
+        scatter_add_(buffer, self.index, self.values)
 
 
 @function
 def scatter_add(values, index, shape):
-    """An array of `shape`, zero but for `values` added at `index`, repeated entries included."""
+    """y: zeros of `shape`, with y[index] += values, repeated entries included. v̄ = ȳ[index]."""
     xp = namespace(values)
     y = xp.zeros(shape, dtype=values.dtype)
     scatter_add_(y, index, values)
     return y
 
 
-scatter_add.vjp(values=lambda g, index: getitem(g, index))
+scatter_add.defvjp(values=lambda g, index: getitem(g, index))
 
 
 # ---- writing
@@ -73,11 +95,13 @@ def _index_put(x, index, value):
     return y
 
 
-_index_put.vjp(x=lambda g, index: _index_put(g, index, 0), value=lambda g, index: getitem(g, index))
+_index_put.defvjp(
+    x=lambda g, index: _index_put(g, index, 0), value=lambda g, index: getitem(g, index)
+)
 
 
 def index_put(x, index, value):
-    """A copy of x with `value` at `index`, differentiated with respect to both.
+    """A copy y of x with `value` at `index`:  x̄ = ȳ but 0 at `index`,  v̄ = ȳ[index].
 
     As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
     """
@@ -121,46 +145,26 @@ def assign(x, index, value):
     If the old x or `value` has a history, the write becomes part of x's: the gradient of the
     elements written goes to `value`, that of the others to the old x. An operation that still
     needs the old value refuses to be differentiated, as does every other Tensor that shares the
-    memory (see Memory in tensor.py).
+    memory (safety/in_place.py).
     """
-    x._check_history("assignment")
+    check_version(x, "assignment")
     index = _plain(index, x)
     if isinstance(value, Tensor):
-        value._check_history("assignment")
+        check_version(value, "assignment")
         if namespace(value._array).may_share_memory(value._array, x._array):
             value = copy(value)  # x[1:] = x[:-1] reads before it writes
-    recorded = RECORDING.get() and (
-        x.requires_grad or isinstance(value, Tensor) and value.requires_grad
-    )
-    if not recorded and not x.is_leaf:
-        raise GraphError(
-            "assignment within no_grad() into a computed Tensor would leave it with "
-            "the gradient of another value; assign into a .detach().copy() of it"
-        )
-    if recorded and x.requires_grad and x.is_leaf:
-        raise GraphError(
-            "assignment into a leaf that requires a gradient would change the value "
-            "that the gradient is for; use `y = nag.index_put(x, index, value)`, or "
-            "assign within no_grad() if it is an update"
-        )
-    if recorded and not is_float(x.dtype):
-        raise TypeError(
-            f"a value that requires a gradient was assigned into a Tensor of dtype "
-            f"{x.dtype}, which cannot carry one; use .astype() first"
-        )
+    needs_gradient = x.requires_grad or isinstance(value, Tensor) and value.requires_grad
+    recorded = needs_gradient and GRAD_ENABLED.get()
+    check_assignment(x, recorded)
     value = _fitting(x, index, value)
     if recorded:
         index, value = _without_repeats(x, index, value)
-    where = caller() if INSPECTING.get() else None
-    if where:
-        inspect_values(value, "the value of an assignment", where)
-    x._array[index] = array_of(value)
-    x._memory.writes += 1
-    if recorded:
-        y = _index_put.recorded((wrap(x._array, x._edge), index, value), x._array, where)
-        x._edge = y._edge
-        x._memory.recorded = x._memory.writes
-    x._seen = x._memory.writes
+    hook = operation.call_hook
+    if hook is not None and hook.watching:
+        hook.after("the value of an assignment", None, value)
+    write(x, index, value, _index_put if recorded else None)
+    if hook is not None and hook.watching:
+        hook.after("an assignment", x, ())
 
 
 # ---- take and gather
@@ -172,7 +176,10 @@ def along(axis, index, ndim):
 
 
 def take(a, indices, axis=None):
-    """The elements of `a` at `indices` along an axis; `axis=None`: of the flattened array."""
+    """The elements of `a` at `indices` along an axis; `axis=None`: of the flattened array.
+
+    The gradient of an element is the sum over the places where it was taken to.
+    """
     if axis is None:
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "take")
@@ -181,7 +188,10 @@ def take(a, indices, axis=None):
 
 
 def take_along_axis(arr, indices, axis=-1):
-    """y[..., i, ...] = arr[..., indices[..., i, ...], ...], i along `axis`."""
+    """y[..., i, ...] = arr[..., indices[..., i, ...], ...], i along `axis`.
+
+    The gradient of an element is the sum over the places where it was taken to.
+    """
     if axis is None:
         arr, axis = ravel(arr), 0
     indices = array_of(indices)

@@ -8,9 +8,9 @@ import math
 from numbers import Integral
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from ..backends import namespace, threads
-from ..function import function
-from ..tensor import as_arrays, shape_of
+from ..backends import namespace, products, threads
+from ..core.operation import function
+from ..safety.arguments import as_arrays
 from .arranging import diagonal
 from .elementwise import multiply
 from .reductions import sum
@@ -18,11 +18,46 @@ from .shaping import as_tuple, checked, expand_dims, moveaxis, reshape, squeeze,
 
 
 @function
-def _matmul(a, b):
-    """Matrices in the last two axes; the axes before them broadcast."""
-    if a.ndim > 2 and b.ndim == 2:  # one large product is faster than many small ones
-        return threads.matmul(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
-    return threads.matmul(a, b)
+def matmul(x1, x2):
+    """The matrix product C = x1 @ x2 in all of NumPy's forms:  x̄1 = C̄ x2ᵀ,  x̄2 = x1ᵀ C̄.
+
+    1-D arguments are a row (x1) or a column (x2), and the axis is taken out of the result; more
+    than two axes are a batch of matrices, and batches broadcast.
+    """
+    m, n = getattr(x1, "ndim", 0), getattr(x2, "ndim", 0)
+    if not m or not n or x1.shape[-1] != x2.shape[-2 if n > 1 else 0]:
+        raise ValueError(_why_no_product(_shape_of(x1), _shape_of(x2)))
+    if m == 1 or n == 1:
+        return products.with_vector(x1, x2)
+    if m > 2 and n == 2:  # one large product is faster than many small ones
+        return threads.matmul(_rows(x1), x2).reshape(*x1.shape[:-1], x2.shape[-1])
+    return threads.matmul(x1, x2)
+
+
+matmul.defvjp(
+    x1=lambda g, x2, x1_shape: _times_x2(g, x2, len(x1_shape)),
+    x2=lambda g, x1, x2_shape: _times_x1(g, x1, len(x2_shape)),
+)
+
+
+def _times_x2(g, x2, m):
+    """x̄1 = C̄ x2ᵀ. A vector x1 is a row: c_k = Σ_j x1_j x2_jk, x̄1_j = Σ_k x2_jk c̄_k."""
+    if len(x2.shape) == 1:  # c_i = Σ_j x1_ij x2_j, so x̄1_ij = c̄_i x2_j
+        return g * x2 if m == 1 else expand_dims(g, -1) * x2
+    if m == 1:
+        return matmul(x2, g) if len(x2.shape) == 2 else squeeze(matmul(x2, expand_dims(g, -1)), -1)
+    return matmul(g, swapaxes(x2, -1, -2))
+
+
+def _times_x1(g, x1, n):
+    """x̄2 = x1ᵀ C̄. A vector x2 is a column: c_i = Σ_j x1_ij x2_j, x̄2_j = Σ_i x1_ij c̄_i."""
+    if len(x1.shape) == 1:  # c_k = Σ_j x1_j x2_jk, so x̄2_jk = x1_j c̄_k
+        return x1 * g if n == 1 else expand_dims(x1, -1) * expand_dims(g, -2)
+    if n == 1:
+        return matmul(reshape(g, (-1,)), _rows(x1))
+    if n == 2 and len(x1.shape) > 2:  # one x2 served a whole batch: the sum over it is a product
+        x1, g = _rows(x1), _rows(g)
+    return matmul(swapaxes(x1, -1, -2), g)
 
 
 def _rows(a):
@@ -30,35 +65,14 @@ def _rows(a):
     return reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
 
 
-def _times_a(g, a, b_shape):
-    """B̄ = Aᵀ C̄. Where one B served a whole batch, the sum over the batch is one product too."""
-    if len(b_shape) == 2 and a.ndim > 2:
-        a, g = _rows(a), _rows(g)
-    return _matmul(swapaxes(a, -1, -2), g)
-
-
-_matmul.vjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)), b=_times_a)
-
-
-def matmul(x1, x2):
-    """The matrix product x1 @ x2 in all of NumPy's forms.
-
-    1-D arguments are a row (x1) or a column (x2), and the axis is taken out of the result; more
-    than two axes are a batch of matrices, and batches broadcast.
-    """
-    x1, x2 = as_arrays(x1, x2)
-    m, n = len(x1.shape), len(x2.shape)
-    if not m or not n:
-        raise ValueError("matmul: a 0-d argument has no matrix product; use * to scale")
-    rows = x2.shape[-2 if n > 1 else 0]
-    if x1.shape[-1] != rows:
-        raise ValueError(
-            f"matmul: shapes {x1.shape} and {x2.shape} do not fit: the rows of the "
-            f"first have length {x1.shape[-1]}, the columns of the second {rows}"
-        )
-    y = _matmul(x1 if m > 1 else expand_dims(x1, 0), x2 if n > 1 else expand_dims(x2, 1))
-    dropped = ((-2,) if m == 1 else ()) + ((-1,) if n == 1 else ())
-    return squeeze(y, dropped) if dropped else y
+def _why_no_product(a, b):
+    """What is wrong with the shapes of two arguments."""
+    if not a or not b:
+        return "matmul: a 0-d argument has no matrix product; use * to scale"
+    return (
+        f"matmul: shapes {a} and {b} do not fit: the rows of the first have length {a[-1]}, the "
+        f"columns of the second {b[-2 if len(b) > 1 else 0]}"
+    )
 
 
 def dot(a, b):
@@ -67,12 +81,16 @@ def dot(a, b):
     y_ij = Σ_k a_ik b_kj:  ā_ik = Σ_j ȳ_ij b_kj,  b̄_kj = Σ_i a_ik ȳ_ij, with i and j for all other
     axes. If one is 0-d, it is `multiply`.
     """
-    if not shape_of(a) and type(a) is not list or not shape_of(b) and type(b) is not list:
+    if not _shape_of(a) and type(a) is not list or not _shape_of(b) and type(b) is not list:
         return multiply(a, b)
     a, b = as_arrays(a, b)
     if len(b.shape) <= 2:
         return matmul(a, b)
     return tensordot(a, b, ((-1,), (-2,)))
+
+
+def _shape_of(x):
+    return getattr(x, "shape", ())
 
 
 def outer(a, b):
@@ -107,7 +125,7 @@ def tensordot(a, b, axes=2):
     m = math.prod(a.shape[i] for i in rows)
     a = reshape(transpose(a, rows + of_a), (m, n))
     b = reshape(transpose(b, of_b + columns), (n, math.prod(b.shape[j] for j in columns)))
-    return reshape(_matmul(a, b), tuple(shape))
+    return reshape(matmul(a, b), tuple(shape))
 
 
 # ---- einsum
@@ -143,7 +161,7 @@ def _einsum_rule(g, operands, inputs, output, needs):
     return ds
 
 
-_einsum.vjp(operands=_einsum_rule)
+_einsum.defvjp(operands=_einsum_rule)
 
 
 def einsum(subscripts, *operands, optimize=True):

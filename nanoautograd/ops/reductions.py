@@ -8,8 +8,8 @@ import builtins
 import math
 
 from ..backends import namespace
-from ..function import function
-from ..tensor import is_float
+from ..core.operation import function
+from ..core.tensor import is_float
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute
@@ -42,19 +42,19 @@ def _count(shape, axis):
 @function
 def sum(a, axis=None, dtype=None, *, keepdims=False):
     """y = Σ a:  ā = ȳ for every element of the sum."""
-    return namespace(a).sum(a, axis=axis, dtype=dtype, keepdims=keepdims)
+    return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-sum.vjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis), a_shape))
+sum.defvjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis), a_shape))
 
 
 @function
 def mean(a, axis=None, dtype=None, *, keepdims=False):
     """The mean of n elements:  ā = ȳ / n."""
-    return namespace(a).mean(a, axis=axis, dtype=dtype, keepdims=keepdims)
+    return a.mean(axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-mean.vjp(
+mean.defvjp(
     a=lambda g, a_shape, axis: broadcast_to(
         _with_axes(g, a_shape, axis) / _count(a_shape, axis), a_shape
     )
@@ -92,7 +92,7 @@ def cumsum(a, axis=None, dtype=None):
     return namespace(a).cumsum(a, axis=axis, dtype=dtype)
 
 
-cumsum.vjp(
+cumsum.defvjp(
     a=lambda g, a_shape, axis: reshape(
         flip(cumsum(flip(g, axis or 0), axis or 0), axis or 0), a_shape
     )
@@ -147,8 +147,8 @@ def _to_extremes(g, a, out, axis):
     return where(extreme, share, 0)
 
 
-max.vjp(a=_to_extremes)
-min.vjp(a=_to_extremes)
+max.defvjp(a=_to_extremes)
+min.defvjp(a=_to_extremes)
 
 
 @function
@@ -168,7 +168,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
     return y if keepdims else y.reshape(xp.sum(a, axis=axis).shape)
 
 
-logsumexp.vjp(
+logsumexp.defvjp(
     a=lambda g, a, out, axis: (
         _with_axes(g, a.shape, axis) * exp(a - _finite(_with_axes(out, a.shape, axis)))
     )
@@ -203,7 +203,7 @@ def _sorted(y, axis):
     return y
 
 
-_sorted.vjp(y=lambda g, y, axis: _averaged_over_ties(g, y, axis))
+_sorted.defvjp(y=lambda g, y, axis: _averaged_over_ties(g, y, axis))
 
 
 @function
@@ -225,7 +225,7 @@ def _averaged_over_ties(x, y, axis):
 
 # Averaging is a symmetric matrix: it is its own transpose. Which elements are equal is constant
 # almost everywhere, so nothing flows to y.
-_averaged_over_ties.vjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis), y=lambda g: g * 0)
+_averaged_over_ties.defvjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis), y=lambda g: g * 0)
 
 
 # ---- norms
@@ -238,7 +238,7 @@ def _norm(x, axis=None, *, keepdims=False):
     return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-_norm.vjp(x=lambda g, x, out, axis: _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
+_norm.defvjp(x=lambda g, x, out, axis: _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
 
 
 def norm(x, ord=None, axis=None, keepdims=False):

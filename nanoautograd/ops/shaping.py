@@ -5,7 +5,7 @@ x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
 """
 
 from ..backends import namespace
-from ..function import function
+from ..core.operation import function
 
 # ---- another shape
 
@@ -16,7 +16,7 @@ def _reshape(a, shape):
     return a.reshape(shape)
 
 
-_reshape.vjp(a=lambda g, a_shape: _reshape(g, a_shape))
+_reshape.defvjp(a=lambda g, a_shape: _reshape(g, a_shape))
 
 
 def reshape(a, shape, *more, order="C"):
@@ -77,7 +77,7 @@ def broadcast_to(array, shape):
     return namespace(array).broadcast_to(array, shape)
 
 
-broadcast_to.vjp(array=lambda g: g)
+broadcast_to.defvjp(array=lambda g: g)
 
 
 @function
@@ -86,7 +86,7 @@ def copy(a):
     return a.copy()
 
 
-copy.vjp(a=lambda g: g)
+copy.defvjp(a=lambda g: g)
 
 
 # ---- axes in another order
@@ -97,7 +97,7 @@ def _transpose(a, axes):
     return a.transpose(axes)
 
 
-_transpose.vjp(a=lambda g, axes: _transpose(g, _inverse(axes)))
+_transpose.defvjp(a=lambda g, axes: _transpose(g, _inverse(axes)))
 
 
 def _inverse(permutation):

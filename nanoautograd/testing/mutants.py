@@ -34,11 +34,13 @@ from multiprocessing import get_context
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
-from .. import backends, graph, manual, ops
+from .. import backends, manual, ops
 from ..autograd import grad
 from ..backends import to_numpy
-from ..function import Function, _for_edges
-from ..tensor import Tensor
+from ..core import backward as walk
+from ..core import operation
+from ..core.operation import Primitive
+from ..core.tensor import Tensor
 from .gradcheck import gradcheck
 from .operations import EDGES, KINKS, OPERATIONS
 from .programs import programs
@@ -58,7 +60,7 @@ EXPLAINED = {}
 class Site:
     """A function that takes part in computing gradients, and its syntax tree."""
 
-    place: str  # "ops.elementwise.multiply.vjp(a)", "manual.rnn.backward"
+    place: str  # "ops.elementwise.multiply.defvjp(a)", "manual.rnn.backward"
     function: types.FunctionType
     tree: ast.AST  # ast.Lambda or ast.FunctionDef
 
@@ -83,7 +85,7 @@ def sites():
             if isinstance(tree, ast.Lambda):
                 found[rule.__code__] = Site(place, rule, tree)
         for value in vars(module).values():
-            if isinstance(value, Function):
+            if isinstance(value, Primitive):
                 forward |= _reached(value.forward)
             elif isinstance(value, types.FunctionType):
                 (backward if value.__name__ == "backward" else forward).update(
@@ -100,10 +102,11 @@ def sites():
 
 
 def engine():
-    """The functions and methods of graph.py, and those that add up gradients elsewhere."""
-    found = {backends.scatter_add, backends._add_rows, _for_edges}
-    for value in vars(graph).values():
-        if getattr(value, "__module__", "") == graph.__name__:
+    """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
+    found = {backends.scatter_add, backends._add_rows, operation.for_edges, operation.with_zeros}
+    found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to}
+    for value in vars(walk).values():
+        if getattr(value, "__module__", "") == walk.__name__:
             found |= {
                 f
                 for f in (vars(value).values() if isinstance(value, type) else [value])
@@ -122,18 +125,18 @@ def _short(module):
 
 
 def _rules(module):
-    """(rule, place, tree) for each `name.vjp(argument=rule, ...)` in a module."""
+    """(rule, place, tree) for each `name.defvjp(argument=rule, ...)` in a module."""
     for call in ast.walk(tree_of(module)):
         if (
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Attribute)
-            and call.func.attr == "vjp"
+            and call.func.attr == "defvjp"
             and isinstance(call.func.value, ast.Name)
         ):
             name = call.func.value.id
             for keyword in call.keywords:
                 rule = getattr(module, name).rules[keyword.arg]
-                place = f"{_short(module.__name__)}.{name}.vjp({keyword.arg})"
+                place = f"{_short(module.__name__)}.{name}.defvjp({keyword.arg})"
                 yield rule, place, keyword.value
 
 

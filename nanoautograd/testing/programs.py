@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from .. import functional, ops
 from ..backends import device_of, is_array, to_device
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 from . import arguments, oracle
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..autograd import grad
 from ..backends import device_of, is_array, to_numpy
-from ..modes import enable_grad, no_grad
-from ..tensor import Tensor, is_float
+from ..core.grad_mode import enable_grad, no_grad
+from ..core.tensor import Tensor, is_float
 from .report import GUESSES, GradientError
 
 
@@ -200,7 +200,7 @@ class Gradient(Differentiated):
                 raise self.first.error(
                     i,
                     "differs under create_graph=True by "
-                    f"{np.abs(a - b).max():.1e}: the rule or the composed form "
+                    f"{np.abs(a - b).max():.1e}: the rule or the reference "
                     "that is used for higher orders is not the same function",
                     "unknown",
                 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
-from nanoautograd.function import by_hand
+from nanoautograd import custom_vjp
 
 
 def test_nothing_is_recorded_within_no_grad():
@@ -150,7 +150,7 @@ def test_hand_derived_operations_are_watched_too():
     def backward(dout, cache, needs=None):
         return (dout * np.nan,)
 
-    bad = by_hand("bad", forward, backward, lambda x: x * 1)
+    bad = custom_vjp("bad", forward, backward, lambda x: x * 1)
     x = nag.Tensor([1.0], requires_grad=True)
     with nag.detect_anomaly():
         y = bad(x).sum()

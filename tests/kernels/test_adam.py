@@ -6,9 +6,9 @@ import pytest
 
 from nanoautograd import optim
 from nanoautograd.backends import available, strict, to_device, to_numpy
+from nanoautograd.core.tensor import Tensor
 from nanoautograd.kernels import adam, emulator, many, use_kernels
 from nanoautograd.nn import Parameter
-from nanoautograd.tensor import Tensor
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 SHAPES = [(), (3,), (2, 0), (7, 11), (5, 3, 4), (4111,), (1, 30)]

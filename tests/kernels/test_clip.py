@@ -7,9 +7,9 @@ import pytest
 
 from nanoautograd import optim
 from nanoautograd.backends import available, strict, to_device, to_numpy
+from nanoautograd.core.tensor import Tensor
 from nanoautograd.kernels import clip, emulator, many
 from nanoautograd.nn import Parameter
-from nanoautograd.tensor import Tensor
 
 INF = float("inf")
 SHAPES = [(), (40,), (2, 0), (6, 5), (4099,)]

@@ -8,7 +8,7 @@ import pytest
 
 import nanoautograd as nag
 from nanoautograd.backends import memory, reports
-from nanoautograd.function import function
+from nanoautograd.core.operation import function
 
 
 class OutOfMemoryError(MemoryError):
@@ -30,7 +30,7 @@ def asks_later(x):
     return x * 1
 
 
-asks_later.vjp(x=lambda g: asks.forward(g))
+asks_later.defvjp(x=lambda g: asks.forward(g))
 
 
 @pytest.mark.parametrize("call", [lambda x: asks(x), lambda x: asks_later(x).sum().backward()])

@@ -13,8 +13,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nanoautograd import optim
+from nanoautograd.core.tensor import Tensor
 from nanoautograd.nn import Parameter
-from nanoautograd.tensor import Tensor
 
 
 class Twin(NamedTuple):

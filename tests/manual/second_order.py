@@ -8,7 +8,7 @@ import nanoautograd as nag
 
 def second_order(backend, f, module, arrays, *, rtol=1e-6, **options):
     """The derivative of u·∇L along v, L the sum of all cubes of the outputs, for random u and v:
-    that of `f` (Tensors, through `composed`) and differences of the gradient by `backward`.
+    that of `f` (Tensors, through `reference`) and differences of the gradient by `backward`.
 
     f: the function of Tensors; module: its forward and backward, with these options.
     """

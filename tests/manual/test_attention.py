@@ -51,7 +51,7 @@ def with_dropout(p, seed, offset):
     return SimpleNamespace(
         forward=partial(attention.forward, **options),
         backward=attention.backward,
-        composed=partial(attention.composed, **options),
+        reference=partial(attention.reference, **options),
     )
 
 
@@ -245,7 +245,7 @@ def test_float32_stays(backend, mask):
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2):
         if a is not None:
             close(a, b.astype("float32"), "by hand")
-            close(c, b.astype("float32"), "composed")
+            close(c, b.astype("float32"), "reference")
 
 
 def test_any_layout_will_do(backend):
@@ -346,7 +346,7 @@ def test_errors(q, k, v, mask, error, says):
     with pytest.raises(error, match=says):
         attention.forward(q, k, v, mask)
     with pytest.raises(error, match=says):
-        attention.composed(q, k, v, mask)
+        attention.reference(q, k, v, mask)
 
 
 def peak(T, **options):

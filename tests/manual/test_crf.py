@@ -127,10 +127,10 @@ def test_forbidden_tags_and_transitions(backend):
     (z2,), ds2 = by_composition(backend, crf, [x, A, s, e], g)
     n, scored = all_sequences((x, A, s, e), None, 0)
     np.testing.assert_allclose(z, [np.log(sum(np.exp(S) for _, S in scored)), -np.inf])
-    close(z2, z, "composed")
+    close(z2, z, "reference")
     for d, d2, a in zip(ds, ds2, (x, A, s, e)):
         assert np.isfinite(d).all() and not d[a == -np.inf].any()
-        close(d2, d, "the gradient, composed")
+        close(d2, d, "the gradient of the reference")
     assert not ds[0][:, 1].any() and ds[0][:, 0].any()
     tags, best = crf.viterbi(*(backend.array(a) for a in (x, A, s, e)))
     y, S = max(scored, key=lambda pair: pair[1])
@@ -157,7 +157,7 @@ def test_float32_stays_and_any_layout_will_do(backend):
     outs2, ds2 = by_composition(backend, crf, low, gs32)
     for a, b, c in zip(outs32 + ds32, outs2 + ds2, outs + ds, strict=True):
         close(a, c.astype("f"), "by hand")
-        close(b, c.astype("f"), "composed")
+        close(b, c.astype("f"), "reference")
     z, cache = crf.forward(*(backend.array(a.T.copy()).T for a in arrays))
     close(backend.numpy(z), outs[0], "a view")
     for d, want in zip(crf.backward(backend.array(np.repeat(gs[0], 2))[::2], cache), ds):
@@ -220,7 +220,7 @@ X, A, S = np.zeros((3, 2, 4)), np.zeros((4, 4)), np.zeros(4)
     ],
 )
 def test_errors(arrays, mask, error, says):
-    for f in (crf.forward, crf.composed, crf.viterbi, nag.functional.crf_log_partition):
+    for f in (crf.forward, crf.reference, crf.viterbi, nag.functional.crf_log_partition):
         with pytest.raises(error, match=says):
             f(*arrays, mask=mask)
 

@@ -32,7 +32,7 @@ def with_options(**options):
     return SimpleNamespace(
         forward=partial(dropout.forward, **options),
         backward=dropout.backward,
-        composed=partial(dropout.composed, **options),
+        reference=partial(dropout.reference, **options),
     )
 
 
@@ -134,6 +134,6 @@ def test_second_order(backend):
     ],
 )
 def test_errors(x, p, error, says):
-    for f in (dropout.forward, dropout.composed, nag.functional.dropout):
+    for f in (dropout.forward, dropout.reference, nag.functional.dropout):
         with pytest.raises(error, match=says):
             f(x, p=p, seed=0)

@@ -202,7 +202,7 @@ def test_float32_stays(backend, case):
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2, strict=True):
         if a is not None:
             close(a, b.astype("float32"), "by hand")
-            close(c, b.astype("float32"), "composed")
+            close(c, b.astype("float32"), "reference")
 
 
 def test_any_layout_will_do(backend):

@@ -119,6 +119,6 @@ def test_second_order(backend, interleaved):
     ],
 )
 def test_errors(x, options, error, says):
-    for f in (rotary.forward, rotary.composed, nag.functional.rotary_embedding):
+    for f in (rotary.forward, rotary.reference, nag.functional.rotary_embedding):
         with pytest.raises(error, match=says):
             f(x, **options)

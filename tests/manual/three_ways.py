@@ -50,9 +50,9 @@ def by_hand(backend, module, arrays, gs=None, needs=None, seed=0, **options):
 
 
 def by_composition(backend, module, arrays, gs, **options):
-    """Outputs and gradients of `composed`, by the engine."""
+    """Outputs and gradients of `reference`, by the engine."""
     xs = [a if a is None else backend.tensor(a, requires_grad=is_float(a)) for a in arrays]
-    outs = as_tuple(module.composed(*xs, **there(backend, options)))
+    outs = as_tuple(module.reference(*xs, **there(backend, options)))
     wanted = [x for x in xs if x is not None and x.requires_grad]
     ds = iter(
         nag.autograd.grad(
@@ -73,14 +73,14 @@ def slope(f, x, v, step=1e-3):
 
 
 def agree(backend, module, arrays, seed=0, step=1e-3, **options):
-    """By hand = composed = finite differences for every floating argument; arrays are float64.
+    """By hand = reference = finite differences for every floating argument; arrays are float64.
 
     step: that of the differences; a small one for functions with kinks.
     """
     outs, gs, ds = by_hand(backend, module, arrays, seed=seed, **options)
     outs2, ds2 = by_composition(backend, module, arrays, gs, **options)
     for a, b in zip(outs, outs2, strict=True):
-        close(a, b, "the output, by hand and composed")
+        close(a, b, "the output, by hand and from primitives")
 
     for i, (a, d, d2) in enumerate(zip(arrays, ds, ds2, strict=True)):
         if not is_float(a):
@@ -88,7 +88,7 @@ def agree(backend, module, arrays, seed=0, step=1e-3, **options):
             continue
         assert (d.shape, d.dtype) == (a.shape, a.dtype)
         d2 = np.zeros_like(a) if d2 is None else d2
-        close(d, d2, f"the gradient of argument {i}, by hand and composed")
+        close(d, d2, f"the gradient of argument {i}, by hand and from primitives")
 
         def loss(moved):
             out, _ = module.forward(*arrays[:i], moved, *arrays[i + 1 :], **options)

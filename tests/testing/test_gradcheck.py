@@ -436,11 +436,11 @@ def spoiling(g, x):
     return g * x
 
 
-twice.vjp(x=lambda g: g * 123)
-stale.vjp(x=lambda g, x: g * x)
-detaches.vjp(x=lambda g, x: g * (2 * (x.detach() if isinstance(x, nag.Tensor) else x)))
-spoils.vjp(x=spoiling)
-product.vjp(a=lambda g, b: g * b, b=lambda g, a, b: g * (a if g.ndim else b))
+twice.defvjp(x=lambda g: g * 123)
+stale.defvjp(x=lambda g, x: g * x)
+detaches.defvjp(x=lambda g, x: g * (2 * (x.detach() if isinstance(x, nag.Tensor) else x)))
+spoils.defvjp(x=spoiling)
+product.defvjp(a=lambda g, b: g * b, b=lambda g, a, b: g * (a if g.ndim else b))
 
 
 def test_wrong_rules_are_refused():

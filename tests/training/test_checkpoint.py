@@ -17,7 +17,7 @@ from nanoautograd.checkpoint import (
     save,
     save_checkpoint,
 )
-from nanoautograd.tensor import Tensor
+from nanoautograd.core.tensor import Tensor
 
 pytest.importorskip("safetensors")
 

@@ -5,9 +5,9 @@ import pytest
 
 import nanoautograd as nag
 from nanoautograd.backends import threads
+from nanoautograd.core.tensor import Tensor
 from nanoautograd.nn import Linear, Parameter, Sequential, Tanh
 from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_, learning_rate
-from nanoautograd.tensor import Tensor
 
 OPTIONS = [
     (SGD, dict(lr=0.1)),

@@ -1,0 +1,1 @@
+"""The core: read README.md beside this file first."""

@@ -1,0 +1,205 @@
+"""The backward walk: reverse-mode differentiation of a recorded graph.
+
+A *node* is one recorded operation, or a leaf (a Tensor that was not computed). An *edge* (node, i)
+stands for its i-th result. A recorded Tensor carries the edge that it came from, and a node has
+
+    node.number     larger than those of all nodes that were made before it
+    node.parents    the edges of its arguments; None for one that needs no gradient; () for a leaf
+    node.outputs    (shape, dtype) of each result
+    node.saved      what its rules read; None once a walk has passed and freed it
+    node.operation.apply_vjp(node, gs, create_graph)
+                    given the gradients of its results, those of its arguments: [(edge, gradient)]
+
+The walk applies the chain rule: it visits the nodes so that each comes after all that used its
+results, adds up what arrives on every edge, and calls each node's rules once. (Speelpenning 1980;
+Griewank and Walther 2008, "Evaluating Derivatives", section 3.2.)
+
+Nothing recurses: Python allows about 1,000 calls within each other, and a recurrent network that
+reads 300 words makes longer chains. And no node is visited twice, however many paths lead to it:
+a graph of a million nodes costs a million steps.
+"""
+
+from itertools import chain, repeat
+from operator import attrgetter, is_, itemgetter
+from typing import Any
+
+from numpy import ndarray
+
+from ..backends import namespace
+from ..errors import ShapeError
+from .grad_mode import enable_grad
+
+Edge = tuple[Any, int]  # (node, number of the result)
+
+
+class RuleHook:
+    """What other code can do around the rules of a node; nothing here. See safety/."""
+
+    watching = False
+
+    def after(self, node: Any, pairs: list[tuple[Edge, Any]]) -> None:
+        """Told of the gradients that the rules gave, while `watching`. May raise."""
+
+    def failed(self, node: Any, error: Exception) -> None:
+        """Told of an error, which is raised after this. May raise a better one."""
+
+
+rule_hook: RuleHook | None = None
+
+
+class GradientAccumulator:
+    """The gradients that have arrived on each edge, added up.
+
+    What a rule returned is never added into, since others may hold the same array. In x*5 + (x + y)
+    the rule of + gives one array to x and to y; if what x*5 brings to x were added into it, y would
+    get 6 for 1. So the first sum is a new array, `owned`, and what comes later is added into that.
+    """
+
+    def __init__(self) -> None:
+        self.totals: dict[Any, list] = {}  # node -> for each result its gradient, or None
+        self.owned: set[Edge] = set()
+
+    def add(self, edge: Edge, d: Any, create_graph: bool) -> None:
+        """Adds d to the total of an edge."""
+        node, i = edge
+        totals = self.totals.get(node)
+        if totals is None:
+            totals = self.totals[node] = [None] * len(node.outputs)
+        total = totals[i]
+        if type(d) is not ndarray and hasattr(d, "add_to"):  # IndexedGradient: adds itself
+            if edge not in self.owned:
+                totals[i] = namespace(d.values).zeros(*node.outputs[i])
+                if total is not None:
+                    totals[i] += total
+                self.owned.add(edge)
+            d.add_to(totals[i])
+        elif total is None:
+            totals[i] = d
+        elif edge in self.owned:
+            totals[i] += d
+        else:
+            totals[i] = total + d
+            if not create_graph and totals[i].ndim:  # Tensors are not added into, nor 0-d results,
+                self.owned.add(edge)  # which are scalars in NumPy
+
+
+def backpropagate(
+    roots: list[Edge], gradients: list, wanted: Any, retain_graph: bool, create_graph: bool
+) -> list:
+    """Walks from the edges `roots`, which have `gradients`, to the leaves.
+
+    wanted: None, then each leaf's gradient is added to that leaf; or edges, then their gradients
+    are returned (None where there is none), and only nodes that lead there are visited.
+    retain_graph: keep what the nodes saved. create_graph: the gradients are Tensors, and the rules
+    record themselves.
+    """
+    if create_graph:
+        with enable_grad():
+            return _walk(roots, gradients, wanted, retain_graph, create_graph)
+    return _walk(roots, gradients, wanted, retain_graph, create_graph)
+
+
+def _walk(
+    roots: list, gradients: list, wanted: Any, retain_graph: bool, create_graph: bool
+) -> list:
+    order = topological_order(roots)
+    found: dict[Edge, Any] = dict.fromkeys(wanted or ())
+    targets = {node for node, _ in found}
+    useful = None if wanted is None else _leading_to(targets, order)
+    leaves = []  # written at the end: an error on the way changes no gradient
+    sums = GradientAccumulator()
+    add, totals, owned = sums.add, sums.totals, sums.owned
+    for edge, g in zip(roots, gradients):
+        add(edge, g, create_graph)
+    for node in order:
+        gs = totals.pop(node, None)
+        if gs is None:  # nothing arrived
+            continue
+        if useful is None and not node.parents:
+            leaves.append((node, gs[0], (node, 0) in owned))
+            continue
+        if useful is not None:
+            for i, g in enumerate(gs) if node in targets else ():
+                if (node, i) in found:
+                    found[node, i] = g
+            if node not in useful:
+                continue
+        try:
+            pairs = node.operation.apply_vjp(node, gs, create_graph)
+            if rule_hook is not None and rule_hook.watching:
+                rule_hook.after(node, pairs)
+            for edge, d in pairs:
+                target, i = edge
+                if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
+                    d = _fitted(d, *target.outputs[i])
+                add(edge, d, create_graph)
+                if not (target.parents or create_graph or edge in owned):
+                    if _is_new(d, node, gs, pairs):
+                        owned.add(edge)  # the leaf may keep it
+        except Exception as error:
+            if rule_hook is not None:
+                rule_hook.failed(node, error)
+            raise
+        if not retain_graph:
+            node.saved = None
+    for leaf, g, is_owned in leaves:
+        leaf.add(g, is_owned)
+    # A gradient may be a view, or stand for several edges: each caller gets an array of its own.
+    return [None if found[edge] is None else found[edge].copy() for edge in wanted or ()]
+
+
+def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
+    """Whether d, one of the gradients `pairs` that the rules of a node gave, is an array that no
+    one else holds: no view, none of the gradients gs that they were given, nothing that was saved.
+    """
+    held = chain(gs, map(itemgetter(0), node.saved), map(itemgetter(1), pairs))
+    return d.base is None and d.ndim > 0 and sum(map(is_, held, repeat(d))) == 1
+
+
+def _fitted(d: Any, shape: tuple, dtype: Any) -> Any:
+    """A gradient in the shape and dtype of what it is the gradient of."""
+    if hasattr(d, "add_to"):
+        return d
+    if not hasattr(d, "shape"):
+        raise TypeError(f"a gradient {d!r}; it must be an array, or None for zero")
+    d = d if d.shape == shape else unbroadcast(d, shape)
+    return d if d.dtype == dtype else d.astype(dtype)
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sums `g` over the axes along which an input of `shape` was broadcast.
+
+    If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij. Raises
+    ShapeError if `shape` does not broadcast to that of `g`.
+    """
+    added = g.ndim - len(shape)
+    if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
+        raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
+    axes = (*range(added), *(added + i for i, n in enumerate(shape) if n == 1))
+    return g.sum(axis=axes, keepdims=True).reshape(shape)
+
+
+def topological_order(roots: list[Edge]) -> list:
+    """The nodes from which `roots` were computed, each after all nodes that use its results.
+
+    A node is made after the nodes of its arguments, and numbered: so that is the order of their
+    numbers, backwards.
+    """
+    found = {node for node, _ in roots}
+    stack = list(found)
+    while stack:
+        for edge in stack.pop().parents:
+            if edge is not None and edge[0] not in found:
+                found.add(edge[0])
+                stack.append(edge[0])
+    return sorted(found, key=attrgetter("number"), reverse=True)
+
+
+def _leading_to(targets: set, order: list) -> set:
+    """Those nodes of `order` that have one of `targets` somewhere below them."""
+    useful: set = set()
+    for node in reversed(order):
+        for edge in node.parents:
+            if edge is not None and (edge[0] in useful or edge[0] in targets):
+                useful.add(node)
+    return useful

@@ -1,0 +1,177 @@
+"""Tensor: an array that remembers where it came from.
+
+A Tensor holds an array (`.data`, NumPy's or CuPy's) and, if it takes part in a differentiation,
+the edge of the graph that produced it. Operations make the edges (operation.py); `backward()`
+walks along them (backward.py, the last file to read). Beside this file: its shape, dtype and all
+that Python, NumPy and other libraries ask of an array (../array_interface.py), its operators and
+methods, which are operations (../methods.py), and how a change in place is noticed
+(../safety/in_place.py).
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from ..array_interface import ArrayInterface
+from ..backends import namespace, to_device
+from ..errors import GraphError
+from ..safety import checks
+from ..safety.in_place import Storage, check_version, replace_data
+from .backward import Edge, backpropagate
+
+
+def is_float(dtype: Any) -> bool:
+    """True for dtypes that can carry a gradient: float16, bfloat16, float32, float64."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def array_of(x: Any) -> Any:
+    """The array in a Tensor; anything else as it is."""
+    return x._array if isinstance(x, Tensor) else x
+
+
+class Leaf:
+    """The node of a Tensor that was not computed: here gradients end, and add up in `grad`."""
+
+    name, number, parents = "leaf", -1, ()
+
+    def __init__(self, array: Any) -> None:
+        self.outputs = ((array.shape, array.dtype),)
+        self.grad: Tensor | None = None
+
+    def add(self, g: Any, is_owned: bool) -> None:
+        """grad += g, into a new array: what the caller has read before stays as it is."""
+        with _ADDING:  # walks in several threads may meet here
+            if isinstance(g, Tensor):
+                self.grad = g.copy() if self.grad is None else self.grad + g
+            elif self.grad is None:
+                self.grad = wrap(g if is_owned else namespace(g).array(g))
+            else:
+                self.grad = wrap(self.grad._array + g)
+
+
+_ADDING = threading.RLock()
+
+
+class Tensor(ArrayInterface):
+    """An array with a gradient.
+
+    data: anything that `np.array` takes, an array of any backend, or a Tensor; it is copied.
+    requires_grad: whether operations on it are to be recorded. Floating-point dtypes only.
+    dtype: as for `np.array`. device: "cpu", "cuda", "cuda:N"; that of `data` by default.
+
+    Raises TypeError if `data` does not hold numbers, or a gradient is asked for a dtype that
+    cannot have one; DeviceError if the device cannot be used.
+    """
+
+    __slots__ = ("_array", "_edge", "_leaf", "_storage", "_version", "__weakref__")
+    _array: Any
+    _edge: Edge | None  # where it came from; None for a constant
+    _leaf: Leaf  # set once it has required a gradient without being computed
+    _storage: Storage  # its memory, which other Tensors may share, and
+    _version: int  # the version of that which it agrees with (safety/in_place.py)
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, dtype: Any = None, device: Any = None
+    ) -> None:
+        data = checks.without_tensors(data)
+        array = namespace(data).array(data, dtype=dtype)
+        checks.check_numbers(array)
+        self._array = array if device is None else to_device(array, device)
+        self._edge, self._storage, self._version = None, Storage(), 0
+        self.requires_grad = requires_grad
+
+    @property
+    def data(self) -> Any:
+        """The array itself, shared. Assigning (also `t.data -= u`, as an optimiser does) changes
+        the value outside the graph: what was computed before keeps its gradient, or says that
+        the value it needs is gone. A write into the array, `t.data[i] = u`, is not seen.
+        """
+        return self._array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        replace_data(self, value)
+
+    def detach(self) -> "Tensor":
+        """The same value (and memory) without a history: a constant."""
+        return wrap(self._array, None, self._storage)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient can be had for it. Can be set on a Tensor that was not computed."""
+        return self._edge is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if bool(value) != self.requires_grad:
+            checks.check_requires_grad(self, value)
+            self._leaf = getattr(self, "_leaf", None) or Leaf(self._array)
+            self._edge = (self._leaf, 0) if value else None
+
+    def requires_grad_(self, value: bool = True) -> "Tensor":
+        """Sets `requires_grad` and returns the Tensor."""
+        self.requires_grad = value
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True unless it was computed by a recorded operation."""
+        return self._edge is None or isinstance(self._edge[0], Leaf)
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradients of all backward() calls so far, added up: a Tensor, or None.
+
+        Only leaves that require a gradient collect one. For others: `nag.autograd.grad`.
+        """
+        leaf = getattr(self, "_leaf", None)
+        return None if leaf is None else leaf.grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None or self._edge is not None:
+            value = value if isinstance(value, Tensor | None) else Tensor(value, dtype=self.dtype)
+            checks.check_grad(self, value)
+            self._leaf.grad = value
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Adds the gradient of this Tensor with respect to each leaf to that leaf's `.grad`.
+
+        gradient: dL/d(self) for the L that is meant, of this Tensor's shape; 1 for a scalar.
+        retain_graph: keep what the graph holds, so that it can be walked again.
+        create_graph: record the gradients' own computation, for higher derivatives. (The leaf
+        then refers to the graph and the graph to the leaf: prefer `nag.autograd.grad`.)
+
+        Raises GraphError if nothing was recorded, or the graph was freed by an earlier walk, or a
+        value that it needs was overwritten; ShapeError if `gradient` has another shape.
+        """
+        if self._edge is None:
+            raise GraphError(checks.CONSTANT)
+        check_version(self, "backward")
+        g = self._seed(gradient, create_graph)
+        backpropagate([self._edge], [g], None, retain_graph or create_graph, create_graph)
+
+    def _seed(self, gradient: Any, create_graph: bool) -> Any:
+        """The gradient to start a walk from: an array, or with create_graph a Tensor."""
+        gradient = checks.checked_seed(self, gradient)
+        if create_graph:
+            return gradient if isinstance(gradient, Tensor) else wrap(gradient)
+        return array_of(gradient).astype(self.dtype, copy=False)
+
+
+_new = object.__new__
+
+
+def wrap(array: Any, edge: Edge | None = None, storage: Storage | None = None) -> Tensor:
+    """A Tensor around an array itself, without a copy."""
+    t = _new(Tensor)
+    # An operation on 0-d arrays gives NumPy scalars, which cannot be written to.
+    t._array = np.asarray(array) if isinstance(array, np.generic) else array
+    t._edge = edge
+    t._storage = storage or Storage()
+    t._version = t._storage.version
+    return t

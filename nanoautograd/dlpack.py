@@ -1,0 +1,24 @@
+"""Tensors from the arrays of other libraries. (The other way round: array_interface.py.)"""
+
+from typing import Any
+
+import numpy as np
+
+from .core.tensor import Tensor, wrap
+
+__all__ = ["from_dlpack"]
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A Tensor that shares the memory of `x`, any object with `__dlpack__` (PyTorch, CuPy, ...).
+
+    Writes through one side are seen by the other, and by no version counter.
+    """
+    if isinstance(x, Tensor):
+        return x.detach()
+    on_cpu = x.__dlpack_device__()[0] == 1  # kDLCPU
+    if on_cpu:
+        return wrap(np.from_dlpack(x))
+    import cupy
+
+    return wrap(cupy.from_dlpack(x))

@@ -1,0 +1,1 @@
+"""What makes the engine safe, attached to it from outside: see README.md."""

@@ -1,0 +1,63 @@
+"""What attaches to the core from outside: see CallHook in core/operation.py, RuleHook in
+core/backward.py.
+
+A call with a list in the place of an array is made with an array. An error says in which operation
+it was. In anomaly mode every value is inspected. All of it costs an ordinary call nothing.
+"""
+
+from typing import Any
+
+from ..backends import is_array
+from ..backends.memory import explain_full
+from ..core import backward, operation
+from ..core.tensor import Tensor
+from .anomaly import detect_anomaly, inspect_gradients, inspect_result
+from .arguments import usual_arguments
+
+__all__ = ["attach"]
+
+
+class Calls(operation.CallHook):
+    """Around each call."""
+
+    def before(self, operation: Any, args: tuple) -> tuple | None:
+        return usual_arguments(operation, args)
+
+    def after(self, what: str, result: Any, values: Any) -> None:
+        inspect_result(what, result, values)
+
+    def failed(self, operation: Any, args: tuple, error: Exception) -> None:
+        if isinstance(error, ValueError) and "could not be broadcast" in str(error):
+            shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
+            raise ValueError(
+                f"{operation.name}: the shapes {shapes} do not fit together; counted from the last "
+                "axis, lengths must be equal, or 1"
+            ) from None
+        error.add_note(f"in {operation.name}({', '.join(map(_described, args))})")
+        explain_full(error)
+
+
+class Rules(backward.RuleHook):
+    """Around the rules of each node."""
+
+    def after(self, node: Any, pairs: list) -> None:
+        inspect_gradients(node, pairs)
+
+    def failed(self, node: Any, error: Exception) -> None:
+        if str(error).startswith("a gradient "):
+            raise type(error)(f"a rule of {node.name} gave {error}") from None
+        explain_full(error)
+
+
+def _described(a: Any) -> str:
+    """An argument in a message: shape and dtype for arrays."""
+    if isinstance(a, Tensor) or is_array(a):
+        return f"{'Tensor' if isinstance(a, Tensor) else 'array'} {a.shape} {a.dtype}"
+    text = repr(a)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def attach() -> None:
+    """Sets the hooks of the core."""
+    operation.call_hook, backward.rule_hook = Calls(), Rules()
+    detect_anomaly.hooks = operation.call_hook, backward.rule_hook

@@ -1,0 +1,211 @@
+"""In-place safety: a value that a rule needs, and that changed, is an error and never a wrong
+gradient.
+
+Arrays can be written to (`y[0] = 7`, `y *= 2`, an optimiser's step), and several Tensors can share
+one memory (`y.T`, `y[1:]`, `y.detach()`). Two numbers beside the memory, and one beside each
+Tensor, are enough to notice what would go wrong:
+
+    storage.version     how often the memory was written to, through any Tensor
+    storage.recorded    the version after the last write that became part of a graph
+    tensor._version     the version that this Tensor last agreed with
+
+*Saved version.* An operation notes the version of what it saves, and compares before its rule runs:
+
+    y = x + 1                   # version 0
+    z = y * y                   # the rule of * will read y: it saves (y, version 0)
+    y[0] = 7.0                  # version 1
+    z.sum().backward()          # GraphError: multiply needs its 'a', which was overwritten
+
+*A Tensor's version.* A view knows what it was when it was made. After a write through another
+Tensor its edge tells the history of a value that is gone:
+
+    y = x + 1                   # version 0
+    part = y[1:]                # shares y's storage; its edge leads to y's old value
+    y[1] = w                    # version 1: y has a new edge, but part has the old one
+    part * 2                    # GraphError: take the view again after the assignment
+
+*Recorded version.* Constants may share memory and change, as NumPy's arrays do, unless the write
+itself brought a history:
+
+    base = nag.Tensor([0., 0., 0., 0.])
+    part = base[:2]             # no history, no edge
+    part[0] = 5.0               # version 1, recorded 0: base is a constant that changed. Fine
+    part[0] = w * 2             # version 2, recorded 2: base[0] depends on w, and cannot know it
+    base.sum()                  # GraphError
+
+(Versions as in PyTorch, "In-place operations with autograd". Writes into an array itself, as in
+`t.data[0] = 7`, are not seen by anybody.)
+"""
+
+from typing import Any
+
+from ..backends import is_array, namespace
+from ..errors import GraphError
+
+__all__ = [
+    "Storage",
+    "check_assignment",
+    "check_version",
+    "overwritten",
+    "replace_data",
+    "storage_of",
+    "write",
+]
+
+
+class Storage:
+    """The memory that Tensors share; see above. (No __init__: one is made for every result.)"""
+
+    version = 0
+    recorded = 0
+
+
+def storage_of(y: Any, args: Any) -> Storage:
+    """The storage of a result y: that of the last of the Tensors among `args` whose array it is or
+    views; a new one if there is none, or it is so of a plain array."""
+    storage, base = None, y.base
+    for a in args:
+        array = getattr(a, "_array", a)
+        if y is not array and base is not array and (base is None or not hasattr(array, "base")):
+            continue
+        if y is array or base is array or base is array.base or _overlap(y, array):
+            storage = Storage() if array is a else a._storage
+    return storage or Storage()
+
+
+def _overlap(y: Any, array: Any) -> bool:
+    return is_array(array) and bool(namespace(array).may_share_memory(y, array))
+
+
+SEVERAL = Storage()  # in the place of a storage: the value is a tuple of saved values
+
+
+def save(a: Any, node: Any) -> tuple:
+    """What a node saves of an argument or a result: (array, storage, version, edge) of a Tensor.
+
+    Of its own results the edge is the number only, so that there is no cycle. What is no Tensor has
+    no version: it is copied, as nobody would notice that it changed.
+    """
+    storage = getattr(a, "_storage", None)
+    if storage is not None:
+        edge = a._edge
+        is_own = edge is not None and edge[0] is node
+        return a._array, storage, a._version, edge[1] if is_own else edge
+    if type(a) is tuple and any(hasattr(x, "_storage") for x in a):
+        return tuple(save(x, node) for x in a), SEVERAL, -1, None
+    return copied(a), None, 0, None
+
+
+def opened(saved: tuple, node: Any, name: str, wrap: Any) -> Any:
+    """A saved value: an array, or with `wrap` a Tensor that has its history. Raises GraphError if
+    it was overwritten since."""
+    value, storage, version, edge = saved
+    if storage is SEVERAL:
+        return tuple(opened(x, node, name, wrap) for x in value)
+    if storage is not None and storage.version != version:
+        raise overwritten(node.name, name)
+    if storage is None or wrap is None:
+        return value
+    return wrap(value, (node, edge) if type(edge) is int else edge, storage)
+
+
+def copied(a: Any) -> Any:
+    """`a`, with copies of the arrays that it is or holds."""
+    if type(a) in (tuple, list):
+        return type(a)(map(copied, a))
+    a = getattr(a, "_array", a)
+    return a.copy() if is_array(a) else a
+
+
+def check_version(t: Any, name: str) -> None:
+    """Raises GraphError if the memory of the Tensor t was written to through another Tensor since
+    t was made, and either of them is part of a graph; `name` is what t is given to."""
+    storage = t._storage
+    if storage.version == t._version:
+        return
+    if storage.recorded > t._version or not t.is_leaf:
+        raise GraphError(
+            f"{name} was given a Tensor of shape {t.shape} that shares memory with another, into "
+            "which something was assigned in the meantime; take the view again after the "
+            "assignment, or assign to a .copy()"
+        )
+    t._version = storage.version
+
+
+def overwritten(operation: str, name: str) -> GraphError:
+    """The error for a saved value, an argument or "out", whose version has changed."""
+    return GraphError(
+        f"{operation} needs its {'result' if name == 'out' else repr(name)} for the gradient, but "
+        "the value was overwritten in place after the operation; assign to a copy, or call "
+        "backward() before the assignment"
+    )
+
+
+def replace_data(t: Any, value: Any) -> None:
+    """t.data = value: the value changes outside of the graph.
+
+    Without a copy where `value` is a Tensor (they share the memory from then on) or the same array,
+    which counts as a write; any other array is copied.
+    """
+    if not t.is_leaf:
+        raise GraphError(
+            "the data of a computed Tensor cannot be replaced, because its gradient would be that "
+            "of the old value; use .detach() first"
+        )
+    old = t._array
+    if getattr(value, "_array", value) is old:
+        t._storage.version += 1
+    else:
+        if hasattr(value, "_storage"):
+            new, storage = value._array, value._storage
+        elif is_array(value):
+            new, storage = value.copy(), Storage()
+        else:
+            new, storage = namespace(old).asarray(value, dtype=old.dtype), Storage()
+        if t.requires_grad and new.dtype.kind != "f" and new.dtype.name != "bfloat16":
+            raise TypeError(
+                "the data of a Tensor that requires a gradient must be floating-point; got dtype "
+                f"{new.dtype}"
+            )
+        t._array, t._storage = new, storage
+        if (new.shape, new.dtype, type(new)) != (old.shape, old.dtype, type(old)):
+            leaf = getattr(t, "_leaf", None)  # what was computed before leads to the old one
+            if leaf is not None:
+                t._leaf = type(leaf)(new)
+                t._edge = (t._leaf, 0) if t.requires_grad else None
+    t._version = t._storage.version
+
+
+def check_assignment(t: Any, recorded: bool) -> None:
+    """Raises where t[...] = value would leave a Tensor with the gradient of another value."""
+    if not recorded and not t.is_leaf:
+        raise GraphError(
+            "assignment within no_grad() into a computed Tensor would leave it with the gradient "
+            "of another value; assign into a .detach().copy() of it"
+        )
+    if recorded and t.requires_grad and t.is_leaf:
+        raise GraphError(
+            "assignment into a leaf that requires a gradient would change the value that the "
+            "gradient is for; use `y = nag.index_put(x, index, value)`, or assign within "
+            "no_grad() if it is an update"
+        )
+    if recorded and t.dtype.kind != "f" and t.dtype.name != "bfloat16":
+        raise TypeError(
+            f"a value that requires a gradient was assigned into a Tensor of dtype {t.dtype}, "
+            "which cannot carry one; use .astype() first"
+        )
+
+
+def write(t: Any, index: Any, value: Any, put: Any = None) -> None:
+    """t[index] = value, in place, for a Tensor t.
+
+    If it is recorded, t gets the edge of put(t, index, value), an operation that writes into a
+    copy: the gradient of the elements written goes to `value`, that of the others to the old t.
+    """
+    t._array[index] = getattr(value, "_array", value)
+    t._storage.version += 1
+    if put is not None:
+        edges = [t._edge, None, getattr(value, "_edge", None)]
+        t._edge = put.record(edges, (t, index, value), [], {}, t._array)._edge
+        t._storage.recorded = t._storage.version
+    t._version = t._storage.version

@@ -1,0 +1,60 @@
+"""Signatures: how the arguments of a call of an operation find their places."""
+
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+
+def parameters(f: Callable) -> tuple[tuple[str, ...], tuple[str, ...], str | None, dict[str, Any]]:
+    """The names of its parameters by position, of those by keyword alone, of *arrays or None, and
+    the defaults. (inspect.signature tells the same in longer time, of hundreds of rules.)"""
+    if not isinstance(f, FunctionType) or hasattr(f, "__wrapped__"):
+        found = inspect.signature(f).parameters.values()
+        return (
+            tuple(p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD),
+            tuple(p.name for p in found if p.kind is p.KEYWORD_ONLY),
+            next((p.name for p in found if p.kind is p.VAR_POSITIONAL), None),
+            {p.name: p.default for p in found if p.default is not p.empty},
+        )
+    code, defaults = f.__code__, f.__defaults__ or ()
+    n, m = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames
+    variadic = names[m] if code.co_flags & inspect.CO_VARARGS else None
+    given = dict(zip(names[n - len(defaults) : n], defaults)) | (f.__kwdefaults__ or {})
+    return names[:n], names[n:m], variadic, given
+
+
+class Signature:
+    """Of `forward`: what stands by position may be an array, what is keyword-only is an option."""
+
+    def __init__(self, name: str, forward: Callable) -> None:
+        self.name, self.forward = name, forward
+        self.names, self.keywords, self.variadic, self.defaults = parameters(forward)
+
+    def __str__(self) -> str:
+        return f"{self.name}{inspect.signature(self.forward)}"
+
+    def bind(self, args: tuple, given: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """(all arguments by position, all options in their order), with the defaults filled in.
+
+        Raises TypeError for what does not fit the signature.
+        """
+        values, missing = self.defaults | given, self.names[len(args) :]
+        known = given.keys() <= {*missing, *self.keywords}
+        if known and (self.variadic or len(args) <= len(self.names)):
+            try:
+                bound = (*args, *map(values.__getitem__, missing))
+                return bound, dict(zip(self.keywords, map(values.__getitem__, self.keywords)))
+            except KeyError:
+                pass
+        raise TypeError(
+            f"{self.name} was called with {len(args)} positional arguments and the keywords "
+            f"{', '.join(given) or '(none)'}; its signature is {self}"
+        )
+
+
+def rule_reads(rule: Callable) -> tuple[str, ...]:
+    """The names of all parameters of a rule; the first is g."""
+    positional, by_keyword, variadic, _ = parameters(rule)
+    return (*positional, *by_keyword, *(["*" + variadic] if variadic else []))
