@@ -46,9 +46,9 @@ from models.run import (
     trained,
     unpack,
 )
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
-from nanoautograd.core.tensor import array_of
 from nanoautograd.data import DataError
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 

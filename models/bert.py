@@ -48,9 +48,9 @@ import numpy as np
 
 import nanoautograd as nag
 from nanoautograd import functional as F
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import to_numpy
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.core.tensor import array_of
 from nanoautograd.data import package_path
 from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config, shapes_of
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter

@@ -18,8 +18,8 @@ equations 8 and 9, which have λ = 0, so that γ = β: that γ leans forward is 
 import numpy as np
 
 from nanoautograd import concatenate, exp, log, matmul, sigmoid
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import namespace
-from nanoautograd.core.tensor import array_of
 from nanoautograd.functional import softmax
 from nanoautograd.nn import Linear, Module, Parameter
 

@@ -45,9 +45,9 @@ import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd import no_grad
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
-from nanoautograd.core.tensor import array_of
 from nanoautograd.interop import check_sizes, fill, read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
 

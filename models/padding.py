@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import device_of, is_array, namespace, to_device
-from nanoautograd.core.tensor import array_of
 
 
 def mask(x, lengths):

@@ -2,8 +2,9 @@
 
 from math import sqrt
 
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import namespace
-from nanoautograd.core.tensor import Tensor, array_of
+from nanoautograd.core.tensor import Tensor
 from nanoautograd.ops import concatenate
 
 

@@ -11,7 +11,12 @@ import numpy as np
 from .backends import device_of, namespace, to_numpy
 from .errors import GraphError
 
-__all__ = ["ArrayInterface"]
+__all__ = ["ArrayInterface", "array_of"]
+
+
+def array_of(x):
+    """The array in a Tensor; anything else as it is."""
+    return x._array if isinstance(x, ArrayInterface) else x
 
 
 class ArrayInterface:

@@ -1,7 +1,7 @@
 """Gradients of Tensors with respect to Tensors, as values."""
 
 from .core.backward import backpropagate
-from .core.tensor import Tensor, wrap
+from .core.tensor import Tensor, seed, wrap
 from .errors import GraphError
 from .safety.in_place import check_version
 
@@ -42,7 +42,7 @@ def grad(
                     "is it computed within no_grad, or detached?"
                 )
             check_version(t, "grad")
-    seeds = [y._seed(g, create_graph) for y, g in zip(outputs, grad_outputs)]
+    seeds = [seed(y, g, create_graph) for y, g in zip(outputs, grad_outputs)]
     retain_graph = create_graph if retain_graph is None else retain_graph
     gradients = backpropagate(
         [y._edge for y in outputs], seeds, [x._edge for x in inputs], retain_graph, create_graph

@@ -6,9 +6,9 @@ derivation of their own are in manual/, one file each; the rest is written from 
 
 from os import urandom
 
+from .array_interface import array_of
 from .backends import is_array, namespace
 from .core.operation import function
-from .core.tensor import array_of
 from .kernels import Kernel
 from .manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
 from .manual.crf import crf_log_partition as _crf_log_partition

@@ -135,6 +135,12 @@ for _name in METHODS:
     _attach_method(_name)
 
 
+def _requires_grad(self, value=True):
+    """Sets `requires_grad` and returns the Tensor."""
+    self.requires_grad = value
+    return self
+
+
 def _reshape(self, *shape):
     """The Tensor in another shape: t.reshape(2, 3), t.reshape((2, 3)), t.reshape(-1)."""
     return ops.reshape(self, *shape)
@@ -147,7 +153,7 @@ def _transpose(self, *axes):
     return ops.transpose(self, axes if isinstance(axes[0], int) else axes[0])
 
 
-Tensor.reshape, Tensor.transpose = _reshape, _transpose
+Tensor.reshape, Tensor.transpose, Tensor.requires_grad_ = _reshape, _transpose, _requires_grad
 
 # ---- NumPy's functions and ufuncs
 

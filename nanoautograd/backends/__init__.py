@@ -20,6 +20,7 @@ __all__ = [
     "device_of",
     "is_array",
     "is_fancy",
+    "is_float",
     "last_writers",
     "namespace",
     "scatter_add",
@@ -92,6 +93,11 @@ def is_array(x):
     """True for an array of any backend; False for scalars, lists and Tensors."""
     cls = type(x)
     return (_OWNERS[cls] if cls in _OWNERS else _owner(cls)) is not None
+
+
+def is_float(dtype):
+    """True for dtypes that can carry a gradient: float16, bfloat16, float32, float64."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def device_of(array):

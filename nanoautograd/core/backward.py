@@ -19,32 +19,22 @@ reads 300 words makes longer chains. And no node is visited twice, however many 
 a graph of a million nodes costs a million steps.
 """
 
+from contextlib import nullcontext
 from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
 from typing import Any
 
 from numpy import ndarray
 
-from ..backends import namespace
 from ..errors import ShapeError
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
 
 
-class RuleHook:
-    """What other code can do around the rules of a node; nothing here. See safety/."""
-
-    watching = False
-
-    def after(self, node: Any, pairs: list[tuple[Edge, Any]]) -> None:
-        """Told of the gradients that the rules gave, while `watching`. May raise."""
-
-    def failed(self, node: Any, error: Exception) -> None:
-        """Told of an error, which is raised after this. May raise a better one."""
-
-
-rule_hook: RuleHook | None = None
+# A hook around the rules of a node, None unless other code sets it (safety/hooks.py): it is told of
+# their gradients by .after(node, pairs) while .watching, and of an error by .failed(node, error).
+rule_hook: Any = None
 
 
 class GradientAccumulator:
@@ -66,21 +56,17 @@ class GradientAccumulator:
         if totals is None:
             totals = self.totals[node] = [None] * len(node.outputs)
         total = totals[i]
-        if type(d) is not ndarray and hasattr(d, "add_to"):  # IndexedGradient: adds itself
-            if edge not in self.owned:
-                totals[i] = namespace(d.values).zeros(*node.outputs[i])
-                if total is not None:
-                    totals[i] += total
-                self.owned.add(edge)
-            d.add_to(totals[i])
+        if type(d) is not ndarray and hasattr(d, "add_to"):  # an IndexedGradient (ops/indexing.py)
+            totals[i] = d.add_to(total, edge in self.owned, *node.outputs[i])
+            self.owned.add(edge)
         elif total is None:
             totals[i] = d
         elif edge in self.owned:
             totals[i] += d
         else:
             totals[i] = total + d
-            if not create_graph and totals[i].ndim:  # Tensors are not added into, nor 0-d results,
-                self.owned.add(edge)  # which are scalars in NumPy
+            if not create_graph:  # Tensors are never added into: that would not be recorded
+                self.owned.add(edge)
 
 
 def backpropagate(
@@ -93,59 +79,45 @@ def backpropagate(
     retain_graph: keep what the nodes saved. create_graph: the gradients are Tensors, and the rules
     record themselves.
     """
-    if create_graph:
-        with enable_grad():
-            return _walk(roots, gradients, wanted, retain_graph, create_graph)
-    return _walk(roots, gradients, wanted, retain_graph, create_graph)
-
-
-def _walk(
-    roots: list, gradients: list, wanted: Any, retain_graph: bool, create_graph: bool
-) -> list:
     order = topological_order(roots)
-    found: dict[Edge, Any] = dict.fromkeys(wanted or ())
+    leaves = [node for node in order if not node.parents] if wanted is None else []
+    found: dict[Edge, Any] = dict.fromkeys(wanted or [(leaf, 0) for leaf in leaves])
     targets = {node for node, _ in found}
-    useful = None if wanted is None else _leading_to(targets, order)
-    leaves = []  # written at the end: an error on the way changes no gradient
+    useful = _leading_to(targets, order)
     sums = GradientAccumulator()
     add, totals, owned = sums.add, sums.totals, sums.owned
-    for edge, g in zip(roots, gradients):
-        add(edge, g, create_graph)
-    for node in order:
-        gs = totals.pop(node, None)
-        if gs is None:  # nothing arrived
-            continue
-        if useful is None and not node.parents:
-            leaves.append((node, gs[0], (node, 0) in owned))
-            continue
-        if useful is not None:
-            for i, g in enumerate(gs) if node in targets else ():
-                if (node, i) in found:
-                    found[node, i] = g
-            if node not in useful:
+    with enable_grad() if create_graph else nullcontext():
+        for edge, g in zip(roots, gradients):
+            add(edge, g, create_graph)
+        for node in order:
+            gs = totals.pop(node, None)
+            if gs is not None and node in targets:
+                found |= {(node, i): g for i, g in enumerate(gs) if (node, i) in found}
+            if gs is None or node not in useful:  # nothing arrived, or nobody wants it
                 continue
-        try:
-            pairs = node.operation.apply_vjp(node, gs, create_graph)
-            if rule_hook is not None and rule_hook.watching:
-                rule_hook.after(node, pairs)
-            for edge, d in pairs:
-                target, i = edge
-                if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
-                    d = _fitted(d, *target.outputs[i])
-                add(edge, d, create_graph)
-                if not (target.parents or create_graph or edge in owned):
-                    if _is_new(d, node, gs, pairs):
+            try:
+                pairs = node.operation.apply_vjp(node, gs, create_graph)
+                if rule_hook is not None and rule_hook.watching:
+                    rule_hook.after(node, pairs)
+                for edge, d in pairs:
+                    target, i = edge
+                    if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
+                        d = _fitted(d, *target.outputs[i])
+                    add(edge, d, create_graph)
+                    if not (target.parents or create_graph) and _is_new(d, node, gs, pairs):
                         owned.add(edge)  # the leaf may keep it
-        except Exception as error:
-            if rule_hook is not None:
-                rule_hook.failed(node, error)
-            raise
-        if not retain_graph:
-            node.saved = None
-    for leaf, g, is_owned in leaves:
-        leaf.add(g, is_owned)
-    # A gradient may be a view, or stand for several edges: each caller gets an array of its own.
-    return [None if found[edge] is None else found[edge].copy() for edge in wanted or ()]
+            except Exception as error:
+                if rule_hook is not None:
+                    rule_hook.failed(node, error)
+                raise
+            if not retain_graph:
+                node.saved = None
+        # A gradient may be a view, or stand for several edges: every caller gets an array of its
+        # own. Written at the end, so that an error on the way changes no gradient.
+        for leaf in leaves:
+            if found[leaf, 0] is not None:
+                leaf.add(found[leaf, 0], (leaf, 0) in owned)
+        return [None if found[edge] is None else found[edge].copy() for edge in wanted or ()]
 
 
 def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
@@ -153,17 +125,15 @@ def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
     one else holds: no view, none of the gradients gs that they were given, nothing that was saved.
     """
     held = chain(gs, map(itemgetter(0), node.saved), map(itemgetter(1), pairs))
-    return d.base is None and d.ndim > 0 and sum(map(is_, held, repeat(d))) == 1
+    return d.base is None and sum(map(is_, held, repeat(d))) == 1
 
 
 def _fitted(d: Any, shape: tuple, dtype: Any) -> Any:
     """A gradient in the shape and dtype of what it is the gradient of."""
-    if hasattr(d, "add_to"):
-        return d
     if not hasattr(d, "shape"):
         raise TypeError(f"a gradient {d!r}; it must be an array, or None for zero")
     d = d if d.shape == shape else unbroadcast(d, shape)
-    return d if d.dtype == dtype else d.astype(dtype)
+    return d if d.dtype == dtype or hasattr(d, "add_to") else d.astype(dtype)
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:

@@ -52,13 +52,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import generic, ndarray
 
-from ..backends import namespace
+from ..array_interface import array_of
+from ..backends import is_float, namespace
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, copied, opened, save, storage_of
 from ..signature import Signature, rule_reads
 from .backward import Edge
 from .grad_mode import GRAD_ENABLED
-from .tensor import Tensor, array_of, is_float, wrap
+from .tensor import Tensor, wrap
 
 # What can stand for an array without further ado, and what is saved without a copy.
 PLAIN = {ndarray, float, int, bool, type(None), np.float64, np.float32, np.int64, np.bool_}
@@ -66,23 +67,11 @@ IMMUTABLE = (PLAIN - {ndarray}) | {slice, str, range, type(...)}
 PLAIN |= {slice, tuple, str, type, np.dtype}  # what is not meant to be an array: options
 
 
-class CallHook:
-    """What other code can do around a call of an operation; nothing here. See safety/."""
-
-    watching = False
-
-    def before(self, operation: "Operation", args: tuple) -> tuple | None:
-        """Asked where an argument is neither a Tensor nor PLAIN: the arguments to call the
-        operation with instead, or None. May raise."""
-
-    def after(self, what: str, result: Any, values: Any) -> None:
-        """Told of the `values` of a result, while `watching`. May raise."""
-
-    def failed(self, operation: "Operation", args: tuple, error: Exception) -> None:
-        """Told of an error, which is raised after this. May raise a better one."""
-
-
-call_hook: CallHook | None = None
+# A hook around calls, None unless other code sets it (safety/hooks.py). .before(operation, args) is
+# asked where an argument is neither a Tensor nor PLAIN, and may return other arguments to call the
+# operation with; .after(what, result, values) is told of values while .watching; .failed(operation,
+# args, error) of an error.
+call_hook: Any = None
 
 
 class Node:
@@ -211,7 +200,9 @@ class Operation:
         node = _new(Node)  # without an __init__: it would be called too often
         node.number, node.operation, node.parents = _next_number(), self, edges
         key = len(edges) if None not in edges else tuple(map(bool, edges))  # if all need one, fast
-        node.plan = plan = self.plans.get(key) or self.add_plan(key, edges)
+        if key not in self.plans:
+            self.plans[key] = self.plan(tuple(map(bool, edges)))
+        node.plan = plan = self.plans[key]
         node.saved = saved = []
         if self.has_cache:
             out, cache = out
@@ -250,19 +241,9 @@ class Operation:
     def save_cache(self, node: Node, *call: Any) -> None:
         """Saves what a `forward` that has a cache gave."""
 
-    def add_plan(self, key: Any, edges: list) -> Plan:
-        """The Plan for calls whose arguments have edges in the same places; kept under `key`."""
-        plan = self.plans[key] = self.plan(tuple(map(bool, edges)))
-        return plan
-
     def plan(self, needs: tuple[bool, ...]) -> Plan:
         """The Plan for calls in which these arguments need a gradient."""
         return Plan(needs, [], [])
-
-    def apply_vjp(self, node: Node, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
-        """[(edge, gradient)] of the arguments that need one, given those of the results (None for
-        an unused one): the vector-Jacobian product. With `create_graph` it records itself."""
-        raise NotImplementedError
 
 
 class Primitive(Operation):

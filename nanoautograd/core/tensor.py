@@ -13,22 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..array_interface import ArrayInterface
+from ..array_interface import ArrayInterface, array_of
 from ..backends import namespace, to_device
 from ..errors import GraphError
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, replace_data
 from .backward import Edge, backpropagate
-
-
-def is_float(dtype: Any) -> bool:
-    """True for dtypes that can carry a gradient: float16, bfloat16, float32, float64."""
-    return dtype.kind == "f" or dtype.name == "bfloat16"
-
-
-def array_of(x: Any) -> Any:
-    """The array in a Tensor; anything else as it is."""
-    return x._array if isinstance(x, Tensor) else x
 
 
 class Leaf:
@@ -110,11 +100,6 @@ class Tensor(ArrayInterface):
             self._leaf = getattr(self, "_leaf", None) or Leaf(self._array)
             self._edge = (self._leaf, 0) if value else None
 
-    def requires_grad_(self, value: bool = True) -> "Tensor":
-        """Sets `requires_grad` and returns the Tensor."""
-        self.requires_grad = value
-        return self
-
     @property
     def is_leaf(self) -> bool:
         """True unless it was computed by a recorded operation."""
@@ -152,15 +137,16 @@ class Tensor(ArrayInterface):
         if self._edge is None:
             raise GraphError(checks.CONSTANT)
         check_version(self, "backward")
-        g = self._seed(gradient, create_graph)
+        g = seed(self, gradient, create_graph)
         backpropagate([self._edge], [g], None, retain_graph or create_graph, create_graph)
 
-    def _seed(self, gradient: Any, create_graph: bool) -> Any:
-        """The gradient to start a walk from: an array, or with create_graph a Tensor."""
-        gradient = checks.checked_seed(self, gradient)
-        if create_graph:
-            return gradient if isinstance(gradient, Tensor) else wrap(gradient)
-        return array_of(gradient).astype(self.dtype, copy=False)
+
+def seed(y: Tensor, gradient: Any, create_graph: bool) -> Any:
+    """The gradient to start a walk from at y: an array, or with create_graph a Tensor."""
+    gradient = checks.checked_seed(y, gradient)
+    if create_graph:
+        return gradient if isinstance(gradient, Tensor) else wrap(gradient)
+    return array_of(gradient).astype(y.dtype, copy=False)
 
 
 _new = object.__new__

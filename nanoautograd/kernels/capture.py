@@ -55,9 +55,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..array_interface import array_of
 from ..backends import is_array, namespace, reports
 from ..backends.memory import explain_full
-from ..core.tensor import Tensor, array_of, wrap
+from ..core.tensor import Tensor, wrap
 from ..recording import ROOM, CaptureError, Recording, now
 from . import _state
 from .precision import precision

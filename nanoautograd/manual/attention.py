@@ -75,10 +75,10 @@ from math import ceil, prod, sqrt
 
 import numpy as np
 
-from ..backends import namespace, products, threads
+from ..array_interface import array_of
+from ..backends import is_float, namespace, products, threads
 from ..backends.sums import row_dots, row_sums
 from ..core.backward import unbroadcast
-from ..core.tensor import array_of, is_float
 from ..custom_vjp import custom_vjp
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from .dropout import factors

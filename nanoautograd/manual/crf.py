@@ -59,8 +59,8 @@ The best sequence, `viterbi`, is found by the forward algorithm with max for LSE
 by remembering at each step from which tag the maximum came.
 """
 
-from ..backends import namespace
-from ..core.tensor import array_of, is_float
+from ..array_interface import array_of
+from ..backends import is_float, namespace
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expand_dims, log, max, reshape, squeeze, sum, take_along_axis, where
 

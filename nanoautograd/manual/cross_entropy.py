@@ -57,10 +57,10 @@ class k.
 
 from numpy import unravel_index  # of one position, on the host
 
-from ..backends import namespace, scatter_add
+from ..array_interface import array_of
+from ..backends import is_float, namespace, scatter_add
 from ..backends.sums import column_sums, row_sums
 from ..backends.threads import by_rows
-from ..core.tensor import array_of, is_float
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where
 

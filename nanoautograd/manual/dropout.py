@@ -29,9 +29,9 @@ byte an element. With NumPy, on one core, drawing takes 5 ns an element, of 6 in
 
 from math import ceil
 
-from ..backends import namespace
+from ..array_interface import array_of
+from ..backends import is_float, namespace
 from ..backends.threads import by_rows
-from ..core.tensor import array_of, is_float
 from ..custom_vjp import custom_vjp
 from ..philox import words
 

@@ -21,8 +21,8 @@ used have the gradient zero. If one id is padding, `padding_idx`, its row is a c
 gradient is zero too, though the row is read like any other.
 """
 
-from ..backends import namespace, scatter_add
-from ..core.tensor import array_of, is_float
+from ..array_interface import array_of
+from ..backends import is_float, namespace, scatter_add
 from ..custom_vjp import custom_vjp
 from ..ops import where
 

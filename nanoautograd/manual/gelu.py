@@ -42,10 +42,9 @@ way back, which takes no longer than to write them to memory and read them. Ther
 from math import inf as INF
 from math import pi, prod, sqrt
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..backends.sums import column_sums, total
 from ..backends.threads import by_rows
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import clip, erf, maximum, tanh
 

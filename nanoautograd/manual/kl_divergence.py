@@ -31,9 +31,8 @@ one prior for a batch; their gradients are summed over the axes along which they
 
 from numpy import broadcast_shapes
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..core.backward import unbroadcast
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expm1, sum
 

@@ -56,10 +56,9 @@ x̂ = d r and e_mi = dy_mi d_mi this is
 
 from math import prod
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..backends.sums import column_sums, row_dots, row_sums, total
 from ..backends.threads import by_rows
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
 

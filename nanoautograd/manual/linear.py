@@ -27,10 +27,9 @@ section 2.2.2.)
 
 from math import prod
 
-from ..backends import namespace, products
+from ..backends import is_float, namespace, products
 from ..backends.sums import column_sums
 from ..backends.threads import parts, share
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import matmul
 

@@ -24,9 +24,8 @@ Higham (2021), "Accurately computing the log-sum-exp and softmax functions", equ
 and their shifted forms.
 """
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..backends.threads import by_rows
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp
 from .softmax import rows, sums

@@ -64,9 +64,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import is_array, namespace, products, threads, to_numpy
+from ..array_interface import array_of
+from ..backends import is_array, is_float, namespace, products, threads, to_numpy
 from ..backends.sums import row_sums, total
-from ..core.tensor import array_of, is_float
 from ..ops import concatenate, matmul, split, where, zeros_like
 
 # There is a block for each thread, if it has at least

@@ -44,10 +44,10 @@ e_mi = dy_mi z_mi this is
     dx = dz  +  r (w dy  -  z r²/N Σ_i e_i w_i)
 """
 
+from ..array_interface import array_of
 from ..backends import namespace
 from ..backends.sums import row_dots, row_sums, total
 from ..backends.threads import by_rows
-from ..core.tensor import array_of
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
 from .layer_norm import flat, rows, twice

@@ -30,8 +30,8 @@ Backward. y is linear in x, and the transpose of a rotation is its inverse, that
     dx = R_tᵀ dy:       da = da' cos φ + db' sin φ        db = db' cos φ - da' sin φ
 """
 
-from ..backends import namespace
-from ..core.tensor import array_of, is_float
+from ..array_interface import array_of
+from ..backends import is_float, namespace
 from ..custom_vjp import custom_vjp
 from ..ops import concatenate, reshape, stack
 

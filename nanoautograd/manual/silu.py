@@ -23,9 +23,8 @@ The lines are computed block by block, and only x is kept: s is computed again o
 
 from math import inf as INF
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..backends.threads import by_rows
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import maximum, sigmoid
 

@@ -35,10 +35,9 @@ A row of nothing but -inf has no largest score to compare with and gives nan, as
 
 from math import prod
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..backends.sums import row_sums
 from ..backends.threads import by_rows
-from ..core.tensor import is_float
 from ..custom_vjp import custom_vjp
 from ..ops import exp, logsumexp
 from ..ops.shaping import checked

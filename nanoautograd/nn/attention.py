@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from .. import functional as F
-from ..backends import namespace
-from ..core.tensor import array_of, is_float
+from ..array_interface import array_of
+from ..backends import is_float, namespace
 from ..ops import concatenate, expand_dims, mean, reshape, split, squeeze, transpose, where
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform

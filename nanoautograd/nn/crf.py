@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import functional as F
-from ..core.tensor import array_of
+from ..array_interface import array_of
 from ..manual import crf
 from .module import Module, uniform
 

@@ -6,9 +6,9 @@ gradients, what repeats an element adds them up, and what leaves an element out 
 
 from numbers import Integral
 
+from ..array_interface import array_of
 from ..backends import namespace
 from ..core.operation import function
-from ..core.tensor import array_of
 from ..safety.arguments import as_arrays
 from .indexing import along, getitem, take
 from .shaping import as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel, reshape

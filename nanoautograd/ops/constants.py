@@ -6,8 +6,9 @@ almost everywhere, as `floor` is, that is also its derivative: none flows throug
 
 from functools import wraps
 
+from ..array_interface import array_of
 from ..backends import namespace
-from ..core.tensor import Tensor, array_of, wrap
+from ..core.tensor import Tensor, wrap
 
 
 def without_gradient(f):

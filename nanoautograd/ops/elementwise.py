@@ -10,10 +10,10 @@ same in max, min and sort (reductions.py), and it is the slope that central diff
 
 import math
 
+from ..array_interface import array_of
 from ..backends import device_of, namespace, to_device
 from ..backends.threads import by_rows
 from ..core.operation import function
-from ..core.tensor import array_of
 
 # ---- arithmetic
 

@@ -7,12 +7,13 @@ is the other's rule.
 
 from numbers import Integral
 
+from ..array_interface import array_of
 from ..backends import is_array, is_fancy, last_writers, namespace
 from ..backends import scatter_add as scatter_add_
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..core.operation import function
-from ..core.tensor import Tensor, array_of
+from ..core.tensor import Tensor
 from ..safety.in_place import check_assignment, check_version, write
 from .shaping import broadcast_to, checked, copy, ravel, reshape
 
@@ -67,9 +68,15 @@ class IndexedGradient:
         self.index, self.values = index, values
         self.shape, self.dtype, self.base = shape, values.dtype, None
 
-    def add_to(self, buffer):
-        """Adds it to an array of x's shape, in place."""
-        scatter_add_(buffer, self.index, self.values)
+    def add_to(self, total, is_owned, shape, dtype):
+        """Adds it to the total of the gradients of x so far, or None: in place if it is owned, and
+        else into a new array. (A 0-d total may be one of NumPy's scalars, which stay as they are.)
+        """
+        if not is_owned or not total.ndim:
+            zeros = namespace(self.values).zeros(shape, dtype=dtype)
+            total = zeros if total is None else zeros.__iadd__(total)
+        scatter_add_(total, self.index, self.values)
+        return total
 
 
 @function

@@ -7,9 +7,8 @@ length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcas
 import builtins
 import math
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..core.operation import function
-from ..core.tensor import is_float
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute

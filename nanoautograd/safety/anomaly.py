@@ -10,9 +10,9 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..backends import namespace
+from ..array_interface import array_of
+from ..backends import is_float, namespace
 from ..core.grad_mode import Mode
-from ..core.tensor import array_of, is_float
 from ..errors import AnomalyError
 
 __all__ = ["ANOMALY_MODE", "detect_anomaly", "inspect_result", "inspect_gradients"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..backends import namespace
+from ..backends import is_float, namespace
 from ..errors import GraphError, ShapeError
 
 CONSTANT = (
@@ -19,10 +19,6 @@ def without_tensors(data: Any) -> Any:
         data._refuse_to_leave("making a new Tensor")
         return data._array
     return data
-
-
-def is_float(dtype: Any) -> bool:
-    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def check_numbers(array: Any) -> None:

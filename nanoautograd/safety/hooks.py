@@ -17,8 +17,10 @@ from .arguments import usual_arguments
 __all__ = ["attach"]
 
 
-class Calls(operation.CallHook):
+class Calls:
     """Around each call."""
+
+    watching = False
 
     def before(self, operation: Any, args: tuple) -> tuple | None:
         return usual_arguments(operation, args)
@@ -37,8 +39,10 @@ class Calls(operation.CallHook):
         explain_full(error)
 
 
-class Rules(backward.RuleHook):
+class Rules:
     """Around the rules of each node."""
+
+    watching = False
 
     def after(self, node: Any, pairs: list) -> None:
         inspect_gradients(node, pairs)

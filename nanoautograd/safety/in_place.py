@@ -39,7 +39,7 @@ itself brought a history:
 
 from typing import Any
 
-from ..backends import is_array, namespace
+from ..backends import is_array, is_float, namespace
 from ..errors import GraphError
 
 __all__ = [
@@ -162,7 +162,7 @@ def replace_data(t: Any, value: Any) -> None:
             new, storage = value.copy(), Storage()
         else:
             new, storage = namespace(old).asarray(value, dtype=old.dtype), Storage()
-        if t.requires_grad and new.dtype.kind != "f" and new.dtype.name != "bfloat16":
+        if t.requires_grad and not is_float(new.dtype):
             raise TypeError(
                 "the data of a Tensor that requires a gradient must be floating-point; got dtype "
                 f"{new.dtype}"
@@ -189,7 +189,7 @@ def check_assignment(t: Any, recorded: bool) -> None:
             "gradient is for; use `y = nag.index_put(x, index, value)`, or assign within "
             "no_grad() if it is an update"
         )
-    if recorded and t.dtype.kind != "f" and t.dtype.name != "bfloat16":
+    if recorded and not is_float(t.dtype):
         raise TypeError(
             f"a value that requires a gradient was assigned into a Tensor of dtype {t.dtype}, "
             "which cannot carry one; use .astype() first"

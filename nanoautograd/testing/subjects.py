@@ -13,9 +13,9 @@ from itertools import combinations
 import numpy as np
 
 from ..autograd import grad
-from ..backends import device_of, is_array, to_numpy
+from ..backends import device_of, is_array, is_float, to_numpy
 from ..core.grad_mode import enable_grad, no_grad
-from ..core.tensor import Tensor, is_float
+from ..core.tensor import Tensor
 from .report import GUESSES, GradientError
 
 
