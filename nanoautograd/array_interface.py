@@ -143,7 +143,7 @@ class ArrayInterface:
         notes = "" if dtype in (np.float64, np.int64, np.bool_) else f", dtype={dtype}"
         notes += "" if device == "cpu" else f", device={device}"
         notes += ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
-        notes += "" if self.is_leaf else f", from={self._edge[0].name}"
+        notes += "" if self.is_leaf else f", from={self._edge[0].operation.name}"
         return f"tensor({body}{notes})"
 
     def __format__(self, spec):

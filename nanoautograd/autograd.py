@@ -1,8 +1,9 @@
 """Gradients of Tensors with respect to Tensors, as values."""
 
 from .core.backward import backpropagate
-from .core.tensor import Tensor, seed, wrap
+from .core.tensor import Tensor, wrap
 from .errors import GraphError
+from .safety.checks import seed
 from .safety.in_place import check_version
 
 __all__ = ["grad"]
@@ -42,7 +43,7 @@ def grad(
                     "is it computed within no_grad, or detached?"
                 )
             check_version(t, "grad")
-    seeds = [seed(y, g, create_graph) for y, g in zip(outputs, grad_outputs)]
+    seeds = [seed(y, g, wrap if create_graph else None) for y, g in zip(outputs, grad_outputs)]
     retain_graph = create_graph if retain_graph is None else retain_graph
     gradients = backpropagate(
         [y._edge for y in outputs], seeds, [x._edge for x in inputs], retain_graph, create_graph

@@ -15,101 +15,121 @@ and tests hold the two functions equal.
 """
 
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 
+from .array_interface import array_of
 from .backends import is_array, namespace
+from .core import operation
 from .core.backward import Edge, backpropagate
-from .core.grad_mode import enable_grad
-from .core.operation import Node, Operation, for_edges, function, with_zeros
+from .core.grad_mode import GRAD_ENABLED, enable_grad
+from .core.operation import Node, for_edges, function, next_number, tensors, with_zeros
 from .core.tensor import Tensor, wrap
 from .safety import checks
-from .safety.in_place import SEVERAL, copied, opened, save
+from .safety.in_place import SEVERAL, check_version, copied, opened, save
+from .signature import Signature
 
 __all__ = ["CustomVJP", "custom_vjp"]
 
 
-class CustomVJP(Operation):
+class CustomVJP:
     """An operation made of `forward`, `backward` and `reference`; see the text above.
 
     Positional arguments are arrays (or None), and each has a gradient in what `backward` returns:
     None where there is none, or where `needs`, a tuple of booleans, says that nobody wants it.
-    Options are given by keyword.
+    Options are given by keyword. It is called as a Primitive is.
     """
 
-    elsewhere: Any = (
-        None  # has a `forward` for arrays that are not NumPy's, and a `backward` for all
-    )
-
-    has_cache = True
-    is_meant = repeat(True)
+    elsewhere: Any = None  # another `forward`, for arrays that are not NumPy's, and its `backward`
 
     def __init__(
-        self,
-        name: str,
-        forward: Callable,
-        backward: Callable,
-        reference: Callable,
+        self, name: str, forward: Callable, backward: Callable, reference: Callable
     ) -> None:
-        super().__init__(name, forward)
+        self.name = self.__name__ = self.__qualname__ = name
+        self.__doc__, self.__module__ = forward.__doc__, forward.__module__
+        self.forward = self.__wrapped__ = forward
         self.backward, self.reference = backward, reference
+        self.signature = Signature(name, forward)
 
-    def forward_for(self, xp: Any) -> Callable:
-        return self.forward if self.elsewhere is None or xp is np else self.elsewhere.forward
+    def __repr__(self) -> str:
+        return f"<function {self.signature}>"
 
-    def save_cache(
-        self, node: Node, args: tuple, arrays: list, options: dict, result: Any, cache: Any
-    ) -> None:
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        args, options = self.signature.bind(args, options)
+        hook = operation.call_hook
+        args = hook and hook.before(self, args) or args
+        given = [a for a in args if isinstance(a, Tensor)]
+        for a in given:
+            check_version(a, self.name)
+        is_recorded = any(a.requires_grad for a in given) and GRAD_ENABLED.get()
+        if is_recorded:  # the cache may hold an array, and nobody would notice that it changed
+            args = tuple([a if isinstance(a, Tensor) else copied(a) for a in args])
+            options = copied(options)
+        arrays = [array_of(a) for a in args]
+        here = self if namespace(*arrays) is np or self.elsewhere is None else self.elsewhere
+        try:
+            out, cache = here.forward(*arrays, **options)
+        except Exception as error:
+            if hook is not None:
+                hook.failed(self, args, error)
+            raise
+        if is_recorded:
+            out = self.record(args, options, out, cache)
+        elif given:
+            out = tensors(self.name, args, out)
+        if given and hook is not None and hook.watching:
+            hook.after(f"the result of {self.name}", out, out)
+        return out
+
+    def record(self, args: tuple, options: dict, out: Any, cache: Any) -> Any:
+        """The result `out` of a call as Tensors, which know the node that the call leaves."""
+        node: Any = Node()
+        node.number, node.operation = next_number(), self
+        node.parents = [a._edge if isinstance(a, Tensor) else None for a in args]
+        node.needs = tuple(map(bool, node.parents))
+        result = tensors(self.name, args, out, node)
+        # The arguments are for `reference`; those that are no Tensors were copied before. Results
+        # that are part of the cache are saved so that a change of one is noticed.
+        inputs = [save(a, node) if isinstance(a, Tensor) else (a, None, 0, None) for a in args]
         kept = arrays_in(cache)
-        # Results that are part of the cache are saved so that a change of one is noticed.
-        outs = [
-            y for y in (result if type(result) is tuple else (result,)) if _is_among(y._array, kept)
-        ]
+        results = result if type(result) is tuple else (result,)
+        outs = [save(y, node) for y in results if _is_among(y._array, kept)]
         node.saved = [
             (cache, None, 0, None),
-            (copied(options), None, 0, None),
-            # of what is no Tensor, `forward` had a copy already
-            (
-                tuple(
-                    save(a, node) if isinstance(a, Tensor) else (x, None, 0, None)
-                    for a, x in zip(args, arrays)
-                ),
-                SEVERAL,
-                -1,
-                None,
-            ),
-            (tuple(save(y, node) for y in outs), SEVERAL, -1, None),
+            (options, None, 0, None),
+            (tuple(inputs), SEVERAL, -1, None),
+            (tuple(outs), SEVERAL, -1, None),
         ]
+        return result
 
-    def apply_vjp(self, node: Node, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
+    def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
+        """As Primitive.apply_vjp."""
         if node.saved is None:
             raise checks.freed(self.name)
-        names = ("cache", "options", "argument", "out")
-        cache, options, arrays, _ = (
-            opened(saved, node, name, wrap if create_graph else None)
-            for saved, name in zip(node.saved, names)
-        )
+        names, as_tensor = ("cache", "options", "argument", "out"), wrap if create_graph else None
+        cache, options, arrays, _ = [
+            opened(saved, node, name, as_tensor) for saved, name in zip(node.saved, names)
+        ]
         g = gs[0] if type(node.outputs) is list else with_zeros(gs, node)
-        if not create_graph:
-            held = {id(x) for x in cache} if type(cache) is tuple else {id(cache)}
-            backward = (self.elsewhere or self).backward
-            ds = for_edges(backward(g, cache, node.plan.needs), node)
-            return [(edge, d.copy() if id(d) in held else d) for edge, d in ds]
-        # Each argument gets an edge of its own, so that the gradient is that of this operation
-        # alone, also where one argument was computed from another.
+        if create_graph:
+            return self.apply_reference(node, g, arrays, options)
+        ds = (self.elsewhere or self).backward(g, cache, node.needs)
+        held = {id(x) for x in cache} if type(cache) is tuple else {id(cache)}
+        return [(edge, d.copy() if id(d) in held else d) for edge, d in for_edges(ds, node)]
+
+    def apply_reference(self, node: Any, g: Any, arrays: tuple, options: dict) -> list:
+        """The same through `reference`, recorded. Each argument gets an edge of its own, so that
+        the gradient is that of this operation alone, also where one argument was computed from
+        another."""
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
             out = self.reference(*inputs, **options)
         outs, gs = ((out,), (g,)) if type(node.outputs) is list else (out, g)
-        used = [
-            (y._edge, dy) for y, dy in zip(outs, gs) if isinstance(y, Tensor) and y.requires_grad
-        ]
+        used = [(y, dy) for y, dy in zip(outs, gs) if isinstance(y, Tensor) and y.requires_grad]
         own = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
-        ds = backpropagate(
-            [e for e, _ in used], [dy for _, dy in used], [e for _, e in own], True, True
-        )
+        roots, seeds = [y._edge for y, _ in used], [dy for _, dy in used]
+        ds = backpropagate(roots, seeds, [edge for _, edge in own], True, True)
         return [(edge, d) for (edge, _), d in zip(own, ds) if d is not None]
 
 

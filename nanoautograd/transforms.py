@@ -14,9 +14,10 @@ from functools import wraps
 from .backends import is_float, namespace
 from .core.backward import backpropagate, topological_order
 from .core.grad_mode import enable_grad, is_grad_enabled
-from .core.tensor import Leaf, Tensor, seed, wrap
+from .core.tensor import Leaf, Tensor, wrap
 from .errors import ShapeError
 from .ops import copy, reshape, stack, sum
+from .safety.checks import seed
 from .safety.in_place import check_version
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -118,7 +119,7 @@ class _Call:
         pairs = [(y, g) for y, g in zip(self.outs, gs, strict=True) if y.requires_grad]
         nested = is_grad_enabled() and (self.is_nested or any(_are_differentiated(gs)))
         recorded = create_graph or nested
-        seeds = [seed(y, g, recorded) for y, g in pairs]
+        seeds = [seed(y, g, wrap if recorded else None) for y, g in pairs]
         ds = backpropagate([y._edge for y, _ in pairs], seeds, self.edges, True, recorded)
         ds = [_zeros(x) if d is None else d for x, d in zip(self.inputs, ds)]
         ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]
@@ -261,7 +262,7 @@ def jvp(f, primals, tangents):
         leaf.is_open = False
     pairs = [(d, v) for d, v in zip(pulled, vs) if d.requires_grad]
     recorded = is_grad_enabled() and (call.is_nested or any(_are_differentiated(vs)))
-    seeds = [seed(d, v, recorded) for d, v in pairs]
+    seeds = [seed(d, v, wrap if recorded else None) for d, v in pairs]
     ds = backpropagate([d._edge for d, _ in pairs], seeds, [u._edge for u in us], True, recorded)
     ds = [_zeros(y) if d is None else d for y, d in zip(call.outs, ds)]
     ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]

@@ -9,10 +9,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..errors import ShapeError
 from . import namespace
 from .threads import by_rows
 
-__all__ = ["column_sums", "row_dots", "row_sums", "total"]
+__all__ = ["column_sums", "row_dots", "row_sums", "total", "unbroadcast", "unbroadcast_as"]
 
 
 @lru_cache(32)
@@ -49,3 +50,26 @@ def total(arrays):
     for a in arrays[1:]:
         result += a
     return result
+
+
+def unbroadcast(g, shape):
+    """Sums `g` over the axes along which an array of `shape` was broadcast.
+
+    If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij. Raises
+    ShapeError if `shape` does not broadcast to that of `g`.
+    """
+    if g.shape == shape:
+        return g
+    added = g.ndim - len(shape)
+    if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
+        raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
+    axes = (*range(added), *(added + i for i, n in enumerate(shape) if n == 1))
+    return g.sum(axis=axes, keepdims=True).reshape(shape)
+
+
+def unbroadcast_as(d, shape, dtype):
+    """`unbroadcast`, and in a dtype. Raises TypeError for what is no array."""
+    if not hasattr(d, "shape"):
+        raise TypeError(f"a gradient {d!r}; it must be an array, or None for zero")
+    d = unbroadcast(d, shape)
+    return d if d.dtype == dtype or hasattr(d, "add_to") else d.astype(dtype)

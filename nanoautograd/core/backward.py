@@ -3,20 +3,18 @@
 A *node* is one recorded operation, or a leaf (a Tensor that was not computed). An *edge* (node, i)
 stands for its i-th result. A recorded Tensor carries the edge that it came from, and a node has
 
-    node.number     larger than those of all nodes that were made before it
-    node.parents    the edges of its arguments; None for one that needs no gradient; () for a leaf
-    node.outputs    (shape, dtype) of each result
-    node.saved      what its rules read; None once a walk has passed and freed it
-    node.operation.apply_vjp(node, gs, create_graph)
-                    given the gradients of its results, those of its arguments: [(edge, gradient)]
+    number      larger than those of all nodes that were made before it
+    parents     the edges of its arguments; None for one that needs no gradient; () for a leaf
+    outputs     (shape, dtype) of each result
+    saved       what its rules read; None once a walk has passed and freed it
+    operation.apply_vjp(node, gs, create_graph)
+                given the gradients of its results, those of its arguments: [(edge, gradient)]
 
 The walk applies the chain rule: it visits the nodes so that each comes after all that used its
 results, adds up what arrives on every edge, and calls each node's rules once. (Speelpenning 1980;
-Griewank and Walther 2008, "Evaluating Derivatives", section 3.2.)
-
-Nothing recurses: Python allows about 1,000 calls within each other, and a recurrent network that
-reads 300 words makes longer chains. And no node is visited twice, however many paths lead to it:
-a graph of a million nodes costs a million steps.
+Griewank and Walther 2008, "Evaluating Derivatives", section 3.2.) No node is visited twice, however
+many paths lead to it: a graph of a million nodes costs a million steps. And nothing recurses:
+Python allows about 1,000 calls within each other, and a network that reads 300 words needs more.
 """
 
 from contextlib import nullcontext
@@ -26,14 +24,13 @@ from typing import Any
 
 from numpy import ndarray
 
-from ..errors import ShapeError
+from ..backends.sums import unbroadcast_as
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
 
 
-# A hook around the rules of a node, None unless other code sets it (safety/hooks.py): it is told of
-# their gradients by .after(node, pairs) while .watching, and of an error by .failed(node, error).
+# A hook around the rules of a node, None unless other code sets it: RuleHook in safety/hooks.py.
 rule_hook: Any = None
 
 
@@ -102,7 +99,7 @@ def backpropagate(
                 for edge, d in pairs:
                     target, i = edge
                     if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
-                        d = _fitted(d, *target.outputs[i])
+                        d = unbroadcast_as(d, *target.outputs[i])
                     add(edge, d, create_graph)
                     if not (target.parents or create_graph) and _is_new(d, node, gs, pairs):
                         owned.add(edge)  # the leaf may keep it
@@ -126,27 +123,6 @@ def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
     """
     held = chain(gs, map(itemgetter(0), node.saved), map(itemgetter(1), pairs))
     return d.base is None and sum(map(is_, held, repeat(d))) == 1
-
-
-def _fitted(d: Any, shape: tuple, dtype: Any) -> Any:
-    """A gradient in the shape and dtype of what it is the gradient of."""
-    if not hasattr(d, "shape"):
-        raise TypeError(f"a gradient {d!r}; it must be an array, or None for zero")
-    d = d if d.shape == shape else unbroadcast(d, shape)
-    return d if d.dtype == dtype or hasattr(d, "add_to") else d.astype(dtype)
-
-
-def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sums `g` over the axes along which an input of `shape` was broadcast.
-
-    If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij. Raises
-    ShapeError if `shape` does not broadcast to that of `g`.
-    """
-    added = g.ndim - len(shape)
-    if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
-        raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
-    axes = (*range(added), *(added + i for i, n in enumerate(shape) if n == 1))
-    return g.sum(axis=axes, keepdims=True).reshape(shape)
 
 
 def topological_order(roots: list[Edge]) -> list:

@@ -5,8 +5,6 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from typing import ClassVar, Self
 
-__all__ = ["GRAD_ENABLED", "Mode", "enable_grad", "is_grad_enabled", "no_grad"]
-
 GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 

@@ -2,10 +2,8 @@
 
 A Tensor holds an array (`.data`, NumPy's or CuPy's) and, if it takes part in a differentiation,
 the edge of the graph that produced it. Operations make the edges (operation.py); `backward()`
-walks along them (backward.py, the last file to read). Beside this file: its shape, dtype and all
-that Python, NumPy and other libraries ask of an array (../array_interface.py), its operators and
-methods, which are operations (../methods.py), and how a change in place is noticed
-(../safety/in_place.py).
+walks along them (backward.py, the last file to read). Elsewhere: shape, dtype and what others ask
+of an array (../array_interface.py); operators and methods, which are operations (../methods.py).
 """
 
 import threading
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array_interface import ArrayInterface, array_of
+from ..array_interface import ArrayInterface
 from ..backends import namespace, to_device
 from ..errors import GraphError
 from ..safety import checks
@@ -24,7 +22,7 @@ from .backward import Edge, backpropagate
 class Leaf:
     """The node of a Tensor that was not computed: here gradients end, and add up in `grad`."""
 
-    name, number, parents = "leaf", -1, ()
+    number, parents, lock = -1, (), threading.RLock()
 
     def __init__(self, array: Any) -> None:
         self.outputs = ((array.shape, array.dtype),)
@@ -32,16 +30,12 @@ class Leaf:
 
     def add(self, g: Any, is_owned: bool) -> None:
         """grad += g, into a new array: what the caller has read before stays as it is."""
-        with _ADDING:  # walks in several threads may meet here
-            if isinstance(g, Tensor):
-                self.grad = g.copy() if self.grad is None else self.grad + g
-            elif self.grad is None:
-                self.grad = wrap(g if is_owned else namespace(g).array(g))
+        with Leaf.lock:  # walks in several threads may meet here
+            if self.grad is None:
+                g = g if is_owned else g.copy()
             else:
-                self.grad = wrap(self.grad._array + g)
-
-
-_ADDING = threading.RLock()
+                g = (self.grad if isinstance(g, Tensor) else self.grad._array) + g
+            self.grad = g if isinstance(g, Tensor) else wrap(g)
 
 
 class Tensor(ArrayInterface):
@@ -49,10 +43,8 @@ class Tensor(ArrayInterface):
 
     data: anything that `np.array` takes, an array of any backend, or a Tensor; it is copied.
     requires_grad: whether operations on it are to be recorded. Floating-point dtypes only.
-    dtype: as for `np.array`. device: "cpu", "cuda", "cuda:N"; that of `data` by default.
-
-    Raises TypeError if `data` does not hold numbers, or a gradient is asked for a dtype that
-    cannot have one; DeviceError if the device cannot be used.
+    dtype: as for `np.array`. device: "cpu", "cuda", "cuda:N"; that of `data` by default. Raises
+    TypeError for what cannot be, DeviceError if the device cannot be used.
     """
 
     __slots__ = ("_array", "_edge", "_leaf", "_storage", "_version", "__weakref__")
@@ -107,10 +99,8 @@ class Tensor(ArrayInterface):
 
     @property
     def grad(self) -> "Tensor | None":
-        """The gradients of all backward() calls so far, added up: a Tensor, or None.
-
-        Only leaves that require a gradient collect one. For others: `nag.autograd.grad`.
-        """
+        """The gradients of all backward() calls so far, added up: a Tensor, or None. (Only leaves
+        that require a gradient collect one. For others: `nag.autograd.grad`.)"""
         leaf = getattr(self, "_leaf", None)
         return None if leaf is None else leaf.grad
 
@@ -130,31 +120,19 @@ class Tensor(ArrayInterface):
         retain_graph: keep what the graph holds, so that it can be walked again.
         create_graph: record the gradients' own computation, for higher derivatives. (The leaf
         then refers to the graph and the graph to the leaf: prefer `nag.autograd.grad`.)
-
         Raises GraphError if nothing was recorded, or the graph was freed by an earlier walk, or a
         value that it needs was overwritten; ShapeError if `gradient` has another shape.
         """
         if self._edge is None:
             raise GraphError(checks.CONSTANT)
         check_version(self, "backward")
-        g = seed(self, gradient, create_graph)
+        g = checks.seed(self, gradient, wrap if create_graph else None)
         backpropagate([self._edge], [g], None, retain_graph or create_graph, create_graph)
-
-
-def seed(y: Tensor, gradient: Any, create_graph: bool) -> Any:
-    """The gradient to start a walk from at y: an array, or with create_graph a Tensor."""
-    gradient = checks.checked_seed(y, gradient)
-    if create_graph:
-        return gradient if isinstance(gradient, Tensor) else wrap(gradient)
-    return array_of(gradient).astype(y.dtype, copy=False)
-
-
-_new = object.__new__
 
 
 def wrap(array: Any, edge: Edge | None = None, storage: Storage | None = None) -> Tensor:
     """A Tensor around an array itself, without a copy."""
-    t = _new(Tensor)
+    t = object.__new__(Tensor)
     # An operation on 0-d arrays gives NumPy scalars, which cannot be written to.
     t._array = np.asarray(array) if isinstance(array, np.generic) else array
     t._edge = edge

@@ -77,8 +77,7 @@ import numpy as np
 
 from ..array_interface import array_of
 from ..backends import is_float, namespace, products, threads
-from ..backends.sums import row_dots, row_sums
-from ..core.backward import unbroadcast
+from ..backends.sums import row_dots, row_sums, unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from .dropout import factors

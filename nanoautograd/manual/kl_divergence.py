@@ -32,7 +32,7 @@ one prior for a batch; their gradients are summed over the axes along which they
 from numpy import broadcast_shapes
 
 from ..backends import is_float, namespace
-from ..core.backward import unbroadcast
+from ..backends.sums import unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expm1, sum
 

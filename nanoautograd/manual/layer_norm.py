@@ -164,7 +164,7 @@ layer_norm = custom_vjp("layer_norm", forward, backward, reference)
 
 def twice(dx, need_x, need_a):
     """(dx, da), which are equal. Where both are needed each is a view of one array, into which the
-    walk adds nothing (graph.py): one array given out twice it would have to copy."""
+    walk adds nothing (core/backward.py): one array given out twice it would have to copy."""
     if not need_a:
         return dx, None
     return dx[...] if need_x else None, dx[...]

@@ -67,10 +67,11 @@ def inspect_result(what: str, result: Any, values: Any) -> None:
 def inspect_gradients(node: Any, pairs: list) -> None:
     """Raises AnomalyError if one of the gradients that the rules of a node gave is not finite."""
     if ANOMALY_MODE.get():
-        at = f"called at {_call_sites[node]}" if node in _call_sites else ""
+        site = _call_sites.get(node)
+        at = f"called at {site}" if site else "recorded outside of detect_anomaly"
         for _, d in pairs:
             d = getattr(d, "values", d)  # of an IndexedGradient
-            _inspect(d, f"the gradient of {node.name}", at or "recorded outside of detect_anomaly")
+            _inspect(d, f"the gradient of {node.operation.name}", at)
 
 
 def _inspect(y: Any, what: str, at: str) -> None:

@@ -25,7 +25,11 @@ def as_arrays(*xs: Any) -> list:
 
 def usual_arguments(operation: Any, args: tuple) -> tuple | None:
     """The arguments, with lists as arrays where an array is meant; None if there are none."""
-    lists = [type(a) is list and is_meant for a, is_meant in zip(args, operation.is_meant)]
+    rules, names = getattr(operation, "rules", None), operation.signature.names
+    if rules is None or operation.signature.variadic:
+        lists = [type(a) is list for a in args]
+    else:
+        lists = [type(a) is list and name in rules for a, name in zip(args, names)]
     if not any(lists):
         return None
     return tuple(b if is_list else a for a, b, is_list in zip(args, as_arrays(*args), lists))

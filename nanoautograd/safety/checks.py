@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..array_interface import array_of
 from ..backends import is_float, namespace
 from ..errors import GraphError, ShapeError
 
@@ -52,8 +53,9 @@ def check_grad(t: Any, value: Any) -> None:
         )
 
 
-def checked_seed(y: Any, gradient: Any) -> Any:
-    """The gradient, an array or a Tensor, to start a walk from at the Tensor y; 1 for a scalar."""
+def seed(y: Any, gradient: Any, wrap: Any) -> Any:
+    """The gradient to start a walk from at the Tensor y, 1 by default for a scalar: an array, or
+    with `wrap` a Tensor. Raises ShapeError unless it has y's shape."""
     xp = namespace(y._array)
     if gradient is None:
         if y.size != 1:
@@ -61,17 +63,19 @@ def checked_seed(y: Any, gradient: Any) -> Any:
                 f"the Tensor to differentiate has shape {y.shape}; without a gradient only a "
                 "scalar will do: give one of that shape, or take .sum() or .mean() first"
             )
-        return xp.ones(y.shape, dtype=y.dtype)
-    array = getattr(gradient, "_array", None)
-    if array is None:
-        array = gradient = xp.asarray(gradient, dtype=y.dtype)
+        gradient = xp.ones(y.shape, dtype=y.dtype)
+    array = array_of(gradient)
+    if array is gradient:
+        array = xp.asarray(gradient, dtype=y.dtype)
     if array.shape != y.shape:
         raise ShapeError(
             f"the gradient has shape {array.shape}, but the Tensor that it belongs to has shape "
             f"{y.shape}"
         )
     namespace(array, y._array)  # both on one device
-    return gradient
+    if wrap is None:
+        return array.astype(y.dtype, copy=False)
+    return wrap(array) if array_of(gradient) is gradient else gradient
 
 
 def check_rules(name: str, signature: Any, reads: dict) -> None:

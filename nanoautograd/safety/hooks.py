@@ -1,5 +1,5 @@
-"""What attaches to the core from outside: see CallHook in core/operation.py, RuleHook in
-core/backward.py.
+"""What attaches to the core from outside, at `call_hook` in core/operation.py and `rule_hook` in
+core/backward.py. Without it the core computes the same.
 
 A call with a list in the place of an array is made with an array. An error says in which operation
 it was. In anomaly mode every value is inspected. All of it costs an ordinary call nothing.
@@ -17,18 +17,22 @@ from .arguments import usual_arguments
 __all__ = ["attach"]
 
 
-class Calls:
-    """Around each call."""
+class CallHook:
+    """What is done around a call of an operation. watching: whether `after` is to be called."""
 
     watching = False
 
     def before(self, operation: Any, args: tuple) -> tuple | None:
+        """Asked where an argument is neither a Tensor nor PLAIN: the arguments to call with
+        instead, or None."""
         return usual_arguments(operation, args)
 
     def after(self, what: str, result: Any, values: Any) -> None:
+        """Told of the values of a result, while watching. May raise."""
         inspect_result(what, result, values)
 
     def failed(self, operation: Any, args: tuple, error: Exception) -> None:
+        """Told of an error, which is raised after this. May raise a better one."""
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
             raise ValueError(
@@ -39,17 +43,19 @@ class Calls:
         explain_full(error)
 
 
-class Rules:
-    """Around the rules of each node."""
+class RuleHook:
+    """What is done around the rules of a node, in the walk."""
 
     watching = False
 
     def after(self, node: Any, pairs: list) -> None:
+        """Told of the gradients that the rules gave, while watching. May raise."""
         inspect_gradients(node, pairs)
 
     def failed(self, node: Any, error: Exception) -> None:
+        """Told of an error, which is raised after this. May raise a better one."""
         if str(error).startswith("a gradient "):
-            raise type(error)(f"a rule of {node.name} gave {error}") from None
+            raise type(error)(f"a rule of {node.operation.name} gave {error}") from None
         explain_full(error)
 
 
@@ -63,5 +69,5 @@ def _described(a: Any) -> str:
 
 def attach() -> None:
     """Sets the hooks of the core."""
-    operation.call_hook, backward.rule_hook = Calls(), Rules()
+    operation.call_hook, backward.rule_hook = CallHook(), RuleHook()
     detect_anomaly.hooks = operation.call_hook, backward.rule_hook

@@ -103,7 +103,7 @@ def opened(saved: tuple, node: Any, name: str, wrap: Any) -> Any:
     if storage is SEVERAL:
         return tuple(opened(x, node, name, wrap) for x in value)
     if storage is not None and storage.version != version:
-        raise overwritten(node.name, name)
+        raise overwritten(node.operation.name, name)
     if storage is None or wrap is None:
         return value
     return wrap(value, (node, edge) if type(edge) is int else edge, storage)
@@ -113,6 +113,8 @@ def copied(a: Any) -> Any:
     """`a`, with copies of the arrays that it is or holds."""
     if type(a) in (tuple, list):
         return type(a)(map(copied, a))
+    if type(a) is dict:
+        return {key: copied(value) for key, value in a.items()}
     a = getattr(a, "_array", a)
     return a.copy() if is_array(a) else a
 

@@ -36,7 +36,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from .. import backends, manual, ops
 from ..autograd import grad
-from ..backends import to_numpy
+from ..backends import sums, to_numpy
 from ..core import backward as walk
 from ..core import operation
 from ..core.operation import Primitive
@@ -104,7 +104,7 @@ def sites():
 def engine():
     """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
     found = {backends.scatter_add, backends._add_rows, operation.for_edges, operation.with_zeros}
-    found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to}
+    found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
     for value in vars(walk).values():
         if getattr(value, "__module__", "") == walk.__name__:
             found |= {

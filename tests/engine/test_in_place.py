@@ -39,7 +39,7 @@ def test_of_values_for_one_place_the_last_stays(backend):
     x, v = leaf(np.zeros(3), backend), leaf([1.0, 2.0, 3.0], backend)
     index = backend.array([0, 2, 0])
     for y in (nag.index_put(x, index, v), x * 1):
-        if y._edge[0].name != "index_put":
+        if y._edge[0].operation.name != "index_put":
             y[index] = v
         assert backend.numpy(y).tolist() == [3, 0, 2]
         (y * backend.array([1.0, 10.0, 100.0])).sum().backward()
