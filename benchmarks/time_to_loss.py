@@ -90,7 +90,7 @@ def trained(o, show=print):
     rng = np.random.default_rng(o.seed)
 
     def loss_of(x, y):
-        return F.cross_entropy(model(x)[0].reshape(-1, V), y.reshape(-1), overwrite_input=True)
+        return F.cross_entropy(model(x)[0].reshape(-1, V), y.reshape(-1))
 
     def step(x, y):
         optimizer.zero_grad()

@@ -116,6 +116,11 @@ class GPT(Module):
         past: for each layer a pair of Tensors (B, H, t, d), the keys and values of the t positions
         before; None where x begins a block, t = 0. Raises ValueError where t + T exceeds the block.
         """
+        z, past = self.hidden(x, past)
+        return self.logits(z), past
+
+    def hidden(self, x, past=None):
+        """As forward, without the output: norm(z) (B, T, D), and the keys and values."""
         T, t = x.shape[1], 0 if past is None else past[0][0].shape[2]
         self._check(t + T)
         z = self.dropout(self.embedding(x) + self.positions.weight[t : t + T])  # (B, T, D)
@@ -123,7 +128,15 @@ class GPT(Module):
         for i, layer in enumerate(self.layers):
             z, pair = layer(z, None if past is None else past[i])
             after.append(pair)
-        return F.linear(self.norm(z), self.embedding.weight), after  # (B, T, V)
+        return self.norm(z), after
+
+    def logits(self, z):
+        """norm(z) (..., D) -> (..., V)."""
+        return F.linear(z, self.embedding.weight)
+
+    def head(self):
+        """(weight, bias) of the output."""
+        return self.embedding.weight, None
 
     def _check(self, positions):
         """Raises ValueError if there are more than a block has."""

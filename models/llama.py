@@ -209,6 +209,12 @@ class Llama(Module):
         """norm(z) (..., D) -> (..., V)."""
         return F.linear(z, self.embedding.weight) if self.output is None else self.output(z)
 
+    def head(self):
+        """(weight, bias) of the output; None where it has an adapter, and is no Linear."""
+        if self.output is None:
+            return self.embedding.weight, None
+        return (self.output.weight, None) if type(self.output) is Linear else None
+
     def read(self, tokens, past=None):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
         array (V,), and the past after it. Of a long text CHUNK positions are read at once."""

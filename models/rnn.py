@@ -106,6 +106,12 @@ class RNNLanguageModel(Module):
         """Tokens x (B, T) and the state before them h, None for a beginning -> logits (B, T, V),
         whose softmax is p, and the state after them, one Tensor: h_t of all layers (layers, B, H);
         of the LSTM (2, layers, B, H), h_t and c_t."""
+        h_all, h = self.hidden(x, h)
+        return self.logits(h_all), h
+
+    def hidden(self, x, h=None):
+        """As forward, without the output: what O reads, h_t of the last layer (B, T, H), and the
+        state."""
         e = self.embedding(x)  # (B, T, D)
         if self.dropout:
             e = self.dropout(e)
@@ -116,7 +122,15 @@ class RNNLanguageModel(Module):
             h_all, h = self.rnn(e, h)  # (B, T, H)
         if self.dropout:
             h_all = self.dropout(h_all)
-        return self.output(h_all), h  # (B, T, V)
+        return h_all, h
+
+    def logits(self, h_all):
+        """(..., H) -> (..., V)."""
+        return self.output(h_all)
+
+    def head(self):
+        """(O, a); None where the output has an adapter, and is no Linear."""
+        return (self.output.weight, self.output.bias) if type(self.output) is Linear else None
 
     def generate(self, prompt, choose):
         """Continue `prompt`, a sequence of tokens: yields one token after another, without end.

@@ -6,8 +6,10 @@ derivation of their own are in manual/, one file each; the rest is written from 
 
 from os import urandom
 
+from . import _deprecated
 from .array_interface import array_of
 from .backends import is_array, namespace
+from .core.grad_mode import is_grad_enabled
 from .core.operation import function
 from .kernels import Kernel
 from .manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
@@ -21,6 +23,7 @@ from .manual.gru import gru as _gru
 from .manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
 from .manual.layer_norm import layer_norm as _layer_norm
 from .manual.linear import linear as _linear
+from .manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
 from .manual.log_softmax import log_softmax as _log_softmax
 from .manual.lstm import lstm as _lstm
 from .manual.rms_norm import rms_norm as _rms_norm
@@ -42,6 +45,7 @@ __all__ = [
     "gru",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "lstm",
     "relu",
@@ -63,6 +67,7 @@ for _operation, _name in {
     _gelu: "gelu",
     _gru: "gru",
     _layer_norm: "layer_norm",
+    _linear_cross_entropy: "linear_cross_entropy",
     _log_softmax: "log_softmax",
     _lstm: "lstm",
     _rms_norm: "rms_norm",
@@ -211,7 +216,7 @@ def cross_entropy(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
-    overwrite_input=False,
+    overwrite_input=None,
 ):
     """Cross entropy of logits: -log softmax(input) at the target. See manual/cross_entropy.py.
 
@@ -223,14 +228,13 @@ def cross_entropy(
     reduction: "none" (a loss for each class number), "sum", or "mean", which for class numbers
     divides by the sum of their weights and for distributions by their number.
     label_smoothing: ε; the target becomes 1-ε of itself and ε of the uniform distribution.
-    overwrite_input: the backward pass writes the gradient in the place of the logits, which saves
-    an array of their size. Who needs the Tensor afterwards, a view of it, or a second walk gets a
-    GraphError (but `.data`, and arrays taken from it, are the gradient), and so does who gives one
-    that was not computed.
+    overwrite_input: deprecated, and without effect.
 
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
     """
+    if overwrite_input is not None:
+        _deprecated.overwrite_input()
     return _cross_entropy(
         input,
         target,
@@ -238,7 +242,48 @@ def cross_entropy(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
-        overwrite_input=overwrite_input,
+    )
+
+
+def linear_cross_entropy(
+    hidden,
+    weight,
+    target,
+    bias=None,
+    class_weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+):
+    """Cross entropy of the logits linear(hidden, weight, bias), which never exist as a whole.
+
+    The same as cross_entropy(linear(hidden, weight, bias), target, class_weight, ...), but only a
+    few rows of the logits (N, V) are in memory at a time: 64 MiB in float32. For many classes,
+    where the logits would be the largest array. See manual/linear_cross_entropy.py.
+
+    hidden: (..., D), floating: the states before the last layer.
+    weight, bias: (V, D) and (V,) or None, as in nn.Linear, of the dtype of hidden.
+    target: (...), integers, class numbers from 0 to V-1.
+    class_weight: (V,), of the dtype of hidden, one factor a class, or None.
+    ignore_index, reduction, label_smoothing: as for cross_entropy.
+
+    Returns the loss, (...) with reduction "none" and () otherwise. All floating arguments have
+    gradients. With "mean" and "sum" the call itself computes those that are needed, so call it
+    under no_grad() where none is. With "none", and in a second backward pass through a retained
+    graph, the backward pass computes the logits again. The gradient of a gradient needs all logits
+    at once. Arrays of 16 bits are computed in float32.
+
+    Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
+    and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
+    """
+    arrays = hidden, weight, target, bias, class_weight
+    return _linear_cross_entropy(
+        *arrays,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        gradients=tuple([is_grad_enabled() and getattr(a, "requires_grad", False) for a in arrays]),
     )
 
 

@@ -58,9 +58,7 @@ class GPT(Case):
 
         def loss():
             logits, _ = model(a["x"])
-            return F.cross_entropy(
-                logits.reshape(-1, self.vocabulary), a["y"].reshape(-1), overwrite_input=True
-            )
+            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1))
 
         return peer.train(model, loss)
 
@@ -194,7 +192,7 @@ def gradient_by_hand(w, x, y, layers, heads):
         )
     n, cache_n = norm("norm", z)
     logits, cache_E = linear.forward(n, w["embedding.weight"])
-    loss, cache = cross_entropy.forward(logits, y.reshape(-1), overwrite_input=True)
+    loss, cache = cross_entropy.forward(logits, y.reshape(-1))
 
     dlogits = cross_entropy.backward(1.0, cache, (True, False, False))[0]
     dn, dE, _ = linear.backward(dlogits, cache_E)

@@ -68,9 +68,7 @@ class Recurrent(Case):
 
         def loss():
             logits, _ = model(a["x"])
-            return F.cross_entropy(
-                logits.reshape(-1, self.vocabulary), a["y"].reshape(-1), overwrite_input=True
-            )
+            return F.cross_entropy(logits.reshape(-1, self.vocabulary), a["y"].reshape(-1))
 
         return peer.train(model, loss)
 
@@ -92,7 +90,7 @@ class Recurrent(Case):
                 e, *(None,) * states, *(w[n] for n in names), batch_first=True
             )
             z, cache_o = linear.forward(h, w["output.weight"], w["output.bias"])
-            loss, cache_z = cross_entropy.forward(z.reshape(len(y), -1), y, overwrite_input=True)
+            loss, cache_z = cross_entropy.forward(z.reshape(len(y), -1), y)
             dz = cross_entropy.backward(1.0, cache_z, (True, False, False))[0]
             dh, dW, db = linear.backward(dz, cache_o)
             zeros = [0 * s for s in last]  # nothing comes from the last states

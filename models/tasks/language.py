@@ -34,6 +34,7 @@ from .task import Task, number, sampling_options, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}  # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI  # those with a name
+MANY = 1 << 24  # logits, 64 MiB: with fewer one product takes no longer, nor too much memory
 TRANSFORMER = dict(
     steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4, betas=[0.9, 0.99], weight_decay=0.1
 )  # the same loop for gpt and llama
@@ -69,6 +70,16 @@ def n_gram(order, training, texts):
     model = ngram.NGramLanguageModel(ngram.Config(len(characters), order))
     model.fit(characters.encode(training))
     return [model.log_probabilities(characters.encode(text))[1:] for text in texts]
+
+
+def cross_entropy(model, z, y):
+    """The mean of -log p(y_i | z_i): hidden states z (n, D), tokens y (n,). Many logits (n, V), of
+    which a step would keep several arrays, are made for a part of the rows at a time."""
+    head = model.head()
+    if head is None or y.size * model.config.vocabulary < MANY:
+        return F.cross_entropy(model.logits(z), y)
+    weight, bias = head
+    return F.linear_cross_entropy(z, weight, y, bias)
 
 
 class Language(Task):
@@ -180,10 +191,8 @@ class Language(Task):
     def loss(self, model, carried, x, y, begins=None):
         if carried is not None:
             carried = namespace(carried).where(begins, 0.0, carried)
-        logits, h = model(x, carried)  # (B, T, V)
-        loss = F.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]), y.reshape(-1), overwrite_input=True
-        )
+        z, h = model.hidden(x, carried)  # (B, T, D)
+        loss = cross_entropy(model, z.reshape(-1, z.shape[-1]), y.reshape(-1))
         return loss, h.data if self.recurrent else None  # without its history
 
     def evaluate(self, model, final=False):

@@ -19,7 +19,6 @@ from itertools import islice
 
 import numpy as np
 
-from nanoautograd import functional as F
 from nanoautograd.data import (
     Batches,
     ByteLevel,
@@ -39,7 +38,7 @@ from nanoautograd.interop import read_gguf
 from .. import llama
 from ..conversation import Chat
 from ..sampling import as_text, choose
-from .language import n_gram
+from .language import cross_entropy, n_gram
 from .scores import bits, perplexity, rouge
 from .summaries import print_summaries
 from .task import Task, number, sampling_options, share_or_fold
@@ -115,8 +114,7 @@ class SmolLM(Task):
 
     def loss(self, model, carried, x, rows, y):
         z, _ = model.hidden(x)  # (B, T, D)
-        logits = model.logits(z.reshape(-1, z.shape[-1])[rows])  # (n, V)
-        return F.cross_entropy(logits, y, overwrite_input=True), None
+        return cross_entropy(model, z.reshape(-1, z.shape[-1])[rows], y), None
 
     def evaluate(self, model, final=False):
         examples, loss, n = [self.example(item) for item in self.scored], 0.0, 0

@@ -14,7 +14,7 @@ __all__ = ["Reports", "check", "reports"]
 
 SIZE = 6  # kernels/problem.cuh: what, place and value (two words each), limit
 MESSAGES = {
-    1: "cross_entropy: target {value} in row {place} is out of range: there are {limit} "
+    1: "(linear_)cross_entropy: target {value} in row {place} is out of range: there are {limit} "
     "classes, 0 to {last}",
     2: "embedding: id {value} at place {place} is out of range: there are {limit} rows, "
     "0 to {last}",

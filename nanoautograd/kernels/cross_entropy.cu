@@ -43,8 +43,9 @@ __device__ inline void warp_join(Pair& p, A& sum) {
     }
 }
 
+// first: the number of the first row, if the rows are a part of others, for the report.
 extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* problem,
-                                   int C, long long ignored, A eps) {
+                                   long long first, int C, long long ignored, A eps) {
     SHARED(A, scratch);                                 // 3 · 32
     long long n = blockIdx.x;
     const T* x_n = x + n * C;
@@ -83,7 +84,7 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
     if (y_n == ignored) {
         ell[n] = 0;
     } else if (y_n < 0 || y_n >= C) {
-        report(problem, TARGET, n, y_n, C);
+        report(problem, TARGET, first + n, y_n, C);
         ell[n] = 0;
     } else {
         ell[n] = (1 - eps) * (l - load(x_n + y_n)) + (eps ? eps * (l - sum / C) : A(0));

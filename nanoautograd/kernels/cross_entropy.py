@@ -8,16 +8,7 @@ from ..manual.cross_entropy import _check
 from .source import FLOATS, source, sum_dtype, type_of
 
 
-def takes(
-    logits,
-    target,
-    weight=None,
-    *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    overwrite_input=False,
-):
+def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """Rows of scores with class numbers, all classes alike."""
     return (
         weight is None
@@ -28,14 +19,7 @@ def takes(
 
 
 def forward(
-    logits,
-    target,
-    weight=None,
-    *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    overwrite_input=False,
+    logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     _check(logits, target, weight, ignore_index, reduction, label_smoothing)
     xp, reported = namespace(logits, target), reports.reports(namespace(logits), device_of(logits))
@@ -53,6 +37,7 @@ def forward(
         lse,
         ell,
         reported.array,
+        0,
         C,
         ignore_index,
         label_smoothing,
@@ -69,7 +54,6 @@ def forward(
             ignore_index,
             label_smoothing,
             True,
-            overwrite_input,
         )
     loss, W = xp.empty((), dtype=x.dtype), xp.empty((), dtype=A)
     kernels.launch(
@@ -95,17 +79,16 @@ def forward(
         ignore_index,
         label_smoothing,
         False,
-        overwrite_input,
     )
 
 
 def backward(dL, cache, needs=None):
-    x, y, lse, W, shape, ignore_index, ε, each, overwrite = cache
+    x, y, lse, W, shape, ignore_index, ε, each = cache
     if needs is not None and not needs[0]:
         return None, None, None
     xp, C = namespace(x), x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
-    dx = x.reshape(shape) if overwrite else xp.empty(shape, dtype=x.dtype)
+    dx = xp.empty(shape, dtype=x.dtype)
     kernels.launch(
         "backward",
         x.size // C,

@@ -32,9 +32,8 @@ No logarithm is taken of a finished probability, so scores of ±10000 are harmle
 is ignored the mean is 0/0: the loss is nan, as in PyTorch, and its gradient is zero.
 
 Of all that is (N, C) only x is kept and e_nc = exp(x_nc - m_n). On the way back p_nc = e_nc / Z_n
-is made of it, and log p_nc, where it is needed, again of x, m and Z. With `overwrite_input` dx is
-written over x, block by block, after the last use of x there: that saves an array (N, C), which
-with a large vocabulary is the largest of a step.
+is made of it, and log p_nc, where it is needed, again of x, m and Z. Where C is large, and the
+scores come from a linear map, linear_cross_entropy.py needs none of them whole.
 
 Backward. What arrives at a row is g_n = dL_n ("none"), dL ("sum") or dL/W ("mean"), and 0 if the
 row is ignored. From log p_nc = x_nc - log Σ_j exp(x_nj) follows ∂log p_nc/∂x_nk = [c = k] - p_nk
@@ -68,32 +67,17 @@ NAN = float("nan")
 
 
 def forward(
-    logits,
-    target,
-    weight=None,
-    *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    overwrite_input=False,
+    logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """logits (C,), (N, C) or (N, C, d1, ...) -> loss, and the cache.
 
     target: integers, shaped like logits without the class axis, or floating, like logits. The loss
     has the shape of the integer targets with reduction "none", and no axes otherwise.
-    overwrite_input: `backward` writes dx in the place of the logits, which nobody else must need
-    (unless they lie scattered, or another argument among them).
     """
     xp = namespace(logits, target, weight)
     ε = float(label_smoothing)
     _check(logits, target, weight, ignore_index, reduction, ε)
     x, w = _rows(logits), weight  # (N, C)
-    overwrite = (
-        overwrite_input
-        and x.flags.c_contiguous
-        and getattr(x.flags, "writeable", True)  # CuPy's always are
-        and not any(a is not None and xp.may_share_memory(a, x) for a in (target, w))
-    )
     N, C = x.shape
     m, Z, ell, e = (xp.empty(s, dtype=x.dtype) for s in (N, N, N, (N, C)))
 
@@ -119,7 +103,7 @@ def forward(
     by_rows(part, xp, N, C)
     logp_y = None
     if t is None and not ε:
-        logp_y = x[xp.arange(N), y] - m - xp.log(Z)  # (N,)
+        logp_y = xp.where(kept, x[xp.arange(N), y] - m - xp.log(Z), 0.0)  # (N,)
         ell = -w_y * logp_y
     ell = xp.where(kept, ell, 0.0)
 
@@ -127,22 +111,22 @@ def forward(
         loss = ell.reshape(logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:])
     else:
         loss = ell.sum() if reduction == "sum" else ell.sum() / W
-    return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε, overwrite)
+    return loss, (logits.shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε)
 
 
 def backward(dL, cache, needs=None):
     """dL like the loss -> dlogits, dtarget (None for integers), dweight (None without weights)."""
-    shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε, overwrite = cache
+    shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε = cache
     need_x, need_t, need_w = needs or (True,) * 3
     need_t, need_w = need_t and t is not None, need_w and w is not None
     xp = namespace(x)
     N, C = x.shape
     g = dL.reshape(-1) if reduction == "none" else dL / W if reduction == "mean" else dL
     g = xp.where(kept, g, 0.0)  # (N,)
-    dx = None
-    if need_x:
-        dx = (x if overwrite else xp.empty_like(x)).reshape(_with_classes_last(shape))
-    dt = xp.empty(_with_classes_last(shape), dtype=x.dtype) if need_t else None
+    dx, dt = (
+        xp.empty(_with_classes_last(shape), dtype=x.dtype) if need else None
+        for need in (need_x, need_t)
+    )
     dx_, dt_ = (None if d is None else d.reshape(N, C) for d in (dx, dt))
     dw = xp.zeros_like(w) if need_w else None
 
@@ -196,14 +180,7 @@ def _smoothed(xp, n, y, t, ε, C, dtype):
 
 
 def reference(
-    logits,
-    target,
-    weight=None,
-    *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    overwrite_input=False,
+    logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """The same from primitives."""
     ε = float(label_smoothing)
@@ -249,7 +226,7 @@ def _with_classes_last(shape):
     return (*shape[:1], *shape[2:], *shape[1:2])
 
 
-def _class_numbers(xp, target, ignore_index, C):
+def _class_numbers(xp, target, ignore_index, C, name="cross_entropy"):
     """Which rows are kept, and their class numbers (0 for the others), both flat."""
     y = target.reshape(-1)
     kept = y != ignore_index
@@ -258,7 +235,7 @@ def _class_numbers(xp, target, ignore_index, C):
         n = int(xp.argmax(wrong))
         position = tuple(int(i) for i in unravel_index(n, target.shape))
         raise IndexError(
-            f"cross_entropy: target {int(y[n])} at position {position} is out of "
+            f"{name}: target {int(y[n])} at position {position} is out of "
             f"range: there are {C} classes, 0 to {C - 1}, and ignore_index is "
             f"{ignore_index}"
         )
@@ -271,12 +248,7 @@ def _check(logits, target, weight, ignore_index, reduction, ε):
     def got():
         return f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
 
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(
-            f"cross_entropy: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}"
-        )
-    if not 0 <= ε <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1; got {ε}")
+    _check_options("cross_entropy", reduction, ε)
     if not is_float(logits.dtype):
         raise TypeError(f"cross_entropy: logits must be floating; {got()}")
     if logits.ndim == 0 or logits.shape[min(1, logits.ndim - 1)] == 0:
@@ -313,3 +285,10 @@ def _check(logits, target, weight, ignore_index, reduction, ε):
             f"cross_entropy: weight must be ({C},) {logits.dtype}, one for each class; "
             f"got {weight.shape} {weight.dtype}"
         )
+
+
+def _check_options(name, reduction, ε):
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
+    if not 0 <= ε <= 1:
+        raise ValueError(f"{name}: label_smoothing must be from 0 to 1; got {ε}")

@@ -557,6 +557,30 @@ def functional_cross_entropy(draw):
 
 
 @rows()
+def functional_linear_cross_entropy(draw):
+    V = draw(st.integers(2, 3))  # one class is certain: the loss is 0
+    D, rows = draw(st.integers(1, 3)), draw(shapes(0, 2))
+    target = np.asarray(draw(some.integers_below(V, rows)))
+    options = {
+        "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
+    }
+    if draw(st.booleans()) and (target != 0).any():
+        options["ignore_index"] = 0
+    bias = draw(arrays((V,))) if draw(st.booleans()) else None
+    class_weight = draw(arrays((V,), 0.2, 2.0)) if draw(st.booleans()) else None
+    return call(
+        "functional.linear_cross_entropy",
+        draw(arrays((*rows, D))),
+        draw(arrays((V, D))),
+        target,
+        bias,
+        class_weight,
+        **options,
+    )
+
+
+@rows()
 def functional_scaled_dot_product_attention(draw):
     T, S, d, e = (draw(st.integers(1, 3)) for _ in range(4))
     of_q, of_k, of_v, of_mask = draw(broadcastable_shapes(4, max_dims=2))

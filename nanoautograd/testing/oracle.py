@@ -339,3 +339,9 @@ def recurrent(
                     s[k, c] = state
         x = y
     return (x.swapaxes(0, 1) if batch_first else x), *last
+
+
+def linear_cross_entropy(hidden, weight, target, bias=None, class_weight=None, **options):
+    scores = linear(hidden, weight, bias).reshape(-1, len(weight))
+    out = cross_entropy(scores, np.ravel(target), class_weight, **options)
+    return out.reshape(target.shape) if options["reduction"] == "none" else out

@@ -40,7 +40,7 @@ def copied(a, device):
 def results_of(twin, module, args, options, device="cpu", needs=None, seed=0):
     """Results and gradients of `module`, for gradients that arrive drawn with `seed`; as NumPy
     arrays or None."""
-    if device != "cpu" or twin.results or options.get("overwrite_input"):  # they are written to
+    if device != "cpu" or twin.results:  # they are written to
         args = [copied(a, device) for a in args]
         options = {name: copied(a, device) for name, a in options.items()}
     with matmul_precision(twin.precision):

@@ -70,17 +70,6 @@ def test_inputs_are_left_alone_and_so_is_what_nobody_needs(twin):
         assert a is b or a.tobytes() == b.tobytes()
 
 
-@needs_compiler
-def test_the_gradient_of_a_loss_takes_the_place_of_the_logits():
-    twin = next(twin for twin in TWINS if twin.name == "cross_entropy")
-    for overwrite in (True, False):
-        (x, y), options = drawn(twin, (5, 12, "mean", 0.0, 0.0, overwrite), "float32", 0)
-        with emulator.emulated():
-            loss, cache = twin.kernel.forward(x, y, **options)
-            dx, *_ = twin.kernel.backward(np.ones_like(loss), cache)
-        assert np.shares_memory(dx, x) == overwrite
-
-
 # ---- under AddressSanitizer, with a mistake and without one
 
 MISTAKES = planted.plant()
