@@ -12,7 +12,7 @@ README.md beside this file is the map of the package, in the order in which to r
 
 from importlib import import_module
 
-from . import autograd, backends, methods, ops
+from . import _deprecated, autograd, backends, methods, ops
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
 from .core.grad_mode import enable_grad, is_grad_enabled, no_grad
@@ -73,4 +73,4 @@ def __getattr__(name):
         return import_module(f".{name}", __name__)
     if name in _LAZY_NAMES:
         return getattr(import_module(f".{_LAZY_NAMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _deprecated.renamed(_deprecated.NAMES, __name__, name)

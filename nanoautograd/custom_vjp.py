@@ -128,7 +128,8 @@ class CustomVJP:
         outs, gs = ((out,), (g,)) if type(node.outputs) is list else (out, g)
         used = [(y, dy) for y, dy in zip(outs, gs) if isinstance(y, Tensor) and y.requires_grad]
         own = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
-        roots, seeds = [y._edge for y, _ in used], [dy for _, dy in used]
+        roots: list = [y._edge for y, _ in used]
+        seeds = [dy for _, dy in used]
         ds = backpropagate(roots, seeds, [edge for _, edge in own], True, True)
         return [(edge, d) for (edge, _), d in zip(own, ds) if d is not None]
 
