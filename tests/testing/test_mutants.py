@@ -1,12 +1,16 @@
 """The tests are tested: mistakes planted in the rules are caught. The whole set, about two
 thousand, is run by `python -m nanoautograd.testing.mutants`; this is an even sample of it."""
 
+from collections import Counter
+
 import pytest
 
 from nanoautograd import ops
 from nanoautograd.testing import mutants
 
 PLANTED = 60
+# How many there are in each folder: they are found through the source, and must not get lost.
+BY_FOLDER = {"core": 389, "ops": 1216, "manual": 1968, "backends": 259}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,11 @@ def test_there_are_many_of_every_kind(everything):
         "missing step",
     }
     assert len({str(m) for m in everything}) > 1000
+
+
+def test_there_are_as_many_in_each_folder_as_there_were(everything):
+    planted = Counter(m.site.place.partition(".")[0] for m in everything)
+    assert not {folder: n for folder, n in BY_FOLDER.items() if planted[folder] < n}
 
 
 def test_every_rule_has_some(everything):
