@@ -67,7 +67,7 @@ class Limit(Ours):
 
         return step
 
-    def namespace(self):
+    def array_namespace(self):
         if self.device == "cuda":
             import cupy
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from nanoautograd import concatenate, exp, log, matmul, sigmoid
 from nanoautograd.array_interface import array_of
-from nanoautograd.backends import namespace
+from nanoautograd.backends import array_namespace
 from nanoautograd.functional import softmax
 from nanoautograd.nn import Linear, Module, Parameter
 
@@ -46,7 +46,7 @@ class Copy(Module):
         y is what the decoder reads, as in the equations, not the target, which is one symbol ahead.
         """
         x, y, dtype = array_of(x), array_of(y), beta.dtype
-        xp = namespace(x)
+        xp = array_namespace(x)
         g = sigmoid(self.gate(concatenate(u, axis=-1)))  # (B, T, 1)
         before = xp.concatenate([xp.full_like(x[:, :1], -1), x[:, :-1]], axis=1)
         behind = (before[:, None] == y[:, :, None]).astype(dtype)  # (B, T, S)

@@ -37,7 +37,7 @@ import numpy as np
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.array_interface import array_of
-from nanoautograd.backends import namespace, to_device, to_numpy
+from nanoautograd.backends import array_namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
 from nanoautograd.manual import gelu
 from nanoautograd.nn import (
@@ -162,7 +162,7 @@ class GPT(Module):
         """Read one token: the same as forward without dropout, by hand on arrays, for one position.
         A token costs one product of each weight with a vector, and that is limited by how fast
         memory is read; a hundred small operations on Tensors would cost as much again."""
-        xp, t, H = namespace(self.norm.weight.data), len(past[0]), self.config.heads
+        xp, t, H = array_namespace(self.norm.weight.data), len(past[0]), self.config.heads
         self._check(t + 1)
 
         def affine(linear, x):  # W x + b; an adapter (nn/lora.py) has more to multiply

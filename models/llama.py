@@ -46,7 +46,7 @@ import numpy as np
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.array_interface import array_of
-from nanoautograd.backends import namespace, to_device, to_numpy
+from nanoautograd.backends import array_namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
 from nanoautograd.interop import check_sizes, fill, read_gguf
 from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
@@ -111,7 +111,7 @@ class Attention(Module):
         q = q.reshape(B, self.kv_heads, -1, T, self.d)  # (B, K, G, T, d)
         k, v = past.k[:, :, None], past.v[:, :, None]  # (B, K, 1, S, d)
         # Query 0 is position t, and sees the keys up to it. A single query sees all.
-        mask = namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if t and T > 1 else None
+        mask = array_namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if t and T > 1 else None
         o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=t == 0)  # (B, K, G, T, d)
         return self.o(o.transpose(0, 3, 1, 2, 4).reshape(B, T, D)), past
 
@@ -231,7 +231,7 @@ class Llama(Module):
         """Read one token: the same as forward, by hand on arrays, for one position. A token costs
         one product of each weight with a vector, 20 ms for SmolLM2, limited by how fast memory is
         read; a thousand small operations on Tensors would cost nearly as much again."""
-        config, xp, t = self.config, namespace(self.norm.weight.data), len(past[0])
+        config, xp, t = self.config, array_namespace(self.norm.weight.data), len(past[0])
         K, d, dtype = config.kv_heads, config.width // config.heads, self.norm.weight.dtype
         phi = t * float(config.base) ** (-2 * xp.arange(d // 2, dtype=xp.float64) / d)
         cos, sin = xp.cos(phi).astype(dtype), xp.sin(phi).astype(dtype)

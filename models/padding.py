@@ -3,7 +3,7 @@
 import numpy as np
 
 from nanoautograd.array_interface import array_of
-from nanoautograd.backends import device_of, is_array, namespace, to_device
+from nanoautograd.backends import array_namespace, device_of, is_array, to_device
 
 
 def mask(x, lengths):
@@ -12,4 +12,4 @@ def mask(x, lengths):
     of any device."""
     x, lengths = array_of(x), array_of(lengths)
     lengths = lengths if is_array(lengths) else np.asarray(lengths)
-    return namespace(x).arange(x.shape[1]) < to_device(lengths, device_of(x))[:, None]
+    return array_namespace(x).arange(x.shape[1]) < to_device(lengths, device_of(x))[:, None]

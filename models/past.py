@@ -3,7 +3,7 @@
 from math import sqrt
 
 from nanoautograd.array_interface import array_of
-from nanoautograd.backends import namespace
+from nanoautograd.backends import array_namespace
 from nanoautograd.core.tensor import Tensor
 from nanoautograd.ops import concatenate
 
@@ -44,7 +44,7 @@ class Past:
         k, v = array_of(self.k)[0], array_of(self.v)[0]  # (K, t, d)
         E = q @ k.swapaxes(1, 2) / sqrt(q.shape[-1])  # (K, G, t)
         E -= E.max(axis=-1, keepdims=True)
-        E = namespace(E).exp(E, out=E)
+        E = array_namespace(E).exp(E, out=E)
         return E @ v / E.sum(axis=-1, keepdims=True)
 
 
@@ -54,5 +54,5 @@ class Room:
     def __init__(self, past, n):
         k, v = array_of(past.k), array_of(past.v)
         B, K, t, d = k.shape
-        self.k, self.v = (namespace(a).empty((B, K, n, d), dtype=a.dtype) for a in (k, v))
+        self.k, self.v = (array_namespace(a).empty((B, K, n, d), dtype=a.dtype) for a in (k, v))
         self.k[:, :, :t], self.v[:, :, :t], self.taken = k, v, t

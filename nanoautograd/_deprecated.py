@@ -7,7 +7,7 @@ import sys
 import warnings
 from types import ModuleType
 
-from . import array_interface, errors
+from . import array_interface, backends, errors
 from .core import grad_mode
 from .core.operation import Primitive, function
 from .core.tensor import Tensor
@@ -74,6 +74,15 @@ def _vjp(self, **rules):
 
 
 Primitive.vjp = _vjp
+
+
+def namespace(*arrays):
+    """The old name of `array_namespace`, in `nanoautograd.backends`."""
+    _warn("nanoautograd.backends.namespace is now array_namespace; the old name will be removed")
+    return backends.array_namespace(*arrays)
+
+
+backends.namespace = namespace
 
 
 def overwrite_input():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends import device_of, namespace, to_numpy
+from .backends import array_namespace, device_of, to_numpy
 from .errors import GraphError
 
 __all__ = ["ArrayInterface", "array_of"]
@@ -78,7 +78,7 @@ class ArrayInterface:
 
     def __array__(self, dtype=None, copy=None):
         self._refuse_to_leave("conversion to a NumPy array")
-        if namespace(self._array) is not np:
+        if array_namespace(self._array) is not np:
             raise TypeError(
                 f"a Tensor on {device_of(self._array)} is not converted to a NumPy array silently; "
                 "use .numpy()"

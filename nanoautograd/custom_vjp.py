@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .array_interface import array_of
-from .backends import is_array, namespace
+from .backends import array_namespace, is_array
 from .core import operation
 from .core.backward import Edge, backpropagate
 from .core.grad_mode import GRAD_ENABLED, enable_grad
@@ -67,7 +67,7 @@ class CustomVJP:
             args = tuple([a if isinstance(a, Tensor) else copied(a) for a in args])
             options = copied(options)
         arrays = [array_of(a) for a in args]
-        here = self if namespace(*arrays) is np or self.elsewhere is None else self.elsewhere
+        here = self if array_namespace(*arrays) is np or self.elsewhere is None else self.elsewhere
         try:
             out, cache = here.forward(*arrays, **options)
         except Exception as error:
@@ -165,7 +165,8 @@ def _is_among(y: Any, arrays: list) -> bool:
     """Whether y shares memory with one of the arrays: it is the same, or one of both is a view."""
     for a in arrays:
         if y is a or (
-            (y.base is not None or a.base is not None) and bool(namespace(y).may_share_memory(y, a))
+            (y.base is not None or a.base is not None)
+            and bool(array_namespace(y).may_share_memory(y, a))
         ):
             return True
     return False

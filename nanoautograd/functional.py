@@ -8,7 +8,7 @@ from os import urandom
 
 from . import _deprecated
 from .array_interface import array_of
-from .backends import is_array, namespace
+from .backends import array_namespace, is_array
 from .core.grad_mode import is_grad_enabled
 from .core.operation import function
 from .kernels import Kernel
@@ -95,7 +95,7 @@ def _as_shape(n):
 @function
 def relu(input):
     """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library."""
-    return namespace(input).maximum(input, 0)
+    return array_namespace(input).maximum(input, 0)
 
 
 relu.defvjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
@@ -146,7 +146,7 @@ def embedding(input, weight, padding_idx=None):
     Raises IndexError for an id outside 0 ... V-1; TypeError and ValueError for dtypes and shapes.
     """
     if not is_array(array_of(input)):
-        input = namespace(array_of(weight)).asarray(input)
+        input = array_namespace(array_of(weight)).asarray(input)
     return _embedding(input, weight, padding_idx=padding_idx)
 
 

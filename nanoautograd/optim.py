@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backends import device_of, namespace, threads, to_device
+from .backends import array_namespace, device_of, threads, to_device
 from .core.tensor import Tensor, wrap
 from .kernels import adam, can_run, clip
 from .recording import CaptureError, now
@@ -41,7 +41,7 @@ def in_blocks(f, jobs):
     """
     parts, room = [], 0
     for options, arrays in jobs:
-        size, whole = arrays[0].size, namespace(*arrays) is not np
+        size, whole = arrays[0].size, array_namespace(*arrays) is not np
         if size <= threads.BLOCK or whole:
             blocks = [...]
         else:
@@ -289,7 +289,7 @@ class SGD(Optimizer):
         """Returns whether b is not there yet."""
         first = not state
         if group["momentum"] and first:
-            state["momentum_buffer"] = namespace(theta).empty_like(theta)
+            state["momentum_buffer"] = array_namespace(theta).empty_like(theta)
         return first
 
     def recorded(self, steps, recording):
@@ -392,7 +392,7 @@ class Adam(Optimizer):
     def begin(self, theta, state, group):
         """Returns t."""
         if not state:
-            xp = namespace(theta)
+            xp = array_namespace(theta)
             state.update(step=0, exp_avg=xp.zeros_like(theta), exp_avg_sq=xp.zeros_like(theta))
         state["step"] += 1
         return state["step"]
@@ -404,7 +404,7 @@ class Adam(Optimizer):
 
     def descend(self, group, t, theta, g, m, v):
         """The last three lines of the algorithm."""
-        xp, d = namespace(theta), namespace(theta).empty_like(theta)
+        xp, d = array_namespace(theta), array_namespace(theta).empty_like(theta)
         beta1, beta2 = group["betas"]
         c = math.sqrt(1.0 - beta2**t)
         xp.subtract(g, m, out=d)
@@ -453,22 +453,22 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
         raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
     parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     parameters = [w for w in parameters if w.grad is not None]
-    if namespace(*[w.grad.data for w in parameters]) is not np:
+    if array_namespace(*[w.grad.data for w in parameters]) is not np:
         return _clip_on_device(parameters, max_norm, p, error_if_nonfinite)
     gradients = [((), (w.grad.data,)) for w in parameters if w.grad.data.size]
     if p == math.inf:
         norm = max(in_blocks(lambda g: float(abs(g).max()), gradients), default=0.0)
     elif p == 2.0:
-        norm = math.sqrt(float(sum(in_blocks(lambda g: namespace(g).vdot(g, g), gradients))))
+        norm = math.sqrt(float(sum(in_blocks(lambda g: array_namespace(g).vdot(g, g), gradients))))
     else:
         norm = float(sum(in_blocks(lambda g: (abs(g) ** p).sum(), gradients))) ** (1.0 / p)
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
     if scale != 1.0:  # a new array each: two gradients may share one, or be a view
-        scaled = [namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
+        scaled = [array_namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
         in_blocks(
-            lambda out, g: namespace(g).multiply(g, scale, out=out),
+            lambda out, g: array_namespace(g).multiply(g, scale, out=out),
             [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)],
         )
         for w, new in zip(parameters, scaled):
@@ -484,7 +484,7 @@ def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
             "that is recorded cannot wait for it: look at the losses instead"
         )
     gradients = [w.grad.data for w in parameters]
-    xp = namespace(*gradients)
+    xp = array_namespace(*gradients)
     if p == 2.0 and can_run(*gradients) and clip.takes(gradients):
         new, norm = clip.clip(gradients, max_norm)
     else:
@@ -622,4 +622,4 @@ class AveragedModel:
         self.updates = int(state_dict["n_averaged"])
         for name, p in self.parameters.items():
             new = to_device(state_dict[f"module.{name}"], p.device)
-            self.averages[name] = namespace(p.data).array(new, dtype=p.dtype)
+            self.averages[name] = array_namespace(p.data).array(new, dtype=p.dtype)

@@ -21,7 +21,7 @@ All words have 32 bits. A block goes through ten rounds (Salmon, Moraes, Dror an
 The words of the blocks 0, 1, 2, ... one after the other are the random numbers of a seed.
 """
 
-from .backends import namespace
+from .backends import array_namespace
 from .backends.threads import share
 from .recording import Number
 
@@ -36,11 +36,11 @@ def words(like, n, seed, offset=0):
     offset + 1, ... of this seed. Both are integers from 0 to 2⁶⁴ - 1 (else ValueError); the offset
     may also be a Number, of a step that is recorded."""
     if isinstance(offset, Number):
-        return _words_from(namespace(like), n, seed, offset)
+        return _words_from(array_namespace(like), n, seed, offset)
     for name, value in (("seed", seed), ("offset", offset)):
         if not 0 <= value < 2**64:
             raise ValueError(f"philox: {name} must be from 0 to 2**64 - 1; got {value}")
-    xp = namespace(like)
+    xp = array_namespace(like)
     first, last = offset // 4, (offset + n + 3) // 4
     out = xp.empty((last - first, 4), dtype=xp.uint32)
     step = max(1, BLOCKS if xp.__name__ != "cupy" else len(out))
@@ -70,7 +70,7 @@ def _words_from(xp, n, seed, offset):
 def philox(c0, c1, c2, c3, k0, k1):
     """Ten rounds, in place: arrays of words, kept in uint64 to have room for products, and integers
     k. Returns the arrays."""
-    xp = namespace(c0)
+    xp = array_namespace(c0)
     p0, p1 = xp.empty_like(c0), xp.empty_like(c0)
     for _ in range(10):
         xp.multiply(c0, M0, out=p0)

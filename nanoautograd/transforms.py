@@ -11,7 +11,7 @@ return Tensors, and ShapeError for values or directions of the wrong shape.
 
 from functools import wraps
 
-from .backends import is_float, namespace
+from .backends import array_namespace, is_float
 from .core.backward import backpropagate, topological_order
 from .core.grad_mode import enable_grad, is_grad_enabled
 from .core.tensor import Leaf, Tensor, wrap
@@ -49,10 +49,11 @@ def _arrays(tree):
 class _Input(Leaf):
     """The leaf of an input of one call of f, open while f is being called.
 
-    A call has a level of its own: what f computes from its inputs is recorded down to their leaves,
-    which are closed when f has returned. An edge from which an open leaf can be reached, or the
-    leaf of a Tensor that requires a gradient, belongs to a level that is still being
-    differentiated from outside; all other history ends with the call.
+    While f runs, the leaves of its inputs are open; afterwards they are closed. A result keeps its
+    history only if an open leaf can be reached from it, which is an outer call's, or the leaf of a
+    Tensor that requires a gradient. In grad(lambda x: x * grad(lambda y: x + y * y)(1.0)) the inner
+    gradient, 2 y, depends on the inner leaf alone, which is closed: it is a constant. That of
+    x * y * y, 2 x y, reaches the open leaf of x, and is differentiated again.
     """
 
     is_open = True
@@ -170,7 +171,7 @@ def _output(y, name):
 
 
 def _zeros(x):
-    return namespace(x._array).zeros_like(x._array)
+    return array_namespace(x._array).zeros_like(x._array)
 
 
 def _shape_of(x):

@@ -139,11 +139,11 @@ LAYER = [
 def gradient_by_hand(w, x, y, layers, heads):
     """The loss of weights w, {name: array}, on tokens x, y (B, T), and its gradient, {name: array},
     from the functions of nanoautograd/manual alone."""
-    from nanoautograd.backends import namespace
+    from nanoautograd.backends import array_namespace
     from nanoautograd.manual import attention, cross_entropy, embedding, gelu, layer_norm, linear
 
     (B, T), D = x.shape, w["embedding.weight"].shape[1]
-    xp = namespace(x)
+    xp = array_namespace(x)
     grads, caches = {}, []
 
     def norm(name, z, residual=None):

@@ -9,7 +9,7 @@ import os
 from itertools import islice
 
 from nanoautograd import functional as F
-from nanoautograd.backends import namespace
+from nanoautograd.backends import array_namespace
 from nanoautograd.data import (
     BytePairs,
     Characters,
@@ -190,7 +190,7 @@ class Language(Task):
 
     def loss(self, model, carried, x, y, begins=None):
         if carried is not None:
-            carried = namespace(carried).where(begins, 0.0, carried)
+            carried = array_namespace(carried).where(begins, 0.0, carried)
         z, h = model.hidden(x, carried)  # (B, T, D)
         loss = cross_entropy(model, z.reshape(-1, z.shape[-1]), y.reshape(-1))
         return loss, h.data if self.recurrent else None  # without its history

@@ -1,8 +1,9 @@
 """Which library owns an array, and the few things the libraries do differently.
 
-The engine has no global backend. An operation asks the array that it was given (`namespace(x)`)
-and computes with the module that made it: NumPy on the CPU, CuPy on an NVIDIA GPU, or the strict
-stand-in for CuPy (`strict/`) with which the GPU path is tested on machines that have no GPU.
+The engine has no global backend. An operation asks the array that it was given, by
+`array_namespace(x)`, and computes with the module that made it: NumPy on the CPU, CuPy on an NVIDIA
+GPU, or the strict stand-in for CuPy (`strict/`) with which the GPU path is tested on machines that
+have no GPU.
 """
 
 import importlib
@@ -22,7 +23,7 @@ __all__ = [
     "is_fancy",
     "is_float",
     "last_writers",
-    "namespace",
+    "array_namespace",
     "scatter_add",
     "to_device",
     "to_numpy",
@@ -67,7 +68,7 @@ def _owner(cls):
     return owner
 
 
-def namespace(*arrays):
+def array_namespace(*arrays):
     """The module (numpy, cupy, ...) whose arrays these are; numpy if there are only scalars.
 
     Raises DeviceError when arrays of two devices are mixed.
@@ -102,7 +103,7 @@ def is_float(dtype):
 
 def device_of(array):
     """The name of the device that holds `array`: "cpu", "cuda:0", ... or "strict"."""
-    owner = namespace(array)
+    owner = array_namespace(array)
     if owner is np:
         return "cpu"
     return f"cuda:{array.device.id}" if owner.__name__ == "cupy" else "strict"
@@ -185,7 +186,7 @@ def to_numpy(array):
     To copy is to wait, and then kernels have said what they had to say: raises the IndexError of
     one that met an index out of range (reports.py).
     """
-    xp = namespace(array)
+    xp = array_namespace(array)
     if xp is np:
         return np.asarray(array)
     host = array.get()
@@ -201,7 +202,7 @@ def is_fancy(index):
 
 def scatter_add(buffer, index, values):
     """buffer[index] += values, in place; an element that `index` names twice gets both values."""
-    xp = namespace(buffer)
+    xp = array_namespace(buffer)
     if not is_fancy(index):
         buffer[index] += values
     elif xp is np and buffer.ndim > 1 and (not isinstance(index, tuple) or len(index) == 1):
@@ -244,7 +245,7 @@ def last_writers(positions, size):
     In `x[index] = value` with repeated indices the last value stays; a GPU leaves the order open,
     so the winner is found first, and the write is then the same on every backend.
     """
-    xp = namespace(positions)
+    xp = array_namespace(positions)
     flat = positions.ravel()
     winner = xp.zeros(size, dtype=flat.dtype)
     xp.maximum.at(winner, flat, xp.arange(flat.size, dtype=flat.dtype))

@@ -7,7 +7,7 @@ product in one piece, in one thread; `threads.matmul` is one that threads share.
 
 import numpy as np
 
-from . import namespace
+from . import array_namespace
 
 __all__ = ["matmul", "operands", "with_vector"]
 
@@ -15,7 +15,7 @@ __all__ = ["matmul", "operands", "with_vector"]
 def operands(*arrays):
     """The arrays as products read them, where each is read by several: rounded, where the GPU
     computes products of float32 in bfloat16. `matmul` then needs `out`, which stays float32."""
-    if type(arrays[0]) is np.ndarray or namespace(*arrays).__name__ != "cupy":
+    if type(arrays[0]) is np.ndarray or array_namespace(*arrays).__name__ != "cupy":
         return arrays
     from ..kernels import cublas
 
@@ -26,7 +26,7 @@ def matmul(a, b, out=None):
     """a @ b for arrays with two axes or more, as xp.matmul."""
     if type(a) is np.ndarray:
         return np.matmul(a, b, out=out)
-    xp = namespace(a, b)
+    xp = array_namespace(a, b)
     if xp.__name__ != "cupy":
         return xp.matmul(a, b, out=out)
     from ..kernels import cublas  # only where there is a GPU

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import ShapeError
-from . import namespace
+from . import array_namespace
 from .threads import by_rows
 
 __all__ = ["column_sums", "row_dots", "row_sums", "total", "unbroadcast", "unbroadcast_as"]
@@ -41,7 +41,7 @@ def column_sums(a):
     def part(m):
         return _ones(len(a[m]), a.dtype) @ a[m] if _by_product(a) else a[m].sum(axis=0)
 
-    return total(by_rows(part, namespace(a), *a.shape)) if len(a) else a.sum(axis=0)
+    return total(by_rows(part, array_namespace(a), *a.shape)) if len(a) else a.sum(axis=0)
 
 
 def total(arrays):

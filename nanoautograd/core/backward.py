@@ -3,7 +3,7 @@
 A *node* is one recorded operation, or a leaf (a Tensor that was not computed). An *edge* (node, i)
 stands for its i-th result. A recorded Tensor carries the edge that it came from, and a node has
 
-    number      larger than those of all nodes that were made before it
+    number      larger than those of all nodes that were made before it; -1 for a leaf
     parents     the edges of its arguments; None for one that needs no gradient; () for a leaf
     outputs     (shape, dtype) of each result
     saved       what its rules read; None once a walk has passed and freed it
@@ -13,7 +13,7 @@ stands for its i-th result. A recorded Tensor carries the edge that it came from
 The walk applies the chain rule: it visits the nodes so that each comes after all that used its
 results, adds up what arrives on every edge, and calls each node's rules once. (Speelpenning 1980;
 Griewank and Walther 2008, "Evaluating Derivatives", section 3.2.) No node is visited twice, however
-many paths lead to it: a graph of a million nodes costs a million steps. And nothing recurses:
+many paths lead to it: time grows as the number of nodes does. And nothing recurses:
 Python allows about 1,000 calls within each other, and a network that reads 300 words needs more.
 """
 
@@ -53,7 +53,7 @@ class GradientAccumulator:
         if totals is None:
             totals = self.totals[node] = [None] * len(node.outputs)
         total = totals[i]
-        if type(d) is not ndarray and hasattr(d, "add_to"):  # an IndexedGradient (ops/indexing.py)
+        if type(d) is not ndarray and hasattr(d, "add_to"):  # (index, values): ops/indexing.py
             totals[i] = d.add_to(total, edge in self.owned, *node.outputs[i])
             self.owned.add(edge)
         elif total is None:
@@ -72,7 +72,7 @@ def backpropagate(
     """Walks from the edges `roots`, which have `gradients`, to the leaves.
 
     wanted: None, then each leaf's gradient is added to that leaf; or edges, then their gradients
-    are returned (None where there is none), and only nodes that lead there are visited.
+    are returned (None where there is none), and only rules that lead there are called.
     retain_graph: keep what the nodes saved. create_graph: the gradients are Tensors, and the rules
     record themselves.
     """
@@ -82,7 +82,7 @@ def backpropagate(
     targets = {node for node, _ in found}
     useful = _leading_to(targets, order)
     sums = GradientAccumulator()
-    add, totals, owned = sums.add, sums.totals, sums.owned
+    add, totals, new = sums.add, sums.totals, set[Edge]()
     with enable_grad() if create_graph else nullcontext():
         for edge, g in zip(roots, gradients):
             add(edge, g, create_graph)
@@ -102,7 +102,7 @@ def backpropagate(
                         d = unbroadcast_as(d, *target.outputs[i])
                     add(edge, d, create_graph)
                     if not (target.parents or create_graph) and _is_new(d, node, gs, pairs):
-                        owned.add(edge)  # the leaf may keep it
+                        new.add(edge)  # if nothing else arrives, the leaf keeps it as it is
             except Exception as error:
                 if rule_hook is not None:
                     rule_hook.failed(node, error)
@@ -113,23 +113,23 @@ def backpropagate(
         # own. Written at the end, so that an error on the way changes no gradient.
         for leaf in leaves:
             if found[leaf, 0] is not None:
-                leaf.add(found[leaf, 0], (leaf, 0) in owned)
+                leaf.add(found[leaf, 0], (leaf, 0) in new or (leaf, 0) in sums.owned)
         return [None if found[edge] is None else found[edge].copy() for edge in wanted or ()]
 
 
 def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
-    """Whether d, one of the gradients `pairs` that the rules of a node gave, is an array that no
-    one else holds: no view, none of the gradients gs that they were given, nothing that was saved.
-    """
+    """Whether d, one of the gradients `pairs` that the rules of a node gave, is an array of its
+    own: no view, none of the gradients gs that they were given, nothing that was saved, and no
+    other's gradient. (A rule must not return an array that it keeps elsewhere.)"""
     held = chain(gs, map(itemgetter(0), node.saved), map(itemgetter(1), pairs))
-    return d.base is None and sum(map(is_, held, repeat(d))) == 1
+    return d.base is None and sum(map(is_, held, repeat(d))) == 1  # in pairs, once
 
 
 def topological_order(roots: list[Edge]) -> list:
     """The nodes from which `roots` were computed, each after all nodes that use its results.
 
-    A node is made after the nodes of its arguments, and numbered: so that is the order of their
-    numbers, backwards.
+    A node is made, and gets its number, after the nodes of its arguments: so that is the order of
+    the numbers, backwards.
     """
     found = {node for node, _ in roots}
     stack = list(found)
@@ -142,7 +142,7 @@ def topological_order(roots: list[Edge]) -> list:
 
 
 def _leading_to(targets: set, order: list) -> set:
-    """Those nodes of `order` that have one of `targets` somewhere below them."""
+    """Those nodes of `order` that were computed from one of `targets`."""
     useful: set = set()
     for node in reversed(order):
         for edge in node.parents:

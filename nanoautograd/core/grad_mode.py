@@ -1,4 +1,4 @@
-"""Grad mode: whether operations are recorded here, that is, in this thread or asyncio task."""
+"""Grad mode: whether operations are recorded here, that is, in this thread."""
 
 import threading
 from contextlib import ContextDecorator
@@ -9,13 +9,14 @@ GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
 class Mode(threading.local, ContextDecorator):
-    """A `with` block, or a decorator, in which a context variable has another value."""
+    """A `with` block, or a decorator, in which a context variable has another value. One object may
+    be entered twice, and by several threads, as that of a decorator is."""
 
     variable: ClassVar[ContextVar[bool]]
     value: ClassVar[bool]
 
     def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []  # one object may be entered twice
+        self._tokens: list[Token[bool]] = []
 
     def __enter__(self) -> Self:
         self._tokens.append(self.variable.set(self.value))

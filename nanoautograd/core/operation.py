@@ -17,7 +17,8 @@ the result; an argument, as `b`; or its shape, as `a_shape`, when its values are
 A rule is written with operators and other operations. Those compute on whatever they are given,
 so one rule serves all orders: on arrays it computes at full speed, on Tensors it records itself.
 It returns an array in the shape of the argument, or in one that the argument was broadcast to
-(backward.py undoes that, and casts the dtype), or None for zero; it must not change what it gets.
+(backward.py undoes that, and casts the dtype), or None for zero. It must not change what it gets,
+nor return an array that it keeps.
 
 Several results: return a tuple; `g` and `out` are then tuples too, `g` with zeros for a result that
 was not used. Any number of arrays: take `*arrays`, and options by keyword; their one rule returns a
@@ -33,7 +34,7 @@ import numpy as np
 from numpy import generic, ndarray
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, opened, save, storage_of
 from ..signature import Signature, rule_reads
@@ -41,7 +42,7 @@ from .backward import Edge
 from .grad_mode import GRAD_ENABLED
 from .tensor import Tensor, wrap
 
-# What an argument is without further ado, and what is saved without a copy.
+# What is saved without a copy; what is passed to `forward` without a look.
 IMMUTABLE = {float, int, bool, type(None), np.float64, np.float32, np.int64, slice, str, type(...)}
 PLAIN = IMMUTABLE | {ndarray, tuple, type, np.dtype}
 
@@ -52,9 +53,9 @@ call_hook: Any = None
 class Node:
     """One recorded call of an operation. backward.py says what the walk asks of it.
 
-    needs: for each argument whether it needs a gradient. outputs: a list; if the result is a tuple,
-    a tuple. reads, steps: see Primitive.plan. saved: see `save` in safety/in_place.py.
-    Nodes refer to the nodes before them and never to their own results: there are no cycles.
+    needs: for each argument whether it needs a gradient. outputs: (shape, dtype) of each result; a
+    list for one result, a tuple if the result is a tuple. reads, steps: see Primitive.plan. saved:
+    see `save` in safety/in_place.py. Nodes refer to nodes before them, never to their own Tensors.
     """
 
     __slots__ = "number operation parents needs outputs reads steps saved __weakref__".split()
@@ -110,7 +111,7 @@ class Primitive:
         if not is_plain:  # an array of another library, or something unusual
             if usual := call_hook and call_hook.before(self, args):
                 return self(*usual, **options)
-            namespace(*arrays)  # raises where arrays of two libraries are mixed
+            array_namespace(*arrays)  # raises where arrays of two libraries are mixed
         try:
             out = self.forward(*arrays, **options)
         except Exception as error:
@@ -130,7 +131,7 @@ class Primitive:
         arrays: those of the arguments."""
         node: Any = _new(Node)  # without an __init__: it would be called too often
         node.number, node.operation, node.parents = next_number(), self, edges
-        key = len(edges) if None not in edges else tuple(map(bool, edges))  # if all need one, fast
+        key = len(edges) if None not in edges else tuple(map(bool, edges))  # the first: fast
         if key not in self.plans:
             self.plans[key] = self.plan(tuple(map(bool, edges)))
         node.needs, node.reads, node.steps = self.plans[key]
@@ -154,7 +155,7 @@ class Primitive:
             if is_shape:
                 node.saved.append((getattr(arrays[at], "shape", ()), None, 0, None))
             elif isinstance(a, Tensor):
-                edge = 0 if a is result else a._edge  # the number only: no cycle
+                edge = 0 if a is result else a._edge  # no cycle: `opened` makes it whole
                 node.saved.append((a._array, a._storage, a._version, edge))
             else:
                 node.saved.append((a, None, 0, None) if type(a) in IMMUTABLE else save(a, node))
@@ -169,7 +170,7 @@ class Primitive:
         """(needs, reads, steps) of the nodes of all calls in which these arguments need a gradient:
         reads, what is saved: (its name, its place among the arguments and "out", or None, whether
         only the shape is); steps, for each argument that needs a gradient: (its place, its rule,
-        what takes from g and the saved values those that the rule reads)."""
+        what takes the rule's arguments out of g and the saved values)."""
         s = self.signature
         wanted = [s.variadic] if s.variadic else [n for n, need in zip(s.names, needs) if need]
         checks.check_differentiable(self.name, wanted, self.rules)
@@ -180,7 +181,7 @@ class Primitive:
         steps = []
         for name in wanted:
             at = [0, *(1 + names.index(read) for read in self.reads[name])]  # g is the first
-            take = itemgetter(*at) if len(at) > 1 else itemgetter(slice(1))
+            take = itemgetter(*at) if len(at) > 1 else itemgetter(slice(1))  # a list of one
             steps.append((-1 if s.variadic else s.names.index(name), self.rules[name], take))
         return needs, [places.get(name, (name, None, False)) for name in names], steps
 
@@ -197,7 +198,7 @@ class Primitive:
             values.append(value)
         for place, rule, take in node.steps:
             d = rule(*take(values))
-            if place < 0:
+            if place < 0:  # one rule for all arguments
                 return for_edges(d, node)
             if d is not None:
                 pairs.append((node.parents[place], d))
@@ -224,7 +225,7 @@ def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
 def with_zeros(gs: list, node: Any) -> tuple:
     """The gradients of several results, with zeros for those that nobody used."""
     used = next(g for g in gs if g is not None)
-    zeros = namespace(array_of(used)).zeros
+    zeros = array_namespace(array_of(used)).zeros
     like = wrap if isinstance(used, Tensor) else array_of
     return tuple(like(zeros(*y)) if g is None else g for g, y in zip(gs, node.outputs))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..array_interface import ArrayInterface
-from ..backends import namespace, to_device
+from ..backends import array_namespace, to_device
 from ..errors import GraphError
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, replace_data
@@ -22,7 +22,7 @@ from .backward import Edge, backpropagate
 class Leaf:
     """The node of a Tensor that was not computed: here gradients end, and add up in `grad`."""
 
-    number, parents, lock = -1, (), threading.RLock()
+    number, parents, lock = -1, (), threading.RLock()  # one lock for all leaves
 
     def __init__(self, array: Any) -> None:
         self.outputs = ((array.shape, array.dtype),)
@@ -50,7 +50,7 @@ class Tensor(ArrayInterface):
     __slots__ = ("_array", "_edge", "_leaf", "_storage", "_version", "__weakref__")
     _array: Any
     _edge: Edge | None  # where it came from; None for a constant
-    _leaf: Leaf  # set once it has required a gradient without being computed
+    _leaf: Leaf  # set once it required a gradient; kept, with its grad, if that is unset
     _storage: Storage  # its memory, which other Tensors may share, and
     _version: int  # the version of that which it agrees with (safety/in_place.py)
 
@@ -58,7 +58,7 @@ class Tensor(ArrayInterface):
         self, data: Any, requires_grad: bool = False, dtype: Any = None, device: Any = None
     ) -> None:
         data = checks.without_tensors(data)
-        array = namespace(data).array(data, dtype=dtype)
+        array = array_namespace(data).array(data, dtype=dtype)
         checks.check_numbers(array)
         self._array = array if device is None else to_device(array, device)
         self._edge, self._storage, self._version = None, Storage(), 0
@@ -67,8 +67,9 @@ class Tensor(ArrayInterface):
     @property
     def data(self) -> Any:
         """The array itself, shared. Assigning (also `t.data -= u`, as an optimiser does) changes
-        the value outside the graph: what was computed before keeps its gradient, or says that
-        the value it needs is gone. A write into the array, `t.data[i] = u`, is not seen.
+        the value outside the graph. What was computed before keeps its gradient if the array
+        was replaced, and raises if it was written to. A write into the array, `t.data[i] = u`, is
+        not seen.
         """
         return self._array
 

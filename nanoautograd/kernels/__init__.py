@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
 
-from ..backends import is_array, namespace
+from ..backends import array_namespace, is_array
 
 __all__ = ["ByKernel", "Kernel", "can_run", "use_kernels"]
 
@@ -34,7 +34,7 @@ def can_run(*arrays):
     """Do kernels run where these arrays are?"""
     if not _state["on"]:
         return False
-    xp = namespace(*arrays)
+    xp = array_namespace(*arrays)
     if xp.__name__ != "strict":
         return xp.__name__ == "cupy"
     from . import emulator  # the stand-in for CuPy

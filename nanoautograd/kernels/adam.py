@@ -1,6 +1,6 @@
 """Adam and AdamW on a GPU: the host's half of adam.cu."""
 
-from ..backends import namespace
+from ..backends import array_namespace
 from .many import kernels, tables
 from .source import FLOATS, sum_dtype
 
@@ -17,7 +17,7 @@ def takes(theta, m, v):
 
 def table(like, rows):
     """An array for the numbers of a step, in `rows` different ways, for parameters like `like`."""
-    return namespace(like).empty((rows, len(NUMBERS)), dtype=sum_dtype(like))
+    return array_namespace(like).empty((rows, len(NUMBERS)), dtype=sum_dtype(like))
 
 
 def write(numbers, row, values):
@@ -28,7 +28,7 @@ def write(numbers, row, values):
 
 def update(jobs, numbers):
     """jobs: (row, (θ, g, m, v)) for each parameter, all of one dtype. Changes θ, m and v."""
-    xp = namespace(numbers)
+    xp = array_namespace(numbers)
     jobs = [(row, (theta, xp.ascontiguousarray(g), m, v)) for row, (theta, g, m, v) in jobs]
     for chunks, many in tables(jobs):
         kernels("adam.cu", jobs[0][1][0]).launch("update", chunks, 256, many, numbers)

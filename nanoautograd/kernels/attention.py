@@ -6,7 +6,7 @@ same kernels; a Plan says which file, and how its blocks are cut.
 
 from typing import Any, NamedTuple
 
-from ..backends import device_of, namespace
+from ..backends import array_namespace, device_of
 from ..manual.attention import _check, _scale
 from ..recording import Number
 from . import dropout as dropout_
@@ -125,7 +125,7 @@ def forward(
     offset=0,
 ):
     _check(q, k, v, mask)
-    xp, c = namespace(q, k, v), _scale(q, scale)
+    xp, c = array_namespace(q, k, v), _scale(q, scale)
     q, k, v = (_aligned(xp, x) for x in (q, k, v))
     o = xp.empty_like(q)
     L = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sum_dtype(q))
@@ -148,7 +148,7 @@ def forward(
 def backward(do, cache, needs=None):
     q, k, v, o, L, plan, options = cache
     need_q, need_k, need_v, _ = needs or (True,) * 4
-    xp = namespace(q)
+    xp = array_namespace(q)
     if do.strides != o.strides or not _is_aligned(do):
         do, given = xp.empty_like(o), do
         do[...] = given

@@ -56,7 +56,7 @@ from pathlib import Path
 import numpy as np
 
 from ..array_interface import array_of
-from ..backends import is_array, namespace, reports
+from ..backends import array_namespace, is_array, reports
 from ..backends.memory import explain_full
 from ..core.tensor import Tensor, wrap
 from ..recording import ROOM, CaptureError, Recording, now
@@ -260,9 +260,9 @@ class Captured:
         """What the step returned, as arrays of one number, and whether it was a tuple."""
         is_tuple = type(returned) is tuple
         arrays = [array_of(y) for y in (returned if is_tuple else (returned,))]
-        xp = namespace(self._bytes)
+        xp = array_namespace(self._bytes)
         if not 0 < len(arrays) <= MOST or not all(
-            is_array(y) and namespace(y) is xp and y.size == 1 and y.dtype.kind != "c"
+            is_array(y) and array_namespace(y) is xp and y.size == 1 and y.dtype.kind != "c"
             for y in arrays
         ):
             raise CaptureError(
@@ -282,14 +282,14 @@ class Captured:
         if numbers is not None:
             place.host[: 8 * ROOM] = numbers
         for begin, (shape, dtype), a in zip(self._begins, self._layout, batch):
-            if namespace(a) is np:
+            if array_namespace(a) is np:
                 _view(place.host, begin, shape, dtype)[...] = a
         place.device.data.copy_from_host_async(place.pinned.ptr, self._size, self._copying)
         place.sent.record(self._copying)
         current.wait_event(place.sent)
         self._bytes.data.copy_from_device_async(place.device.data, self._size, current)
         for there, a in zip(self._inputs, batch):
-            if namespace(a) is not np:  # it is on the device
+            if array_namespace(a) is not np:  # it is on the device
                 there[...] = a
 
     def _fetch(self, place):
@@ -364,7 +364,7 @@ def _cupy():
 
 def _described(a):
     if is_array(a) or isinstance(a, Tensor):
-        return f"an array of shape {a.shape}, of {namespace(a).__name__}"
+        return f"an array of shape {a.shape}, of {array_namespace(a).__name__}"
     return type(a).__name__
 
 

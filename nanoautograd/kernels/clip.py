@@ -1,6 +1,6 @@
 """Gradients clipped by their norm on a GPU: the host's half of clip.cu."""
 
-from ..backends import namespace
+from ..backends import array_namespace
 from .many import kernels, tables
 from .source import FLOATS, sum_dtype
 
@@ -14,7 +14,7 @@ def takes(gradients):
 def clip(gradients, max_norm):
     """Returns new arrays, so scaled that their joint norm is at most max_norm, and the norm before,
     an array ()."""
-    xp, dtype = namespace(*gradients), gradients[0].dtype
+    xp, dtype = array_namespace(*gradients), gradients[0].dtype
     launch = kernels("clip.cu", gradients[0]).launch
     A = sum_dtype(gradients[0])
     together = [xp.ascontiguousarray(g) for g in gradients]

@@ -3,7 +3,7 @@
 forward and backward are those of manual/cross_entropy.py for what `takes` allows.
 """
 
-from ..backends import device_of, namespace, reports
+from ..backends import array_namespace, device_of, reports
 from ..manual.cross_entropy import _check
 from .source import FLOATS, source, sum_dtype, type_of
 
@@ -22,7 +22,10 @@ def forward(
     logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     _check(logits, target, weight, ignore_index, reduction, label_smoothing)
-    xp, reported = namespace(logits, target), reports.reports(namespace(logits), device_of(logits))
+    xp, reported = (
+        array_namespace(logits, target),
+        reports.reports(array_namespace(logits), device_of(logits)),
+    )
     x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
     N, C = x.size // x.shape[-1], x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
@@ -86,7 +89,7 @@ def backward(dL, cache, needs=None):
     x, y, lse, W, shape, ignore_index, ε, each = cache
     if needs is not None and not needs[0]:
         return None, None, None
-    xp, C = namespace(x), x.shape[-1]
+    xp, C = array_namespace(x), x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
     dx = xp.empty(shape, dtype=x.dtype)
     kernels.launch(

@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends import check_device, namespace
+from ..backends import array_namespace, check_device
 from .precision import precision
 
 __all__ = ["CublasError", "matmul"]
@@ -74,7 +74,7 @@ class CublasError(RuntimeError):
 
 def matmul(a, b, out=None):
     """a @ b for CuPy's arrays with two axes or more, as cupy.matmul."""
-    xp, dtype = namespace(a, b), a.dtype
+    xp, dtype = array_namespace(a, b), a.dtype
     if out is not None and (dtype.name, out.dtype.name) == ("bfloat16", "float32"):
         dtype = out.dtype  # a and b are `operands`
     shape = (*_broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])

@@ -5,7 +5,7 @@ forward and backward are those of manual/dropout.py where something is dropped.
 
 from math import ceil
 
-from ..backends import namespace
+from ..backends import array_namespace
 from ..manual.dropout import _check, _scale
 from ..recording import Number
 from .elementwise import THREADS
@@ -33,7 +33,7 @@ def backward(dy, cache, needs=None):
 
 def _times(x, p, seed, offset):
     """r x."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
     blocks = -(-(x.size + 3) // (4 * THREADS)) if x.size else 0
     source("dropout.cu", T=type_of(x)).launch(

@@ -4,7 +4,7 @@ forward and backward are those of manual/embedding.py, but that an id out of ran
 (backends/reports.py) and gives zeros.
 """
 
-from ..backends import device_of, namespace, reports
+from ..backends import array_namespace, device_of, reports
 from ..manual.embedding import _check
 from .source import FLOATS, NAMES, source, sum_dtype, type_of
 
@@ -28,7 +28,10 @@ def takes(ids, weight, *, padding_idx=None):
 
 def forward(ids, weight, *, padding_idx=None):
     padding = _check(ids, weight, padding_idx)
-    xp, reported = namespace(ids, weight), reports.reports(namespace(weight), device_of(weight))
+    xp, reported = (
+        array_namespace(ids, weight),
+        reports.reports(array_namespace(weight), device_of(weight)),
+    )
     n, E = xp.ascontiguousarray(ids), xp.ascontiguousarray(weight)
     M, (V, D) = ids.size, weight.shape
     y, k = xp.empty((*ids.shape, D), dtype=E.dtype), xp.empty(M, dtype=xp.int64)
@@ -55,7 +58,7 @@ def backward(dy, cache, needs=None):
     k, kernels, V, D = cache
     if needs is not None and not needs[1]:
         return None, None
-    xp, M = namespace(dy), len(k)
+    xp, M = array_namespace(dy), len(k)
     dE = xp.zeros((V, D), dtype=dy.dtype)
     if not M or not D:
         return None, dE

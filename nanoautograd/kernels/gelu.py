@@ -1,6 +1,6 @@
 """GELU on a GPU: the host's half of gelu.cu. forward and backward are those of manual/gelu.py."""
 
-from ..backends import namespace
+from ..backends import array_namespace
 from ..manual.gelu import checked_rows
 from .elementwise import launch
 from .rows import MULTIPROCESSORS
@@ -16,7 +16,7 @@ def takes(x, bias=None, *, approximate="none"):
 
 def forward(x, bias=None, *, approximate="none"):
     (M, N), by_tanh = checked_rows(x, bias, approximate), approximate == "tanh"
-    xp = namespace(x)
+    xp = array_namespace(x)
     x_ = xp.ascontiguousarray(x)
     if bias is None:
         y = launch("gelu.cu", "forward", x_, numbers=(by_tanh,)).reshape(x.shape)
@@ -31,7 +31,7 @@ def forward(x, bias=None, *, approximate="none"):
 def backward(dy, cache, needs=None):
     x, b, (M, N), by_tanh = cache
     need_x, need_b = needs or (True,) * 2
-    xp = namespace(dy)
+    xp = array_namespace(dy)
     dy_ = xp.ascontiguousarray(dy)
     if b is None:
         return launch("gelu.cu", "backward", x, dy_, numbers=(by_tanh,)).reshape(dy.shape), None

@@ -5,7 +5,7 @@ forward and backward are those of manual/layer_norm.py for rows that registers c
 
 from math import prod
 
-from ..backends import namespace
+from ..backends import array_namespace
 from ..manual.layer_norm import rows as checked
 from ..manual.layer_norm import twice
 from .rows import fits, rows
@@ -24,7 +24,7 @@ def forward(
     M, N = checked(
         "layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias
     )
-    xp = namespace(x, weight, bias, residual)
+    xp = array_namespace(x, weight, bias, residual)
     x, a, w, b = (
         None if array is None else xp.ascontiguousarray(array)
         for array in (x, residual, weight, bias)
@@ -53,7 +53,7 @@ def backward(dy, cache, needs=None):
     need_x, need_w, need_b, need_a = needs or (True,) * 4
     need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
-    xp, M, A = namespace(z), len(mu), mu.dtype
+    xp, M, A = array_namespace(z), len(mu), mu.dtype
     dy, dz = xp.ascontiguousarray(dy), None if dz is None else xp.ascontiguousarray(dz)
     dx = xp.empty(z.shape, dtype=z.dtype) if need_x or need_a else None
     dw = xp.empty(w.shape, dtype=z.dtype) if need_w and w is not None else None

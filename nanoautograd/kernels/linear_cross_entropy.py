@@ -7,7 +7,7 @@ target out of range is reported (backends/reports.py), so that no step waits.
 
 from functools import partial
 
-from ..backends import device_of, namespace, products, reports
+from ..backends import array_namespace, device_of, products, reports
 from ..manual import linear_cross_entropy as manual
 from ..manual.linear_cross_entropy import LETTERS, NONE, _add_linear, _check, _chunks, backward
 from .cross_entropy import _threads
@@ -38,7 +38,7 @@ def forward(
     gradients=NONE,
 ):
     _check(hidden, weight, target, bias, class_weight, reduction, float(label_smoothing))
-    xp = namespace(hidden, weight, target, bias)
+    xp = array_namespace(hidden, weight, target, bias)
     arrays = dict(zip(LETTERS, (hidden, weight, None, bias, None)))
     y = xp.ascontiguousarray(target).reshape(-1)
     kept = y != ignore_index
@@ -48,7 +48,7 @@ def forward(
 
 
 def _by_chunks(arrays, g, wanted, y, ignore_index, ε):
-    xp, A, N, (V, D) = namespace(g), g.dtype, len(y), arrays["W"].shape
+    xp, A, N, (V, D) = array_namespace(g), g.dtype, len(y), arrays["W"].shape
     h, W = products.operands(arrays["h"].reshape(N, D), arrays["W"])
     b = None if arrays["b"] is None else arrays["b"].astype(A, copy=False)
     lse, ell = xp.empty(N, dtype=A), xp.empty(N, dtype=A)

@@ -9,7 +9,7 @@ arrays between are columns, as in manual/: (G·H, steps, B), of which (G·H, ste
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from ..backends import device_of, namespace, products
+from ..backends import array_namespace, device_of, products
 from ..backends.sums import row_sums, total
 from ..manual.recurrent import _as_given, _time_first
 from .precision import precision
@@ -161,7 +161,7 @@ class Run(NamedTuple):
 def forward(cell, source, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache. source: makes a Source of macros."""
     groups, D, keep = layers.groups, layers.D, layers.keep
-    xp = namespace(x)
+    xp = array_namespace(x)
     x = _time_first(x, layers.batch_first)
     x = xp.ascontiguousarray(x if keep is None else xp.where(keep, x, 0.0))
     steps, B, _ = x.shape
@@ -229,7 +229,7 @@ def backward(cell, gradients, cache, needs=None):
     needs = needs or (True,) * (1 + states + n * len(groups))
     need_x, need = needs[0], needs[1 + states :]
     need_starts = [wanted and here for wanted, here in zip(needs[1 : 1 + states], given)]
-    xp = namespace(*gradients)
+    xp = array_namespace(*gradients)
     dout = _time_first(xp.ascontiguousarray(gradients[0]), batch_first)
     dlasts = [xp.ascontiguousarray(_time_first(d, False)) for d in gradients[1:]]
     steps, B, _ = dout.shape
@@ -290,7 +290,7 @@ def backward(cell, gradients, cache, needs=None):
 
 def _launch(kernels, name, p, sizes, d, out, *arrays):
     """out: the array, or its gradient, whose steps in memory the kernel is told."""
-    xp, size = namespace(out), out.itemsize
+    xp, size = array_namespace(out), out.itemsize
     back = name == "backward"
     arrived = xp.zeros(32 * p.sets, dtype=xp.uint32)  # one in every 128 bytes is used
     kernels.launch(

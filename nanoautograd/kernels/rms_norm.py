@@ -5,7 +5,7 @@ forward and backward are those of manual/rms_norm.py for rows that registers can
 
 from math import prod
 
-from ..backends import namespace
+from ..backends import array_namespace
 from ..manual.layer_norm import rows as checked
 from ..manual.layer_norm import twice
 from ..manual.rms_norm import _epsilon
@@ -19,7 +19,7 @@ def takes(x, weight=None, residual=None, *, normalized_shape, eps=None, return_s
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     M, N = checked("rms_norm", x, normalized_shape, residual, return_sum, weight=weight)
-    xp = namespace(x, weight, residual)
+    xp = array_namespace(x, weight, residual)
     x, a, w = (
         None if array is None else xp.ascontiguousarray(array) for array in (x, residual, weight)
     )
@@ -37,7 +37,7 @@ def backward(dy, cache, needs=None):
     need_x, need_w, need_a = needs or (True,) * 3
     need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
-    xp, M, A = namespace(z), len(r), r.dtype
+    xp, M, A = array_namespace(z), len(r), r.dtype
     dy, dz = xp.ascontiguousarray(dy), None if dz is None else xp.ascontiguousarray(dz)
     dx = xp.empty(z.shape, dtype=z.dtype) if need_x or need_a else None
     dw = xp.empty(w.shape, dtype=z.dtype) if need_w and w is not None else None

@@ -1,6 +1,6 @@
 """SiLU on a GPU: the host's half of silu.cu. forward and backward are those of manual/silu.py."""
 
-from ..backends import namespace
+from ..backends import array_namespace
 from ..manual.silu import _check
 from .elementwise import launch
 from .source import FLOATS
@@ -12,11 +12,13 @@ def takes(x):
 
 def forward(x):
     _check(x)
-    flat = namespace(x).ascontiguousarray(x)
+    flat = array_namespace(x).ascontiguousarray(x)
     return launch("silu.cu", "forward", flat).reshape(x.shape), flat
 
 
 def backward(dy, cache, needs=None):
     return (
-        launch("silu.cu", "backward", cache, namespace(dy).ascontiguousarray(dy)).reshape(dy.shape),
+        launch("silu.cu", "backward", cache, array_namespace(dy).ascontiguousarray(dy)).reshape(
+            dy.shape
+        ),
     )

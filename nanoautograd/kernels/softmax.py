@@ -3,7 +3,7 @@
 forward and backward are those of manual/softmax.py for rows that registers can hold.
 """
 
-from ..backends import namespace
+from ..backends import array_namespace
 from .rows import fits, rows
 
 
@@ -22,7 +22,7 @@ def backward(dp, cache, needs=None):
 
 def launch(file, kernel, *arrays):
     """kernel(*arrays, out, rows, their length) for rows along the last axis; returns out."""
-    xp = namespace(*arrays)
+    xp = array_namespace(*arrays)
     arrays = [xp.ascontiguousarray(a) for a in arrays]
     out = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
     C = out.shape[-1]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backends import check_device, is_array, namespace
+from ..backends import array_namespace, check_device, is_array
 
 HERE = Path(__file__).parent
 MOST_BLOCKS = 2**31 - 1, 65535, 65535  # of a grid, along its axes
@@ -48,13 +48,13 @@ def type_of(array):
 
 def sum_dtype(array):
     """The dtype in which kernels add up the numbers of an array: that of A in common.cuh."""
-    xp = namespace(array)
+    xp = array_namespace(array)
     return xp.float64 if array.dtype == xp.float64 else xp.float32
 
 
 def address(array):
     """Of its first element."""
-    if namespace(array).__name__ == "cupy":
+    if array_namespace(array).__name__ == "cupy":
         return array.data.ptr
     return getattr(array, "_host", array).ctypes.data  # the stand-in's, or NumPy's
 
@@ -116,7 +116,7 @@ class Source:
                 f"{shared:,} bytes of shared memory: no GPU has so many"
             )
         arrays = [a for a in arguments if is_array(a) and not _is_struct(a)]
-        xp = namespace(*arrays)
+        xp = array_namespace(*arrays)
         if xp.__name__ != "cupy":
             from . import emulator
 

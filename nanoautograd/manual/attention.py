@@ -76,7 +76,7 @@ from math import ceil, prod, sqrt
 import numpy as np
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace, products, threads
+from ..backends import array_namespace, is_float, products, threads
 from ..backends.sums import row_dots, row_sums, unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import exp, matmul, max, sum, swapaxes, where
@@ -102,7 +102,7 @@ def forward(
     offset=0,
 ):
     """q (..., T, d), k (..., S, d), v (..., S, e) -> o (..., T, e), or (o, W); and the cache."""
-    xp = namespace(q, k, v, mask)
+    xp = array_namespace(q, k, v, mask)
     of_A, of_o = _check(q, k, v, mask)
     T, S, e = q.shape[-2], *v.shape[-2:]
     c, blocks = _scale(q, scale), _Blocks(xp, of_A, T, S, q.dtype, causal, dropout, seed, offset)
@@ -144,7 +144,7 @@ def backward(dout, cache, needs=None):
     q, k, v, mask, c, blocks, o, L, return_weights = cache
     need_q, need_k, need_v, need_mask = needs or (True,) * 4
     need_mask = need_mask and _is_added(mask)
-    xp = namespace(q)
+    xp = array_namespace(q)
     do, dweights = dout if return_weights else (dout, None)
     of_A, of_o, T, S = blocks.batch, o.shape[:-2], q.shape[-2], k.shape[-2]
     dq = blocks.result(q, of_A + q.shape[-2:]) if need_q else None
@@ -341,7 +341,7 @@ def reference(
     _check(q, k, v, mask)
     A = matmul(q, swapaxes(k, -1, -2)) * _scale(q, scale)
     if causal:
-        A = where(namespace(array_of(A)).tri(*A.shape[-2:], dtype=bool), A, -INF)
+        A = where(array_namespace(array_of(A)).tri(*A.shape[-2:], dtype=bool), A, -INF)
     if mask is not None:
         A = A + mask if _is_added(mask) else where(mask, A, -INF)
     P = A

@@ -60,7 +60,7 @@ by remembering at each step from which tag the maximum came.
 """
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expand_dims, log, max, reshape, squeeze, sum, take_along_axis, where
 
@@ -70,7 +70,7 @@ INF = float("inf")
 def forward(x, A, s, e, *, mask=None):
     """x (T, B, K), A (K, K), s (K,), e (K,) -> log Z (B,), and the cache."""
     m = _check(x, A, s, e, mask)
-    xp = namespace(x, A, s, e)
+    xp = array_namespace(x, A, s, e)
     alpha = xp.empty(x.shape, dtype=x.dtype)
     alpha[0] = s + x[0]
     for t in range(1, len(x)):
@@ -84,7 +84,7 @@ def backward(dz, cache, needs=None):
     """dz (B,) -> dx, dA, ds, de."""
     x, A, e, m, alpha, z = cache
     need_x, need_A, need_s, need_e = needs or (True,) * 4
-    xp = namespace(x)
+    xp = array_namespace(x)
     T, B, K = x.shape
     z = xp.where(z == -INF, 0.0, z)  # where nothing is possible, P = 0
     z, g = z[:, None], dz[:, None]
@@ -126,9 +126,9 @@ def score(x, A, s, e, tags, *, mask=None):
     """S(y) for the tags (T, B) -> (B,): from primitives, on Tensors and arrays. What the tags are
     where the mask is False does not matter."""
     m = _check(x, A, s, e, mask)
-    y = _tags(namespace(m).asarray(array_of(tags)), m, x.shape)
+    y = _tags(array_namespace(m).asarray(array_of(tags)), m, x.shape)
     T, B, K = x.shape
-    xp = namespace(y)
+    xp = array_namespace(y)
     here = take_along_axis(x, y[:, :, None], axis=2)[:, :, 0]  # x_{t, y_t}
     step = reshape(A, (K * K,))[y[:-1] * K + y[1:]]  # (T-1, B)
     last = xp.max(xp.where(m, xp.arange(T)[:, None], 0), axis=0)  # the last step's t
@@ -142,7 +142,7 @@ def viterbi(x, A, s, e, *, mask=None):
     δ_1j = s_j + x_1j,   δ_tj = x_tj + max_i (δ_{t-1,i} + A_ij),   S(y) = max_j (δ_Tj + e_j)
     """
     m = _check(x, A, s, e, mask)
-    xp = namespace(x, A, s, e)
+    xp = array_namespace(x, A, s, e)
     T, B, K = x.shape
     delta, came_from = s + x[0], []
     for t in range(1, T):
@@ -186,7 +186,7 @@ def _check(x, A, s, e, mask):
         )
     if not is_float(x.dtype) or {A.dtype, s.dtype, e.dtype} != {x.dtype}:
         raise TypeError(f"crf: all must be floating and of one dtype; {got}")
-    xp = namespace(array_of(x))
+    xp = array_namespace(array_of(x))
     if mask is None:
         return xp.ones((T, B), dtype=bool)
     m = xp.asarray(array_of(mask))
@@ -210,7 +210,7 @@ def _tags(y, m, shape):
         raise ValueError(
             f"crf: tags must be integers and ({T}, {B}), one for each step; got {y.shape} {y.dtype}"
         )
-    xp = namespace(y)
+    xp = array_namespace(y)
     wrong = m & ((y < 0) | (y >= K))
     if bool(xp.any(wrong)):
         worst = int(y.reshape(-1)[int(xp.argmax(wrong))])

@@ -57,7 +57,7 @@ class k.
 from numpy import unravel_index  # of one position, on the host
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace, scatter_add
+from ..backends import array_namespace, is_float, scatter_add
 from ..backends.sums import column_sums, row_sums
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
@@ -74,7 +74,7 @@ def forward(
     target: integers, shaped like logits without the class axis, or floating, like logits. The loss
     has the shape of the integer targets with reduction "none", and no axes otherwise.
     """
-    xp = namespace(logits, target, weight)
+    xp = array_namespace(logits, target, weight)
     ε = float(label_smoothing)
     _check(logits, target, weight, ignore_index, reduction, ε)
     x, w = _rows(logits), weight  # (N, C)
@@ -119,7 +119,7 @@ def backward(dL, cache, needs=None):
     shape, x, e, m, Z, logp_y, y, t, w, kept, W, loss, reduction, ε = cache
     need_x, need_t, need_w = needs or (True,) * 3
     need_t, need_w = need_t and t is not None, need_w and w is not None
-    xp = namespace(x)
+    xp = array_namespace(x)
     N, C = x.shape
     g = dL.reshape(-1) if reduction == "none" else dL / W if reduction == "mean" else dL
     g = xp.where(kept, g, 0.0)  # (N,)
@@ -195,7 +195,7 @@ def reference(
         W = float(ell.size) or NAN
     else:
         t = array_of(target)
-        xp = namespace(t)
+        xp = array_namespace(t)
         kept, y = _class_numbers(xp, t, ignore_index, C)
         kept, y = kept.reshape(t.shape), y.reshape(t.shape)
         ell = -squeeze(take_along_axis(wlogp, xp.expand_dims(y, axis), axis=axis), axis=axis)
@@ -217,7 +217,7 @@ def _rows(a):
     """(C,), (N, C) or (N, C, d1, ...) -> (1, C), (N, C) or (N·d1·..., C)."""
     if a.ndim < 3:
         return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
-    a = namespace(a).moveaxis(a, 1, -1)
+    a = array_namespace(a).moveaxis(a, 1, -1)
     return a.reshape(-1, a.shape[-1])
 
 

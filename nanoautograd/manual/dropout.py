@@ -30,7 +30,7 @@ byte an element. With NumPy, on one core, drawing takes 5 ns an element, of 6 in
 from math import ceil
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..philox import words
@@ -52,7 +52,7 @@ def backward(dy, cache, needs=None):
 
 def _times(x, kept, p):
     """r x, where kept (x.size,) is [w ≥ 2³² p]."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
     x_, y_ = x.reshape(-1), y.reshape(-1)
 
@@ -85,7 +85,7 @@ def factors(x, p, training, seed, offset):
 
 def _kept(x, p, seed, offset):
     """[w_i ≥ 2³² p] for the elements of x: booleans (x.size,)."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     if p == 1:
         return xp.zeros(x.size, dtype=bool)
     kept, least = xp.empty(x.size, dtype=bool), min(ceil(p * 2**32), 2**32 - 1)

@@ -22,7 +22,7 @@ gradient is zero too, though the row is read like any other.
 """
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace, scatter_add
+from ..backends import array_namespace, is_float, scatter_add
 from ..custom_vjp import custom_vjp
 from ..ops import where
 
@@ -40,7 +40,7 @@ def backward(dy, cache, needs=None):
     _, need_w = needs or (True,) * 2
     dw = None
     if need_w:
-        dw = namespace(weight).zeros_like(weight)
+        dw = array_namespace(weight).zeros_like(weight)
         scatter_add(dw, ids, dy)
         if padding is not None:
             dw[padding] = 0.0

@@ -42,7 +42,7 @@ way back, which takes no longer than to write them to memory and read them. Ther
 from math import inf as INF
 from math import pi, prod, sqrt
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.sums import column_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
@@ -56,7 +56,7 @@ def forward(x, bias=None, *, approximate="none"):
     """x of any shape, or (..., N) with a bias (N,) -> y of the same shape and dtype, and the
     cache."""
     M, N = checked_rows(x, bias, approximate)
-    xp = namespace(x)
+    xp = array_namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
     x_, y_ = x.reshape(M, N), y.reshape(M, N)
 
@@ -74,7 +74,7 @@ def backward(dy, cache, needs=None):
     x, bias, approximate = cache
     need_x, need_b = needs or (True,) * 2
     need_b = need_b and bias is not None
-    xp, (M, N) = namespace(x), x.shape
+    xp, (M, N) = array_namespace(x), x.shape
     dx = xp.empty(dy.shape, dtype=x.dtype)
     dy_, dx_ = dy.reshape(M, N), dx.reshape(M, N)
 

@@ -31,7 +31,7 @@ one prior for a batch; their gradients are summed over the axes along which they
 
 from numpy import broadcast_shapes
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.sums import unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expm1, sum
@@ -40,7 +40,7 @@ from ..ops import exp, expm1, sum
 def forward(mu, logvar, nu=None, kappa=None):
     """mu and logvar (..., d), nu and kappa that broadcast to it or None -> y (...), the cache."""
     _check(mu, logvar, nu, kappa)
-    xp = namespace(mu, logvar, nu, kappa)
+    xp = array_namespace(mu, logvar, nu, kappa)
     delta = mu if nu is None else mu - nu
     u, scaled = logvar, delta  # Δ exp(-κ)
     if kappa is not None:

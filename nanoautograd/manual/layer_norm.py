@@ -56,7 +56,7 @@ x̂ = d r and e_mi = dy_mi d_mi this is
 
 from math import prod
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.sums import column_sums, row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
@@ -69,7 +69,7 @@ def forward(
     """x (..., *normalized_shape), weight and bias of that shape or None, residual like x or None
     -> y like x, or with return_sum the pair (y, z); and the cache."""
     M, N = rows("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
-    xp = namespace(x, weight, bias, residual)
+    xp = array_namespace(x, weight, bias, residual)
     z = x if residual is None else xp.empty(x.shape, dtype=x.dtype)
     y = xp.empty(x.shape, dtype=x.dtype)
     x_, y_ = x.reshape(M, N), y.reshape(M, N)
@@ -111,7 +111,7 @@ def backward(dy, cache, needs=None):
     need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
     need_w, need_b = need_w and weight is not None, need_b and bias is not None
-    xp = namespace(z)
+    xp = array_namespace(z)
     M, N = z.shape
     dy, dz, w = dy.reshape(M, N), None if dz is None else dz.reshape(M, N), flat(weight)
     dx = dw = db = None

@@ -27,7 +27,7 @@ section 2.2.2.)
 
 from math import prod
 
-from ..backends import is_float, namespace, products
+from ..backends import array_namespace, is_float, products
 from ..backends.sums import column_sums
 from ..backends.threads import parts, share
 from ..custom_vjp import custom_vjp
@@ -39,7 +39,7 @@ EVERY = slice(None)
 def forward(x, weight, bias=None):
     """x (..., I), weight (O, I), bias (O,) or None -> y (..., O), and the cache."""
     _check(x, weight, bias)
-    xp = namespace(x, weight, bias)
+    xp = array_namespace(x, weight, bias)
     M, (O, I) = prod(x.shape[:-1]), weight.shape
     x_, W = products.operands(x if x.ndim == 2 else x.reshape(M, I), weight)
     y = xp.empty((M, O), dtype=xp.result_type(x, weight))
@@ -66,7 +66,7 @@ def backward(dy, cache, needs=None):
     x, W, shape, of_x, of_w, of_b = cache  # dtypes of the arguments
     need_x, need_w, need_b = needs or (True,) * 3
     need_x, need_b = need_x and is_float(of_x), need_b and of_b is not None
-    xp = namespace(x)
+    xp = array_namespace(x)
     (M, I), O = x.shape, len(W)
     dy = dy if dy.ndim == 2 else dy.reshape(M, O)
     dy_ = dy if W.dtype == of_w else dy.astype(W.dtype)  # rounded, as W was

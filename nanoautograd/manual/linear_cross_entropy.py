@@ -82,7 +82,7 @@ from math import prod
 import numpy
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace, products, scatter_add
+from ..backends import array_namespace, is_float, products, scatter_add
 from ..backends.sums import column_sums, row_sums, total
 from ..backends.threads import ALIGN, by_rows, matmul, parts, share
 from ..custom_vjp import custom_vjp
@@ -117,7 +117,7 @@ def forward(
     ε, mean = float(label_smoothing), reduction == "mean"
     arrays = dict(zip(LETTERS, (hidden, weight, None, bias, class_weight)))
     _check(hidden, weight, target, bias, class_weight, reduction, ε)
-    xp, A = namespace(hidden, weight, target, bias, class_weight), _sum_dtype(hidden)
+    xp, A = array_namespace(hidden, weight, target, bias, class_weight), _sum_dtype(hidden)
     kept, y = _class_numbers(xp, target, ignore_index, len(weight), NAME)
     w = xp.ones(len(weight), dtype=A) if class_weight is None else class_weight.astype(A)
     compute = partial(_by_chunks, arrays, kept=kept, y=y, w=w, ε=ε, mean=mean)
@@ -126,7 +126,7 @@ def forward(
 
 def _forward(compute, arrays, kept, w_y, shape, reduction, gradients):
     """The loss and the cache. compute: (g, wanted) -> ℓ, gradients. w_y: 0 where not kept."""
-    xp, each = namespace(kept), reduction == "none"
+    xp, each = array_namespace(kept), reduction == "none"
     S = w_y.sum()
     S = xp.where(S == 0, NAN, S)
     g = xp.where(kept, 1 / S, 0.0) if reduction == "mean" else kept.astype(w_y.dtype)  # if dL = 1
@@ -147,7 +147,7 @@ def backward(dL, cache, needs=None):
     compute, arrays, kept, g, ready, each = cache
     wanted, dL = _wanted(arrays, needs or ALL), dL.astype(g.dtype)
     if each:
-        g, dL = namespace(g).where(kept, dL.reshape(-1), 0.0), 1
+        g, dL = array_namespace(g).where(kept, dL.reshape(-1), 0.0), 1
     if not each and ready.keys() >= set(wanted):
         ds = {x: ready.pop(x) for x in wanted}
     else:
@@ -161,7 +161,7 @@ def backward(dL, cache, needs=None):
 
 def _by_chunks(arrays, g, wanted, kept, y, w, ε, mean):
     """ℓ (N,), and the gradients {letter: array} that are wanted, where g (N,) arrives at ℓ."""
-    xp, A, N, (V, D) = namespace(g), g.dtype, len(y), arrays["W"].shape
+    xp, A, N, (V, D) = array_namespace(g), g.dtype, len(y), arrays["W"].shape
     h, W, b = (arrays[x] if arrays[x] is None else arrays[x].astype(A, copy=False) for x in "hWb")
     h, W = products.operands(h.reshape(N, D), W)
     c, a = (1 - ε) * w[y], ε / V * w  # (N,), (V,)
@@ -202,7 +202,7 @@ def _chunks(h, W, A):
     N, V = len(h), len(W)
     M = max(1, CHUNK // V)  # rows
     M = M // ALIGN * ALIGN or M
-    z = namespace(h).empty((min(M, N), V), dtype=A)
+    z = array_namespace(h).empty((min(M, N), V), dtype=A)
     for i in range(0, N, M):
         n = slice(i, min(i + M, N))
         yield n, matmul(h[n], W.T, out=z[: n.stop - i])
@@ -219,7 +219,7 @@ def _to_delta(e, Z, at, g, c, s, a):
 def _add_linear(ds, n, δ, h, W):
     """Adds to dh, dW and db what the rows n, with these δ, give. The classes are shared among the
     threads."""
-    xp, A, (V, D) = namespace(δ), δ.dtype, W.shape
+    xp, A, (V, D) = array_namespace(δ), δ.dtype, W.shape
     δ_ = δ.astype(W.dtype, copy=False)  # rounded, as W was
 
     def product(a, b):
@@ -254,7 +254,7 @@ def _wanted(arrays, needs):
 
 def _sum_dtype(a):
     """In which all is computed: float32 for arrays of 16 bits."""
-    return a.dtype if a.dtype.itemsize > 2 else namespace(a).dtype("float32")
+    return a.dtype if a.dtype.itemsize > 2 else array_namespace(a).dtype("float32")
 
 
 def reference(
@@ -272,7 +272,7 @@ def reference(
     """The same from primitives, with all scores at once."""
     _check(hidden, weight, target, bias, class_weight, reduction, float(label_smoothing))
     y, (V, D) = array_of(target), weight.shape
-    _class_numbers(namespace(y), y, ignore_index, V, NAME)
+    _class_numbers(array_namespace(y), y, ignore_index, V, NAME)
     loss = cross_entropy.reference(
         linear.reference(reshape(hidden, (y.size, D)), weight, bias),
         y.reshape(-1),

@@ -24,7 +24,7 @@ Higham (2021), "Accurately computing the log-sum-exp and softmax functions", equ
 and their shifted forms.
 """
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp
@@ -35,7 +35,7 @@ def forward(x, *, axis=-1):
     """x of any shape -> y of the same shape and dtype, and the cache."""
     if not is_float(x.dtype):
         raise TypeError(f"log_softmax: x must be floating; got {x.dtype}")
-    xp = namespace(x)
+    xp = array_namespace(x)
     if x.size == 0:  # no row has a maximum
         return xp.zeros_like(x), (x, axis)
     y = xp.empty(x.shape, dtype=x.dtype)
@@ -52,7 +52,7 @@ def forward(x, *, axis=-1):
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
     y, axis = cache
-    xp = namespace(y)
+    xp = array_namespace(y)
     dx = xp.empty(y.shape, dtype=y.dtype)
     if y.size == 0:
         return (dx,)

@@ -65,7 +65,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..array_interface import array_of
-from ..backends import is_array, is_float, namespace, products, threads, to_numpy
+from ..backends import array_namespace, is_array, is_float, products, threads, to_numpy
 from ..backends.sums import row_sums, total
 from ..ops import concatenate, matmul, split, where, zeros_like
 
@@ -116,7 +116,7 @@ class Layers(NamedTuple):
 def forward(begin, run, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache."""
     groups, D, keep, _, _, alone, batch_first = layers
-    xp = namespace(x)
+    xp = array_namespace(x)
     x = _time_first(x, batch_first)
     T, B, _ = x.shape
     H = groups[0][1].shape[1]
@@ -185,7 +185,7 @@ def backward(through_time, gradients, cache, needs=None, apart=False):
     need_x, need = needs[0], needs[1 + S :]
     need_starts = [wanted and here for wanted, here in zip(needs[1 : 1 + S], given)]
     busy = len(blocks) >= threads.get_num_threads()  # no thread is free
-    xp = namespace(*gradients)
+    xp = array_namespace(*gradients)
     dout = _time_first(gradients[0], batch_first)
     dlasts = [_time_first(d, False) for d in gradients[1:]]
     T, B, _ = dout.shape
@@ -421,6 +421,6 @@ def arrange(name, G, x, starts, weights, bidirectional, lengths, batch_first, bi
                 f"{name}: masks must be {right} bool, True where an output of a layer "
                 f"but the last is kept; got {masks.shape} {masks.dtype}"
             )
-    xp = namespace(*map(array_of, (x, *starts, *weights, masks)))
+    xp = array_namespace(*map(array_of, (x, *starts, *weights, masks)))
     scale = 1.0 / (1.0 - float(dropout)) if dropout < 1 else 0.0
     return Layers(groups, D, _keep(xp, lengths, T), masks, scale, x.ndim == 2, batch_first)

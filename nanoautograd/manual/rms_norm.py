@@ -45,7 +45,7 @@ e_mi = dy_mi z_mi this is
 """
 
 from ..array_interface import array_of
-from ..backends import namespace
+from ..backends import array_namespace
 from ..backends.sums import row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
@@ -57,7 +57,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
     """x (..., *normalized_shape), weight of that shape or None, residual like x or None -> y like
     x, or with return_sum the pair (y, z); and the cache."""
     M, N = rows("rms_norm", x, normalized_shape, residual, return_sum, weight=weight)
-    xp = namespace(x, weight, residual)
+    xp = array_namespace(x, weight, residual)
     z = x if residual is None else xp.empty(x.shape, dtype=x.dtype)
     y, r = xp.empty(x.shape, dtype=x.dtype), xp.empty((M, 1), dtype=x.dtype)
     x_, y_ = x.reshape(M, N), y.reshape(M, N)
@@ -86,7 +86,7 @@ def backward(dy, cache, needs=None):
     need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
     need_w = need_w and weight is not None
-    xp = namespace(z)
+    xp = array_namespace(z)
     M, N = z.shape
     dy, dz, w = dy.reshape(M, N), None if dz is None else dz.reshape(M, N), flat(weight)
     dx = dw = None
@@ -131,4 +131,4 @@ def _epsilon(x, eps):
     """ε as a Python float: a NumPy scalar would promote float32."""
     if eps is None and x.dtype.itemsize == 2:
         return 2.0**-23  # that of float32, as in PyTorch
-    return float(namespace(array_of(x)).finfo(x.dtype).eps if eps is None else eps)
+    return float(array_namespace(array_of(x)).finfo(x.dtype).eps if eps is None else eps)

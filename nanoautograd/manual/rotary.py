@@ -31,7 +31,7 @@ Backward. y is linear in x, and the transpose of a rotation is its inverse, that
 """
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..custom_vjp import custom_vjp
 from ..ops import concatenate, reshape, stack
 
@@ -70,7 +70,7 @@ def _turned(x, cos, sin, interleaved):
         else (slice(None, half), slice(half, None))
     )
     a, b = x[..., first], x[..., second]
-    y = namespace(x).empty(x.shape, dtype=x.dtype)
+    y = array_namespace(x).empty(x.shape, dtype=x.dtype)
     y[..., first] = a * cos - b * sin
     y[..., second] = a * sin + b * cos
     return y
@@ -87,7 +87,7 @@ def _angles(x, base, offset):
         raise TypeError(f"rotary_embedding: the input must be floating; got {x.dtype}")
     if not base > 0:
         raise ValueError(f"rotary_embedding: base must be positive; got {base}")
-    xp = namespace(x)
+    xp = array_namespace(x)
     T, d = x.shape[-2:]
     i = xp.arange(d // 2, dtype=xp.float64)
     t = xp.arange(T, dtype=xp.float64) + offset

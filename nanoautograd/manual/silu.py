@@ -23,7 +23,7 @@ The lines are computed block by block, and only x is kept: s is computed again o
 
 from math import inf as INF
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import maximum, sigmoid
@@ -34,7 +34,7 @@ LIMIT = 800.0
 def forward(x):
     """x of any shape -> y of the same shape and dtype, and the cache."""
     _check(x)
-    xp = namespace(x)
+    xp = array_namespace(x)
     y = xp.empty(x.shape, dtype=x.dtype)
     x_, y_ = x.reshape(-1), y.reshape(-1)
 
@@ -48,7 +48,7 @@ def forward(x):
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
     x = cache
-    xp = namespace(x)
+    xp = array_namespace(x)
     dx = xp.empty(x.shape, dtype=x.dtype)
     x_, dy_, dx_ = (a.reshape(-1) for a in (x, dy, dx))
 

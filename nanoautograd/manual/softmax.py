@@ -35,7 +35,7 @@ A row of nothing but -inf has no largest score to compare with and gives nan, as
 
 from math import prod
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..backends.sums import row_sums
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
@@ -47,7 +47,7 @@ def forward(x, *, axis=-1):
     """x of any shape -> p of the same shape and dtype, and the cache."""
     if not is_float(x.dtype):
         raise TypeError(f"softmax: x must be floating; got {x.dtype}")
-    xp = namespace(x)
+    xp = array_namespace(x)
     if x.size == 0:  # no row has a maximum
         return xp.zeros_like(x), (x, axis)
     p = xp.empty(x.shape, dtype=x.dtype)
@@ -65,7 +65,7 @@ def forward(x, *, axis=-1):
 def backward(dp, cache, needs=None):
     """dp like p -> (dx,)."""
     p, axis = cache
-    xp = namespace(p)
+    xp = array_namespace(p)
     dx = xp.empty(p.shape, dtype=p.dtype)
     if p.size == 0:
         return (dx,)

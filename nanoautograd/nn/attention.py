@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import functional as F
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..ops import concatenate, expand_dims, mean, reshape, split, squeeze, transpose, where
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform
@@ -156,7 +156,7 @@ class MultiheadAttention(Module):
         T, S = q.shape[2], k.shape[2]
         # Query 0 is position S - T and sees all keys up to it; is_causal would show it key 0 alone.
         # A single query is the last position, and sees all.
-        mask = namespace(array_of(q)).tri(T, S, S - T, dtype=bool) if T > 1 else None
+        mask = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool) if T > 1 else None
         return self.attend(q, k, v, mask)[0], (k, v)
 
     @staticmethod

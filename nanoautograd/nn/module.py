@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..backends import is_array, namespace, to_device
+from ..backends import array_namespace, is_array, to_device
 from ..core.tensor import Tensor
 from ..recording import now
 
@@ -126,7 +126,9 @@ class Module:
             )
         for name, p in slots.items():
             if name in given:
-                p.data = namespace(p.data).array(to_device(given[name], p.device), dtype=p.dtype)
+                p.data = array_namespace(p.data).array(
+                    to_device(given[name], p.device), dtype=p.dtype
+                )
 
     def __repr__(self):
         inside = [

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import functional as F
-from ..backends import namespace
+from ..backends import array_namespace
 from .layers import Dropout
 from .module import Module, uniform
 
@@ -75,7 +75,7 @@ class Recurrent(Module):
             shape = (self.num_layers - 1, *x.shape[:-1], width)
             # The layers apply the dropout themselves, in between, and take what it keeps as masks.
             # Of ones dropout makes 0 or 1/(1 - p): above 0 where an element is kept.
-            ones = namespace(weights[0].data).ones(shape, dtype=weights[0].dtype)
+            ones = array_namespace(weights[0].data).ones(shape, dtype=weights[0].dtype)
             options |= {"dropout": self.dropout, "masks": self.between(ones) > 0}
         return weights, options
 

@@ -7,7 +7,7 @@ gradients, what repeats an element adds them up, and what leaves an element out 
 from numbers import Integral
 
 from ..array_interface import array_of
-from ..backends import namespace
+from ..backends import array_namespace
 from ..core.operation import function
 from ..safety.arguments import as_arrays
 from .indexing import along, getitem, take
@@ -29,7 +29,7 @@ def roll(a, shift, axis=None):
 
     ā = roll(ȳ, -shift, axis).
     """
-    return namespace(a).roll(a, shift, axis=axis)
+    return array_namespace(a).roll(a, shift, axis=axis)
 
 
 roll.defvjp(a=lambda g, shift, axis: roll(g, _negated(shift), axis))
@@ -44,7 +44,7 @@ def _negated(shift):
 
 @function
 def _concatenate(*arrays, axis=0):
-    return namespace(*arrays).concatenate(arrays, axis=axis)
+    return array_namespace(*arrays).concatenate(arrays, axis=axis)
 
 
 def _split_as(g, arrays_shape, axis, needs):
@@ -137,7 +137,7 @@ def repeat(a, repeats, axis=None):
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "repeat")
     n = a.shape[axis]
-    xp = namespace(array_of(a))
+    xp = array_namespace(array_of(a))
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
     if not isinstance(repeats, Integral) and len(repeats) not in (1, n):
         raise ValueError(f"repeat: {len(repeats)} counts for an axis of length {n}")
@@ -147,7 +147,7 @@ def repeat(a, repeats, axis=None):
 
 @function
 def _pad_constant(array, pad_width, value):
-    return namespace(array).pad(array, pad_width, mode="constant", constant_values=value)
+    return array_namespace(array).pad(array, pad_width, mode="constant", constant_values=value)
 
 
 _pad_constant.defvjp(
@@ -187,7 +187,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
             f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
             "'reflect', 'symmetric' and 'wrap'"
         )
-    xp = namespace(array_of(array))
+    xp = array_namespace(array_of(array))
     for axis, (before, after) in enumerate(widths):
         if before or after:
             source = xp.pad(xp.arange(array.shape[axis]), (before, after), mode=mode)
@@ -204,7 +204,7 @@ def tril(m, k=0):
 
     m̄ = tril(ȳ, k).
     """
-    return namespace(m).tril(m, k)
+    return array_namespace(m).tril(m, k)
 
 
 @function
@@ -213,7 +213,7 @@ def triu(m, k=0):
 
     m̄ = triu(ȳ, k).
     """
-    return namespace(m).triu(m, k)
+    return array_namespace(m).triu(m, k)
 
 
 tril.defvjp(m=lambda g, k: tril(g, k))
@@ -228,7 +228,7 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    xp = namespace(array_of(a))
+    xp = array_namespace(array_of(a))
     i = xp.arange(n)
     return getitem(a, (Ellipsis, i + max(-offset, 0), i + max(offset, 0)))
 

@@ -7,7 +7,7 @@ almost everywhere, as `floor` is, that is also its derivative: none flows throug
 from functools import wraps
 
 from ..array_interface import array_of
-from ..backends import namespace
+from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 
 
@@ -21,7 +21,7 @@ def without_gradient(f):
             return f(*args, **kwargs)
         arrays = [array_of(a) for a in args]
         options = {name: array_of(a) for name, a in kwargs.items()}
-        return _wrapped(f(*arrays, **options), namespace(tensors[0]._array))
+        return _wrapped(f(*arrays, **options), array_namespace(tensors[0]._array))
 
     return operation
 
@@ -78,7 +78,7 @@ def _as_in_numpy(name):
     """The function `name` of the array's own namespace, with its arguments."""
 
     def f(*args, **kwargs):
-        return getattr(namespace(*args), name)(*args, **kwargs)
+        return getattr(array_namespace(*args), name)(*args, **kwargs)
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"As `numpy.{name}`, on Tensors and arrays of any backend; has no gradient."

@@ -11,7 +11,7 @@ same in max, min and sort (reductions.py), and it is the slope that central diff
 import math
 
 from ..array_interface import array_of
-from ..backends import device_of, namespace, to_device
+from ..backends import array_namespace, device_of, to_device
 from ..backends.threads import by_rows
 from ..core.operation import function
 
@@ -113,7 +113,7 @@ positive.defvjp(x=lambda g: g)
 @function
 def reciprocal(x):
     """1 / x:  x̄ = -ȳ / x² = -ȳ y²."""
-    return namespace(x).reciprocal(x)
+    return array_namespace(x).reciprocal(x)
 
 
 reciprocal.defvjp(x=lambda g, out: -g * out * out)
@@ -122,7 +122,7 @@ reciprocal.defvjp(x=lambda g, out: -g * out * out)
 @function
 def square(x):
     """x²:  x̄ = 2 ȳ x."""
-    return namespace(x).square(x)
+    return array_namespace(x).square(x)
 
 
 square.defvjp(x=lambda g, x: g * (2 * x))
@@ -131,7 +131,7 @@ square.defvjp(x=lambda g, x: g * (2 * x))
 @function
 def sqrt(x):
     """√x:  x̄ = ȳ / 2y."""
-    return namespace(x).sqrt(x)
+    return array_namespace(x).sqrt(x)
 
 
 sqrt.defvjp(x=lambda g, out: g / (2 * out))
@@ -143,7 +143,7 @@ sqrt.defvjp(x=lambda g, out: g / (2 * out))
 @function
 def abs(x):
     """|x|:  x̄ = ȳ sign x; the slope at 0 is 0."""
-    return namespace(x).abs(x)
+    return array_namespace(x).abs(x)
 
 
 abs.defvjp(x=lambda g, x: g * sign(x))
@@ -152,7 +152,7 @@ abs.defvjp(x=lambda g, x: g * sign(x))
 @function
 def sign(x):
     """-1, 0 or 1; its derivative is 0:  x̄ = 0."""
-    return namespace(x).sign(x)
+    return array_namespace(x).sign(x)
 
 
 sign.defvjp(x=lambda g: g * 0)
@@ -164,7 +164,7 @@ sign.defvjp(x=lambda g: g * 0)
 @function
 def exp(x):
     """eˣ:  x̄ = ȳ y."""
-    return namespace(x).exp(x)
+    return array_namespace(x).exp(x)
 
 
 exp.defvjp(x=lambda g, out: g * out)
@@ -173,7 +173,7 @@ exp.defvjp(x=lambda g, out: g * out)
 @function
 def expm1(x):
     """eˣ - 1, accurate near 0:  x̄ = ȳ eˣ = ȳ (y + 1)."""
-    return namespace(x).expm1(x)
+    return array_namespace(x).expm1(x)
 
 
 expm1.defvjp(x=lambda g, out: g * (out + 1))
@@ -182,7 +182,7 @@ expm1.defvjp(x=lambda g, out: g * (out + 1))
 @function
 def log(x):
     """The natural logarithm:  x̄ = ȳ / x."""
-    return namespace(x).log(x)
+    return array_namespace(x).log(x)
 
 
 log.defvjp(x=lambda g, x: g / x)
@@ -191,7 +191,7 @@ log.defvjp(x=lambda g, x: g / x)
 @function
 def log1p(x):
     """log(1 + x), accurate near 0:  x̄ = ȳ / (1 + x)."""
-    return namespace(x).log1p(x)
+    return array_namespace(x).log1p(x)
 
 
 log1p.defvjp(x=lambda g, x: g / (1 + x))
@@ -200,7 +200,7 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 @function
 def sigmoid(x):
     """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
@@ -210,7 +210,7 @@ sigmoid.defvjp(x=lambda g, out: g * out * (1 - out))
 @function
 def softplus(x):
     """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|):  x̄ = ȳ sigmoid(x). Never overflows."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -223,7 +223,7 @@ softplus.defvjp(x=lambda g, x: g * sigmoid(x))
 @function
 def sin(x):
     """The sine, of radians:  x̄ = ȳ cos x."""
-    return namespace(x).sin(x)
+    return array_namespace(x).sin(x)
 
 
 sin.defvjp(x=lambda g, x: g * cos(x))
@@ -232,7 +232,7 @@ sin.defvjp(x=lambda g, x: g * cos(x))
 @function
 def cos(x):
     """The cosine, of radians:  x̄ = -ȳ sin x."""
-    return namespace(x).cos(x)
+    return array_namespace(x).cos(x)
 
 
 cos.defvjp(x=lambda g, x: -g * sin(x))
@@ -241,7 +241,7 @@ cos.defvjp(x=lambda g, x: -g * sin(x))
 @function
 def tan(x):
     """The tangent, of radians:  x̄ = ȳ / cos² x = ȳ (1 + y²)."""
-    return namespace(x).tan(x)
+    return array_namespace(x).tan(x)
 
 
 tan.defvjp(x=lambda g, out: g * (1 + out * out))
@@ -250,7 +250,7 @@ tan.defvjp(x=lambda g, out: g * (1 + out * out))
 @function
 def sinh(x):
     """The hyperbolic sine:  x̄ = ȳ cosh x."""
-    return namespace(x).sinh(x)
+    return array_namespace(x).sinh(x)
 
 
 sinh.defvjp(x=lambda g, x: g * cosh(x))
@@ -259,7 +259,7 @@ sinh.defvjp(x=lambda g, x: g * cosh(x))
 @function
 def cosh(x):
     """The hyperbolic cosine:  x̄ = ȳ sinh x."""
-    return namespace(x).cosh(x)
+    return array_namespace(x).cosh(x)
 
 
 cosh.defvjp(x=lambda g, x: g * sinh(x))
@@ -268,7 +268,7 @@ cosh.defvjp(x=lambda g, x: g * sinh(x))
 @function
 def tanh(x):
     """The hyperbolic tangent:  x̄ = ȳ (1 - y²)."""
-    return namespace(x).tanh(x)
+    return array_namespace(x).tanh(x)
 
 
 tanh.defvjp(x=lambda g, out: g * (1 - out * out))
@@ -277,7 +277,7 @@ tanh.defvjp(x=lambda g, out: g * (1 - out * out))
 @function
 def arcsin(x):
     """The inverse sine, in radians:  x̄ = ȳ / √(1 - x²)."""
-    return namespace(x).arcsin(x)
+    return array_namespace(x).arcsin(x)
 
 
 arcsin.defvjp(x=lambda g, x: g / sqrt(1 - x * x))
@@ -286,7 +286,7 @@ arcsin.defvjp(x=lambda g, x: g / sqrt(1 - x * x))
 @function
 def arccos(x):
     """The inverse cosine, in radians:  x̄ = -ȳ / √(1 - x²)."""
-    return namespace(x).arccos(x)
+    return array_namespace(x).arccos(x)
 
 
 arccos.defvjp(x=lambda g, x: -g / sqrt(1 - x * x))
@@ -295,7 +295,7 @@ arccos.defvjp(x=lambda g, x: -g / sqrt(1 - x * x))
 @function
 def arctan(x):
     """The inverse tangent, in radians:  x̄ = ȳ / (1 + x²)."""
-    return namespace(x).arctan(x)
+    return array_namespace(x).arctan(x)
 
 
 arctan.defvjp(x=lambda g, x: g / (1 + x * x))
@@ -307,7 +307,7 @@ def arctan2(x1, x2):
 
     With r² = x1² + x2²:  x̄1 = ȳ x2 / r²,  x̄2 = -ȳ x1 / r².
     """
-    return namespace(x1, x2).arctan2(x1, x2)
+    return array_namespace(x1, x2).arctan2(x1, x2)
 
 
 arctan2.defvjp(
@@ -352,7 +352,7 @@ def erf(x):
     a_k make the largest relative error on |x| ≤ 4 as small as it can be with eight of them, 7e-8
     (least squares, weighted anew until the errors are level: Lawson 1961); rounding makes it 2e-7.
     """
-    xp = namespace(x)
+    xp = array_namespace(x)
     x = xp.asarray(x)
     x = x.astype(float) if x.dtype.kind in "iub" else x
     y = xp.empty(x.shape, dtype=x.dtype)
@@ -408,13 +408,13 @@ erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 @function
 def maximum(x1, x2):
     """The larger of x1 and x2:  x̄1 = ȳ where x1 > x2, ȳ/2 where x1 = x2, else 0; x̄2 likewise."""
-    return namespace(x1, x2).maximum(x1, x2)
+    return array_namespace(x1, x2).maximum(x1, x2)
 
 
 @function
 def minimum(x1, x2):
     """The smaller of x1 and x2:  x̄1 = ȳ where x1 < x2, ȳ/2 where x1 = x2, else 0; x̄2 likewise."""
-    return namespace(x1, x2).minimum(x1, x2)
+    return array_namespace(x1, x2).minimum(x1, x2)
 
 
 maximum.defvjp(
@@ -451,7 +451,7 @@ def where(condition, x, y):
 
     x̄ = z̄ where the condition holds, 0 elsewhere;  ȳ = 0 where it holds, z̄ elsewhere.
     """
-    return namespace(condition, x, y).where(condition, x, y)
+    return array_namespace(condition, x, y).where(condition, x, y)
 
 
 where.defvjp(

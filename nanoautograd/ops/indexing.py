@@ -8,7 +8,7 @@ is the other's rule.
 from numbers import Integral
 
 from ..array_interface import array_of
-from ..backends import is_array, is_fancy, last_writers, namespace
+from ..backends import array_namespace, is_array, is_fancy, last_writers
 from ..backends import scatter_add as scatter_add_
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
@@ -25,7 +25,7 @@ def _plain(index, x):
     if isinstance(index, Tensor):
         return index._array
     if isinstance(index, (list, range)):
-        xp = namespace(array_of(x))
+        xp = array_namespace(array_of(x))
         index = xp.asarray(index)
         return index if index.size else index.astype("int64")  # [] would be float64
     return index
@@ -66,14 +66,14 @@ class IndexedGradient:
 
     def __init__(self, index, values, shape):
         self.index, self.values = index, values
-        self.shape, self.dtype, self.base = shape, values.dtype, None
+        self.shape, self.dtype, self.base = shape, values.dtype, None  # as an array has
 
     def add_to(self, total, is_owned, shape, dtype):
         """Adds it to the total of the gradients of x so far, or None: in place if it is owned, and
         else into a new array. (A 0-d total may be one of NumPy's scalars, which stay as they are.)
         """
         if not is_owned or not total.ndim:
-            zeros = namespace(self.values).zeros(shape, dtype=dtype)
+            zeros = array_namespace(self.values).zeros(shape, dtype=dtype)
             total = zeros if total is None else zeros.__iadd__(total)
         scatter_add_(total, self.index, self.values)
         return total
@@ -82,7 +82,7 @@ class IndexedGradient:
 @function
 def scatter_add(values, index, shape):
     """y: zeros of `shape`, with y[index] += values, repeated entries included. v̄ = ȳ[index]."""
-    xp = namespace(values)
+    xp = array_namespace(values)
     y = xp.zeros(shape, dtype=values.dtype)
     scatter_add_(y, index, values)
     return y
@@ -97,7 +97,7 @@ scatter_add.defvjp(values=lambda g, index: getitem(g, index))
 @function
 def _index_put(x, index, value):
     """A copy of x in which x[index] = value."""
-    y = namespace(x).array(x)  # a copy; of a NumPy scalar, a 0-d array
+    y = array_namespace(x).array(x)  # a copy; of a NumPy scalar, a 0-d array
     y[index] = value
     return y
 
@@ -120,7 +120,7 @@ def _fitting(x, index, value):
     """`value` as an array on x's device, without axes of length 1 that x[index] does not have."""
     x = array_of(x)
     if not isinstance(value, Tensor) and not is_array(value):
-        return namespace(x).asarray(value, dtype=x.dtype)
+        return array_namespace(x).asarray(value, dtype=x.dtype)
     if value.shape[:1] == (1,):
         added = len(value.shape) - x[index].ndim
         if added > 0 and value.shape[:added] == (1,) * added:
@@ -137,7 +137,7 @@ def _without_repeats(x, index, value):
     if not is_fancy(index):
         return index, value
     x = array_of(x)
-    xp = namespace(x)
+    xp = array_namespace(x)
     positions = xp.arange(x.size).reshape(x.shape)[index]
     stays = last_writers(positions, x.size) == xp.arange(positions.size)
     if stays.all():
@@ -158,7 +158,7 @@ def assign(x, index, value):
     index = _plain(index, x)
     if isinstance(value, Tensor):
         check_version(value, "assignment")
-        if namespace(value._array).may_share_memory(value._array, x._array):
+        if array_namespace(value._array).may_share_memory(value._array, x._array):
             value = copy(value)  # x[1:] = x[:-1] reads before it writes
     needs_gradient = x.requires_grad or isinstance(value, Tensor) and value.requires_grad
     recorded = needs_gradient and GRAD_ENABLED.get()
@@ -208,7 +208,7 @@ def take_along_axis(arr, indices, axis=-1):
             f"take_along_axis: indices of shape {indices.shape} for an array of "
             f"shape {arr.shape}; both need the same number of dimensions"
         )
-    xp = namespace(indices)
+    xp = array_namespace(indices)
     axis = checked(axis, ndim, "take_along_axis")
     index = [
         xp.arange(n).reshape([-1 if i == d else 1 for i in range(ndim)])

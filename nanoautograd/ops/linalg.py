@@ -8,7 +8,7 @@ import math
 from numbers import Integral
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from ..backends import namespace, products, threads
+from ..backends import array_namespace, products, threads
 from ..core.operation import function
 from ..safety.arguments import as_arrays
 from .arranging import diagonal
@@ -135,7 +135,7 @@ def tensordot(a, b, axes=2):
 def _einsum(*operands, inputs, output, optimize=True):
     """y[output] = Σ Π operand[input], where no letter stands twice in one operand, and each
     stands in another operand or the output."""
-    return namespace(*operands).einsum(
+    return array_namespace(*operands).einsum(
         ",".join(inputs) + "->" + output, *operands, optimize=optimize
     )
 

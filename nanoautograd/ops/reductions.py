@@ -7,7 +7,7 @@ length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcas
 import builtins
 import math
 
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..core.operation import function
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, not_equal
@@ -88,7 +88,7 @@ def _degrees_of_freedom(a, axis, ddof):
 @function
 def cumsum(a, axis=None, dtype=None):
     """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array."""
-    return namespace(a).cumsum(a, axis=axis, dtype=dtype)
+    return array_namespace(a).cumsum(a, axis=axis, dtype=dtype)
 
 
 cumsum.defvjp(
@@ -130,13 +130,13 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
 @function
 def max(a, axis=None, *, keepdims=False):
     """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0."""
-    return namespace(a).max(a, axis=axis, keepdims=keepdims)
+    return array_namespace(a).max(a, axis=axis, keepdims=keepdims)
 
 
 @function
 def min(a, axis=None, *, keepdims=False):
     """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0."""
-    return namespace(a).min(a, axis=axis, keepdims=keepdims)
+    return array_namespace(a).min(a, axis=axis, keepdims=keepdims)
 
 
 def _to_extremes(g, a, out, axis):
@@ -157,7 +157,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
     The largest element m is taken out, y = m + log Σ e^(a - m), so that nothing overflows. A
     sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
     """
-    xp = namespace(a)
+    xp = array_namespace(a)
     if not _count(a.shape, axis):
         return xp.sum(a, axis=axis, keepdims=keepdims) - math.inf
     m = xp.max(a, axis=axis, keepdims=True)
@@ -208,7 +208,7 @@ _sorted.defvjp(y=lambda g, y, axis: _averaged_over_ties(g, y, axis))
 @function
 def _averaged_over_ties(x, y, axis):
     """Each run of equal neighbours in the sorted y gets the mean of x over the run."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     rows = xp.moveaxis(y, axis, -1)
     if not x.size:
         return x
@@ -233,7 +233,7 @@ _averaged_over_ties.defvjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis),
 @function
 def _norm(x, axis=None, *, keepdims=False):
     """y = √Σx²:  x̄ = ȳ x / y, and 0 at x = 0, the middle of the slopes there."""
-    xp = namespace(x)
+    xp = array_namespace(x)
     return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
 
 

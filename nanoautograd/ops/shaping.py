@@ -4,7 +4,7 @@ Each is a linear map y = Px with a matrix P of zeros and ones, so its rule is th
 x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
 """
 
-from ..backends import namespace
+from ..backends import array_namespace
 from ..core.operation import function
 
 # ---- another shape
@@ -74,7 +74,7 @@ def broadcast_to(array, shape):
     Its gradient is ȳ summed over those axes. The engine does that for every operation that
     broadcasts, so the rule here is the identity.
     """
-    return namespace(array).broadcast_to(array, shape)
+    return array_namespace(array).broadcast_to(array, shape)
 
 
 broadcast_to.defvjp(array=lambda g: g)

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..core.grad_mode import Mode
 from ..errors import AnomalyError
 
@@ -76,7 +76,7 @@ def inspect_gradients(node: Any, pairs: list) -> None:
 
 def _inspect(y: Any, what: str, at: str) -> None:
     y = array_of(y)
-    xp = namespace(y)
+    xp = array_namespace(y)
     if is_float(y.dtype) and not bool(xp.isfinite(y).all()):
         kind = "NaN" if bool(xp.isnan(y).any()) else "infinity"
         raise AnomalyError(f"{what}, of shape {y.shape}, holds {kind}; the operation was {at}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..backends import namespace
+from ..backends import array_namespace
 
 __all__ = ["as_arrays", "usual_arguments"]
 
@@ -13,7 +13,7 @@ def as_arrays(*xs: Any) -> list:
     A Python number becomes an array of the first one's dtype, so that it promotes nothing.
     """
     arrays = [getattr(x, "_array", x) for x in xs if hasattr(x, "shape")]
-    xp = namespace(*arrays)
+    xp = array_namespace(*arrays)
     dtype = arrays[0].dtype if arrays else None
     return [
         x

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..array_interface import array_of
-from ..backends import is_float, namespace
+from ..backends import array_namespace, is_float
 from ..errors import GraphError, ShapeError
 
 CONSTANT = (
@@ -56,7 +56,7 @@ def check_grad(t: Any, value: Any) -> None:
 def seed(y: Any, gradient: Any, wrap: Any) -> Any:
     """The gradient to start a walk from at the Tensor y, 1 by default for a scalar: an array, or
     with `wrap` a Tensor. Raises ShapeError unless it has y's shape."""
-    xp = namespace(y._array)
+    xp = array_namespace(y._array)
     if gradient is None:
         if y.size != 1:
             raise ShapeError(
@@ -72,7 +72,7 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
             f"the gradient has shape {array.shape}, but the Tensor that it belongs to has shape "
             f"{y.shape}"
         )
-    namespace(array, y._array)  # both on one device
+    array_namespace(array, y._array)  # both on one device
     if wrap is None:
         return array.astype(y.dtype, copy=False)
     return wrap(array) if array_of(gradient) is gradient else gradient

@@ -1,5 +1,5 @@
 """What attaches to the core from outside, at `call_hook` in core/operation.py and `rule_hook` in
-core/backward.py. Without it the core computes the same.
+core/backward.py. Without it the core computes the same on Tensors, arrays and numbers.
 
 A call with a list in the place of an array is made with an array. An error says in which operation
 it was. In anomaly mode every value is inspected. All of it costs an ordinary call nothing.

@@ -14,7 +14,7 @@ Tensor, are enough to notice what would go wrong:
     y = x + 1                   # version 0
     z = y * y                   # the rule of * will read y: it saves (y, version 0)
     y[0] = 7.0                  # version 1
-    z.sum().backward()          # GraphError: multiply needs its 'a', which was overwritten
+    z.sum().backward()          # GraphError: multiply needs its 'b', which was overwritten
 
 *A Tensor's version.* A view knows what it was when it was made. After a write through another
 Tensor its edge tells the history of a value that is gone:
@@ -39,7 +39,7 @@ itself brought a history:
 
 from typing import Any
 
-from ..backends import is_array, is_float, namespace
+from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError
 
 __all__ = [
@@ -61,8 +61,8 @@ class Storage:
 
 
 def storage_of(y: Any, args: Any) -> Storage:
-    """The storage of a result y: that of the last of the Tensors among `args` whose array it is or
-    views; a new one if there is none, or it is so of a plain array."""
+    """The storage of a result y: that of the last of the arguments whose array it is, or views; a
+    new one if there is none, or if that is a plain array."""
     storage, base = None, y.base
     for a in args:
         array = getattr(a, "_array", a)
@@ -74,7 +74,7 @@ def storage_of(y: Any, args: Any) -> Storage:
 
 
 def _overlap(y: Any, array: Any) -> bool:
-    return is_array(array) and bool(namespace(array).may_share_memory(y, array))
+    return is_array(array) and bool(array_namespace(array).may_share_memory(y, array))
 
 
 SEVERAL = Storage()  # in the place of a storage: the value is a tuple of saved values
@@ -121,7 +121,7 @@ def copied(a: Any) -> Any:
 
 def check_version(t: Any, name: str) -> None:
     """Raises GraphError if the memory of the Tensor t was written to through another Tensor since
-    t was made, and either of them is part of a graph; `name` is what t is given to."""
+    t last agreed with it, and either of them is part of a graph; `name` is what t is given to."""
     storage = t._storage
     if storage.version == t._version:
         return
@@ -163,7 +163,7 @@ def replace_data(t: Any, value: Any) -> None:
         elif is_array(value):
             new, storage = value.copy(), Storage()
         else:
-            new, storage = namespace(old).asarray(value, dtype=old.dtype), Storage()
+            new, storage = array_namespace(old).asarray(value, dtype=old.dtype), Storage()
         if t.requires_grad and not is_float(new.dtype):
             raise TypeError(
                 "the data of a Tensor that requires a gradient must be floating-point; got dtype "

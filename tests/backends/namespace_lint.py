@@ -1,9 +1,9 @@
 """Finds, without running the code, what CuPy would refuse: a lint over the syntax tree.
 
 Checked against the committed snapshot of CuPy's API (nanoautograd/backends/cupy_api.json):
-every `xp.name`, `xp.linalg.name`, `namespace(x).name` and `getattr(xp, "name")` must exist, and a
-call must use parameters that CuPy's function has. The stand-in refuses the same at run time; the
-lint also sees the lines that no test reaches.
+every `xp.name`, `xp.linalg.name`, `array_namespace(x).name` and `getattr(xp, "name")` must exist,
+and a call must use parameters that CuPy's function has. The stand-in refuses the same at run time;
+the lint also sees the lines that no test reaches.
 
 In the folders where arrays of either library are computed with, `np.name` is reported too: it
 would send a CuPy array through NumPy. What is the same object in both libraries (dtypes,
@@ -48,7 +48,7 @@ def _is_namespace_call(node):
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id == "namespace"
+        and node.func.id == "array_namespace"
     )
 
 

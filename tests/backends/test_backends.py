@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import nanoautograd as nag
 from nanoautograd.backends import (
     DeviceError,
+    array_namespace,
     available,
     device_of,
     is_array,
     last_writers,
-    namespace,
     scatter_add,
     strict,
     to_device,
@@ -24,14 +24,14 @@ from nanoautograd.backends import (
 
 def test_the_namespace_is_that_of_the_array(backend):
     x = backend.array([1.0, 2.0])
-    assert namespace(x) is namespace(2.0, x, None, True, np.float32(1)) is backend.xp
-    assert namespace(x[0]) is backend.xp
+    assert array_namespace(x) is array_namespace(2.0, x, None, True, np.float32(1)) is backend.xp
+    assert array_namespace(x[0]) is backend.xp
     assert device_of(x).partition(":")[0] == backend.device
     assert is_array(x) and not is_array(2.0) and not is_array([x])
 
 
 def test_scalars_alone_are_numpys():
-    assert namespace() is namespace(1, 2.0, None) is np
+    assert array_namespace() is array_namespace(1, 2.0, None) is np
 
 
 def test_there_and_back(backend):
@@ -46,7 +46,7 @@ def test_there_and_back(backend):
 def test_two_devices_do_not_mix():
     x, y = np.ones(3), strict.xp.ones(3, dtype=np.float64)
     with pytest.raises(DeviceError, match="cpu and strict"):
-        namespace(x, y)
+        array_namespace(x, y)
     with pytest.raises(DeviceError, match="cpu and strict"):
         nag.Tensor(x) + nag.Tensor(y)
 

@@ -37,8 +37,8 @@ def test_project_is_clean(path):
         ("xp.maximum.reduce(a)", "cupy.maximum has no 'reduce'"),
         ("xp.multiply.at(a, i, b)", "cupy.multiply has no 'at'"),
         ("getattr(xp, 'block')", "no 'block'"),
-        ("namespace(a).vecdot(a, b)", "no 'vecdot'"),
-        ("module = namespace(a)\nmodule.vecdot(a, b)", "no 'vecdot'"),
+        ("array_namespace(a).vecdot(a, b)", "no 'vecdot'"),
+        ("module = array_namespace(a)\nmodule.vecdot(a, b)", "no 'vecdot'"),
         ("f(xp.sum(a, axis=0).reshape(xp.nope(3)))", "no 'nope'"),
     ],
 )

@@ -37,6 +37,14 @@ def test_old_names_lead_to_the_new_ones(module, name, new):
     assert caught[0].filename == __file__
 
 
+def test_the_library_of_an_array_by_the_old_name():
+    from nanoautograd.backends import namespace
+
+    with pytest.warns(DeprecationWarning, match="is now array_namespace") as caught:
+        assert namespace(np.ones(2)) is np
+    assert caught[0].filename == __file__
+
+
 def test_names_that_never_were():
     for module in (nag, importlib.import_module("nanoautograd.tensor")):
         with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):

@@ -217,7 +217,7 @@ def fake(monkeypatch):
 def install(monkeypatch, fake):
     handle = cublas.Handle(fake, fake, 0)
     monkeypatch.setattr(cublas, "_handle", lambda: handle)
-    monkeypatch.setattr(cublas, "namespace", lambda *arrays: Namespace())
+    monkeypatch.setattr(cublas, "array_namespace", lambda *arrays: Namespace())
     return handle
 
 

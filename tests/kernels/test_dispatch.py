@@ -122,9 +122,9 @@ def test_what_a_kernel_reported_meanwhile_comes_with_what_is_read(read):
 
 
 def _where(x):
-    from nanoautograd.backends import device_of, namespace
+    from nanoautograd.backends import array_namespace, device_of
 
-    return namespace(x), device_of(x)
+    return array_namespace(x), device_of(x)
 
 
 # ---- arguments of a launch

@@ -98,7 +98,7 @@ class StrictArray:
             return _REFLECTED[ufunc](inputs[1], left)  # numpy_scalar * array
         raise StrictError(
             f"numpy.{ufunc.__name__} was called on arrays of the device; "
-            f"use xp.{ufunc.__name__} with xp = namespace(array)"
+            f"use xp.{ufunc.__name__} with xp = array_namespace(array)"
         )
 
     def __array_function__(self, function, classes, args, kwargs):
@@ -106,7 +106,7 @@ class StrictArray:
             return NotImplemented
         raise StrictError(
             f"numpy.{function.__name__} was called on arrays of the device; "
-            f"use xp.{function.__name__} with xp = namespace(array)"
+            f"use xp.{function.__name__} with xp = array_namespace(array)"
         )
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
