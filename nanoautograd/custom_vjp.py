@@ -15,6 +15,7 @@ and tests hold the two functions equal.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,21 @@ from .core.grad_mode import GRAD_ENABLED, enable_grad
 from .core.operation import Node, for_edges, function, next_number, tensors, with_zeros
 from .core.tensor import Tensor, wrap
 from .safety import checks
-from .safety.in_place import SEVERAL, check_version, copied, opened, save
+from .safety.in_place import check_version, copied, opened, save
 from .signature import Signature
 
 __all__ = ["CustomVJP", "custom_vjp"]
+
+
+@dataclass(slots=True)
+class Saved:
+    """What a node of a CustomVJP saves. inputs, outs: see `save`; held: the ids of the arrays."""
+
+    cache: Any
+    options: dict
+    inputs: list[tuple]
+    outs: list[tuple]
+    held: set[int]
 
 
 class CustomVJP:
@@ -67,8 +79,9 @@ class CustomVJP:
             args = tuple([a if isinstance(a, Tensor) else copied(a) for a in args])
             options = copied(options)
         arrays = [array_of(a) for a in args]
-        here = self if array_namespace(*arrays) is np or self.elsewhere is None else self.elsewhere
         try:
+            xp = array_namespace(*arrays)
+            here = self if xp is np or self.elsewhere is None else self.elsewhere
             out, cache = here.forward(*arrays, **options)
         except Exception as error:
             if hook is not None:
@@ -89,36 +102,33 @@ class CustomVJP:
         node.parents = [a._edge if isinstance(a, Tensor) else None for a in args]
         node.needs = tuple(map(bool, node.parents))
         result = tensors(self.name, args, out, node)
+        results = result if type(result) is tuple else (result,)
+        kept = arrays_in(cache)
         # The arguments are for `reference`; those that are no Tensors were copied before. Results
         # that are part of the cache are saved so that a change of one is noticed.
         inputs = [save(a, node) if isinstance(a, Tensor) else (a, None, 0, None) for a in args]
-        kept = arrays_in(cache)
-        results = result if type(result) is tuple else (result,)
         outs = [save(y, node) for y in results if _is_among(y._array, kept)]
-        node.saved = [
-            (cache, None, 0, None),
-            (options, None, 0, None),
-            (tuple(inputs), SEVERAL, -1, None),
-            (tuple(outs), SEVERAL, -1, None),
-        ]
+        held = {id(x) for x in (*kept, *(a._array for a in args if isinstance(a, Tensor)))}
+        node.saved = [(Saved(cache, options, inputs, outs, held), None, 0, None)]
         return result
 
     def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
         """As Primitive.apply_vjp."""
         if node.saved is None:
             raise checks.freed(self.name)
-        names, as_tensor = ("cache", "options", "argument", "out"), wrap if create_graph else None
-        cache, options, arrays, _ = [
-            opened(saved, node, name, as_tensor) for saved, name in zip(node.saved, names)
-        ]
+        s = node.saved[0][0]
+        for y in s.outs:
+            opened(y, node, "out", None)
+        as_tensor = wrap if create_graph else None
+        arrays = [opened(a, node, "argument", as_tensor) for a in s.inputs]
         g = gs[0] if type(node.outputs) is list else with_zeros(gs, node)
         if create_graph:
-            return self.apply_reference(node, g, arrays, options)
-        ds = (self.elsewhere or self).backward(g, cache, node.needs)
-        held = {id(x) for x in cache} if type(cache) is tuple else {id(cache)}
-        return [(edge, d.copy() if id(d) in held else d) for edge, d in for_edges(ds, node)]
+            return self.apply_reference(node, g, arrays, s.options)
+        ds = (self.elsewhere or self).backward(g, s.cache, node.needs)
+        # What the cache holds may be read again, by another walk: it is not given away.
+        return [(edge, d.copy() if id(d) in s.held else d) for edge, d in for_edges(ds, node)]
 
-    def apply_reference(self, node: Any, g: Any, arrays: tuple, options: dict) -> list:
+    def apply_reference(self, node: Any, g: Any, arrays: list, options: dict) -> list:
         """The same through `reference`, recorded. Each argument gets an edge of its own, so that
         the gradient is that of this operation alone, also where one argument was computed from
         another."""

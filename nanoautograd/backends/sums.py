@@ -70,6 +70,7 @@ def unbroadcast(g, shape):
 def unbroadcast_as(d, shape, dtype):
     """`unbroadcast`, and in a dtype. Raises TypeError for what is no array."""
     if not hasattr(d, "shape"):
-        raise TypeError(f"a gradient {d!r}; it must be an array, or None for zero")
+        what = f"{type(d).__name__} {d!r}"
+        raise TypeError(f"a gradient that is {what}; it must be an array, or None for zero")
     d = unbroadcast(d, shape)
     return d if d.dtype == dtype or hasattr(d, "add_to") else d.astype(dtype)

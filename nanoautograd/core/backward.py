@@ -28,6 +28,7 @@ from ..backends.sums import unbroadcast_as
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
+NESTED = {tuple, list, dict}
 
 
 # A hook around the rules of a node, None unless other code sets it: RuleHook in safety/hooks.py.
@@ -55,19 +56,18 @@ class GradientAccumulator:
         total = totals[i]
         if type(d) is not ndarray and hasattr(d, "add_to"):  # (index, values): ops/indexing.py
             totals[i] = d.add_to(total, edge in self.owned, *node.outputs[i])
-            self.owned.add(edge)
         elif total is None:
             totals[i] = d
         elif edge in self.owned:
             totals[i] += d
         else:
             totals[i] = total + d
-            if not create_graph:  # Tensors are never added into: that would not be recorded
-                self.owned.add(edge)
+        if totals[i] is not d and not create_graph:  # Tensors are never added into: that would not
+            self.owned.add(edge)  # be recorded
 
 
 def backpropagate(
-    roots: list[Edge], gradients: list, wanted: Any, retain_graph: bool, create_graph: bool
+    roots: list, gradients: list, wanted: Any, retain_graph: bool, create_graph: bool
 ) -> list:
     """Walks from the edges `roots`, which have `gradients`, to the leaves.
 
@@ -121,8 +121,10 @@ def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
     """Whether d, one of the gradients `pairs` that the rules of a node gave, is an array of its
     own: no view, none of the gradients gs that they were given, nothing that was saved, and no
     other's gradient. (A rule must not return an array that it keeps elsewhere.)"""
-    held = chain(gs, map(itemgetter(0), node.saved), map(itemgetter(1), pairs))
-    return d.base is None and sum(map(is_, held, repeat(d))) == 1  # in pairs, once
+    values = list(map(itemgetter(0), node.saved))
+    held = chain(gs, values, map(itemgetter(1), pairs))
+    is_simple = NESTED.isdisjoint(map(type, values))  # else it may be in one of them
+    return is_simple and d.base is None and sum(map(is_, held, repeat(d))) == 1  # in pairs, once
 
 
 def topological_order(roots: list[Edge]) -> list:

@@ -77,6 +77,7 @@ class Primitive:
         self.rules: dict[str, Callable] = {}  # argument -> rule
         self.reads: dict[str, tuple[str, ...]] = {}  # argument -> what its rule reads, after g
         self.plans: dict[Any, tuple] = {}
+        self.defvjp()
 
     def __repr__(self) -> str:
         return f"<function {self.signature}>"
@@ -89,6 +90,8 @@ class Primitive:
         self.rules |= rules
         self.reads |= {name: read[1:] for name, read in reads.items()}
         self.plans.clear()
+        # Where every argument has a rule, a tuple is meant as an array.
+        self.plain = PLAIN - {tuple} if self.rules.keys() >= {*self.signature.names} else PLAIN
         return self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -105,14 +108,15 @@ class Primitive:
                     is_plain = False
             else:
                 edges.append(None)
-                if type(a) not in PLAIN:
+                if type(a) not in self.plain:
                     is_plain = False
             arrays.append(a)
-        if not is_plain:  # an array of another library, or something unusual
-            if usual := call_hook and call_hook.before(self, args):
+        if not is_plain and call_hook is not None:  # of another library, or something unusual
+            if usual := call_hook.before(self, args):
                 return self(*usual, **options)
-            array_namespace(*arrays)  # raises where arrays of two libraries are mixed
         try:
+            if not is_plain:
+                array_namespace(*arrays)  # raises where arrays of two libraries are mixed
             out = self.forward(*arrays, **options)
         except Exception as error:
             if call_hook is not None:
@@ -232,6 +236,5 @@ def with_zeros(gs: list, node: Any) -> tuple:
 
 def for_edges(ds: Any, node: Any) -> list[tuple[Edge, Any]]:
     """[(edge, gradient)] of the arguments that need one, given one for each argument."""
-    ds = list(ds)
-    checks.check_count(node.operation.name, ds, node.parents)
+    ds = checks.counted(node.operation.name, ds, node.parents)
     return [(edge, d) for edge, d in zip(node.parents, ds) if edge is not None and d is not None]

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..array_interface import ArrayInterface
 from ..backends import array_namespace, to_device
-from ..errors import GraphError
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, replace_data
 from .backward import Edge, backpropagate
@@ -102,8 +101,7 @@ class Tensor(ArrayInterface):
     def grad(self) -> "Tensor | None":
         """The gradients of all backward() calls so far, added up: a Tensor, or None. (Only leaves
         that require a gradient collect one. For others: `nag.autograd.grad`.)"""
-        leaf = getattr(self, "_leaf", None)
-        return None if leaf is None else leaf.grad
+        return getattr(getattr(self, "_leaf", None), "grad", None)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -124,8 +122,6 @@ class Tensor(ArrayInterface):
         Raises GraphError if nothing was recorded, or the graph was freed by an earlier walk, or a
         value that it needs was overwritten; ShapeError if `gradient` has another shape.
         """
-        if self._edge is None:
-            raise GraphError(checks.CONSTANT)
         check_version(self, "backward")
         g = checks.seed(self, gradient, wrap if create_graph else None)
         backpropagate([self._edge], [g], None, retain_graph or create_graph, create_graph)

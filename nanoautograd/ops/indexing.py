@@ -72,11 +72,12 @@ class IndexedGradient:
         """Adds it to the total of the gradients of x so far, or None: in place if it is owned, and
         else into a new array. (A 0-d total may be one of NumPy's scalars, which stay as they are.)
         """
-        if not is_owned or not total.ndim:
-            zeros = array_namespace(self.values).zeros(shape, dtype=dtype)
-            total = zeros if total is None else zeros.__iadd__(total)
-        scatter_add_(total, self.index, self.values)
-        return total
+        if is_owned and total.ndim:
+            scatter_add_(total, self.index, self.values)
+            return total
+        dense = array_namespace(self.values).zeros(shape, dtype=dtype)
+        scatter_add_(dense, self.index, self.values)
+        return dense if total is None else total + dense
 
 
 @function

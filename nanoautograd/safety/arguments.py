@@ -29,7 +29,8 @@ def usual_arguments(operation: Any, args: tuple) -> tuple | None:
     if rules is None or operation.signature.variadic:
         lists = [type(a) is list for a in args]
     else:
-        lists = [type(a) is list and name in rules for a, name in zip(args, names)]
+        kinds = (list, tuple) if rules.keys() >= {*names} else (list,)
+        lists = [type(a) in kinds and name in rules for a, name in zip(args, names)]
     if not any(lists):
         return None
     return tuple(b if is_list else a for a, b, is_list in zip(args, as_arrays(*args), lists))

@@ -6,11 +6,6 @@ from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..errors import GraphError, ShapeError
 
-CONSTANT = (
-    "backward() of a Tensor that does not depend on any Tensor with requires_grad=True (or was "
-    "computed within no_grad)"
-)
-
 
 def without_tensors(data: Any) -> Any:
     """A Tensor's array, and nested lists with the Tensors in them replaced by theirs."""
@@ -56,6 +51,11 @@ def check_grad(t: Any, value: Any) -> None:
 def seed(y: Any, gradient: Any, wrap: Any) -> Any:
     """The gradient to start a walk from at the Tensor y, 1 by default for a scalar: an array, or
     with `wrap` a Tensor. Raises ShapeError unless it has y's shape."""
+    if y._edge is None:
+        raise GraphError(
+            "backward() of a Tensor that does not depend on any Tensor with requires_grad=True (or "
+            "was computed within no_grad)"
+        )
     xp = array_namespace(y._array)
     if gradient is None:
         if y.size != 1:
@@ -130,10 +130,12 @@ def freed(name: str) -> GraphError:
     )
 
 
-def check_count(name: str, ds: list, parents: list) -> None:
-    """Raises TypeError unless there is a gradient, or None, for each of the arguments."""
+def counted(name: str, ds: Any, parents: list) -> list:
+    """The gradients in a list. Raises TypeError unless there is one, or None, for each argument."""
+    ds = list(ds)
     if len(ds) != len(parents):
         raise TypeError(
             f"the rule of {name} gave {len(ds)} gradients for {len(parents)} arrays; it must give "
             "one, or None, for each"
         )
+    return ds

@@ -56,6 +56,7 @@ class RuleHook:
         """Told of an error, which is raised after this. May raise a better one."""
         if str(error).startswith("a gradient "):
             raise type(error)(f"a rule of {node.operation.name} gave {error}") from None
+        error.add_note(f"in the gradient of {node.operation.name}")
         explain_full(error)
 
 

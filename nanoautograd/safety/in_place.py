@@ -63,13 +63,15 @@ class Storage:
 def storage_of(y: Any, args: Any) -> Storage:
     """The storage of a result y: that of the last of the arguments whose array it is, or views; a
     new one if there is none, or if that is a plain array."""
-    storage, base = None, y.base
+    storage = None
     for a in args:
         array = getattr(a, "_array", a)
-        if y is not array and base is not array and (base is None or not hasattr(array, "base")):
+        if not hasattr(array, "base"):  # a number, a slice
             continue
-        if y is array or base is array or base is array.base or _overlap(y, array):
-            storage = Storage() if array is a else a._storage
+        if y is not array and y.base is not array and array.base is not y:
+            if y.base is None or y.base is not array.base and not _overlap(y, array):
+                continue
+        storage = Storage() if array is a else a._storage
     return storage or Storage()
 
 

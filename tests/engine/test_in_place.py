@@ -271,3 +271,19 @@ def test_augmented_assignment_does_not_turn_floats_into_integers():
     with pytest.raises(TypeError, match="float64.*int64"):
         y *= 1.5
     assert y.numpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_results_that_share_memory_with_each_other(flip):
+    @nag.function
+    def both(x):
+        h = x * 2
+        return (h[1:], h) if not flip else (h, h[1:])
+
+    both.defvjp(x=lambda g: g[0 if flip else 1] * 2)
+    results = both(nag.Tensor([1.0, 2.0, 3.0], requires_grad=True))
+    part, whole = results[::-1] if flip else results
+    w = part * part
+    whole[...] = 0.0
+    with pytest.raises(nag.GraphError, match="multiply needs its"):
+        w.sum().backward()

@@ -380,6 +380,21 @@ def test_to_moves_the_gradient_back():
     assert x.grad.device == "cpu" and x.grad.numpy().tolist() == [2, 4]
 
 
+def test_mixed_devices_name_the_operation():
+    t, u = nag.Tensor([1.0]), nag.Tensor([1.0], device="strict")
+    for call in (lambda: t + u, lambda: nag.functional.softmax(t) @ u):
+        with pytest.raises(TypeError) as error:
+            call()
+        assert any(note.startswith("in ") for note in error.value.__notes__)
+
+
+def test_tuples_in_the_place_of_arrays():
+    t = leaf([3.0, 4.0])
+    for y in (nag.matmul((1.0, 2.0), t), (1.0, 2.0) @ t, t @ (1.0, 2.0)):
+        assert y.item() == 11 and y.requires_grad
+    assert ((1.0, 2.0) * t).tolist() == [3, 8]
+
+
 def test_an_unknown_device():
     with pytest.raises(TypeError, match="'gpu'.*'cuda'"):
         nag.Tensor([1.0]).to("gpu")

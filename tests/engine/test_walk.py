@@ -44,6 +44,61 @@ def test_the_given_gradient_is_neither_kept_nor_changed(backend):
     assert backend.numpy(g).tolist() == [1, 2, 3]
 
 
+def gives_saved_values():
+    """Operations whose rules return, against what is asked of them, something that was saved."""
+    several = nag.function(lambda *arrays: (arrays[0] * arrays[1]).sum())
+    several.defvjp(arrays=lambda g, arrays: [arrays[1], arrays[0]])
+    two = nag.function(lambda x, y: (x * 1.0, y * 1.0))
+    two.defvjp(x=lambda g, out: out[0], y=lambda g, out: out[1])
+    kept = nag.function(lambda x, y: x + y)
+    kept.defvjp(x=lambda g, x: x, y=lambda g, y: y)
+    by_hand = nag.custom_vjp(
+        "by_hand",
+        lambda x, y: (x + y, {"x": x, "more": [y]}),
+        lambda g, cache, needs=None: (cache["x"], cache["more"][0]),
+        lambda x, y: x + y,
+    )
+    return several, two, kept, by_hand
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_saved_values_that_a_rule_returns_are_not_given_away(number):
+    f = gives_saved_values()[number]
+    x, y = nag.Tensor([1.0, 2.0], requires_grad=True), nag.Tensor([3.0, 4.0], requires_grad=True)
+    z = f(x, y)
+    results = z if isinstance(z, tuple) else (z,)
+    total = results[0].sum() + results[-1].sum()
+    total.backward(retain_graph=True)
+    total.backward(retain_graph=True)
+    for t in (x, y):
+        t.grad.data[...] = 99
+    assert x.tolist() == [1, 2] and y.tolist() == [3, 4]
+    x.grad = y.grad = None
+    total.backward()
+    assert 99 not in x.grad.tolist() + y.grad.tolist()
+
+
+def test_a_constant_that_a_rule_returns_is_not_added_into():
+    constant = np.array([3.0, 4.0])
+    f = nag.function(lambda x: (x * constant).sum())
+    f.defvjp(x=lambda g: constant)
+    x = nag.Tensor([1.0, 2.0], requires_grad=True)
+    (f(x) + f(x)).backward()
+    assert constant.tolist() == [3, 4] and x.grad.tolist() == [6, 8]
+
+
+def test_a_rule_that_returns_an_array_with_create_graph():
+    @nag.function
+    def total(x):
+        return x.sum()
+
+    total.defvjp(x=lambda g, x_shape: np.full(x_shape, float(g.item())))
+    x = nag.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    (g,) = nag.autograd.grad(total(x[:2]) + (x**2).sum(), x, create_graph=True)
+    assert g.tolist() == [3, 5, 6]
+    assert nag.autograd.grad(g.sum(), x)[0].tolist() == [2, 2, 2]
+
+
 def test_residual_blocks(backend):
     # h = h + f(h) over and over: the same gradient goes two ways at every block.
     x = leaf([0.3, -0.2], backend)
