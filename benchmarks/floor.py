@@ -67,7 +67,7 @@ class Limit(Ours):
 
         return step
 
-    def array_namespace(self):
+    def namespace(self):
         if self.device == "cuda":
             import cupy
 

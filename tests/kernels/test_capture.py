@@ -578,7 +578,7 @@ class Lines(Task):
 
     def loss(self, model, carried, x, y, begins):
         if carried is not None:
-            carried = backends.namespace(carried).where(begins, 0.0, carried)
+            carried = backends.array_namespace(carried).where(begins, 0.0, carried)
         z = model(x) if carried is None else model(x) + carried * 0.5
         return ((z - y) ** 2).mean(), z.data
 
