@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
-from .array_interface import array_of
 from .backends import array_namespace, is_array
 from .core import operation
 from .core.backward import Edge, backpropagate
 from .core.grad_mode import GRAD_ENABLED, enable_grad
-from .core.operation import Node, for_edges, function, next_number, tensors, with_zeros
+from .core.operation import PLAIN, Node, function, next_number, tensors, with_zeros
 from .core.tensor import Tensor, wrap
 from .safety import checks
-from .safety.in_place import check_version, copied, opened, save
+from .safety.in_place import IMMUTABLE, check_version, copied, opened, overwritten, save
 from .signature import Signature
 
 __all__ = ["CustomVJP", "custom_vjp"]
@@ -36,13 +36,14 @@ __all__ = ["CustomVJP", "custom_vjp"]
 
 @dataclass(slots=True)
 class Saved:
-    """What a node of a CustomVJP saves. inputs, outs: see `save`; held: the ids of the arrays."""
+    """What a node of a CustomVJP saves. inputs: the arguments, and outs: those results that are
+    part of the cache, both as `save` gives them. kept: the arrays in all of it."""
 
     cache: Any
+    kept: list
     options: dict
     inputs: list[tuple]
     outs: list[tuple]
-    held: set[int]
 
 
 class CustomVJP:
@@ -69,18 +70,27 @@ class CustomVJP:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         args, options = self.signature.bind(args, options)
-        hook = operation.call_hook
-        args = hook and hook.before(self, args) or args
-        given = [a for a in args if isinstance(a, Tensor)]
-        for a in given:
-            check_version(a, self.name)
-        is_recorded = any(a.requires_grad for a in given) and GRAD_ENABLED.get()
+        arrays, edges, is_tensor = [], [], False
+        for a in args:
+            if isinstance(a, Tensor):
+                if a._version != a._storage.version:
+                    check_version(a, self.name)
+                edges.append(a._edge)
+                a, is_tensor = a._array, True
+            else:
+                edges.append(None)
+            arrays.append(a)
+        is_plain, hook = PLAIN.issuperset(map(type, arrays)), operation.call_hook
+        if not is_plain and hook is not None:
+            if usual := hook.before(self, args):
+                return self(*usual, **options)
+        is_recorded = any(edges) and GRAD_ENABLED.get()
         if is_recorded:  # the cache may hold an array, and nobody would notice that it changed
-            args = tuple([a if isinstance(a, Tensor) else copied(a) for a in args])
-            options = copied(options)
-        arrays = [array_of(a) for a in args]
+            if None in edges:
+                arrays = [copied(x) if x is a else x for x, a in zip(arrays, args)]
+            options = options and copied(options)
         try:
-            xp = array_namespace(*arrays)
+            xp = np if is_plain else array_namespace(*arrays)
             here = self if xp is np or self.elsewhere is None else self.elsewhere
             out, cache = here.forward(*arrays, **options)
         except Exception as error:
@@ -88,53 +98,64 @@ class CustomVJP:
                 hook.failed(self, args, error)
             raise
         if is_recorded:
-            out = self.record(args, options, out, cache)
-        elif given:
+            out = self.record(edges, args, arrays, options, out, cache)
+        elif is_tensor:
             out = tensors(self.name, args, out)
-        if given and hook is not None and hook.watching:
+        if is_tensor and hook is not None and hook.watching:
             hook.after(f"the result of {self.name}", out, out)
         return out
 
-    def record(self, args: tuple, options: dict, out: Any, cache: Any) -> Any:
-        """The result `out` of a call as Tensors, which know the node that the call leaves."""
+    def record(
+        self, edges: list, args: tuple, arrays: list, options: dict, out: Any, cache: Any
+    ) -> Any:
+        """The result `out` of a call as Tensors, which know the node that the call leaves. edges,
+        arrays: those of the arguments; an array that is no Tensor was copied."""
         node: Any = Node()
         node.number, node.operation = next_number(), self
-        node.parents = [a._edge if isinstance(a, Tensor) else None for a in args]
-        node.needs = tuple(map(bool, node.parents))
+        node.parents, node.needs = edges, tuple(map(bool, edges))
         result = tensors(self.name, args, out, node)
-        results = result if type(result) is tuple else (result,)
         kept = arrays_in(cache)
-        # The arguments are for `reference`; those that are no Tensors were copied before. Results
-        # that are part of the cache are saved so that a change of one is noticed.
-        inputs = [save(a, node) if isinstance(a, Tensor) else (a, None, 0, None) for a in args]
-        outs = [save(y, node) for y in results if _is_among(y._array, kept)]
-        held = {id(x) for x in (*kept, *(a._array for a in args if isinstance(a, Tensor)))}
-        node.saved = [(Saved(cache, options, inputs, outs, held), None, 0, None)]
+        # The arguments are for `reference`. Results that are part of the cache are saved so that a
+        # change of one is noticed.
+        inputs = [
+            (x, a._storage, a._version, a._edge) if isinstance(a, Tensor) else (x, None, 0, None)
+            for a, x in zip(args, arrays)
+        ]
+        outs = [
+            save(y, node)
+            for y in (result if type(result) is tuple else (result,))
+            if _is_among(y._array, kept)
+        ]
+        node.saved = [(Saved(cache, kept + arrays, options, inputs, outs), None, 0, None)]
         return result
 
     def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
         """As Primitive.apply_vjp."""
         if node.saved is None:
             raise checks.freed(self.name)
-        s = node.saved[0][0]
-        for y in s.outs:
-            opened(y, node, "out", None)
-        as_tensor = wrap if create_graph else None
-        arrays = [opened(a, node, "argument", as_tensor) for a in s.inputs]
+        s: Saved = node.saved[0][0]
+        for name, saved in (("argument", s.inputs), ("out", s.outs)):
+            for _, storage, version, _ in saved:
+                if storage is not None and storage.version != version:
+                    raise overwritten(self.name, name)
         g = gs[0] if type(node.outputs) is list else with_zeros(gs, node)
         if create_graph:
-            return self.apply_reference(node, g, arrays, s.options)
+            return self.apply_reference(node, g, s)
         ds = (self.elsewhere or self).backward(g, s.cache, node.needs)
-        # What the cache holds may be read again, by another walk: it is not given away.
-        return [(edge, d.copy() if id(d) in s.held else d) for edge, d in for_edges(ds, node)]
+        held, pairs = {*map(id, s.kept)}, []
+        for edge, d in zip(node.parents, checks.counted(self.name, ds, node.parents)):
+            if edge is not None and d is not None:  # what is kept is not given away
+                pairs.append((edge, d.copy() if id(d) in held else d))
+        return pairs
 
-    def apply_reference(self, node: Any, g: Any, arrays: list, options: dict) -> list:
+    def apply_reference(self, node: Any, g: Any, s: Saved) -> list:
         """The same through `reference`, recorded. Each argument gets an edge of its own, so that
         the gradient is that of this operation alone, also where one argument was computed from
         another."""
+        arrays = [opened(a, node, "argument", wrap) for a in s.inputs]
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
-            out = self.reference(*inputs, **options)
+            out = self.reference(*inputs, **s.options)
         outs, gs = ((out,), (g,)) if type(node.outputs) is list else (out, g)
         used = [(y, dy) for y, dy in zip(outs, gs) if isinstance(y, Tensor) and y.requires_grad]
         own = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -162,12 +183,15 @@ def arrays_in(cache: Any) -> list:
     """The arrays in a cache, which may be nested."""
     parts, found = [cache], []
     for part in parts:  # it grows
-        if is_array(part):
+        kind = type(part)
+        if kind in IMMUTABLE:
+            continue
+        if kind is ndarray or is_array(part):
             found.append(part)
         elif isinstance(part, (tuple, list)):
-            parts.extend(part)
+            parts += part
         elif isinstance(part, dict):
-            parts.extend(part.values())
+            parts += part.values()
     return found
 
 

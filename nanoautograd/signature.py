@@ -31,23 +31,24 @@ class Signature:
     def __init__(self, name: str, forward: Callable) -> None:
         self.name, self.forward = name, forward
         self.names, self.keywords, self.variadic, self.defaults = parameters(forward)
+        self.known = frozenset(self.keywords)
+        self.options = {k: v for k, v in self.defaults.items() if k in self.known}
 
     def __str__(self) -> str:
         return f"{self.name}{inspect.signature(self.forward)}"
 
     def bind(self, args: tuple, given: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        """(all arguments by position, all options in their order), with the defaults filled in.
+        """(all arguments by position, all options by keyword), with the defaults filled in.
 
         Raises TypeError for what does not fit the signature.
         """
+        options = self.options | given
+        if len(args) == len(self.names) and options.keys() == self.known:  # as most calls are
+            return args, options
         values, missing = self.defaults | given, self.names[len(args) :]
-        known = given.keys() <= {*missing, *self.keywords}
-        if known and (self.variadic or len(args) <= len(self.names)):
-            try:
-                bound = (*args, *map(values.__getitem__, missing))
-                return bound, dict(zip(self.keywords, map(values.__getitem__, self.keywords)))
-            except KeyError:
-                pass
+        fits = self.variadic or len(args) <= len(self.names)
+        if fits and given.keys() <= {*missing, *self.keywords} <= values.keys():
+            return (*args, *map(values.get, missing)), {k: values[k] for k in self.keywords}
         raise TypeError(
             f"{self.name} was called with {len(args)} positional arguments and the keywords "
             f"{', '.join(given) or '(none)'}; its signature is {self}"

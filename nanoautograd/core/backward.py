@@ -8,7 +8,7 @@ stands for its i-th result. A recorded Tensor carries the edge that it came from
     outputs     (shape, dtype) of each result
     saved       what its rules read; None once a walk has passed and freed it
     operation.apply_vjp(node, gs, create_graph)
-                given the gradients of its results, those of its arguments: [(edge, gradient)]
+                [(edge, gradient or None)] of its arguments, given the gradients of its results
 
 The walk applies the chain rule: it visits the nodes so that each comes after all that used its
 results, adds up what arrives on every edge, and calls each node's rules once. (Speelpenning 1980;
@@ -18,8 +18,7 @@ Python allows about 1,000 calls within each other, and a network that reads 300 
 """
 
 from contextlib import nullcontext
-from itertools import chain, repeat
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter
 from typing import Any
 
 from numpy import ndarray
@@ -28,7 +27,7 @@ from ..backends.sums import unbroadcast_as
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
-NESTED = {tuple, list, dict}
+NESTED, LARGE = {tuple, list, dict}, 4096  # numbers: fewer are copied sooner than looked at
 
 
 # A hook around the rules of a node, None unless other code sets it: RuleHook in safety/hooks.py.
@@ -78,10 +77,9 @@ def backpropagate(
     """
     order = topological_order(roots)
     leaves = [node for node in order if not node.parents] if wanted is None else []
-    found: dict[Edge, Any] = dict.fromkeys(wanted or [(leaf, 0) for leaf in leaves])
-    targets = {node for node, _ in found}
-    useful = _leading_to(targets, order)
-    sums = GradientAccumulator()
+    targets = {node for node, _ in wanted or ()}.union(leaves)
+    useful = set(order).difference(leaves) if wanted is None else _leading_to(targets, order)
+    sums, found = GradientAccumulator(), dict[Any, list]()  # found: what arrived at the targets
     add, totals, new = sums.add, sums.totals, set[Edge]()
     with enable_grad() if create_graph else nullcontext():
         for edge, g in zip(roots, gradients):
@@ -89,7 +87,7 @@ def backpropagate(
         for node in order:
             gs = totals.pop(node, None)
             if gs is not None and node in targets:
-                found |= {(node, i): g for i, g in enumerate(gs) if (node, i) in found}
+                found[node] = gs
             if gs is None or node not in useful:  # nothing arrived, or nobody wants it
                 continue
             try:
@@ -97,6 +95,8 @@ def backpropagate(
                 if rule_hook is not None and rule_hook.watching:
                     rule_hook.after(node, pairs)
                 for edge, d in pairs:
+                    if edge is None or d is None:  # needs no gradient, or it is zero
+                        continue
                     target, i = edge
                     if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
                         d = unbroadcast_as(d, *target.outputs[i])
@@ -112,19 +112,22 @@ def backpropagate(
         # A gradient may be a view, or stand for several edges: every caller gets an array of its
         # own. Written at the end, so that an error on the way changes no gradient.
         for leaf in leaves:
-            if found[leaf, 0] is not None:
-                leaf.add(found[leaf, 0], (leaf, 0) in new or (leaf, 0) in sums.owned)
-        return [None if found[edge] is None else found[edge].copy() for edge in wanted or ()]
+            if leaf in found:
+                leaf.add(found[leaf][0], (leaf, 0) in new or (leaf, 0) in sums.owned)
+        results = [found[node][i] if node in found else None for node, i in wanted or ()]
+        return [g if g is None else g.copy() for g in results]
 
 
 def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
     """Whether d, one of the gradients `pairs` that the rules of a node gave, is an array of its
     own: no view, none of the gradients gs that they were given, nothing that was saved, and no
     other's gradient. (A rule must not return an array that it keeps elsewhere.)"""
-    values = list(map(itemgetter(0), node.saved))
-    held = chain(gs, values, map(itemgetter(1), pairs))
+    if d.size <= LARGE:
+        return False
+    values = [value for value, *_ in node.saved]
+    held = [*gs, *values, *(other for _, other in pairs)]
     is_simple = NESTED.isdisjoint(map(type, values))  # else it may be in one of them
-    return is_simple and d.base is None and sum(map(is_, held, repeat(d))) == 1  # in pairs, once
+    return is_simple and d.base is None and sum(x is d for x in held) == 1  # in pairs, once
 
 
 def topological_order(roots: list[Edge]) -> list:

@@ -36,14 +36,12 @@ from numpy import generic, ndarray
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..safety import checks
-from ..safety.in_place import Storage, check_version, opened, save, storage_of
+from ..safety.in_place import IMMUTABLE, Storage, check_version, opened, save, storage_of
 from ..signature import Signature, rule_reads
-from .backward import Edge
 from .grad_mode import GRAD_ENABLED
 from .tensor import Tensor, wrap
 
-# What is saved without a copy; what is passed to `forward` without a look.
-IMMUTABLE = {float, int, bool, type(None), np.float64, np.float32, np.int64, slice, str, type(...)}
+# What is passed to `forward` without a look.
 PLAIN = IMMUTABLE | {ndarray, tuple, type, np.dtype}
 
 # A hook around calls, None unless other code sets it; see CallHook in safety/hooks.py.
@@ -111,9 +109,9 @@ class Primitive:
                 if type(a) not in self.plain:
                     is_plain = False
             arrays.append(a)
-        if not is_plain and call_hook is not None:  # of another library, or something unusual
-            if usual := call_hook.before(self, args):
-                return self(*usual, **options)
+        # Of another library, or something unusual?
+        if not is_plain and call_hook is not None and (usual := call_hook.before(self, args)):
+            return self(*usual, **options)
         try:
             if not is_plain:
                 array_namespace(*arrays)  # raises where arrays of two libraries are mixed
@@ -189,12 +187,13 @@ class Primitive:
             steps.append((-1 if s.variadic else s.names.index(name), self.rules[name], take))
         return needs, [places.get(name, (name, None, False)) for name in names], steps
 
-    def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
-        """[(edge, gradient)] of the arguments that need one, given those of the results (None for
-        an unused one): the vector-Jacobian product. With `create_graph` it records itself."""
+    def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple]:
+        """[(edge, gradient)] of the arguments, given the gradients of the results (None for an
+        unused one): the vector-Jacobian product. With `create_graph` it records itself."""
         if node.saved is None:
             raise checks.freed(self.name)
-        values, pairs = [gs[0] if type(node.outputs) is list else with_zeros(gs, node)], []
+        pairs: list[tuple] = []
+        values = [gs[0] if type(node.outputs) is list else with_zeros(gs, node)]
         for value, storage, version, edge in node.saved:
             if storage is not None and (create_graph or storage.version != version):
                 saved, name = (value, storage, version, edge), node.reads[len(values) - 1][0]
@@ -203,8 +202,8 @@ class Primitive:
         for place, rule, take in node.steps:
             d = rule(*take(values))
             if place < 0:  # one rule for all arguments
-                return for_edges(d, node)
-            if d is not None:
+                pairs += zip(node.parents, checks.counted(self.name, d, node.parents))
+            else:
                 pairs.append((node.parents[place], d))
         return pairs
 
@@ -216,13 +215,14 @@ def function(forward: Callable) -> Primitive:
 
 def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
     """The result `out` of an operation as a Tensor or a tuple of them; that of a node, if given."""
-    is_tuple, results = type(out) in (tuple, list), list[Tensor]()
-    for i, y in enumerate(out if is_tuple else (out,)):
+    is_tuple, outputs, results = type(out) in (tuple, list), [], list[Tensor]()
+    for y in out if is_tuple else (out,):
         checks.check_result(name, y)
-        edge = (node, i) if node is not None and is_float(y.dtype) else None
+        edge = (node, len(results)) if node is not None and is_float(y.dtype) else None
         results.append(wrap(y, edge, storage_of(y, (*args, *results))))
+        outputs.append((y.shape, y.dtype))
     if node is not None:
-        node.outputs = (tuple if is_tuple else list)((y.shape, y.dtype) for y in results)
+        node.outputs = tuple(outputs) if is_tuple else outputs
     return tuple(results) if is_tuple else results[0]
 
 
@@ -232,9 +232,3 @@ def with_zeros(gs: list, node: Any) -> tuple:
     zeros = array_namespace(array_of(used)).zeros
     like = wrap if isinstance(used, Tensor) else array_of
     return tuple(like(zeros(*y)) if g is None else g for g, y in zip(gs, node.outputs))
-
-
-def for_edges(ds: Any, node: Any) -> list[tuple[Edge, Any]]:
-    """[(edge, gradient)] of the arguments that need one, given one for each argument."""
-    ds = checks.counted(node.operation.name, ds, node.parents)
-    return [(edge, d) for edge, d in zip(node.parents, ds) if edge is not None and d is not None]

@@ -106,7 +106,8 @@ class Tensor(ArrayInterface):
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None or self._edge is not None:
-            value = value if isinstance(value, Tensor | None) else Tensor(value, dtype=self.dtype)
+            if value is not None and not isinstance(value, Tensor):
+                value = Tensor(value, dtype=self.dtype)
             checks.check_grad(self, value)
             self._leaf.grad = value
 

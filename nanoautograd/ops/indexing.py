@@ -5,6 +5,7 @@ x̄[i] += ȳ, and an element that was read twice gets both. Writing is the other
 is the other's rule.
 """
 
+from math import prod
 from numbers import Integral
 
 from ..array_interface import array_of
@@ -66,7 +67,8 @@ class IndexedGradient:
 
     def __init__(self, index, values, shape):
         self.index, self.values = index, values
-        self.shape, self.dtype, self.base = shape, values.dtype, None  # as an array has
+        self.shape, self.size, self.dtype = shape, prod(shape), values.dtype  # as an array has
+        self.base = None
 
     def add_to(self, total, is_owned, shape, dtype):
         """Adds it to the total of the gradients of x so far, or None: in place if it is owned, and

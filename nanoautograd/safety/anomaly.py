@@ -69,9 +69,10 @@ def inspect_gradients(node: Any, pairs: list) -> None:
     if ANOMALY_MODE.get():
         site = _call_sites.get(node)
         at = f"called at {site}" if site else "recorded outside of detect_anomaly"
-        for _, d in pairs:
-            d = getattr(d, "values", d)  # of an IndexedGradient
-            _inspect(d, f"the gradient of {node.operation.name}", at)
+        for edge, d in pairs:
+            if edge is not None and d is not None:
+                d = getattr(d, "values", d)  # of an IndexedGradient
+                _inspect(d, f"the gradient of {node.operation.name}", at)
 
 
 def _inspect(y: Any, what: str, at: str) -> None:

@@ -39,6 +39,8 @@ itself brought a history:
 
 from typing import Any
 
+import numpy as np
+
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError
 
@@ -63,13 +65,13 @@ class Storage:
 def storage_of(y: Any, args: Any) -> Storage:
     """The storage of a result y: that of the last of the arguments whose array it is, or views; a
     new one if there is none, or if that is a plain array."""
-    storage = None
+    storage, of_y = None, getattr(y, "base", None)
     for a in args:
         array = getattr(a, "_array", a)
-        if not hasattr(array, "base"):  # a number, a slice
-            continue
-        if y is not array and y.base is not array and array.base is not y:
-            if y.base is None or y.base is not array.base and not _overlap(y, array):
+        if y is not array and getattr(array, "base", None) is not y:
+            if of_y is None or not hasattr(array, "base"):  # y is no view; a number, a slice
+                continue
+            if of_y is not array and of_y is not array.base and not _overlap(y, array):
                 continue
         storage = Storage() if array is a else a._storage
     return storage or Storage()
@@ -111,8 +113,14 @@ def opened(saved: tuple, node: Any, name: str, wrap: Any) -> Any:
     return wrap(value, (node, edge) if type(edge) is int else edge, storage)
 
 
+# What cannot change, and needs no copy.
+IMMUTABLE = {float, int, bool, type(None), np.float64, np.float32, np.int64, slice, str, type(...)}
+
+
 def copied(a: Any) -> Any:
     """`a`, with copies of the arrays that it is or holds."""
+    if type(a) in IMMUTABLE:
+        return a
     if type(a) in (tuple, list):
         return type(a)(map(copied, a))
     if type(a) is dict:
