@@ -8,7 +8,8 @@ import nanoautograd as nag
 from nanoautograd.backends import to_numpy
 from nanoautograd.core.tensor import wrap
 from nanoautograd.testing import gradcheck
-from nanoautograd.testing.operations import EDGES, KINKS, OPERATIONS
+from nanoautograd.testing.mutants import in_threads
+from nanoautograd.testing.operations import EDGES, KINKS, LARGE, OPERATIONS
 
 each_operation = pytest.mark.parametrize("name", OPERATIONS)
 
@@ -170,6 +171,13 @@ def test_where_a_formula_could_divide_by_zero_or_overflow(name):
     call = EDGES[name]
     with np.errstate(all="ignore"):
         gradcheck(call, call.inputs, order=2)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_done_in_another_way_where_it_is_large(name):
+    gradcheck(LARGE[name], LARGE[name].inputs)
+    with in_threads(2):
+        gradcheck(LARGE[name], LARGE[name].inputs)
 
 
 def test_ties_of_many_share_equally():

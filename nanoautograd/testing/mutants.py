@@ -27,22 +27,27 @@ import types
 import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
-from .. import backends, manual, ops
+from .. import backends, functional, manual, ops
+from ..array_interface import array_of
 from ..autograd import grad
-from ..backends import sums, to_numpy
+from ..backends import device_of, is_float, sums, threads, to_numpy
 from ..core import backward as walk
 from ..core import operation
-from ..core.operation import Primitive
-from ..core.tensor import Tensor
+from ..core.operation import Primitive, function
+from ..core.tensor import Leaf, Tensor
+from ..custom_vjp import CustomVJP
+from ..errors import GraphError, ShapeError
+from ..safety.anomaly import AnomalyError, detect_anomaly
 from .gradcheck import gradcheck
-from .operations import EDGES, KINKS, OPERATIONS
+from .operations import EDGES, KINKS, LARGE, OPERATIONS
 from .programs import programs
 from .report import GradientError
 
@@ -103,7 +108,8 @@ def sites():
 
 def engine():
     """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
-    found = {backends.scatter_add, backends._add_rows, operation.for_edges, operation.with_zeros}
+    found = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
+    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference}
     found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
     early = manual.linear_cross_entropy  # its gradients are computed by `forward`
     found |= {early._to_delta, early._add_linear, early._add_class_weight}
@@ -159,10 +165,7 @@ def _reached(f):
 
 def _names(code):
     """All names that a code object reads, and those in the functions inside it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+    return [name for part in _parts(code) for name in part.co_names]
 
 
 def _definition(f):
@@ -337,6 +340,7 @@ class Mutant:
     kind: str
     change: str
     code: types.CodeType
+    lines: range  # those of the source that are changed
 
     def __str__(self):
         return f"{self.site.place}, line {self.site.tree.lineno}: {self.kind}: {self.change}"
@@ -364,7 +368,8 @@ def mutants(site):
             before, after = (
                 ast.unparse(ast.fix_missing_locations(copy.deepcopy(n))) for n in (node, new)
             )
-            yield Mutant(site, kind, f"{_line(before)}  ->  {_line(after)}", code)
+            lines = range(node.lineno, node.end_lineno + 1)
+            yield Mutant(site, kind, f"{_line(before)}  ->  {_line(after)}", code, lines)
 
 
 def _without_effect(tree):
@@ -428,45 +433,103 @@ def examples(strategy, count):
 
 @cache
 def table():
-    """{name of operation: its calls}; and random programs, where gradients are added up."""
+    """{name of operation: its calls}; random programs, where gradients are added up; and what is
+    done in another way where it is large."""
     calls = {name: examples(row.calls, CALLS) for name, row in OPERATIONS.items()}
     for call in [*KINKS.values(), *EDGES.values()]:
         calls[call.instructions[0].name].append(call)
-    return calls | {"random programs": examples(programs(), 2 * CALLS)}
+    return calls | {PROGRAMS: examples(programs(), 2 * CALLS), LARGE_CALLS: [*LARGE.values()]}
+
+
+PROGRAMS, LARGE_CALLS = "random programs", "large calls"
+# Beside the orders 1 and 2: backward(), which adds to the leaves' `.grad`; and what must not go on.
+LEAVES, REFUSED = "leaves", "refused"
+
+
+@contextmanager
+def in_threads(n):
+    """`with in_threads(n):` work is cut for n threads, and they do it; the BLAS keeps its own."""
+    before = vars(threads._team).copy()
+    threads._team.size = threads._team.pieces = n
+    try:
+        yield
+    finally:
+        vars(threads._team).clear()
+        vars(threads._team).update(before)
+
+
+def runs():
+    """[(order, name, how many)] of all that is computed with a mistake, first order first."""
+    calls = {name: len(calls) for name, calls in table().items()}
+    found = [(1, *item) for item in calls.items()]
+    found += [(2, *item) for item in calls.items() if item[0] != LARGE_CALLS]
+    found += [(LEAVES, name, calls[name]) for name in (PROGRAMS, LARGE_CALLS)]
+    return [*found, (REFUSED, "refusals", len(REFUSALS))]
+
+
+@dataclass
+class Coverage:
+    """Of the code of a site: which of the `runs` run it, and which of its lines are executed."""
+
+    where: list
+    lines: set
 
 
 @cache
 def coverage():
-    """{code of a site: [(order, operation), ...]}: where it runs, first order first."""
-    codes = {site.function.__code__ for site in sites()}
-    found = {code: [] for code in codes}
-    for order in (1, 2):
-        for name, calls in table().items():
-            seen = set()
+    """{code of a site: its Coverage}."""
+    found = {site.function.__code__: Coverage([], set()) for site in sites()}
+    outer = {part: code for code in found for part in _parts(code)}
+    seen = set()
 
-            def profile(frame, event, _):
-                if event == "call":
-                    seen.add(frame.f_code)
+    def trace_lines(frame, event, _):
+        found[outer[frame.f_code]].lines.add(frame.f_lineno)
+        return trace_lines
 
-            for k in range(len(calls)):
-                sys.setprofile(profile)
-                try:
-                    gradients.__wrapped__(order, name, k)
-                finally:
-                    sys.setprofile(None)
-            for code in seen & codes:
-                if (1, name) not in found[code]:
-                    found[code].append((order, name))
+    def trace(frame, event, _):
+        if frame.f_code in outer:
+            seen.add(outer[frame.f_code])
+            return trace_lines(frame, event, _)
+
+    for order, name, count in runs():
+        seen.clear()
+        for k in range(count):
+            sys.settrace(trace)
+            try:
+                gradients.__wrapped__(order, name, k)
+            finally:
+                sys.settrace(None)
+        for code in seen:
+            if all(where[:2] != (1, name) for where in found[code].where):
+                found[code].where.append((order, name, count))
     return found
+
+
+def _parts(code):
+    """A code object, and those of the functions inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _parts(constant)
 
 
 @cache
 def gradients(order, name, k):
-    """The gradients of first or second order of the k-th call of an operation, as arrays.
+    """The gradients of the k-th call of an operation, as arrays.
 
     Those of first order also for each input alone: rules leave out what nobody needs.
     """
+    if order == REFUSED:
+        return [np.array(REFUSALS[k]())]
     call = table()[name][k]
+    with in_threads(2) if name == LARGE_CALLS else nullcontext():
+        return _gradients_of(call, order)
+
+
+def _gradients_of(call, order):
+    if order == LEAVES:
+        us = [_cotangent(y, False).data for y in _values(call)]
+        return into_leaves(call, us, *call.inputs)
     xs = [Tensor(x, requires_grad=True) for x in call.inputs]
     if order == 2:
         outs = call(*xs)
@@ -480,6 +543,30 @@ def gradients(order, name, k):
     return found
 
 
+def into_leaves(call, us, *xs):
+    """The gradients of a call, as `backward` adds them to the leaves: once, then twice more into
+    the same `.grad`, the last time recorded. What was read is filled with NaN, in case that it was
+    somebody else's as well."""
+    leaves = [Tensor(x, requires_grad=True) for x in xs]
+    outs = [y for y in call(*leaves) if is_float(y.dtype)]
+    gradients, found = [y for y in zip(outs, us) if y[0].requires_grad], []
+    for times in (1, 2):
+        for time in range(times):
+            for y, u in gradients:
+                y.backward(u.copy(), retain_graph=True, create_graph=time == 1)
+        for i, leaf in enumerate(leaves):
+            found.append(None if leaf.grad is None else leaf.grad.data.copy())
+            if leaf.grad is not None:
+                leaf.grad.data[...] = np.nan
+                leaf.grad = None
+    once, twice = found[: len(xs)], found[len(xs) :]
+    return [None if g is None else (g + h) / 3 for g, h in zip(once, twice)]
+
+
+def _values(call):
+    return [y for y in call(*map(np.copy, call.inputs)) if is_float(y.dtype)]
+
+
 def _gradients(outs, xs):
     outs = [y for y in outs if y.requires_grad]
     return _arrays(grad(outs, xs, [_cotangent(y, False) for y in outs], allow_unused=True))
@@ -491,7 +578,92 @@ def _arrays(gs):
 
 def _cotangent(y, requires_grad):
     u = 1.5 + np.cos(np.arange(y.size) + 1.0).reshape(y.shape)
-    return Tensor(u, requires_grad, device=y.device)
+    return Tensor(u, requires_grad, device=device_of(array_of(y)))
+
+
+# ---- what is to be refused, or explained: each returns whether it was
+
+
+def _raises(error, words, f, *args, **options):
+    try:
+        f(*args, **options)
+    except Exception as raised:
+        return isinstance(raised, error) and words in "".join(
+            [str(raised), *getattr(raised, "__notes__", [])]
+        )
+    return False
+
+
+def freed_graph():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    found = True
+    for f in (lambda x: x * x, functional.softmax):
+        y = ops.sum(f(x))
+        y.backward()
+        found &= _raises(GraphError, "freed", y.backward)
+    return found
+
+
+def overwritten_value():
+    found = True
+    for f in (lambda x: x * x, ops.exp, functional.softmax, functional.gelu):
+        for which in (0, 1):
+            x = Tensor([1.0, 2.0], requires_grad=True) * 1.0
+            y = f(x)
+            z = ops.sum(y)
+            (x, y)[which][0] = 7.0
+            found &= _raises(GraphError, "overwritten", z.backward) == (
+                f is ops.exp
+                and which == 1
+                or f is functional.softmax
+                or f is not ops.exp
+                and which == 0
+            )
+    return found
+
+
+def gradient_that_is_nan():
+    with detect_anomaly():
+        x = Tensor([0.0], requires_grad=True)
+        y = ops.sum(ops.sqrt(x) * 0.0)
+        return _raises(AnomalyError, "sqrt", y.backward)
+
+
+@function
+def _broken(x, kind):
+    return x * 1.0
+
+
+def _broken_rule(g, kind):
+    if kind == "error":
+        raise KeyError("lost")
+    return {"shape": np.ones(7), "type": "text"}[kind]
+
+
+_broken.defvjp(x=_broken_rule)
+
+
+def rule_that_fails():
+    x, found = Tensor([1.0, 2.0], requires_grad=True), True
+    for kind, error, words in (
+        ("error", KeyError, "in the gradient of broken"),
+        ("shape", ShapeError, "broken gave a gradient of shape (7,)"),
+        ("type", TypeError, "broken gave a gradient that is str"),
+    ):
+        found &= _raises(error, words, ops.sum(_broken(x, kind)).backward) and x.grad is None
+    return found
+
+
+def row_out_of_range():
+    return _raises(
+        IndexError, "out of range", backends.scatter_add, np.zeros((3, 2)), np.array([3]), 1.0
+    )
+
+
+REFUSALS = [freed_graph, overwritten_value, gradient_that_is_nan, rule_that_fails, row_out_of_range]
+
+
+# ---- the verdict
 
 
 class Planted:
@@ -508,17 +680,18 @@ class Planted:
 
 
 def verdict(mutant):
-    """("caught", how) or ("equivalent", "") or ("survived", the operations that it passed)."""
-    where, passed = coverage()[mutant.site.function.__code__], []
-    if not where:
-        return "survived", "no operation"
-    for order, name in where:
-        for k, call in enumerate(table()[name]):
+    """("caught", how), ("equivalent", ""), or ("survived", the operations that it passed, or that
+    nothing executes it)."""
+    covered, passed = coverage()[mutant.site.function.__code__], []
+    if covered.lines.isdisjoint(mutant.lines):
+        return "survived", "nothing executes it"
+    for order, name, count in covered.where:
+        for k in range(count):
             if _differs(mutant, order, name, k):
                 passed.append(name)
                 try:
                     with Planted(mutant.site.function, mutant.code), _time_limit(SECONDS):
-                        gradcheck(call, call.inputs, order=order)
+                        _check(order, name, k)
                 except GradientError as error:
                     return "caught", f"difference ({error.guess})"
                 except Exception as error:  # whatever the wrong code leads to
@@ -526,6 +699,17 @@ def verdict(mutant):
     if not passed:
         return "equivalent", ""
     return "survived", ", ".join(dict.fromkeys(passed))
+
+
+def _check(order, name, k):
+    """Raises if the gradients of a call are wrong, or something is not refused."""
+    if order == REFUSED:
+        assert REFUSALS[k]()
+        return
+    call = table()[name][k]
+    options = {"vjp": partial(into_leaves, call)} if order == LEAVES else {"order": order}
+    with in_threads(2) if name == LARGE_CALLS else nullcontext():
+        gradcheck(call, call.inputs, **options)
 
 
 class _time_limit:

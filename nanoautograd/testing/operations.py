@@ -14,6 +14,7 @@ backend (tests/test_operations.py), and the search for mistakes that the tests w
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from . import arguments as some
 from .arguments import arrays, axes, broadcastable_shapes, indices, shapes, spread
 from .programs import call
 
-__all__ = ["EDGES", "KINKS", "OPERATIONS", "Operation"]
+__all__ = ["EDGES", "KINKS", "LARGE", "OPERATIONS", "Operation"]
 
 SIZES = st.one_of(shapes(), shapes(), shapes(min_side=0))  # the last may be empty
 FULL = shapes(1, 3)
@@ -758,6 +759,7 @@ KINKS = {
 # ---- points where a formula could divide by zero or overflow, but the function is smooth
 
 _Z = np.array([-1.5, 0.0, 0.7])
+_some = partial(spread, rng=np.random.default_rng(0))
 EDGES = {
     "0 to the power 0": call("power", _Z, 0),
     "0 to the power 1": call("power", _Z, 1),
@@ -791,6 +793,21 @@ EDGES = {
     "cross entropy of large logits": call(
         "functional.cross_entropy", np.array([[90.0, 91.0], [-90.0, 90.0]]), np.array([0, 1])
     ),
+    "softmax of nothing": call("functional.softmax", np.zeros((0, 3))),
+    "log_softmax of nothing": call("functional.log_softmax", np.zeros((0, 3))),
+    "a mean over weighted classes": call(
+        "functional.cross_entropy", np.eye(3), np.array([0, 2, 2]), np.array([0.5, 1.0, 3.0])
+    ),
+    "sequences of different lengths": call(
+        "functional.rnn",
+        _some((3, 2, 1)),
+        None,
+        _some((2, 1)),
+        _some((2, 2)),
+        results=2,
+        bias=False,
+        lengths=np.array([3, 1]),
+    ),
     "a conditional random field with large scores": call(
         "functional.crf_log_partition",
         np.array([[[900.0, 901.0]], [[-900.0, -901.0]]]),
@@ -798,4 +815,22 @@ EDGES = {
         np.array([0.0, 0.5]),
         np.array([0.3, 0.0]),
     ),
+}
+
+# ---- sizes from which on the work is done in other ways: in blocks, in parts, without a copy
+
+_weights = _some((3, 2)), _some((3, 3)) / 4
+LARGE = {
+    "attention in blocks of queries": call(
+        "functional.scaled_dot_product_attention",
+        *(_some((140, 2)) for _ in range(3)),
+        is_causal=True,
+    ),
+    "a linear map in parts": call("functional.linear", _some((256, 256)), _some((272, 256))),
+    "sequences in stretches": call(
+        "functional.rnn", _some((40, 16, 2)), None, *_weights, results=2, bias=False
+    ),
+    "a product of many numbers": call("multiply", _some((80, 80)), _some((80, 80))),
+    "a sum of many numbers": call("add", _some((80, 80)), _some((80, 80))),
+    "a view of many numbers": call("transpose", _some((80, 80))),
 }
