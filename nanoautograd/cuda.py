@@ -18,7 +18,7 @@ from .backends.memory import gpu_memory
 from .kernels import use_kernels
 from .kernels.capture import Captured
 from .kernels.precision import matmul_precision
-from .recording import CaptureError
+from .kernels.recording import CaptureError
 
 __all__ = [
     "CaptureError",

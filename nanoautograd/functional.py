@@ -12,6 +12,7 @@ from .backends import array_namespace, is_array
 from .core.grad_mode import is_grad_enabled
 from .core.operation import function
 from .kernels import Kernel
+from .kernels.recording import CaptureError, now
 from .manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
 from .manual.crf import crf_log_partition as _crf_log_partition
 from .manual.crf import score as _crf_score
@@ -32,7 +33,6 @@ from .manual.rotary import rotary_embedding as _rotary_embedding
 from .manual.silu import silu as _silu
 from .manual.softmax import softmax as _softmax
 from .ops import mean, sign, sum
-from .recording import CaptureError, now
 
 __all__ = [
     "crf_log_partition",

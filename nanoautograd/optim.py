@@ -30,7 +30,7 @@ import numpy as np
 from .backends import array_namespace, device_of, threads, to_device
 from .core.tensor import Tensor, wrap
 from .kernels import adam, can_run, clip
-from .recording import CaptureError, now
+from .kernels.recording import CaptureError, now
 
 
 def in_blocks(f, jobs):

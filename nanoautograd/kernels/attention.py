@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ..backends import array_namespace, device_of
 from ..manual.attention import _check, _scale
-from ..recording import Number
 from . import dropout as dropout_
 from .precision import precision
+from .recording import Number
 from .source import FLOATS, Source, Strided, address, shared_memory, source, sum_dtype, type_of
 
 

@@ -59,9 +59,9 @@ from ..array_interface import array_of
 from ..backends import array_namespace, is_array, reports
 from ..backends.memory import explain_full
 from ..core.tensor import Tensor, wrap
-from ..recording import ROOM, CaptureError, Recording, now
 from . import _state
 from .precision import precision
+from .recording import ROOM, CaptureError, Recording, now
 
 __all__ = ["Captured", "CaptureError"]
 

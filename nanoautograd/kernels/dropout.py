@@ -7,8 +7,8 @@ from math import ceil
 
 from ..backends import array_namespace
 from ..manual.dropout import _check, _scale
-from ..recording import Number
 from .elementwise import THREADS
+from .recording import Number
 from .source import FLOATS, source, type_of
 
 

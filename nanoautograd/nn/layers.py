@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from .. import functional as F
+from ..kernels.recording import now
 from ..ops import tanh
-from ..recording import now
 from .module import Module, Parameter, uniform
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..backends import array_namespace, is_array, to_device
 from ..core.tensor import Tensor
-from ..recording import now
+from ..kernels.recording import now
 
 
 class Parameter(Tensor):

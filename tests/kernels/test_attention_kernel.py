@@ -8,8 +8,8 @@ from nanoautograd import functional as F
 from nanoautograd.backends import strict
 from nanoautograd.kernels import attention, emulator
 from nanoautograd.kernels.precision import matmul_precision
+from nanoautograd.kernels.recording import Number
 from nanoautograd.manual import attention as manual
-from nanoautograd.recording import Number
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 bfloat16 = pytest.importorskip("ml_dtypes").bfloat16

@@ -23,9 +23,9 @@ from nanoautograd.checkpoint import load_checkpoint
 from nanoautograd.kernels import _state, capture, emulator
 from nanoautograd.kernels.precision import _state as precisions
 from nanoautograd.kernels.precision import matmul_precision
+from nanoautograd.kernels.recording import ROOM, CaptureError, Recording, now
 from nanoautograd.manual import linear_cross_entropy
 from nanoautograd.optim import SGD, AdamW, AveragedModel, clip_grad_norm_
-from nanoautograd.recording import ROOM, CaptureError, Recording, now
 
 REPORTS = reports.reports
 
