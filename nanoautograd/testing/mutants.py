@@ -450,10 +450,12 @@ LEAVES, REFUSED = "leaves", "refused"
 def in_threads(n):
     """`with in_threads(n):` work is cut for n threads, and they do it; the BLAS keeps its own."""
     before = vars(threads._team).copy()
-    threads._team.size = threads._team.pieces = n
+    threads._team.size, threads._team.pieces, threads._team.pool = n, n, None
     try:
         yield
     finally:
+        if threads._team.pool is not None:
+            threads._team.pool.shutdown()
         vars(threads._team).clear()
         vars(threads._team).update(before)
 
