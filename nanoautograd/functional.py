@@ -259,7 +259,7 @@ def linear_cross_entropy(
     """Cross entropy of the logits linear(hidden, weight, bias), which never exist as a whole.
 
     The same as cross_entropy(linear(hidden, weight, bias), target, class_weight, ...), but only a
-    few rows of the logits (N, V) are in memory at a time: 64 MiB in float32. For many classes,
+    few rows of the logits (N, V) are in memory at a time: 128 MiB in float32. For many classes,
     where the logits would be the largest array. See manual/linear_cross_entropy.py.
 
     hidden: (..., D), floating: the states before the last layer.

@@ -91,7 +91,7 @@ from . import cross_entropy, linear
 from .cross_entropy import NAN, _check_options, _class_numbers
 
 NAME = "linear_cross_entropy"
-CHUNK = 1 << 24  # scores that exist at a time: 64 MiB in float32
+CHUNK = 1 << 25  # scores that exist at a time: 128 MiB in float32
 CLASSES = 1024  # of which dW is computed at a time
 LETTERS = "h", "W", "y", "b", "w"  # of the arguments
 NONE, ALL = (False,) * 5, (True,) * 5
