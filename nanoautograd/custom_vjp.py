@@ -15,8 +15,7 @@ and tests hold the two functions equal.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -34,8 +33,7 @@ from .signature import Signature
 __all__ = ["CustomVJP", "custom_vjp"]
 
 
-@dataclass(slots=True)
-class Saved:
+class Saved(NamedTuple):
     """What a node of a CustomVJP saves. inputs: the arguments, and outs: those results that are
     part of the cache, both as `save` gives them. kept: the arrays in all of it."""
 
