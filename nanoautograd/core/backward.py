@@ -49,9 +49,7 @@ class GradientAccumulator:
     def add(self, edge: Edge, d: Any, create_graph: bool) -> None:
         """Adds d to the total of an edge."""
         node, i = edge
-        totals = self.totals.get(node)
-        if totals is None:
-            totals = self.totals[node] = [None] * len(node.outputs)
+        totals = self.totals.setdefault(node, [None] * len(node.outputs))
         total = totals[i]
         if type(d) is not ndarray and hasattr(d, "add_to"):  # (index, values): ops/indexing.py
             totals[i] = d.add_to(total, edge in self.owned, *node.outputs[i])
