@@ -18,27 +18,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import ndarray
 
-from .backends import array_namespace, is_array
+from .backends import array_namespace
 from .core import operation
 from .core.backward import Edge, backpropagate
 from .core.grad_mode import GRAD_ENABLED, enable_grad
 from .core.operation import PLAIN, Node, function, next_number, tensors, with_zeros
 from .core.tensor import Tensor, wrap
 from .safety import checks
-from .safety.in_place import IMMUTABLE, check_version, copied, opened, overwritten, save
+from .safety.in_place import arrays_in, check_version, copied, opened, overwritten, save
 from .signature import Signature
 
 __all__ = ["CustomVJP", "custom_vjp"]
 
 
 class Saved(NamedTuple):
-    """What a node of a CustomVJP saves. inputs: the arguments, and outs: those results that are
-    part of the cache, both as `save` gives them. kept: the arrays in all of it."""
+    """What a node of a CustomVJP saves. inputs: the arguments, for `reference`; outs: the results
+    that are part of the cache. Both as `save` gives them, with versions."""
 
     cache: Any
-    kept: list
     options: dict
     inputs: list[tuple]
     outs: list[tuple]
@@ -52,7 +50,9 @@ class CustomVJP:
     Options are given by keyword. It is called as a Primitive is.
     """
 
-    elsewhere: Any = None  # another `forward`, for arrays that are not NumPy's, and its `backward`
+    # Another `forward`, for arrays that are not NumPy's, and a `backward` for the caches of both:
+    # it sees by which of them a cache was made.
+    elsewhere: Any = None
 
     def __init__(
         self, name: str, forward: Callable, backward: Callable, reference: Callable
@@ -112,19 +112,17 @@ class CustomVJP:
         node.number, node.operation = next_number(), self
         node.parents, node.needs = edges, tuple(map(bool, edges))
         result = tensors(self.name, args, out, node)
-        kept = arrays_in(cache)
-        # The arguments are for `reference`. Results that are part of the cache are saved so that a
-        # change of one is noticed.
         inputs = [
             (x, a._storage, a._version, a._edge) if isinstance(a, Tensor) else (x, None, 0, None)
             for a, x in zip(args, arrays)
         ]
+        kept = arrays_in(cache)
         outs = [
             save(y, node)
             for y in (result if type(result) is tuple else (result,))
             if _is_among(y._array, kept)
         ]
-        node.saved = [(Saved(cache, kept + arrays, options, inputs, outs), None, 0, None)]
+        node.saved = [(Saved(cache, options, inputs, outs), None, 0, None)]
         return result
 
     def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
@@ -140,11 +138,7 @@ class CustomVJP:
         if create_graph:
             return self.apply_reference(node, g, s)
         ds = (self.elsewhere or self).backward(g, s.cache, node.needs)
-        held, pairs = {*map(id, s.kept)}, []
-        for edge, d in zip(node.parents, checks.counted(self.name, ds, node.parents)):
-            if edge is not None and d is not None:  # what is kept is not given away
-                pairs.append((edge, d.copy() if id(d) in held else d))
-        return pairs
+        return list(zip(node.parents, checks.counted(self.name, ds, node.parents)))
 
     def apply_reference(self, node: Any, g: Any, s: Saved) -> list:
         """The same through `reference`, recorded. Each argument gets an edge of its own, so that
@@ -159,7 +153,9 @@ class CustomVJP:
         own = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
         roots: list = [y._edge for y, _ in used]
         seeds = [dy for _, dy in used]
-        ds = backpropagate(roots, seeds, [edge for _, edge in own], True, True)
+        ds = backpropagate(
+            roots, seeds, [edge for _, edge in own], retain_graph=True, create_graph=True
+        )
         return [(edge, d) for (edge, _), d in zip(own, ds) if d is not None]
 
 
@@ -175,22 +171,6 @@ def alias(a: Any) -> Any:
 
 
 alias.defvjp(a=lambda g: g)
-
-
-def arrays_in(cache: Any) -> list:
-    """The arrays in a cache, which may be nested."""
-    parts, found = [cache], []
-    for part in parts:  # it grows
-        kind = type(part)
-        if kind in IMMUTABLE:
-            continue
-        if kind is ndarray or is_array(part):
-            found.append(part)
-        elif isinstance(part, (tuple, list)):
-            parts += part
-        elif isinstance(part, dict):
-            parts += part.values()
-    return found
 
 
 def _is_among(y: Any, arrays: list) -> bool:

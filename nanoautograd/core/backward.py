@@ -24,10 +24,11 @@ from typing import Any
 from numpy import ndarray
 
 from ..backends.sums import unbroadcast_as
+from ..safety.in_place import arrays_in
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
-NESTED, LARGE = {tuple, list, dict}, 4096  # numbers: fewer are copied sooner than looked at
+LARGE = 4096  # elements: a smaller array is copied in less time than `_is_new` takes
 
 
 # A hook around the rules of a node, None unless other code sets it: RuleHook in safety/hooks.py.
@@ -39,7 +40,7 @@ class GradientAccumulator:
 
     What a rule returned is never added into, since others may hold the same array. In x*5 + (x + y)
     the rule of + gives one array to x and to y; if what x*5 brings to x were added into it, y would
-    get 6 for 1. So the first sum is a new array, `owned`, and what comes later is added into that.
+    get 6 instead of 1. So the first sum is a new array, `owned`, and later ones are added into it.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class GradientAccumulator:
         node, i = edge
         totals = self.totals.setdefault(node, [None] * len(node.outputs))
         total = totals[i]
-        if type(d) is not ndarray and hasattr(d, "add_to"):  # (index, values): ops/indexing.py
+        if type(d) is not ndarray and hasattr(d, "add_to"):  # IndexedGradient, ops/indexing.py
             totals[i] = d.add_to(total, edge in self.owned, *node.outputs[i])
         elif total is None:
             totals[i] = d
@@ -59,8 +60,9 @@ class GradientAccumulator:
             totals[i] += d
         else:
             totals[i] = total + d
-        if totals[i] is not d and not create_graph:  # Tensors are never added into: that would not
-            self.owned.add(edge)  # be recorded
+        # (A write into a Tensor would not be recorded.)
+        if totals[i] is not d and not create_graph:
+            self.owned.add(edge)
 
 
 def backpropagate(
@@ -107,8 +109,8 @@ def backpropagate(
                 raise
             if not retain_graph:
                 node.saved = None
-        # A gradient may be a view, or stand for several edges: every caller gets an array of its
-        # own. Written at the end, so that an error on the way changes no gradient.
+        # A gradient may be a view, or one array may be that of two edges: every caller gets an
+        # array of its own. `.grad` is set at the end, so that an error on the way changes nothing.
         for leaf in leaves:
             if leaf in found:
                 leaf.add(found[leaf][0], (leaf, 0) in new or (leaf, 0) in sums.owned)
@@ -117,15 +119,13 @@ def backpropagate(
 
 
 def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
-    """Whether d, one of the gradients `pairs` that the rules of a node gave, is an array of its
-    own: no view, none of the gradients gs that they were given, nothing that was saved, and no
-    other's gradient. (A rule must not return an array that it keeps elsewhere.)"""
-    if d.size <= LARGE:
+    """Whether d, which comes from the gradients `pairs` that the rules of a node gave, is large and
+    an array of its own: no view, none of the gradients gs that they were given, nothing that was
+    saved, and no other's gradient. (A rule must not return an array that it keeps elsewhere.)"""
+    if d.size <= LARGE or d.base is not None:
         return False
-    values = [value for value, *_ in node.saved]
-    held = [*gs, *values, *(other for _, other in pairs)]
-    is_simple = NESTED.isdisjoint(map(type, values))  # else it may be in one of them
-    return is_simple and d.base is None and sum(x is d for x in held) == 1  # in pairs, once
+    held = arrays_in([gs, node.saved, pairs])
+    return sum(x is d for x in held) < 2  # once in pairs; never, if the walk has cast or summed it
 
 
 def topological_order(roots: list[Edge]) -> list:

@@ -53,7 +53,9 @@ class Node:
 
     needs: for each argument whether it needs a gradient. outputs: (shape, dtype) of each result; a
     list for one result, a tuple if the result is a tuple. reads, steps: see Primitive.plan. saved:
-    see `save` in safety/in_place.py. Nodes refer to nodes before them, never to their own Tensors.
+    for each of `reads` what `save` in safety/in_place.py makes; of w @ x, whose rule reads x and
+    the shape of w, [(x's array, storage, version, edge), ((2, 2), None, 0, None)]. Nodes refer to
+    nodes before them, never to their own Tensors.
     """
 
     __slots__ = "number operation parents needs outputs reads steps saved __weakref__".split()
@@ -133,7 +135,7 @@ class Primitive:
         arrays: those of the arguments."""
         node: Any = _new(Node)  # without an __init__: it would be called too often
         node.number, node.operation, node.parents = next_number(), self, edges
-        key = len(edges) if None not in edges else tuple(map(bool, edges))  # the first: fast
+        key = len(edges) if None not in edges else tuple(map(bool, edges))  # fast, if all need one
         if key not in self.plans:
             self.plans[key] = self.plan(tuple(map(bool, edges)))
         node.needs, node.reads, node.steps = self.plans[key]
@@ -151,13 +153,13 @@ class Primitive:
             result._storage, result._version = storage, storage.version
         else:
             result = tensors(self.name, args, out, node)
-        node.saved, values = [], (*args, result)
+        node.saved, values = [], (*args, result)  # `out` is the last
         for name, at, is_shape in node.reads:
             a = self.readable(name, args, options, node.needs) if at is None else values[at]
             if is_shape:
                 node.saved.append((getattr(arrays[at], "shape", ()), None, 0, None))
             elif isinstance(a, Tensor):
-                edge = 0 if a is result else a._edge  # no cycle: `opened` makes it whole
+                edge = 0 if a is result else a._edge  # no cycle; `opened` puts the node to it
                 node.saved.append((a._array, a._storage, a._version, edge))
             else:
                 node.saved.append((a, None, 0, None) if type(a) in IMMUTABLE else save(a, node))
@@ -183,7 +185,7 @@ class Primitive:
         steps = []
         for name in wanted:
             at = [0, *(1 + names.index(read) for read in self.reads[name])]  # g is the first
-            take = itemgetter(*at) if len(at) > 1 else itemgetter(slice(1))  # a list of one
+            take = itemgetter(*at) if len(at) > 1 else itemgetter(slice(1))  # [g], no bare g
             steps.append((-1 if s.variadic else s.names.index(name), self.rules[name], take))
         return needs, [places.get(name, (name, None, False)) for name in names], steps
 

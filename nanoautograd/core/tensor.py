@@ -49,9 +49,9 @@ class Tensor(ArrayInterface):
     __slots__ = ("_array", "_edge", "_leaf", "_storage", "_version", "__weakref__")
     _array: Any
     _edge: Edge | None  # where it came from; None for a constant
-    _leaf: Leaf  # set once it required a gradient; kept, with its grad, if that is unset
-    _storage: Storage  # its memory, which other Tensors may share, and
-    _version: int  # the version of that which it agrees with (safety/in_place.py)
+    _leaf: Leaf  # set once it required a gradient; kept, with its grad, if requires_grad is unset
+    _storage: Storage  # its memory, which other Tensors may share
+    _version: int  # that of the storage when its edge was that of its value (safety/in_place.py)
 
     def __init__(
         self, data: Any, requires_grad: bool = False, dtype: Any = None, device: Any = None

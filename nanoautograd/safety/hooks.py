@@ -2,7 +2,7 @@
 core/backward.py. Without it the core computes the same on Tensors, arrays and numbers.
 
 A call with a list in the place of an array is made with an array. An error says in which operation
-it was. In anomaly mode every value is inspected. All of it costs an ordinary call nothing.
+it was. In anomaly mode every value is inspected. Without it a call costs two comparisons with None.
 """
 
 from typing import Any

@@ -63,8 +63,9 @@ class Storage:
 
 
 def storage_of(y: Any, args: Any) -> Storage:
-    """The storage of a result y: that of the last of the arguments whose array it is, or views; a
-    new one if there is none, or if that is a plain array."""
+    """The storage of a result y, which is that of an argument if they share memory: if y is the
+    argument's array, or a view of it, or the argument is a view of y. (If there are several, of the
+    last one.) A new storage if there is none, or if the argument is a plain array."""
     storage, of_y = None, getattr(y, "base", None)
     for a in args:
         array = getattr(a, "_array", a)
@@ -129,9 +130,26 @@ def copied(a: Any) -> Any:
     return a.copy() if is_array(a) else a
 
 
+def arrays_in(nested: Any) -> list:
+    """The arrays in lists, tuples and dicts that may be nested."""
+    parts, found = [nested], []
+    for part in parts:  # it grows
+        kind = type(part)
+        if kind in IMMUTABLE:
+            continue
+        if kind is np.ndarray or is_array(part):
+            found.append(part)
+        elif isinstance(part, (tuple, list)):
+            parts += part
+        elif isinstance(part, dict):
+            parts += part.values()
+    return found
+
+
 def check_version(t: Any, name: str) -> None:
-    """Raises GraphError if the memory of the Tensor t was written to through another Tensor since
-    t last agreed with it, and either of them is part of a graph; `name` is what t is given to."""
+    """Raises GraphError if the memory of the Tensor t was written to through another Tensor, and t
+    would lead to a wrong gradient: if it was computed, or what was written has a history. (A leaf
+    that was written to is a leaf with another value.) name: what t is given to."""
     storage = t._storage
     if storage.version == t._version:
         return
@@ -212,7 +230,8 @@ def write(t: Any, index: Any, value: Any, put: Any = None) -> None:
     """t[index] = value, in place, for a Tensor t.
 
     If it is recorded, t gets the edge of put(t, index, value), an operation that writes into a
-    copy: the gradient of the elements written goes to `value`, that of the others to the old t.
+    copy: the gradient of the elements written goes to `value`, that of the others to the old t. It
+    is recorded as if it had been called and t's array were its result.
     """
     t._array[index] = getattr(value, "_array", value)
     t._storage.version += 1
