@@ -9,11 +9,17 @@ not at all. A checkpoint is two files, and the second commits the first:
 
 The arrays go first, under a name that no other content has. Until the rename of the JSON, the old
 JSON with the old arrays is the checkpoint; from then on, the new. The old arrays go last.
+
+What is read here may be damaged or hostile: it is never run, nothing that is no regular file is
+opened, and no more than so much of it is read, or quoted in a message.
 """
 
 import hashlib
 import json
 import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +27,55 @@ import numpy as np
 from .backends import to_numpy
 from .core.tensor import Tensor
 
+LONGEST = 100_000_000  # bytes of JSON, as in the header of a safetensors file
+MOST_LETTERS = 4_000  # of a message
+
+# dtype in a safetensors file -> in NumPy; the file has it little-endian
+DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",  # of the package ml_dtypes
+    "C64": "complex64",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    "BOOL": "bool",
+}
+SAVED = set(DTYPES.values()) - {"complex64"}
+METADATA = "__metadata__"  # in the header, the name of what is no array
+
+# Files that a checkpoint may leave behind: its arrays, and what was not written to the end.
+LEFTOVER = re.compile(
+    r"checkpoint-[0-9a-f]{16}\.safetensors|\.checkpoint(-[0-9a-f]{16}\.safetensors|\.json)\.tmp"
+)
+
+
+def shortened(message):
+    """A message without its middle, where a file of megabytes is quoted in it."""
+    if len(message) <= MOST_LETTERS:
+        return message
+    half = MOST_LETTERS // 2
+    return f"{message[:half]} ... {message[-half:]}"
+
+
+def error_text(error):
+    """What an error is and says, without the file that some quote as a whole."""
+    return shortened(f"{type(error).__name__}: {error}".removesuffix(": "))
+
 
 class CheckpointError(ValueError):
     """A file is no checkpoint: missing, cut short, damaged, or of another kind."""
+
+    def __init__(self, message):
+        super().__init__(shortened(message))
 
 
 def save(tensors, path, metadata=None):
     """Write {name: Tensor or array} to `path` in the safetensors format, whole or not at all.
 
-    `metadata`, {str: str}, goes into the header. Raises TypeError for values that are not numeric
-    arrays, ImportError where the package `safetensors` is missing, OSError where writing fails.
+    Arrays are real: float64 to 16, bfloat16, integers and bool. `metadata`, {str: str}, goes into
+    the header. Raises TypeError for anything else, ValueError for a name that the format cannot
+    hold, ImportError where the package `safetensors` is missing, OSError where writing fails.
     """
     write_whole(path, _to_bytes(tensors, metadata))
 
@@ -38,32 +83,52 @@ def save(tensors, path, metadata=None):
 def load(path):
     """{name: NumPy array} from a safetensors file.
 
-    Raises CheckpointError where the content is not in that format, OSError where reading fails.
+    Raises CheckpointError where the content is not in that format, or in a dtype that NumPy lacks;
+    ImportError where bfloat16 needs the package ml_dtypes; OSError where reading fails.
     """
     return _from_bytes(read_file(path), path)
 
 
 def load_metadata(path):
-    """The {str: str} that was saved with a safetensors file, {} if none was. Raises as `load`."""
+    """The {str: str} that was saved with a safetensors file, {} if none was. Raises as `load`, but
+    for the dtypes."""
     data = read_file(path)
-    _from_bytes(data, path)  # checks the header
+    _parts(data, path)  # checks the header
     size = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    return json.loads(data[8 : 8 + size]).get(METADATA, {})
 
 
 def save_checkpoint(folder, tensors, state):
-    """Replace the checkpoint in `folder` by {name: array} and `state` (whatever JSON can hold)."""
+    """Replace the checkpoint in `folder` by {name: array} and `state` (whatever JSON can hold).
+    Raises as `save`, and ValueError where the state takes more JSON than is read again."""
     folder = Path(folder)
     data = _to_bytes(tensors)
     digest = hashlib.sha256(data).hexdigest()
-    file = f"checkpoint-{digest[:16]}.safetensors"
-    document = {"tensors": file, "sha256": digest, "state": state}
+    document = {
+        "tensors": f"checkpoint-{digest[:16]}.safetensors",
+        "sha256": digest,
+        "state": state,
+    }
     document["check"] = _check(document)
-    write_whole(folder / file, data)
-    write_whole(folder / "checkpoint.json", json.dumps(document, indent=1).encode())
-    for old in folder.glob("*checkpoint-*.safetensors*"):  # former ones, and leftovers of a kill
-        if old.name != file:
-            old.unlink(missing_ok=True)
+    text = json.dumps(document, indent=1).encode()
+    if len(text) > LONGEST:
+        raise ValueError(f"the state takes {len(text):,} bytes of JSON, and at most {LONGEST:,} do")
+    write_whole(folder / document["tensors"], data)
+    write_whole(folder / "checkpoint.json", text)
+    _tidy(folder, document)
+
+
+def tidy(folder):
+    """Delete what a kill has left in the folder of a checkpoint: the arrays of the one before, and
+    files that were not written to the end. Nobody else may be writing there. Raises as
+    `load_checkpoint`, OSError where deleting fails."""
+    _tidy(Path(folder), _document(Path(folder) / "checkpoint.json"))
+
+
+def _tidy(folder, document):
+    for path in folder.iterdir():
+        if LEFTOVER.fullmatch(path.name) and path.name != document["tensors"]:
+            path.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder):
@@ -73,27 +138,34 @@ def load_checkpoint(folder):
     believed; raises CheckpointError if there is no checkpoint, or it is damaged in any way.
     """
     path = Path(folder) / "checkpoint.json"
+    document = _document(path)
     try:
-        document = json.loads(read_file(path))
-        check, digest, state = document.pop("check"), document["sha256"], document["state"]
         arrays = path.with_name(document["tensors"])  # ValueError for a name with a folder
-        intact = check == _check(document)
-    except OSError as e:
-        raise CheckpointError(f"no checkpoint in {folder}: {e}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise CheckpointError(f"{path} is damaged, or no checkpoint: {e!r}") from None
-    if not intact:
-        raise CheckpointError(f"{path} is damaged: its content does not match its own check sum")
-    try:
         data = read_file(arrays)
     except (OSError, ValueError) as e:  # ValueError: a name that no file has
         raise CheckpointError(f"the arrays of {path} are missing: {e}") from None
-    if hashlib.sha256(data).hexdigest() != digest:
+    if hashlib.sha256(data).hexdigest() != document["sha256"]:
         raise CheckpointError(
             f"{arrays} is truncated or damaged ({len(data)} bytes):"
             f" its SHA-256 is not the one that {path.name} names"
         )
-    return _from_bytes(data, arrays), state
+    return _from_bytes(data, arrays), document["state"]
+
+
+def _document(path):
+    """The content of a checkpoint.json, which is found to be what `save_checkpoint` wrote."""
+    try:
+        document = json.loads(read_file(path, LONGEST))
+        intact = document.pop("check") == _check(document)
+        if not isinstance(document["tensors"], str) or not {"sha256", "state"} <= document.keys():
+            raise TypeError("it names no arrays")
+    except OSError as e:
+        raise CheckpointError(f"no checkpoint in {path.parent}: {e}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise CheckpointError(f"{path} is damaged, or no checkpoint: {error_text(e)}") from None
+    if not intact:
+        raise CheckpointError(f"{path} is damaged: its content does not match its own check sum")
+    return document
 
 
 def write_whole(path, data):
@@ -107,7 +179,8 @@ def write_whole(path, data):
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what is told
+            temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":  # the rename itself, onto the disk
         folder = os.open(path.parent, os.O_RDONLY)
@@ -150,22 +223,70 @@ def _safetensors():
 
 
 def _to_bytes(tensors, metadata=None):
+    if not isinstance(tensors, Mapping):
+        is_module = hasattr(tensors, "named_parameters")
+        raise TypeError(
+            f"save: takes {{name: array}}, got {type(tensors).__name__}"
+            + "; give its arrays: nag.save(model.state_dict(), path)" * is_module
+        )
     arrays = {}
     for name, value in tensors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"save: names must be strings, got {name!r:.100}")
+        if name == METADATA:
+            raise ValueError(
+                f"save: an array cannot be called {name!r}, under which the format keeps its "
+                "metadata; give it another name"
+            )
         array = to_numpy(value.data if isinstance(value, Tensor) else value)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        kind = array.dtype.name if isinstance(array, np.ndarray) else type(array).__name__
+        if kind not in SAVED or isinstance(array, np.ma.MaskedArray):
             raise TypeError(
-                f"save: {name!r} must be a real numeric array, got "
-                f"{getattr(array, 'dtype', type(array).__name__)}"
+                f"save: {name!r:.100} must be a real numeric array, got "
+                f"{type(array).__name__ + ' of ' if kind in SAVED else ''}{kind}"
             )
         arrays[name] = np.array(array, order="C")  # dense: the format knows no strides
-    return _safetensors().numpy.save(arrays, metadata)
+    safetensors = _safetensors()
+    try:
+        return safetensors.numpy.save(arrays, metadata)
+    except UnicodeEncodeError as e:
+        raise ValueError(
+            f"save: a name or metadata is not Unicode that UTF-8 can hold: {e}"
+        ) from None
+    except TypeError:
+        raise TypeError(f"save: metadata must be {{str: str}}, got {metadata!r:.100}") from None
+    except safetensors.SafetensorError as e:
+        raise ValueError(f"save: the format cannot hold this: {e!s:.300}") from None
+
+
+def _parts(data, path):
+    """[(name, {"dtype", "shape", "data"}), ...] of the bytes of a safetensors file."""
+    safetensors = _safetensors()
+    try:
+        return safetensors.deserialize(data)
+    except (safetensors.SafetensorError, ValueError) as e:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error_text(e)}") from None
 
 
 def _from_bytes(data, path):
-    safetensors = _safetensors()
-    try:
-        views = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as e:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {e}") from None
-    return {name: view.copy() for name, view in views.items()}
+    parts = _parts(data, path)
+    for name, part in parts:
+        if part["dtype"] not in DTYPES:
+            raise CheckpointError(
+                f"{path}: {name!r:.100} is of the dtype {part['dtype']}, which is not known here; "
+                f"known are {', '.join(DTYPES)}"
+            )
+    if any(part["dtype"] == "BF16" for _, part in parts):
+        try:
+            import ml_dtypes  # noqa: F401 (makes NumPy know the name)
+        except ImportError:
+            raise ImportError(
+                f"{path} has numbers in bfloat16, which need the package ml_dtypes: "
+                "pip install ml_dtypes"
+            ) from None
+    return {
+        name: np.frombuffer(part["data"], np.dtype(DTYPES[part["dtype"]]).newbyteorder("<"))
+        .astype(DTYPES[part["dtype"]])
+        .reshape(part["shape"])
+        for name, part in parts
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from .checkpoint import write_whole
+from .checkpoint import read_file, write_whole
 
 matplotlib.use("Agg")  # pictures go to files, not to a screen
 
@@ -27,7 +27,7 @@ class Metrics:
     def __init__(self, path, step=0, tensorboard=None):
         self.events = _event_files(tensorboard, step) if tensorboard else None
         self.path, self.aside = Path(path), Path(f"{path}.damaged")
-        lines = self.path.read_bytes().splitlines(True) if step and self.path.exists() else []
+        lines = read_file(self.path).splitlines(True) if step and self.path.exists() else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # the run was killed while it wrote this
         steps = [_step(line) for line in lines]

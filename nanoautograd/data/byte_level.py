@@ -39,7 +39,7 @@ class ByteLevel:
             if len(pair) != 2 or not {*pair, "".join(pair)} <= text.keys():
                 raise DataError(
                     "a merge must be two tokens with a space between, whose letters "
-                    f"together are a token too, none of them special; got {merge!r}"
+                    f"together are a token too, none of them special; got {merge!r:.200}"
                 )
         self._length, t = len(tokens), require_tokenizers()
         self._tokenizer = t.Tokenizer(t.models.BPE(vocab=text, merges=pairs))

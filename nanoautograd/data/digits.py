@@ -5,7 +5,8 @@ import zlib
 
 import numpy as np
 
-from .sources import DataError, package_path
+from ..checkpoint import open_file
+from .sources import DataError, package_path, take_lines
 
 # name -> package, path of the file in it, side of a picture, value of ink
 DIGITS = {
@@ -26,8 +27,11 @@ def read_digits(name):
     path = package_path(package, *parts)
     rows, malformed = [], 0
     try:
-        with gzip.open(path, "rt", encoding="ascii", errors="replace") as lines:
-            for line in lines:
+        with (
+            open_file(path) as packed,
+            gzip.open(packed, "rt", encoding="ascii", errors="replace") as file,
+        ):
+            for line in take_lines(file, path):
                 row = _numbers(line, side, ink)
                 rows += [] if row is None else [row]
                 malformed += row is None

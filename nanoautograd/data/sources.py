@@ -4,6 +4,8 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..checkpoint import LONGEST, CheckpointError, read_file, shortened
+
 # package on the index -> the version whose files were read for this project, the name of the folder
 # that it installs, and what is in it
 SOURCES = {
@@ -46,6 +48,9 @@ DEBIAN = {
 class DataError(ValueError):
     """The data cannot be used as asked; the message says what to change."""
 
+    def __init__(self, message):
+        super().__init__(shortened(message))
+
 
 def installed(package):
     """Whether a package of SOURCES or DEBIAN can be found."""
@@ -82,6 +87,31 @@ def package_path(package, *parts):
             f"that has it: {install(package)}"
         )
     return path
+
+
+def read_utf8(path, errors="strict"):
+    """The text of a regular file in UTF-8, of at most LONGEST bytes, which is more than any file of
+    SOURCES and DEBIAN has; errors: as for bytes.decode. Raises DataError where it is longer or not
+    UTF-8, OSError where reading fails."""
+    try:
+        return read_file(path, LONGEST).decode("utf-8", errors)
+    except CheckpointError as e:
+        raise DataError(str(e)) from None
+    except UnicodeDecodeError as e:
+        raise DataError(
+            f"{str(path)!r} is not UTF-8: byte {e.object[e.start]:#04x} at offset {e.start}"
+        ) from None
+
+
+def take_lines(file, path):
+    """The lines of an unpacked file, open as text, of at most LONGEST characters together: a few
+    kilobytes can be packed gigabytes. Raises DataError where there are more."""
+    left = LONGEST
+    while line := file.readline(left + 1):
+        left -= len(line)
+        if left < 0:
+            raise DataError(f"{str(path)!r} unpacks to more than {LONGEST:,} characters")
+        yield line
 
 
 def fingerprint(data):

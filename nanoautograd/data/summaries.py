@@ -6,6 +6,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
+from ..checkpoint import LONGEST, read_file
 from .wiki import read_articles
 
 
@@ -35,8 +36,9 @@ def read_docstrings(folder=None):
             continue
         try:
             with warnings.catch_warnings(action="ignore"):  # of escapes in old strings
-                tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError, RecursionError):  # ValueError: a null byte
+                tree = ast.parse(read_file(path, LONGEST))
+        # ValueError: a null byte, or too long; MemoryError: brackets in brackets in brackets.
+        except (SyntaxError, ValueError, RecursionError, MemoryError, IsADirectoryError):
             files += 1
             continue
         for node in ast.walk(tree):

@@ -3,9 +3,8 @@
 import re
 from collections import Counter, defaultdict
 from functools import lru_cache
-from pathlib import Path
 
-from .sources import DataError, package_path
+from .sources import DataError, package_path, read_utf8
 
 
 class Tagged:
@@ -94,12 +93,7 @@ def _conllu_row(row):
 def _read(path, parse):
     """parse: a row -> (word, tag), () for a row to pass over, None for the end of a sentence (an
     empty row is one, too); raises ValueError that says what is wrong with the row."""
-    try:
-        rows = Path(path).read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as e:
-        raise DataError(
-            f"{str(path)!r} is not UTF-8: byte {e.object[e.start]:#04x} at offset {e.start}"
-        ) from None
+    rows = read_utf8(path).replace("\r\n", "\n").split("\n")
     data, words, tags, bad, seen = Tagged(), [], [], False, set()
     for row in rows + [""]:
         try:

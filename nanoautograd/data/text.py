@@ -73,7 +73,7 @@ class Characters:
             raise DataError(
                 f"the vocabulary of {len(self)} characters lacks {shown}"
                 + (", ..." if unknown.size > 10 else "")
-                + f"; it has {self.symbols!r}"
+                + f"; it has {self.symbols!r:.500}"
             )
         return index.astype(np.int64)
 

@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from .sources import DEBIAN, SOURCES, DataError, install, installed
+from .sources import DEBIAN, SOURCES, DataError, install, installed, read_utf8
 
 DICTIONARY, _ = DEBIAN["trans-de-en"]
 
@@ -50,7 +50,7 @@ def read_dictionary(path=None):
             "translate, the preset translation-names, are in babel"
         )
     sentences, phrases, words, malformed, two = {}, {}, {}, 0, 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_utf8(path, errors="replace").splitlines():
         sides = [side.split("|") for side in line.split("::")]
         if line.startswith("#") or not line.strip():  # a comment
             continue

@@ -30,7 +30,7 @@ class Vocabulary:
             raise DataError(
                 f"a vocabulary begins with {PAD} and {UNKNOWN}, and no symbol comes "
                 f"twice in it; this one has {len(self)}, and begins with "
-                f"{self.symbols[:4]}"
+                f"{self.symbols[:4]!r:.200}"
             )
 
     @classmethod

