@@ -240,15 +240,12 @@ def _to_bytes(tensors, metadata=None):
             )
         array = to_numpy(value.data if isinstance(value, Tensor) else value)
         kind = array.dtype.name if isinstance(array, np.ndarray) else type(array).__name__
-        if kind not in SAVED or isinstance(array, np.ma.MaskedArray):
-            raise TypeError(
-                f"save: {name!r:.100} must be a real numeric array, got "
-                f"{type(array).__name__ + ' of ' if kind in SAVED else ''}{kind}"
-            )
+        if kind not in SAVED:
+            raise TypeError(f"save: {name!r:.100} must be a real numeric array, got {kind}")
         arrays[name] = np.array(array, order="C")  # dense: the format knows no strides
     safetensors = _safetensors()
     try:
-        return safetensors.numpy.save(arrays, metadata)
+        return safetensors.numpy.save(arrays, metadata or None)  # {} may not be read again
     except UnicodeEncodeError as e:
         raise ValueError(
             f"save: a name or metadata is not Unicode that UTF-8 can hold: {e}"

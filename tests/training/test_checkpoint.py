@@ -4,11 +4,17 @@ import builtins
 import json
 import os
 import random
+import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from nanoautograd import checkpoint
+import nanoautograd as nag
+from nanoautograd import checkpoint, nn
 from nanoautograd.checkpoint import (
     CheckpointError,
     load,
@@ -16,6 +22,7 @@ from nanoautograd.checkpoint import (
     load_metadata,
     save,
     save_checkpoint,
+    tidy,
 )
 from nanoautograd.core.tensor import Tensor
 
@@ -63,11 +70,102 @@ def test_pytorch_reads_the_same(tmp_path, rng):
     assert load_metadata(tmp_path / "theirs") == {}
 
 
-@pytest.mark.parametrize("value", ["text", np.array(["a"]), np.array([1j]), None])
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+ARRAYS = st.one_of(
+    hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+    for dtype in ("f2", "f4", "f8", ">f4", "i1", "i2", "i4", ">i8", "u1", "u2", "u4", "u8", "?")
+)
+
+
+@given(st.dictionaries(st.text(), ARRAYS, max_size=4), st.dictionaries(st.text(), st.text()))
+def test_what_can_be_saved_comes_back_to_the_bit(tmp_path, arrays, metadata):
+    """Under any name, of any dtype and shape, with any NaN and infinity, also in bfloat16."""
+    path = tmp_path / "a"
+    with np.errstate(all="ignore"):
+        arrays |= {f"{name}'": a.astype(BFLOAT16) for name, a in arrays.items()}
+    save(arrays, path, metadata)
+    loaded = load(path)
+    assert loaded.keys() == arrays.keys() and load_metadata(path) == metadata
+    for name, a in arrays.items():
+        dtype = a.dtype.newbyteorder("=")
+        assert (loaded[name].dtype, loaded[name].shape) == (dtype, a.shape)
+        assert loaded[name].tobytes() == a.astype(dtype).tobytes()
+        loaded[name][...] = 0  # writable
+
+
+@pytest.mark.oracle
+def test_pytorch_s_bfloat16(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    x = [1.0, -2.5, 3e38, np.inf]
+    save_file({"x": torch.tensor(x, dtype=torch.bfloat16)}, tmp_path / "theirs")
+    assert load(tmp_path / "theirs")["x"].tolist() == load_file(tmp_path / "theirs")["x"].tolist()
+
+
+def test_bfloat16_without_its_package(tmp_path, monkeypatch):
+    save({"x": np.ones(2, BFLOAT16)}, tmp_path / "a", {"k": "v"})
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ImportError, match="a has numbers in bfloat16.*pip install ml_dtypes"):
+        load(tmp_path / "a")
+    assert load_metadata(tmp_path / "a") == {"k": "v"}
+
+
+def test_a_dtype_that_is_not_known(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    data = safetensors.save({"x": np.ones(2, ml_dtypes.float8_e5m2)})
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(CheckpointError, match="'x' is of the dtype F8_E5M2.*known are F64, F32"):
+        load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        np.array(["a"]),
+        np.array([1j]),
+        None,
+        np.ones(2, np.longdouble),
+        np.ones(2, ml_dtypes.float8_e5m2),
+        np.array([None]),
+        np.array("2000-01-01", "M8[D]"),
+        {"y": np.ones(1)},
+    ],
+)
 def test_what_is_no_numeric_array_is_refused(tmp_path, value):
     with pytest.raises(TypeError, match="'x' must be a real numeric array"):
         save({"x": value}, tmp_path / "a")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "tensors, metadata, error, message",
+    [
+        (
+            {"__metadata__": np.ones(1)},
+            None,
+            ValueError,
+            "cannot be called '__metadata__'.*another",
+        ),
+        ({1: np.ones(1)}, None, TypeError, "names must be strings, got 1"),
+        ({"\ud800": np.ones(1)}, None, ValueError, "not Unicode that UTF-8 can hold"),
+        ({"x": np.ones(1)}, {"k": "\ud800"}, ValueError, "not Unicode that UTF-8 can hold"),
+        ({"x": np.ones(1)}, {"k": 1}, TypeError, r"metadata must be \{str: str\}, got \{'k': 1"),
+        ({"x": np.ones(1)}, "text", TypeError, "metadata must be"),
+        ({"x" * 100_000_001: np.ones(1)}, None, ValueError, "the format cannot hold this"),
+        ({"x": np.ma.ones(1)}, None, TypeError, "MaskedArray"),
+        ([np.ones(1)], None, TypeError, r"takes \{name: array\}, got list"),
+        ("path", None, TypeError, r"takes \{name: array\}, got str"),
+        (nn.Linear(2, 3), None, TypeError, r"got Linear.*nag.save\(model.state_dict\(\), path\)"),
+    ],
+)
+def test_what_no_one_could_read_is_not_written(tmp_path, tensors, metadata, error, message):
+    (tmp_path / "a").write_text("as it was")
+    with pytest.raises(error, match=message) as e:
+        nag.save(tensors, tmp_path / "a", metadata)
+    assert len(str(e.value)) < 500
+    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "as it was"
 
 
 def test_missing_package(tmp_path, monkeypatch):
@@ -124,6 +222,26 @@ def test_checkpoint_round_trip_and_replacement(tmp_path):
     assert state == {"step": 2, "nested": {"a": [0.1, None, "é"]}}
     assert (tensors["x"] == 0).all()
     assert len(os.listdir(tmp_path)) == 2  # the former arrays are gone
+
+
+def test_tidy_removes_what_a_kill_left_and_nothing_else(tmp_path):
+    save_checkpoint(tmp_path, {"x": np.ones(3)}, {"step": 1})
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    save_checkpoint(tmp_path, {"x": np.zeros(3)}, {"step": 2})
+    new = set(os.listdir(tmp_path))
+    (arrays,) = old.keys() - {"checkpoint.json"}
+    own = {f"{arrays}.bak", f"my-{arrays}", "checkpoint-best.safetensors", "notes", ".notes.tmp"}
+    for name in {arrays, f".{arrays}.tmp", ".checkpoint.json.tmp", *own}:
+        (tmp_path / name).write_bytes(old[arrays])
+    tidy(tmp_path)
+    assert set(os.listdir(tmp_path)) == new | own
+    (tmp_path / arrays).write_bytes(old[arrays])
+    save_checkpoint(tmp_path, {"x": np.zeros(3)}, {"step": 2})
+    assert set(os.listdir(tmp_path)) == new | own and load_checkpoint(tmp_path)[1] == {"step": 2}
+    (tmp_path / "checkpoint.json").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="damaged"):
+        tidy(tmp_path)
+    assert set(os.listdir(tmp_path)) == new | own
 
 
 def test_any_damage_to_a_checkpoint_is_an_error(tmp_path):
