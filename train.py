@@ -13,12 +13,18 @@ is carried from step to step that is not in the checkpoint: a resumed run ends w
 to the bit. What a task is, its data, loss and scores, is in models/tasks/, one file each.
 """
 
+import sys
+
+if __name__ == "__main__":  # before what takes long to import
+    from models import terminal
+
+    terminal.prepare("train.py")
+
 import json
 import math
 import os
 import shlex
 import signal
-import sys
 import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
@@ -40,6 +46,7 @@ from models.run import (
     describe,
     make_model,
     make_task,
+    out_of_memory,
     pack,
     parse,
     presets,
@@ -48,7 +55,14 @@ from models.run import (
 )
 from nanoautograd.array_interface import array_of
 from nanoautograd.backends import DeviceError
-from nanoautograd.checkpoint import CheckpointError, save_checkpoint, write_whole
+from nanoautograd.checkpoint import (
+    CheckpointError,
+    error_text,
+    save_checkpoint,
+    shortened,
+    tidy,
+    write_whole,
+)
 from nanoautograd.data import DataError
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
@@ -56,7 +70,7 @@ try:
     import safetensors.numpy  # noqa: F401 (what checkpoints are written with)
     from tqdm import tqdm
 
-    from nanoautograd.metrics import Metrics, draw_curves
+    from nanoautograd.metrics import Metrics, draw_curves, require_tensorboard
 except ImportError as e:
     sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
 
@@ -68,6 +82,8 @@ def train(o, checkpoint):
     """One run: o, its options; checkpoint, the (tensors, state) from which it goes on, or None.
     Returns None, or an exit status where it was stopped."""
     check_folder(o)
+    if o.tensorboard:
+        require_tensorboard()
     tensors, state = checkpoint or ({}, {"step": 0})
     start = step = state["step"]
 
@@ -80,9 +96,11 @@ def train(o, checkpoint):
     learning, factors = groups(model, o) if o.steps else ([], [])
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None
-    carried = unpack(tensors, model, optimizer, average, start) if checkpoint else None
-    (carried,) = task.on_device(carried)
-    if not checkpoint:
+    carried = None
+    if checkpoint:
+        carried = unpack(tensors, model, optimizer, average, start, task.carries(model))
+        (carried,) = task.on_device(carried)
+    else:
         task.begin(model)
     parameters = sum(p.size for p in model.parameters())
     learn = sum(p.size for p in model.parameters() if p.requires_grad)
@@ -91,19 +109,21 @@ def train(o, checkpoint):
         f"{f', of which {learn:,} learn' * (learn < parameters)}; everything goes to {o.out}"
     )
 
-    # what is kept, and what is noted down
-    if not start:
-        (o.out / "checkpoint.json").unlink(missing_ok=True)  # of the run to --overwrite
+    def save(step):
+        save_checkpoint(o.out, pack(model, optimizer, average, carried), {**fixed, "step": step})
+
+    # what is kept, and what is noted down: a run to --overwrite is there until this one is
+    if checkpoint:
+        tidy(o.out)
+    else:
+        (o.out / "metrics.jsonl").touch()  # beside every checkpoint
+        save(0)
     (o.out / "result.json").unlink(missing_ok=True)
     metrics = Metrics(
         o.out / "metrics.jsonl", start, tensorboard=o.out / "tensorboard" if o.tensorboard else None
     )
     if metrics.damaged:
         print(f"{metrics.damaged} damaged lines of {metrics.path} were moved to {metrics.aside}")
-
-    def save(step):
-        metrics.sync()
-        save_checkpoint(o.out, pack(model, optimizer, average, carried), {**fixed, "step": step})
 
     def update(*arrays):
         """One step. arrays: those of --accumulate batches, x₁, y₁, x₂, y₂, ... Returns its loss,
@@ -143,8 +163,6 @@ def train(o, checkpoint):
         catch_signals() as stop,
         tqdm(total=o.steps, initial=start, unit="step", disable=not o.steps) as bar,
     ):
-        if not start:
-            save(0)
         for step in range(start + 1, o.steps + 1):
             lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor))
             for group, factor in zip(optimizer.param_groups, factors):
@@ -165,13 +183,14 @@ def train(o, checkpoint):
             if is_judged:
                 with in_use(model, average):
                     scores = task.evaluate(model)
-                if not math.isfinite(scores["loss"]):
-                    raise Diverged(f"at step {step} the validation loss is {scores['loss']}")
+                check_scores(scores, step)
                 metrics.note(step, **{f"validation_{name}": s for name, s in scores.items()})
                 bar.write(f"step {step:6}   loss {loss:.3f}   validation: {written(scores)}")
+                metrics.sync()  # a checkpoint relies on the lines before it
                 save(step)
             if stop and step < o.steps:
                 note_down(wait=True)
+                metrics.sync()
                 save(step)
                 break
     metrics.close()
@@ -200,6 +219,7 @@ def train(o, checkpoint):
     with in_use(model, average):
         pictures += shown(task.show, model, o.out)
         scores = task.evaluate(model, final=True)
+        check_scores(scores, step)
     ours = float(f"{scores[task.metric]:.4g}"), float(f"{score:.4g}")  # as they are printed
     beaten = ours[0] > ours[1] if task.larger_is_better else ours[0] < ours[1]
     print(
@@ -248,8 +268,15 @@ def shown(draw, *args):
         pictures = draw(*args)
         return pictures if isinstance(pictures, list) else [pictures]
     except Exception as e:
-        print(f"what there is to see could not be shown: {e}", file=sys.stderr)
+        print(f"what there is to see could not be shown: {error_text(e)}", file=sys.stderr)
         return []
+
+
+def check_scores(scores, step):
+    """Raise Diverged unless all are finite."""
+    for name, score in scores.items():
+        if not math.isfinite(score):
+            raise Diverged(f"at step {step} the validation {name} is {score}")
 
 
 def written(scores):
@@ -316,16 +343,10 @@ def main(argv=None):
             f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
             f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip"
         )
-    except (
-        OptionError,
-        CheckpointError,
-        DataError,
-        DeviceError,
-        OSError,
-        MemoryError,
-        ImportError,
-    ) as e:
-        return f"train.py: {e}"
+    except (OptionError, CheckpointError, DataError, DeviceError, OSError, ImportError) as e:
+        return f"train.py: {shortened(str(e))}"
+    except MemoryError as e:
+        return f"train.py: {out_of_memory(e)}"
     except nag.cuda.CaptureError as e:
         return f"train.py: {e}. Without --captured each step is computed as it is written"
     except KeyboardInterrupt:
@@ -336,4 +357,4 @@ def main(argv=None):
 if __name__ == "__main__":
     if hasattr(sys.stdout, "reconfigure"):  # a character that the terminal lacks becomes a "?"
         sys.stdout.reconfigure(errors="replace")
-    sys.exit(main())
+    terminal.run("train.py", main)

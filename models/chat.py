@@ -10,19 +10,25 @@ Ctrl-C stops an answer, Ctrl-D ends. Lines may come from a pipe.
 What the model reads is in conversation.py.
 """
 
-import argparse
 import sys
+
+if __name__ == "__main__":  # before what takes long to import
+    from . import terminal
+
+    terminal.prepare("chat")
+
+import argparse
 import time
 
 from nanoautograd import no_grad, set_num_threads
 from nanoautograd.backends import DeviceError
-from nanoautograd.checkpoint import CheckpointError
+from nanoautograd.checkpoint import CheckpointError, shortened
 from nanoautograd.data import ByteLevel, DataError, generator
 from nanoautograd.interop import read_gguf
 
 from .conversation import SYSTEM, Chat
 from .llama import Llama
-from .run import OptionError, cores, option, parse, trained
+from .run import OptionError, cores, option, out_of_memory, parse, trained
 from .sampling import as_text, choose
 from .smollm2 import weights_path
 from .tasks import PRESETS
@@ -209,16 +215,10 @@ def main(argv=None):
                 show(reply(text))
             except DataError as e:  # this text cannot be answered, others can
                 note(e)
-    except (
-        OptionError,
-        CheckpointError,
-        DataError,
-        DeviceError,
-        OSError,
-        MemoryError,
-        ImportError,
-    ) as e:
-        return f"chat: {e}"
+    except (OptionError, CheckpointError, DataError, DeviceError, OSError, ImportError) as e:
+        return f"chat: {shortened(str(e))}"
+    except MemoryError as e:
+        return f"chat: {out_of_memory(e)}"
     except KeyboardInterrupt:
         return 130
 
@@ -227,4 +227,4 @@ if __name__ == "__main__":
     for stream in sys.stdin, sys.stdout:  # what is no UTF-8, or no letter here, is a "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    sys.exit(main())
+    terminal.run("chat", main)

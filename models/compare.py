@@ -59,9 +59,15 @@ def standard_error(x):
 
 
 def rank(settings, larger_is_better):
-    """From best to worst; behind all others those of which a run has failed."""
+    """From best to worst; behind all others those of which a run has failed, and in front of these
+    those whose mean is no finite number."""
     sign = -1.0 if larger_is_better else 1.0
-    return sorted(settings, key=lambda s: (len(s.failures), sign * s.mean if s.scores else 0.0))
+
+    def place(s):
+        is_known = math.isfinite(s.mean)
+        return len(s.failures), not is_known, sign * s.mean if is_known else 0.0
+
+    return sorted(settings, key=place)
 
 
 def tied(a, b):

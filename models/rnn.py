@@ -102,10 +102,15 @@ class RNNLanguageModel(Module):
         self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)  # O, a
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
+    def state_shape(self, B):
+        """Of the state of B sequences: h_t of all layers (layers, B, H); of the LSTM
+        (2, layers, B, H), h_t and c_t."""
+        c = self.config
+        return (*[2] * (c.cell == "lstm"), c.layers, B, c.hidden)
+
     def forward(self, x, h=None):
         """Tokens x (B, T) and the state before them h, None for a beginning -> logits (B, T, V),
-        whose softmax is p, and the state after them, one Tensor: h_t of all layers (layers, B, H);
-        of the LSTM (2, layers, B, H), h_t and c_t."""
+        whose softmax is p, and the state after them, one Tensor of `state_shape(B)`."""
         h_all, h = self.hidden(x, h)
         return self.logits(h_all), h
 

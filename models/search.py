@@ -13,6 +13,13 @@ that is printed as the best: another number of threads rounds otherwise, and wou
 different score.
 """
 
+import sys
+
+if __name__ == "__main__":  # before what takes long to import
+    from . import terminal
+
+    terminal.prepare("models.search")
+
 import argparse
 import itertools
 import json
@@ -21,23 +28,23 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from nanoautograd.checkpoint import CheckpointError, load_checkpoint, write_whole
+from nanoautograd.checkpoint import CheckpointError, load_checkpoint, open_file, write_whole
 from nanoautograd.data import install
 
 from .compare import Setting, draw, rank, rows, verdict
 from .run import OptionError, alone, attribute, check_state, cores, momentary, option, parse, parser
-from .table import command, finished, markdown
+from .table import command, markdown, read_result
 from .tasks import PRESETS
 from .tasks.task import number
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
+LONGEST = 100_000  # bytes at the end of a log, in which its last line is
 OF_ONE_RUN = {"out", "resume", "overwrite", "list", "generate"}
 
 
@@ -50,13 +57,16 @@ class Run:
 
     def result(self):
         """The content of result.json; None where the run has not finished."""
-        path = self.folder / "result.json"
-        return json.loads(path.read_text()) if finished(path, self.words) else None
+        return read_result(self.folder / "result.json", self.words)
 
     def failure(self):
         """Why it has not finished: what its last line says."""
-        log = self.folder / "log.txt"
-        text = log.read_text(errors="replace") if log.exists() else ""
+        try:
+            with open_file(self.folder / "log.txt") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - LONGEST))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            text = ""
         lines = [line.strip() for line in re.split("[\r\n]", text) if line.strip()]
         return lines[-1].removeprefix("train.py: ").partition(". ")[0] if lines else "no output"
 
@@ -376,4 +386,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run("models.search", main)

@@ -10,17 +10,26 @@ again, and what was interrupted goes on, so the command can be repeated. Presets
 installed are left out, and named with the command that installs it.
 """
 
+import sys
+
+if __name__ == "__main__":  # before what takes long to import
+    from . import terminal
+
+    terminal.prepare("models.table")
+
 import argparse
 import json
+import math
 import subprocess
-import sys
 from pathlib import Path
 
+from nanoautograd.checkpoint import read_file
 from nanoautograd.data import install
 
 from .run import parse
 from .tasks import PRESETS
 
+LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
 HEAD = ("task", "preset", "parameters", "score", "to beat", "published", "seconds", "command")
 
 
@@ -56,15 +65,25 @@ def row(run, result, preset, words):
     )
 
 
-def finished(result, words):
-    """Whether the run of this command has a result already, whole and not one of other options."""
-    if not result.exists():
-        return False
+def read_result(path, words):
+    """The content of the result.json that the run of these words has written; None where it has
+    not: there is none, or it is damaged, of other options, or has scores that are no numbers."""
+    if not path.exists():
+        return None
     wanted, _ = parse(words)
     try:
-        return json.loads(result.read_text())["options"].items() <= vars(wanted).items()
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return False
+        result = json.loads(read_file(path, LONGEST))
+        metric, (what, score) = result["metric"], result["baseline"]
+        numbers = [result["scores"][metric], score, result["parameters"], result["seconds"] or 0]
+        is_whole = (
+            result["options"].items() <= vars(wanted).items()
+            and metric == PRESETS[wanted.preset].metric
+            and isinstance(what, str)
+            and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    return result if is_whole else None
 
 
 def command(words, folder):
@@ -108,20 +127,24 @@ def main():
         if packages := PRESETS[preset].missing(preset):
             missing.append(f"{preset} is left out: {install(*packages)}")
             continue
-        result = folder / "result.json"
-        if not finished(result, words):
+        result = read_result(folder / "result.json", words)
+        if result is None:
             print(f"=== {preset}: {folder}", file=sys.stderr, flush=True)
             status = subprocess.run(command(words, folder), stdout=sys.stderr).returncode
             if status:
                 failed.append(f"{preset} ended with status {status}")
                 continue
+            result = read_result(folder / "result.json", words)
+            if result is None:
+                failed.append(f"{preset} has left no whole result in {folder}")
+                continue
         if len(words) > 1 and Path(words[-1]).exists():  # a file on this machine
             words = [*words[:-1], "FILE"]
-        rows.append(row(folder.name, json.loads(result.read_text()), preset, words))
+        rows.append(row(folder.name, result, preset, words))
     print(markdown(rows))
     print(*missing, *failed, sep="\n")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run("models.table", main)

@@ -27,7 +27,8 @@ class Metrics:
     def __init__(self, path, step=0, tensorboard=None):
         self.events = _event_files(tensorboard, step) if tensorboard else None
         self.path, self.aside = Path(path), Path(f"{path}.damaged")
-        lines = read_file(self.path).splitlines(True) if step and self.path.exists() else []
+        found = read_file(self.path).splitlines(True) if self.path.exists() else []
+        lines = found if step else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # the run was killed while it wrote this
         steps = [_step(line) for line in lines]
@@ -37,7 +38,8 @@ class Metrics:
             with open(self.aside, "ab") as file:
                 file.writelines(damaged)
         kept = [line for line, s in zip(lines, steps) if s is not None and s <= step]
-        write_whole(self.path, b"".join(kept))
+        if kept != found:
+            write_whole(self.path, b"".join(kept))
         self.file = open(self.path, "a")
 
     def note(self, step, **values):
@@ -59,15 +61,22 @@ class Metrics:
             self.events.close()
 
 
-def _event_files(folder, step):
+def require_tensorboard():
+    """The package `tensorboardX`. Raises ImportError, with what to do, where it is missing."""
     try:
-        from tensorboardX import SummaryWriter
+        import tensorboardX
     except ImportError:
         raise ImportError(
             "event files for TensorBoard need the package tensorboardX: pip install tensorboardX"
         ) from None
+    return tensorboardX
+
+
+def _event_files(folder, step):
     # What came after `step` will come again. Names alone differ by the second, and by the step.
-    return SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{step}")
+    return require_tensorboard().SummaryWriter(
+        str(folder), purge_step=step + 1, filename_suffix=f".{step}"
+    )
 
 
 def _step(line):

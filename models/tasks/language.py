@@ -8,6 +8,8 @@ undecided as the model is.
 import os
 from itertools import islice
 
+import numpy as np
+
 from nanoautograd import functional as F
 from nanoautograd.backends import array_namespace
 from nanoautograd.data import (
@@ -194,6 +196,9 @@ class Language(Task):
         z, h = model.hidden(x, carried)  # (B, T, D)
         loss = cross_entropy(model, z.reshape(-1, z.shape[-1]), y.reshape(-1))
         return loss, h.data if self.recurrent else None  # without its history
+
+    def carries(self, model):
+        return (model.state_shape(self.o.batch), np.dtype(self.o.dtype)) if self.recurrent else None
 
     def evaluate(self, model, final=False):
         if self.counts:

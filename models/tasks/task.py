@@ -127,6 +127,11 @@ class Task(ABC):
         """(the mean loss of a batch, a Tensor; what to carry into the next step, an array or
         None). The batch is on the device."""
 
+    def carries(self, model):
+        """(shape, dtype) of the array that `loss` carries from step to step; None where it carries
+        nothing."""
+        return None
+
     @abstractmethod
     def evaluate(self, model, final=False):
         """Scores on the validation data, {"loss": as it is trained on, other names: finite

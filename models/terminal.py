@@ -1,0 +1,44 @@
+"""How the programs here end: with a line, and not with a traceback, whatever the terminal does.
+
+if __name__ == "__main__":
+    terminal.prepare("train.py")
+import ...                                  what takes a second or two
+if __name__ == "__main__":
+    terminal.run("train.py", main)
+"""
+
+import os
+import signal
+import sys
+
+
+def prepare(program):
+    """Before the imports: from now on Ctrl-C ends the program at once; and where standard streams
+    are closed, as by 2>&-, what is written to them is lost, and their numbers go to no file."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+
+    def stop(number, frame):
+        try:
+            os.write(2, f"\n{program}: interrupted\n".encode())
+        finally:
+            os._exit(128 + number)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, stop)
+
+
+def run(program, main):
+    """Exit with what main() returns: None, a status, or a text for stderr."""
+    try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+        print(f"\n{program}: interrupted", file=sys.stderr)
+    except OSError as e:  # nobody reads stdout any more, or its disk is full
+        status, sys.stdout = f"{program}: {e}", None
+    sys.exit(status)
