@@ -98,19 +98,13 @@ class Recording:
         among its attributes, but for its `counters`, must stay."""
         name = type(module).__name__
         self.fact(f"{name}.training", lambda: module.training)
-        for key, value in vars(module).items():
+        for key, value, *_ in module._members():
             if hasattr(value, "requires_grad"):
                 self.parameter(f"{name}.{key}", value)
-            elif type(value) in (bool, int, float, str, type(None)) and key not in module.counters:
+        for key, value in vars(module).items():
+            if type(value) in (bool, int, float, str, type(None)) and key not in module.counters:
                 self.fact(f"{name}.{key}", lambda key=key: getattr(module, key, "no more there"))
-        self.same(
-            f"what {name} is made of",
-            lambda: [
-                part
-                for part in vars(module).values()
-                if hasattr(part, "requires_grad") or hasattr(part, "named_parameters")
-            ],
-        )
+        self.same(f"what {name} is made of", lambda: [value for _, value, *_ in module._members()])
 
     def tensors(self):
         """Those that may have gradients."""

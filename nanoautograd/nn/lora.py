@@ -71,48 +71,55 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     nn.Linear, and gets none.
 
     names: the last parts of those to adapt, such as "query" and "value"; all, if there are none.
-    Raises ValueError where none is found, or the rank is too large for one.
+    Raises ValueError where none is found, or the rank is too large for one, and TypeError for one in
+    a tuple, before anything is changed.
     """
-    rng, found = np.random.default_rng(rng), []
-    for path, module in list(model.named_modules()):
-        for name, value in list(vars(module).items()):
-            if (
-                type(value) is Linear
-                and value.weight.requires_grad
-                and (not names or name in names)
-            ):
-                value.requires_grad_(False)
-                setattr(module, name, LoRALinear(value, rank, alpha, rng=rng))
-                found.append(f"{path}.{name}" if path else name)
+    rng = np.random.default_rng(rng)
+    linear = [place for place in _places(model) if type(place[1]) is Linear]
+    called = [place for place in linear if not names or place[0].rpartition(".")[2] in names]
+    found = [place for place in called if place[1].weight.requires_grad]
     if not found:
-        there = sorted(
-            {
-                name
-                for _, module in model.named_modules()
-                for name, value in vars(module).items()
-                if type(value) is Linear
-            }
-        )
-        still = [name for name in there if not names or name in names]
+        last = [sorted({name.rpartition(".")[2] for name, *_ in ps}) for ps in (called, linear)]
         raise ValueError(
             f"add_adapters: {type(model).__name__} has no Linear layer "
             + (
-                f"that learns; frozen: {', '.join(still)}"
-                if still
+                f"that learns; frozen: {', '.join(last[0])}"
+                if called
                 else f"called {' or '.join(names) or 'anything'}; it has "
-                f"{', '.join(there) or 'none'}"
+                f"{', '.join(last[1]) or 'none'}"
             )
         )
-    return found
+    layers = {id(layer): layer for _, layer, *_ in found}  # one may be used in two places
+    made = {i: LoRALinear(layer, rank, alpha, rng=rng) for i, layer in layers.items()}
+    _replace(found, made)
+    for layer in layers.values():
+        layer.requires_grad_(False)
+    return [name for name, *_ in found]
+
+
+def _places(model):
+    """The `_members` of a model and of all Modules in it."""
+    return [place for path, module in model.named_modules() for place in module._members(path)]
+
+
+def _replace(places, made):
+    """Puts made[id(value)] in each of the places where a value is."""
+    for name, _, holder, _ in places:
+        if isinstance(holder, tuple):
+            raise TypeError(f"{name} is in a tuple, where nothing can take its place; use a list")
+    for _, value, holder, key in places:
+        if isinstance(holder, Module):
+            setattr(holder, key, made[id(value)])
+        else:
+            holder[key] = made[id(value)]
 
 
 def merge_adapters(model):
     """Put one nn.Linear in the place of each LoRALinear inside `model`: the same results, at the
     cost of a model without adapters. Returns the model."""
-    for _, module in list(model.named_modules()):
-        for name, value in list(vars(module).items()):
-            if isinstance(value, LoRALinear):
-                setattr(module, name, value.merged())
+    found = [place for place in _places(model) if isinstance(place[1], LoRALinear)]
+    made = {id(layer): layer.merged() for _, layer, *_ in found}
+    _replace(found, made)
     return model
 
 

@@ -2,10 +2,15 @@
 devices; and modules made of modules."""
 
 import math
+import warnings
+from collections import deque
+from inspect import isroutine
+from reprlib import recursive_repr
 
 import numpy as np
 
-from ..backends import array_namespace, is_array, to_device
+from ..array_interface import array_of
+from ..backends import array_namespace, device_of, is_array, is_float, to_device
 from ..core.tensor import Tensor
 from ..kernels.recording import now
 
@@ -19,13 +24,102 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
+CONTAINERS = list, tuple, deque, dict
+
+
+def _inside(holder, path="", above=()):
+    """What Module._members gives, of a Module or of a list, tuple or dict in it."""
+    held = vars(holder) if isinstance(holder, Module) else holder
+    for key, value in held.items() if isinstance(held, dict) else enumerate(held):
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(value, (Tensor, Module)):
+            yield name, value, holder, key
+        elif isinstance(value, CONTAINERS) and all(value is not one for one in above):
+            yield from _inside(value, name, (*above, value))
+        elif isinstance(value, (set, frozenset)) and any(map(learns, value)):
+            raise TypeError(
+                f"{name} is a set of Parameters or Modules; a set has no order, so they would have "
+                "no names: use a list or a dict"
+            )
+
+
+def learns(value):
+    """Whether the value is a Parameter or a Module, or holds one, in lists, tuples and dicts."""
+    if isinstance(value, CONTAINERS):
+        return any(learns(one) for _, one, *_ in _inside([value]))
+    return isinstance(value, (Parameter, Module))
+
+
+def fitting(who, wanted, given, strict=True):
+    """{name: array}, copies of the arrays, or Tensors, in the dict `given`, each on the device and
+    in the dtype of the array wanted[name]; for Module.load_state_dict, which has the errors."""
+    if not isinstance(given, dict):
+        raise TypeError(
+            f"{who}: takes what state_dict() returned, a dict of names and arrays; got "
+            f"{type(given).__name__}"
+        )
+    given = {name: array_of(a) for name, a in given.items()}
+    given = {name: a if is_array(a) else np.asarray(a) for name, a in given.items()}
+    lines, new, firsts = [], {}, {}
+    if strict:
+        lines += [f"missing: {n} {a.shape}" for n, a in wanted.items() if n not in given]
+        lines += [f"unexpected: {n} {a.shape}" for n, a in given.items() if n not in wanted]
+    for name, like in wanted.items():
+        if name not in given:
+            continue
+        a = given[name]
+        if a.shape != like.shape:
+            lines.append(f"mis-shaped: {name} is {a.shape}, the model has {like.shape}")
+        elif a.dtype.kind not in "biuf" and not is_float(a.dtype):
+            lines.append(f"no real numbers: {name} is {a.dtype}, the model has {like.dtype}")
+        else:
+            xp, a = array_namespace(like), to_device(a, device_of(like))
+            with np.errstate(over="ignore"):
+                new[name] = xp.array(a, dtype=like.dtype)
+            if a.dtype != like.dtype and (xp.isfinite(a) & ~xp.isfinite(new[name])).any():
+                lines.append(f"too large: {name} has numbers above the largest {like.dtype}")
+            first = firsts.setdefault(id(like), name)
+            x, y = new[first], new[name]
+            if not ((x == y) | ((x != x) & (y != y))).all():
+                lines.append(f"not the same: {first} and {name}, one parameter of the model")
+    if lines:
+        raise ValueError(f"{who}: the weights are of another model:\n  " + "\n  ".join(lines))
+    return new
+
+
 class Module:
-    """A part of a model: its attributes that are Parameters or Modules are found by name.
+    """A part of a model: its attributes that are Parameters or Modules are found by name, also in
+    lists, tuples and dicts: `self.layers = [Linear(2, 3)]` holds "layers.0.weight".
 
     A subclass sets them in `__init__` and defines `forward`; calling the module calls that.
     """
 
     training = True
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if learns(value) or (name == "__slots__" and value):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: a Module finds what is set on itself, in __init__, as "
+                    f"self.name = ...; not in the body of the class, nor in __slots__"
+                )
+
+    def __setattr__(self, name, value):
+        """Raises TypeError for a value that would take the place of a Parameter or Module, which an
+        optimiser and `state_dict` then missed, or of a method of Module."""
+        here, old = f"{type(self).__name__}.{name}", vars(self).get(name)
+        method = None if name == "__class__" else getattr(Module, name, None)
+        if method is not None and (learns(value) or callable(method) and not isroutine(value)):
+            raise TypeError(f"{here} is part of every Module; give the attribute another name")
+        emptied = value is None or isinstance(value, CONTAINERS) and not value
+        if learns(old) and not (learns(value) or emptied):
+            raise TypeError(
+                f"{here} is a {type(old).__name__}; a {type(value).__name__} in its place would be "
+                "neither learnt nor saved: assign an nn.Parameter, a Module, or None"
+                + (f"; or set its numbers, {here}.data = ..." if isinstance(old, Tensor) else "")
+            )
+        super().__setattr__(name, value)
 
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
@@ -37,24 +131,48 @@ class Module:
             now.recording.module(self)
         return self.forward(*args, **kwargs)
 
-    def named_modules(self, prefix=""):
-        """Pairs (name, module): this one and, depth first, all inside it; names are dotted
-        paths."""
+    def _members(self, path=""):
+        """(dotted name, value, holder, key) of each Tensor and Module among the attributes, also in
+        lists, tuples and dicts at any depth: the value is that attribute, or holder[key]. What
+        those Modules hold is not listed. Raises TypeError for a set of them."""
+        return _inside(self, path)
+
+    def named_modules(self, prefix="", above=()):
+        """Pairs (name, module): this one and, depth first, all inside it; names are dotted paths.
+        A module that is also inside itself, as a child that knows its parent, is not entered again.
+        """
         yield prefix, self
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
+        above = (*above, self)
+        for name, value, *_ in self._members(prefix):
+            if isinstance(value, Module) and all(value is not one for one in above):
+                yield from value.named_modules(name, above)
 
     def named_parameters(self, remove_duplicate=True):
         """Pairs (dotted name, Parameter); a parameter that is used in two places comes once, or,
-        with remove_duplicate=False, under each of its names."""
-        seen = set()
+        with remove_duplicate=False, under each of its names.
+
+        Warns of a Tensor that requires a gradient and is no Parameter. Raises ValueError for two
+        parameters of one name.
+        """
+        seen, names = set(), set()
         for path, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter) and id(value) not in seen:
+            for name, value, *_ in module._members(path):
+                if not isinstance(value, Parameter):
+                    if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+                        warnings.warn(
+                            f"{type(self).__name__}: {name} requires a gradient and is no "
+                            "Parameter, so it is not listed; nn.Parameter(...) would be",
+                            stacklevel=2,
+                        )
+                elif id(value) not in seen:
                     if remove_duplicate:
                         seen.add(id(value))
-                    yield (f"{path}.{name}" if path else name), value
+                    if name in names:
+                        raise ValueError(
+                            f"{type(self).__name__}: two parameters are called {name!r}"
+                        )
+                    names.add(name)
+                    yield name, value
 
     def parameters(self):
         """The Parameters of this module and all inside it, each once."""
@@ -100,40 +218,21 @@ class Module:
     def load_state_dict(self, state_dict, strict=True):
         """Copy arrays (or Tensors) into the parameters of the same names, cast to their dtype.
 
-        Raises ValueError, before anything is changed, that lists every missing, unexpected and
-        mis-shaped key; with `strict=False` missing and unexpected ones are left alone.
+        Raises TypeError for what is no dict, ValueError that lists every missing, unexpected and
+        mis-shaped key, and every array that the dtype cannot hold, before anything is changed; with
+        `strict=False` missing and unexpected ones are left alone.
         """
         slots = dict(self.named_parameters(remove_duplicate=False))
-        given = {name: v.data if isinstance(v, Tensor) else v for name, v in state_dict.items()}
-        given = {name: v if is_array(v) else np.asarray(v) for name, v in given.items()}
-        lines = []
-        if strict:
-            lines += [
-                f"missing: {name} {p.shape}" for name, p in slots.items() if name not in given
-            ]
-            lines += [
-                f"unexpected: {name} {a.shape}" for name, a in given.items() if name not in slots
-            ]
-        lines += [
-            f"mis-shaped: {name} is {given[name].shape}, the model has {p.shape}"
-            for name, p in slots.items()
-            if name in given and given[name].shape != p.shape
-        ]
-        if lines:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the weights are of another "
-                "model:\n  " + "\n  ".join(lines)
-            )
-        for name, p in slots.items():
-            if name in given:
-                p.data = array_namespace(p.data).array(
-                    to_device(given[name], p.device), dtype=p.dtype
-                )
+        wanted = {name: p.data for name, p in slots.items()}
+        new = fitting(f"{type(self).__name__}.load_state_dict", wanted, state_dict, strict)
+        for name, array in new.items():
+            slots[name].data = array
 
+    @recursive_repr()
     def __repr__(self):
         inside = [
             f"({name}): {value!r}"
-            for name, value in vars(self).items()
+            for name, value, *_ in self._members()
             if isinstance(value, Module)
         ]
         body = "".join("\n  " + line.replace("\n", "\n  ") for line in inside)
@@ -157,6 +256,8 @@ class ModuleList(Module):
         return self
 
     def _put(self, name, module):
+        if hasattr(self, name):
+            raise ValueError(f"{type(self).__name__}: the name {name!r} is taken; choose another")
         if not isinstance(module, Module):
             raise TypeError(
                 f"{type(self).__name__}: takes Modules; {name!r} is of type {type(module).__name__}"
