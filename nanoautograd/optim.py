@@ -15,22 +15,30 @@ parts of equal size, call `(loss / k).backward()` for each, and make one step: t
 batch is the mean of the means over its parts.
 
 In the formulas θ is a parameter, g its gradient, γ the learning rate, λ the weight decay, t the
-number of this step from 1. They are elementwise: all lines of a formula are computed for one block
+number of this step from 1. A parameter in float16 or bfloat16 is stepped in float32: the state has
+such a copy of it, `master`, beside moments in float32, and θ is that, rounded, after each step
+(Micikevicius et al. 2018, "Mixed precision training", section 3.1). What θ is set to in between is
+taken over.
+
+The formulas are elementwise: all lines of a formula are computed for one block
 of an array after the other, by all threads (backends/threads.py), and for many small arrays at
 once, laid end to end.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import reduce
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
-from .backends import array_namespace, device_of, threads, to_device
+from .array_interface import array_of
+from .backends import array_namespace, device_of, is_array, threads, to_device
 from .core.tensor import Tensor, wrap
 from .kernels import adam, can_run, clip
 from .kernels.recording import CaptureError, now
+from .nn.module import Module, fitting
 
 
 def in_blocks(f, jobs):
@@ -79,6 +87,53 @@ def _write_back(rows, ends):
             a[...] = new.reshape(a.shape)
 
 
+def listed(who, params):
+    """The iterable `params` as a list. Raises TypeError for what is one by accident: a Module, a
+    Tensor (of rows), a dict (of names); and for a set, which has no order."""
+    right = {
+        Module: ".parameters()",
+        Tensor: ": put it in a list, [w]",
+        dict: ": a list of Tensors, or of such dicts",
+        (set, frozenset): ", which has no order: a list or a generator",
+    }
+    for kind, instead in right.items():
+        if isinstance(params, kind):
+            raise TypeError(
+                f"{who}: takes an iterable of parameters; got a {type(params).__name__}{instead}"
+            )
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{who}: takes an iterable of parameters, as model.parameters(); got "
+            f"{type(params).__name__}"
+        )
+    return list(params)
+
+
+def check_leaf(who, i, p):
+    """Raises unless `p`, number i of some parameters, is a Tensor that was not computed."""
+    if not isinstance(p, Tensor):
+        hint = ": give parameters(), not named_parameters()" if isinstance(p, tuple) else ""
+        raise TypeError(
+            f"{who}: parameters must be Tensors that require a gradient; number {i} is a "
+            f"{type(p).__name__}{hint}"
+        )
+    if not p.is_leaf:
+        raise ValueError(
+            f"{who}: parameter {i}, of shape {p.shape}, was computed by "
+            f"{p._edge[0].operation.name}: to change it would change nothing that it was computed "
+            "from; give those Tensors"
+        )
+
+
+def check_number(who, name, value, low=0.0, high=math.inf):
+    """Raises unless low ≤ value ≤ high, a finite number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{who}: {name} must be a number; got {type(value).__name__} {value!r}")
+    if not (low <= value <= high and math.isfinite(value)):
+        limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise ValueError(f"{who}: {name} must be {limits}, got {value}")
+
+
 class Step(NamedTuple):
     """Of one parameter; t: what `begin` returned."""
 
@@ -86,6 +141,16 @@ class Step(NamedTuple):
     t: object
     parameter: Tensor
     state: dict
+
+    @property
+    def theta(self):
+        """The array that is stepped: of 16 bits the master copy."""
+        return self.state.get("master", self.parameter.data)
+
+
+def _wide(a):
+    """The array itself, or a copy in float32 of one in float16 or bfloat16."""
+    return a.astype(np.float32) if a.dtype.itemsize == 2 else a
 
 
 class Optimizer:
@@ -96,50 +161,72 @@ class Optimizer:
     """
 
     def __init__(self, params, **defaults):
-        groups = list(params)
-        if not groups:
-            raise ValueError(f"{type(self).__name__}: got no parameters to optimise")
-        if not isinstance(groups[0], dict):
+        name, self.defaults = type(self).__name__, defaults
+        groups = listed(name, params)
+        if not any(isinstance(g, dict) for g in groups):
             groups = [{"params": groups}]
-        self.param_groups = [{**defaults, **g, "params": list(g["params"])} for g in groups]
-        for group in self.param_groups:
-            self._check(group, known=defaults)
-        params = [p for group in self.param_groups for p in group["params"]]
-        if len({id(p) for p in params}) != len(params):
-            raise ValueError(f"{type(self).__name__}: a parameter is given more than once")
-        self.state = [{} for _ in params]  # what `update` remembers, one dict a parameter
-
-    def _check(self, group, known):
-        name = type(self).__name__
-        unknown = sorted(group.keys() - known.keys() - {"params"})
-        if unknown:
-            raise ValueError(f"{name}: unknown option {unknown[0]!r}; it takes {', '.join(known)}")
-        for p in group["params"]:
-            if not (isinstance(p, Tensor) and p.requires_grad):
+        self.param_groups = []
+        for g in groups:
+            if not (isinstance(g, dict) and "params" in g):
                 raise TypeError(
-                    f"{name}: parameters must be Tensors that require a gradient, "
-                    f"got {type(p).__name__}"
+                    f'{name}: a group is a dict with "params"; got {type(g).__name__}'
+                    + (f" of {', '.join(map(str, g))}" if isinstance(g, dict) else "")
                 )
-        for option in ("lr", "momentum", "weight_decay", "eps"):
-            if not group.get(option, 0.0) >= 0.0:
-                raise ValueError(f"{name}: {option} must be at least 0, got {group[option]}")
-        if not all(0.0 <= beta < 1.0 for beta in group.get("betas", ())):
-            raise ValueError(f"{name}: betas must be in [0, 1), got {group['betas']}")
+            inside = [g["params"]] if isinstance(g["params"], Tensor) else g["params"]
+            self.param_groups.append({**defaults, **g, "params": listed(name, inside)})
+            self.check(self.param_groups[-1])
+        self._params = self.parameters()
+        for i, p in enumerate(self._params):
+            check_leaf(name, i, p)
+            if not p.requires_grad:
+                raise TypeError(
+                    f"{name}: parameters must be Tensors that require a gradient; number {i}, of "
+                    f"shape {p.shape}, does not"
+                )
+        if not self._params:
+            raise ValueError(f"{name}: got no parameters to optimise")
+        if len({id(p) for p in self._params}) != len(self._params):
+            raise ValueError(f"{name}: a parameter is given more than once")
+        self.state = [{} for _ in self._params]  # what `update` remembers, one dict a parameter
+
+    def parameters(self):
+        """All parameters, in the order of `state`."""
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def check(self, group):
+        """Raises TypeError or ValueError for options that are unknown, or out of range."""
+        name = type(self).__name__
+        unknown = sorted(map(str, group.keys() - self.defaults.keys() - {"params"}))
+        if unknown:
+            raise ValueError(
+                f"{name}: unknown option {unknown[0]!r}; it takes {', '.join(self.defaults)}"
+            )
+        for option in ("lr", "weight_decay", "eps"):
+            check_number(name, option, group.get(option, 0.0))
+        for option in ("momentum", "dampening"):
+            check_number(name, option, group.get(option, 0.0), high=1.0)
+        if "betas" in group:
+            betas = group["betas"]
+            if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+                raise ValueError(f"{name}: betas must be two numbers, got {betas!r}")
+            for beta in betas:
+                check_number(name, "each of betas", beta, high=math.nextafter(1.0, 0.0))
 
     def zero_grad(self):
         """Forget all gradients: each parameter's `grad` becomes None."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None
+        for p in self.parameters():
+            p.grad = None
 
     def step(self):
-        """Update every parameter that has a gradient; one whose `grad` is None stays as it is."""
+        """Update every parameter that has a gradient; one whose `grad` is None, or that no longer
+        requires one, stays as it is. Raises ValueError, before anything is changed, for options out
+        of range, and where parameters, or their shapes or dtypes, are no longer what they were."""
         recording = now.recording
         self.apply(self.advance() if recording is None else self._recorded(recording))
 
     def _recorded(self, recording):
         """`advance`, in a step that is recorded, and before each of its replays."""
-        params = [p for group in self.param_groups for p in group["params"]]
+        params = self.parameters()
         gradients = [p.grad for p in params]
 
         def advance():
@@ -153,11 +240,11 @@ class Optimizer:
             recording.parameter(f"parameter {i} of {name}", p)
         recording.same(
             f"the list of parameters of {name}",
-            lambda: [p for group in self.param_groups for p in group["params"]],
+            self.parameters,
         )
         recording.same(
             f"the state of {name}",
-            lambda: [state[b] for state in self.state for b in self.buffers if b in state],
+            lambda: [a for state in self.state for k, a in state.items() if k != "step"],
         )
         return self.recorded(steps, recording)
 
@@ -174,32 +261,69 @@ class Optimizer:
         """What of a step is the host's: counts it. Returns for `apply` a Step for each parameter
         that has a gradient. Before a captured `apply` is replayed, this is all that is left to do.
         """
+        self._check_unchanged()
         states, steps = iter(self.state), []
         for group in self.param_groups:
             for p, state in zip(group["params"], states):
-                if p.grad is not None:
-                    steps.append(Step(group, self.begin(p.data, state, group), p, state))
+                if p.grad is not None and p.requires_grad:
+                    theta = _wide(p.data)
+                    t = self.begin(theta, state, group)
+                    if theta is not p.data:
+                        state.setdefault("master", theta)
+                    steps.append(Step(group, t, p, state))
         return steps
+
+    def _check_unchanged(self):
+        """Raises ValueError where the options or parameters do not go with the state."""
+        name, params = type(self).__name__, self.parameters()
+        for group in self.param_groups:
+            self.check(group)
+        if len(params) != len(self._params) or any(
+            p is not q for p, q in zip(params, self._params)
+        ):
+            raise ValueError(
+                f"{name}: the parameters in param_groups are not those that it was made with, to "
+                "which its state belongs; make a new optimiser"
+            )
+        for i, (p, state) in enumerate(zip(params, self.state)):
+            for key, a in state.items():
+                dtype = np.dtype(np.float32) if p.dtype.itemsize == 2 else p.dtype
+                if key != "step" and (a.shape, a.dtype) != (p.shape, dtype):
+                    raise ValueError(
+                        f"{name}: {key} of parameter {i} has {a.shape}, {a.dtype}, the parameter "
+                        f"by now {p.shape}, {p.dtype}; make a new optimiser"
+                    )
 
     def apply(self, steps):
         """What of a step is left: changes the parameters."""
+        self.change(steps)
+        for s in steps:
+            if "master" in s.state:
+                s.parameter.data[...] = s.theta.astype(s.parameter.dtype)
+
+    def change(self, steps):
+        """`apply`, but for the rounding to 16 bits."""
         jobs, small = [], {}
-        for group, t, p, state in steps:
-            arrays = theta, *_ = self.arrays(p, state)
-            if theta.size <= SMALL and type(theta) is np.ndarray:
-                alike = small.setdefault((id(group), t, theta.dtype), ((group, t), []))
+        for step in steps:
+            options, arrays = (step.group, step.t), self.arrays(step)
+            if step.theta.size <= SMALL and type(step.theta) is np.ndarray:
+                alike = small.setdefault((id(step.group), step.t, step.theta.dtype), (options, []))
                 alike[1].append(arrays)
             else:
-                jobs.append(((group, t), arrays))
+                jobs.append((options, arrays))
         together = [(options, _end_to_end(rows)) for options, rows in small.values()]
         in_blocks(self.update, together + jobs)
         for (_, rows), (_, ends) in zip(small.values(), together):
             _write_back(rows, ends)
 
-    def arrays(self, p, state):
+    def arrays(self, step):
         """θ, g and the buffers, for a change of θ in place."""
+        p, theta = step.parameter, step.theta
         p.data = p.data  # so that a graph which still needs the old value notices
-        return p.data, p.grad.data, *[state[b] for b in self.buffers if b in state]
+        if "master" in step.state:  # θ, unless it was set since it was rounded from it
+            same = theta.astype(p.dtype) == p.data
+            theta[...] = array_namespace(theta).where(same, theta, p.data.astype(theta.dtype))
+        return theta, _wide(p.grad.data), *[step.state[b] for b in self.buffers if b in step.state]
 
     buffers = ()  # names of the arrays in a parameter's state
 
@@ -217,44 +341,115 @@ class Optimizer:
     def state_dict(self):
         """PyTorch's layout: {"state": {i: {name: array or int}}, "param_groups": [options]}, where
         i counts the parameters over all groups and "params" lists those numbers. Copies."""
-        groups, count = [], 0
-        for group in self.param_groups:
-            numbers = list(range(count, count + len(group["params"])))
-            groups.append({**group, "params": numbers})
-            count += len(numbers)
         state = {
             i: {key: value if key == "step" else value.copy() for key, value in s.items()}
             for i, s in enumerate(self.state)
             if s
         }
-        return {"state": state, "param_groups": groups}
+        return {"state": state, "param_groups": self._numbered()}
+
+    def _numbered(self):
+        """The groups, with numbers of parameters in the place of these."""
+        numbers = iter(range(len(self.state)))
+        return [
+            {**group, "params": [next(numbers) for _ in group["params"]]}
+            for group in self.param_groups
+        ]
 
     def load_state_dict(self, state_dict):
-        """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
-        ValueError where it was made for other parameters."""
-        name, params = type(self).__name__, [p for g in self.param_groups for p in g["params"]]
-        sizes = [len(g["params"]) for g in self.param_groups]
-        given = [len(g["params"]) for g in state_dict["param_groups"]]
-        if given != sizes:
+        """Take over what `state_dict` returned: copied, onto each parameter's device. Options that
+        only PyTorch has may be there if they are off: None or False.
+
+        Raises TypeError and ValueError, before anything is changed, where it was made for other
+        parameters, is incomplete, or holds what no step can have left: arrays of another dtype or
+        not finite, options out of range.
+        """
+        who, params = f"{type(self).__name__}.load_state_dict", self.parameters()
+        try:
+            groups, states = list(state_dict["param_groups"]), dict(state_dict["state"])
+            given = [list(group["params"]) for group in groups]
+        except (TypeError, KeyError, ValueError):
+            raise TypeError(
+                f'{who}: takes what state_dict() returned, a dict with "state" and "param_groups"; '
+                f"got {type(state_dict).__name__}"
+            ) from None
+        own = self._numbered()
+        if [len(numbers) for numbers in given] != [len(g["params"]) for g in own]:
             raise ValueError(
-                f"{name}.load_state_dict: the state is of groups of {given} "
-                f"parameters, this optimiser has groups of {sizes}"
+                f"{who}: the state is of groups of {[len(numbers) for numbers in given]} "
+                f"parameters, this optimiser has groups of {[len(g['params']) for g in own]}"
             )
-        new = [{} for _ in params]
-        for i, state in state_dict["state"].items():
-            for key, value in state.items():
-                if key == "step":
-                    new[i][key] = int(value)
-                    continue
-                if value.shape != params[i].shape:
-                    raise ValueError(
-                        f"{name}.load_state_dict: {key} of parameter {i} has shape "
-                        f"{value.shape}, the parameter has {params[i].shape}"
-                    )
-                new[i][key] = to_device(value, params[i].device).astype(params[i].dtype)
+        if given != [g["params"] for g in own]:
+            raise ValueError(f"{who}: parameters must be numbered from 0 on, got {given}")
+        groups = [self._options(who, group) for group in groups]
+        if unknown := [i for i in states if i not in range(len(params))]:
+            raise ValueError(
+                f"{who}: there is a state of parameter {unknown[0]!r}; they are numbered from 0 to "
+                f"{len(params) - 1}, by integers"
+            )
+        of = {i: group for group, numbers in zip(groups, given) for i in numbers}
+        new = [self._state(f"{who}: ", i, p, states.get(i), of[i]) for i, p in enumerate(params)]
         self.state = new
-        for group, saved in zip(self.param_groups, state_dict["param_groups"]):
-            group.update({k: v for k, v in saved.items() if k != "params"})
+        for group, options in zip(self.param_groups, groups):
+            group.update(options)
+
+    def _options(self, who, group):
+        """A group of a state, checked, without its parameters."""
+        options = {
+            key: value
+            for key, value in group.items()
+            if key in self.defaults or (value is not None and value is not False)
+        }
+        del options["params"]
+        if lacking := self.defaults.keys() - options.keys():
+            raise ValueError(f"{who}: a group lacks {', '.join(sorted(lacking))}")
+        if "betas" in options and isinstance(options["betas"], list):
+            options["betas"] = tuple(options["betas"])
+        self.check(options)
+        return options
+
+    def _state(self, who, i, p, state, options):
+        """The state of parameter i, copied and checked."""
+        state = {key: array_of(a) for key, a in (state or {}).items() if a is not None}
+        wanted, like = {}, _wide(p.data)
+        self.begin(np.empty(0, like.dtype), wanted, options)  # which names there are after a step
+        if like is not p.data:
+            wanted["master"] = None
+        lacking = wanted.keys() - state.keys()
+        unknown = state.keys() - wanted.keys() - {*self.buffers}
+        if state and (lacking or unknown):
+            raise ValueError(
+                f"{who}the state of parameter {i} "
+                + (f"lacks {min(lacking)}" if lacking else f"has {min(map(str, unknown))!r}")
+                + f"; it is {', '.join(wanted) or 'empty'}"
+            )
+        new = {}
+        for key, a in state.items():
+            a = a if is_array(a) else np.asarray(a)
+            if key == "step":
+                new[key] = _count(who, a)
+                continue
+            if a.shape != p.shape:
+                raise ValueError(
+                    f"{who}{key} of parameter {i} has shape {a.shape}, the parameter has {p.shape}"
+                )
+            if a.dtype != like.dtype:
+                raise ValueError(f"{who}{key} of parameter {i} is {a.dtype}, not {like.dtype}")
+            xp, a = array_namespace(like), to_device(a, p.device)
+            if not xp.isfinite(a).all() or (key.endswith("_sq") and (a < 0).any()):
+                kind = (
+                    "not finite" if not xp.isfinite(a).all() else "below 0, and a mean of squares"
+                )
+                raise ValueError(f"{who}{key} of parameter {i} has numbers that are {kind}")
+            new[key] = a.copy()
+        return new
+
+
+def _count(who, a):
+    """A number of steps in an array (). Raises ValueError for what is none."""
+    if a.shape != () or a.dtype.kind not in "iuf" or not 0 <= float(a) < 2**53 or float(a) % 1:
+        raise ValueError(f"{who}a number of steps must be an integer of at least 0, got {a!r}")
+    return int(a)
 
 
 class SGD(Optimizer):
@@ -269,11 +464,6 @@ class SGD(Optimizer):
     def __init__(
         self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False
     ):
-        if nesterov and (momentum <= 0.0 or dampening != 0.0):
-            raise ValueError(
-                "SGD: nesterov needs a momentum above 0 and no dampening, got "
-                f"momentum {momentum} and dampening {dampening}"
-            )
         super().__init__(
             params,
             lr=lr,
@@ -285,9 +475,20 @@ class SGD(Optimizer):
 
     buffers = ("momentum_buffer",)
 
+    def check(self, group):
+        super().check(group)
+        mu, dampening, nesterov = (group[o] for o in ("momentum", "dampening", "nesterov"))
+        if not isinstance(nesterov, (bool, np.bool_)):
+            raise TypeError(f"SGD: nesterov must be True or False, got {nesterov!r}")
+        if nesterov and (mu == 0.0 or dampening != 0.0):
+            raise ValueError(
+                "SGD: nesterov needs a momentum above 0 and no dampening, got "
+                f"momentum {mu} and dampening {dampening}"
+            )
+
     def begin(self, theta, state, group):
         """Returns whether b is not there yet."""
-        first = not state
+        first = "momentum_buffer" not in state
         if group["momentum"] and first:
             state["momentum_buffer"] = array_namespace(theta).empty_like(theta)
         return first
@@ -295,7 +496,7 @@ class SGD(Optimizer):
     def recorded(self, steps, recording):
         rates, new = {}, []  # one for each group and dtype
         for s in steps:
-            group, dtype = s.group, s.parameter.dtype
+            group, dtype = s.group, s.theta.dtype
             if (id(group), dtype) not in rates:
                 rates[id(group), dtype] = recording.number(lambda g=group: g["lr"], dtype).array
                 for option in ("momentum", "dampening", "weight_decay", "nesterov"):
@@ -335,24 +536,24 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        for group in self.param_groups:
+            group["betas"] = tuple(group["betas"])
         self._tables = {}  # (device, dtype) -> numbers for the kernel
 
     def advance(self):
         steps = super().advance()
         for kind, alike in self._for_kernels(steps)[0].items():
             if kind not in self._tables:
-                self._tables[kind] = adam.table(alike[0][1].parameter.data, len(self.state))
+                self._tables[kind] = adam.table(alike[0][1].theta, len(self.state))
             for row, (group, t, *_) in dict(alike).items():
                 adam.write(self._tables[kind], row, self.numbers(group, t))
         return steps
 
-    def apply(self, steps):
+    def change(self, steps):
         for_kernels, others = self._for_kernels(steps)
         for kind, alike in for_kernels.items():
-            adam.update(
-                [(row, self.arrays(s.parameter, s.state)) for row, s in alike], self._tables[kind]
-            )
-        super().apply(others)
+            adam.update([(row, self.arrays(s)) for row, s in alike], self._tables[kind])
+        super().change(others)
 
     def recorded(self, steps, recording):
         return super().recorded(steps, recording) if self._for_kernels(steps)[1] else steps
@@ -362,7 +563,7 @@ class Adam(Optimizer):
         do not. row: of the table, one for each group and t."""
         taken, others, rows = {}, [], {}
         for step in steps:
-            theta, state = step.parameter.data, step.state
+            theta, state = step.theta, step.state
             if (
                 type(theta) is not np.ndarray
                 and type(self) in (Adam, AdamW)
@@ -391,7 +592,7 @@ class Adam(Optimizer):
 
     def begin(self, theta, state, group):
         """Returns t."""
-        if not state:
+        if "step" not in state:
             xp = array_namespace(theta)
             state.update(step=0, exp_avg=xp.zeros_like(theta), exp_avg_sq=xp.zeros_like(theta))
         state["step"] += 1
@@ -440,35 +641,71 @@ class AdamW(Adam):
         }
 
 
+def _norm(g, p):
+    """(Σ |g|ᵖ)^(1/p) of the numbers of an array, or max |g|: a float. No power overflows, and none
+    that counts vanishes, for where they might they are those of |g| / max |g|.
+
+    Raises FloatingPointError if the norm of finite numbers is above the largest float.
+    """
+    g = _wide(g)
+    if p == 2.0:
+        square, limits = float(np.vdot(g, g)), np.finfo(g.dtype)
+        if g.size * float(limits.tiny / limits.eps) < square < math.inf:
+            return math.sqrt(square)
+    top = float(abs(g).max())
+    if p == math.inf or not 0.0 < top < math.inf:  # or nan
+        return top
+    try:
+        norm = top * float(((abs(g) / top) ** p).sum()) ** (1.0 / p)
+    except OverflowError:
+        norm = math.inf
+    if norm == math.inf:
+        raise FloatingPointError("clip_grad_norm_: the norm of the gradients is above 1.8e308")
+    return norm
+
+
+def _scale(out, g, scale):
+    """out ← scale g. A scale that is too small for g's dtype is applied in two parts."""
+    g, in_two = _wide(g), scale < 1.0 and scale < np.finfo(_wide(g).dtype).tiny * 2.0**24
+    for factor in (math.sqrt(scale),) * 2 if in_two else (scale,):
+        g = np.multiply(g, factor, out=out if out.dtype == g.dtype else None)
+    if g is not out:
+        out[...] = g
+
+
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
     """Scale all gradients together so that their joint norm is at most `max_norm` (Pascanu et al.
-    2013): (Σ |g|ᵖ)^(1/p) with p = `norm_type`, above 0, or max |g| for infinity.
+    2013): (Σ |g|ᵖ)^(1/p) with p = `norm_type`, above 0, or max |g| for infinity. Gradients of 16
+    bits are added up and scaled in float32.
 
     Returns the norm before: a Python float, or for gradients on a GPU an array () there, as to look
     at it is to wait for it. One that is not finite raises FloatingPointError where that is asked
-    for, and otherwise spreads to the gradients as in PyTorch.
+    for, and otherwise spreads to the gradients as in PyTorch. Raises TypeError and ValueError for
+    what are no parameters, and for a `max_norm` below 0 or nan.
     """
-    p = float(norm_type)
+    p, who = float(norm_type), "clip_grad_norm_"
     if not p > 0.0:
-        raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
-    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
-    parameters = [w for w in parameters if w.grad is not None]
+        raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
+    if max_norm != math.inf:  # which clips nothing
+        check_number(who, "max_norm", max_norm)
+    given = [parameters] if isinstance(parameters, Tensor) else listed(who, parameters)
+    if not given and isinstance(parameters, Iterator):
+        raise ValueError(f"{who}: the iterator gave no parameters; was it used before?")
+    for i, w in enumerate(given):
+        check_leaf(who, i, w)
+    parameters = [w for w in {id(w): w for w in given}.values() if w.grad is not None]
     if array_namespace(*[w.grad.data for w in parameters]) is not np:
         return _clip_on_device(parameters, max_norm, p, error_if_nonfinite)
-    gradients = [((), (w.grad.data,)) for w in parameters if w.grad.data.size]
-    if p == math.inf:
-        norm = max(in_blocks(lambda g: float(abs(g).max()), gradients), default=0.0)
-    elif p == 2.0:
-        norm = math.sqrt(float(sum(in_blocks(lambda g: array_namespace(g).vdot(g, g), gradients))))
-    else:
-        norm = float(sum(in_blocks(lambda g: (abs(g) ** p).sum(), gradients))) ** (1.0 / p)
+    gradients = [((p,), (w.grad.data,)) for w in parameters if w.grad.data.size]
+    norms = in_blocks(lambda p, g: _norm(g, p), gradients)
+    norm = _norm(np.array(norms), p) if norms else 0.0
     if error_if_nonfinite and not math.isfinite(norm):
-        raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
+        raise FloatingPointError(f"{who}: the norm of the gradients is {norm}")
     scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
     if scale != 1.0:  # a new array each: two gradients may share one, or be a view
         scaled = [array_namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
         in_blocks(
-            lambda out, g: array_namespace(g).multiply(g, scale, out=out),
+            lambda out, g: _scale(out, g, scale),
             [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)],
         )
         for w, new in zip(parameters, scaled):
@@ -488,18 +725,22 @@ def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
     if p == 2.0 and can_run(*gradients) and clip.takes(gradients):
         new, norm = clip.clip(gradients, max_norm)
     else:
-        if p == math.inf:
-            norm = reduce(
-                xp.maximum,
-                [abs(g).max() for g in gradients if g.size],
-                xp.zeros((), dtype=gradients[0].dtype),
-            )
-        elif p == 2.0:
-            norm = xp.sqrt(sum((g * g).sum() for g in gradients))
-        else:
-            norm = sum((abs(g) ** p).sum() for g in gradients) ** (1.0 / p)
+        sizes = [abs(_wide(g)) for g in gradients if g.size]
+        top = xp.zeros((), dtype=xp.float64)
+        for a in sizes:
+            top = xp.maximum(top, a.max().astype(xp.float64))  # a nan stays
+        norm = top
+        if p != math.inf:
+            unit = xp.where(xp.isfinite(top) & (top > 0.0), top, xp.ones_like(top))
+            powers = [((a / unit.astype(a.dtype)) ** p).sum().astype(xp.float64) for a in sizes]
+            norm = unit * sum(powers, xp.zeros_like(top)) ** (1.0 / p)
         scale = xp.minimum(max_norm / (norm + 1e-6), 1.0)
-        new = [g * scale for g in gradients]
+        new = []
+        for g in gradients:  # by the root twice: the scale may be too small for the dtype
+            wide = _wide(g)
+            root = xp.sqrt(scale).astype(wide.dtype)
+            new.append((wide * root * root).astype(g.dtype))
+        norm = norm.astype(_wide(gradients[0]).dtype)
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     for w, g in zip(parameters, new):
@@ -510,11 +751,15 @@ def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
 def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
     """The rate for step 0 ≤ step < steps: a linear rise to `peak` over the first `warmup` steps,
     then a fall to `floor` at the last one, along half a cosine (Loshchilov & Hutter 2017, eq. 5) or
-    a straight line; decay="constant" stays at `peak`."""
-    if step < warmup:
-        return peak * (step + 1) / (warmup + 1)
+    a straight line; decay="constant" stays at `peak`. Raises ValueError and TypeError for what is
+    below 0 or not finite."""
+    numbers = {"step": step, "peak": peak, "steps": steps, "warmup": warmup, "floor": floor}
+    for name, value in numbers.items():
+        check_number("learning_rate", name, value)
     if decay not in ("cosine", "linear", "constant"):
         raise ValueError(f"learning_rate: decay must be cosine, linear or constant, got {decay!r}")
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
     if decay == "constant":
         return peak
     done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))  # 0 at the peak, then to 1
@@ -544,16 +789,16 @@ class AveragedModel:
         for ...: optimizer.step(); average.update()
         with average.applied(): evaluate(model)
 
-    The averages are arrays beside the weights: where these are when it is made, and in their dtype.
-    What is frozen then has none.
+    The averages are arrays beside the weights: where these are when it is made, and in their dtype,
+    or float32 for one of 16 bits. What is frozen then has none.
     """
 
     def __init__(self, model, decay=0.999):
-        if not 0.0 <= decay < 1.0:
+        if not isinstance(decay, Real) or not 0.0 <= decay < 1.0:
             raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.decay, self.updates, self.is_applied = decay, 0, False
-        self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
+        self.averages = {name: _wide(p.data.copy()) for name, p in self.parameters.items()}
 
     def update(self):
         """Take in the weights as they are now, after a step of the optimiser."""
@@ -562,10 +807,15 @@ class AveragedModel:
                 "AveragedModel: update() within applied(), where the weights of the "
                 "model are the averages themselves; update after it"
             )
+        pairs = {name: (self.averages[name], p.data) for name, p in self.parameters.items()}
+        for name, (a, theta) in pairs.items():
+            if a.shape != theta.shape:
+                raise ValueError(
+                    f"AveragedModel: {name} has by now the shape {theta.shape}, its average "
+                    f"{a.shape}; make a new one"
+                )
         part = 1.0 - self.decay if self.updates else 1.0
-        in_blocks(
-            _move, [((part,), (self.averages[name], p.data)) for name, p in self.parameters.items()]
-        )
+        in_blocks(_move, [((part,), pair) for pair in pairs.values()])
         if now.recording is None:
             self._count()
         else:
@@ -581,17 +831,27 @@ class AveragedModel:
 
     @contextmanager
     def applied(self):
-        """Within it the model has the averages for its weights, and its own again afterwards."""
+        """Within it the model has the averages for its weights, and its own again afterwards. Once
+        at a time: raises RuntimeError within another one."""
+        if self.is_applied:
+            raise RuntimeError("AveragedModel: applied() within applied(); leave that one first")
         own = {name: p.detach() for name, p in self.parameters.items()}  # the arrays themselves
-        self.is_applied = True
         try:
-            for name, p in self.parameters.items():
-                p.data = self.averages[name]
-            yield
-        finally:
-            for name, p in self.parameters.items():
-                p.data = own[name]
-            self.is_applied = False
+            try:
+                self.is_applied = True
+                for name, p in self.parameters.items():
+                    p.data = self.averages[name].astype(p.dtype)
+                yield
+            finally:
+                self._restore(own)
+        except BaseException:  # also KeyboardInterrupt, which may have come in the line above
+            self._restore(own)
+            raise
+
+    def _restore(self, own):
+        for name, p in self.parameters.items():
+            p.data = own[name]
+        self.is_applied = False
 
     def state_dict(self):
         """PyTorch's layout: {"n_averaged": updates, "module.<name>": array}. Copies."""
@@ -603,23 +863,8 @@ class AveragedModel:
     def load_state_dict(self, state_dict):
         """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
         ValueError, before anything is changed, where it was made for another model."""
-        wanted = {f"module.{name}": p.shape for name, p in self.parameters.items()}
-        wanted["n_averaged"] = ()
-        lines = [
-            f"missing: {name} {shape}" for name, shape in wanted.items() if name not in state_dict
-        ]
-        lines += [f"unexpected: {name}" for name in state_dict if name not in wanted]
-        lines += [
-            f"mis-shaped: {name} is {state_dict[name].shape}, the model has {shape}"
-            for name, shape in wanted.items()
-            if name in state_dict and state_dict[name].shape != shape
-        ]
-        if lines:
-            raise ValueError(
-                "AveragedModel.load_state_dict: the averages are of another model:\n  "
-                + "\n  ".join(lines)
-            )
-        self.updates = int(state_dict["n_averaged"])
-        for name, p in self.parameters.items():
-            new = to_device(state_dict[f"module.{name}"], p.device)
-            self.averages[name] = array_namespace(p.data).array(new, dtype=p.dtype)
+        who = "AveragedModel.load_state_dict"
+        wanted = {f"module.{name}": a for name, a in self.averages.items()}
+        new = fitting(who, {"n_averaged": np.zeros(()), **wanted}, state_dict)
+        self.updates = _count(f"{who}: ", new.pop("n_averaged"))
+        self.averages = {name.removeprefix("module."): a for name, a in new.items()}

@@ -2,14 +2,34 @@
 // Euclidean norm).
 //
 //     g  a gradient, T               y  where it goes, scaled; T
-//     sums  Σ g² of each chunk       norm = √Σ sums,  scale = min(1, max_norm / (norm + 1e-6))
+//     norms  √Σ g² of each chunk     norm = √Σ norms²,  scale = min(1, max_norm / (norm + 1e-6))
 //
 // Nobody but the GPU looks at the norm. Sums have one order: of a thread's numbers, of the threads
 // of a block, and in `total` of the chunks. nan spreads, as it does on the CPU.
 
 #include "many.cuh"
 
-extern "C" __global__ void squares(Many<1> many, A* sums) {
+const A SMALLEST = A(1e-24);        // a sum below it may lack squares that vanished
+
+__device__ inline A abs_(A x) { return x < 0 ? -x : x; }
+
+// √sum, where that is the sum of the squares of n numbers x; if it is out of range, their
+// √Σ (|x| / max |x|)² · max |x|. Called by, and for, all threads of a block.
+template <class V> __device__ inline A root(A sum, const V* x, long long n, A* scratch) {
+    if (sum > SMALLEST && sum < A(INFINITE)) return sqrt_(sum);
+    A top = 0;
+    for (long long j = threadIdx.x; j < n; j += blockDim.x) top = max_(top, abs_(load(x + j)));
+    top = block_max(top, scratch);
+    if (!(top > 0 && top < A(INFINITE))) return top;
+    sum = 0;
+    for (long long j = threadIdx.x; j < n; j += blockDim.x) {
+        A y = load(x + j) / top;
+        sum += y * y;
+    }
+    return top * sqrt_(block_sum(sum, scratch));
+}
+
+extern "C" __global__ void chunk_norms(Many<1> many, A* norms) {
     SHARED(A, scratch);                                     // 32
     int i = owner(many);
     long long at = (blockIdx.x - many.begin[i]) * CHUNK;
@@ -22,15 +42,15 @@ extern "C" __global__ void squares(Many<1> many, A* sums) {
     }
     for (int j = wide * WIDE + threadIdx.x; j < n; j += blockDim.x)
         sum += load(g + j) * load(g + j);
-    sum = block_sum(sum, scratch);
-    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+    A norm = root(block_sum(sum, scratch), g, n, scratch);
+    if (threadIdx.x == 0) norms[blockIdx.x] = norm;
 }
 
-extern "C" __global__ void total(const A* sums, A* norm, A* scale, long long chunks, A max_norm) {
+extern "C" __global__ void total(const A* norms, A* norm, A* scale, long long chunks, A max_norm) {
     SHARED(A, scratch);                                     // 32; one block
     A sum = 0;
-    for (long long c = threadIdx.x; c < chunks; c += blockDim.x) sum += sums[c];
-    sum = sqrt_(block_sum(sum, scratch));
+    for (long long c = threadIdx.x; c < chunks; c += blockDim.x) sum += norms[c] * norms[c];
+    sum = root(block_sum(sum, scratch), norms, chunks, scratch);
     if (threadIdx.x) return;
     A s = max_norm / (sum + A(1e-6));
     *norm = sum;

@@ -20,12 +20,12 @@ def clip(gradients, max_norm):
     together = [xp.ascontiguousarray(g) for g in gradients]
     launches = list(tables([(0, (g,)) for g in together]))
     chunks = sum(n for n, _ in launches)
-    sums, norm, scale = xp.empty(chunks, dtype=A), xp.empty((), dtype=A), xp.empty((), dtype=A)
+    norms, norm, scale = xp.empty(chunks, dtype=A), xp.empty((), dtype=A), xp.empty((), dtype=A)
     at = 0
     for n, many in launches:
-        launch("squares", n, 256, many, sums[at : at + n], shared=32 * sums.itemsize)
+        launch("chunk_norms", n, 256, many, norms[at : at + n], shared=32 * norms.itemsize)
         at += n
-    launch("total", 1, 1024, sums, norm, scale, chunks, max_norm, shared=32 * sums.itemsize)
+    launch("total", 1, 1024, norms, norm, scale, chunks, max_norm, shared=32 * norms.itemsize)
     new = [xp.empty(g.shape, dtype=dtype) for g in gradients]
     for n, many in tables([(0, pair) for pair in zip(together, new)]):
         launch("scaled", n, 256, many, scale)

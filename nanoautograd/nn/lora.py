@@ -71,8 +71,8 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     nn.Linear, and gets none.
 
     names: the last parts of those to adapt, such as "query" and "value"; all, if there are none.
-    Raises ValueError where none is found, or the rank is too large for one, and TypeError for one in
-    a tuple, before anything is changed.
+    Raises ValueError where none is found, or the rank is too large for one, and TypeError for one
+    in a tuple, before anything is changed.
     """
     rng = np.random.default_rng(rng)
     linear = [place for place in _places(model) if type(place[1]) is Linear]

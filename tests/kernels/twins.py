@@ -428,9 +428,12 @@ def stepped(module, args, options):
     return [a for i, a in enumerate(arrays) if i % 4 != 1]
 
 
-def gradients(rng, dtype, sizes, cut, max_norm):
+def gradients(rng, dtype, sizes, cut, max_norm, unit):
     """Args: the gradients, which do not begin at multiples of 16 bytes if `cut`."""
-    return [normal(rng, dtype, size + cut)[int(cut) :] for size in sizes], {"max_norm": max_norm}
+    arrays = [
+        normal(rng, dtype, size + cut)[int(cut) :] * np.dtype(dtype).type(unit) for size in sizes
+    ]
+    return arrays, {"max_norm": max_norm}
 
 
 def clipped(module, args, options):
@@ -472,9 +475,15 @@ OTHERS = [
             st.lists(st.integers(0, 90) | st.just(4500), min_size=1, max_size=9),
             st.booleans(),
             st.sampled_from([0.5, 1000.0]),
+            st.sampled_from([1.0, 1e25, 1e-25]),  # whose squares are no floats
         ),
         gradients,
-        (((3, 4097, 64, 8200), False, 0.5), ((5, 40) * 34, False, 7.0), ((1300, 7), True, 1000.0)),
+        (
+            ((3, 4097, 64, 8200), False, 0.5, 1.0),
+            ((5, 40) * 34, False, 7.0, 1.0),
+            ((1300, 7), True, 1000.0, 1.0),
+            ((3, 4097, 64), False, 0.5, 1e25),
+        ),
         manual=".optim",
         results=clipped,
         sources=tuple({"T": T, "MOST": 64, "CHUNK": 4096} for T in ("float", "double", "bf16")),
