@@ -38,7 +38,7 @@ from .backends import array_namespace, device_of, is_array, threads, to_device
 from .core.tensor import Tensor, wrap
 from .kernels import adam, can_run, clip
 from .kernels.recording import CaptureError, now
-from .nn.module import Module, fitting
+from .nn.module import Module, arrays_of, fitting
 
 
 def in_blocks(f, jobs):
@@ -91,20 +91,16 @@ def listed(who, params):
     """The iterable `params` as a list. Raises TypeError for what is one by accident: a Module, a
     Tensor (of rows), a dict (of names); and for a set, which has no order."""
     right = {
-        Module: ".parameters()",
-        Tensor: ": put it in a list, [w]",
-        dict: ": a list of Tensors, or of such dicts",
-        (set, frozenset): ", which has no order: a list or a generator",
+        Module: "give its .parameters()",
+        Tensor: "put it in a list, [w]",
+        dict: "a group is a dict in a list",
+        (set, frozenset): "a set has no order, so give a list",
     }
-    for kind, instead in right.items():
-        if isinstance(params, kind):
-            raise TypeError(
-                f"{who}: takes an iterable of parameters; got a {type(params).__name__}{instead}"
-            )
-    if not isinstance(params, Iterable):
+    instead = [words for kind, words in right.items() if isinstance(params, kind)]
+    if instead or not isinstance(params, Iterable):
         raise TypeError(
-            f"{who}: takes an iterable of parameters, as model.parameters(); got "
-            f"{type(params).__name__}"
+            f"{who}: takes an iterable of parameters, as model.parameters(); got a "
+            + "; ".join([type(params).__name__, *instead])
         )
     return list(params)
 
@@ -125,13 +121,16 @@ def check_leaf(who, i, p):
         )
 
 
-def check_number(who, name, value, low=0.0, high=math.inf):
-    """Raises unless low ≤ value ≤ high, a finite number."""
+LARGEST = float(np.finfo(np.float64).max)
+
+
+def check_number(who, name, value, low=0.0, high=LARGEST):
+    """Raises TypeError for what is no number, ValueError unless low ≤ value ≤ high."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{who}: {name} must be a number; got {type(value).__name__} {value!r}")
-    if not (low <= value <= high and math.isfinite(value)):
-        limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise ValueError(f"{who}: {name} must be {limits}, got {value}")
+    if not low <= value <= high:
+        limit = f"at most {high:g}" if value > high else f"at least {low:g}"
+        raise ValueError(f"{who}: {name} must be {limit}, got {value}")
 
 
 class Step(NamedTuple):
@@ -205,12 +204,13 @@ class Optimizer:
             check_number(name, option, group.get(option, 0.0))
         for option in ("momentum", "dampening"):
             check_number(name, option, group.get(option, 0.0), high=1.0)
-        if "betas" in group:
-            betas = group["betas"]
-            if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-                raise ValueError(f"{name}: betas must be two numbers, got {betas!r}")
-            for beta in betas:
-                check_number(name, "each of betas", beta, high=math.nextafter(1.0, 0.0))
+        betas = group.get("betas", (0.0, 0.0))
+        if not (
+            isinstance(betas, (tuple, list))
+            and len(betas) == 2
+            and all(isinstance(beta, Real) and 0.0 <= beta < 1.0 for beta in betas)
+        ):
+            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas!r}")
 
     def zero_grad(self):
         """Forget all gradients: each parameter's `grad` becomes None."""
@@ -238,10 +238,7 @@ class Optimizer:
         name, steps = type(self).__name__, recording.before(advance)
         for i, p in enumerate(params):
             recording.parameter(f"parameter {i} of {name}", p)
-        recording.same(
-            f"the list of parameters of {name}",
-            self.parameters,
-        )
+        recording.same(f"the list of parameters of {name}", self.parameters)
         recording.same(
             f"the state of {name}",
             lambda: [a for state in self.state for k, a in state.items() if k != "step"],
@@ -266,10 +263,10 @@ class Optimizer:
         for group in self.param_groups:
             for p, state in zip(group["params"], states):
                 if p.grad is not None and p.requires_grad:
-                    theta = _wide(p.data)
+                    theta = state["master"] if "master" in state else _wide(p.data)
                     t = self.begin(theta, state, group)
                     if theta is not p.data:
-                        state.setdefault("master", theta)
+                        state["master"] = theta
                     steps.append(Step(group, t, p, state))
         return steps
 
@@ -278,21 +275,21 @@ class Optimizer:
         name, params = type(self).__name__, self.parameters()
         for group in self.param_groups:
             self.check(group)
-        if len(params) != len(self._params) or any(
-            p is not q for p, q in zip(params, self._params)
-        ):
+        if [id(p) for p in params] != [id(p) for p in self._params]:
             raise ValueError(
                 f"{name}: the parameters in param_groups are not those that it was made with, to "
                 "which its state belongs; make a new optimiser"
             )
         for i, (p, state) in enumerate(zip(params, self.state)):
-            for key, a in state.items():
-                dtype = np.dtype(np.float32) if p.dtype.itemsize == 2 else p.dtype
-                if key != "step" and (a.shape, a.dtype) != (p.shape, dtype):
-                    raise ValueError(
-                        f"{name}: {key} of parameter {i} has {a.shape}, {a.dtype}, the parameter "
-                        f"by now {p.shape}, {p.dtype}; make a new optimiser"
-                    )
+            a = next((a for key, a in state.items() if key != "step"), p.data)
+            dtype = np.dtype(np.float32) if p.dtype.itemsize == 2 else p.dtype
+            if a is not p.data and (a.shape, a.dtype, type(a)) != (p.shape, dtype, type(p.data)):
+                raise ValueError(
+                    f"{name}: the state of parameter {i} is {a.shape}, {a.dtype}, on "
+                    f"{device_of(a)}; it has by now {p.shape}, {p.dtype}, on {p.device}: make a "
+                    "new optimiser, or, where only the device is another, "
+                    "load_state_dict(state_dict())"
+                )
 
     def apply(self, steps):
         """What of a step is left: changes the parameters."""
@@ -387,68 +384,72 @@ class Optimizer:
                 f"{who}: there is a state of parameter {unknown[0]!r}; they are numbered from 0 to "
                 f"{len(params) - 1}, by integers"
             )
-        of = {i: group for group, numbers in zip(groups, given) for i in numbers}
-        new = [self._state(f"{who}: ", i, p, states.get(i), of[i]) for i, p in enumerate(params)]
+        of = [group for group, numbers in zip(groups, given) for _ in numbers]
+        new = [
+            self._state(who, i, p, states[i], of[i]) if i in states else {}
+            for i, p in enumerate(params)
+        ]
         self.state = new
         for group, options in zip(self.param_groups, groups):
             group.update(options)
+
+    elsewhere = {}  # options that PyTorch has, and what they say of the optimiser that this one is
 
     def _options(self, who, group):
         """A group of a state, checked, without its parameters."""
         options = {
             key: value
             for key, value in group.items()
-            if key in self.defaults or (value is not None and value is not False)
+            if key in self.defaults
+            or not (value is None or value == self.elsewhere.get(key, False) or key == "params")
         }
-        del options["params"]
         if lacking := self.defaults.keys() - options.keys():
             raise ValueError(f"{who}: a group lacks {', '.join(sorted(lacking))}")
-        if "betas" in options and isinstance(options["betas"], list):
+        if isinstance(options.get("betas"), list):
             options["betas"] = tuple(options["betas"])
         self.check(options)
         return options
 
     def _state(self, who, i, p, state, options):
         """The state of parameter i, copied and checked."""
-        state = {key: array_of(a) for key, a in (state or {}).items() if a is not None}
+        if not isinstance(state, dict):
+            raise TypeError(
+                f"{who}: the state of parameter {i} must be a dict, got {type(state).__name__}"
+            )
+        state = {key: array_of(a) for key, a in state.items() if a is not None}
         wanted, like = {}, _wide(p.data)
         self.begin(np.empty(0, like.dtype), wanted, options)  # which names there are after a step
         if like is not p.data:
             wanted["master"] = None
         lacking = wanted.keys() - state.keys()
-        unknown = state.keys() - wanted.keys() - {*self.buffers}
-        if state and (lacking or unknown):
+        if wrong := lacking or state.keys() - wanted.keys() - {*self.buffers}:
             raise ValueError(
-                f"{who}the state of parameter {i} "
-                + (f"lacks {min(lacking)}" if lacking else f"has {min(map(str, unknown))!r}")
-                + f"; it is {', '.join(wanted) or 'empty'}"
+                f"{who}: the state of parameter {i} {'lacks' if lacking else 'has'} "
+                f"{', '.join(map(str, wrong))}; it should be {', '.join(wanted) or 'empty'}"
             )
         new = {}
         for key, a in state.items():
             a = a if is_array(a) else np.asarray(a)
             if key == "step":
-                new[key] = _count(who, a)
+                new[key] = _count(f"{who}: step of parameter {i}", a)
                 continue
-            if a.shape != p.shape:
+            if (a.shape, a.dtype) != (p.shape, like.dtype):
                 raise ValueError(
-                    f"{who}{key} of parameter {i} has shape {a.shape}, the parameter has {p.shape}"
+                    f"{who}: {key} of parameter {i} has shape {a.shape} and dtype {a.dtype}, it "
+                    f"should have {p.shape} and {like.dtype}"
                 )
-            if a.dtype != like.dtype:
-                raise ValueError(f"{who}{key} of parameter {i} is {a.dtype}, not {like.dtype}")
-            xp, a = array_namespace(like), to_device(a, p.device)
-            if not xp.isfinite(a).all() or (key.endswith("_sq") and (a < 0).any()):
-                kind = (
-                    "not finite" if not xp.isfinite(a).all() else "below 0, and a mean of squares"
-                )
-                raise ValueError(f"{who}{key} of parameter {i} has numbers that are {kind}")
-            new[key] = a.copy()
+            new[key] = to_device(a, p.device).copy()
+            if not array_namespace(like).isfinite(new[key]).all():
+                raise ValueError(f"{who}: {key} of parameter {i} is not finite everywhere")
+            if key.endswith("_sq") and (new[key] < 0).any():
+                raise ValueError(f"{who}: {key} of parameter {i} is below 0 somewhere")
         return new
 
 
 def _count(who, a):
     """A number of steps in an array (). Raises ValueError for what is none."""
     if a.shape != () or a.dtype.kind not in "iuf" or not 0 <= float(a) < 2**53 or float(a) % 1:
-        raise ValueError(f"{who}a number of steps must be an integer of at least 0, got {a!r}")
+        raise ValueError(f"{who} must be an integer of at least 0, got {a!r}")
     return int(a)
 
 
@@ -626,6 +627,8 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): θ ← θ − γ λ θ comes
     first, and the moments m and v see the gradient alone."""
 
+    elsewhere = {"decoupled_weight_decay": True}
+
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
@@ -641,7 +644,7 @@ class AdamW(Adam):
         }
 
 
-def _norm(g, p):
+def _norm(p, g):
     """(Σ |g|ᵖ)^(1/p) of the numbers of an array, or max |g|: a float. No power overflows, and none
     that counts vanishes, for where they might they are those of |g| / max |g|.
 
@@ -664,10 +667,11 @@ def _norm(g, p):
     return norm
 
 
-def _scale(out, g, scale):
+def _scale(scale, out, g):
     """out ← scale g. A scale that is too small for g's dtype is applied in two parts."""
-    g, in_two = _wide(g), scale < 1.0 and scale < np.finfo(_wide(g).dtype).tiny * 2.0**24
-    for factor in (math.sqrt(scale),) * 2 if in_two else (scale,):
+    g = _wide(g)
+    in_two = scale < np.finfo(g.dtype).tiny * 2.0**24
+    for factor in [math.sqrt(scale)] * 2 if in_two else [scale]:
         g = np.multiply(g, factor, out=out if out.dtype == g.dtype else None)
     if g is not out:
         out[...] = g
@@ -686,8 +690,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     p, who = float(norm_type), "clip_grad_norm_"
     if not p > 0.0:
         raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
-    if max_norm != math.inf:  # which clips nothing
-        check_number(who, "max_norm", max_norm)
+    check_number(who, "max_norm", max_norm, high=math.inf)  # which clips nothing
     given = [parameters] if isinstance(parameters, Tensor) else listed(who, parameters)
     if not given and isinstance(parameters, Iterator):
         raise ValueError(f"{who}: the iterator gave no parameters; was it used before?")
@@ -697,17 +700,14 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     if array_namespace(*[w.grad.data for w in parameters]) is not np:
         return _clip_on_device(parameters, max_norm, p, error_if_nonfinite)
     gradients = [((p,), (w.grad.data,)) for w in parameters if w.grad.data.size]
-    norms = in_blocks(lambda p, g: _norm(g, p), gradients)
-    norm = _norm(np.array(norms), p) if norms else 0.0
+    norms = in_blocks(_norm, gradients)
+    norm = _norm(p, np.array(norms)) if norms else 0.0
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"{who}: the norm of the gradients is {norm}")
     scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
     if scale != 1.0:  # a new array each: two gradients may share one, or be a view
         scaled = [array_namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
-        in_blocks(
-            lambda out, g: _scale(out, g, scale),
-            [((), (out, w.grad.data)) for out, w in zip(scaled, parameters)],
-        )
+        in_blocks(_scale, [((scale,), (out, w.grad.data)) for out, w in zip(scaled, parameters)])
         for w, new in zip(parameters, scaled):
             w.grad = wrap(new)
     return norm
@@ -840,7 +840,7 @@ class AveragedModel:
             try:
                 self.is_applied = True
                 for name, p in self.parameters.items():
-                    p.data = self.averages[name].astype(p.dtype)
+                    p.data = self.averages[name].astype(p.dtype, copy=False)
                 yield
             finally:
                 self._restore(own)
@@ -865,6 +865,14 @@ class AveragedModel:
         ValueError, before anything is changed, where it was made for another model."""
         who = "AveragedModel.load_state_dict"
         wanted = {f"module.{name}": a for name, a in self.averages.items()}
-        new = fitting(who, {"n_averaged": np.zeros(()), **wanted}, state_dict)
-        self.updates = _count(f"{who}: ", new.pop("n_averaged"))
+        wanted["n_averaged"] = np.zeros(())
+        given = arrays_of(who, state_dict)
+        lines = [f"missing: {n} {a.shape}" for n, a in wanted.items() if n not in given]
+        lines += [f"unexpected: {n}" for n in given if n not in wanted]
+        new = fitting(f"{who}: the averages are of another model", wanted, given, lines)
+        updates = _count(f"{who}: n_averaged", new.pop("n_averaged"))
+        for name, a in new.items():
+            if not array_namespace(a).isfinite(a).all():
+                raise ValueError(f"{who}: {name} is not finite everywhere")
+        self.updates = updates
         self.averages = {name.removeprefix("module."): a for name, a in new.items()}

@@ -50,20 +50,22 @@ def learns(value):
     return isinstance(value, (Parameter, Module))
 
 
-def fitting(who, wanted, given, strict=True):
-    """{name: array}, copies of the arrays, or Tensors, in the dict `given`, each on the device and
-    in the dtype of the array wanted[name]; for Module.load_state_dict, which has the errors."""
-    if not isinstance(given, dict):
+def arrays_of(who, state_dict):
+    """The dict with Tensors, lists and numbers as arrays. Raises TypeError if it is none."""
+    if not isinstance(state_dict, dict):
         raise TypeError(
             f"{who}: takes what state_dict() returned, a dict of names and arrays; got "
-            f"{type(given).__name__}"
+            f"{type(state_dict).__name__}"
         )
-    given = {name: array_of(a) for name, a in given.items()}
-    given = {name: a if is_array(a) else np.asarray(a) for name, a in given.items()}
-    lines, new, firsts = [], {}, {}
-    if strict:
-        lines += [f"missing: {n} {a.shape}" for n, a in wanted.items() if n not in given]
-        lines += [f"unexpected: {n} {a.shape}" for n, a in given.items() if n not in wanted]
+    given = {name: array_of(a) for name, a in state_dict.items()}
+    return {name: a if is_array(a) else np.asarray(a) for name, a in given.items()}
+
+
+def fitting(problem, wanted, given, lines):
+    """{name: array}: copies of those arrays in `given` that are wanted, each on the device and in
+    the dtype of the array wanted[name]. Raises ValueError with the problem, the lines that are
+    there, and one for each array that does not fit."""
+    new, firsts = {}, {}
     for name, like in wanted.items():
         if name not in given:
             continue
@@ -83,7 +85,7 @@ def fitting(who, wanted, given, strict=True):
             if not ((x == y) | ((x != x) & (y != y))).all():
                 lines.append(f"not the same: {first} and {name}, one parameter of the model")
     if lines:
-        raise ValueError(f"{who}: the weights are of another model:\n  " + "\n  ".join(lines))
+        raise ValueError(f"{problem}:\n  " + "\n  ".join(lines))
     return new
 
 
@@ -224,7 +226,12 @@ class Module:
         """
         slots = dict(self.named_parameters(remove_duplicate=False))
         wanted = {name: p.data for name, p in slots.items()}
-        new = fitting(f"{type(self).__name__}.load_state_dict", wanted, state_dict, strict)
+        who, lines = f"{type(self).__name__}.load_state_dict", []
+        given = arrays_of(who, state_dict)
+        if strict:
+            lines += [f"missing: {n} {a.shape}" for n, a in wanted.items() if n not in given]
+            lines += [f"unexpected: {n} {a.shape}" for n, a in given.items() if n not in wanted]
+        new = fitting(f"{who}: the weights are of another model", wanted, given, lines)
         for name, array in new.items():
             slots[name].data = array
 

@@ -219,7 +219,7 @@ def test_errors_of_averages():
         average.load_state_dict(state)
     assert str(e.value).splitlines()[1:] == [
         "  missing: module.bias (2,)",
-        "  unexpected: module.bais (2,)",
+        "  unexpected: module.bais",
         "  mis-shaped: module.weight is (3, 2), the model has (2, 3)",
     ]
 
