@@ -99,8 +99,8 @@ def listed(who, params):
     instead = [words for kind, words in right.items() if isinstance(params, kind)]
     if instead or not isinstance(params, Iterable):
         raise TypeError(
-            f"{who}: takes an iterable of parameters, as model.parameters(); got a "
-            + "; ".join([type(params).__name__, *instead])
+            f"{who}: takes an iterable of parameters, as model.parameters(); got "
+            + ": ".join([type(params).__name__, *instead])
         )
     return list(params)
 
@@ -110,8 +110,8 @@ def check_leaf(who, i, p):
     if not isinstance(p, Tensor):
         hint = ": give parameters(), not named_parameters()" if isinstance(p, tuple) else ""
         raise TypeError(
-            f"{who}: parameters must be Tensors that require a gradient; number {i} is a "
-            f"{type(p).__name__}{hint}"
+            f"{who}: parameters must be Tensors that require a gradient; number {i} is of "
+            f"type {type(p).__name__}{hint}"
         )
     if not p.is_leaf:
         raise ValueError(

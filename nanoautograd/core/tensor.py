@@ -105,7 +105,7 @@ class Tensor(ArrayInterface):
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        if value is not None or self._edge is not None:
+        if value is not None or self._edge is not None or self.grad is not None:
             if value is not None and not isinstance(value, Tensor):
                 value = Tensor(value, dtype=self.dtype)
             checks.check_grad(self, value)

@@ -154,8 +154,14 @@ def random_state(module):
 
 
 def load_random_state(module, state):
-    """Take over what `random_state` returned. Raises ValueError, before anything is changed, that
-    lists every missing and unexpected name, and every value that is not two integers in range."""
+    """Take over what `random_state` returned. Raises TypeError for what is no dict; ValueError,
+    before anything is changed, that lists every missing and unexpected name, and every value that
+    is not two integers in range."""
+    if not isinstance(state, dict):
+        raise TypeError(
+            "load_random_state: takes what random_state() returned, a dict of names and pairs; got "
+            f"{type(state).__name__}"
+        )
     drops = {name: m for name, m in module.named_modules() if isinstance(m, Dropout)}
     lines = [f"missing: {name}" for name in drops if name not in state]
     lines += [f"unexpected: {name}" for name in state if name not in drops]

@@ -117,8 +117,8 @@ class Module:
         emptied = value is None or isinstance(value, CONTAINERS) and not value
         if learns(old) and not (learns(value) or emptied):
             raise TypeError(
-                f"{here} is a {type(old).__name__}; a {type(value).__name__} in its place would be "
-                "neither learnt nor saved: assign an nn.Parameter, a Module, or None"
+                f"{here} is of type {type(old).__name__}; in its place {type(value).__name__} "
+                "would be neither learnt nor saved: assign an nn.Parameter, a Module, or None"
                 + (f"; or set its numbers, {here}.data = ..." if isinstance(old, Tensor) else "")
             )
         super().__setattr__(name, value)

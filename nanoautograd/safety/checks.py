@@ -39,7 +39,7 @@ def check_requires_grad(t: Any, value: bool) -> None:
 
 def check_grad(t: Any, value: Any) -> None:
     """Raises if the Tensor `value`, or None, cannot be the gradient of t."""
-    if not t.requires_grad or not t.is_leaf:
+    if not t.is_leaf or not (t.requires_grad or value is None):
         raise GraphError("only a leaf that requires a gradient has a .grad to set")
     if value is not None and (value.shape, value.dtype) != (t.shape, t.dtype):
         raise ShapeError(
