@@ -28,7 +28,6 @@ once, laid end to end.
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -121,16 +120,20 @@ def check_leaf(who, i, p):
         )
 
 
-LARGEST = float(np.finfo(np.float64).max)
+LARGEST, BELOW_1 = float(np.finfo(np.float64).max), math.nextafter(1.0, 0.0)
 
 
-def check_number(who, name, value, low=0.0, high=LARGEST):
-    """Raises TypeError for what is no number, ValueError unless low ≤ value ≤ high."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+def number(who, name, value, low=0.0, high=LARGEST):
+    """The value as a Python float. Raises TypeError for what is no number, ValueError unless
+    low ≤ value ≤ high."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
         raise TypeError(f"{who}: {name} must be a number; got {type(value).__name__} {value!r}")
+    value = value.item() if isinstance(value, np.generic) else value
     if not low <= value <= high:
-        limit = f"at most {high:g}" if value > high else f"at least {low:g}"
+        most = "below 1" if high == BELOW_1 else f"at most {high:g}"
+        limit = most if value > high else f"at least {low:g}"
         raise ValueError(f"{who}: {name} must be {limit}, got {value}")
+    return float(value)
 
 
 class Step(NamedTuple):
@@ -158,6 +161,15 @@ class Optimizer:
     `params` is an iterable of parameters, or of dicts {"params": [...], "lr": ..., ...}: groups,
     each with options of its own. `param_groups` holds them, and a schedule writes `group["lr"]`.
     """
+
+    # The most that an option can be; the least is 0.
+    highest = {
+        "lr": LARGEST,
+        "weight_decay": LARGEST,
+        "eps": LARGEST,
+        "momentum": 1,
+        "dampening": 1,
+    }
 
     def __init__(self, params, **defaults):
         name, self.defaults = type(self).__name__, defaults
@@ -193,24 +205,22 @@ class Optimizer:
         return [p for group in self.param_groups for p in group["params"]]
 
     def check(self, group):
-        """Raises TypeError or ValueError for options that are unknown, or out of range."""
+        """Makes the numbers among the options Python's. Raises TypeError or ValueError for options
+        that are unknown or out of range."""
         name = type(self).__name__
         unknown = sorted(map(str, group.keys() - self.defaults.keys() - {"params"}))
         if unknown:
             raise ValueError(
                 f"{name}: unknown option {unknown[0]!r}; it takes {', '.join(self.defaults)}"
             )
-        for option in ("lr", "weight_decay", "eps"):
-            check_number(name, option, group.get(option, 0.0))
-        for option in ("momentum", "dampening"):
-            check_number(name, option, group.get(option, 0.0), high=1.0)
-        betas = group.get("betas", (0.0, 0.0))
-        if not (
-            isinstance(betas, (tuple, list))
-            and len(betas) == 2
-            and all(isinstance(beta, Real) and 0.0 <= beta < 1.0 for beta in betas)
-        ):
-            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas!r}")
+        for option, high in self.highest.items():
+            if option in group:
+                group[option] = number(name, option, group[option], high=high)
+        if "betas" in group:
+            betas = group["betas"]
+            if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+                raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas!r}")
+            group["betas"] = tuple(number(name, "each of betas", b, high=BELOW_1) for b in betas)
 
     def zero_grad(self):
         """Forget all gradients: each parameter's `grad` becomes None."""
@@ -405,8 +415,6 @@ class Optimizer:
         }
         if lacking := self.defaults.keys() - options.keys():
             raise ValueError(f"{who}: a group lacks {', '.join(sorted(lacking))}")
-        if isinstance(options.get("betas"), list):
-            options["betas"] = tuple(options["betas"])
         self.check(options)
         return options
 
@@ -537,8 +545,6 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        for group in self.param_groups:
-            group["betas"] = tuple(group["betas"])
         self._tables = {}  # (device, dtype) -> numbers for the kernel
 
     def advance(self):
@@ -690,7 +696,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     p, who = float(norm_type), "clip_grad_norm_"
     if not p > 0.0:
         raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
-    check_number(who, "max_norm", max_norm, high=math.inf)  # which clips nothing
+    max_norm = number(who, "max_norm", max_norm, high=math.inf)  # which clips nothing
     given = [parameters] if isinstance(parameters, Tensor) else listed(who, parameters)
     if not given and isinstance(parameters, Iterator):
         raise ValueError(f"{who}: the iterator gave no parameters; was it used before?")
@@ -755,7 +761,7 @@ def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
     below 0 or not finite."""
     numbers = {"step": step, "peak": peak, "steps": steps, "warmup": warmup, "floor": floor}
     for name, value in numbers.items():
-        check_number("learning_rate", name, value)
+        number("learning_rate", name, value)
     if decay not in ("cosine", "linear", "constant"):
         raise ValueError(f"learning_rate: decay must be cosine, linear or constant, got {decay!r}")
     if step < warmup:
@@ -794,7 +800,7 @@ class AveragedModel:
     """
 
     def __init__(self, model, decay=0.999):
-        if not isinstance(decay, Real) or not 0.0 <= decay < 1.0:
+        if not isinstance(decay, (int, float, np.floating)) or not 0.0 <= decay < 1.0:
             raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.decay, self.updates, self.is_applied = decay, 0, False

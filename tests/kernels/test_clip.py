@@ -85,6 +85,18 @@ def test_nan_and_no_elements(mode):
             assert float(optim.clip_grad_norm_(empty, 1.0, norm_type)) == 0.0
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_squares_that_are_no_floats(mode, unit):
+    gradients = [np.array([3.0, 0.0], "f") * np.float32(unit), np.full((2, 2), 2 * unit, "f")]
+    found = with_gradients("strict", gradients)
+    with mode, strict.no_sync():
+        norm = optim.clip_grad_norm_(found, 1.0)
+    assert float(norm) == pytest.approx(5 * unit, rel=1e-6)
+    for p, g in zip(found, gradients):
+        wanted = g if unit < 1 else g / np.float32(5 * unit)
+        np.testing.assert_allclose(to_numpy(p.grad.data), wanted, rtol=1e-5)
+
+
 def test_other_dtypes_are_left_to_the_generic_lines():
     assert clip.takes([np.ones(2), np.ones(3)])
     assert not clip.takes([np.ones(2), np.ones(3, "f")])
