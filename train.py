@@ -27,7 +27,7 @@ import shlex
 import signal
 import time
 from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from itertools import chain
 
 if "numpy" not in sys.modules:
@@ -160,6 +160,7 @@ def train(o, checkpoint):
     # loop
     began = time.perf_counter()
     with (
+        closing(metrics),
         catch_signals() as stop,
         tqdm(total=o.steps, initial=start, unit="step", disable=not o.steps) as bar,
     ):
@@ -193,7 +194,6 @@ def train(o, checkpoint):
                 metrics.sync()
                 save(step)
                 break
-    metrics.close()
     seconds = time.perf_counter() - began
 
     # report

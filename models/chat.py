@@ -15,7 +15,7 @@ import sys
 if __name__ == "__main__":  # before what takes long to import
     from . import terminal
 
-    terminal.prepare("chat")
+    terminal.prepare("models.chat")
 
 import argparse
 import time
@@ -227,4 +227,4 @@ if __name__ == "__main__":
     for stream in sys.stdin, sys.stdout:  # what is no UTF-8, or no letter here, is a "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    terminal.run("chat", main)
+    terminal.run("models.chat", main)

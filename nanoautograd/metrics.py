@@ -28,7 +28,7 @@ class Metrics:
         self.events = _event_files(tensorboard, step) if tensorboard else None
         self.path, self.aside = Path(path), Path(f"{path}.damaged")
         found = read_file(self.path).splitlines(True) if self.path.exists() else []
-        lines = found if step else []
+        lines = found[:] if step else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # the run was killed while it wrote this
         steps = [_step(line) for line in lines]

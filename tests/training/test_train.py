@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ pytest.importorskip("safetensors")
 import train  # noqa: E402
 from models.run import parse  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
+from nanoautograd import nn  # noqa: E402
 from nanoautograd.backends import threads  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from nanoautograd.manual import recurrent  # noqa: E402
@@ -264,6 +266,35 @@ def test_a_run_is_not_overwritten_by_accident(run, tmp_path):
     assert load_checkpoint(tmp_path / "run")[1]["step"] == 3
 
 
+def test_the_run_to_overwrite_is_kept_until_the_new_one_is_there(run, tmp_path, monkeypatch):
+    run("--steps", 2)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    def fails(*args):
+        raise OSError("no space left")
+
+    for name in ("make_task", "make_model", "pack", "save_checkpoint"):
+        with monkeypatch.context() as m:
+            m.setattr(train, name, fails)
+            assert run("--overwrite", "--seed", 1) == "train.py: no space left"
+        assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    assert "pip install tensorboardX" in run("--overwrite", "--tensorboard")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_the_next_start_removes_what_a_kill_left(run, tmp_path):
+    run("--steps", 2)
+    folder = tmp_path / "run"
+    names = set(os.listdir(folder))
+    (folder / "checkpoint-0123456789abcdef.safetensors").write_bytes(b"old arrays")
+    (folder / ".checkpoint-0123456789abcdef.safetensors.tmp").write_bytes(b"half of")
+    (folder / "notes.txt").write_text("mine")
+    assert run("--generate", "alp") is None and len(os.listdir(folder)) == len(names) + 3
+    assert run("--resume") is None  # though there is nothing left to do
+    assert set(os.listdir(folder)) == {*names, "notes.txt"}
+
+
 def test_two_runs_do_not_share_a_folder(run, tmp_path, text):
     process = start(text, tmp_path / "run", "--steps", "100000")
     while not (tmp_path / "run" / "checkpoint.json").exists():
@@ -402,6 +433,56 @@ def test_too_much_memory(run, capsys):
     fails(capsys, run("--hidden", 10**9 - 1, "--embedding", 10**5), "[Aa]llocate")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 1 TiB")])
+@pytest.mark.parametrize("name, options", [("train", []), ("generate", ["--generate", "a"])])
+def test_too_little_memory_is_said_in_a_sentence(run, capsys, monkeypatch, error, name, options):
+    run("--steps", 2)
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(train, name, fail)
+    message = run(*options, "--overwrite")
+    fails(capsys, message, "there is not enough memory .*; try a smaller model, or a smaller batch")
+    assert str(error) in message
+
+
+@pytest.mark.parametrize("program", ["train.py", "models.search", "models.table", "models.chat"])
+def test_ctrl_c_during_the_imports(tmp_path, program):
+    slow = "import os, time; os.kill(os.getpid(), 2); time.sleep(60)"
+    (tmp_path / "numpy.py").write_text(slow)
+    words = [str(SCRIPT)] if program == "train.py" else ["-m", program]
+    process = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        cwd=SCRIPT.parent,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert process.returncode == 130
+    assert process.stderr == f"\n{program}: interrupted\n"
+    assert process.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "| true", ">/dev/full"]
+)
+def test_standard_streams_that_are_closed_or_full(text, tmp_path, closed):
+    out, options = tmp_path / "run", ["--steps", "2"]
+    words = [sys.executable, str(SCRIPT), "--data", str(text), "--out", str(out), *TINY, *options]
+    process = subprocess.run(
+        ["bash", "-c", f"{shlex.join(words)} {closed}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+    )
+    is_lost = closed in ("| true", ">/dev/full")  # what nobody reads ends a program
+    assert process.returncode == is_lost, process.stderr
+    assert "Traceback" not in process.stderr and "Exception ignored" not in process.stderr
+    if not is_lost:
+        assert load_checkpoint(out)[1]["step"] == 2
+        assert [line["step"] for line in metrics(out)] == [1, 2, 2]  # and no output among them
+
+
 def test_generation_mistakes(run, tmp_path, capsys):
     fails(capsys, run("--generate", "alpha"), "no checkpoint in")
     run("--steps", 2)
@@ -434,6 +515,97 @@ def test_damaged_and_foreign_checkpoints(run, tmp_path, capsys):
         fails(capsys, run("--resume"), "is not of a nanoautograd run")
     (folder / "checkpoint.json").write_bytes(b'{"step": 1}')
     fails(capsys, run("--resume"), "damaged, or no checkpoint")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["model.", "average."])
+def test_weights_that_are_not_finite_are_not_used(run, tmp_path, capsys, kind, value):
+    run("--steps", 2, "--average", 0.5)
+    folder = tmp_path / "run"
+    tensors, state = load_checkpoint(folder)
+    for name, array in tensors.items():
+        if name.startswith(kind) and array.dtype == np.float32:
+            worse = array.copy()
+            worse.flat[-1] = value
+            save_checkpoint(folder, {**tensors, name: worse}, state)
+            for options in (["--resume", "--steps", 3], ["--generate", "alp"]):
+                fails(capsys, run(*options), f"(?s)not all are finite, in.*{name}.*--overwrite")
+                assert capsys.readouterr().out == ""
+
+
+def changed_moments(tensors):
+    """(what is wrong, arrays) for all that can be wrong with what an optimiser remembers."""
+    for name, array in tensors.items():
+        if name.startswith("optimizer.") or name == "carried":
+            others = {other: a for other, a in tensors.items() if other != name}
+            yield f"missing: {name}", others
+            yield f"{name} is ", {**others, name: np.ones((1, *array.shape), array.dtype)}
+            yield f"{name} is ", {**others, name: array.astype("f2")}
+            if array.size > 1:
+                yield f"{name} is ", {**others, name: array.ravel()[:1]}
+            if array.dtype == np.float32:
+                yield f"not finite: {name}", {**others, name: array * np.nan}
+                yield f"not finite: {name}", {**others, name: array + np.float32(np.inf)}
+            if name.endswith("exp_avg_sq"):
+                yield f"{name} has negative squares", {**others, name: array - 1}
+            if name.endswith("step"):
+                yield f"{name} is 3", {**others, name: np.array(3)}
+                yield f"unexpected: {name[:-4]}exp_avg", {**others, name: np.array(0)}
+    some = [name for name in tensors if not name.startswith("optimizer.0.")]
+    yield "missing: optimizer.0.exp_avg", {name: tensors[name] for name in some}
+    none = {name: a for name, a in tensors.items() if not name.startswith("optimizer.")}
+    yield "missing: optimizer.1.step", none
+    steps = {name: np.array(0) for name in tensors if name.endswith(".step")}
+    yield "no parameter has ever had a gradient", {**none, **steps}
+    for name in ("optimizer.99.exp_avg", "optimizer.0.exp_avg_inf", "optimizer.x", "weights"):
+        yield f"unexpected: {name}", {**tensors, name: np.ones(3)}
+
+
+def test_what_an_optimiser_remembers_is_whole_or_refused(run, tmp_path, capsys):
+    run("--steps", 2)
+    folder, seen = tmp_path / "run", 0
+    tensors, state = load_checkpoint(folder)
+    for wrong, others in changed_moments(tensors):
+        save_checkpoint(folder, others, state)
+        before = (folder / "checkpoint.json").read_bytes()
+        message = run("--resume", "--steps", 4)
+        way_out = "--generate.*--pretrained FOLDER.*--overwrite"
+        fails(capsys, message, f"(?s)is not of step 2.*{re.escape(wrong)}.*{way_out}")
+        assert (folder / "checkpoint.json").read_bytes() == before
+        seen += 1
+    assert seen > 100
+    other = ["--pretrained", folder, "--out", tmp_path / "other", "--steps", 2]
+    assert run("--generate", "alp") is None and run(*other) is None  # as the message says
+    save_checkpoint(folder, tensors, state)
+    assert run("--resume", "--steps", 4) is None
+
+
+@pytest.mark.parametrize("kind", ["model.", "average."])
+def test_weights_of_another_dtype_are_not_rounded(run, tmp_path, capsys, kind):
+    run("--steps", 2, "--average", 0.5)
+    tensors, state = load_checkpoint(tmp_path / "run")
+    wider = {n: a.astype("f8") if n.startswith(kind) else a for n, a in tensors.items()}
+    save_checkpoint(tmp_path / "run", wider, state)
+    for options in (["--resume", "--steps", 3], ["--generate", "alp"]):
+        fails(capsys, run(*options), f"(?s)does not fit.*{kind}.* is float64, not ")
+
+
+def test_a_parameter_that_gets_no_gradient_does_not_end_the_run(run, tmp_path, monkeypatch):
+    made = train.make_model
+
+    def with_one_more(*args):
+        model = made(*args)
+        model.unused = nn.Parameter(np.ones(3, np.float32))
+        return model
+
+    monkeypatch.setattr(train, "make_model", with_one_more)
+    run("--steps", 4, "--evaluate-every", 2)
+    straight = result(tmp_path / "run")
+    run("--steps", 2, "--evaluate-every", 2, "--overwrite", "--decay", "constant")
+    run("--steps", 4, "--evaluate-every", 2, "--overwrite")
+    assert result(tmp_path / "run") == straight
+    assert run("--resume", "--steps", 5) is None
+    assert load_checkpoint(tmp_path / "run")[1]["step"] == 5
 
 
 def test_a_checkpoint_changed_by_hand_with_a_right_check_sum(run, tmp_path, capsys):
