@@ -74,7 +74,9 @@ def read_result(path, words):
     try:
         result = json.loads(read_file(path, LONGEST))
         metric, (what, score) = result["metric"], result["baseline"]
-        numbers = [result["scores"][metric], score, result["parameters"], result["seconds"] or 0]
+        numbers = [result["scores"][metric], score, result["parameters"]]
+        if result["seconds"] is not None:
+            numbers.append(result["seconds"])
         is_whole = (
             result["options"].items() <= vars(wanted).items()
             and metric == PRESETS[wanted.preset].metric

@@ -22,6 +22,7 @@ from models import search  # noqa: E402
 from models.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
 from models.run import OptionError, alone, parse  # noqa: E402
 from models.search import plan, read_grid  # noqa: E402
+from models.table import read_result  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
 from nanoautograd.data import split  # noqa: E402
 
@@ -128,6 +129,68 @@ def test_values_with_spaces_and_a_damaged_result(arguments, text, tmp_path, caps
     results[0].write_text('{"options"')  # cut short
     assert search.main(words) == 0
     assert json.loads(results[0].read_text())["metric"] == "bits"
+
+
+RESULT = {
+    "options": {"lr": 1e-3},
+    "parameters": 10,
+    "scores": {"loss": 1.0, "bits": 0.5},
+    "metric": "bits",
+    "baseline": ["chance", 2.0],
+    "seconds": 3,
+}
+NO_NUMBERS = (None, "0.5", [], {}, True, math.nan, math.inf, -math.inf, 10**400)
+NO_RESULTS = {
+    "nested lists": "[" * 100_000,
+    "nested objects": '{"scores":' * 100_000,
+    "too long": json.dumps({**RESULT, "more": " " * 1_000_000}),
+    "not UTF-8": b"\xff" * 1000,
+    **{f"no {name}": {k: v for k, v in RESULT.items() if k != name} for name in RESULT},
+    **{f"{name} a list": {**RESULT, name: []} for name in RESULT},
+    **{f"{name} a word": {**RESULT, name: "word"} for name in RESULT},
+    **{f"{name} null": {**RESULT, name: None} for name in RESULT.keys() - {"seconds"}},
+    **{f"a score {n!s:.9}": {**RESULT, "scores": {"bits": n}} for n in NO_NUMBERS},
+    **{f"a baseline {n!s:.9}": {**RESULT, "baseline": ["chance", n]} for n in NO_NUMBERS},
+    "a baseline without a name": {**RESULT, "baseline": [None, 2.0]},
+    "another metric": {**RESULT, "metric": "loss"},
+    "other options": {**RESULT, "options": {"lr": 1e-2}},
+}
+
+
+@pytest.mark.parametrize("name", NO_RESULTS)
+def test_what_is_no_result(tmp_path, name):
+    path, content = tmp_path / "result.json", NO_RESULTS[name]
+    if isinstance(content, dict):
+        content = json.dumps(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert read_result(path, ["rnn", "--lr=1e-3"]) is None
+
+
+def test_what_is_a_result(tmp_path):
+    path = tmp_path / "result.json"
+    assert read_result(path, ["rnn"]) is None
+    for seconds in (3, None):
+        path.write_text(json.dumps({**RESULT, "seconds": seconds}))
+        assert read_result(path, ["rnn", "--lr=1e-3"]) == {**RESULT, "seconds": seconds}
+
+
+def test_what_is_no_result_is_made_anew(arguments, tmp_path, capsys):
+    words = arguments("--grid", "lr=1e-2,2e-2,3e-2", "--steps", "2", "--jobs", "2")
+    settings = plan("rnn", read_grid(["lr=1e-2,2e-2,3e-2"]), folder=tmp_path / "search")
+    for (_, [run]), bad in zip(
+        settings,
+        (
+            "[" * 100_000,
+            json.dumps({"options": {"lr": 2e-2}}),
+            json.dumps({**RESULT, "options": {"lr": 3e-2}, "scores": {"bits": math.nan}}),
+        ),
+    ):
+        run.folder.mkdir(parents=True)
+        (run.folder / "result.json").write_text(bad)
+    assert search.main(words) == 0
+    found = json.loads((tmp_path / "search" / "results.json").read_text())["settings"]
+    scores = [score for setting in found for score in setting["scores"]]
+    assert len(scores) == 3 and all(map(math.isfinite, scores)) and scores == sorted(scores)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -319,6 +382,9 @@ def test_from_best_to_worst():
     a, b, c = setting("a", 0.1, 0.2), setting("b", 0.3, 0.4), setting("c", 9.0, failures=["no"])
     assert rank([c, b, a], larger_is_better=False) == [a, b, c]
     assert rank([c, a, b], larger_is_better=True) == [b, a, c]
+    for worst in (setting("d", 0.1, math.nan), setting("e", math.inf), setting("f", -math.inf)):
+        for larger_is_better in (False, True):
+            assert rank([worst, c, a], larger_is_better) == [a, worst, c]
     table = rows([b, a, c], "bits")
     assert table[0] == ("", "lr", "bits", "of each run", "to beat", "seconds")
     assert table[1] == ("1", "b", "**0.35** ± 0.05", "0.3 0.4", "0.5", "10")
