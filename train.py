@@ -41,6 +41,7 @@ from models.run import (
     Diverged,
     OptionError,
     alone,
+    check_carried,
     check_folder,
     compute_with,
     describe,
@@ -138,6 +139,7 @@ def train(o, checkpoint):
             loss = loss + share.detach()
             if carried is None:  # at the first step; and where nothing is
                 carried = after
+                check_carried(task, model, after)
             else:  # in place: a recorded step finds it there
                 carried[...] = after
         norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)

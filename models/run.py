@@ -552,17 +552,7 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
         load_random_state(model, {name: to_numpy(pair).tolist() for name, pair in random.items()})
         if average:
             average.load_state_dict(under("average.", tensors))
-        dtypes = {
-            f"model.{name}": p.dtype for name, p in model.named_parameters(remove_duplicate=False)
-        }
-        if average:
-            dtypes |= {f"average.{name}": a.dtype for name, a in average.state_dict().items()}
-        wrong = [
-            f"{name} is {a.dtype}, not {dtypes[name]}"
-            for name, a in weights.items()
-            if a.dtype != dtypes.get(name, a.dtype)
-        ]
-        if wrong:
+        if wrong := other_dtypes(weights, model, average):
             raise ValueError(f"its arrays are of another dtype:\n  {listed(wrong)}")
     except (ValueError, TypeError, LookupError) as e:
         raise CheckpointError(f"the checkpoint does not fit its own options: {e}") from None
@@ -583,6 +573,32 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
                 state.setdefault(int(i), {})[name] = array
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return tensors.get("carried")
+
+
+def other_dtypes(weights, model, average):
+    """Where {name: array} is not of the dtype that it would be put into: a list of lines."""
+    dtypes = {
+        f"model.{name}": a.dtype for name, a in model.named_parameters(remove_duplicate=False)
+    }
+    if average:
+        dtypes |= {f"average.{name}": a.dtype for name, a in average.state_dict().items()}
+    return [
+        f"{name} is {a.dtype}, not {dtypes[name]}"
+        for name, a in weights.items()
+        if a.dtype != dtypes.get(name, a.dtype)
+    ]
+
+
+def check_carried(task, model, array):
+    """Raise TypeError unless it is what the task says that it carries: else what it leaves could
+    not be checked when the run goes on."""
+    said = task.carries(model)
+    found = None if array is None else (array.shape, array.dtype)
+    if found != said:
+        raise TypeError(
+            f"{type(task).__name__}.loss carries {found or 'nothing'} from step to step, and its "
+            f"method carries says {said or 'nothing'}: let it return the shape and dtype"
+        )
 
 
 def wrong_moments(found, optimizer, step, carried):

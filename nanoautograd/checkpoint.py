@@ -281,9 +281,12 @@ def _from_bytes(data, path):
                 f"{path} has numbers in bfloat16, which need the package ml_dtypes: "
                 "pip install ml_dtypes"
             ) from None
-    return {
-        name: np.frombuffer(part["data"], np.dtype(DTYPES[part["dtype"]]).newbyteorder("<"))
-        .astype(DTYPES[part["dtype"]])
-        .reshape(part["shape"])
-        for name, part in parts
-    }
+    try:
+        return {name: _array(part["dtype"], part["shape"], part["data"]) for name, part in parts}
+    except ValueError as e:  # more axes than NumPy has, or longer ones
+        raise CheckpointError(f"{path} has an array that NumPy cannot hold: {e}") from None
+
+
+def _array(dtype, shape, data):
+    stored = np.dtype("u1" if dtype == "BOOL" else DTYPES[dtype])  # any byte may stand for True
+    return np.frombuffer(data, stored.newbyteorder("<")).astype(DTYPES[dtype]).reshape(shape)

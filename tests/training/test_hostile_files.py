@@ -168,6 +168,23 @@ def test_a_message_quotes_little_of_a_long_name(tmp_path, name):
     assert len(str(e.value)) < LIMIT
 
 
+@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [1] * 1000, [0, 2**40, 2**40]])
+def test_shapes_that_numpy_cannot_have(tmp_path, shape):
+    end = 0 if 0 in shape else 4
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}
+    (tmp_path / "file").write_bytes(of_bytes(json.dumps({"x": entry}).encode()) + bytes(end))
+    with pytest.raises(CheckpointError, match="NumPy cannot hold|not a whole"):
+        load(tmp_path / "file")
+
+
+def test_a_bool_is_one_whatever_its_byte_is(tmp_path):
+    entry = {"dtype": "BOOL", "shape": [4], "data_offsets": [0, 4]}
+    header = of_bytes(json.dumps({"x": entry}).encode())
+    (tmp_path / "file").write_bytes(header + bytes([0, 1, 2, 255]))
+    x = load(tmp_path / "file")["x"]
+    assert x.tobytes() == bytes([0, 1, 1, 1]) and x.sum() == 3
+
+
 @given(
     st.recursive(
         st.text() | st.floats() | st.none() | st.booleans(),

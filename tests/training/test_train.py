@@ -590,6 +590,15 @@ def test_weights_of_another_dtype_are_not_rounded(run, tmp_path, capsys, kind):
         fails(capsys, run(*options), f"(?s)does not fit.*{kind}.* is float64, not ")
 
 
+def test_a_task_must_say_what_it_carries(run, monkeypatch):
+    for said in (None, ((1, 2, 8), np.dtype("f8")), ((1, 1, 8), np.dtype("f4"))):
+        monkeypatch.setattr(Language, "carries", lambda self, model: said)
+        with pytest.raises(
+            TypeError, match=r"Language.loss carries \(\(1, 2, 8\), dtype\('float32"
+        ):
+            run("--steps", 1, "--overwrite")
+
+
 def test_a_parameter_that_gets_no_gradient_does_not_end_the_run(run, tmp_path, monkeypatch):
     made = train.make_model
 
