@@ -1,33 +1,18 @@
-"""Grad mode: whether operations are recorded here, that is, in this thread."""
+"""Grad mode: whether operations are recorded here, that is, in this thread or asyncio task."""
 
-import threading
-from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
-from typing import ClassVar, Self
+from contextvars import ContextVar
 
-GRAD_ENABLED: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+from ..safety.modes import Mode
 
-
-class Mode(threading.local, ContextDecorator):
-    """A `with` block, or a decorator, in which a context variable has another value. One object may
-    be entered twice, and by several threads, as that of a decorator is."""
-
-    variable: ClassVar[ContextVar[bool]]
-    value: ClassVar[bool]
-
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []
-
-    def __enter__(self) -> Self:
-        self._tokens.append(self.variable.set(self.value))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.variable.reset(self._tokens.pop())
+GRAD_ENABLED: ContextVar[int] = ContextVar("grad_enabled", default=True)
 
 
 class no_grad(Mode):
-    """Within `with no_grad():`, or a function decorated with `@no_grad()`, nothing is recorded."""
+    """Within `with no_grad():`, or a function decorated with `@no_grad()`, nothing is recorded.
+
+    A generator or a coroutine that is decorated records nothing while it runs itself; what runs
+    between its steps is not concerned.
+    """
 
     variable, value = GRAD_ENABLED, False
 
@@ -40,4 +25,4 @@ class enable_grad(Mode):
 
 def is_grad_enabled() -> bool:
     """Whether operations are recorded here."""
-    return GRAD_ENABLED.get()
+    return bool(GRAD_ENABLED.get())

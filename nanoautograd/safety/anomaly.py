@@ -12,12 +12,12 @@ from weakref import WeakKeyDictionary
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
-from ..core.grad_mode import Mode
 from ..errors import AnomalyError
+from .modes import Mode
 
 __all__ = ["ANOMALY_MODE", "detect_anomaly", "inspect_result", "inspect_gradients"]
 
-ANOMALY_MODE: ContextVar[bool] = ContextVar("anomaly_mode", default=False)
+ANOMALY_MODE: ContextVar[int] = ContextVar("anomaly_mode", default=False)
 
 
 class detect_anomaly(Mode):
@@ -32,13 +32,13 @@ class detect_anomaly(Mode):
     _open = 0  # how many blocks are open, in all threads
 
     def __enter__(self):
-        super().__enter__()
-        _count(1)
-        return self
+        _count(1)  # first: one too many only takes time
+        return super().__enter__()
 
-    def __exit__(self, *exception):
-        _count(-1)
-        super().__exit__(*exception)
+    def leave(self):
+        was_open = super().leave()
+        _count(-was_open)
+        return was_open
 
 
 _lock = threading.Lock()

@@ -1,12 +1,19 @@
-"""no_grad and detect_anomaly: nested, as decorators, under threads."""
+"""no_grad and detect_anomaly: nested, as decorators, under threads, tasks and Ctrl-C."""
 
+import asyncio
+import functools
+import inspect
+import sys
 import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nanoautograd as nag
 from nanoautograd import custom_vjp
+from nanoautograd.safety import modes
 
 
 def test_nothing_is_recorded_within_no_grad():
@@ -44,6 +51,244 @@ def test_as_a_decorator():
     x = nag.Tensor(1.0, requires_grad=True)
     assert not f(x).requires_grad
     assert nag.is_grad_enabled()
+
+
+# ---- decorators of every kind of function
+
+
+def recorded():
+    return nag.is_grad_enabled()
+
+
+def test_as_a_decorator_without_parentheses():
+    @nag.no_grad
+    def f():
+        return recorded()
+
+    @nag.enable_grad
+    def g():
+        return recorded()
+
+    with nag.no_grad():
+        assert g() and not recorded()
+    assert not f() and recorded()
+
+
+def test_a_decorated_generator_records_nothing_and_its_user_does():
+    @nag.no_grad()
+    def running(n):
+        seen = []
+        while n:
+            try:
+                got = yield recorded()
+            except ValueError as error:
+                got = str(error)
+            seen.append((got, recorded()))
+            n -= 1
+        return seen
+
+    assert inspect.isgeneratorfunction(running)
+    values = running(3)
+    assert recorded() and next(values) is False
+    assert recorded() and values.send("sent") is False
+    assert recorded() and values.throw(ValueError("thrown")) is False
+    with pytest.raises(StopIteration) as end:
+        next(values)
+    assert end.value.value == [("sent", False), ("thrown", False), (None, False)]
+    assert recorded()
+
+
+def test_a_decorated_generator_is_closed_within_its_block():
+    closed = []
+
+    @nag.no_grad()
+    def running():
+        try:
+            yield
+        finally:
+            closed.append(recorded())
+
+    values = running()
+    next(values)
+    values.close()
+    assert closed == [False] and recorded()
+
+
+def test_decorated_coroutines_and_asynchronous_generators():
+    seen = []
+
+    @nag.no_grad()
+    async def pause(value):
+        seen.append(recorded())
+        await asyncio.sleep(0)
+        seen.append(recorded())
+        return value
+
+    @nag.no_grad()
+    async def values():
+        try:
+            for i in range(3):
+                got = yield recorded()
+                seen.append(recorded() or got is not None and got != i)
+                await asyncio.sleep(0)
+        finally:
+            seen.append(recorded())
+
+    async def main():
+        assert await pause(5) == 5 and recorded()
+        running = values()
+        assert await anext(running) is False and recorded()
+        assert await running.asend(0) is False and recorded()
+        await running.aclose()
+        assert [x async for x in values()] == [False] * 3
+        failing = values()
+        await anext(failing)
+        with pytest.raises(ZeroDivisionError):
+            await failing.athrow(ZeroDivisionError)
+        tasks = [asyncio.create_task(pause(i)) for i in range(3)]
+        assert await asyncio.gather(*tasks) == [0, 1, 2] and recorded()
+
+    assert inspect.iscoroutinefunction(pause) and inspect.isasyncgenfunction(values)
+    asyncio.run(main())
+    assert seen and not any(seen) and recorded()
+
+
+def test_a_coroutine_that_is_run_by_hand_leaves_its_caller_alone():
+    class Pause:
+        def __await__(self):
+            yield "paused"
+
+    @nag.no_grad()
+    async def f():
+        await Pause()
+        return recorded()
+
+    running = f()
+    assert running.send(None) == "paused" and recorded()
+    with pytest.raises(StopIteration) as end:
+        running.send(None)
+    assert end.value.value is False
+
+
+def test_decorated_methods_partials_and_objects():
+    class Model:
+        @nag.no_grad()
+        @staticmethod
+        def of_none():
+            return recorded()
+
+        @nag.no_grad()
+        @classmethod
+        def of_the_class(cls):
+            return cls is Model and not recorded()
+
+        @nag.no_grad()
+        def values(self):
+            yield recorded()
+
+        def __call__(self):
+            yield recorded()
+
+    assert Model.of_the_class() and not Model.of_none()
+    for f in (Model().values, nag.no_grad()(Model()), nag.no_grad(functools.partial(Model()))):
+        assert list(f()) == [False]
+
+
+@pytest.mark.parametrize("what", [nag.Tensor, property(lambda self: 1), 3])
+def test_what_is_no_function_is_not_decorated(what):
+    with pytest.raises(TypeError, match="no_grad decorates functions"):
+        nag.no_grad()(what)
+
+
+# ---- blocks that close in any order
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=12))
+def test_each_block_takes_out_itself_alone(steps):
+    """Objects entered and left in any order: as in a list of what is open, from which each exit
+    takes the last entry of its object."""
+    objects = [nag.no_grad(), nag.enable_grad(), nag.no_grad()]
+    is_open = []
+    for i, enters in steps:
+        if enters:
+            objects[i].__enter__()
+            is_open.append(i)
+        elif i in is_open:
+            objects[i].__exit__(None, None, None)
+            del is_open[len(is_open) - 1 - is_open[::-1].index(i)]
+        assert recorded() == (not is_open or is_open[-1] == 1)
+    del objects
+    assert recorded()
+
+
+def test_one_object_in_tasks_that_overlap():
+    block = nag.no_grad()
+
+    async def work(before, within):
+        for _ in range(before):
+            await asyncio.sleep(0)
+        with block:
+            for _ in range(within):
+                assert not recorded()
+                await asyncio.sleep(0)
+        return recorded()
+
+    async def main():
+        assert all(await asyncio.gather(work(0, 2), work(1, 4), work(2, 1), work(0, 9)))
+
+    asyncio.run(main())
+    assert recorded()
+
+
+def interrupted(work):
+    """Runs work() with a KeyboardInterrupt at the n-th step within modes.py, for every n. Yields
+    after each."""
+    n = 0
+    while True:
+        left = n
+
+        def trace(frame, event, _):
+            nonlocal left
+            if frame.f_code.co_filename != modes.__file__:
+                return None
+            frame.f_trace_opcodes = True
+            if event != "return":
+                left -= 1
+                if left == -1:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            work()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        yield n
+        if left >= 0:
+            return
+        n += 1
+
+
+@pytest.mark.parametrize("mode", [nag.no_grad, nag.detect_anomaly])
+def test_an_interrupt_at_any_moment_leaves_no_block_open(mode):
+    def block():
+        with mode():
+            pass
+
+    @mode()
+    def decorated():
+        pass
+
+    @mode()
+    def generator():
+        yield
+
+    for work in (block, decorated, lambda: list(generator())):
+        before = mode.variable.get()
+        steps = sum(mode.variable.get() == before for _ in interrupted(work))
+        assert steps > 20 and mode.variable.get() == before
 
 
 def test_threads_do_not_see_each_others_modes():
