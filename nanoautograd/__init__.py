@@ -56,12 +56,18 @@ __all__ = [
     "keep_memory",
     "no_grad",
     "set_num_threads",
+    "tensor",
     "value_and_grad",
     "vjp",
     *ops.__all__,
     *_LAZY,
     *_LAZY_NAMES,
 ]
+
+
+def tensor(data, *, requires_grad=False, dtype=None, device=None):
+    """A Tensor, as it is printed; the arguments are those of `Tensor`."""
+    return Tensor(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
 def __dir__():

@@ -67,10 +67,10 @@ for _name in MODULES:
     sys.modules[f"{__package__}.{_name}"] = _Gone(f"{__package__}.{_name}")
 
 
-def _vjp(self, **rules):
+def _vjp(self, *in_order, **rules):
     """The old name of `defvjp`."""
     _warn(f"{self.name}.vjp(...) is now {self.name}.defvjp(...); the old name will be removed")
-    return self.defvjp(**rules)
+    return self.defvjp(*in_order, **rules)
 
 
 Primitive.vjp = _vjp

@@ -46,7 +46,11 @@ class ArrayInterface:
         return device_of(self._array)
 
     def numpy(self):
-        """The value as a NumPy array; on the CPU it shares memory with the Tensor."""
+        """The value as a NumPy array; on the CPU it shares memory with the Tensor.
+
+        What is written into it, nobody can see: between the forward and the backward pass, also
+        through t.detach().numpy(), it gives the gradient of other values. Write into a copy.
+        """
         self._refuse_to_leave("numpy()")
         return to_numpy(self._array)
 
@@ -71,13 +75,14 @@ class ArrayInterface:
         if self._edge is not None:
             raise GraphError(
                 f"{way} of a Tensor that requires a gradient would lose the gradient silently; use "
-                ".detach() first if that is what you want, or .item() for a number"
+                ".detach() first if that is what you want, or .item() for a number; what is "
+                "assigned into a Tensor, as by u[i] = t, keeps its gradient"
             )
 
     # ---- exchange with NumPy, PyTorch, CuPy
 
     def __array__(self, dtype=None, copy=None):
-        self._refuse_to_leave("conversion to a NumPy array")
+        self._refuse_to_leave("conversion to a NumPy array, as by array[i] = t,")
         if array_namespace(self._array) is not np:
             raise TypeError(
                 f"a Tensor on {device_of(self._array)} is not converted to a NumPy array silently; "
@@ -113,7 +118,7 @@ class ArrayInterface:
         return bool(self._on_host())
 
     def __float__(self):
-        self._refuse_to_leave("float()")  # also called by array[i] = t
+        self._refuse_to_leave("float(), as by array[i] = t,")
         return float(self.item())
 
     def __int__(self):
@@ -124,6 +129,10 @@ class ArrayInterface:
         return self._array.__index__()
 
     __hash__ = object.__hash__
+
+    def __copy__(self):
+        """Of a leaf another leaf; of a computed Tensor one with the same history."""
+        return self.__deepcopy__({}) if self.is_leaf else self.copy()
 
     def __deepcopy__(self, memo):
         self._refuse_to_copy()

@@ -57,6 +57,7 @@ class CustomVJP:
     def __init__(
         self, name: str, forward: Callable, backward: Callable, reference: Callable
     ) -> None:
+        checks.check_return(name, forward, backward, reference)
         self.name = self.__name__ = self.__qualname__ = name
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
         self.forward = self.__wrapped__ = forward
@@ -88,7 +89,7 @@ class CustomVJP:
                 arrays = [copied(x) if x is a else x for x, a in zip(arrays, args)]
             options = options and copied(options)
         try:
-            xp = np if is_plain else array_namespace(*arrays)
+            xp = np if is_plain else checks.library(self.name, arrays)
             here = self if xp is np or self.elsewhere is None else self.elsewhere
             out, cache = here.forward(*arrays, **options)
         except Exception as error:

@@ -6,9 +6,11 @@ derivation of their own are in manual/, one file each; the rest is written from 
 
 from os import urandom
 
+import numpy as np
+
 from . import _deprecated
 from .array_interface import array_of
-from .backends import array_namespace, is_array
+from .backends import array_namespace, device_of, is_array, to_device
 from .core.grad_mode import is_grad_enabled
 from .core.operation import function
 from .kernels import Kernel
@@ -78,6 +80,14 @@ for _operation, _name in {
     _operation.elsewhere = Kernel(_name, _operation)
 
 
+def _as_array(x, like):
+    """A number, or a list of them, as an array where `like` is; an array as it is."""
+    if is_array(array_of(x)):
+        return x
+    x, like = np.asarray(x), array_of(like)
+    return to_device(x.astype(like.dtype) if x.dtype.kind == "f" else x, device_of(like))
+
+
 def _any_seed(name):
     if now.recording is not None:
         raise CaptureError(
@@ -94,7 +104,8 @@ def _as_shape(n):
 
 @function
 def relu(input):
-    """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library."""
+    """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library; NaN
+    where x is NaN."""
     return array_namespace(input).maximum(input, 0)
 
 
@@ -145,9 +156,7 @@ def embedding(input, weight, padding_idx=None):
 
     Raises IndexError for an id outside 0 ... V-1; TypeError and ValueError for dtypes and shapes.
     """
-    if not is_array(array_of(input)):
-        input = array_namespace(array_of(weight)).asarray(input)
-    return _embedding(input, weight, padding_idx=padding_idx)
+    return _embedding(_as_array(input, weight), weight, padding_idx=padding_idx)
 
 
 def layer_norm(
@@ -237,7 +246,7 @@ def cross_entropy(
         _deprecated.overwrite_input()
     return _cross_entropy(
         input,
-        target,
+        _as_array(target, input),
         weight,
         ignore_index=ignore_index,
         reduction=reduction,
@@ -277,7 +286,7 @@ def linear_cross_entropy(
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
     """
-    arrays = hidden, weight, target, bias, class_weight
+    arrays = hidden, weight, _as_array(target, hidden), bias, class_weight
     return _linear_cross_entropy(
         *arrays,
         ignore_index=ignore_index,

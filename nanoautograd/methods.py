@@ -8,6 +8,7 @@ import numpy as np
 from . import ops
 from .core.tensor import Tensor
 from .ops.indexing import assign
+from .safety.in_place import spare_old
 
 # ---- operators
 
@@ -53,6 +54,7 @@ def _attach_operator(name, operation):
                 f"a result of dtype {result.dtype} cannot be put into a Tensor of "
                 f"dtype {self.dtype} in place; write t = t ... instead"
             )
+        spare_old(result, self)
         assign(self, Ellipsis, result)
         return self
 
@@ -191,9 +193,10 @@ def _array_ufunc(self, ufunc, method, *inputs, **options):
             f"numpy.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
         )
     if options:
+        hint = "; `array -= t` calls it so: to change a weight w, write `w -= ...` within no_grad()"
         raise TypeError(
-            f"numpy.{ufunc.__name__} on a Tensor takes no {', '.join(options)}=: "
-            "the result is a new Tensor, with a gradient"
+            f"numpy.{ufunc.__name__} on a Tensor takes no {', '.join(options)}=: the result is a "
+            "new Tensor, with a gradient" + (hint if "out" in options else "")
         )
     return NUMPY[ufunc](*inputs)
 

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from .safety.checks import option
+from .safety.in_place import IMMUTABLE
+
 
 def parameters(f: Callable) -> tuple[tuple[str, ...], tuple[str, ...], str | None, dict[str, Any]]:
     """The names of its parameters by position, of those by keyword alone, of *arrays or None, and
@@ -42,6 +45,9 @@ class Signature:
 
         Raises TypeError for what does not fit the signature.
         """
+        if not IMMUTABLE.issuperset(map(type, given.values())):
+            options = {k: option(self.name, k, v) for k, v in given.items() if k in self.known}
+            given = given | options
         options = self.options | given
         if len(args) == len(self.names) and options.keys() == self.known:  # as most calls are
             return args, options

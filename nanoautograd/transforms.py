@@ -5,13 +5,15 @@ An argument may be a nested list, tuple or dict of arrays, the weights of a mode
 has the same structure. (So a list of numbers is a list of scalars, and no array.) The transforms
 nest: grad(grad(f)) is the second derivative.
 
-All raise TypeError for an argument that has no derivative, an integer say, or an f that does not
-return Tensors, and ShapeError for values or directions of the wrong shape.
+All raise TypeError for an argument or a result that has no derivative, an integer say, or an f that
+does not return Tensors, and ShapeError for values or directions of the wrong shape.
 """
 
 from functools import wraps
 
-from .backends import array_namespace, is_float
+import numpy as np
+
+from .backends import array_namespace, is_array, is_float
 from .core.backward import backpropagate, topological_order
 from .core.grad_mode import enable_grad, is_grad_enabled
 from .core.tensor import Leaf, Tensor, wrap
@@ -160,11 +162,17 @@ def _input(x, name, leaves):
 
 def _output(y, name):
     """What f returned, as a Tensor. An array is a result that does not depend on the inputs."""
-    if not isinstance(y, Tensor) and hasattr(y, "dtype"):
-        return wrap(y)
     if not isinstance(y, Tensor):
+        if not is_array(y) and not isinstance(y, np.generic):
+            raise TypeError(
+                f"{name}: f must return a Tensor, or a tuple of them; it returned "
+                f"{type(y).__name__}"
+            )
+        y = wrap(y)
+    if not is_float(y.dtype):
         raise TypeError(
-            f"{name}: f must return a Tensor, or a tuple of them; it returned {type(y).__name__}"
+            f"{name}: f returned a Tensor of shape {y.shape} and dtype {y.dtype}, which has no "
+            "derivative; only floating-point results have (a comparison or a count has none)"
         )
     check_version(y, name)
     return y

@@ -79,12 +79,17 @@ class Primitive:
         self.plans: dict[Any, tuple] = {}
         self.defvjp()
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError(checks.NO_SUBCLASS)
+
     def __repr__(self) -> str:
         return f"<function {self.signature}>"
 
-    def defvjp(self, **rules: Callable) -> "Primitive":
-        """Sets the rule for each argument named, and returns the Primitive. Raises TypeError for a
-        rule that reads what there is not."""
+    def defvjp(self, *in_order: Callable, **rules: Callable) -> "Primitive":
+        """Sets the rule for each argument named (or for all, in their order), and returns the
+        Primitive. Raises TypeError for a rule that reads what there is not, or returns nothing."""
+        rules |= checks.named_rules(self.signature, in_order)
+        checks.check_return(self.name, *rules.values())
         reads = {name: rule_reads(rule) for name, rule in rules.items()}
         checks.check_rules(self.name, self.signature, reads)
         self.rules |= rules
@@ -116,7 +121,7 @@ class Primitive:
             return self(*usual, **options)
         try:
             if not is_plain:
-                array_namespace(*arrays)  # raises where arrays of two libraries are mixed
+                checks.library(self.name, arrays)  # raises where arrays of two are mixed
             out = self.forward(*arrays, **options)
         except Exception as error:
             if call_hook is not None:
@@ -221,7 +226,7 @@ def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
         return wrap(out, None, storage_of(out, args))
     is_tuple, outputs, results = type(out) in (tuple, list), [], list[Tensor]()
     for y in out if is_tuple else (out,):
-        checks.check_result(name, y)
+        y = checks.result(name, y)
         edge = (node, len(results)) if node is not None and is_float(y.dtype) else None
         results.append(wrap(y, edge, storage_of(y, (*args, *results))))
         outputs.append((y.shape, y.dtype))

@@ -54,7 +54,7 @@ class Tensor(ArrayInterface):
     _version: int  # that of the storage when its edge was that of its value (safety/in_place.py)
 
     def __init__(
-        self, data: Any, requires_grad: bool = False, dtype: Any = None, device: Any = None
+        self, data: Any, *, requires_grad: bool = False, dtype: Any = None, device: Any = None
     ) -> None:
         data = checks.without_tensors(data)
         array = array_namespace(data).array(data, dtype=dtype)
@@ -67,8 +67,9 @@ class Tensor(ArrayInterface):
     def data(self) -> Any:
         """The array itself, shared. Assigning (also `t.data -= u`, as an optimiser does) changes
         the value outside the graph. What was computed before keeps its gradient if the array
-        was replaced, and raises if it was written to. A write into the array, `t.data[i] = u`, is
-        not seen.
+        was replaced, and raises if it was written to. A write into the array itself, `t.data[i] =
+        u`, nobody can see: between the forward and the backward pass it gives the gradient of other
+        values. `t[i] = u` is seen.
         """
         return self._array
 
@@ -87,8 +88,7 @@ class Tensor(ArrayInterface):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if bool(value) != self.requires_grad:
-            checks.check_requires_grad(self, value)
+        if checks.changes_requires_grad(self, value):
             self._leaf = getattr(self, "_leaf", None) or Leaf(self._array)
             self._edge = (self._leaf, 0) if value else None
 
@@ -100,7 +100,10 @@ class Tensor(ArrayInterface):
     @property
     def grad(self) -> "Tensor | None":
         """The gradients of all backward() calls so far, added up: a Tensor, or None. (Only leaves
-        that require a gradient collect one. For others: `nag.autograd.grad`.)"""
+        that require a gradient collect one; for others there is `nag.autograd.grad`, as a warning
+        says once.)"""
+        if not self.is_leaf:
+            checks.warn_of_grad(self)
         return getattr(getattr(self, "_leaf", None), "grad", None)
 
     @grad.setter

@@ -244,7 +244,7 @@ class Captured:
     def _without_gradients(self):
         """In here the gradients of earlier steps cannot be read: a replay would add to one that is
         gone. Those that are left are put back."""
-        before = [(t, t.grad) for t in self._known if t.requires_grad]
+        before = [(t, t.grad) for t in self._known if t.requires_grad and t.is_leaf]
         for t, g in before:
             t._leaf.grad = None if g is None else _Old()
         failed = True

@@ -5,12 +5,13 @@ gradients, what repeats an element adds them up, and what leaves an element out 
 """
 
 from numbers import Integral
+from operator import index
 
 from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.operation import function
 from ..safety.arguments import as_arrays
-from .indexing import along, getitem, take
+from .indexing import along, getitem, scatter_add, take
 from .shaping import as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel, reshape
 
 # ---- order along an axis
@@ -66,9 +67,21 @@ def concatenate(arrays, axis=0):
 
     y = [a_1, a_2, ...]:  ā_k = the part of ȳ where a_k is in y.
     """
+    axis = _one_axis("concatenate", axis)
     if axis is None:
         arrays, axis = [ravel(a) for a in as_arrays(*arrays)], 0
     return _concatenate(*arrays, axis=axis)
+
+
+def _one_axis(name, axis):
+    """The axis as an integer, or None."""
+    try:
+        return axis if axis is None else index(axis)
+    except TypeError:
+        raise TypeError(
+            f"{name}: the axis is an integer; got {type(axis).__name__} {axis!r}. (Several arrays "
+            f"are given as one argument, a list: {name}([a, b]))"
+        ) from None
 
 
 def stack(arrays, axis=0):
@@ -76,6 +89,7 @@ def stack(arrays, axis=0):
 
     y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
     """
+    axis = _one_axis("stack", axis)
     arrays = as_arrays(*arrays)
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(
@@ -89,7 +103,17 @@ def _split(a, edges, axis):
     return tuple(a[along(axis, slice(i, j), a.ndim)] for i, j in zip(edges, edges[1:]))
 
 
-_split.defvjp(a=lambda g, axis: concatenate(g, axis))
+_split.defvjp(
+    a=lambda g, a_shape, edges, axis: (
+        concatenate(g, axis) if list(edges) == sorted(edges) else _overlaid(g, a_shape, edges, axis)
+    )
+)
+
+
+def _overlaid(g, a_shape, edges, axis):
+    """The gradients of parts that overlap, as those cut at [2, 1] do, each at its place."""
+    places = [along(axis, slice(i, j), len(a_shape)) for i, j in zip(edges, edges[1:])]
+    return sum(scatter_add(d, at, a_shape) for d, at in zip(g, places))
 
 
 def split(ary, indices_or_sections, axis=0):

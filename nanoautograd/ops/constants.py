@@ -9,6 +9,7 @@ from functools import wraps
 from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
+from ..safety.checks import library
 
 
 def without_gradient(f):
@@ -21,6 +22,7 @@ def without_gradient(f):
             return f(*args, **kwargs)
         arrays = [array_of(a) for a in args]
         options = {name: array_of(a) for name, a in kwargs.items()}
+        library(f.__name__, [*arrays, *options.values()])
         return _wrapped(f(*arrays, **options), array_namespace(tensors[0]._array))
 
     return operation

@@ -6,6 +6,9 @@ Ties and kinks: where several arguments attain the value of a maximum or minimum
 gradient equally. So maximum(a, a) gives one half to each, relu(x) = maximum(x, 0) has the slope
 1/2 at 0, |x| = maximum(x, -x) the slope 0, and clip the slope 1/2 at its bounds. The choice is the
 same in max, min and sort (reductions.py), and it is the slope that central differences see.
+
+NaN: where one of the arguments is NaN, so is the result of each of these, and so are all of its
+derivatives. A NaN does not turn into a gradient of 0.
 """
 
 import math
@@ -407,35 +410,38 @@ erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 @function
 def maximum(x1, x2):
-    """The larger of x1 and x2:  x̄1 = ȳ where x1 > x2, ȳ/2 where x1 = x2, else 0; x̄2 likewise."""
+    """The larger of x1 and x2:  x̄1 = ȳ where x1 > x2, ȳ/2 where x1 = x2, 0 where x1 < x2, and NaN
+    where one is NaN; x̄2 likewise."""
     return array_namespace(x1, x2).maximum(x1, x2)
 
 
 @function
 def minimum(x1, x2):
-    """The smaller of x1 and x2:  x̄1 = ȳ where x1 < x2, ȳ/2 where x1 = x2, else 0; x̄2 likewise."""
+    """The smaller of x1 and x2:  x̄1 = ȳ where x1 < x2, ȳ/2 where x1 = x2, 0 where x1 > x2, and NaN
+    where one is NaN; x̄2 likewise."""
     return array_namespace(x1, x2).minimum(x1, x2)
 
 
 maximum.defvjp(
-    x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 == x2),
-    x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x1 == x2),
+    x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 < x2, x1 == x2),
+    x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x2 < x1, x1 == x2),
 )
 minimum.defvjp(
-    x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 == x2),
-    x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x1 == x2),
+    x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 > x2, x1 == x2),
+    x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x2 > x1, x1 == x2),
 )
 
 
-def _to_winner(g, wins, ties):
-    """All of `g` where the argument wins, half of it where it ties."""
-    return where(wins, g, where(ties, g / 2, 0))
+def _to_winner(g, wins, loses, ties):
+    """All of `g` where the argument wins, half of it where it ties; NaN where they do not compare."""
+    return where(wins, g, where(loses, 0, where(ties, g / 2, g * math.nan)))
 
 
 def clip(a, a_min=None, a_max=None, *, min=None, max=None):
     """`a` limited to [a_min, a_max], also called min and max; None is no limit.
 
-    ā = ȳ between the limits, ȳ/2 at one, 0 beyond; a limit gets what `a` does not.
+    ā = ȳ between the limits, ȳ/2 at one, 0 beyond, NaN where something is NaN; a limit gets what
+    `a` does not.
     """
     a_min, a_max = (min if a_min is None else a_min), (max if a_max is None else a_max)
     if a_min is not None:

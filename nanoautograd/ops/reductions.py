@@ -12,7 +12,7 @@ from ..core.operation import function
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute
-from .elementwise import astype, exp, where
+from .elementwise import astype, exp, maximum, where
 from .indexing import take_along_axis
 from .shaping import as_tuple, broadcast_to, checked, copy, moveaxis, ravel, reshape
 
@@ -129,21 +129,25 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
 
 @function
 def max(a, axis=None, *, keepdims=False):
-    """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0."""
+    """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
+    if one is NaN."""
     return array_namespace(a).max(a, axis=axis, keepdims=keepdims)
 
 
 @function
 def min(a, axis=None, *, keepdims=False):
-    """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0."""
+    """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
+    if one is NaN."""
     return array_namespace(a).min(a, axis=axis, keepdims=keepdims)
 
 
 def _to_extremes(g, a, out, axis):
-    """ȳ / k for each of the k elements that attain the extreme, 0 for the others."""
+    """ȳ / k for each of the k elements that attain the extreme, 0 for the others. NaN has none: it
+    is not equal to itself, so that all elements are `others`, and get NaN."""
     extreme = a == _with_axes(out, a.shape, axis)
-    share = _with_axes(g, a.shape, axis) / extreme.sum(axis=axis, keepdims=True).astype(g.dtype)
-    return where(extreme, share, 0)
+    k = maximum(extreme.sum(axis=axis, keepdims=True), 1).astype(g.dtype)
+    others = _with_axes(where(out == out, 0, g * math.nan), a.shape, axis)
+    return where(extreme, _with_axes(g, a.shape, axis) / k, others)
 
 
 max.defvjp(a=_to_extremes)

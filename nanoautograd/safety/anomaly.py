@@ -29,33 +29,34 @@ class detect_anomaly(Mode):
 
     variable, value = ANOMALY_MODE, True
     hooks: tuple = ()  # told that there is somebody to watch for; set by hooks.py
-    _open = 0  # how many blocks are open, in all threads
 
     def __enter__(self):
-        _count(1)  # first: one too many only takes time
+        _count(self, 1)  # first: one too many only takes time
         return super().__enter__()
 
     def leave(self):
         was_open = super().leave()
-        _count(-was_open)
+        _count(self, -was_open)
         return was_open
 
 
 _lock = threading.Lock()
+_open: WeakKeyDictionary = WeakKeyDictionary()  # mode -> how many of its blocks, in all threads
 _call_sites: WeakKeyDictionary = WeakKeyDictionary()  # node -> the line that made the call
 
 
-def _count(n: int) -> None:
+def _count(mode: Any, n: int) -> None:
     with _lock:
-        detect_anomaly._open += n
+        if n:
+            _open[mode] = _open.get(mode, 0) + n
         for hook in detect_anomaly.hooks:
-            hook.watching = detect_anomaly._open > 0
+            hook.watching = any(_open.values())
 
 
 def inspect_result(what: str, result: Any, values: Any) -> None:
     """Raises AnomalyError if one of `values` is not finite; notes down who made the result."""
     if not ANOMALY_MODE.get():
-        return
+        return _count(None, 0)  # is there still somebody who watches?
     site = call_site()
     for y in result if type(result) is tuple else (result,):
         if getattr(y, "_edge", None) is not None:

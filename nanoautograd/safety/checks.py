@@ -1,9 +1,14 @@
 """What may be given to a Tensor or to an operation, and the errors for what may not."""
 
+import dis
+import warnings
+from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from ..array_interface import array_of
-from ..backends import array_namespace, is_float
+from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
 
 
@@ -23,8 +28,13 @@ def check_numbers(array: Any) -> None:
         raise TypeError(f"a Tensor holds numbers; this data has dtype {array.dtype}")
 
 
-def check_requires_grad(t: Any, value: bool) -> None:
-    """Raises if requires_grad of the Tensor t cannot become `value`."""
+def changes_requires_grad(t: Any, value: Any) -> bool:
+    """Whether the Tensor t requires a gradient now and will not with `value`, or the reverse.
+    Raises if that cannot be."""
+    if not isinstance(value, (bool, np.bool)):
+        raise TypeError(f"requires_grad is True or False; got {value!r}")
+    if value == t.requires_grad:
+        return False
     if not t.is_leaf:
         raise GraphError(
             "requires_grad cannot be unset on a computed Tensor; use .detach() for one without a "
@@ -35,6 +45,16 @@ def check_requires_grad(t: Any, value: bool) -> None:
             f"a Tensor of dtype {t.dtype} cannot require a gradient; only floating-point ones can: "
             "use .astype(np.float64) first"
         )
+    return True
+
+
+def warn_of_grad(t: Any) -> None:
+    """Warns that a computed Tensor collects no gradient."""
+    warnings.warn(
+        "a computed Tensor collects no .grad, only the leaves do; the gradient of a loss with "
+        f"respect to this one, h, of shape {t.shape}, is nag.autograd.grad(loss, [h])",
+        stacklevel=3,
+    )
 
 
 def check_grad(t: Any, value: Any) -> None:
@@ -78,6 +98,43 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
     return wrap(array) if array_of(gradient) is gradient else gradient
 
 
+NO_SUBCLASS = (
+    "an operation is made from a function, not as a class: decorate the function of arrays with "
+    "@nag.function, and set its gradient by f.defvjp(argument=lambda g, ...: ...). Where that is "
+    "derived for a whole computation, there is nag.custom_vjp(name, forward, backward, reference)"
+)
+
+
+def named_rules(signature: Any, in_order: tuple) -> dict:
+    """The rules that were given without a name, by the names of the arguments."""
+    names = [signature.variadic] if signature.variadic else signature.names
+    if in_order and len(in_order) != len(names):
+        name, rules = signature.name, ", ".join(f"{n}=..." for n in names)
+        raise TypeError(
+            f"{name}: {len(in_order)} rules for the arguments {', '.join(names)}; name those that "
+            f"have one: {name}.defvjp({rules})"
+        )
+    return dict(zip(names, in_order))
+
+
+def check_return(name: str, *functions: Any) -> None:
+    """Raises TypeError for a function that is none, or that has no `return` with a value."""
+    for f in functions:
+        if not callable(f):
+            raise TypeError(f"{name}: a rule is a function of g, and of what it reads; got {f!r}")
+        if not isinstance(f, FunctionType) or f.__name__ == "<lambda>":
+            continue
+        code = list(dis.get_instructions(f))
+        ends = [i for i, step in enumerate(code) if step.opname.startswith("RETURN_")]
+        values = [code[i if code[i].opname == "RETURN_CONST" else i - 1] for i in ends]
+        is_none = [v.opname.endswith("_CONST") and v.argval is None for v in values]
+        if is_none and all(is_none):
+            raise TypeError(
+                f"{name}: {f.__name__} returns nothing; is a `return` missing? (A gradient that is "
+                "zero is `lambda g: None`.)"
+            )
+
+
 def check_rules(name: str, signature: Any, reads: dict) -> None:
     """Raises TypeError if a rule is for no argument, or reads what there is not."""
     known = {*signature.names, *signature.keywords, *filter(None, [signature.variadic])}
@@ -106,20 +163,63 @@ def check_rules(name: str, signature: Any, reads: dict) -> None:
             )
 
 
+def library(name: str, arrays: list) -> Any:
+    """The module whose arrays these are. Raises DeviceError if they are of two, and TypeError for
+    arrays of a library that is not a backend."""
+    for a in arrays:
+        if hasattr(a, "__dlpack__") and not is_array(a):
+            kind = f"{type(a).__module__}.{type(a).__qualname__}"
+            raise TypeError(
+                f"{name} was given an array of another library, {kind}; gradients do not pass from "
+                "one to the other. nag.from_dlpack(x) is a Tensor that shares its memory"
+            )
+    return array_namespace(*arrays)
+
+
 def check_differentiable(name: str, wanted: list, rules: dict) -> None:
     """Raises TypeError if an argument that needs a gradient has no rule."""
     for argument in wanted:
         if argument not in rules:
             raise TypeError(
-                f"{name} has no rule for the gradient of {argument!r}; give the argument without "
-                "one, as .detach()"
+                f"{name} has no rule for the gradient of {argument!r}. The author of {name} gives "
+                f"it one by {name}.defvjp({argument}=lambda g, ...: ...); who calls it can give "
+                "the argument without a gradient, as .detach()"
             )
 
 
-def check_result(name: str, y: Any) -> None:
-    """Raises TypeError if a result is no array."""
-    if not hasattr(y, "dtype"):
+def result(name: str, y: Any) -> Any:
+    """What a function of arrays returned, as an array. Raises TypeError if it is none."""
+    if hasattr(y, "_storage"):
+        if y.requires_grad:
+            raise TypeError(
+                f"{name} computed with a Tensor that it was not given as an argument, but within "
+                "one or from outside, and the gradient of that would be lost; make it an argument, "
+                "with a rule of its own"
+            )
+        y = y._array
+    if not (is_array(y) or isinstance(y, np.generic)):
         raise TypeError(f"{name} must return an array, or a tuple of them, not {type(y).__name__}")
+    check_numbers(y)
+    return y
+
+
+def option(name: str, key: str, value: Any) -> Any:
+    """The value of an option, with a Tensor in it as its value. Raises TypeError for one that
+    requires a gradient, since an option has no rule."""
+    if isinstance(value, (tuple, list)):
+        items = [option(name, key, x) for x in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {k: option(name, key, x) for k, x in value.items()}
+    if not hasattr(value, "_storage"):
+        return value
+    if value.requires_grad:
+        raise TypeError(
+            f"{name}: {key} holds a Tensor that requires a gradient, and options have none. Use it "
+            f"outside of {name} (instead of a scale, multiply the query or the input by it), or "
+            f"give its value: {key}=t.item(), or t.detach()"
+        )
+    return value._array if value.ndim else value.item()
 
 
 def freed(name: str) -> GraphError:
@@ -132,6 +232,12 @@ def freed(name: str) -> GraphError:
 
 def counted(name: str, ds: Any, parents: list) -> list:
     """The gradients in a list. Raises TypeError unless there is one, or None, for each argument."""
+    if ds is None or hasattr(ds, "shape"):
+        what = "nothing" if ds is None else "one array"
+        raise TypeError(
+            f"the rule of {name} gave {what}; it must give a tuple, with a gradient, or None, for "
+            f"each of {len(parents)} arrays"
+        )
     ds = list(ds)
     if len(ds) != len(parents):
         raise TypeError(

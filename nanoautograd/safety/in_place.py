@@ -50,6 +50,7 @@ __all__ = [
     "check_version",
     "overwritten",
     "replace_data",
+    "spare_old",
     "storage_of",
     "write",
 ]
@@ -224,6 +225,17 @@ def check_assignment(t: Any, recorded: bool) -> None:
             f"a value that requires a gradient was assigned into a Tensor of dtype {t.dtype}, "
             "which cannot carry one; use .astype() first"
         )
+
+
+def spare_old(result: Any, t: Any) -> None:
+    """Before t is overwritten with `result`, as by t *= u: the operation that made it keeps what it
+    saved of t as a copy. (Others that saved t still refuse.)"""
+    if result._edge is not None:
+        node = result._edge[0]
+        node.saved = [
+            (a.copy(), Storage(), 0, edge) if storage is t._storage else (a, storage, version, edge)
+            for a, storage, version, edge in node.saved
+        ]
 
 
 def write(t: Any, index: Any, value: Any, put: Any = None) -> None:

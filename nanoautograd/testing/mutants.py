@@ -580,7 +580,7 @@ def _arrays(gs):
 
 def _cotangent(y, requires_grad):
     u = 1.5 + np.cos(np.arange(y.size) + 1.0).reshape(y.shape)
-    return Tensor(u, requires_grad, device=device_of(array_of(y)))
+    return Tensor(u, requires_grad=requires_grad, device=device_of(array_of(y)))
 
 
 # ---- what is to be refused, or explained: each returns whether it was

@@ -4,6 +4,8 @@ import operator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nanoautograd as nag
 
@@ -244,26 +246,66 @@ def test_a_tensor_is_a_copy_of_what_it_is_made_of():
     assert t.numpy().tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "matmul", "mod"])
-def test_augmented_assignment_is_in_place_and_differentiated(name):
-    x = nag.Tensor(np.array([[2.0, 3.0], [4.0, 5.0]]), requires_grad=True)
-    u = nag.Tensor(np.array([[1.5, 2.0], [3.0, 1.25]]))
-    y = same = x * 1.0
-    y = getattr(operator, f"i{name}")(y, u)
-    assert y is same
-    y.sum().backward()
-    again = nag.Tensor(x.data, requires_grad=True)
-    z = getattr(operator, name)(again, u)
-    z.sum().backward()
-    assert y.detach().numpy().tolist() == z.detach().numpy().tolist()
-    assert x.grad.numpy().tolist() == again.grad.numpy().tolist()
+NAMES = ["add", "sub", "mul", "truediv", "matmul", "mod", "pow"]
+WHICH = {
+    "another": lambda y, u: u,
+    "a number": lambda y, u: 2,
+    "itself": lambda y, u: y,
+    "a view of itself": lambda y, u: y.T,
+    "a row of itself": lambda y, u: y[:1],
+}
 
 
-def test_augmented_assignment_of_an_operation_that_needs_the_old_value_is_refused():
-    y = nag.Tensor([2.0, 3.0], requires_grad=True) * 1.0
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(sorted(WHICH))), max_size=3),
+    st.booleans(),
+)
+def test_augmented_assignment_is_in_place_and_differentiated(backend, steps, is_constant):
+    """y *= u and the like, one after the other: the same as y = y * u, to the second order; y may
+    be a constant before, and the operation may need the old value of y, or a view of it."""
+    start = np.array([[1.25, 0.75], [0.5, 1.75]])
+    u0, v = np.array([[1.5, 0.75], [1.25, 0.5]]), np.array([[1.0, 2.0], [-1.0, 0.5]])
+
+    def run(in_place):
+        x, u = backend.tensor(start, requires_grad=True), backend.tensor(u0, requires_grad=True)
+        y = same = backend.tensor(start) if is_constant else x * 1.0
+        for name, which in steps:
+            if name == "matmul" and which in ("a number", "a row of itself"):
+                continue
+            y = getattr(operator, f"i{name}" if in_place else name)(y, WHICH[which](y, u))
+        assert not in_place or y is same
+        if not y.requires_grad:
+            return [backend.numpy(y)]
+        first = nag.autograd.grad(y, [x, u], backend.array(v), create_graph=True, allow_unused=True)
+        first = [t * 0 if g is None else g for t, g in zip((x, u), first)]
+        total = (x * u).sum() + sum((g * g).sum() for g in first)
+        return [backend.numpy(t) for t in (y, *first, *nag.autograd.grad(total, [x, u]))]
+
+    with np.errstate(all="ignore"):
+        for found, expected in zip(run(True), run(False)):
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_augmented_assignment_of_both_factors_and_of_a_power():
+    x, w = [nag.Tensor(a, requires_grad=True) for a in ([2.0, 3.0], [5.0, 7.0])]
+    y = x * 1.0
+    y *= w
     y **= 2
-    with pytest.raises(nag.GraphError, match="power needs its 'a'"):
-        y.sum().backward()
+    y.sum().backward()
+    assert x.grad.tolist() == [2 * 2 * 25, 2 * 3 * 49] and w.grad.tolist() == [2 * 5 * 4, 2 * 7 * 9]
+    rows = x * 1.0
+    rows[0] *= rows[1]
+    assert rows.tolist() == [6, 3]
+
+
+def test_what_others_saved_of_the_old_value_is_refused_after_an_augmented_assignment():
+    y = nag.Tensor([2.0, 3.0], requires_grad=True) * 1.0
+    z, part = y * y, y[1:]
+    y *= 2.0
+    with pytest.raises(nag.GraphError, match="multiply needs its"):
+        z.sum().backward()
+    with pytest.raises(nag.GraphError, match="take the view again"):
+        part + 1
 
 
 def test_augmented_assignment_does_not_turn_floats_into_integers():
