@@ -104,8 +104,8 @@ def _as_shape(n):
 
 @function
 def relu(input):
-    """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library; NaN
-    where x is NaN."""
+    """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library,
+    and NaN where x is NaN."""
     return array_namespace(input).maximum(input, 0)
 
 

@@ -165,7 +165,7 @@ def _lse(a, axis):
     top = max(array_of(a), axis=axis, keepdims=True)
     top = where(top == -INF, 0.0, top)
     total = sum(exp(a - top), axis=axis)
-    some = array_of(total) > 0
+    some = array_of(total) != 0  # so NaN stays NaN
     return where(some, log(where(some, total, 1.0)) + squeeze(top, axis), -INF)
 
 

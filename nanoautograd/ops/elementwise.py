@@ -13,6 +13,8 @@ derivatives. A NaN does not turn into a gradient of 0.
 
 import math
 
+import numpy as np
+
 from ..array_interface import array_of
 from ..backends import array_namespace, device_of, to_device
 from ..backends.threads import by_rows
@@ -154,8 +156,9 @@ abs.defvjp(x=lambda g, x: g * sign(x))
 
 @function
 def sign(x):
-    """-1, 0 or 1; its derivative is 0:  x̄ = 0."""
-    return array_namespace(x).sign(x)
+    """-1, 0 or 1, and NaN for NaN; its derivative is 0:  x̄ = 0."""
+    xp = array_namespace(x)
+    return xp.sign(x) if xp is np else xp.where(x == x, xp.sign(x), x)  # CuPy's sign of NaN is 0
 
 
 sign.defvjp(x=lambda g: g * 0)
@@ -423,18 +426,20 @@ def minimum(x1, x2):
 
 
 maximum.defvjp(
-    x1=lambda g, x1, x2: _to_winner(g, x1 > x2, x1 < x2, x1 == x2),
-    x2=lambda g, x1, x2: _to_winner(g, x2 > x1, x2 < x1, x1 == x2),
+    x1=lambda g, x1, x2: g * _share(g, x1, x2), x2=lambda g, x1, x2: g * _share(g, x2, x1)
 )
 minimum.defvjp(
-    x1=lambda g, x1, x2: _to_winner(g, x1 < x2, x1 > x2, x1 == x2),
-    x2=lambda g, x1, x2: _to_winner(g, x2 < x1, x2 > x1, x1 == x2),
+    x1=lambda g, x1, x2: g * _share(g, x2, x1), x2=lambda g, x1, x2: g * _share(g, x1, x2)
 )
 
 
-def _to_winner(g, wins, loses, ties):
-    """All of `g` where the argument wins, half of it where it ties; NaN where they do not compare."""
-    return where(wins, g, where(loses, 0, where(ties, g / 2, g * math.nan)))
+def _share(g, x1, x2):
+    """1 where x1 > x2, 1/2 where they are equal, 0 where x1 < x2, and NaN, as 0/0, where one of
+    them is NaN; a constant, of g's dtype."""
+    x1, x2 = array_of(x1), array_of(x2)
+    is_largest = (x1 >= x2).astype(g.dtype)
+    with np.errstate(invalid="ignore"):
+        return is_largest / (is_largest + (x1 <= x2))
 
 
 def clip(a, a_min=None, a_max=None, *, min=None, max=None):

@@ -7,6 +7,7 @@ length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcas
 import builtins
 import math
 
+from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..core.operation import function
 from .arranging import concatenate, flip
@@ -142,12 +143,13 @@ def min(a, axis=None, *, keepdims=False):
 
 
 def _to_extremes(g, a, out, axis):
-    """ȳ / k for each of the k elements that attain the extreme, 0 for the others. NaN has none: it
-    is not equal to itself, so that all elements are `others`, and get NaN."""
-    extreme = a == _with_axes(out, a.shape, axis)
-    k = maximum(extreme.sum(axis=axis, keepdims=True), 1).astype(g.dtype)
-    others = _with_axes(where(out == out, 0, g * math.nan), a.shape, axis)
-    return where(extreme, _with_axes(g, a.shape, axis) / k, others)
+    """ȳ / k for each of the k elements that attain the extreme, 0 for the others. A NaN does not
+    equal itself: where y is NaN all elements are `others`, and get NaN."""
+    a, y = array_of(a), array_of(out)
+    extreme = a == _with_axes(y, a.shape, axis)
+    k = maximum(extreme.sum(axis=axis, keepdims=True), 1)
+    others = _with_axes(where(y == y, 0, y), a.shape, axis)
+    return where(extreme, _with_axes(g, a.shape, axis) * (1 / k).astype(g.dtype), others)
 
 
 max.defvjp(a=_to_extremes)

@@ -1,0 +1,376 @@
+"""What is easily written wrong: it works, or the error says what to write."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nanoautograd as nag
+from nanoautograd import functional as F
+
+
+def leaf(x, **options):
+    return nag.Tensor(x, requires_grad=True, **options)
+
+
+# ---- making a Tensor
+
+
+@pytest.mark.parametrize("value", [np.float32, "float32", 1, None, np.ones(1)])
+def test_requires_grad_is_a_name_and_a_boolean(value):
+    with pytest.raises(TypeError):
+        nag.Tensor([1.0], value)
+    t = nag.Tensor([1.0])
+    for call in (
+        lambda: nag.Tensor([1.0], requires_grad=value),
+        lambda: setattr(t, "requires_grad", value),
+        lambda: t.requires_grad_(value),
+    ):
+        with pytest.raises(TypeError, match="requires_grad is True or False; got"):
+            call()
+    t.requires_grad = np.True_
+    assert t.requires_grad
+
+
+def test_a_tensor_is_made_as_it_is_printed():
+    t = nag.tensor([1.0, 2.0], dtype=np.float32, requires_grad=True)
+    assert isinstance(t, nag.Tensor) and t.requires_grad
+    assert eval(repr(t), {"tensor": nag.tensor, "float32": np.float32}).tolist() == [1, 2]
+
+
+@given(st.lists(st.sampled_from(["replace", "cast", "thaw", "freeze"]), max_size=6))
+def test_a_leaf_whose_data_was_replaced_has_gradients_of_its_shape_and_dtype(steps):
+    t, n = nag.Tensor([1.0]), 1
+    for step in steps:
+        if step == "replace":
+            n += 1
+            t.data = np.arange(n, dtype=t.dtype)
+        elif step == "cast":
+            t.data = t.data.astype(np.float32)
+        else:
+            t.requires_grad = step == "thaw"
+    t.requires_grad = True
+    t.grad = None
+    (t * t).sum().backward()
+    assert (t.grad.shape, t.grad.dtype) == (t.shape, t.dtype)
+    assert t.grad.tolist() == (2 * t.data).tolist()
+
+
+def test_the_grad_of_a_computed_tensor_is_none_and_a_warning_says_why():
+    w = leaf([1.0, 2.0])
+    h = w * 2
+    with pytest.warns(UserWarning, match=r"nag.autograd.grad\(loss, \[h\]\)") as caught:
+        assert h.grad is None
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert w.grad is None and nag.Tensor([1.0]).grad is None
+
+
+def test_a_shallow_copy_of_a_computed_tensor_has_its_history():
+    w = leaf([1.0, 2.0])
+    y = w * 3
+    u = copy.copy(y)
+    u *= 2
+    assert y.tolist() == [3, 6] and u.tolist() == [6, 12]
+    u.sum().backward()
+    assert w.grad.tolist() == [6, 6]
+    v = copy.copy(w)
+    assert v.is_leaf and v.requires_grad and not np.shares_memory(v.data, w.data)
+
+
+# ---- operations of one's own
+
+
+def cube():
+    @nag.function
+    def cube(a):
+        return a**3
+
+    return cube
+
+
+def test_rules_without_names():
+    def check(f):
+        assert nag.grad(f)(2.0).item() == 12
+
+    check(cube().defvjp(lambda g, a: 3 * g * a**2))
+    f = cube()
+
+    @f.defvjp
+    def rule(g, a):
+        return 3 * g * a**2
+
+    check(f)
+    product = nag.function(lambda a, b: a * b)
+    product.defvjp(lambda g, b: g * b, lambda g, a: g * a)
+    a, b = nag.grad(product, (0, 1))(2.0, 3.0)
+    assert (a.item(), b.item()) == (3, 2)
+    several = nag.function(lambda *xs: sum(xs)).defvjp(lambda g, needs: [g] * len(needs))
+    assert nag.grad(several)(1.0, 2.0).item() == 1
+    with pytest.raises(TypeError, match=r"1 rules for the arguments a, b.*defvjp\(a=..., b=...\)"):
+        nag.function(lambda a, b: a * b).defvjp(lambda g: g)
+    with pytest.raises(TypeError, match="a rule is a function of g.*got 3"):
+        cube().defvjp(a=3)
+
+
+def falls_off(g, a):
+    3 * g * a**2
+
+
+def returns_in_one_branch(g, a):
+    if a.ndim:
+        return None
+    return 3 * g * a**2
+
+
+def raises(g, a):
+    raise NotImplementedError
+
+
+def yields(g, a):
+    yield g
+
+
+def test_a_rule_without_a_return_is_refused_where_it_is_set():
+    with pytest.raises(TypeError, match="cube: falls_off returns nothing; is a `return` missing"):
+        cube().defvjp(a=falls_off)
+    for rule in (returns_in_one_branch, raises, lambda g: None, yields):
+        cube().defvjp(a=rule)
+    assert nag.grad(cube().defvjp(a=lambda g: None))(2.0).item() == 0
+
+    def forward(x):
+        x * 2, x
+
+    def backward(dout, cache, needs=None):
+        dout * 2
+
+    def right(*args, needs=None):
+        return args
+
+    for functions in ((forward, right, right), (right, backward, right), (right, right, forward)):
+        with pytest.raises(TypeError, match="mine: .* returns nothing"):
+            nag.custom_vjp("mine", *functions)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_gradients_of_several_arguments_are_a_tuple(n):
+    """One array in the place of a tuple would be taken apart into its rows."""
+
+    def forward(*xs):
+        return sum(xs), None
+
+    mine = nag.custom_vjp("mine", forward, lambda dout, cache, needs=None: dout, lambda *x: sum(x))
+    xs = [leaf(np.ones((n, 2))) for _ in range(n)]
+    with pytest.raises(TypeError, match="the rule of mine gave one array; it must give a tuple"):
+        mine(*xs).sum().backward()
+
+
+def test_an_operation_without_a_rule_tells_its_author_how_to_give_one():
+    with pytest.raises(TypeError, match=r"cube.defvjp\(a=lambda g, ...: ...\).*\.detach\(\)"):
+        cube()(leaf(2.0))
+
+
+def test_operations_are_not_made_as_classes():
+    with pytest.warns(DeprecationWarning):
+        base = nag.Function
+    with pytest.raises(TypeError, match="@nag.function"):
+        type("F", (base,), {})
+
+
+def test_a_tensor_from_outside_of_an_operation_is_refused():
+    w, c = leaf([1.0, 2.0]), nag.Tensor([3.0, 4.0])
+    outside = nag.function(lambda a: a * w).defvjp(a=lambda g: g)
+    within = nag.function(lambda a, p: a * p["w"]).defvjp(a=lambda g, p: g * p["w"])
+    for call in (lambda: outside(c), lambda: outside(leaf(1.0)), lambda: within(c, {"w": w})):
+        with pytest.raises(TypeError, match="computed with a Tensor that it was not given"):
+            call()
+    y = within(leaf([1.0, 1.0]), {"w": c})
+    assert y.requires_grad and y.tolist() == [3, 4]
+
+
+def test_a_result_that_holds_no_numbers_is_refused():
+    from fractions import Fraction
+
+    with pytest.raises(TypeError, match="holds numbers"):
+        leaf([1.0]) * Fraction(1, 2)
+
+
+# ---- options
+
+
+@nag.function
+def scaled(a, *, k):
+    k = k["k"][0] if isinstance(k, dict) else k[0] if isinstance(k, (tuple, list)) else k
+    return a * k
+
+
+scaled.defvjp(a=lambda g: g)
+X = np.random.default_rng(0).normal(size=(2, 4))
+LAYER_OPTIONS = {
+    "scale": lambda x, t: F.scaled_dot_product_attention(x, x, x, scale=t),
+    "dropout of attention": lambda x, t: F.scaled_dot_product_attention(
+        x, x, x, dropout_p=t, seed=1
+    ),
+    "eps of layer_norm": lambda x, t: F.layer_norm(x, 4, eps=t),
+    "eps of rms_norm": lambda x, t: F.rms_norm(x, 4, eps=t),
+    "label_smoothing": lambda x, t: F.cross_entropy(x, [1, 0], label_smoothing=t),
+    "linear_cross_entropy": lambda x, t: F.linear_cross_entropy(x, x, [1, 0], label_smoothing=t),
+    "p": lambda x, t: F.dropout(x, p=t, seed=1),
+    "base": lambda x, t: F.rotary_embedding(x, base=t),
+    "dropout of rnn": lambda x, t: F.rnn(x, None, x, x[:, :2], bias=False, dropout=t)[0],
+    "an option of a primitive": lambda x, t: scaled(x, k=t),
+    "in a list": lambda x, t: scaled(x, k=[t]),
+    "in a tuple": lambda x, t: scaled(x, k=(t, 1)),
+    "in a dict": lambda x, t: scaled(x, k={"k": [t]}),
+}
+
+
+@pytest.mark.parametrize("name", LAYER_OPTIONS)
+def test_an_option_that_requires_a_gradient_is_refused_and_a_constant_is_its_value(name, backend):
+    f, x = LAYER_OPTIONS[name], backend.tensor(X)
+    value = 0.0 if name == "dropout of rnn" else 0.25
+    for dtype in (np.float32, np.float64):
+        t = backend.tensor(np.array(value, dtype))
+        with pytest.raises(TypeError, match="requires a gradient, and options have none.*item()"):
+            f(x, t.requires_grad_())
+        found = f(x, backend.tensor(np.array(value, dtype)))
+        np.testing.assert_array_equal(backend.numpy(found), backend.numpy(f(x, value)))
+
+
+def test_a_learnable_temperature_is_a_factor_of_the_query(backend):
+    x, t = backend.tensor(X), backend.tensor(0.25, requires_grad=True)
+    y = F.scaled_dot_product_attention(x * t, x, x, scale=1.0)
+    np.testing.assert_allclose(
+        backend.numpy(y), backend.numpy(F.scaled_dot_product_attention(x, x, x, scale=0.25))
+    )
+    assert nag.autograd.grad(y.sum(), [t])[0].shape == ()
+
+
+# ---- arrays that are no Tensors
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("library", ["torch", "jax.numpy"])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_arrays_of_other_libraries_are_refused_by_name(library, requires_grad):
+    state = np.random.get_state()  # which the import of JAX changes
+    theirs = pytest.importorskip(library).ones(2)
+    np.random.set_state(state)
+    t = nag.Tensor([1.0, 2.0], requires_grad=requires_grad)
+
+    def add_in_place():
+        u = t * 1
+        u += theirs
+
+    for call in (
+        lambda: t + theirs,
+        lambda: theirs + t,
+        lambda: t @ theirs,
+        lambda: theirs**t,
+        lambda: t == theirs,
+        lambda: theirs == t,
+        lambda: t < theirs,
+        add_in_place,
+        lambda: nag.multiply(t, theirs),
+        lambda: nag.where(t > 0, theirs, t),
+        lambda: F.linear(theirs, t),
+    ):
+        with pytest.raises(TypeError, match=r"another library, (torch|jax).*nag.from_dlpack\(x\)"):
+            call()
+    assert (t + nag.from_dlpack(theirs)).tolist() == [2, 3]
+    assert nag.Tensor(theirs).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("index", [0, slice(2), slice(0, 1), [0, 1], ...])
+def test_a_tensor_put_into_an_array_keeps_no_gradient_and_is_refused(index):
+    t, array = leaf([1.0, 2.0, 3.0]), np.zeros(3)
+    with pytest.raises((nag.GraphError, ValueError)) as error:
+        array[index] = t[index]
+    assert "array[i] = t" in str(error.value) + str(error.value.__cause__)
+    assert array.tolist() == [0, 0, 0]
+    array[index] = t.detach()[index]
+    assert array[index].tolist() == t.detach()[index].tolist()
+
+
+def test_an_update_of_a_weights_data_by_a_tensor_names_the_form_that_works():
+    w, d = leaf([1.0, 2.0]), nag.Tensor([1.0, 1.0])
+    with pytest.raises(TypeError, match=r"takes no out=.*`w -= ...` within no_grad\(\)"):
+        w.data -= 0.5 * d
+    with nag.no_grad():
+        w -= 0.5 * d
+    w.data -= 0.5 * d.data
+    assert w.tolist() == [0, 1] and w.requires_grad
+
+
+@pytest.mark.parametrize("name", ["concatenate", "stack"])
+def test_several_arrays_are_given_as_a_list(name):
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    with pytest.raises(TypeError, match=rf"{name}\(\[a, b\]\)"):
+        getattr(nag, name)(a, b)
+    assert getattr(nag, name)([a, b], np.int64(0)).requires_grad
+
+
+@given(st.lists(st.integers(-6, 6), max_size=4), st.integers(0, 1))
+def test_a_split_whose_parts_overlap_adds_up_the_gradients(backend, at, axis):
+    """np.split(x, [2, 1]) gives x[:2], x[2:1], x[1:]."""
+    a = np.arange(12.0).reshape(4, 3)
+    x = backend.tensor(a, requires_grad=True)
+    parts, expected = nag.split(x, at, axis), np.zeros(a.shape)
+    rng = np.random.default_rng(0)
+    total = 0
+    for part, of_a, of_expected in zip(
+        parts, np.split(a, at, axis), np.split(expected, at, axis), strict=True
+    ):
+        np.testing.assert_array_equal(backend.numpy(part), of_a)
+        factor = rng.normal(size=of_a.shape)
+        total = total + (part * backend.array(factor)).sum()
+        of_expected += factor
+    total.backward()
+    np.testing.assert_allclose(backend.numpy(x.grad), expected)
+
+
+def test_class_numbers_as_numbers_and_lists(backend):
+    row = backend.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    rows = backend.tensor(np.eye(2, 3))
+
+    def same(f, target, *args):
+        one = f(args[0], *args[1:], backend.array(target))
+        np.testing.assert_array_equal(
+            backend.numpy(f(args[0], *args[1:], target)), backend.numpy(one)
+        )
+
+    same(F.cross_entropy, 1, row)
+    for target in ([0, 2], (2, 1), [[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]]):
+        same(F.cross_entropy, target, rows)
+    same(F.linear_cross_entropy, [0, 3], rows, backend.tensor(np.ones((4, 3))))
+
+
+# ---- results without a derivative
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: (x > 0).sum(), lambda x: (x > 0).all(), lambda x: nag.argmax(x)]
+)
+def test_a_count_or_a_comparison_has_no_derivative(f):
+    x = np.ones(2)
+    for transform in (
+        lambda: nag.grad(f)(x),
+        lambda: nag.value_and_grad(f)(x),
+        lambda: nag.vjp(f, x),
+        lambda: nag.jvp(f, (x,), (x,)),
+        lambda: nag.jacobian(f)(x),
+        lambda: nag.hessian(f)(x),
+        lambda: nag.hvp(f, (x,), (x,)),
+    ):
+        with pytest.raises(TypeError, match="dtype (int64|bool), which has no derivative"):
+            transform()
+
+
+def test_a_jvp_whose_closure_holds_the_variable_is_differentiated():
+    g = nag.grad(lambda x: nag.jvp(lambda v: v * v * x, (X[0],), (X[1],))[1].sum())(X[0])
+    np.testing.assert_allclose(g.numpy(), 2 * X[0] * X[1])
+    assert not g.requires_grad
