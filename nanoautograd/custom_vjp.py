@@ -89,7 +89,7 @@ class CustomVJP:
                 arrays = [copied(x) if x is a else x for x, a in zip(arrays, args)]
             options = options and copied(options)
         try:
-            xp = np if is_plain else checks.library(self.name, arrays)
+            xp = np if is_plain else array_namespace(*arrays)
             here = self if xp is np or self.elsewhere is None else self.elsewhere
             out, cache = here.forward(*arrays, **options)
         except Exception as error:

@@ -12,7 +12,8 @@ __all__ = ["from_dlpack"]
 def from_dlpack(x: Any) -> Tensor:
     """A Tensor that shares the memory of `x`, any object with `__dlpack__` (PyTorch, CuPy, ...).
 
-    Writes through one side are seen by the other, and by no version counter.
+    Writes through one side are seen by the other, and by no version counter. (NumPy before 2.3
+    lets the Tensor only be read.)
     """
     if isinstance(x, Tensor):
         return x.detach()

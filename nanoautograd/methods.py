@@ -8,6 +8,7 @@ import numpy as np
 from . import ops
 from .core.tensor import Tensor
 from .ops.indexing import assign
+from .safety.arguments import as_arrays, is_foreign
 from .safety.in_place import spare_old
 
 # ---- operators
@@ -34,18 +35,30 @@ OF_ONE = {"neg": ops.negative, "pos": ops.positive, "abs": ops.abs, "invert": op
 BITWISE = {"and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
 
 
-# Operands with which an operator does not try: Python then asks the other operand's class.
-UNKNOWN = (str, dict, set, type(None))
+# Operands of an operator that need no second look.
+USUAL = {bool, int, float, complex, np.ndarray, np.float32, np.float64, np.int64, list, tuple}
+
+
+def _leaves_to(other):
+    """Whether an operator leaves it to the class of `other`, as Python asks of it: other is nothing
+    to compute with, or it takes part in NumPy's protocol and can hold a Tensor (xarray's arrays).
+    Arrays of other libraries know nothing of Tensors: the operation refuses them by name."""
+    if not is_foreign(other):
+        return False
+    kind = type(other)
+    return hasattr(kind, "__array_ufunc__") or not hasattr(kind, "__array__")
 
 
 def _attach_operator(name, operation):
     def operator(self, other):
-        if isinstance(other, Tensor) or not isinstance(other, UNKNOWN):
+        if isinstance(other, Tensor) or type(other) in USUAL or not _leaves_to(other):
             return operation(self, other)
         return NotImplemented
 
     def reflected(self, other):
-        return NotImplemented if isinstance(other, UNKNOWN) else operation(other, self)
+        if type(other) in USUAL or not _leaves_to(other):
+            return operation(other, self)
+        return NotImplemented
 
     def in_place(self, other):
         result = operation(self, other)
@@ -150,14 +163,27 @@ def _reshape(self, *shape):
 
 def _transpose(self, *axes):
     """t.transpose(), t.transpose(1, 0, 2) or t.transpose((1, 0, 2)), as in NumPy."""
-    if not axes or axes == (None,):
-        return ops.transpose(self)
-    return ops.transpose(self, axes if isinstance(axes[0], int) else axes[0])
+    return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
 
 Tensor.reshape, Tensor.transpose, Tensor.requires_grad_ = _reshape, _transpose, _requires_grad
 
 # ---- NumPy's functions and ufuncs
+
+
+def _fabs(x):
+    """|x|, of integers too as floating-point numbers:  x̄ = ȳ sign x."""
+    (x,) = as_arrays(x)
+    dtype = np.fabs.resolve_dtypes((x.dtype, None))[-1]  # TypeError for complex numbers
+    return ops.abs(x if x.dtype == dtype else ops.astype(x, dtype))
+
+
+def _float_power(x1, x2):
+    """`power`, computed in float64 or a wider dtype."""
+    x1, x2 = as_arrays(x1, x2)
+    dtype = np.float_power.resolve_dtypes((x1.dtype, x2.dtype, None))[-1]
+    return ops.power(ops.astype(x1, dtype), ops.astype(x2, dtype))
+
 
 NUMPY = {getattr(np, name): getattr(ops, name) for name in ops.__all__ if hasattr(np, name)}
 NUMPY |= {
@@ -168,8 +194,8 @@ NUMPY |= {
     np.amax: ops.max,
     np.amin: ops.min,
     np.absolute: ops.abs,
-    np.fabs: ops.abs,
-    np.float_power: ops.power,
+    np.fabs: _fabs,
+    np.float_power: _float_power,
     np.concat: ops.concatenate,
     np.permute_dims: ops.transpose,
     np.linalg.trace: lambda x, offset=0: ops.trace(x, offset, -2, -1),
@@ -188,6 +214,8 @@ def _without_rule(name):
 
 def _array_ufunc(self, ufunc, method, *inputs, **options):
     """Called by NumPy for np.tanh(t), array * t and the like."""
+    if any(_leaves_to(x) for x in inputs):
+        return NotImplemented
     if method != "__call__" or ufunc not in NUMPY:
         raise _without_rule(
             f"numpy.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")

@@ -68,9 +68,11 @@ def unbroadcast(g, shape):
 
 
 def unbroadcast_as(d, shape, dtype):
-    """`unbroadcast`, and in a dtype. Raises TypeError for what is no array."""
+    """`unbroadcast`, and in a dtype. Raises TypeError for what is no array, or is complex."""
     if not hasattr(d, "shape"):
         what = f"{type(d).__name__} {d!r}"
         raise TypeError(f"a gradient that is {what}; it must be an array, or None for zero")
+    if d.dtype.kind == "c":
+        raise TypeError(f"a gradient of dtype {d.dtype} for an argument of dtype {dtype}")
     d = unbroadcast(d, shape)
     return d if d.dtype == dtype or hasattr(d, "add_to") else d.astype(dtype)

@@ -121,7 +121,7 @@ class Primitive:
             return self(*usual, **options)
         try:
             if not is_plain:
-                checks.library(self.name, arrays)  # raises where arrays of two are mixed
+                array_namespace(*arrays)  # raises where arrays of two libraries are mixed
             out = self.forward(*arrays, **options)
         except Exception as error:
             if call_hook is not None:
@@ -226,7 +226,7 @@ def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
         return wrap(out, None, storage_of(out, args))
     is_tuple, outputs, results = type(out) in (tuple, list), [], list[Tensor]()
     for y in out if is_tuple else (out,):
-        y = checks.result(name, y)
+        y = checks.result(name, y, node is not None)
         edge = (node, len(results)) if node is not None and is_float(y.dtype) else None
         results.append(wrap(y, edge, storage_of(y, (*args, *results))))
         outputs.append((y.shape, y.dtype))

@@ -4,6 +4,7 @@ from .arranging import (
     concatenate,
     diagonal,
     flip,
+    full_like,
     pad,
     repeat,
     roll,
@@ -22,7 +23,6 @@ from .constants import (
     argmin,
     argsort,
     array_equal,
-    bincount,
     bitwise_and,
     bitwise_or,
     bitwise_xor,
@@ -31,7 +31,6 @@ from .constants import (
     equal,
     floor,
     floor_divide,
-    full_like,
     greater,
     greater_equal,
     invert,
@@ -92,7 +91,7 @@ from .elementwise import (
     to,
     where,
 )
-from .indexing import getitem, index_put, scatter_add, take, take_along_axis
+from .indexing import bincount, getitem, index_put, scatter_add, take, take_along_axis
 from .linalg import dot, einsum, matmul, outer, tensordot
 from .reductions import cumsum, logsumexp, max, mean, min, norm, prod, sort, std, sum, var
 from .shaping import (
@@ -117,6 +116,7 @@ DIFFERENTIABLE = (
     "arctan",
     "arctan2",
     "astype",
+    "bincount",
     "broadcast_to",
     "clip",
     "concatenate",
@@ -133,6 +133,7 @@ DIFFERENTIABLE = (
     "expand_dims",
     "expm1",
     "flip",
+    "full_like",
     "getitem",
     "index_put",
     "log",
@@ -198,7 +199,6 @@ CONSTANT = (
     "argmin",
     "argsort",
     "array_equal",
-    "bincount",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
@@ -207,7 +207,6 @@ CONSTANT = (
     "equal",
     "floor",
     "floor_divide",
-    "full_like",
     "greater",
     "greater_equal",
     "invert",

@@ -7,37 +7,63 @@ gradients, what repeats an element adds them up, and what leaves an element out 
 from numbers import Integral
 from operator import index
 
+import numpy as np
+
 from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.operation import function
-from ..safety.arguments import as_arrays
+from ..core.tensor import Tensor, wrap
+from ..safety.arguments import as_array, as_arrays
+from .elementwise import astype
 from .indexing import along, getitem, scatter_add, take
-from .shaping import as_tuple, broadcast_to, checked, copy, expand_dims, moveaxis, ravel, reshape
+from .shaping import (
+    broadcast_to,
+    checked,
+    copy,
+    distinct,
+    expand_dims,
+    integers,
+    moveaxis,
+    ravel,
+    reshape,
+)
 
 # ---- order along an axis
 
 
 def flip(m, axis=None):
     """`m` with the order along the axes reversed, all or those named:  m̄ = flip(ȳ, axis)."""
+    m = as_array(m)
     ndim = len(m.shape)
-    axes = range(ndim) if axis is None else [checked(i, ndim, "flip") for i in as_tuple(axis)]
+    axes = range(ndim) if axis is None else distinct(axis, ndim, "flip")
     return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
 
 
 @function
+def _roll(a, shifts, axes):
+    return array_namespace(a).roll(a, shifts, axis=axes)
+
+
+_roll.defvjp(a=lambda g, shifts, axes: _roll(g, tuple(-s for s in shifts), axes))
+
+
 def roll(a, shift, axis=None):
     """`a` with the elements shifted along the axes, those that leave coming in at the front.
 
     ā = roll(ȳ, -shift, axis).
+
+    shift, axis: integers, or sequences of one length; `axis=None`: along the flattened array.
     """
-    return array_namespace(a).roll(a, shift, axis=axis)
-
-
-roll.defvjp(a=lambda g, shift, axis: roll(g, _negated(shift), axis))
-
-
-def _negated(shift):
-    return tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift
+    a = as_array(a)
+    shifts = integers(shift, "roll")
+    axes = None if axis is None else integers(axis, "roll")
+    if axes is not None:
+        axes = tuple(checked(i, len(a.shape), "roll") for i in axes)
+        shifts = shifts * len(axes) if len(shifts) == 1 else shifts
+        axes = axes * len(shifts) if len(axes) == 1 else axes
+        if len(shifts) != len(axes):
+            raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    return _roll(a, shifts, axes)
 
 
 # ---- several arrays to one, and one to several
@@ -121,8 +147,11 @@ def split(ary, indices_or_sections, axis=0):
 
     a = [y_1, y_2, ...]:  ā = [ȳ_1, ȳ_2, ...], joined along the same axis.
     """
+    ary = as_array(ary)
     axis = checked(axis, len(ary.shape), "split")
     n = ary.shape[axis]
+    if not getattr(indices_or_sections, "ndim", 1):  # a 0-d array
+        indices_or_sections = index(indices_or_sections)
     if isinstance(indices_or_sections, Integral):
         if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(
@@ -131,7 +160,11 @@ def split(ary, indices_or_sections, axis=0):
             )
         edges = range(0, n + 1, n // indices_or_sections) if n else (0,) * (indices_or_sections + 1)
     else:
-        edges = (0, *(slice(i).indices(n)[1] for i in indices_or_sections), n)
+        cuts = integers(indices_or_sections, "split")
+        edges = (0, *(slice(i).indices(n)[1] for i in cuts), n)
+    if sorted(edges) != list(edges):  # parts that overlap, as NumPy gives them
+        parts = zip(edges, edges[1:])
+        return tuple(getitem(ary, along(axis, slice(i, j), len(ary.shape))) for i, j in parts)
     return _split(ary, tuple(edges), axis)
 
 
@@ -140,9 +173,9 @@ def split(ary, indices_or_sections, axis=0):
 
 def tile(A, reps):
     """`A` repeated as a whole, reps[i] times along axis i:  Ā = the sum of ȳ over the copies."""
-    reps = as_tuple(reps)
+    A, reps = as_array(A), integers(reps, "tile")
     ndim = max(len(reps), len(A.shape))
-    reps = (1,) * (ndim - len(reps)) + tuple(reps)
+    reps = (1,) * (ndim - len(reps)) + reps
     shape = (1,) * (ndim - len(A.shape)) + A.shape
     pairs = broadcast_to(
         reshape(A, tuple(m for n in shape for m in (1, n))),
@@ -152,20 +185,34 @@ def tile(A, reps):
     return copy(y) if set(reps) <= {1} else y  # it would be a view, as NumPy's never is
 
 
+def full_like(a, fill_value, dtype=None, *, shape=None):
+    """`fill_value` for each element of an array like `a`: in its dtype and shape, or those given.
+
+    The gradient of `fill_value` is ȳ, summed over the elements that it fills.
+    """
+    a, value = as_arrays(a, fill_value)
+    if isinstance(a, Tensor) and not isinstance(value, Tensor):
+        value = wrap(value)
+    value = astype(value, a.dtype if dtype is None else dtype)
+    return copy(broadcast_to(value, a.shape if shape is None else integers(shape, "full_like")))
+
+
 def repeat(a, repeats, axis=None):
     """`a` with each element repeated: all as often, or as often as `repeats` says for each.
 
     ā_i = the sum of ȳ over the copies of a_i.
     """
-    if axis is None:
+    a = as_array(a)
+    if axis is None or not a.shape and axis in (0, -1):
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "repeat")
     n = a.shape[axis]
     xp = array_namespace(array_of(a))
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
-    if not isinstance(repeats, Integral) and len(repeats) not in (1, n):
-        raise ValueError(f"repeat: {len(repeats)} counts for an axis of length {n}")
-    source = xp.repeat(xp.arange(n), repeats)
+    counts = integers(repeats, "repeat")
+    if len(counts) not in (1, n):
+        raise ValueError(f"repeat: {len(counts)} counts for an axis of length {n}")
+    source = xp.repeat(xp.arange(n), counts[0] if len(counts) == 1 else list(counts))
     return take(a, source, axis)
 
 
@@ -190,20 +237,16 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
     pad_width: n, (before, after), or a pair for each axis. mode: "constant", or one that repeats
     elements: "edge", "reflect", "symmetric", "wrap".
     """
+    array = as_array(array)
     ndim = len(array.shape)
-    pad_width = pad_width.tolist() if hasattr(pad_width, "tolist") else pad_width
-    if isinstance(pad_width, int):
-        widths = [(pad_width, pad_width)]
-    elif all(isinstance(w, int) for w in pad_width):
-        widths = [(*pad_width, *pad_width)[:2]]
-    else:
-        widths = [(*as_tuple(w), *as_tuple(w))[:2] for w in pad_width]
-    widths = tuple(widths * ndim if len(widths) == 1 else widths)
-    if len(widths) != ndim or min((w for pair in widths for w in pair), default=0) < 0:
+    widths = np.asarray(pad_width.tolist() if hasattr(pad_width, "tolist") else pad_width)
+    is_fit = widths.dtype.kind in "iu" and widths.min(initial=0) >= 0 and widths.ndim < 3
+    if not is_fit or any(m not in (1, n) for m, n in zip(widths.shape[::-1], (2, ndim))):
         raise ValueError(
             f"pad: pad_width {pad_width} does not fit an array of {ndim} dimensions; "
             "it takes n, (before, after) or one such pair for each axis, none below 0"
         )
+    widths = tuple(map(tuple, np.broadcast_to(widths, (ndim, 2)).tolist()))
     if mode == "constant":
         return _pad_constant(array, widths, constant_values) if widths else copy(array)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
@@ -250,6 +293,7 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     ā = ȳ on that diagonal, 0 elsewhere.
     """
     a = moveaxis(a, (axis1, axis2), (-2, -1))
+    offset = index(offset)
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     xp = array_namespace(array_of(a))

@@ -8,28 +8,41 @@ is the other's rule.
 from math import prod
 from numbers import Integral
 
+import numpy as np
+
 from ..array_interface import array_of
 from ..backends import array_namespace, is_array, is_fancy, last_writers
 from ..backends import scatter_add as scatter_add_
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..core.operation import function
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, wrap
+from ..safety.arguments import as_array, as_arrays
+from ..safety.checks import without_tensors
 from ..safety.in_place import check_assignment, check_version, write
-from .shaping import broadcast_to, checked, copy, ravel, reshape
+from .shaping import broadcast_to, checked, copy, integers, ravel, reshape
 
 
 def _plain(index, x):
-    """The index with Tensors replaced by their arrays, and lists by arrays on x's device."""
-    if type(index) is tuple:
-        return tuple(_plain(i, x) for i in index)
-    if isinstance(index, Tensor):
-        return index._array
-    if isinstance(index, (list, range)):
-        xp = array_namespace(array_of(x))
-        index = xp.asarray(index)
-        return index if index.size else index.astype("int64")  # [] would be float64
-    return index
+    """The index with Tensors replaced by their arrays, and every sequence by an array on x's
+    device: only in an array can it be seen that an element is named twice."""
+    if not isinstance(index, tuple):
+        return _plain_part(index, x)
+    return tuple(i if type(i) in READY else _plain_part(i, x) for i in index)
+
+
+def _plain_part(i, x):
+    if isinstance(i, Tensor):
+        return i._array
+    if type(i) in READY or is_array(i) or isinstance(i, (int, np.generic)):
+        return i
+    if hasattr(i, "__index__") and not hasattr(i, "__array__"):
+        return i.__index__()
+    i = array_namespace(array_of(x)).asarray(without_tensors(i))
+    return i if i.size else i.astype("int64")  # [] would be float64
+
+
+READY = {int, slice, type(...), type(None)}  # what is used in an index as it is
 
 
 @function
@@ -48,13 +61,10 @@ def getitem(x, index):
     return _getitem(x, index if type(index) in READY else _plain(index, x))
 
 
-READY = {int, slice, type(...), type(None)}  # an index that is used as it is
-
-
 def _scattered(g, index, shape):
     """Zeros of `shape` with g added at `index`."""
     if isinstance(g, Tensor):
-        return scatter_add(g, index, shape)
+        return _scatter_add(g, index, shape)
     return IndexedGradient(index, g, shape)
 
 
@@ -83,15 +93,42 @@ class IndexedGradient:
 
 
 @function
-def scatter_add(values, index, shape):
-    """y: zeros of `shape`, with y[index] += values, repeated entries included. v̄ = ȳ[index]."""
+def _scatter_add(values, index, shape):
     xp = array_namespace(values)
     y = xp.zeros(shape, dtype=values.dtype)
     scatter_add_(y, index, values)
     return y
 
 
-scatter_add.defvjp(values=lambda g, index: getitem(g, index))
+_scatter_add.defvjp(values=lambda g, index: getitem(g, index))
+
+
+def scatter_add(values, index, shape):
+    """y: zeros of `shape`, with y[index] += values, repeated entries included. v̄ = ȳ[index]."""
+    values = as_array(values)
+    return _scatter_add(values, _plain(index, values), integers(shape, "scatter_add"))
+
+
+@function
+def _bincount(x, weights, minlength):
+    if weights is not None:  # as NumPy adds them up; TypeError for complex numbers
+        weights = weights.astype("float64", casting="safe")
+    return array_namespace(x, weights).bincount(x, weights, minlength)
+
+
+_bincount.defvjp(weights=lambda g, x: getitem(g, x))
+
+
+def bincount(x, weights=None, minlength=0):
+    """y_i: how often i stands among the integers x, none below 0; or the sum of its `weights`, one
+    for each entry of x. With ȳ, the gradient of a weight is that of its sum: w̄ = ȳ[x].
+
+    minlength: how many sums there are at least. The sums have the dtype float64.
+    """
+    if weights is not None:
+        weights = as_arrays(x, weights)[1]
+    i = _positions(x, x if weights is None else weights, "bincount", "iub")
+    return _bincount(wrap(i) if isinstance(x, Tensor) else i, weights, minlength)
 
 
 # ---- writing
@@ -115,6 +152,7 @@ def index_put(x, index, value):
 
     As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
     """
+    x = as_array(x)
     index = _plain(index, x)
     return _index_put(x, *_without_repeats(x, index, _fitting(x, index, value)))
 
@@ -190,11 +228,22 @@ def take(a, indices, axis=None):
 
     The gradient of an element is the sum over the places where it was taken to.
     """
-    if axis is None:
+    a = as_array(a)
+    if axis is None or not a.shape and axis in (0, -1):  # which NumPy allows
         a, axis = ravel(a), 0
     axis = checked(axis, len(a.shape), "take")
-    y = getitem(a, along(axis, indices, len(a.shape)))
-    return copy(y) if isinstance(indices, Integral) else y  # NumPy's take is never a view
+    if isinstance(indices, Integral):  # True is 1 here, as in NumPy
+        return copy(getitem(a, along(axis, int(indices), len(a.shape))))  # never a view
+    return getitem(a, along(axis, _positions(indices, a, "take", "iub"), len(a.shape)))
+
+
+def _positions(indices, a, name, kinds="iu"):
+    """`indices` as an array of integers on a's device. Raises TypeError unless they were of these
+    kinds: "b" for booleans, which are 0 and 1."""
+    i = _plain_part(indices, a)
+    if getattr(getattr(i, "dtype", None), "kind", "none") not in kinds:
+        raise TypeError(f"{name}: integers are wanted, not {indices!r}")
+    return i.astype("int64") if i.dtype == bool else i
 
 
 def take_along_axis(arr, indices, axis=-1):
@@ -202,10 +251,10 @@ def take_along_axis(arr, indices, axis=-1):
 
     The gradient of an element is the sum over the places where it was taken to.
     """
+    arr = as_array(arr)
     if axis is None:
         arr, axis = ravel(arr), 0
-    indices = array_of(indices)
-    ndim = len(arr.shape)
+    indices, ndim = _positions(indices, arr, "take_along_axis"), len(arr.shape)
     if indices.ndim != ndim:
         raise ValueError(
             f"take_along_axis: indices of shape {indices.shape} for an array of "

@@ -6,15 +6,18 @@ for forward and reverse mode algorithmic differentiation", section 2.2.2).
 
 import math
 from numbers import Integral
+from operator import index
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from ..backends import array_namespace, products, threads
+import numpy as np
+
+from ..backends import array_namespace, is_float, products, threads
 from ..core.operation import function
 from ..safety.arguments import as_arrays
 from .arranging import diagonal
-from .elementwise import multiply
+from .elementwise import astype, multiply
 from .reductions import sum
-from .shaping import as_tuple, checked, expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
+from .shaping import distinct, expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
 
 
 @function
@@ -110,9 +113,7 @@ def tensordot(a, b, axes=2):
     a, b = as_arrays(a, b)
     if isinstance(axes, Integral):
         axes = tuple(range(len(a.shape) - axes, len(a.shape))), tuple(range(axes))
-    of_a, of_b = [
-        [checked(i, len(x.shape), "tensordot") for i in as_tuple(s)] for s, x in zip(axes, (a, b))
-    ]
+    of_a, of_b = [distinct(s, len(x.shape), "tensordot") for s, x in zip(axes, (a, b))]
     if [a.shape[i] for i in of_a] != [b.shape[j] for j in of_b]:
         raise ValueError(
             f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of shape "
@@ -172,11 +173,16 @@ def einsum(subscripts, *operands, optimize=True):
 
     Takes every form: implicit and explicit output, ellipsis, letters repeated within an operand
     (a diagonal), broadcast lengths of 1, and NumPy's alternating operands and index lists.
-    optimize: as in NumPy, the order in which the products are taken.
+    optimize: as in NumPy, the order in which the products are taken. float16 and bfloat16 are
+    added up in float32.
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists(subscripts, *operands)
     operands = as_arrays(*operands)
+    if any(_is_short(x.dtype) for x in operands):
+        wide = [astype(x, "float32") if _is_short(x.dtype) else x for x in operands]
+        y = einsum(subscripts, *wide, optimize=optimize)
+        return astype(y, np.result_type(*[x.dtype for x in operands]))
     inputs, output = _parsed(subscripts, operands)
     simple = [_distinct(x, letters) for x, letters in zip(operands, inputs)]
     lengths = {}
@@ -203,6 +209,10 @@ def einsum(subscripts, *operands, optimize=True):
     )
 
 
+def _is_short(dtype):
+    return dtype.itemsize == 2 and is_float(dtype)
+
+
 def _summed(x, letters, over):
     """The operand summed over the axes of some letters."""
     if not over:
@@ -216,6 +226,9 @@ def _from_lists(*args):
     operands, lists = args[: len(args) // 2 * 2 : 2], args[1::2]
     output = args[-1] if len(args) % 2 else None
     names = ascii_uppercase + ascii_lowercase  # in NumPy's order, which sorts capitals first
+    for i in [i for indices in args[1::2] for i in indices if i is not Ellipsis]:
+        if not 0 <= index(i) < len(names):
+            raise ValueError(f"einsum: a label is a number from 0 to {len(names) - 1}, not {i}")
     words = [
         "".join("..." if i is Ellipsis else names[i] for i in indices)
         for indices in (*lists, *([output] if output is not None else []))
@@ -227,6 +240,8 @@ def _from_lists(*args):
 def _parsed(subscripts, operands):
     """The letters of each operand and of the output, with the ellipsis written out."""
     text = subscripts.replace(" ", "")
+    if any(s.count("...") > 1 for s in text.replace("->", ",").split(",")):
+        raise ValueError(f"einsum: {subscripts!r} has two ellipses for one array")
     text, arrow, output = text.partition("->")
     inputs = text.split(",")
     if len(inputs) != len(operands):
@@ -249,6 +264,11 @@ def _parsed(subscripts, operands):
     if not arrow:  # implicit: letters that stand once, in order
         letters = sorted(set(text.replace("...", "").replace(",", "")))
         output = "..." + "".join(c for c in letters if text.count(c) == 1)
+    if ellipsis and "..." not in output:
+        raise ValueError(
+            f"einsum: the output of {subscripts!r} has no place for the {len(ellipsis)} axes that "
+            "'...' stands for"
+        )
     output = output.replace("...", ellipsis)
     if len(set(output)) < len(output) or not set(output) <= set("".join(inputs)):
         raise ValueError(

@@ -15,14 +15,12 @@ from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute
 from .elementwise import astype, exp, maximum, where
 from .indexing import take_along_axis
-from .shaping import as_tuple, broadcast_to, checked, copy, moveaxis, ravel, reshape
+from .shaping import broadcast_to, copy, moveaxis, named, ravel, reshape
 
 
 def _axes(axis, ndim):
     """`axis` as a tuple of numbers from 0 to ndim - 1."""
-    if axis is None or ndim == 0 and axis in (0, -1):  # which NumPy allows
-        return tuple(range(ndim))
-    return tuple(checked(i, ndim, "reduction") for i in as_tuple(axis))
+    return tuple(named(axis, ndim, "reduction"))
 
 
 def _with_axes(y, shape, axis):

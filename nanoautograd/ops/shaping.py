@@ -4,8 +4,52 @@ Each is a linear map y = Px with a matrix P of zeros and ones, so its rule is th
 x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
 """
 
+from operator import index
+
 from ..backends import array_namespace
 from ..core.operation import function
+from ..safety.arguments import as_array
+
+# ---- numbers of axes and lengths
+
+
+def integers(x, name):
+    """The integers in a sequence, or the one that x is, as a tuple. `name`, here and below, is what
+    an error calls the operation."""
+    try:
+        return tuple(map(index, x if hasattr(x, "__iter__") and getattr(x, "ndim", 1) else (x,)))
+    except TypeError:
+        raise TypeError(f"{name}: {x!r} is neither an integer nor a sequence of integers") from None
+
+
+def checked(axis, ndim, name):
+    """`axis` as a number from 0 to ndim - 1."""
+    try:
+        i = index(axis)
+    except TypeError:
+        raise TypeError(f"{name}: an axis is an integer, not {axis!r}") from None
+    if not -ndim <= i < ndim:
+        raise ValueError(f"{name}: axis {i} is out of range for {ndim} dimensions")
+    return i % ndim
+
+
+def distinct(axes, ndim, name):
+    """The axes, one or several, as numbers from 0 to ndim - 1, of which none stands twice."""
+    found = [checked(i, ndim, name) for i in integers(axes, name)]
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}: axis {axes} names one axis twice")
+    return found
+
+
+def named(axis, ndim, name):
+    """What reductions take as `axis`, as numbers from 0 to ndim - 1: None for all axes, an integer,
+    or a tuple. A 0-d array has the axes 0 and -1, which are none, as in NumPy."""
+    if axis is None or ndim == 0 and axis in (0, -1):
+        return list(range(ndim))
+    if isinstance(axis, list):
+        raise TypeError(f"{name}: axis is None, an integer or a tuple of them, not {axis!r}")
+    return distinct(axis, ndim, name)
+
 
 # ---- another shape
 
@@ -28,7 +72,8 @@ def reshape(a, shape, *more, order="C"):
     """
     if order != "C":
         raise ValueError(f"reshape: order {order!r} has no rule here; use order='C' and transpose")
-    return _reshape(a, (shape, *more) if more else shape)
+    shape = (shape, *more) if more else shape
+    return _reshape(a, shape if type(shape) is tuple else integers(shape, "reshape"))
 
 
 def ravel(a, order="C"):
@@ -38,33 +83,23 @@ def ravel(a, order="C"):
 
 def expand_dims(a, axis):
     """`a` with new axes of length 1, numbered `axis` in the result:  ā = ȳ in the shape of `a`."""
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    ndim = len(a.shape) + len(axes)
-    axes = [checked(i, ndim, "expand_dims") for i in axes]
-    if len(set(axes)) < len(axes):
-        raise ValueError(f"expand_dims: axis {axis} names one axis twice")
+    a = as_array(a)
+    ndim = len(a.shape) + len(integers(axis, "expand_dims"))
+    axes = distinct(axis, ndim, "expand_dims")
     lengths = iter(a.shape)
     return _reshape(a, tuple(1 if i in axes else next(lengths) for i in range(ndim)))
 
 
 def squeeze(a, axis=None):
     """`a` without axes of length 1, all or those named:  ā = ȳ in the shape of `a`."""
+    a = as_array(a)
     shape = a.shape
     if axis is None:
         return _reshape(a, tuple(n for n in shape if n != 1))
-    axes = [
-        checked(i, len(shape), "squeeze") for i in (axis if isinstance(axis, tuple) else (axis,))
-    ]
+    axes = named(axis, len(shape), "squeeze")
     if any(shape[i] != 1 for i in axes):
         raise ValueError(f"squeeze: axis {axis} of shape {shape} does not have length 1")
     return _reshape(a, tuple(n for i, n in enumerate(shape) if i not in axes))
-
-
-def checked(axis, ndim, name):
-    """`axis` as a number from 0 to ndim - 1; `name` is what the error calls the operation."""
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"{name}: axis {axis} is out of range for {ndim} dimensions")
-    return axis % ndim
 
 
 @function
@@ -74,6 +109,7 @@ def broadcast_to(array, shape):
     Its gradient is ȳ summed over those axes. The engine does that for every operation that
     broadcasts, so the rule here is the identity.
     """
+    shape = shape if type(shape) is tuple else integers(shape, "broadcast_to")
     return array_namespace(array).broadcast_to(array, shape)
 
 
@@ -110,8 +146,11 @@ def transpose(a, axes=None):
 
     ā = ȳ with the axes put back, that is in the order of the inverse permutation.
     """
+    a = as_array(a)
     ndim = len(a.shape)
-    axes = range(ndim)[::-1] if axes is None else [checked(i, ndim, "transpose") for i in axes]
+    axes = range(ndim)[::-1] if axes is None else distinct(axes, ndim, "transpose")
+    if len(axes) < ndim:
+        raise ValueError(f"transpose: {len(axes)} axes for an array of {ndim} dimensions")
     return _transpose(a, tuple(axes))
 
 
@@ -120,11 +159,12 @@ def permute(a, *axes):
 
     ā = ȳ with the axes put back.
     """
-    return transpose(a, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+    return transpose(a, axes[0] if len(axes) == 1 else axes)
 
 
 def swapaxes(a, axis1, axis2):
     """`a` with two axes exchanged:  ā = swapaxes(ȳ, axis1, axis2)."""
+    a = as_array(a)
     ndim = len(a.shape)
     i, j = checked(axis1, ndim, "swapaxes"), checked(axis2, ndim, "swapaxes")
     axes = list(range(ndim))
@@ -137,17 +177,12 @@ def moveaxis(a, source, destination):
 
     ā = moveaxis(ȳ, destination, source).
     """
+    a = as_array(a)
     ndim = len(a.shape)
-    source = [checked(i, ndim, "moveaxis") for i in as_tuple(source)]
-    destination = [checked(i, ndim, "moveaxis") for i in as_tuple(destination)]
-    if len(source) != len(destination) or len(set(source)) < len(source):
+    source, destination = [distinct(i, ndim, "moveaxis") for i in (source, destination)]
+    if len(source) != len(destination):
         raise ValueError(f"moveaxis: cannot move the axes {source} to {destination}")
     axes = [i for i in range(ndim) if i not in source]
     for position, i in sorted(zip(destination, source)):
         axes.insert(position, i)
     return _transpose(a, tuple(axes))
-
-
-def as_tuple(x):
-    """x itself if it is a sequence, else the tuple of x alone."""
-    return tuple(x) if hasattr(x, "__iter__") else (x,)

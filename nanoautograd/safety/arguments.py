@@ -1,36 +1,88 @@
-"""Arguments that are no arrays: lists where an array is meant."""
+"""Arguments that are neither Tensors nor arrays, where an array is meant: sequences become arrays,
+and what is none is refused by name."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from ..backends import array_namespace
+import numpy as np
 
-__all__ = ["as_arrays", "usual_arguments"]
+from ..array_interface import ArrayInterface
+from ..backends import array_namespace, is_array, is_float
+from .checks import without_tensors
+
+__all__ = ["as_array", "as_arrays", "check_operand", "is_foreign", "is_sequence", "usual_arguments"]
+
+NUMBERS = (bool, int, float, complex, np.generic)
+
+
+def is_sequence(x: Any) -> bool:
+    """Whether NumPy reads x as an array by its elements: a list, a tuple, a range, a deque, ..."""
+    return isinstance(x, Sequence) and not isinstance(x, (str, bytes))
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether x is nothing to compute with: neither a Tensor, an array of a backend, a number, nor
+    a sequence. (An array of another library is foreign: it may have a gradient of its own.)"""
+    return not (isinstance(x, (ArrayInterface, *NUMBERS)) or is_array(x) or is_sequence(x))
+
+
+def check_operand(x: Any, name: str) -> None:
+    """Raises TypeError if x is foreign; `name` is what it was given to."""
+    if is_foreign(x):
+        kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
+        if hasattr(x, "__dlpack__"):
+            raise TypeError(
+                f"{name} was given an array of another library, {kind}; gradients do not pass from "
+                "one to the other. nag.from_dlpack(x) is a Tensor that shares its memory"
+            )
+        raise TypeError(
+            f"{name} takes Tensors, arrays of NumPy or CuPy, numbers and sequences of numbers, not "
+            f"{kind}; nag.from_dlpack(x) or np.asarray(x) makes a Tensor or an array of one that "
+            "holds numbers"
+        )
+
+
+def as_array(x: Any) -> Any:
+    """x itself if it is an array or a Tensor, else the array of a number or a sequence."""
+    return x if hasattr(x, "shape") else as_arrays(x)[0]
 
 
 def as_arrays(*xs: Any) -> list:
-    """The arguments, lists among them as arrays of the library that owns the others.
-
-    A Python number becomes an array of the first one's dtype, so that it promotes nothing.
-    """
-    arrays = [getattr(x, "_array", x) for x in xs if hasattr(x, "shape")]
+    """The arguments, numbers and sequences among them as arrays of the library that owns the
+    others. A number gets the dtype that it would have in a sum with the first array."""
+    arrays = [getattr(x, "_array", x) for x in xs if _has_shape(x)]
     xp = array_namespace(*arrays)
-    dtype = arrays[0].dtype if arrays else None
-    return [
-        x
-        if hasattr(x, "shape")
-        else xp.asarray(x, dtype=None if isinstance(x, (list, tuple)) else dtype)
-        for x in xs
-    ]
+    return [x if _has_shape(x) else _made(x, xp, arrays[:1]) for x in xs]
+
+
+def _has_shape(x: Any) -> bool:
+    return hasattr(x, "shape") and not isinstance(x, np.generic)
+
+
+def _made(x: Any, xp: Any, first: list) -> Any:
+    """A number or a sequence as an array of xp; `first` holds the first array, if there is one."""
+    check_operand(x, "an operation")
+    if is_sequence(x) or isinstance(x, np.generic):
+        return xp.asarray(without_tensors(x))
+    dtype = first[0].dtype if first else None
+    if dtype is not None and not (is_float(dtype) and isinstance(x, (int, float))):
+        dtype = np.result_type(dtype, x)
+    return xp.asarray(x, dtype=dtype)
 
 
 def usual_arguments(operation: Any, args: tuple) -> tuple | None:
-    """The arguments, with lists as arrays where an array is meant; None if there are none."""
-    rules, names = getattr(operation, "rules", None), operation.signature.names
-    if rules is None or operation.signature.variadic:
-        lists = [type(a) is list for a in args]
-    else:
-        kinds = (list, tuple) if rules.keys() >= {*names} else (list,)
-        lists = [type(a) in kinds and name in rules for a, name in zip(args, names)]
-    if not any(lists):
+    """The arguments, with sequences as arrays where an array is meant; None if there are none.
+    Raises TypeError for what is no array there."""
+    rules, signature = getattr(operation, "rules", None), operation.signature
+    everywhere = rules is None or signature.variadic
+    names = args if everywhere else signature.names
+    meant = [everywhere or name in rules for name in names]
+    given = [a for a, is_meant in zip(args, meant) if is_meant and a is not None]
+    for a in given:
+        check_operand(a, operation.name)
+    if not any(map(is_sequence, given)):
         return None
-    return tuple(b if is_list else a for a, b, is_list in zip(args, as_arrays(*args), lists))
+    xp = array_namespace(*[getattr(a, "_array", a) for a in given])
+    return tuple(
+        _made(a, xp, []) if is_meant and is_sequence(a) else a for a, is_meant in zip(args, meant)
+    )

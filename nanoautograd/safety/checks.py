@@ -85,6 +85,8 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
             )
         gradient = xp.ones(y.shape, dtype=y.dtype)
     array = array_of(gradient)
+    if getattr(getattr(array, "dtype", None), "kind", "") == "c":
+        raise complex_gradient(array.dtype, y.dtype)
     if array is gradient:
         array = xp.asarray(gradient, dtype=y.dtype)
     if array.shape != y.shape:
@@ -135,6 +137,11 @@ def check_return(name: str, *functions: Any) -> None:
             )
 
 
+def complex_gradient(given: Any, dtype: Any) -> TypeError:
+    """The error for a gradient that has an imaginary part, which would be dropped."""
+    return TypeError(f"the gradient has dtype {given}, but the Tensor that it belongs to {dtype}")
+
+
 def check_rules(name: str, signature: Any, reads: dict) -> None:
     """Raises TypeError if a rule is for no argument, or reads what there is not."""
     known = {*signature.names, *signature.keywords, *filter(None, [signature.variadic])}
@@ -163,19 +170,6 @@ def check_rules(name: str, signature: Any, reads: dict) -> None:
             )
 
 
-def library(name: str, arrays: list) -> Any:
-    """The module whose arrays these are. Raises DeviceError if they are of two, and TypeError for
-    arrays of a library that is not a backend."""
-    for a in arrays:
-        if hasattr(a, "__dlpack__") and not is_array(a):
-            kind = f"{type(a).__module__}.{type(a).__qualname__}"
-            raise TypeError(
-                f"{name} was given an array of another library, {kind}; gradients do not pass from "
-                "one to the other. nag.from_dlpack(x) is a Tensor that shares its memory"
-            )
-    return array_namespace(*arrays)
-
-
 def check_differentiable(name: str, wanted: list, rules: dict) -> None:
     """Raises TypeError if an argument that needs a gradient has no rule."""
     for argument in wanted:
@@ -187,8 +181,10 @@ def check_differentiable(name: str, wanted: list, rules: dict) -> None:
             )
 
 
-def result(name: str, y: Any) -> Any:
-    """What a function of arrays returned, as an array. Raises TypeError if it is none."""
+def result(name: str, y: Any, is_recorded: bool) -> Any:
+    """What a function of arrays returned, as an array. Raises TypeError if it is none, or if it
+    would drop a gradient: complex numbers have none yet. (Integers and booleans are constant almost
+    everywhere: none is lost.)"""
     if hasattr(y, "_storage"):
         if y.requires_grad:
             raise TypeError(
@@ -199,7 +195,14 @@ def result(name: str, y: Any) -> Any:
         y = y._array
     if not (is_array(y) or isinstance(y, np.generic)):
         raise TypeError(f"{name} must return an array, or a tuple of them, not {type(y).__name__}")
-    check_numbers(y)
+    if y.dtype.kind not in "biufc" and not is_float(y.dtype):
+        raise TypeError(f"{name}: a Tensor holds numbers; this result has dtype {y.dtype}")
+    if is_recorded and y.dtype.kind == "c":
+        raise TypeError(
+            f"{name}: the result is {y.dtype}, and an argument requires a gradient; there are no "
+            "gradients of complex numbers yet: compute with the real and the imaginary parts as "
+            "two Tensors, or give the argument without a gradient, as .detach()"
+        )
     return y
 
 

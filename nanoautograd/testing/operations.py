@@ -365,6 +365,12 @@ def repeat(draw):
 
 
 @rows()
+def full_like(draw):
+    value, a = draw(broadcastable_shapes(2))
+    return call("full_like", draw(arrays(np.broadcast_shapes(value, a))), draw(arrays(value)))
+
+
+@rows()
 def pad(draw):
     a = draw(arrays(shapes(0, 2, 2, 4)))
     if not a.ndim:
@@ -433,6 +439,13 @@ def scatter_add(draw):
     shape = draw(FULL)
     index = draw(indices(shape))
     return call("scatter_add", draw(arrays(np.zeros(shape)[index].shape)), index, shape)
+
+
+@rows()
+def bincount(draw):
+    n = draw(st.integers(0, 5))
+    x = draw(some.integers_below(4, (n,)))
+    return call("bincount", x, draw(arrays((n,))), draw(st.integers(0, 6)))
 
 
 @rows()
