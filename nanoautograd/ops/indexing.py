@@ -111,9 +111,12 @@ def scatter_add(values, index, shape):
 
 @function
 def _bincount(x, weights, minlength):
-    if weights is not None:  # as NumPy adds them up; TypeError for complex numbers
-        weights = weights.astype("float64", casting="safe")
-    return array_namespace(x, weights).bincount(x, weights, minlength)
+    xp = array_namespace(x, weights)
+    if weights is None:
+        return xp.bincount(x, minlength=minlength)
+    weights = weights.astype("float64", casting="safe")  # TypeError for complex numbers
+    sums = xp.bincount(x, weights, minlength)
+    return sums.astype("float64", copy=False)  # NumPy's sums of nothing are integers
 
 
 _bincount.defvjp(weights=lambda g, x: getitem(g, x))
