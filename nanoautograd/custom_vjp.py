@@ -93,8 +93,8 @@ class CustomVJP:
             here = self if xp is np or self.elsewhere is None else self.elsewhere
             out, cache = here.forward(*arrays, **options)
         except Exception as error:
-            if hook is not None:
-                hook.failed(self, args, error)
+            if hook is not None and (usual := hook.failed(self, args, error)):
+                return self(*usual, **options)
             raise
         if is_recorded:
             out = self.record(edges, args, arrays, options, out, cache)

@@ -124,8 +124,8 @@ class Primitive:
                 array_namespace(*arrays)  # raises where arrays of two libraries are mixed
             out = self.forward(*arrays, **options)
         except Exception as error:
-            if call_hook is not None:
-                call_hook.failed(self, args, error)
+            if call_hook is not None and (usual := call_hook.failed(self, args, error)):
+                return self(*usual, **options)
             raise
         if any(edges) and GRAD_ENABLED.get():
             out = self.record(edges, args, arrays, options, out)

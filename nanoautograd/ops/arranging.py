@@ -26,6 +26,7 @@ from .shaping import (
     moveaxis,
     ravel,
     reshape,
+    single,
 )
 
 # ---- order along an axis
@@ -93,16 +94,16 @@ def concatenate(arrays, axis=0):
 
     y = [a_1, a_2, ...]:  ā_k = the part of ȳ where a_k is in y.
     """
-    axis = _one_axis("concatenate", axis)
+    arrays, axis = _joining(arrays, axis, "concatenate")
     if axis is None:
         arrays, axis = [ravel(a) for a in as_arrays(*arrays)], 0
     return _concatenate(*arrays, axis=axis)
 
 
-def _one_axis(name, axis):
-    """The axis as an integer, or None."""
+def _joining(arrays, axis, name):
+    """What joins arrays takes: a sequence of them, and an axis."""
     try:
-        return axis if axis is None else index(axis)
+        return list(arrays), axis if axis is None else index(axis)
     except TypeError:
         raise TypeError(
             f"{name}: the axis is an integer; got {type(axis).__name__} {axis!r}. (Several arrays "
@@ -115,7 +116,7 @@ def stack(arrays, axis=0):
 
     y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
     """
-    axis = _one_axis("stack", axis)
+    arrays, axis = _joining(arrays, axis, "stack")
     arrays = as_arrays(*arrays)
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(
@@ -202,10 +203,7 @@ def repeat(a, repeats, axis=None):
 
     ā_i = the sum of ȳ over the copies of a_i.
     """
-    a = as_array(a)
-    if axis is None or not a.shape and axis in (0, -1):
-        a, axis = ravel(a), 0
-    axis = checked(axis, len(a.shape), "repeat")
+    a, axis = single(as_array(a), axis, "repeat")
     n = a.shape[axis]
     xp = array_namespace(array_of(a))
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
@@ -292,8 +290,9 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
 
     ā = ȳ on that diagonal, 0 elsewhere.
     """
-    a = moveaxis(a, (axis1, axis2), (-2, -1))
-    offset = index(offset)
+    a = as_array(a)
+    axes = tuple(checked(i, len(a.shape), "diagonal") for i in (axis1, axis2))
+    a, offset = moveaxis(a, axes, (-2, -1)), index(offset)
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     xp = array_namespace(array_of(a))

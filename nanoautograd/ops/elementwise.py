@@ -206,7 +206,7 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 @function
 def sigmoid(x):
     """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
-    xp = array_namespace(x)
+    xp = _namespace_of_reals(x, "sigmoid")
     return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
@@ -216,11 +216,18 @@ sigmoid.defvjp(x=lambda g, out: g * out * (1 - out))
 @function
 def softplus(x):
     """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|):  x̄ = ȳ sigmoid(x). Never overflows."""
-    xp = array_namespace(x)
+    xp = _namespace_of_reals(x, "softplus")
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 softplus.defvjp(x=lambda g, x: g * sigmoid(x))
+
+
+def _namespace_of_reals(x, name):
+    """The namespace of x. Raises TypeError for complex numbers, for which the formula is wrong."""
+    if type(x) is complex or getattr(x, "dtype", None) in ("complex64", "complex128"):
+        raise TypeError(f"{name} is computed of real numbers only")
+    return array_namespace(x)
 
 
 # ---- trigonometric and hyperbolic functions
@@ -358,7 +365,7 @@ def erf(x):
     a_k make the largest relative error on |x| ≤ 4 as small as it can be with eight of them, 7e-8
     (least squares, weighted anew until the errors are level: Lawson 1961); rounding makes it 2e-7.
     """
-    xp = array_namespace(x)
+    xp = _namespace_of_reals(x, "erf")
     x = xp.asarray(x)
     x = x.astype(float) if x.dtype.kind in "iub" else x
     y = xp.empty(x.shape, dtype=x.dtype)
@@ -462,7 +469,8 @@ def where(condition, x, y):
 
     x̄ = z̄ where the condition holds, 0 elsewhere;  ȳ = 0 where it holds, z̄ elsewhere.
     """
-    return array_namespace(condition, x, y).where(condition, x, y)
+    xp = array_namespace(condition, x, y)
+    return xp.where(xp.asarray(condition), x, y)
 
 
 where.defvjp(

@@ -20,7 +20,7 @@ from ..core.tensor import Tensor, wrap
 from ..safety.arguments import as_array, as_arrays
 from ..safety.checks import without_tensors
 from ..safety.in_place import check_assignment, check_version, write
-from .shaping import broadcast_to, checked, copy, integers, ravel, reshape
+from .shaping import broadcast_to, checked, copy, integers, ravel, reshape, single
 
 
 def _plain(index, x):
@@ -231,10 +231,7 @@ def take(a, indices, axis=None):
 
     The gradient of an element is the sum over the places where it was taken to.
     """
-    a = as_array(a)
-    if axis is None or not a.shape and axis in (0, -1):  # which NumPy allows
-        a, axis = ravel(a), 0
-    axis = checked(axis, len(a.shape), "take")
+    a, axis = single(as_array(a), axis, "take")
     if isinstance(indices, Integral):  # True is 1 here, as in NumPy
         return copy(getitem(a, along(axis, int(indices), len(a.shape))))  # never a view
     return getitem(a, along(axis, _positions(indices, a, "take", "iub"), len(a.shape)))

@@ -10,6 +10,8 @@ import math
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..core.operation import function
+from ..core.tensor import Tensor
+from ..safety.arguments import as_array
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, not_equal
 from .elementwise import abs as absolute
@@ -64,20 +66,23 @@ def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
 
     The mean moves with `a`, too, but that adds nothing: the deviations from it have the sum 0.
     """
+    a = as_array(a)
     d = _deviations(a, axis, dtype)
     return sum(d * d, axis, keepdims=keepdims) / _degrees_of_freedom(a, axis, ddof)
 
 
 def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
     """The standard deviation y = √var:  ā = ȳ (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
+    a = as_array(a)
     d = _deviations(a, axis, dtype)
     return _norm(d, axis, keepdims=keepdims) / math.sqrt(_degrees_of_freedom(a, axis, ddof))
 
 
 def _deviations(a, axis, dtype):
-    """a - mean a, in `dtype`, or that of the mean."""
+    """a - mean a, in `dtype`, or that of the mean; of complex numbers the absolute value."""
     a = a if dtype is None else astype(a, dtype)
-    return a - mean(a, axis, keepdims=True)
+    d = a - mean(a, axis, keepdims=True)
+    return absolute(d) if d.dtype.kind == "c" else d
 
 
 def _degrees_of_freedom(a, axis, ddof):
@@ -106,7 +111,7 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
     The textbook's ā_i = ȳ y / a_i fails where an element is 0. Every step of the tree is a plain
     multiplication, so that its derivatives of all orders hold there too.
     """
-    a = a if dtype is None else astype(a, dtype)
+    a = as_array(a) if dtype is None else astype(as_array(a), dtype)
     shape, axes = a.shape, _axes(axis, len(a.shape))
     if not is_float(a.dtype) and a.dtype.kind != "c":
         return integer_prod(a, axis=axis, keepdims=keepdims)
@@ -194,6 +199,7 @@ def sort(a, axis=-1, kind=None):
 
     kind: any of NumPy's; the result is the same for all.
     """
+    a = as_array(a)
     if axis is None:
         a, axis = ravel(a), 0
     order = argsort(a, axis=axis, kind="stable")
@@ -256,6 +262,9 @@ def norm(x, ord=None, axis=None, keepdims=False):
     an `ord`): "fro", 1, -1, inf, -inf. Raises ValueError for the matrix norms 2, -2 and "nuc",
     which need singular values.
     """
+    x = as_array(x)
+    if isinstance(ord, Tensor):
+        raise TypeError("norm: ord is a number or a name; it has no gradient, and is no Tensor")
     if axis is None and (ord is None or x.ndim == 1):
         axes = tuple(range(x.ndim))
     elif axis is None:
@@ -264,6 +273,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         axes = _axes(axis, x.ndim)
     if x.dtype.kind in "iub":
         x = x.astype(float)
+    elif x.dtype.kind == "c":
+        x = absolute(x)
     matrix = len(axes) == 2 and (axis is not None or ord is not None)
     if ord is None or (ord == 2 and not matrix) or (ord == "fro" and matrix):
         return _norm(x, axes, keepdims=keepdims)

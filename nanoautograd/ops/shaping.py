@@ -27,7 +27,9 @@ def checked(axis, ndim, name):
     try:
         i = index(axis)
     except TypeError:
-        raise TypeError(f"{name}: an axis is an integer, not {axis!r}") from None
+        i = None
+    if i is None or isinstance(axis, bool):
+        raise TypeError(f"{name}: an axis is an integer, not {axis!r}")
     if not -ndim <= i < ndim:
         raise ValueError(f"{name}: axis {i} is out of range for {ndim} dimensions")
     return i % ndim
@@ -41,14 +43,22 @@ def distinct(axes, ndim, name):
     return found
 
 
+def single(a, axis, name):
+    """`a` and one axis of it, as a number: of the flattened array for None, and of a 0-d array,
+    which has the axis 0 here, as in NumPy."""
+    if axis is None or not a.shape and not checked(axis, 1, name):
+        return ravel(a), 0
+    return a, checked(axis, len(a.shape), name)
+
+
 def named(axis, ndim, name):
     """What reductions take as `axis`, as numbers from 0 to ndim - 1: None for all axes, an integer,
-    or a tuple. A 0-d array has the axes 0 and -1, which are none, as in NumPy."""
-    if axis is None or ndim == 0 and axis in (0, -1):
+    or a tuple, but no list. A 0-d array has the axis 0, which is none, as in NumPy."""
+    if axis is None:
         return list(range(ndim))
-    if isinstance(axis, list):
-        raise TypeError(f"{name}: axis is None, an integer or a tuple of them, not {axis!r}")
-    return distinct(axis, ndim, name)
+    if isinstance(axis, tuple):
+        return distinct(axis, ndim, name)
+    return [checked(axis, ndim or 1, name)][:ndim]
 
 
 # ---- another shape
@@ -84,8 +94,9 @@ def ravel(a, order="C"):
 def expand_dims(a, axis):
     """`a` with new axes of length 1, numbered `axis` in the result:  ā = ȳ in the shape of `a`."""
     a = as_array(a)
-    ndim = len(a.shape) + len(integers(axis, "expand_dims"))
-    axes = distinct(axis, ndim, "expand_dims")
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    ndim = len(a.shape) + len(axes)
+    axes = distinct(axes, ndim, "expand_dims")
     lengths = iter(a.shape)
     return _reshape(a, tuple(1 if i in axes else next(lengths) for i in range(ndim)))
 

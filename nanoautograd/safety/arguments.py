@@ -37,8 +37,7 @@ def check_operand(x: Any, name: str) -> None:
             )
         raise TypeError(
             f"{name} takes Tensors, arrays of NumPy or CuPy, numbers and sequences of numbers, not "
-            f"{kind}; nag.from_dlpack(x) or np.asarray(x) makes a Tensor or an array of one that "
-            "holds numbers"
+            f"{kind}; convert it first, with nag.from_dlpack, np.asarray or float"
         )
 
 
@@ -70,9 +69,9 @@ def _made(x: Any, xp: Any, first: list) -> Any:
     return xp.asarray(x, dtype=dtype)
 
 
-def usual_arguments(operation: Any, args: tuple) -> tuple | None:
-    """The arguments, with sequences as arrays where an array is meant; None if there are none.
-    Raises TypeError for what is no array there."""
+def usual_arguments(operation: Any, args: tuple, numbers: bool = False) -> tuple | None:
+    """The arguments, with sequences, and numbers if so asked, as arrays where an array is meant;
+    None if there are none. Raises TypeError for what is no array there."""
     rules, signature = getattr(operation, "rules", None), operation.signature
     everywhere = rules is None or signature.variadic
     names = args if everywhere else signature.names
@@ -80,9 +79,9 @@ def usual_arguments(operation: Any, args: tuple) -> tuple | None:
     given = [a for a, is_meant in zip(args, meant) if is_meant and a is not None]
     for a in given:
         check_operand(a, operation.name)
-    if not any(map(is_sequence, given)):
+    unusual = [a for a in given if is_sequence(a) or numbers and not hasattr(a, "shape")]
+    if not unusual:
         return None
-    xp = array_namespace(*[getattr(a, "_array", a) for a in given])
-    return tuple(
-        _made(a, xp, []) if is_meant and is_sequence(a) else a for a, is_meant in zip(args, meant)
-    )
+    arrays = [getattr(a, "_array", a) for a in given if _has_shape(a)]
+    made = {id(a): _made(a, array_namespace(*arrays), arrays[:1]) for a in unusual}
+    return tuple(made.get(id(a), a) if is_meant else a for a, is_meant in zip(args, meant))

@@ -1,8 +1,9 @@
 """What attaches to the core from outside, at `call_hook` in core/operation.py and `rule_hook` in
 core/backward.py. Without it the core computes the same on Tensors, arrays and numbers.
 
-A call with a list in the place of an array is made with an array. An error says in which operation
-it was. In anomaly mode every value is inspected. Without it a call costs two comparisons with None.
+A call with a list in the place of an array is made with an array, and so is one that failed on a
+tuple or a number. An error says in which operation it was. In anomaly mode every value is
+inspected. Without it a call costs two comparisons with None.
 """
 
 from typing import Any
@@ -31,16 +32,21 @@ class CallHook:
         """Told of the values of a result, while watching. May raise."""
         inspect_result(what, result, values)
 
-    def failed(self, operation: Any, args: tuple, error: Exception) -> None:
-        """Told of an error, which is raised after this. May raise a better one."""
+    def failed(self, operation: Any, args: tuple, error: Exception) -> tuple | None:
+        """Told of an error. Returns arguments to call with instead, or None: then the error is
+        raised after this. May raise a better one."""
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
             raise ValueError(
                 f"{operation.name}: the shapes {shapes} do not fit together; counted from the last "
                 "axis, lengths must be equal, or 1"
             ) from None
+        if isinstance(error, AttributeError):  # a tuple or a number has no shape, no sum()
+            if usual := usual_arguments(operation, args, numbers=True):
+                return usual
         error.add_note(f"in {operation.name}({', '.join(map(_described, args))})")
         explain_full(error)
+        return None
 
 
 class RuleHook:
