@@ -17,7 +17,7 @@ from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
-from ..safety.arguments import as_array, as_arrays
+from ..safety.arguments import as_array, as_arrays, is_sequence
 from ..safety.checks import without_tensors
 from ..safety.in_place import check_assignment, check_version, write
 from .shaping import broadcast_to, checked, copy, integers, ravel, reshape, single
@@ -38,8 +38,12 @@ def _plain_part(i, x):
         return i
     if hasattr(i, "__index__") and not hasattr(i, "__array__"):
         return i.__index__()
-    i = array_namespace(array_of(x)).asarray(without_tensors(i))
-    return i if i.size else i.astype("int64")  # [] would be float64
+    dtype = "int64" if _is_empty(i) else None  # [] would be float64
+    return array_namespace(array_of(x)).asarray(without_tensors(i), dtype=dtype)
+
+
+def _is_empty(i):
+    return is_sequence(i) and all(map(_is_empty, i))
 
 
 READY = {int, slice, type(...), type(None)}  # what is used in an index as it is
