@@ -1,7 +1,7 @@
 """Everything public, called with arguments of every kind: a right answer, or a clear refusal.
 
 A call is one that works (from the table of operations, or from BASES below), with some of its
-arguments replaced by anything: Tensors and arrays of all dtypes, lists, strings, None, huge numbers.
+arguments replaced by anything: Tensors and arrays of all dtypes, lists, None, huge numbers.
 What it answers must be one of two.
 
 A refusal: an error of a kind that is meant for people, whose text names nothing internal.
@@ -369,6 +369,8 @@ def calls(draw, name, strange=anything):
         args = [draw(st.sampled_from(LEAVES)), *draw(st.lists(strange, max_size=2))]
         options = {}
     args, options = [*args], {**options}
+    if name.startswith("Tensor.") and isinstance(args[0], float):
+        args[0] = S
     first = 1 if name.startswith("Tensor.") else 0  # the Tensor itself stays
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(first, len(args) + len(options)))
@@ -437,21 +439,22 @@ def direction(shape):
 
 
 def total(ys):
-    """Σ ⟨w, y⟩ over the floating or complex results: a number. And the shapes of all of them."""
-    sums, shapes = [], []
+    """(Σ ⟨w, y⟩ over the floating or complex results, the size of its terms, the shapes)."""
+    terms, shapes = [], []
     for y in ys:
         y = to_numpy(y.data) if isinstance(y, nag.Tensor) else y
         if isinstance(y, np.ndarray | np.generic | float | complex):
             y = np.asarray(y)
             if y.dtype.kind == "c" or is_float(y.dtype):
                 y = y.astype(complex if y.dtype.kind == "c" else float)
-                sums.append((weights(y.shape) * y).sum())
+                terms.append((weights(y.shape) * y).ravel())
                 shapes.append(y.shape)
-    return sum(sums), shapes
+    terms = np.concatenate([np.zeros(1), *terms])
+    return terms.sum(), np.abs(terms).max(), shapes
 
 
 def measured(f, recipe, which):
-    """The slope of the total of a call in a direction of one leaf; None if it cannot be measured."""
+    """The slope of a call's total in a direction of one leaf; None if it cannot be measured."""
 
     def at(h):
         def tensor_of(leaf):
@@ -462,15 +465,15 @@ def measured(f, recipe, which):
         return total(results(f, recipe, tensor_of))
 
     try:
-        y, shapes = at(0)
+        y, size, shapes = at(0)
         slopes = []
         for h in (1e-4, -1e-4, 1e-5, -1e-5):
-            moved, moved_shapes = at(h)
+            moved, _, moved_shapes = at(h)
             assert moved_shapes == shapes
             slopes.append((moved - y) / h)
     except Exception:
         return None
-    if not np.isfinite([y, *slopes]).all():
+    if not np.isfinite([y, *slopes]).all() or size > 1e4:  # rounding would hide the difference
         return None
     # Where the second derivative is small enough, all four say the same.
     spread = max(abs(s - slopes[-1]) for s in slopes)
@@ -508,9 +511,10 @@ def check(name, recipe):
             assert is_clear and text.strip(), f"{type(error).__name__}: {text}"
             return
         if name not in WITHOUT_HISTORY:
-            for which in dict.fromkeys(leaves_of(recipe)):
-                if which.array.dtype == np.float64 and which.array.size:
-                    check_slope(f, recipe, which)
+            leaves = [x for x in dict.fromkeys(leaves_of(recipe)) if x.array.dtype == np.float64]
+            # Two are enough: first those that were put in the place of something else.
+            for which in sorted(leaves, key=lambda x: x not in LEAVES)[:2]:
+                check_slope(f, recipe, which)
 
 
 def check_slope(f, recipe, which):
@@ -524,6 +528,20 @@ def check_slope(f, recipe, which):
     assert abs(found - slope) <= 2e-2 * abs(slope) + 1e-4, (
         f"the slope with respect to {which} is {slope}, its gradient says {found}"
     )
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", NAMES)
+@given(st.data())
+def test_tensors_of_pytorch_are_answered_too(name, tmp_path, monkeypatch, data):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    foreign = [
+        Made("torch.tensor(x)", lambda: torch.tensor(SCOPE["x"])),
+        Made("torch.tensor([2, 0])", lambda: torch.tensor([2, 0])),
+        Made("a leaf of torch", lambda: torch.tensor(SCOPE["x"], requires_grad=True)),
+    ]
+    check(name, data.draw(calls(name, st.sampled_from(foreign))))
 
 
 @pytest.mark.parametrize("name", NAMES)

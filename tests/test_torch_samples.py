@@ -460,6 +460,15 @@ TABLE = {
     "nonzero": nonzero,
 }
 
+# Where the two differ on purpose: (operator, its variant) -> (the highest order of gradients that
+# is compared, why no higher one is).
+_CHUNKED = 1, "PyTorch's chunked form takes its first gradient for a constant"
+DIFFERENCES = {
+    ("nn.functional.linear_cross_entropy", "chunked"): _CHUNKED,
+    ("nn.functional.linear_cross_entropy", "chunked_none"): _CHUNKED,
+}
+
+
 # ---- the comparison
 
 
@@ -579,7 +588,8 @@ def compare(op, sample, dtype):
         return
     ys, zs = recorded(expected), recorded([y for y in found if isinstance(y, nag.Tensor)])
     us = [t for t in ours if t.requires_grad]
-    for order in (1, 2):
+    highest, _ = DIFFERENCES.get((op.name, op.variant_test_name), (2, ""))
+    for order in range(1, highest + 1):
         if not ys and not zs:
             return
         gs = gradients_there(ys, xs, order) if ys else [torch.zeros_like(x) for x in xs]
