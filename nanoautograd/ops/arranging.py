@@ -106,8 +106,8 @@ def _joining(arrays, axis, name):
         return list(arrays), axis if axis is None else index(axis)
     except TypeError:
         raise TypeError(
-            f"{name}: the axis is an integer; got {type(axis).__name__} {axis!r}. (Several arrays "
-            f"are given as one argument, a list: {name}([a, b]))"
+            f"{name} takes arrays in a sequence, as one argument, and an axis, an integer: "
+            f"{name}([a, b], axis=0); got {type(arrays).__name__} and {type(axis).__name__}"
         ) from None
 
 
