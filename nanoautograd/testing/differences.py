@@ -1,7 +1,8 @@
 """Derivatives by finite differences, each with an estimate of its own error.
 
-Everything here is about one smooth scalar function of one number, phi(t), to be differentiated at
-t = 0. `gradcheck` makes phi out of the function under test: phi(t) = sum_k <u_k, f_k(x + t v)>.
+Everything here is about one smooth scalar function of one number, phi(h) with phi(0) = 0, to be
+differentiated at h = 0. `gradcheck` makes phi out of the function under test:
+phi(h) = sum_k <u_k, f_k(x + h d) - f_k(x)>.
 
 Central differences carry two errors. With step h,
 
@@ -12,20 +13,25 @@ Neither phi''' nor the noise is known beforehand, so no fixed step and no fixed 
 for every function. Three measurements replace them:
 
   - the noise of phi is read off a difference table (`noise`);
-  - the step is swept over powers of ten, and each pair of neighbours is extrapolated to
-    R(h) = (100 D(h/10) - D(h)) / 99, which removes the h^2 term (L. F. Richardson, 1911);
-  - the error of R(h) is taken as its distance to R(10 h) and R(h/10) plus rounding / h, and the
-    step with the smallest error wins.
+  - the step is swept over powers of ten, and each pair of neighbours, of ratio r, is extrapolated
+    to R(h) = (r^2 D(h/r) - D(h)) / (r^2 - 1), which removes the h^2 term (L. F. Richardson, 1911);
+  - the error of R(h) is taken as its distance to R of the next wider and the next narrower step,
+    plus rounding / h, and the step with the smallest error wins.
 
-On functions of ordinary scale the winner is good to about eleven digits.
+On functions of ordinary scale the winner is good to about eleven digits. A step tells nothing of
+what the function does on a smaller scale; three conditions keep such steps from winning:
+
+  - the changes of phi shrink with the step (those of a jump, or of many periods, do not);
+  - they stand out from the noise, unless that is no more than the rounding of the results;
+  - no narrower step contradicts the derivative by more than its own rounding.
 """
 
 from dataclasses import dataclass, field
-from math import comb, factorial, inf, isfinite, log10, nan, sqrt
+from math import comb, factorial, inf, isfinite, nan, sqrt
 
 EPS = 2.0**-52  # spacing of float64 at 1
-TINY = 1e-300  # below this, numbers lose digits
-STEPS = tuple(10.0**-k for k in range(1, 11))
+SMALLEST = 2.0**-1074  # the spacing at 0
+STEPS = (0.2, *(10.0**-k for k in range(1, 11)))  # relative to the size of the input
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,9 @@ class Row:
 
     h: float
     central: float  # (phi(h) - phi(-h)) / 2h
-    left: float  # (phi(0) - phi(-h)) / h
-    right: float  # (phi(h) - phi(0)) / h
-    extrapolated: float  # (100 central(h/10) - central(h)) / 99
+    left: float  # -phi(-h) / h
+    right: float  # phi(h) / h
+    extrapolated: float  # from `central` of this row and the next
     error: float  # estimate for `extrapolated`; inf where there is none
 
 
@@ -46,16 +52,25 @@ class Sweep:
 
     value: float
     error: float
+    step: float  # the narrower of the two
+    slope: float  # the larger of the one-sided quotients there
     noise: float
+    size: float  # of the results that change
     rows: list = field(repr=False)
 
-    def kink(self, below=1e-3):
+    @property
+    def constant(self):
+        """Did phi not change by a single bit?"""
+        return all(row.left == row.right == 0 for row in self.rows)
+
+    def kink(self, widest=inf):
         """(left slope, right slope) if phi has a kink at or very near 0, else None.
 
         One-sided quotients of a smooth function approach each other in proportion to h. Across a
-        kink their gap is the same at one step size and the next. Steps under `below` are looked at.
+        kink their gap is the same at one step size and the next. The widest steps say nothing,
+        and those wider than `widest` are not asked.
         """
-        near = [row for row in self.rows if row.h < below]
+        near = [row for row in self.rows[4:] if row.h <= widest]
         found = None
         for wide, row in zip(near, near[1:]):
             gap = row.right - row.left
@@ -63,9 +78,9 @@ class Sweep:
                 found = row.left, row.right  # the last one is the closest look
         return found
 
-    def jump(self, below=1e-3):
+    def jump(self):
         """The height of a discontinuity at or very near 0, else None: then D(h) grows like 1/h."""
-        heights = [2 * row.h * row.central for row in self.rows if row.h < below]
+        heights = [2 * row.h * row.central for row in self.rows[4:]]
         if len(heights) > 2 and heights[-1] and all(_alike(h, heights[-1]) for h in heights[-3:]):
             return heights[-1]
         return None
@@ -75,23 +90,23 @@ def _alike(a, b):
     return isfinite(a) and isfinite(b) and abs(a - b) < 0.1 * abs(b)
 
 
-def noise(phi, size):
-    """The size of the rounding errors in phi near 0.
+def noise(phi, scale=1.0):
+    """(least, most): the size of the rounding errors in phi near 0, for an input of size `scale`.
 
     The k-th differences of a smooth function on a fine grid vanish like spacing^k; what remains is
     noise, whose k-th difference has variance (2k)! / k!^2 times its own. (R. W. Hamming,
     Introduction to Applied Numerical Analysis, 1971, ch. 2; J. Moré and S. Wild, Estimating
-    computational noise, SIAM J. Sci. Comput. 33, 2011.) Three spacings are tried, because phi may
-    vary fast, and the smallest result is kept; but not zero, which is what a phi computed in low
-    precision shows where the grid is finer than its own steps. The result is never less than the
-    rounding of one addition of terms whose absolute values sum to `size`.
+    computational noise, SIAM J. Sci. Comput. 33, 2011.) Three spacings are tried: a wide one may
+    show how fast phi varies, and a narrow one stay within one step of a phi that is rounded
+    coarsely. Zero is no measurement.
     """
     k, points = 6, 10
     amplification = sqrt(factorial(2 * k)) / factorial(k)
     measured = []
     spacings = 0.7e-3, 1.1e-5, 1.3e-7  # no round multiples of one another
     for spacing in spacings:
-        values = [phi((i - points // 2) * spacing) for i in range(points)]
+        places = [(i - points // 2) * spacing * scale for i in range(points)]
+        values = [phi(h) if h else 0.0 for h in places]
         differences = [
             sum((-1) ** j * comb(k, j) * values[i + j] for j in range(k + 1))
             for i in range(points - k)
@@ -100,51 +115,97 @@ def noise(phi, size):
             measured.append(max(map(abs, differences)))
     each = [m / spacing for m, spacing in zip(measured, spacings)]
     if len(each) == 3 and _alike(each[0], each[1]) and _alike(each[1], each[2]):
-        measured = []
-    return max(min(measured, default=0.0) / amplification, EPS * size / 4, TINY)
+        measured = []  # a kink: its differences shrink with the spacing
+    return tuple(m(measured, default=0.0) / amplification for m in (min, max))
 
 
-def steps_for(scale):
-    """Powers of ten, relative to `scale`, that reach from 1/10 (absolute, too) down to 1e-10.
+def steps_for(scale, widest=0.0):
+    """The steps for an input of size `scale`; with `widest`, from there on downward.
 
     An input of size 1e-8 may belong to a function that varies over 1e-8 or to one that varies over
-    1: both step sizes have to be in the sweep.
+    1: the first is looked for among steps relative to the input, the second among all up to 1.
     """
-    extra = max(0, -round(log10(scale))) if scale else 0
-    return tuple(10.0**k for k in range(extra - 1, -1, -1)) + STEPS if extra else STEPS
+    steps = [s * scale for s in STEPS]
+    while steps[0] < 0.1 * widest:
+        steps[:1] = [20 * steps[1], 10 * steps[1]]
+    return steps
 
 
-def sweep(phi, noise, steps=STEPS):
-    """Differentiate phi at 0 with every step of `steps` (each a tenth of the one before).
+def sweep(phi, noise, scale, widest=0.0):
+    """Differentiate phi at 0 with every step of `steps_for(scale, widest)`.
+
+    phi     called with a step; phi.changed() is the size (the sum of absolute values) of the last
+            results, as far as some step has changed them, phi.unchanged() that of all others
+    noise   in phi near 0, (least, most); never taken for less than one rounding of the results
+    scale   the size of the inputs, which are rounded as well
 
     Values of phi that are not finite (a step out of the function's domain) are left out.
     """
-    here = phi(0.0)
-    ahead, behind = [phi(h) for h in steps], [phi(-h) for h in steps]
+    steps = steps_for(scale, widest)
+    ahead, behind, sizes = [], [], []
+    for h in steps:
+        behind.append(phi(-h))
+        ahead.append(phi(h))
+        sizes.append(phi.changed())
+    # Results that stood still may have lost changes of less than their rounding.
+    lost = EPS / 2 * phi.unchanged() / steps[0]
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]
-    # at the smallest steps, whatever sets neighbours apart is noise that the table has missed
-    noise = max(
-        [noise]
-        + [
-            abs(a - b) * h / 10
-            for a, b, h in zip(central, central[1:], steps)
-            if h < 1e-7 and isfinite(a) and isfinite(b)
-        ]
-    )
-    R = [(100 * fine - coarse) / 99 for coarse, fine in zip(central, central[1:])] + [nan]
-    error = [inf] * len(R)
-    for k in range(1, len(R) - 2):
-        # The smaller of the two steps in R(h) is h/10, where phi is rounded, and x + tv as well.
-        slope = max(abs(ahead[k] - here), abs(behind[k] - here)) / steps[k]
-        rounding = 10 * (noise + EPS * slope) / steps[k]
-        estimate = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1])) + rounding
-        error[k] = estimate if isfinite(estimate) else inf
-    best = min(range(len(R)), key=error.__getitem__)
-    rows = [
-        Row(h, central[k], (here - behind[k]) / h, (ahead[k] - here) / h, R[k], error[k])
-        for k, h in enumerate(steps)
+    change = [max(abs(a), abs(b)) for a, b in zip(ahead, behind)]
+    # At the smallest steps, whatever sets neighbours apart is noise that the table has missed; and
+    # where phi stands still and then moves, its first move is a rounding.
+    missed = [
+        abs(a - b) * h / 10
+        for a, b, h in zip(central, central[1:], steps)
+        if h < 1e-7 * scale and isfinite(a) and isfinite(b)
     ]
-    return Sweep(R[best] if error[best] < inf else nan, error[best], noise, rows)
+    if change and change[-1] == 0 and any(change):
+        missed.append(next(c for c in reversed(change) if c) / 4)
+    least, most = noise
+    noise = max([least, *filter(isfinite, missed)])
+    floor = [EPS / 4 * size + SMALLEST for size in sizes]
+    genuine = [noise <= 400 * f for f in floor]
+    rounding = [
+        1.5 * (max(noise, f) + max(EPS * scale, SMALLEST) * c / h) / h
+        for f, c, h in zip(floor, change, steps)
+    ]
+
+    pairs = list(zip(steps, steps[1:]))
+    ratio = [(wide / narrow) ** 2 for wide, narrow in pairs]
+    R = [(r * b - a) / (r - 1) for r, a, b in zip(ratio, central, central[1:])]
+    shrinks = [
+        change[k + 1] <= 0.9 * change[k] * ratio[k] ** -0.25 + 8 * max(noise, floor[k])
+        and (genuine[k + 1] or change[k + 1] > 30 * noise)
+        for k in range(len(pairs))
+    ]
+    error = [inf] * len(R)
+    for k in range(len(R) - 1):
+        if k == 0:  # one rounding less, where rounding is what limits
+            distance = abs(R[0] - central[1])
+        else:
+            distance = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1]))
+        estimate = distance + rounding[k + 1] + lost
+        if isfinite(estimate) and shrinks[k]:
+            error[k] = estimate
+
+    def contradicted(k):
+        return any(
+            abs(central[m] - R[k])
+            > 5 * (error[k] + rounding[m] + most / steps[m])
+            + 2 * abs(central[k] - R[k]) * (steps[m] / steps[k]) ** 2
+            for m in range(k + 2, len(steps))
+        )
+
+    order = sorted((k for k in range(len(R)) if error[k] < inf), key=error.__getitem__)
+    best = next((k for k in order if not contradicted(k)), None)
+    rows = [
+        Row(h, c, -b / h, a / h, r, e)
+        for h, c, b, a, r, e in zip(steps, central, behind, ahead, [*R, nan], [*error, inf])
+    ]
+    size = max(filter(isfinite, sizes), default=0.0)
+    if best is None:
+        return Sweep(nan, inf, 0.0, nan, noise, size, rows)
+    step = steps[best + 1]
+    return Sweep(R[best], error[best], step, change[best + 1] / step, noise, size, rows)
 
 
 def complex_step(phi):

@@ -16,13 +16,13 @@ also why u is random: against a cotangent of ones, many wrong rules are right.
 
 import warnings
 from dataclasses import dataclass
-from types import SimpleNamespace
+from math import inf, isfinite
 
 import numpy as np
 
 from ..backends import to_device, to_numpy
 from . import report
-from .differences import EPS, noise, steps_for, sweep
+from .differences import EPS, SMALLEST, noise, sweep
 from .differences import complex_step as imaginary_step
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import ByHand, CheckRefused, Differentiated, Gradient, accepted, device_for, flat
@@ -30,6 +30,7 @@ from .subjects import ByHand, CheckRefused, Differentiated, Gradient, accepted, 
 __all__ = ["CheckRefused", "Passed", "PrecisionWarning", "gradcheck", "gradgradcheck"]
 
 SAFETY = 5.0  # over many thousand correct gradients the worst ratio seen was 1.5
+PROMISE = 5e-3  # what passes has no mistake larger than this, relative to the whole gradient
 BLOCK = 100  # so many entries are examined one by one when a check has failed
 
 
@@ -165,8 +166,41 @@ def _check(subject, xs, entries, directions, seed):
     return Passed(sharpness, checks)
 
 
+class Along:
+    """phi(h) = <u, f(x + h d) - f(x)> for a direction d in argument i.
+
+    Results that d does not move cancel, and so does their rounding.
+    """
+
+    def __init__(self, point, i, d, us=None):
+        self.point, self.i, self.d, self.us = point, i, d, us or point.us
+        self.ys = point.ys
+        self.moved = [np.zeros(y.shape, bool) for y in point.ys]
+
+    def __call__(self, h):
+        point, i = self.point, self.i
+        with np.errstate(all="ignore"):
+            x = point.xs[i] + h * self.d
+            self.ys = point.subject.values([*point.xs[:i], x, *point.xs[i + 1 :]])
+            point.check_shapes(self.ys)
+            changes = [y - y0 for y, y0 in zip(self.ys, point.ys)]
+            self.moved = [moved | (c != 0) for moved, c in zip(self.moved, changes)]
+            return float(sum(np.vdot(u, c) for u, c in zip(self.us, changes)))
+
+    def changed(self):
+        """The size of the last results, as far as they have changed in any call."""
+        return self.size(self.ys, self.moved)
+
+    def unchanged(self):
+        return self.size(self.point.ys, [~moved for moved in self.moved])
+
+    def size(self, ys, chosen):
+        with np.errstate(all="ignore"):
+            return float(sum(np.abs(u * y)[c].sum() for u, y, c in zip(self.us, ys, chosen)))
+
+
 class Point:
-    """One point x with one cotangent u: here phi(t) = <u, f(x + t v)> is taken apart."""
+    """One point x with one cotangent u: here phi(h) = <u, f(x + h d) - f(x)> is taken apart."""
 
     def __init__(self, subject, xs, ys, us):
         self.subject, self.xs, self.ys, self.us = subject, xs, ys, us
@@ -175,170 +209,300 @@ class Point:
         self.size = sum(np.abs(u * y).sum() for u, y in zip(us, ys))
         self.noise = 0.0
 
-    def phi(self, i, v, us=None):
-        def phi(t):
-            with np.errstate(all="ignore"):
-                moved = self.xs[i] + t * v
-                ys = self.subject.values([*self.xs[:i], moved, *self.xs[i + 1 :]])
-                return float(sum(np.vdot(u, y) for u, y in zip(us or self.us, ys)))
+    def check_shapes(self, ys):
+        shapes, others = [y.shape for y in self.ys], [y.shape for y in ys]
+        if shapes != others:
+            raise CheckRefused(
+                f"the shape of what {self.subject.name} returns depends on the values of its "
+                f"inputs: {_listed(shapes)} at this point, {_listed(others)} within a step of it. "
+                "There is no difference to take: fix what is selected outside of the function"
+            )
 
-        return phi
+    def reach(self, i):
+        """The widest that argument i is thought to matter on: its size, at least 1."""
+        return max(1.0, _size([self.xs[i]]))
 
-    def rounding(self, magnitude, found):
-        """Error to expect in <g, v>: f's own, relative, times the sum of its absolute terms."""
-        relative = found.noise / self.size if self.size else 0.0
-        return (100 * EPS + 10 * relative) * magnitude
+    # ---- one direction
 
-    def resolved(self, tolerance, magnitude):
-        """Is the derivative known well enough for a comparison to mean anything?
+    def tolerance(self, found, magnitude):
+        """Of <g, d>: the error of the differences, and the rounding of g."""
+        size = max(self.size, found.size)
+        relative = found.noise / size if size else 0.0
+        return SAFETY * found.error + (100 * EPS + 10 * relative) * magnitude + 100 * SMALLEST
 
-        To a thousandth of its size, or of f's; or, where both are zero but for rounding, to
-        something like the rounding of the inputs.
+    def judge(self, i, d, scale):
+        """(verdict, sweep, sharpness) for the gradient along d, of inputs of size `scale`.
+
+        The verdict is "right", "wrong", "kink" (right if a kink is at this very point) or
+        "unknown". Steps relative to the inputs come first. Only where these do not tell, or inputs
+        are so small that they may tell of rounding alone, wider steps are looked at.
         """
-        smallest = 1e-12 * (_size(self.xs) or 1.0)
-        return tolerance <= max(1e-3 * magnitude, 1e-3 * self.size, smallest)
+        widest = self.reach(i)
+        scale = max(scale, 1e-296)
+        phi = Along(self, i, d)
+        measured = noise(phi, scale)
+        near = sweep(phi, measured, scale)
+        verdict, sharpness = self.compare(i, d, near)
+        if verdict == "unknown" and self.at_limit(i, d, near):
+            return "right", near, 0.0
+        if scale >= 1e-4 * widest:
+            if verdict == "unknown" and scale < widest:
+                return self.judge_far(i, d, scale, measured, near)
+            if verdict == "right" and near.kink() and not self.on_kink(i, d, near, scale):
+                verdict = "kink"
+            return verdict, near, sharpness
+        if verdict == "unknown":
+            return self.judge_far(i, d, scale, measured, near)
+        wide = Along(self, i, d)
+        far = sweep(wide, noise(wide, widest), widest)
+        other, _ = self.compare(i, d, far)
+        smooth = not far.kink() and other != "unknown"
+        if smooth and other != verdict:
+            return "unknown", near, 0.0
+        if near.constant and not smooth and not (phi(100 * scale) or phi(-100 * scale)):
+            return "unknown", far, 0.0  # it stands still for longer than to 0: by rounding
+        return verdict, near, sharpness
 
-    def sharpness(self, tolerance, magnitude):
-        """Relative; a gradient that is zero but for rounding is left out."""
-        return float(tolerance / magnitude) if magnitude > 1e-10 * self.size else 0.0
+    def judge_far(self, i, d, scale, measured, near):
+        """`judge` by steps from the widest down to those relative to the input."""
+        far = sweep(Along(self, i, d), measured, scale, self.reach(i))
+        verdict, sharpness = self.compare(i, d, far)
+        if verdict == "unknown":
+            return verdict, near if near.error < inf else far, 0.0
+        if verdict == "right" and (far.kink(far.step) or far.kink() and far.step <= scale):
+            verdict = "kink"
+        return verdict, far, sharpness
+
+    def compare(self, i, d, found):
+        """(verdict, sharpness): is <g, d> what was found, as far as the sweep can tell?"""
+        g = self.gs[i][d != 0]
+        with np.errstate(all="ignore"):
+            analytic = float(np.vdot(g, d[d != 0]))
+            magnitude = float(np.abs(g * d[d != 0]).sum())
+        if np.isinf(g).any():
+            settled = SAFETY * found.error < PROMISE * abs(found.value) or found.constant
+            return ("wrong" if settled else "unknown"), 0.0
+        tolerance = self.tolerance(found, magnitude)
+        if not (isfinite(tolerance) and isfinite(found.value)):
+            return "unknown", 0.0
+        if not abs(analytic - found.value) <= tolerance:
+            return "wrong", 0.0
+        if not g.any():
+            seen = found.error * self.reach(i) <= 1e-9 * self.size  # by steps that are wide enough
+            zero = found.constant and seen or tolerance <= PROMISE * found.slope
+            return ("right" if zero else "unknown"), 0.0
+        if tolerance > PROMISE * magnitude:
+            return "unknown", 0.0
+        return "right", tolerance / magnitude
+
+    def at_limit(self, i, d, found):
+        """Has f come to a limit, as tanh at 50? Then there is no gradient, but for rounding.
+
+        To one side f is constant however wide the step; and the gradient, unless it is zero, was
+        far larger halfway to 0.
+        """
+        x, moved = self.xs[i], d != 0
+        size = np.abs(self.gs[i][moved]).max()
+        flat = (1e-6 if size else 8 * EPS) * max(self.size, found.size)
+        if not all(abs(q) * r.h <= flat for r in found.rows for q in (r.left, r.right)):
+            return False
+        if size:
+            half = np.where(moved, x / 2, x)
+            g = self.subject.gradients([*self.xs[:i], half, *self.xs[i + 1 :]], self.us)[i]
+            if g is None or not np.abs(g[moved]).max() > 1e4 * size:
+                return False
+        phi = Along(self, i, d)
+        scale = found.rows[0].h
+        return any(
+            not any(abs(phi(side * scale * 10.0**k)) > flat for k in (1, 4, 8, 16, 32, 64))
+            for side in (1, -1)
+        )
+
+    def on_kink(self, i, d, found, scale):
+        """Is a kink at x itself, as far as the rounding of f shows?
+
+        Then central differences give the mean of both slopes at the very smallest steps, too.
+        """
+        x, g, phi = self.xs[i], self.gs[i], Along(self, i, d)
+        nonzero = np.abs(x[(d != 0) & (x != 0)])
+        if nonzero.size and nonzero.min() < found.rows[-1].h:
+            return False
+        one = np.count_nonzero(d) == 1 and nonzero.size
+        left, right = found.kink()
+        for h in (np.spacing(scale) * (1 if one else 16), 1e-20, 1e-50, 1e-100, 1e-200, 1e-290):
+            central = (phi(h) - phi(-h)) / (2 * h)
+            step = ((x + h * d) - (x - h * d)) / (2 * h)  # as rounded
+            rounding = 10 * (EPS * phi.changed() + SMALLEST) / h
+            if rounding < 0.1 * abs(right - left):
+                if abs(central - np.vdot(g, step)) > 0.1 * abs(right - left) + rounding:
+                    return False
+        return True
+
+    # ---- one argument
 
     def check_direction(self, i, direction):
-        x, g = self.xs[i], self.gs[i]
-        scale = np.abs(x).max() or 1.0
-        v = scale * direction
-        phi = self.phi(i, v)
-        found = sweep(phi, noise(phi, self.size), steps_for(scale))
-        magnitude = np.abs(g * v).sum()
-        tolerance = SAFETY * found.error + self.rounding(magnitude, found)
-        analytic = np.vdot(g, v)
-        if not self.resolved(tolerance, magnitude):
-            # No step suits all entries together, but each may have one of its own.
+        x = self.xs[i]
+        if x.size == 1 or not np.isfinite(self.gs[i]).all():
             return self.check_entries(i, np.arange(x.size))
-        self.noise = max(self.noise, found.noise)
-        if not abs(analytic - found.value) <= tolerance:
-            self.explain(i, self.suspects(i, direction), found)
-        return self.sharpness(tolerance, magnitude), 1
+        rest = np.zeros(x.shape, bool)
+        sharpness, checks = 0.0, 0
+        *smaller, (scale, largest) = _by_size(x)
+        if smaller:
+            for h in (0.1 * scale, -0.1 * scale):
+                Along(self, i, direction)(h)  # refuses results whose shape changes
+        for size, entries in [*smaller, (scale, largest)]:
+            last = entries is largest
+            entries = entries | rest if last else entries
+            d = np.where(entries, direction, 0.0)
+            verdict, found, sharp = self.judge(i, d, size)
+            if verdict == "right":
+                self.noise = max(self.noise, found.noise)
+                sharpness, checks = max(sharpness, sharp), checks + 1
+            elif verdict == "unknown" and not last:
+                rest |= entries  # no step of its own tells: moved together with larger ones
+            else:
+                chosen = np.flatnonzero(entries)
+                if verdict == "wrong":
+                    chosen = self.suspects(i, chosen, direction)
+                    self.explain(i, chosen, found)
+                # No step suits all entries together, but each may have one of its own.
+                sharp, count = self.check_entries(i, chosen)
+                sharpness, checks = max(sharpness, sharp), checks + count
+        return sharpness, checks
 
     def entry(self, i, j, us=None):
-        """(sweep, scale) of the derivative with respect to entry j of argument i."""
+        """`judge` for entry j of argument i alone."""
         x = self.xs[i]
-        scale = abs(x.flat[j]) or np.abs(x).max() or 1.0
-        v = np.zeros_like(x)
-        v.flat[j] = scale
-        phi = self.phi(i, v, us)
-        return sweep(phi, noise(phi, self.size), steps_for(scale)), scale
-
-    def near(self, i, scale):
-        """A thousandth of the argument's size, in units of an entry's scale."""
-        return 1e-3 * (np.abs(self.xs[i]).max() or 1.0) / scale
+        d = np.zeros_like(x)
+        d.flat[j] = 1.0
+        return self.judge(i, d, abs(x.flat[j]) or _size([x]) or 1.0)
 
     def check_entries(self, i, entries):
-        g = self.gs[i]
-        worst, sharpness = None, 0.0
+        wrong, undecided, sharpness = [], [], 0.0
         for j in entries:
-            found, scale = self.entry(i, j)
-            analytic = g.flat[j] * scale
-            tolerance = SAFETY * found.error + self.rounding(abs(analytic), found)
-            if not self.resolved(tolerance, abs(analytic)):
-                raise self.unresolved(i, j, found, scale)
-            self.noise = max(self.noise, found.noise)
-            difference = abs(analytic - found.value)
-            if not difference <= tolerance and (worst is None or difference > worst[0]):
-                worst = difference, found
-            sharpness = max(sharpness, self.sharpness(tolerance, abs(analytic)))
-        if worst:
-            self.explain(i, entries[:BLOCK] if len(entries) > BLOCK else entries, worst[1])
+            verdict, found, sharp = self.entry(i, j)
+            if verdict == "wrong":
+                wrong.append((abs(found.value - self.gs[i].flat[j]), found))
+            elif verdict != "right":
+                undecided.append((j, found))
+            else:
+                self.noise = max(self.noise, found.noise)
+            sharpness = max(sharpness, sharp)
+        if wrong:
+            self.explain(i, entries[:BLOCK], max(wrong, key=lambda w: w[0])[1])
+        if undecided:
+            raise self.unresolved(i, *undecided[0])
         return sharpness, len(entries)
 
-    def suspects(self, i, direction):
-        """At most BLOCK entries that hold the worst of the mistake: halved until so few remain."""
-        entries = np.arange(self.xs[i].size)
+    def suspects(self, i, entries, direction):
+        """At most BLOCK of the entries, that hold the worst of the mistake: halved until so few."""
         while len(entries) > BLOCK:
             halves = np.array_split(entries, 2)
             entries = max(halves, key=lambda half: self.mistake(i, half, direction))
         return entries
 
     def mistake(self, i, entries, direction):
-        v = np.zeros_like(self.xs[i])
-        v.flat[entries] = direction.flat[entries] * (np.abs(self.xs[i]).max() or 1.0)
-        phi = self.phi(i, v)
-        return abs(np.vdot(self.gs[i], v) - sweep(phi, noise(phi, self.size)).value)
+        d = np.zeros_like(self.xs[i])
+        d.flat[entries] = direction.flat[entries]
+        scale = np.abs(self.xs[i].flat[entries]).max() or 1.0
+        phi = Along(self, i, d)
+        return abs(np.vdot(self.gs[i], d) - sweep(phi, noise(phi, scale), scale).value)
 
-    def numeric(self, i, entries, us=None):
-        """(N, error, {j: (sweep, scale)}): the numeric gradient; NaN where not computed."""
-        N, error = np.full((2, *self.xs[i].shape), np.nan)
-        sweeps = {}
-        for j in entries:
-            sweeps[j] = found, scale = self.entry(i, j, us)
-            N.flat[j], error.flat[j] = found.value / scale, found.error / scale
-        return N, error, sweeps
+    def numeric(self, i, us=None):
+        """The numeric gradient of argument i."""
+        N = np.zeros(self.xs[i].shape)
+        for j in range(N.size):
+            d = np.zeros(N.shape)
+            d.flat[j] = 1.0
+            scale = abs(self.xs[i].flat[j]) or _size([self.xs[i]]) or 1.0
+            phi = Along(self, i, d, us)
+            N.flat[j] = sweep(phi, noise(phi, scale), scale).value
+        return N
 
     # ---- what to say
 
     def explain(self, i, entries, along):
         """Raises the error that says what is wrong with the gradient of argument i.
 
-        along: the sweep that failed.
+        along: the sweep that failed. Returns where no single entry is seen to be wrong, and one is
+        undecided or a kink explains what the sweep has found.
         """
-        subject, x, A = self.subject, self.xs[i], self.gs[i]
-        N, error, sweeps = self.numeric(i, entries)
-        tolerance = SAFETY * error + self.rounding(np.abs(A), along)
-        excess = np.where(np.isfinite(N), np.abs(A - N) - tolerance, -np.inf).ravel()
-        order = np.argsort(-excess)
-        kinks = {}
-        for j in order[:20]:
-            if j in sweeps and excess[j] > 0:
-                found, scale = sweeps[j]
-                sides = found.kink(self.near(i, scale))
-                if sides is None or not _between(A.flat[j] * scale, sides, found):
-                    break
-                kinks[j] = sides[0] / scale, sides[1] / scale
+        x, A = self.xs[i], self.gs[i]
+        N, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+        found, wrong, kinks, undecided = {}, [], [], False
+        for j in entries:
+            verdict, found[j], _ = self.entry(i, j)
+            N.flat[j], error.flat[j] = found[j].value, found[j].error
+            if verdict == "wrong":
+                (kinks if _explained(A.flat[j], found[j]) else wrong).append(j)
+            undecided |= verdict in ("unknown", "kink")
+        tolerance = SAFETY * error + (self.tolerance(along, 1.0) - SAFETY * along.error) * np.abs(A)
+        if not wrong and kinks:
+            raise self.unresolved(i, kinks[0], found[kinks[0]])
+        if not wrong and (undecided or along.kink()):
+            return
+        with np.errstate(all="ignore"):
+            j = max(wrong or entries, key=lambda j: abs(A.flat[j] - N.flat[j]))
+        if wrong:
+            key, text = report.guess(
+                A, N, tolerance, self.known(i), self.others(i), self.with_ones(i)
+            )
         else:
-            j = order[0]
-        if kinks and (j in kinks or not excess[j] > 0):
-            j = next(iter(kinks))
-        elif not excess[j] > 0 and len(entries) == x.size and along.kink():
-            return  # only the long way along the direction crosses the kink
-        found, scale = sweeps[j]
-        index = tuple(int(k) for k in np.unravel_index(j, x.shape))
-        rows = [_rescaled(row, scale) for row in found.rows]
-        value = SimpleNamespace(value=found.value / scale, error=found.error / scale, rows=rows)
-        if j in kinks:
-            left, right = kinks[j]
-            key, kind = "kink", KinkNearby
+            key = "unknown"
+            text = "the mistake shows along a random direction, but in no single entry"
+        advice = ""
+        if found[j].kink():
+            advice = "\n  (There is a kink here as well, but it does not explain this value.)"
+        raise self.failure(
+            GradientError, i, j, found[j], key, text, advice, gradient=A, numeric_gradient=N
+        )
+
+    def unresolved(self, i, j, found):
+        """The error for an entry at which differences do not decide."""
+        A = self.gs[i].flat[j]
+        if _explained(A, found):
+            left, right = found.kink()
             text = (
                 f"a kink: the one-sided derivatives are {left:.6g} and {right:.6g} however "
                 "small the step, and the gradient lies between them, so it may be right"
             )
             advice = "\n  Move the point away from the kink and check again."
+            return self.failure(KinkNearby, i, j, found, "kink", text, advice)
+        jump = found.jump()
+        text = (
+            f"the function jumps by {abs(jump):.3g} here"
+            if jump
+            else "it is too rough, too ill-conditioned, or too large beside its changes, near this "
+            "point"
+        )
+        return self.failure(Inconclusive, i, j, found, "kink" if jump else "precision", text)
+
+    def failure(self, kind, i, j, found, key, text, advice="", **more):
+        name = self.subject.names(len(self.xs))[i]
+        shape = self.xs[i].shape
+        index = tuple(int(k) for k in np.unravel_index(j, shape))
+        A = float(self.gs[i].flat[j])
+        if kind is Inconclusive:
+            said = (
+                f"finite differences of {self.subject.name} with respect to argument {i} ({name}) "
+                f"do not settle at any step size, at entry {index}: {text}\n"
+                f"{report.table(found.rows, A)}"
+            )
         else:
-            kind, advice = GradientError, ""
-            if not excess[j] > 0:
-                key, text = (
-                    "unknown",
-                    ("the mistake shows along a random direction, but in no single entry"),
-                )
-            else:
-                key, text = report.guess(
-                    A, N, tolerance, self.known(i), self.others(i), self.with_ones(i)
-                )
-            if found.kink(self.near(i, scale)):
-                advice = "\n  (There is a kink here as well, but it does not explain this value.)"
-        name = subject.names(len(self.xs))[i]
-        raise kind(
-            report.message(subject.name, i, name, index, x.shape, value, A.flat[j], text, advice),
-            operation=subject.name,
+            said = report.message(self.subject.name, i, name, index, shape, found, A, text, advice)
+        return kind(
+            said,
+            operation=self.subject.name,
             argument=i,
             name=name,
             index=index,
-            analytic=float(A.flat[j]),
-            numeric=value.value,
-            error=value.error,
-            table=rows,
+            analytic=A,
+            numeric=found.value,
+            error=found.error,
+            table=found.rows,
             guess=key,
             explanation=text,
-            gradient=A,
-            numeric_gradient=N,
+            **more,
         )
 
     def known(self, i):
@@ -352,7 +516,7 @@ class Point:
         def others():
             names = self.subject.names(len(self.xs))
             return {
-                names[k]: self.numeric(k, np.arange(x.size))[0]
+                names[k]: self.numeric(k)
                 for k, x in enumerate(self.xs)
                 if k != i and x.shape == self.xs[i].shape and 1 < x.size <= BLOCK
             }
@@ -363,35 +527,9 @@ class Point:
         def with_ones():
             us = [np.ones_like(u) for u in self.us]
             g = self.subject.gradients(self.xs, us)[i]
-            return g, self.numeric(i, np.arange(self.xs[i].size), us)[0]
+            return g, self.numeric(i, us)
 
         return with_ones
-
-    def unresolved(self, i, j, found, scale):
-        name = self.subject.names(len(self.xs))[i]
-        index = tuple(int(k) for k in np.unravel_index(j, self.xs[i].shape))
-        jump = found.jump(self.near(i, scale))
-        cause = (
-            f"the function jumps by {abs(jump):.3g} here"
-            if jump
-            else "it is too rough or too ill-conditioned near this point"
-        )
-        A = float(self.gs[i].flat[j])
-        rows = [_rescaled(row, scale) for row in found.rows]
-        return Inconclusive(
-            f"finite differences of {self.subject.name} with respect to argument {i} ({name}) do "
-            f"not settle at any step size, at entry {index}: {cause}\n{report.table(rows, A)}",
-            operation=self.subject.name,
-            argument=i,
-            name=name,
-            index=index,
-            analytic=A,
-            numeric=found.value / scale,
-            error=found.error / scale,
-            table=rows,
-            guess="kink" if jump else "precision",
-            explanation=cause,
-        )
 
     def warn(self):
         if self.size and self.noise > 1e-10 * self.size:
@@ -404,21 +542,31 @@ class Point:
             )
 
 
-def _between(value, sides, found):
+def _explained(value, found):
+    """Does `value` lie between the slopes on both sides of a kink?"""
+    sides = found.kink()
+    if sides is None:
+        return False
     low, high = sorted(sides)
     slack = 0.01 * (high - low) + SAFETY * found.noise / found.rows[-1].h
-    return low - min(slack, 0.1 * (high - low)) <= value <= high + min(slack, 0.1 * (high - low))
+    slack = min(slack, 0.1 * (high - low))
+    return low - slack <= value <= high + slack
 
 
-def _rescaled(row, scale):
-    return type(row)(
-        row.h * scale,
-        row.central / scale,
-        row.left / scale,
-        row.right / scale,
-        row.extrapolated / scale,
-        row.error / scale,
-    )
+def _by_size(x):
+    """[(size, mask)]: the entries of about one size, smallest first; zeros are with the largest.
+
+    Steps relative to the largest of a group suit all of it.
+    """
+    groups = []
+    sizes = np.abs(x)
+    rest = np.ones(x.shape, bool)
+    while rest.any():
+        size = sizes[rest].max()
+        group = rest & ((sizes >= 1e-4 * size) | (sizes == 0))
+        groups.insert(0, (float(size) or 1.0, group))
+        rest &= ~group
+    return groups
 
 
 # ---- second opinions
@@ -444,14 +592,14 @@ def _compare_complex(subject, xs, device, rng):
                 f"{subject.name} cannot be evaluated on complex arrays: {error}"
             ) from error
         scale = np.abs(x).max(initial=0.0) or 1.0
-        along = Point(subject, xs, ys, us).phi(i, v * scale)
-        real = sweep(along, noise(along, _size(ys)), steps_for(scale))
+        along = Along(Point(subject, xs, ys, us), i, v)
+        real = sweep(along, noise(along, scale), scale)
         g = np.zeros_like(x) if g is None else g
         size = np.abs(v * g).sum() + abs(exact)
-        if abs(real.value / scale - exact) > 2 * SAFETY * real.error / scale + 1e-6 * size:
+        if abs(real.value - exact) > 2 * SAFETY * real.error + 1e-6 * size:
             raise CheckRefused(
                 f"{subject.name} is not analytic in argument {i}: its complex-step "
-                f"derivative is {exact:.9g}, the real one {real.value / scale:.9g}. "
+                f"derivative is {exact:.9g}, the real one {real.value:.9g}. "
                 "(abs, max, comparisons and real parts are not analytic)"
             )
         analytic = np.vdot(g, v)
@@ -503,7 +651,11 @@ def _compare_reference(subject, reference, xs, rng):
 
 def _random(shape, rng):
     """±1 times something in [0.5, 1.5]: random, and no entry too small to be seen."""
-    return rng.choice((-1.0, 1.0), shape) * rng.uniform(0.5, 1.5, shape)
+    return np.asarray(rng.choice((-1.0, 1.0), shape) * rng.uniform(0.5, 1.5, shape))
+
+
+def _listed(shapes):
+    return " and ".join(map(str, shapes))
 
 
 def _size(arrays):
