@@ -1,22 +1,50 @@
-"""Sums along the rows and the columns of a matrix.
+"""Sums that keep their digits, and are fast.
 
-NumPy's reductions add a row in a loop of its own, which takes longer than to read it. A product
-with a vector of ones is the same sum but for rounding, and the BLAS computes it much faster. Other
-libraries have no such difference, and other dtypes no BLAS: there a sum is a sum.
+NumPy adds in pairs, and pairs of sums, along the axis whose numbers are neighbours in memory. Along
+any other it adds one row to the next, and the error grows with the number of rows: in float32, ones
+are not counted beyond 2²⁴. Here at most ROWS rows are added one after the other, by a product with
+ones, which the BLAS computes faster than NumPy adds. Their sums are few, and are added in the same
+way, in float64.
+
+Numbers of 16 bits are added in float32, as by kernels. Other libraries add in a tree.
 """
 
 from functools import lru_cache
+from itertools import groupby
+from math import prod
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..errors import ShapeError
-from . import array_namespace
+from . import array_namespace, is_float
 from .threads import by_rows
 
-__all__ = ["column_sums", "row_dots", "row_sums", "total", "unbroadcast", "unbroadcast_as"]
+__all__ = [
+    "column_sums",
+    "row_dots",
+    "row_sums",
+    "squares",
+    "sum_dtype",
+    "summed",
+    "total",
+    "unbroadcast",
+    "unbroadcast_as",
+]
+
+ROWS = 24  # equal rows, added one after the other, are off by 4.4 ε at most
+SHORT = 256  # numbers of a row that are added soonest by a product of a matrix and a vector
+LONG = 2048  # numbers that the BLAS adds as exactly as NumPy
+FEW = 4096  # numbers that are added soonest in float64
+EVERY = slice(None)
 
 
-@lru_cache(32)
+def sum_dtype(dtype):
+    """In which numbers of a floating dtype are added: float32 for those of 16 bits."""
+    return np.dtype("float32") if dtype.itemsize == 2 else dtype
+
+
+@lru_cache(64)
 def _ones(n, dtype):
     return np.ones(n, dtype)
 
@@ -25,31 +53,127 @@ def _by_product(a):
     return type(a) is np.ndarray and a.dtype.char in "fd"
 
 
+def summed(a, axis=None, keepdims=False):
+    """Σ a over an axis, several or all, as NumPy's sum; floating numbers in their `sum_dtype`."""
+    dtype = a.dtype
+    if dtype.char not in "fd":
+        dtype = sum_dtype(dtype) if is_float(dtype) else None
+    if dtype is None or type(a) is not np.ndarray or a.size <= ROWS:
+        return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+    if a.flags.c_contiguous and axis in (None, -1, a.ndim - 1):  # in pairs
+        return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+    axes = range(a.ndim) if axis is None else sorted(normalize_axis_tuple(axis, a.ndim, "axis"))
+    left = [1 if i in axes else n for i, n in enumerate(a.shape)]
+    result = left if keepdims else [n for i, n in enumerate(a.shape) if i not in axes]
+    if 0 not in a.strides:
+        return _added(a, axes).astype(dtype, copy=False).reshape(result)[()]
+    times = prod([a.shape[i] for i in axes if a.strides[i] == 0])  # that a number is repeated
+    once = _added(a[tuple([slice(1) if s == 0 else EVERY for s in a.strides])], axes)
+    y = (once * times).astype(dtype, copy=False)
+    return np.broadcast_to(y, left).reshape(result).copy()[()]
+
+
+def _added(a, axes):
+    """Σ a over these axes, which stay with length 1; perhaps in float64."""
+    if prod([a.shape[i] for i in axes]) <= ROWS or not a.size:
+        return a.sum(axis=tuple(axes), dtype=sum_dtype(a.dtype), keepdims=True)
+    if not a.flags.c_contiguous:
+        order = sorted(range(a.ndim), key=lambda i: -abs(a.strides[i]))  # as they lie in memory
+        if order != list(range(a.ndim)):
+            places = [order.index(i) for i in range(a.ndim)]
+            return _added(a.transpose(order), sorted(places[i] for i in axes)).transpose(places)
+    runs = [[*run] for _, run in groupby(axes, lambda i: i - axes.index(i))]  # of neighbours
+    for run in reversed(runs):
+        before, after = a.shape[: run[0]], a.shape[run[-1] + 1 :]
+        a = _middle(a.reshape(prod(before), -1, prod(after)))
+        a = a.reshape(*before, *[1] * len(run), *after)
+    return a
+
+
+def _middle(a):
+    """Σ_m a_bmc: (B, M, C) -> (B, C); perhaps in float64."""
+    B, M, C = a.shape
+    if C == 1:  # neighbours in memory
+        return a[:, :, 0].sum(axis=1, dtype=sum_dtype(a.dtype))[:, None]
+    if not _by_product(a):
+        a = a.astype(sum_dtype(a.dtype))
+    if M <= ROWS:
+        return a.sum(axis=1)
+    if a.size <= FEW and a.dtype.itemsize < 8:
+        return a.sum(axis=1, dtype=np.float64)
+    while M > ROWS:
+        m = -(-M // ROWS)
+        q = M // m
+        some, rest = a[:, : q * m], a[:, q * m :]
+        if a.flags.c_contiguous:
+            s = (_ones(q, a.dtype) @ some.reshape(B, q, m * C)).reshape(B, m, C)
+        elif a.strides[2] == a.itemsize:
+            s = _ones(q, a.dtype) @ some.reshape(B, m, q, C)
+        else:
+            s = some.reshape(B, q, m, C).sum(axis=1)
+        s[:, : M - q * m] += rest
+        a, M = s.astype(np.float64, copy=False), m
+    return a.sum(axis=1)
+
+
 def row_sums(a):
     """Σ_n a_mn: (..., M, N) -> (..., M)."""
-    return a @ _ones(a.shape[-1], a.dtype) if _by_product(a) else a.sum(axis=-1)
+    return row_dots(a, _ones(a.shape[-1], a.dtype)) if _by_product(a) else _rounded(a, -1)
 
 
 def row_dots(a, b):
-    """Σ_n a_mn b_mn: twice (..., M, N) -> (..., M), without an array of the products."""
-    return np.vecdot(a, b) if _by_product(a) else (a * b).sum(axis=-1)
+    """Σ_n a_mn b_mn: twice (..., M, N), or a vector b (N,), -> (..., M), without an array of the
+    products."""
+    N = a.shape[-1]
+    if not _by_product(a):
+        return _rounded(a * b, -1)
+    if N <= SHORT and b.ndim == 1:
+        return a @ b
+    if N <= LONG:
+        return np.vecdot(a, b)
+    m = -(-N // -(-N // LONG))
+    q = N // m
+    parts = np.vecdot(*[x[..., : q * m].reshape(*x.shape[:-1], q, m) for x in (a, b)])
+    y = row_sums(parts)
+    return y if q * m == N else y + np.vecdot(a[..., q * m :], b[..., q * m :])
 
 
 def column_sums(a):
     """Σ_m a_mn: (M, N) -> (N,); blocks of rows are shared among the threads."""
+    if not _by_product(a) or a.shape[1] < 2:
+        return _rounded(a, 0)
+    parts = by_rows(lambda m: _middle(a[None, m])[0], np, len(a), a.shape[1] // 8)
+    return (total(parts) if parts else a.sum(axis=0)).astype(a.dtype, copy=False)
 
-    def part(m):
-        return _ones(len(a[m]), a.dtype) @ a[m] if _by_product(a) else a[m].sum(axis=0)
 
-    return total(by_rows(part, array_namespace(a), *a.shape)) if len(a) else a.sum(axis=0)
+def _rounded(a, axis):
+    return summed(a, axis).astype(a.dtype, copy=False)
 
 
 def total(arrays):
-    """Their sum, from the first to the last, in the array that is the first."""
+    """Their sum; perhaps in the array that is the first."""
+    if len(arrays) > ROWS and type(arrays[0]) is np.ndarray:
+        return _rounded(np.stack(arrays), 0)
     result = arrays[0]
     for a in arrays[1:]:
         result += a
     return result
+
+
+def squares(a, axis=None, n=1):
+    """(v, s) with Σ a²/n = v s², where axes stay with length 1. s is 1, or where squares may leave
+    the range of the dtype, which is 32 bits or more, the largest |a|."""
+    xp = array_namespace(a)
+    if xp is np:  # it may be looked at
+        with np.errstate(over="ignore", under="ignore"):
+            v = summed(a * a, axis, keepdims=True) / n
+        info = np.finfo(a.dtype)
+        if ((v > info.tiny * a.size) & (v <= info.max)).all():
+            return v, 1.0
+    s = xp.max(abs(a), axis=axis, keepdims=True) if a.size else 1.0
+    s = xp.where((s > 0) & (s < float("inf")), s, 1.0)
+    a = a / s
+    return summed(a * a, axis, keepdims=True) / n, s
 
 
 def unbroadcast(g, shape):
@@ -64,7 +188,10 @@ def unbroadcast(g, shape):
     if added < 0 or any(n != 1 and n != m for n, m in zip(shape, g.shape[added:])):
         raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
     axes = (*range(added), *(added + i for i, n in enumerate(shape) if n == 1))
-    return g.sum(axis=axes, keepdims=True).reshape(shape)
+    if _by_product(g) and g.shape[added:] == shape and g.flags.c_contiguous:
+        return _middle(g.reshape(1, -1, prod(shape))).astype(g.dtype, copy=False).reshape(shape)
+    y = summed(g, axes, keepdims=True).reshape(shape)
+    return y if y.dtype == g.dtype else y.astype(g.dtype)
 
 
 def unbroadcast_as(d, shape, dtype):

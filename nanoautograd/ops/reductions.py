@@ -7,15 +7,18 @@ length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcas
 import builtins
 import math
 
+import numpy as np
+
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
+from ..backends.sums import ROWS, squares, sum_dtype, summed
 from ..core.operation import function
 from ..core.tensor import Tensor
 from ..safety.arguments import as_array
 from .arranging import concatenate, flip
-from .constants import argsort, integer_prod, not_equal
+from .constants import argsort, integer_prod, isfinite, not_equal
 from .elementwise import abs as absolute
-from .elementwise import astype, exp, maximum, where
+from .elementwise import astype, exp, maximum, sign, where
 from .indexing import take_along_axis
 from .shaping import broadcast_to, copy, moveaxis, named, ravel, reshape
 
@@ -41,8 +44,13 @@ def _count(shape, axis):
 
 @function
 def sum(a, axis=None, dtype=None, *, keepdims=False):
-    """y = Σ a:  ā = ȳ for every element of the sum."""
-    return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+    """y = Σ a:  ā = ȳ for every element of the sum. Elements of 16 bits are added in float32."""
+    if a.size <= ROWS and a.dtype.itemsize > 2 and dtype is None:  # so few need no care
+        return a.sum(axis=axis, keepdims=keepdims)
+    a = a if dtype is None else a.astype(dtype, copy=False)
+    y = summed(a, axis, keepdims)
+    is_kept = y.dtype == a.dtype or dtype is None and not is_float(a.dtype)  # int8 gives int64
+    return y if is_kept else y.astype(a.dtype)
 
 
 sum.defvjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis), a_shape))
@@ -51,14 +59,31 @@ sum.defvjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis),
 @function
 def mean(a, axis=None, dtype=None, *, keepdims=False):
     """The mean of n elements:  ā = ȳ / n."""
-    return a.mean(axis=axis, dtype=dtype, keepdims=keepdims)
+    wanted = a.dtype if dtype is None else np.dtype(dtype)
+    if not is_float(wanted):
+        return a.mean(axis=axis, dtype=dtype, keepdims=keepdims)
+    a, n = a.astype(wanted, copy=False), _count(a.shape, axis)
+    y = summed(a, axis, keepdims) / n
+    if type(a) is np.ndarray and n and not isfinite(y).all():  # the sum may be too large
+        y = summed(a.astype(sum_dtype(wanted), copy=False) / n, axis, keepdims)
+    return y if y.dtype == wanted else y.astype(wanted)
 
 
 mean.defvjp(
     a=lambda g, a_shape, axis: broadcast_to(
-        _with_axes(g, a_shape, axis) / _count(a_shape, axis), a_shape
+        _with_axes(_by_count(g, _count(a_shape, axis)), a_shape, axis), a_shape
     )
 )
+
+
+def _by_count(g, n):
+    """g / n, where float16 has no n above 65,504."""
+    return g / n if g.dtype.itemsize > 2 else astype(_wide(g) / n, g.dtype)
+
+
+def _wide(a):
+    """`a` in the dtype in which its elements are added."""
+    return astype(a, sum_dtype(a.dtype)) if is_float(a.dtype) and a.dtype.itemsize == 2 else a
 
 
 def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
@@ -66,33 +91,63 @@ def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
 
     The mean moves with `a`, too, but that adds nothing: the deviations from it have the sum 0.
     """
-    a = as_array(a)
-    d = _deviations(a, axis, dtype)
-    return sum(d * d, axis, keepdims=keepdims) / _degrees_of_freedom(a, axis, ddof)
+    return _moment(_mean_square, a, axis, dtype, ddof, keepdims)
 
 
 def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
     """The standard deviation y = √var:  ā = ȳ (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
+    return _moment(_root_mean_square, a, axis, dtype, ddof, keepdims)
+
+
+def _moment(f, a, axis, dtype, ddof, keepdims):
+    """f of the deviations from the mean."""
     a = as_array(a)
-    d = _deviations(a, axis, dtype)
-    return _norm(d, axis, keepdims=keepdims) / math.sqrt(_degrees_of_freedom(a, axis, ddof))
-
-
-def _deviations(a, axis, dtype):
-    """a - mean a, in `dtype`, or that of the mean; of complex numbers the absolute value."""
     a = a if dtype is None else astype(a, dtype)
-    d = a - mean(a, axis, keepdims=True)
-    return absolute(d) if d.dtype.kind == "c" else d
+    x = _wide(a)
+    d = x - mean(x, axis, keepdims=True)
+    d = absolute(d) if d.dtype.kind == "c" else d
+    y = f(d, axis, builtins.max(_count(a.shape, axis) - ddof, 0), keepdims=keepdims)
+    return y if x is a else astype(y, a.dtype)
 
 
-def _degrees_of_freedom(a, axis, ddof):
-    return builtins.max(_count(a.shape, axis) - ddof, 0)
+@function
+def _mean_square(x, axis=None, n=1, *, keepdims=False):
+    """y = Σx²/n:  x̄ = 2 ȳ x / n."""
+    v, s = squares(x, axis, n)
+    return _without_axes(v * s * s, axis, keepdims)
+
+
+_mean_square.defvjp(x=lambda g, x, axis, n: _with_axes(2 * g / n, x.shape, axis) * x)
+
+
+@function
+def _root_mean_square(x, axis=None, n=1, *, keepdims=False):
+    """y = √(Σx²/n):  x̄ = ȳ x / (n y), and 0 at x = 0, the middle of the slopes there."""
+    v, s = squares(x, axis, n)
+    return _without_axes(array_namespace(x).sqrt(v) * s, axis, keepdims)
+
+
+_root_mean_square.defvjp(  # x / y first: that is no large or small number
+    x=lambda g, x, out, axis, n: (
+        x / _with_axes(where(out == 0, 1, out), x.shape, axis) * _with_axes(g / n, x.shape, axis)
+    )
+)
+
+
+def _without_axes(y, axis, keepdims):
+    """A result with the reduced axes in place, as `keepdims` wants it."""
+    axes = _axes(axis, y.ndim)
+    return y if keepdims else y.reshape([n for i, n in enumerate(y.shape) if i not in axes])[()]
 
 
 @function
 def cumsum(a, axis=None, dtype=None):
-    """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array."""
-    return array_namespace(a).cumsum(a, axis=axis, dtype=dtype)
+    """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array. Floating
+    elements are added in float64: each is added to all that were before."""
+    wanted = a.dtype if dtype is None else np.dtype(dtype)
+    if not is_float(wanted):
+        return array_namespace(a).cumsum(a, axis=axis, dtype=dtype)
+    return array_namespace(a).cumsum(a, axis=axis, dtype="float64").astype(wanted, copy=False)
 
 
 cumsum.defvjp(
@@ -159,33 +214,41 @@ max.defvjp(a=_to_extremes)
 min.defvjp(a=_to_extremes)
 
 
-@function
 def logsumexp(a, axis=None, *, keepdims=False):
     """y = log Σ eᵃ:  ā = ȳ e^(a - y), that is ȳ softmax(a).
 
     The largest element m is taken out, y = m + log Σ e^(a - m), so that nothing overflows. A
     sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
     """
+    y = _logsumexp(_wide(a), axis, keepdims=keepdims)
+    return y if y.dtype == a.dtype else astype(y, a.dtype)
+
+
+@function
+def _logsumexp(a, axis=None, *, keepdims=False):
     xp = array_namespace(a)
     if not _count(a.shape, axis):
         return xp.sum(a, axis=axis, keepdims=keepdims) - math.inf
     m = xp.max(a, axis=axis, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)
-    s = xp.sum(xp.exp(a - m), axis=axis, keepdims=True)
+    s = summed(xp.exp(a - m), axis, keepdims=True)
     y = xp.where(s == 0, -math.inf, m + xp.log(xp.where(s == 0, 1, s)))
-    return y if keepdims else y.reshape(xp.sum(a, axis=axis).shape)
+    return _without_axes(y, axis, keepdims)
 
 
-logsumexp.defvjp(
+def _softmax(a, y, axis):
+    """e^(a - y) / Σ e^(a - y), where the sum is 1, or what y was rounded by: e^(a - y) alone is
+    twice too large for a = [3e7, 3e7] in float32, where y is 3e7 too."""
+    e = exp(a - where(isfinite(y), y, 0))
+    s = sum(e, axis, keepdims=True)
+    return e / where(s == 0, 1, s)
+
+
+_logsumexp.defvjp(
     a=lambda g, a, out, axis: (
-        _with_axes(g, a.shape, axis) * exp(a - _finite(_with_axes(out, a.shape, axis)))
+        _with_axes(g, a.shape, axis) * _softmax(a, _with_axes(out, a.shape, axis), axis)
     )
 )
-
-
-def _finite(y):
-    """y, but 0 where y = -∞, for which e^(a - y) is to be 0."""
-    return where(y == -math.inf, 0, y)
 
 
 # ---- order
@@ -241,13 +304,25 @@ _averaged_over_ties.defvjp(x=lambda g, y, axis: _averaged_over_ties(g, y, axis),
 
 
 @function
-def _norm(x, axis=None, *, keepdims=False):
-    """y = √Σx²:  x̄ = ȳ x / y, and 0 at x = 0, the middle of the slopes there."""
-    xp = array_namespace(x)
-    return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
+def _p_norm(x, p, axis=None, *, keepdims=False):
+    """y = (Σ |x|ᵖ)^(1/p). Before the power |x| is divided by its largest element, or for p < 0 its
+    smallest, so that the sum stays in range."""
+    xp, x = array_namespace(x), abs(x)
+    m = (xp.max if p > 0 else xp.min)(x, axis=axis, keepdims=True) if x.size else 1.0
+    m = xp.where((m > 0) & (m < math.inf), m, 1.0)
+    with np.errstate(divide="ignore"):  # 1/0 is infinity; this is of the host
+        y = m * summed((x / m) ** p, axis, keepdims=True) ** (1 / p)
+    return _without_axes(y, axis, keepdims)
 
 
-_norm.defvjp(x=lambda g, x, out, axis: _with_axes(g / where(out == 0, 1, out), x.shape, axis) * x)
+def _p_norm_rule(g, x, p, out, axis):
+    """0 at x = 0 too, where |x|^(p-1) may be infinite."""
+    y, g = _with_axes(out, x.shape, axis), _with_axes(g, x.shape, axis)
+    ratio = where(x == 0, 1, absolute(x) / where(y == 0, 1, y))
+    return where(y == 0, 0, g) * sign(x) * ratio ** (p - 1)
+
+
+_p_norm.defvjp(x=_p_norm_rule)
 
 
 def norm(x, ord=None, axis=None, keepdims=False):
@@ -275,9 +350,11 @@ def norm(x, ord=None, axis=None, keepdims=False):
         x = x.astype(float)
     elif x.dtype.kind == "c":
         x = absolute(x)
+    if _wide(x) is not x:
+        return astype(norm(_wide(x), ord, axis, keepdims), x.dtype)
     matrix = len(axes) == 2 and (axis is not None or ord is not None)
     if ord is None or (ord == 2 and not matrix) or (ord == "fro" and matrix):
-        return _norm(x, axes, keepdims=keepdims)
+        return _root_mean_square(x, axes, keepdims=keepdims)
     if matrix and ord in (1, -1, math.inf, -math.inf):
         along, _ = axes if ord in (1, -1) else axes[::-1]
         sums = sum(absolute(x), along, keepdims=True)
@@ -294,5 +371,4 @@ def norm(x, ord=None, axis=None, keepdims=False):
         return sum((x != 0).astype(x.dtype), axes, keepdims=keepdims)
     if ord == 1:
         return sum(absolute(x), axes, keepdims=keepdims)
-    s = sum(absolute(x) ** ord, axes, keepdims=keepdims)
-    return where(s == 0, s, where(s == 0, 1, s) ** (1 / ord))  # the slope at 0 is 0
+    return _p_norm(x, ord, axes, keepdims=keepdims)
