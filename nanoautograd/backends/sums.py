@@ -39,9 +39,9 @@ FEW = 4096  # numbers that are added soonest in float64
 EVERY = slice(None)
 
 
-def sum_dtype(dtype):
-    """In which numbers of a floating dtype are added: float32 for those of 16 bits."""
-    return np.dtype("float32") if dtype.itemsize == 2 else dtype
+def sum_dtype(a):
+    """In which the numbers of a floating array are added: float32 for those of 16 bits."""
+    return np.dtype("float32") if a.dtype.itemsize == 2 else a.dtype
 
 
 @lru_cache(64)
@@ -57,7 +57,7 @@ def summed(a, axis=None, keepdims=False):
     """Σ a over an axis, several or all, as NumPy's sum; floating numbers in their `sum_dtype`."""
     dtype = a.dtype
     if dtype.char not in "fd":
-        dtype = sum_dtype(dtype) if is_float(dtype) else None
+        dtype = sum_dtype(a) if is_float(dtype) else None
     if dtype is None or type(a) is not np.ndarray or a.size <= ROWS:
         return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
     if a.flags.c_contiguous and axis in (None, -1, a.ndim - 1):  # in pairs
@@ -76,7 +76,7 @@ def summed(a, axis=None, keepdims=False):
 def _added(a, axes):
     """Σ a over these axes, which stay with length 1; perhaps in float64."""
     if prod([a.shape[i] for i in axes]) <= ROWS or not a.size:
-        return a.sum(axis=tuple(axes), dtype=sum_dtype(a.dtype), keepdims=True)
+        return a.sum(axis=tuple(axes), dtype=sum_dtype(a), keepdims=True)
     if not a.flags.c_contiguous:
         order = sorted(range(a.ndim), key=lambda i: -abs(a.strides[i]))  # as they lie in memory
         if order != list(range(a.ndim)):
@@ -94,9 +94,9 @@ def _middle(a):
     """Σ_m a_bmc: (B, M, C) -> (B, C); perhaps in float64."""
     B, M, C = a.shape
     if C == 1:  # neighbours in memory
-        return a[:, :, 0].sum(axis=1, dtype=sum_dtype(a.dtype))[:, None]
+        return a[:, :, 0].sum(axis=1, dtype=sum_dtype(a))[:, None]
     if not _by_product(a):
-        a = a.astype(sum_dtype(a.dtype))
+        a = a.astype(sum_dtype(a))
     if M <= ROWS:
         return a.sum(axis=1)
     if a.size <= FEW and a.dtype.itemsize < 8:
@@ -189,7 +189,11 @@ def unbroadcast(g, shape):
         raise ShapeError(f"a gradient of shape {g.shape} for an argument of shape {shape}")
     axes = (*range(added), *(added + i for i, n in enumerate(shape) if n == 1))
     if _by_product(g) and g.shape[added:] == shape and g.flags.c_contiguous:
-        return _middle(g.reshape(1, -1, prod(shape))).astype(g.dtype, copy=False).reshape(shape)
+        return (
+            _middle(g.reshape(1, prod(g.shape[:added]), prod(shape)))
+            .astype(g.dtype, copy=False)
+            .reshape(shape)
+        )
     y = summed(g, axes, keepdims=True).reshape(shape)
     return y if y.dtype == g.dtype else y.astype(g.dtype)
 

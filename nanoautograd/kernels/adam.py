@@ -1,8 +1,9 @@
 """Adam and AdamW on a GPU: the host's half of adam.cu."""
 
 from ..backends import array_namespace
+from ..backends.sums import sum_dtype
 from .many import kernels, tables
-from .source import FLOATS, sum_dtype
+from .source import FLOATS
 
 # In the order of the struct Numbers of adam.cu, and of the parameters of `write` there.
 NUMBERS = "lambda", "rho", "beta1_rest", "beta2", "beta2_rest", "r", "e"

@@ -7,11 +7,12 @@ same kernels; a Plan says which file, and how its blocks are cut.
 from typing import Any, NamedTuple
 
 from ..backends import array_namespace, device_of
+from ..backends.sums import sum_dtype
 from ..manual.attention import _check, _scale
 from . import dropout as dropout_
 from .precision import precision
 from .recording import Number
-from .source import FLOATS, Source, Strided, address, shared_memory, source, sum_dtype, type_of
+from .source import FLOATS, Source, Strided, address, shared_memory, source, type_of
 
 
 class Plan(NamedTuple):

@@ -1,8 +1,9 @@
 """Gradients clipped by their norm on a GPU: the host's half of clip.cu."""
 
 from ..backends import array_namespace
+from ..backends.sums import sum_dtype
 from .many import kernels, tables
-from .source import FLOATS, sum_dtype
+from .source import FLOATS
 
 
 def takes(gradients):

@@ -4,8 +4,9 @@ forward and backward are those of manual/cross_entropy.py for what `takes` allow
 """
 
 from ..backends import array_namespace, device_of, reports
+from ..backends.sums import sum_dtype
 from ..manual.cross_entropy import _check
-from .source import FLOATS, source, sum_dtype, type_of
+from .source import FLOATS, source, type_of
 
 
 def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):

@@ -5,8 +5,9 @@ forward and backward are those of manual/embedding.py, but that an id out of ran
 """
 
 from ..backends import array_namespace, device_of, reports
+from ..backends.sums import sum_dtype
 from ..manual.embedding import _check
-from .source import FLOATS, NAMES, source, sum_dtype, type_of
+from .source import FLOATS, NAMES, source, type_of
 
 CHUNK = 16  # The fewest sorted keys that a thread adds up.
 AT_A_TIME = 1 << 18  # About the threads that a GPU runs at a time (an H100 132 · 2048):

@@ -1,10 +1,11 @@
 """GELU on a GPU: the host's half of gelu.cu. forward and backward are those of manual/gelu.py."""
 
 from ..backends import array_namespace
+from ..backends.sums import sum_dtype
 from ..manual.gelu import checked_rows
 from .elementwise import launch
 from .rows import MULTIPROCESSORS
-from .source import FLOATS, source, sum_dtype, type_of
+from .source import FLOATS, source, type_of
 
 MOST_THREADS = 128  # of a block, where there is a bias
 AT_A_TIME = 2048  # threads that a multiprocessor can hold

@@ -6,10 +6,10 @@ forward and backward are those of manual/layer_norm.py for rows that registers c
 from math import prod
 
 from ..backends import array_namespace
+from ..backends.sums import sum_dtype
 from ..manual.layer_norm import rows as checked
 from ..manual.layer_norm import twice
 from .rows import fits, rows
-from .source import sum_dtype
 
 
 def takes(

@@ -8,10 +8,11 @@ target out of range is reported (backends/reports.py), so that no step waits.
 from functools import partial
 
 from ..backends import array_namespace, device_of, products, reports
+from ..backends.sums import sum_dtype
 from ..manual import linear_cross_entropy as manual
 from ..manual.linear_cross_entropy import LETTERS, NONE, _add_linear, _check, _chunks, backward
 from .cross_entropy import _threads
-from .source import FLOATS, source, sum_dtype, type_of
+from .source import FLOATS, source, type_of
 
 __all__ = ["backward", "forward", "takes"]
 

@@ -6,11 +6,11 @@ forward and backward are those of manual/rms_norm.py for rows that registers can
 from math import prod
 
 from ..backends import array_namespace
+from ..backends.sums import sum_dtype
 from ..manual.layer_norm import rows as checked
 from ..manual.layer_norm import twice
 from ..manual.rms_norm import _epsilon
 from .rows import fits, rows
-from .source import sum_dtype
 
 
 def takes(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):

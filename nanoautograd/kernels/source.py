@@ -46,12 +46,6 @@ def type_of(array):
     return NAMES[array.dtype.name]
 
 
-def sum_dtype(array):
-    """The dtype in which kernels add up the numbers of an array: that of A in common.cuh."""
-    xp = array_namespace(array)
-    return xp.float64 if array.dtype == xp.float64 else xp.float32
-
-
 def address(array):
     """Of its first element."""
     if array_namespace(array).__name__ == "cupy":

@@ -63,6 +63,7 @@ from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expand_dims, log, max, reshape, squeeze, sum, take_along_axis, where
+from .sixteen_bits import in_float32
 
 INF = float("inf")
 
@@ -119,6 +120,7 @@ def reference(x, A, s, e, *, mask=None):
     return _lse(alpha + e, axis=1)
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 crf_log_partition = custom_vjp("crf_log_partition", forward, backward, reference)
 
 

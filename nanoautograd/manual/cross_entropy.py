@@ -62,6 +62,7 @@ from ..backends.sums import column_sums, row_sums
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where
+from .sixteen_bits import in_float32
 
 NAN = float("nan")
 
@@ -210,6 +211,7 @@ def reference(
     return sum(ell) if reduction == "sum" else sum(ell) / W
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 cross_entropy = custom_vjp("cross_entropy", forward, backward, reference)
 
 

@@ -47,6 +47,7 @@ from ..backends.sums import column_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import clip, erf, maximum, tanh
+from .sixteen_bits import in_float32
 
 LIMIT = 40.0
 C, A = sqrt(2 / pi), 0.044715
@@ -129,6 +130,7 @@ def reference(x, bias=None, *, approximate="none"):
     return maximum(v, -LIMIT) * Phi
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 gelu = custom_vjp("gelu", forward, backward, reference)
 
 

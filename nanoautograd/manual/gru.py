@@ -56,6 +56,7 @@ from ..custom_vjp import custom_vjp
 from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, memory
+from .sixteen_bits import in_float32
 
 
 def forward(
@@ -108,6 +109,7 @@ def reference(
     return recurrent.reference(_step, x, (h0,), layers)
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 gru = custom_vjp("gru", forward, backward, reference)
 
 

@@ -52,15 +52,23 @@ x̂ = d r and e_mi = dy_mi d_mi this is
 
     dw_i = Σ_m r_m e_mi        Σ_i dx̂_i = Σ_i dy_i w_i        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
     dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d r²/N Σ_i e_i w_i)
+
+Squares of numbers beyond 10¹⁹ are beyond float32. Rows that have such are divided by their largest
+number s, and ε by s²: x̂ and y are the same, and dx less dz is the gradient of z/s, divided by s.
 """
 
 from math import prod
 
+from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..backends.sums import column_sums, row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
+from .sixteen_bits import in_float32
+
+INF = float("inf")
+EVERY = slice(None)
 
 
 def forward(
@@ -76,6 +84,7 @@ def forward(
     z_ = x_ if z is x else z.reshape(M, N)
     a, w, b = None if residual is None else residual.reshape(M, N), flat(weight), flat(bias)
     mu, r = (xp.empty((M, 1), dtype=x.dtype) for _ in range(2))
+    s, ε = None, float(eps)
 
     def part(m):
         mu_m, r_m = mu[m], r[m]
@@ -83,7 +92,7 @@ def forward(
             xp.add(x_[m], a[m], out=z_[m])
         mu_m[:, 0] = row_sums(z_[m]) / max(N, 1)
         y_m = xp.subtract(z_[m], mu_m, out=y_[m])
-        r_m[:, 0] = 1 / xp.sqrt(row_dots(y_m, y_m) / max(N, 1) + float(eps))
+        r_m[:, 0] = reciprocal_roots(row_dots(y_m, y_m) / max(N, 1), ε, s, m)
         y_m *= r_m  # x̂
         if w is not None:
             y_m *= w
@@ -91,22 +100,27 @@ def forward(
             y_m += b
 
     by_rows(part, xp, M, N)
+    s = scales(z_, r)
+    if s is not None:
+        z_, a = z_ / s, None
+        by_rows(part, xp, M, N)
     return (y, z) if return_sum else y, (
         z_,
         mu,
         r,
         weight,
         bias,
-        a is not None,
+        residual is not None,
         return_sum,
         x.shape,
+        s,
     )
 
 
 def backward(dy, cache, needs=None):
     """dy like y, or the pair (dy, dz) -> dx, dweight, dbias, dresidual (None for those that were
     not given). dx and dresidual are two views of one array."""
-    z, mu, r, weight, bias, is_sum, return_sum, shape = cache
+    z, mu, r, weight, bias, is_sum, return_sum, shape, s = cache
     need_x, need_w, need_b, need_a = needs or (True,) * 4
     need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
@@ -124,16 +138,20 @@ def backward(dy, cache, needs=None):
         dy_m, d = dy[m], z[m] - mu[m]
         e = dy_m * d
         if dx is not None:
-            weighted_sums = row_sums if w is None else lambda rows: rows @ w
+            weighted_sums = row_sums if w is None else lambda rows: row_dots(rows, w)
             less = d
             less *= (weighted_sums(e) * r[m, 0] ** 2 / max(N, 1))[:, None]
             less += (weighted_sums(dy_m) / max(N, 1))[:, None]
             dx_m = xp.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])  # dx̂
             dx_m -= less
             dx_m *= r[m]
+            if s is not None:
+                dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        return r[m, 0] @ e if need_w else None, column_sums(dy_m) if need_b else None
+        if need_w:
+            e *= r[m]
+        return column_sums(e) if need_w else None, column_sums(dy_m) if need_b else None
 
     sums = by_rows(part, xp, M, N) or [(xp.zeros(N, dtype=z.dtype),) * 2]
     if need_w:
@@ -150,15 +168,16 @@ def reference(
     """The same from primitives."""
     M, N = rows("layer_norm", x, normalized_shape, residual, return_sum, weight=weight, bias=bias)
     z = x if residual is None else x + residual
-    d = reshape(z, (M, N))
+    d, ε = in_range(reshape(z, (M, N)), float(eps))
     d = d - sum(d, axis=1, keepdims=True) / max(N, 1)
-    y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + float(eps))
+    y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + ε)
     y = y if weight is None else y * reshape(weight, (N,))
     y = y if bias is None else y + reshape(bias, (N,))
     y = reshape(y, x.shape)
     return (y, z) if return_sum else y
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 layer_norm = custom_vjp("layer_norm", forward, backward, reference)
 
 
@@ -168,6 +187,33 @@ def twice(dx, need_x, need_a):
     if not need_a:
         return dx, None
     return dx[...] if need_x else None, dx[...]
+
+
+def reciprocal_roots(v, ε, s=None, m=EVERY):
+    """(v + ε)^(-1/2), or of rows m that were divided by s, (v + ε/s²)^(-1/2)."""
+    return 1 / array_namespace(v).sqrt(v + (ε if s is None else (ε**0.5 / s[m, 0]) ** 2))
+
+
+def scales(z, r):
+    """s (M, 1), to divide rows of z (M, N) by where their r (M, 1) tells that squares have left the
+    range of the dtype, and 1 for the others; or None if that is none. (A GPU is not asked: that is
+    to wait for it.)"""
+    xp = array_namespace(z)
+    if xp.__name__ != "numpy":
+        return None
+    fits = (r > 0) & (r < xp.finfo(z.dtype).tiny ** -0.5)
+    if fits.all():
+        return None
+    s = xp.max(abs(z), axis=1, keepdims=True) if z.size else r
+    s = xp.where(~fits & (s > 0) & (s < INF), s, 1)
+    return s if (s != 1).any() else None
+
+
+def in_range(z, ε):
+    """(z/s, ε/s²) for rows z (M, N), perhaps a Tensor."""
+    a = array_of(z)
+    s = scales(a, reciprocal_roots(row_dots(a, a) / max(z.shape[1], 1), ε)[:, None])
+    return (z, ε) if s is None else (z / s, (ε**0.5 / s) ** 2)
 
 
 def flat(parameter):

@@ -83,12 +83,13 @@ import numpy
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float, products, scatter_add
-from ..backends.sums import column_sums, row_sums, total
+from ..backends.sums import column_sums, row_sums, sum_dtype, total
 from ..backends.threads import ALIGN, by_rows, matmul, parts, share
 from ..custom_vjp import custom_vjp
 from ..ops import reshape
 from . import cross_entropy, linear
 from .cross_entropy import NAN, _check_options, _class_numbers
+from .sixteen_bits import in_float32
 
 NAME = "linear_cross_entropy"
 CHUNK = 1 << 25  # scores that exist at a time: 128 MiB in float32
@@ -117,7 +118,7 @@ def forward(
     ε, mean = float(label_smoothing), reduction == "mean"
     arrays = dict(zip(LETTERS, (hidden, weight, None, bias, class_weight)))
     _check(hidden, weight, target, bias, class_weight, reduction, ε)
-    xp, A = array_namespace(hidden, weight, target, bias, class_weight), _sum_dtype(hidden)
+    xp, A = array_namespace(hidden, weight, target, bias, class_weight), sum_dtype(hidden)
     kept, y = _class_numbers(xp, target, ignore_index, len(weight), NAME)
     w = xp.ones(len(weight), dtype=A) if class_weight is None else class_weight.astype(A)
     compute = partial(_by_chunks, arrays, kept=kept, y=y, w=w, ε=ε, mean=mean)
@@ -252,11 +253,6 @@ def _wanted(arrays, needs):
     return [x for (x, a), need in zip(arrays.items(), needs) if need and a is not None]
 
 
-def _sum_dtype(a):
-    """In which all is computed: float32 for arrays of 16 bits."""
-    return a.dtype if a.dtype.itemsize > 2 else array_namespace(a).dtype("float32")
-
-
 def reference(
     hidden,
     weight,
@@ -284,6 +280,7 @@ def reference(
     return reshape(loss, y.shape) if reduction == "none" else loss
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 linear_cross_entropy = custom_vjp("linear_cross_entropy", forward, backward, reference)
 
 

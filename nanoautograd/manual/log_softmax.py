@@ -28,6 +28,7 @@ from ..backends import array_namespace, is_float
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp
+from .sixteen_bits import in_float32
 from .softmax import rows, sums
 
 
@@ -74,4 +75,5 @@ def reference(x, *, axis=-1):
     return x - logsumexp(x, axis=axis, keepdims=True)
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 log_softmax = custom_vjp("log_softmax", forward, backward, reference)

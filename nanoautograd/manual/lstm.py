@@ -64,6 +64,7 @@ from ..custom_vjp import custom_vjp
 from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, memory
+from .sixteen_bits import in_float32
 
 
 def forward(
@@ -118,6 +119,7 @@ def reference(
     return recurrent.reference(_step, x, (h0, c0), layers)
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 lstm = custom_vjp("lstm", forward, backward, reference)
 
 

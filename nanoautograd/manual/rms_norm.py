@@ -42,15 +42,18 @@ e_mi = dy_mi z_mi this is
 
     dw_i = Σ_m r_m e_mi        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
     dx = dz  +  r (w dy  -  z r²/N Σ_i e_i w_i)
+
+Rows whose squares leave the range of the dtype are divided by s before, as in layer_norm.py.
 """
 
 from ..array_interface import array_of
 from ..backends import array_namespace
-from ..backends.sums import row_dots, row_sums, total
+from ..backends.sums import column_sums, row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
-from .layer_norm import flat, rows, twice
+from .layer_norm import flat, in_range, reciprocal_roots, rows, scales, twice
+from .sixteen_bits import in_float32
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
@@ -63,25 +66,30 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
     x_, y_ = x.reshape(M, N), y.reshape(M, N)
     z_ = x_ if z is x else z.reshape(M, N)
     a, w = None if residual is None else residual.reshape(M, N), flat(weight)
-    ε = _epsilon(x, eps)
+    s, ε = None, _epsilon(x, eps)
 
     def part(m):
         z_m, r_m = z_[m], r[m]
         if a is not None:
             xp.add(x_[m], a[m], out=z_m)
-        r_m[:, 0] = 1 / xp.sqrt(row_dots(z_m, z_m) / max(N, 1) + ε)
+        r_m[:, 0] = reciprocal_roots(row_dots(z_m, z_m) / max(N, 1), ε, s, m)
         y_m = xp.multiply(z_m, r_m, out=y_[m])  # x̂
         if w is not None:
             y_m *= w
 
     by_rows(part, xp, M, N)
-    return (y, z) if return_sum else y, (z_, r, weight, a is not None, return_sum, x.shape)
+    s = scales(z_, r)
+    if s is not None:
+        z_, a = z_ / s, None
+        by_rows(part, xp, M, N)
+    is_sum = residual is not None
+    return (y, z) if return_sum else y, (z_, r, weight, is_sum, return_sum, x.shape, s)
 
 
 def backward(dy, cache, needs=None):
     """dy like y, or the pair (dy, dz) -> dx, dweight, dresidual (None for those that were not
     given). dx and dresidual are two views of one array."""
-    z, r, weight, is_sum, return_sum, shape = cache
+    z, r, weight, is_sum, return_sum, shape, s = cache
     need_x, need_w, need_a = needs or (True,) * 3
     need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
@@ -98,13 +106,17 @@ def backward(dy, cache, needs=None):
         """Returns the share of these rows in dw."""
         e = dy[m] * z[m]
         if dx is not None:
-            c = (row_sums(e) if w is None else e @ w) * r[m, 0] ** 2 / max(N, 1)
+            c = (row_sums(e) if w is None else row_dots(e, w)) * r[m, 0] ** 2 / max(N, 1)
             dx_m = xp.multiply(dy[m], 1.0 if w is None else w, out=dx_[m])  # dx̂
             dx_m -= z[m] * c[:, None]
             dx_m *= r[m]
+            if s is not None:
+                dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        return r[m, 0] @ e if need_w else None
+        if need_w:
+            e *= r[m]
+        return column_sums(e) if need_w else None
 
     sums = by_rows(part, xp, M, N) or [xp.zeros(N, dtype=z.dtype)]
     if need_w:
@@ -117,13 +129,14 @@ def reference(x, weight=None, residual=None, *, normalized_shape, eps=None, retu
     """The same from primitives."""
     M, N = rows("rms_norm", x, normalized_shape, residual, return_sum, weight=weight)
     z = x if residual is None else x + residual
-    y = reshape(z, (M, N))
-    y = y / sqrt(sum(y * y, axis=1, keepdims=True) / max(N, 1) + _epsilon(x, eps))
+    y, ε = in_range(reshape(z, (M, N)), _epsilon(x, eps))
+    y = y / sqrt(sum(y * y, axis=1, keepdims=True) / max(N, 1) + ε)
     y = y if weight is None else y * reshape(weight, (N,))
     y = reshape(y, x.shape)
     return (y, z) if return_sum else y
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 rms_norm = custom_vjp("rms_norm", forward, backward, reference)
 
 

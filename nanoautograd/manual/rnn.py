@@ -47,6 +47,7 @@ from ..custom_vjp import custom_vjp
 from ..ops import matmul, maximum, tanh
 from . import recurrent
 from .recurrent import arrange, memory
+from .sixteen_bits import in_float32
 
 
 def forward(
@@ -103,6 +104,7 @@ def reference(
     return recurrent.reference(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 rnn = custom_vjp("rnn", forward, backward, reference)
 
 

@@ -41,6 +41,7 @@ from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import exp, logsumexp
 from ..ops.shaping import checked
+from .sixteen_bits import in_float32
 
 
 def forward(x, *, axis=-1):
@@ -97,4 +98,5 @@ def reference(x, *, axis=-1):
     return exp(x - logsumexp(x, axis=axis, keepdims=True))
 
 
+forward, backward, reference = in_float32(forward, backward, reference)
 softmax = custom_vjp("softmax", forward, backward, reference)

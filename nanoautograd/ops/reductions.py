@@ -65,7 +65,7 @@ def mean(a, axis=None, dtype=None, *, keepdims=False):
     a, n = a.astype(wanted, copy=False), _count(a.shape, axis)
     y = summed(a, axis, keepdims) / n
     if type(a) is np.ndarray and n and not isfinite(y).all():  # the sum may be too large
-        y = summed(a.astype(sum_dtype(wanted), copy=False) / n, axis, keepdims)
+        y = summed(a.astype(sum_dtype(a), copy=False) / n, axis, keepdims)
     return y if y.dtype == wanted else y.astype(wanted)
 
 
@@ -83,7 +83,7 @@ def _by_count(g, n):
 
 def _wide(a):
     """`a` in the dtype in which its elements are added."""
-    return astype(a, sum_dtype(a.dtype)) if is_float(a.dtype) and a.dtype.itemsize == 2 else a
+    return astype(a, sum_dtype(a)) if is_float(a.dtype) and a.dtype.itemsize == 2 else a
 
 
 def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):

@@ -1,0 +1,64 @@
+"""float16 and bfloat16: what is computed by hand is computed in float32, and rounded at the end.
+
+A sum of many numbers has more digits than 16 bits hold, a square of one may be out of their range,
+and what is rounded on the way, as the scores of attention, is wrong by far more in an exponent.
+"""
+
+from functools import wraps
+from typing import Any, NamedTuple
+
+from ..backends import is_float
+from ..backends.sums import sum_dtype
+from ..ops import astype
+
+
+class Rounded(NamedTuple):
+    """The cache of a call in float32, and the dtype of its arguments."""
+
+    cache: Any
+    dtype: Any
+
+
+def in_float32(forward, backward, reference):
+    """The three functions of an operation, for floating arguments of 16 bits too, if all have one
+    dtype. The results and gradients have that dtype."""
+
+    @wraps(forward)
+    def forward_(*args, **options):
+        dtype = _of_16_bits(args)
+        if dtype is None:
+            return forward(*args, **options)
+        out, cache = forward(*map(_wide, args), **options)
+        return _cast(out, dtype), Rounded(cache, dtype)
+
+    @wraps(backward)
+    def backward_(dout, cache, needs=None):
+        if type(cache) is not Rounded:
+            return backward(dout, cache, needs)
+        return _cast(backward(_cast(dout, "float32"), cache.cache, needs), cache.dtype)
+
+    @wraps(reference)
+    def reference_(*args, **options):
+        dtype = _of_16_bits(args)
+        if dtype is None:
+            return reference(*args, **options)
+        return _cast(reference(*map(_wide, args), **options), dtype)
+
+    return forward_, backward_, reference_
+
+
+def _of_16_bits(args):
+    """The dtype of the floating ones, if it is one, of 16 bits; else None."""
+    dtypes = {a.dtype for a in args if a is not None and is_float(a.dtype)}
+    return next((d for d in dtypes if d.itemsize == 2), None) if len(dtypes) == 1 else None
+
+
+def _wide(a):
+    return a if a is None or not is_float(a.dtype) else astype(a, sum_dtype(a))
+
+
+def _cast(results, dtype):
+    """An array, or those of a tuple, in a dtype; None is None."""
+    if type(results) in (tuple, list):
+        return tuple([_cast(y, dtype) for y in results])
+    return None if results is None else astype(results, dtype)
