@@ -107,7 +107,8 @@ def _joining(arrays, axis, name):
     except TypeError:
         raise TypeError(
             f"{name} takes arrays in a sequence, as one argument, and an axis, an integer: "
-            f"{name}([a, b], axis=0); got {type(arrays).__name__} and {type(axis).__name__}"
+            f"{name}([a, b]) or {name}([a, b], axis=0); got {type(arrays).__name__} and "
+            f"{type(axis).__name__}"
         ) from None
 
 
