@@ -222,7 +222,7 @@ def function(forward: Callable) -> Primitive:
 
 def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
     """The result `out` of an operation as a Tensor or a tuple of them; that of a node, if given."""
-    if type(out) is ndarray and node is None:  # as most are
+    if node is None and type(out) is ndarray and out.dtype.kind in "fiub":  # as most are
         return wrap(out, None, storage_of(out, args))
     is_tuple, outputs, results = type(out) in (tuple, list), [], list[Tensor]()
     for y in out if is_tuple else (out,):

@@ -196,7 +196,7 @@ def test_a_result_that_holds_no_numbers_is_refused():
     from fractions import Fraction
 
     with pytest.raises(TypeError, match="holds numbers"):
-        nag.function(lambda a: a.astype(object))(leaf([1.0]))
+        nag.function(lambda a: a.astype(object))(nag.Tensor([1.0]))
     with pytest.raises(TypeError, match="unsupported operand"):
         leaf([1.0]) * Fraction(1, 2)
 
