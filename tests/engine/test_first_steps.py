@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -193,11 +194,10 @@ def test_a_tensor_from_outside_of_an_operation_is_refused():
 
 
 def test_a_result_that_holds_no_numbers_is_refused():
-    from fractions import Fraction
-
+    of_objects = nag.function(lambda a: a.astype(object)).defvjp(a=lambda g: g)
     with pytest.raises(TypeError, match="holds numbers"):
-        nag.function(lambda a: a.astype(object))(nag.Tensor([1.0]))
-    with pytest.raises(TypeError, match="unsupported operand"):
+        of_objects(leaf([1.0]))
+    with pytest.raises(TypeError):
         leaf([1.0]) * Fraction(1, 2)
 
 
@@ -311,7 +311,7 @@ def test_an_update_of_a_weights_data_by_a_tensor_names_the_form_that_works():
 @pytest.mark.parametrize("name", ["concatenate", "stack"])
 def test_several_arrays_are_given_as_a_list(name):
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
-    with pytest.raises(TypeError, match=rf"{name}\(\[a, b\]\)"):
+    with pytest.raises(TypeError, match=rf"{name}\(\[a, b\], axis=0\)"):
         getattr(nag, name)(a, b)
     assert getattr(nag, name)([a, b], np.int64(0)).requires_grad
 
