@@ -60,7 +60,7 @@ class CustomVJP:
         checks.check_return(name, forward, backward, reference)
         self.name = self.__name__ = self.__qualname__ = name
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
-        self.forward = self.__wrapped__ = forward
+        self.__wrapped__, self.forward = forward, checks.watched(self, forward)
         self.backward, self.reference = backward, reference
         self.signature = Signature(name, forward)
 

@@ -71,7 +71,7 @@ class Primitive:
     def __init__(self, forward: Callable) -> None:
         self.name = self.__name__ = self.__qualname__ = forward.__name__.lstrip("_")
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
-        self.forward = self.__wrapped__ = forward
+        self.__wrapped__, self.forward = forward, checks.watched(self, forward)
         self.signature = s = Signature(self.name, forward)
         self.arity = -1 if s.variadic or s.keywords else len(s.names)  # -1: always to be bound
         self.rules: dict[str, Callable] = {}  # argument -> rule

@@ -2,6 +2,7 @@
 
 import dis
 import warnings
+from functools import wraps
 from types import FunctionType
 from typing import Any
 
@@ -179,6 +180,34 @@ def check_differentiable(name: str, wanted: list, rules: dict) -> None:
                 f"it one by {name}.defvjp({argument}=lambda g, ...: ...); who calls it can give "
                 "the argument without a gradient, as .detach()"
             )
+
+
+def watched(operation: Any, forward: Any) -> Any:
+    """The function of an operation. That of a user is watched until a call of it has succeeded: if
+    it writes into an argument, which may be a leaf's array, that is a TypeError."""
+    if (forward.__module__ or "").partition(".")[0] == __name__.partition(".")[0]:
+        return forward
+
+    @wraps(forward)
+    def first(*args: Any, **options: Any) -> Any:
+        before = list(map(_sample, args))
+        out = forward(*args, **options)
+        for i, (a, was) in enumerate(zip(args, before)):
+            if _sample(a) != was:
+                raise TypeError(
+                    f"{operation.name} wrote into its argument {i}, of shape {a.shape}, which is its "
+                    "caller's array; compute a new one, as a = a * 2 instead of a *= 2"
+                )
+        if any(before):
+            operation.forward = forward
+        return out
+
+    return first
+
+
+def _sample(a: Any) -> bytes:
+    """Some thousand elements of an array, from all over it. (Only NumPy's: others would wait.)"""
+    return a.flat[:: a.size // 4096 + 1].tobytes() if isinstance(a, np.ndarray) else b""
 
 
 def result(name: str, y: Any, is_recorded: bool) -> Any:
