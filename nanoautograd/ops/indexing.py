@@ -19,7 +19,7 @@ from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..safety.arguments import as_array, as_arrays, is_sequence
 from ..safety.checks import without_tensors
-from ..safety.in_place import check_assignment, check_version, write
+from ..safety.in_place import check_assignment, check_version, completes, write
 from .shaping import broadcast_to, checked, copy, integers, ravel, reshape, single
 
 
@@ -202,8 +202,9 @@ def assign(x, index, value):
     needs the old value refuses to be differentiated, as does every other Tensor that shares the
     memory (safety/in_place.py).
     """
-    check_version(x, "assignment")
     index = _plain(index, x)
+    if not completes(x, index, value):
+        check_version(x, "assignment")
     if isinstance(value, Tensor):
         check_version(value, "assignment")
         if array_namespace(value._array).may_share_memory(value._array, x._array):

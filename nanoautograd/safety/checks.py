@@ -195,8 +195,8 @@ def watched(operation: Any, forward: Any) -> Any:
         for i, (a, was) in enumerate(zip(args, before)):
             if _sample(a) != was:
                 raise TypeError(
-                    f"{operation.name} wrote into its argument {i}, of shape {a.shape}, which is its "
-                    "caller's array; compute a new one, as a = a * 2 instead of a *= 2"
+                    f"{operation.name} wrote into its argument {i}, of shape {a.shape}, an array "
+                    "of its caller; compute a new one, as a = a * 2 instead of a *= 2"
                 )
         if any(before):
             operation.forward = forward

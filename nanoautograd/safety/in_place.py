@@ -48,6 +48,7 @@ __all__ = [
     "Storage",
     "check_assignment",
     "check_version",
+    "completes",
     "overwritten",
     "replace_data",
     "spare_old",
@@ -61,6 +62,7 @@ class Storage:
 
     version = 0
     recorded = 0
+    writer = -1  # the number of the node of the last recorded write
 
 
 def storage_of(y: Any, args: Any) -> Storage:
@@ -238,6 +240,27 @@ def spare_old(result: Any, t: Any) -> None:
         ]
 
 
+def completes(t: Any, index: Any, value: Any) -> bool:
+    """Whether t[index] = value is the last part of `t[index] += u`. Python takes the view t[index],
+    adds to that in place, and assigns it to where it is already: so the write that t has not seen
+    is this one, and no other."""
+    storage = t._storage
+    return (
+        getattr(value, "_storage", None) is storage
+        and storage.version == value._version == t._version + 1
+        and not value.is_leaf
+        and value._edge[0].number == storage.writer
+        and (t._edge is None or not t.is_leaf)
+        and _are_same(t._array[index], value._array)
+    )
+
+
+def _are_same(a: Any, b: Any) -> bool:
+    """Whether a and b are the same view: of one shape, with the same strides and first element."""
+    first = (slice(1),) * a.ndim
+    return (a.shape, a.strides) == (b.shape, b.strides) and _overlap(a[first], b[first])
+
+
 def write(t: Any, index: Any, value: Any, put: Any = None) -> None:
     """t[index] = value, in place, for a Tensor t.
 
@@ -250,5 +273,5 @@ def write(t: Any, index: Any, value: Any, put: Any = None) -> None:
     if put is not None:
         edges = [t._edge, None, getattr(value, "_edge", None)]
         t._edge = put.record(edges, (t, index, value), [], {}, t._array)._edge
-        t._storage.recorded = t._storage.version
+        t._storage.recorded, t._storage.writer = t._storage.version, t._edge[0].number
     t._version = t._storage.version

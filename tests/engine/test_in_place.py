@@ -298,6 +298,53 @@ def test_augmented_assignment_of_both_factors_and_of_a_power():
     assert rows.tolist() == [6, 3]
 
 
+BACKWARDS = slice(None, None, -1)
+INDICES = [0, -1, slice(1), slice(None), (slice(None), 1), (0, 1), ..., [1, 0], BACKWARDS]
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(INDICES)), max_size=3))
+def test_augmented_assignment_to_a_part(backend, steps):
+    """y[i] *= u is y[i] = y[i] * u, where y[i] is a copy."""
+    start, v = np.array([[1.25, 0.75], [0.5, 1.75]]), np.array([[1.0, 2.0], [-1.0, 0.5]])
+
+    def run(in_place):
+        x, u = backend.tensor(start, requires_grad=True), backend.tensor(1.5, requires_grad=True)
+        y = x * 1.0
+        for name, i in steps:
+            if name == "matmul":
+                continue
+            if in_place:
+                y[i] = getattr(operator, f"i{name}")(y[i], u)
+            else:
+                y[i] = getattr(operator, name)(y[i].copy(), u)
+        ((y + u) * backend.array(v)).sum().backward()
+        return [backend.numpy(t) for t in (y, x.grad, u.grad)]
+
+    for found, expected in zip(run(True), run(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_part_that_is_assigned_elsewhere_than_it_was_changed_is_refused(backend):
+    w = backend.tensor(3.0, requires_grad=True)
+    for other in (slice(0, 2), slice(2, 0, -1), slice(1, 2), ..., [1, 2]):
+        y = backend.tensor([1.0, 2.0, 4.0], requires_grad=True) * 1.0
+        part = y[1:]
+        part *= w
+        with pytest.raises(nag.GraphError, match="take the view again"):
+            y[other] = part
+        with pytest.raises(nag.GraphError, match="take the view again"):
+            y + 1
+    y = backend.tensor([1.0, 2.0, 4.0], requires_grad=True) * 1.0
+    first = y[:1]
+    first *= w
+    first *= w  # two writes that y has not seen
+    with pytest.raises(nag.GraphError, match="take the view again"):
+        y[:1] = first
+    x = leaf([1.0, 2.0], backend)
+    with pytest.raises(nag.GraphError):
+        x[1:] *= w
+
+
 def test_what_others_saved_of_the_old_value_is_refused_after_an_augmented_assignment():
     y = nag.Tensor([2.0, 3.0], requires_grad=True) * 1.0
     z, part = y * y, y[1:]
