@@ -45,9 +45,9 @@ class Signature:
 
         Raises TypeError for what does not fit the signature.
         """
-        if not IMMUTABLE.issuperset(map(type, given.values())):
-            options = {k: option(self.name, k, v) for k, v in given.items() if k in self.known}
-            given = given | options
+        for key, value in given.items():
+            if key in self.known and type(value) not in IMMUTABLE:
+                given = given | {key: option(self.name, key, value)}
         options = self.options | given
         if len(args) == len(self.names) and options.keys() == self.known:  # as most calls are
             return args, options

@@ -11,6 +11,7 @@ import numpy as np
 from ..array_interface import array_of
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
+from .in_place import IMMUTABLE
 
 
 def without_tensors(data: Any) -> Any:
@@ -238,6 +239,8 @@ def result(name: str, y: Any, is_recorded: bool) -> Any:
 def option(name: str, key: str, value: Any) -> Any:
     """The value of an option, with a Tensor in it as its value. Raises TypeError for one that
     requires a gradient, since an option has no rule."""
+    if type(value) is tuple and IMMUTABLE.issuperset(map(type, value)):  # numbers, as most are
+        return value
     if isinstance(value, (tuple, list)):
         items = [option(name, key, x) for x in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
