@@ -283,6 +283,7 @@ class Optimizer:
     def _check_unchanged(self):
         """Raises ValueError where the options or parameters do not go with the state."""
         name, params = type(self).__name__, self.parameters()
+        first = self.buffers[0] if self.buffers else None
         for group in self.param_groups:
             self.check(group)
         if [id(p) for p in params] != [id(p) for p in self._params]:
@@ -291,9 +292,13 @@ class Optimizer:
                 "which its state belongs; make a new optimiser"
             )
         for i, (p, state) in enumerate(zip(params, self.state)):
-            a = next((a for key, a in state.items() if key != "step"), p.data)
-            dtype = np.dtype(np.float32) if p.dtype.itemsize == 2 else p.dtype
-            if a is not p.data and (a.shape, a.dtype, type(a)) != (p.shape, dtype, type(p.data)):
+            theta, a = p.data, state.get("master") if "master" in state else state.get(first)
+            if a is not None and (
+                a.shape != theta.shape
+                or type(a) is not type(theta)
+                or a.dtype != theta.dtype
+                and not (a.dtype == np.float32 and theta.dtype.itemsize == 2)
+            ):
                 raise ValueError(
                     f"{name}: the state of parameter {i} is {a.shape}, {a.dtype}, on "
                     f"{device_of(a)}; it has by now {p.shape}, {p.dtype}, on {p.device}: make a "
@@ -313,8 +318,9 @@ class Optimizer:
         jobs, small = [], {}
         for step in steps:
             options, arrays = (step.group, step.t), self.arrays(step)
-            if step.theta.size <= SMALL and type(step.theta) is np.ndarray:
-                alike = small.setdefault((id(step.group), step.t, step.theta.dtype), (options, []))
+            theta = arrays[0]
+            if theta.size <= SMALL and type(theta) is np.ndarray:
+                alike = small.setdefault((id(step.group), step.t, theta.dtype), (options, []))
                 alike[1].append(arrays)
             else:
                 jobs.append((options, arrays))
@@ -325,12 +331,14 @@ class Optimizer:
 
     def arrays(self, step):
         """θ, g and the buffers, for a change of θ in place."""
-        p, theta = step.parameter, step.theta
-        p.data = p.data  # so that a graph which still needs the old value notices
-        if "master" in step.state:  # θ, unless it was set since it was rounded from it
-            same = theta.astype(p.dtype) == p.data
-            theta[...] = array_namespace(theta).where(same, theta, p.data.astype(theta.dtype))
-        return theta, _wide(p.grad.data), *[step.state[b] for b in self.buffers if b in step.state]
+        p, state = step.parameter, step.state
+        theta, g = p.data, p.grad.data
+        p.data = theta  # so that a graph which still needs the old value notices
+        if "master" in state:  # it is θ, unless θ was set since it was rounded from it
+            rounded, theta, g = theta, state["master"], _wide(g)
+            same = theta.astype(rounded.dtype) == rounded
+            theta[...] = array_namespace(theta).where(same, theta, _wide(rounded))
+        return theta, g, *[state[b] for b in self.buffers if b in state]
 
     buffers = ()  # names of the arrays in a parameter's state
 
@@ -570,12 +578,11 @@ class Adam(Optimizer):
         do not. row: of the table, one for each group and t."""
         taken, others, rows = {}, [], {}
         for step in steps:
-            theta, state = step.theta, step.state
             if (
-                type(theta) is not np.ndarray
+                type(step.parameter.data) is not np.ndarray
                 and type(self) in (Adam, AdamW)
-                and can_run(theta)
-                and adam.takes(theta, *(state[b] for b in self.buffers))
+                and can_run(theta := step.theta)
+                and adam.takes(theta, *(step.state[b] for b in self.buffers))
             ):
                 row = rows.setdefault((id(step.group), step.t), len(rows))
                 taken.setdefault((device_of(theta), theta.dtype), []).append((row, step))
@@ -650,6 +657,10 @@ class AdamW(Adam):
         }
 
 
+# Numbers of a dtype, by its character, that are smaller may have lost bits.
+LEAST = {x.dtype.char: float(x.tiny / x.eps) for x in (np.finfo("f"), np.finfo("d"))}
+
+
 def _norm(p, g):
     """(Σ |g|ᵖ)^(1/p) of the numbers of an array, or max |g|: a float. No power overflows, and none
     that counts vanishes, for where they might they are those of |g| / max |g|.
@@ -658,8 +669,8 @@ def _norm(p, g):
     """
     g = _wide(g)
     if p == 2.0:
-        square, limits = float(np.vdot(g, g)), np.finfo(g.dtype)
-        if g.size * float(limits.tiny / limits.eps) < square < math.inf:
+        square = float(np.vdot(g, g))
+        if g.size * LEAST[g.dtype.char] < square < math.inf:
             return math.sqrt(square)
     top = float(abs(g).max())
     if p == math.inf or not 0.0 < top < math.inf:  # or nan
@@ -676,7 +687,7 @@ def _norm(p, g):
 def _scale(scale, out, g):
     """out ← scale g. A scale that is too small for g's dtype is applied in two parts."""
     g = _wide(g)
-    in_two = scale < np.finfo(g.dtype).tiny * 2.0**24
+    in_two = scale < LEAST[g.dtype.char]
     for factor in [math.sqrt(scale)] * 2 if in_two else [scale]:
         g = np.multiply(g, factor, out=out if out.dtype == g.dtype else None)
     if g is not out:
@@ -870,7 +881,7 @@ class AveragedModel:
         """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
         ValueError, before anything is changed, where it was made for another model."""
         who = "AveragedModel.load_state_dict"
-        wanted = {f"module.{name}": a for name, a in self.averages.items()}
+        wanted = {f"module.{name}": _wide(p.data) for name, p in self.parameters.items()}
         wanted["n_averaged"] = np.zeros(())
         given = arrays_of(who, state_dict)
         lines = [f"missing: {n} {a.shape}" for n, a in wanted.items() if n not in given]

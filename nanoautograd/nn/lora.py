@@ -99,7 +99,7 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
 
 def _places(model):
     """The `_members` of a model and of all Modules in it."""
-    return [place for path, module in model.named_modules() for place in module._members(path)]
+    return [place for _, _, held in model._tree() for place in held]
 
 
 def _replace(places, made):

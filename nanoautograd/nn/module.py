@@ -25,17 +25,21 @@ class Parameter(Tensor):
 
 
 CONTAINERS = list, tuple, deque, dict
+PLAIN = {bool, int, float, str, type(None), np.ndarray}  # most of what is held
 
 
 def _inside(holder, path="", above=()):
     """What Module._members gives, of a Module or of a list, tuple or dict in it."""
     held = vars(holder) if isinstance(holder, Module) else holder
     for key, value in held.items() if isinstance(held, dict) else enumerate(held):
+        if type(value) in PLAIN:
+            continue
         name = f"{path}.{key}" if path else str(key)
         if isinstance(value, (Tensor, Module)):
             yield name, value, holder, key
-        elif isinstance(value, CONTAINERS) and all(value is not one for one in above):
-            yield from _inside(value, name, (*above, value))
+        elif isinstance(value, CONTAINERS):
+            if all(value is not one for one in above):
+                yield from _inside(value, name, (*above, value))
         elif isinstance(value, (set, frozenset)) and any(map(learns, value)):
             raise TypeError(
                 f"{name} is a set of Parameters or Modules; a set has no order, so they would have "
@@ -139,15 +143,19 @@ class Module:
         those Modules hold is not listed. Raises TypeError for a set of them."""
         return _inside(self, path)
 
-    def named_modules(self, prefix="", above=()):
-        """Pairs (name, module): this one and, depth first, all inside it; names are dotted paths.
-        A module that is also inside itself, as a child that knows its parent, is not entered again.
-        """
-        yield prefix, self
-        above = (*above, self)
-        for name, value, *_ in self._members(prefix):
+    def _tree(self, path="", above=()):
+        """(name, module, its `_members`) of this one and, depth first, all inside it. A module that
+        is also inside itself, as a child that knows its parent, is not entered again."""
+        held, above = [*self._members(path)], (*above, self)
+        yield path, self, held
+        for name, value, *_ in held:
             if isinstance(value, Module) and all(value is not one for one in above):
-                yield from value.named_modules(name, above)
+                yield from value._tree(name, above)
+
+    def named_modules(self, prefix=""):
+        """Pairs (name, module): this one and, depth first, all inside it; names are dotted
+        paths."""
+        return ((name, module) for name, module, _ in self._tree(prefix))
 
     def named_parameters(self, remove_duplicate=True):
         """Pairs (dotted name, Parameter); a parameter that is used in two places comes once, or,
@@ -157,8 +165,8 @@ class Module:
         parameters of one name.
         """
         seen, names = set(), set()
-        for path, module in self.named_modules():
-            for name, value, *_ in module._members(path):
+        for _, _, held in self._tree():
+            for name, value, *_ in held:
                 if not isinstance(value, Parameter):
                     if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
                         warnings.warn(
@@ -181,7 +189,13 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def train(self, mode=True):
-        """Set `training` here and in all modules inside. Returns the module."""
+        """Set `training` here and in all modules inside. Returns the module. Raises TypeError for a
+        mode that is not True or False."""
+        if not isinstance(mode, (bool, np.bool_)):
+            raise TypeError(
+                f"{type(self).__name__}.train: sets whether the module is in training, True or "
+                f"False; got {type(mode).__name__}"
+            )
         for _, module in self.named_modules():
             module.training = mode
         return self

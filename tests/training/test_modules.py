@@ -234,6 +234,14 @@ def test_names_that_every_module_has_are_taken(name):
             setattr(Module(), name, [1, 2])
 
 
+def test_modes_that_are_none():
+    model = Linear(1, 1)
+    for mode in (None, 1, "no", np.ones((2, 2))):
+        with pytest.raises(TypeError, match="Linear.train: sets whether"):
+            model.train(mode)
+    assert model.training is True
+
+
 def test_a_method_can_be_replaced_by_another():
     model = Linear(1, 1)
     model.forward = lambda x: x
