@@ -411,16 +411,15 @@ class Optimizer:
         for group, options in zip(self.param_groups, groups):
             group.update(options)
 
-    elsewhere = {}  # options that PyTorch has, and what they say of the optimiser that this one is
+    elsewhere = {}  # options of PyTorch that are on where they mean what this optimiser is
 
     def _options(self, who, group):
         """A group of a state, checked, without its parameters."""
-        options = {
-            key: value
-            for key, value in group.items()
-            if key in self.defaults
-            or not (value is None or value == self.elsewhere.get(key, False) or key == "params")
-        }
+        options = {key: group[key] for key in self.defaults if key in group}
+        for key, value in group.items():
+            is_off = value is None or value == self.elsewhere.get(key, False)
+            if key != "params" and key not in self.defaults and not is_off:
+                raise ValueError(f"{who}: there is no option {key!r} here, which is {value!r}")
         if lacking := self.defaults.keys() - options.keys():
             raise ValueError(f"{who}: a group lacks {', '.join(sorted(lacking))}")
         self.check(options)
@@ -811,6 +810,8 @@ class AveragedModel:
     """
 
     def __init__(self, model, decay=0.999):
+        if not isinstance(model, Module):
+            raise TypeError(f"AveragedModel: takes a Module; got {type(model).__name__}")
         if not isinstance(decay, (int, float, np.floating)) or not 0.0 <= decay < 1.0:
             raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}

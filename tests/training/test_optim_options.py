@@ -576,6 +576,8 @@ def test_clipping_is_that_of_pytorch(g, p, max_norm, odd):
 def test_decays_that_are_none(decay):
     with pytest.raises(ValueError, match=r"decay must be in \[0, 1\)"):
         AveragedModel(Linear(1, 1), decay)
+    with pytest.raises(TypeError, match="AveragedModel: takes a Module; got list"):
+        AveragedModel([Parameter(w0)])
 
 
 @pytest.mark.parametrize(
