@@ -7,17 +7,14 @@ if __name__ == "__main__":
     terminal.run("train.py", main)
 """
 
+import _signal as signal  # what `signal` wraps in enums, which takes longer to import than all here
 import os
-import signal
 import sys
 
 
 def prepare(program):
     """Before the imports: from now on Ctrl-C ends the program at once; and where standard streams
     are closed, as by 2>&-, what is written to them is lost, and their numbers go to no file."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
 
     def stop(number, frame):
         try:
@@ -27,12 +24,17 @@ def prepare(program):
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, stop)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def run(program, main):
-    """Exit with what main() returns: None, a status, or a text for stderr."""
+    """Exit with what main() returns: None, a status, or a text for stderr. Within it Ctrl-C is a
+    KeyboardInterrupt; after it, the end."""
+    is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     try:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        if not is_ignored:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         status = main()
         sys.stdout.flush()
@@ -41,4 +43,6 @@ def run(program, main):
         print(f"\n{program}: interrupted", file=sys.stderr)
     except OSError as e:  # nobody reads stdout any more, or its disk is full
         status, sys.stdout = f"{program}: {e}", None
+    if not is_ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
