@@ -119,7 +119,8 @@ def train(o, checkpoint):
     else:
         (o.out / "metrics.jsonl").touch()  # beside every checkpoint
         save(0)
-    (o.out / "result.json").unlink(missing_ok=True)
+    if not checkpoint or start < o.steps:
+        (o.out / "result.json").unlink(missing_ok=True)
     metrics = Metrics(
         o.out / "metrics.jsonl", start, tensorboard=o.out / "tensorboard" if o.tensorboard else None
     )

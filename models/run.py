@@ -67,6 +67,9 @@ CHANGEABLE = {
 class OptionError(ValueError):
     """Options that cannot be; the message says which."""
 
+    def __init__(self, message):
+        super().__init__(shortened(message))
+
 
 class Diverged(ArithmeticError):
     """The loss, a gradient or a weight is no longer finite."""

@@ -68,7 +68,8 @@ class Run:
         except OSError:
             text = ""
         lines = [line.strip() for line in re.split("[\r\n]", text) if line.strip()]
-        return lines[-1].removeprefix("train.py: ").partition(". ")[0] if lines else "no output"
+        last = lines[-1].removeprefix("train.py: ").partition(". ")[0] if lines else "no output"
+        return last[:300]
 
 
 # ------------------------------------------------------------------------------------ what to run

@@ -1,13 +1,16 @@
 """How the programs here end: with a line, and not with a traceback, whatever the terminal does.
 
-if __name__ == "__main__":
-    terminal.prepare("train.py")
-import ...                                  what takes a second or two
-if __name__ == "__main__":
-    terminal.run("train.py", main)
+    if __name__ == "__main__":
+        terminal.prepare("train.py")
+    import ...                                  what takes a second or two
+    if __name__ == "__main__":
+        terminal.run("train.py", main)
+
+A signal before `prepare` meets Python alone. So nothing here takes long to import either:
+`_signal` is what the module signal wraps in enums.
 """
 
-import _signal as signal  # what `signal` wraps in enums, which takes longer to import than all here
+import _signal as signal
 import os
 import sys
 

@@ -270,7 +270,7 @@ def test_the_run_to_overwrite_is_kept_until_the_new_one_is_there(run, tmp_path, 
     run("--steps", 2)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
 
-    def fails(*args):
+    def fails(*args, **kwargs):
         raise OSError("no space left")
 
     for name in ("make_task", "make_model", "pack", "save_checkpoint"):
@@ -281,6 +281,9 @@ def test_the_run_to_overwrite_is_kept_until_the_new_one_is_there(run, tmp_path, 
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     assert "pip install tensorboardX" in run("--overwrite", "--tensorboard")
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+    monkeypatch.setattr(Language, "evaluate", fails)
+    assert run("--resume") == "train.py: no space left"
+    assert (tmp_path / "run" / "result.json").read_bytes() == before["result.json"]
 
 
 def test_the_next_start_removes_what_a_kill_left(run, tmp_path):
