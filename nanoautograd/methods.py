@@ -8,7 +8,7 @@ import numpy as np
 from . import ops
 from .core.tensor import Tensor
 from .ops.indexing import assign
-from .safety.arguments import as_arrays, is_foreign
+from .safety.arguments import as_array, is_foreign
 from .safety.in_place import spare_old
 
 # ---- operators
@@ -173,18 +173,21 @@ Tensor.reshape, Tensor.transpose, Tensor.requires_grad_ = _reshape, _transpose, 
 
 def _fabs(x):
     """|x|, of integers too as floating-point numbers:  x̄ = ȳ sign x."""
-    (x,) = as_arrays(x)
     dtype = np.fabs.resolve_dtypes((x.dtype, None))[-1]  # TypeError for complex numbers
     return ops.abs(x if x.dtype == dtype else ops.astype(x, dtype))
 
 
 def _float_power(x1, x2):
     """`power`, computed in float64 or a wider dtype."""
-    x1, x2 = as_arrays(x1, x2)
-    dtype = np.float_power.resolve_dtypes((x1.dtype, x2.dtype, None))[-1]
-    return ops.power(ops.astype(x1, dtype), ops.astype(x2, dtype))
+    return ops.power(*[x if isinstance(x, NUMBERS) else _in_float64(x) for x in (x1, x2)])
 
 
+def _in_float64(x):
+    x = as_array(x)
+    return ops.astype(x, np.float_power.resolve_dtypes((x.dtype, x.dtype, None))[-1])
+
+
+NUMBERS = int, float, complex  # which promote nothing
 NUMPY = {getattr(np, name): getattr(ops, name) for name in ops.__all__ if hasattr(np, name)}
 NUMPY |= {
     np.linalg.norm: ops.norm,

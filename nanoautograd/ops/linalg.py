@@ -84,9 +84,9 @@ def dot(a, b):
     y_ij = Σ_k a_ik b_kj:  ā_ik = Σ_j ȳ_ij b_kj,  b̄_kj = Σ_i a_ik ȳ_ij, with i and j for all other
     axes. If one is 0-d, it is `multiply`.
     """
-    if not _shape_of(a) and type(a) is not list or not _shape_of(b) and type(b) is not list:
-        return multiply(a, b)
     a, b = as_arrays(a, b)
+    if not a.shape or not b.shape:
+        return multiply(a, b)
     if len(b.shape) <= 2:
         return matmul(a, b)
     return tensordot(a, b, ((-1,), (-2,)))

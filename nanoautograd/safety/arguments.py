@@ -43,19 +43,19 @@ def check_operand(x: Any, name: str) -> None:
 
 def as_array(x: Any) -> Any:
     """x itself if it is an array or a Tensor, else the array of a number or a sequence."""
-    return x if hasattr(x, "shape") else as_arrays(x)[0]
+    return x if _is_array(x) else as_arrays(x)[0]
 
 
 def as_arrays(*xs: Any) -> list:
     """The arguments, numbers and sequences among them as arrays of the library that owns the
     others. A number gets the dtype that it would have in a sum with the first array."""
-    arrays = [getattr(x, "_array", x) for x in xs if _has_shape(x)]
+    arrays = [getattr(x, "_array", x) for x in xs if _is_array(x)]
     xp = array_namespace(*arrays)
-    return [x if _has_shape(x) else _made(x, xp, arrays[:1]) for x in xs]
+    return [x if _is_array(x) else _made(x, xp, arrays[:1]) for x in xs]
 
 
-def _has_shape(x: Any) -> bool:
-    return hasattr(x, "shape") and not isinstance(x, np.generic)
+def _is_array(x: Any) -> bool:
+    return isinstance(x, ArrayInterface) or is_array(x)
 
 
 def _made(x: Any, xp: Any, first: list) -> Any:
@@ -82,6 +82,6 @@ def usual_arguments(operation: Any, args: tuple, numbers: bool = False) -> tuple
     unusual = [a for a in given if is_sequence(a) or numbers and not hasattr(a, "shape")]
     if not unusual:
         return None
-    arrays = [getattr(a, "_array", a) for a in given if _has_shape(a)]
+    arrays = [getattr(a, "_array", a) for a in given if _is_array(a)]
     made = {id(a): _made(a, array_namespace(*arrays), arrays[:1]) for a in unusual}
     return tuple(made.get(id(a), a) if is_meant else a for a, is_meant in zip(args, meant))

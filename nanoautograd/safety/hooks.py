@@ -41,7 +41,7 @@ class CallHook:
                 f"{operation.name}: the shapes {shapes} do not fit together; counted from the last "
                 "axis, lengths must be equal, or 1"
             ) from None
-        if isinstance(error, AttributeError):  # a tuple or a number has no shape, no sum()
+        if isinstance(error, (AttributeError, TypeError)):  # a number has no shape, no sum()
             if usual := usual_arguments(operation, args, numbers=True):
                 return usual
         error.add_note(f"in {operation.name}({', '.join(map(_described, args))})")
