@@ -346,6 +346,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         axes = (0, 1)
     else:
         axes = _axes(axis, x.ndim)
+    if axis is not None and not 0 < len(axes) < 3:
+        raise ValueError(f"norm: axis {axis!r} names neither one axis nor two")
     if x.dtype.kind in "iub":
         x = x.astype(float)
     elif x.dtype.kind == "c":
