@@ -35,6 +35,7 @@ from .manual.rotary import rotary_embedding as _rotary_embedding
 from .manual.silu import silu as _silu
 from .manual.softmax import softmax as _softmax
 from .ops import mean, sign, sum
+from .safety.arguments import as_array
 
 __all__ = [
     "crf_log_partition",
@@ -84,7 +85,7 @@ def _as_array(x, like):
     """A number, or a list of them, as an array where `like` is; an array as it is."""
     if is_array(array_of(x)):
         return x
-    x, like = np.asarray(x), array_of(like)
+    x, like = np.asarray(x), array_of(as_array(like))
     return to_device(x.astype(like.dtype) if x.dtype.kind == "f" else x, device_of(like))
 
 

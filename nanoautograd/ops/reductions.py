@@ -220,6 +220,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
     The largest element m is taken out, y = m + log Σ e^(a - m), so that nothing overflows. A
     sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
     """
+    a = as_array(a)
     y = _logsumexp(_wide(a), axis, keepdims=keepdims)
     return y if y.dtype == a.dtype else astype(y, a.dtype)
 

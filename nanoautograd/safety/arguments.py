@@ -43,7 +43,7 @@ def check_operand(x: Any, name: str) -> None:
 
 def as_array(x: Any) -> Any:
     """x itself if it is an array or a Tensor, else the array of a number or a sequence."""
-    return x if _is_array(x) else as_arrays(x)[0]
+    return x if isinstance(x, (ArrayInterface, np.ndarray)) else as_arrays(x)[0]
 
 
 def as_arrays(*xs: Any) -> list:
