@@ -56,12 +56,16 @@ class Sweep:
     slope: float  # the larger of the one-sided quotients there
     noise: float
     size: float  # of the results that change
+    lost: float  # part of `error`: what changes of the others may have been rounded away
     rows: list = field(repr=False)
 
     @property
     def constant(self):
-        """Did phi not change by a single bit?"""
-        return all(row.left == row.right == 0 for row in self.rows)
+        """Does phi stand still at narrow steps, and jump at wide ones, if it changes at all?"""
+        changes = [abs(q) * row.h for row in self.rows for q in (row.left, row.right)]
+        return not any(changes[8:]) and all(
+            c == 0 or not c <= 1000 * EPS * self.size for c in changes[:8]
+        )
 
     def kink(self, widest=inf):
         """(left slope, right slope) if phi has a kink at or very near 0, else None.
@@ -135,7 +139,7 @@ def sweep(phi, noise, scale, widest=0.0):
     """Differentiate phi at 0 with every step of `steps_for(scale, widest)`.
 
     phi     called with a step; phi.changed() is the size (the sum of absolute values) of the last
-            results, as far as some step has changed them, phi.unchanged() that of all others
+            results that a step has changed, whenever it was asked, phi.unchanged() that of others
     noise   in phi near 0, (least, most); never taken for less than one rounding of the results
     scale   the size of the inputs, which are rounded as well
 
@@ -145,8 +149,9 @@ def sweep(phi, noise, scale, widest=0.0):
     ahead, behind, sizes = [], [], []
     for h in steps:
         behind.append(phi(-h))
+        size = phi.changed() if widest or not sizes else sizes[0]
         ahead.append(phi(h))
-        sizes.append(phi.changed())
+        sizes.append(phi.changed() if widest or not sizes else size)
     # Results that stood still may have lost changes of less than their rounding.
     lost = EPS / 2 * phi.unchanged() / steps[0]
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]
@@ -180,7 +185,7 @@ def sweep(phi, noise, scale, widest=0.0):
     error = [inf] * len(R)
     for k in range(len(R) - 1):
         if k == 0:  # one rounding less, where rounding is what limits
-            distance = abs(R[0] - central[1])
+            distance = max(abs(R[0] - central[1]), abs(R[0] - R[1]) - 5 * rounding[2])
         else:
             distance = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1]))
         estimate = distance + rounding[k + 1] + lost
@@ -203,9 +208,9 @@ def sweep(phi, noise, scale, widest=0.0):
     ]
     size = max(filter(isfinite, sizes), default=0.0)
     if best is None:
-        return Sweep(nan, inf, 0.0, nan, noise, size, rows)
+        return Sweep(nan, inf, 0.0, nan, noise, size, lost, rows)
     step = steps[best + 1]
-    return Sweep(R[best], error[best], step, change[best + 1] / step, noise, size, rows)
+    return Sweep(R[best], error[best], step, change[best + 1] / step, noise, size, lost, rows)
 
 
 def complex_step(phi):

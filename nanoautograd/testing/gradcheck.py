@@ -16,7 +16,7 @@ also why u is random: against a cotangent of ones, many wrong rules are right.
 
 import warnings
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 
 import numpy as np
 
@@ -179,24 +179,21 @@ class Along:
 
     def __call__(self, h):
         point, i = self.point, self.i
-        with np.errstate(all="ignore"):
-            x = point.xs[i] + h * self.d
-            self.ys = point.subject.values([*point.xs[:i], x, *point.xs[i + 1 :]])
-            point.check_shapes(self.ys)
-            changes = [y - y0 for y, y0 in zip(self.ys, point.ys)]
-            self.moved = [moved | (c != 0) for moved, c in zip(self.moved, changes)]
-            return float(sum(np.vdot(u, c) for u, c in zip(self.us, changes)))
+        x = point.xs[i] + h * self.d
+        self.ys = point.subject.values([*point.xs[:i], x, *point.xs[i + 1 :]])
+        point.check_shapes(self.ys)
+        return float(sum(np.vdot(u, y - y0) for u, y, y0 in zip(self.us, self.ys, point.ys)))
 
     def changed(self):
-        """The size of the last results, as far as they have changed in any call."""
+        """The size of the last results, as far as they have changed when this was called."""
+        self.moved = [moved | (y != y0) for moved, y, y0 in zip(self.moved, self.ys, self.point.ys)]
         return self.size(self.ys, self.moved)
 
     def unchanged(self):
         return self.size(self.point.ys, [~moved for moved in self.moved])
 
     def size(self, ys, chosen):
-        with np.errstate(all="ignore"):
-            return float(sum(np.abs(u * y)[c].sum() for u, y, c in zip(self.us, ys, chosen)))
+        return float(sum(np.abs(u * y)[c].sum() for u, y, c in zip(self.us, ys, chosen)))
 
 
 class Point:
@@ -204,18 +201,19 @@ class Point:
 
     def __init__(self, subject, xs, ys, us):
         self.subject, self.xs, self.ys, self.us = subject, xs, ys, us
+        self.shapes = [y.shape for y in ys]
         self.given = subject.gradients(xs, us)
         self.gs = [np.zeros_like(x) if g is None else g for x, g in zip(xs, self.given)]
         self.size = sum(np.abs(u * y).sum() for u, y in zip(us, ys))
         self.noise = 0.0
 
     def check_shapes(self, ys):
-        shapes, others = [y.shape for y in self.ys], [y.shape for y in ys]
-        if shapes != others:
+        shapes = [y.shape for y in ys]
+        if shapes != self.shapes:
             raise CheckRefused(
                 f"the shape of what {self.subject.name} returns depends on the values of its "
-                f"inputs: {_listed(shapes)} at this point, {_listed(others)} within a step of it. "
-                "There is no difference to take: fix what is selected outside of the function"
+                f"inputs: {_listed(self.shapes)} at this point, {_listed(shapes)} within a step of "
+                "it. There is no difference to take: fix what is selected outside of the function"
             )
 
     def reach(self, i):
@@ -239,46 +237,42 @@ class Point:
         """
         widest = self.reach(i)
         scale = max(scale, 1e-296)
+        tiny = scale < 1e-4 * widest
         phi = Along(self, i, d)
         measured = noise(phi, scale)
-        near = sweep(phi, measured, scale)
-        verdict, sharpness = self.compare(i, d, near)
-        if verdict == "unknown" and self.at_limit(i, d, near):
-            return "right", near, 0.0
-        if scale >= 1e-4 * widest:
-            if verdict == "unknown" and scale < widest:
-                return self.judge_far(i, d, scale, measured, near)
-            if verdict == "right" and near.kink() and not self.on_kink(i, d, near, scale):
-                verdict = "kink"
-            return verdict, near, sharpness
-        if verdict == "unknown":
-            return self.judge_far(i, d, scale, measured, near)
-        wide = Along(self, i, d)
-        far = sweep(wide, noise(wide, widest), widest)
-        other, _ = self.compare(i, d, far)
-        smooth = not far.kink() and other != "unknown"
-        if smooth and other != verdict:
-            return "unknown", near, 0.0
-        if near.constant and not smooth and not (phi(100 * scale) or phi(-100 * scale)):
-            return "unknown", far, 0.0  # it stands still for longer than to 0: by rounding
-        return verdict, near, sharpness
-
-    def judge_far(self, i, d, scale, measured, near):
-        """`judge` by steps from the widest down to those relative to the input."""
-        far = sweep(Along(self, i, d), measured, scale, self.reach(i))
-        verdict, sharpness = self.compare(i, d, far)
-        if verdict == "unknown":
-            return verdict, near if near.error < inf else far, 0.0
-        if verdict == "right" and (far.kink(far.step) or far.kink() and far.step <= scale):
+        found = near = sweep(phi, measured, scale)
+        verdict, sharpness = self.compare(i, d, found)
+        if verdict == "unknown" and scale < widest or tiny and found.lost > 1e-9 * found.slope:
+            found = sweep(Along(self, i, d), measured, scale, widest)
+            verdict, sharpness = self.compare(i, d, found)
+            if found.kink(found.step) or found.kink() and found.step <= scale:
+                verdict = "kink" if verdict == "right" else verdict
+        elif tiny:
+            verdict = self.confirmed(i, d, scale, found, verdict)
+        elif verdict == "right" and found.kink() and not self.on_kink(i, d, found, scale):
             verdict = "kink"
-        return verdict, far, sharpness
+        if verdict == "unknown" and self.at_rest(i, d, near):
+            verdict = "right"
+        return verdict, found, sharpness
+
+    def confirmed(self, i, d, scale, found, verdict):
+        """`verdict`, or "unknown" where what is seen so near to x may be rounding alone.
+
+        As with exp(x) - 1, which stands still at 1e-20, and not only up to 0, as relu at -1e-20.
+        """
+        phi, widest = Along(self, i, d), self.reach(i)
+        wide = sweep(phi, noise(phi, widest), widest)
+        other, _ = self.compare(i, d, wide)
+        if other != "unknown" and not wide.kink():
+            return verdict if other == verdict else "unknown"
+        still = found.constant and not (phi(100 * scale) or phi(-100 * scale))
+        return "unknown" if still else verdict
 
     def compare(self, i, d, found):
         """(verdict, sharpness): is <g, d> what was found, as far as the sweep can tell?"""
         g = self.gs[i][d != 0]
-        with np.errstate(all="ignore"):
-            analytic = float(np.vdot(g, d[d != 0]))
-            magnitude = float(np.abs(g * d[d != 0]).sum())
+        analytic = float(np.vdot(g, d[d != 0]))
+        magnitude = float(np.abs(g * d[d != 0]).sum())
         if np.isinf(g).any():
             settled = SAFETY * found.error < PROMISE * abs(found.value) or found.constant
             return ("wrong" if settled else "unknown"), 0.0
@@ -288,34 +282,46 @@ class Point:
         if not abs(analytic - found.value) <= tolerance:
             return "wrong", 0.0
         if not g.any():
-            seen = found.error * self.reach(i) <= 1e-9 * self.size  # by steps that are wide enough
-            zero = found.constant and seen or tolerance <= PROMISE * found.slope
+            zero = found.constant or tolerance <= PROMISE * found.slope
             return ("right" if zero else "unknown"), 0.0
         if tolerance > PROMISE * magnitude:
             return "unknown", 0.0
         return "right", tolerance / magnitude
 
-    def at_limit(self, i, d, found):
-        """Has f come to a limit, as tanh at 50? Then there is no gradient, but for rounding.
+    def at_rest(self, i, d, near):
+        """Is f constant here, and the gradient zero, but for rounding?
 
-        To one side f is constant however wide the step; and the gradient, unless it is zero, was
-        far larger halfway to 0.
+        Either the gradient is seen to be rounding, because it is another one right beside x and
+        u. Or f has come to a limit, as tanh at 50: to one side it is constant however wide the
+        step, and the gradient, unless it is zero, was far larger halfway to 0.
         """
         x, moved = self.xs[i], d != 0
-        size = np.abs(self.gs[i][moved]).max()
-        flat = (1e-6 if size else 8 * EPS) * max(self.size, found.size)
-        if not all(abs(q) * r.h <= flat for r in found.rows for q in (r.left, r.right)):
-            return False
-        if size:
-            half = np.where(moved, x / 2, x)
-            g = self.subject.gradients([*self.xs[:i], half, *self.xs[i + 1 :]], self.us)[i]
-            if g is None or not np.abs(g[moved]).max() > 1e4 * size:
+        g = self.gs[i][moved]
+
+        def gradient(factor):
+            """With x and u multiplied; by nearly 1, a gradient hardly changes."""
+            xs = [*self.xs[:i], np.where(moved, x * factor, x), *self.xs[i + 1 :]]
+            g = self.subject.gradients(xs, [u * factor for u in self.us])[i]
+            return np.zeros(moved.sum()) if g is None else g[moved]
+
+        def flat(changes, most):
+            return all(abs(change) <= most for change in changes)
+
+        changes = [q * row.h for row in near.rows for q in (row.left, row.right)]
+        size = max(self.size, near.size)
+        rounding = 16 * (EPS * size + near.noise)
+        if g.any() and flat(changes, rounding):
+            beside = [gradient(1 + k * 1e-6) for k in range(1, 9)]
+            if max(np.abs(h - g).max() for h in beside) > 0.1 * np.abs(g).max():
+                return True
+        most = rounding
+        if g.any():
+            most = 1e-6 * size
+            if not np.abs(gradient(0.5)).max() > 1e4 * np.abs(g).max():
                 return False
-        phi = Along(self, i, d)
-        scale = found.rows[0].h
-        return any(
-            not any(abs(phi(side * scale * 10.0**k)) > flat for k in (1, 4, 8, 16, 32, 64))
-            for side in (1, -1)
+        phi, h = Along(self, i, d), near.rows[0].h
+        return flat(changes, most) and any(
+            flat((phi(side * h * 10.0**k) for k in (1, 4, 8, 16, 32, 64)), most) for side in (1, -1)
         )
 
     def on_kink(self, i, d, found, scale):
@@ -340,6 +346,7 @@ class Point:
 
     # ---- one argument
 
+    @np.errstate(all="ignore")
     def check_direction(self, i, direction):
         x = self.xs[i]
         if x.size == 1 or not np.isfinite(self.gs[i]).all():
@@ -377,6 +384,7 @@ class Point:
         d.flat[j] = 1.0
         return self.judge(i, d, abs(x.flat[j]) or _size([x]) or 1.0)
 
+    @np.errstate(all="ignore")
     def check_entries(self, i, entries):
         wrong, undecided, sharpness = [], [], 0.0
         for j in entries:
