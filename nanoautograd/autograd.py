@@ -24,11 +24,10 @@ def grad(
     No `.grad` is touched. Raises GraphError if an output or input has no history, or an input is
     not used; ShapeError if a gradient has another shape than its output.
     """
-    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    outputs, inputs = _tensors("output", outputs), _tensors("input", inputs)
     if grad_outputs is None:
         grad_outputs = (None,) * len(outputs)
-    elif isinstance(grad_outputs, Tensor) or hasattr(grad_outputs, "shape"):
+    elif hasattr(grad_outputs, "shape") or not isinstance(grad_outputs, (tuple, list)):
         grad_outputs = (grad_outputs,)
     if len(grad_outputs) != len(outputs):
         raise ValueError(
@@ -55,3 +54,16 @@ def grad(
                 f"{inputs[i].shape}; with allow_unused=True its gradient is None"
             )
     return tuple(g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients)
+
+
+def _tensors(what, given):
+    """A Tensor, or a sequence of them, as a tuple. Raises TypeError for anything else."""
+    found = (given,) if isinstance(given, Tensor) or not hasattr(given, "__iter__") else given
+    found = tuple(found)
+    for t in found:
+        if not isinstance(t, Tensor):
+            raise TypeError(
+                f"grad: each {what} must be a Tensor; got {type(t).__name__} (for functions of "
+                "arrays there is nag.grad)"
+            )
+    return found

@@ -162,7 +162,8 @@ class CustomVJP:
 
 def custom_vjp(name: str, forward: Callable, backward: Callable, reference: Callable) -> CustomVJP:
     """The operation on Tensors that the three functions define; see the text above."""
-    return CustomVJP(name, forward, backward, reference)
+    functions = [checks.checked_function("custom_vjp", f) for f in (forward, backward, reference)]
+    return CustomVJP(name, *functions)
 
 
 @function

@@ -16,7 +16,12 @@ def from_dlpack(x: Any) -> Tensor:
     lets the Tensor only be read.)
     """
     if isinstance(x, Tensor):
+        x._refuse_to_leave("from_dlpack")
         return x.detach()
+    if not hasattr(x, "__dlpack_device__"):
+        raise TypeError(
+            f"from_dlpack takes an array of a library that has DLPack; got {type(x).__name__}"
+        )
     on_cpu = x.__dlpack_device__()[0] == 1  # kDLCPU
     if on_cpu:
         return wrap(np.from_dlpack(x))

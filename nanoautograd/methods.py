@@ -79,10 +79,25 @@ def _attach_operator(name, operation):
 
 for _name, _operation in (OPERATORS | COMPARISONS | BITWISE).items():
     _attach_operator(_name, _operation)
-for _name, _operation in OF_ONE.items():
-    setattr(Tensor, f"__{_name}__", lambda self, _operation=_operation: _operation(self))
 
-Tensor.__getitem__ = lambda self, index: ops.getitem(self, index)
+
+def _attach_unary(name, operation):
+    def operator(self):
+        return operation(self)
+
+    operator.__name__ = operator.__qualname__ = name
+    setattr(Tensor, name, operator)
+
+
+for _name, _operation in OF_ONE.items():
+    _attach_unary(f"__{_name}__", _operation)
+
+
+def _getitem(self, index):
+    return ops.getitem(self, index)
+
+
+Tensor.__getitem__ = _getitem
 Tensor.__setitem__ = assign
 Tensor.T = property(lambda self: ops.transpose(self), doc="The Tensor with its axes reversed.")
 

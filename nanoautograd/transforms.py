@@ -79,6 +79,8 @@ class _Call:
     """f(*args), recorded with respect to the arguments `argnums`."""
 
     def __init__(self, name, f, args, kwargs, argnums, has_aux=False):
+        if not callable(f):
+            raise TypeError(f"{name}: f must be a function of Tensors, not {type(f).__name__}")
         self.argnums = argnums if isinstance(argnums, tuple) else (argnums,)
         self.records = is_grad_enabled()  # or nothing outside can ask for a history
         args, leaves = list(args), []
@@ -186,6 +188,17 @@ def _shape_of(x):
     return getattr(x, "shape", ())
 
 
+def _sequences(name, primals, tangents):
+    """Both as tuples. Raises TypeError for an array, of which the rows would be arguments."""
+    for x in (primals, tangents):
+        if not isinstance(x, (tuple, list)):
+            raise TypeError(
+                f"{name}: primals and tangents are tuples, with one entry for each argument of f; "
+                f"got {type(x).__name__}"
+            )
+    return tuple(primals), tuple(tangents)
+
+
 def _check_tangents(name, tangents, primals):
     """Raises if the directions are not one array for each primal, and of its shape."""
     shapes = [_shape_of(v) for v in tangents], [_shape_of(x) for x in primals]
@@ -259,7 +272,7 @@ def jvp(f, primals, tangents):
     ⟨uᵀJ, v⟩ with respect to u gives Jv. So every operation with a rule has this product too, at
     the price of two walks. (Townsend 2017, "A new trick for calculating Jacobian vector products".)
     """
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = _sequences("jvp", primals, tangents)
     call = _Call("jvp", f, primals, {}, tuple(range(len(primals))))
     vs = [v for t in tangents for v in _arrays(t)]
     _check_tangents("jvp", vs, call.inputs)
@@ -322,7 +335,7 @@ def hvp(f, primals, tangents):
 
     primals, tangents: sequences, one entry per argument of f; so is the result.
     """
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = _sequences("hvp", primals, tangents)
     _check_tangents("hvp", _arrays(tangents), _arrays(primals))
     argnums = tuple(range(len(primals)))
 

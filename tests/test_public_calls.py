@@ -206,8 +206,9 @@ def steps(name):
 
 
 def clipped(*args, **options):
-    for p in args[0]:
-        p.grad = np.ones(p.shape)
+    for p in args[0] if isinstance(args[0], list) else ():
+        if isinstance(p, nag.Tensor) and p.requires_grad:
+            p.grad = np.ones(p.shape)
     optim.clip_grad_norm_(*args, **options)
 
 
@@ -332,7 +333,8 @@ def called(name):
         return getattr(home, last)
     if last in ASSIGNED:
         return assigned(last[:-1])
-    return (in_place if last == "__setitem__" or last[2] == "i" and last[3:-2] else method)(last)
+    changes = last == "__setitem__" or last.startswith("__i") and last != "__invert__"
+    return (in_place if changes else method)(last)
 
 
 def row_of(name):

@@ -217,7 +217,7 @@ class Primitive:
 
 def function(forward: Callable) -> Primitive:
     """Decorator: makes a Primitive of a function on arrays; `.defvjp` sets its derivative."""
-    return Primitive(forward)
+    return Primitive(checks.checked_function("function", forward))
 
 
 def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:

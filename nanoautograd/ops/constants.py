@@ -89,6 +89,21 @@ def _as_in_numpy(name):
     return without_gradient(f)
 
 
+def _elementwise(name, count):
+    """The same for a function of `count` numbers, elementwise, without NumPy's out= and where=."""
+
+    def f(*xs):
+        if len(xs) != count:
+            raise TypeError(f"{name} takes {count} argument{'s'[: count - 1]}, got {len(xs)}")
+        for x in xs:
+            check_operand(x, name)
+        return getattr(array_namespace(*xs), name)(*xs)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"As `numpy.{name}`, on Tensors and arrays of any backend; has no gradient."
+    return without_gradient(f)
+
+
 all = _as_in_numpy("all")
 allclose = _as_in_numpy("allclose")
 any = _as_in_numpy("any")
@@ -96,26 +111,26 @@ argmax = _as_in_numpy("argmax")
 argmin = _as_in_numpy("argmin")
 argsort = _as_in_numpy("argsort")
 array_equal = _as_in_numpy("array_equal")
-bitwise_and = _as_in_numpy("bitwise_and")
-bitwise_or = _as_in_numpy("bitwise_or")
-bitwise_xor = _as_in_numpy("bitwise_xor")
-ceil = _as_in_numpy("ceil")
+bitwise_and = _elementwise("bitwise_and", 2)
+bitwise_or = _elementwise("bitwise_or", 2)
+bitwise_xor = _elementwise("bitwise_xor", 2)
+ceil = _elementwise("ceil", 1)
 count_nonzero = _as_in_numpy("count_nonzero")
-floor = _as_in_numpy("floor")
-invert = _as_in_numpy("invert")
+floor = _elementwise("floor", 1)
+invert = _elementwise("invert", 1)
 isclose = _as_in_numpy("isclose")
-isfinite = _as_in_numpy("isfinite")
-isinf = _as_in_numpy("isinf")
-isnan = _as_in_numpy("isnan")
-logical_and = _as_in_numpy("logical_and")
-logical_not = _as_in_numpy("logical_not")
-logical_or = _as_in_numpy("logical_or")
-logical_xor = _as_in_numpy("logical_xor")
+isfinite = _elementwise("isfinite", 1)
+isinf = _elementwise("isinf", 1)
+isnan = _elementwise("isnan", 1)
+logical_and = _elementwise("logical_and", 2)
+logical_not = _elementwise("logical_not", 1)
+logical_or = _elementwise("logical_or", 2)
+logical_xor = _elementwise("logical_xor", 2)
 nonzero = _as_in_numpy("nonzero")
 ones_like = _as_in_numpy("ones_like")
-rint = _as_in_numpy("rint")
+rint = _elementwise("rint", 1)
 round = _as_in_numpy("round")
 searchsorted = _as_in_numpy("searchsorted")
-trunc = _as_in_numpy("trunc")
+trunc = _elementwise("trunc", 1)
 zeros_like = _as_in_numpy("zeros_like")
 integer_prod = _as_in_numpy("prod")  # `prod` of integers, in reductions.py

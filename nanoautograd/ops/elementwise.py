@@ -56,7 +56,7 @@ def divide(a, b):
     return a / b
 
 
-divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, out: -g * out / b)
+divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, out: -g * (out / b))
 
 
 @function
@@ -207,7 +207,7 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 def sigmoid(x):
     """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
     xp = _namespace_of_reals(x, "sigmoid")
-    return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 sigmoid.defvjp(x=lambda g, out: g * out * (1 - out))

@@ -280,3 +280,10 @@ def counted(name: str, ds: Any, parents: list) -> list:
             "one, or None, for each"
         )
     return ds
+
+
+def checked_function(name: str, f: Any) -> Any:
+    """f. Raises TypeError unless it is a function, which has a name and a signature."""
+    if not callable(f) or not hasattr(f, "__name__"):
+        raise TypeError(f"{name} makes an operation of a function of arrays, not of {f!r:.60}")
+    return f

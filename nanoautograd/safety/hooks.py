@@ -44,6 +44,12 @@ class CallHook:
         if isinstance(error, (AttributeError, TypeError)):  # a number has no shape, no sum()
             if usual := usual_arguments(operation, args, numbers=True):
                 return usual
+        for a in args:
+            if _is_no_array(a) and _is_about(error, a):
+                raise TypeError(
+                    f"{operation.name} cannot compute with {_described(a)} ({type(a).__name__}); "
+                    f"its signature is {operation.signature}"
+                ) from None
         error.add_note(f"in {operation.name}({', '.join(map(_described, args))})")
         explain_full(error)
         return None
@@ -64,6 +70,17 @@ class RuleHook:
             raise type(error)(f"a rule of {node.operation.name} gave {error}") from None
         error.add_note(f"in the gradient of {node.operation.name}")
         explain_full(error)
+
+
+def _is_no_array(a: Any) -> bool:
+    return isinstance(a, type) or not (isinstance(a, Tensor) or is_array(a))
+
+
+def _is_about(error: Exception, a: Any) -> bool:
+    """Whether an error says that the argument `a` lacks what an array has."""
+    if isinstance(error, AttributeError):
+        return error.obj is a or isinstance(a, type)
+    return isinstance(error, TypeError) and a is None and "'NoneType' object" in str(error)
 
 
 def _described(a: Any) -> str:
