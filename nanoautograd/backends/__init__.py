@@ -201,14 +201,27 @@ def is_fancy(index):
 
 
 def scatter_add(buffer, index, values):
-    """buffer[index] += values, in place; an element that `index` names twice gets both values."""
+    """buffer[index] += values, in place; an element that `index` names twice gets both values.
+
+    NumPy adds one after the other. Of 16 bits, or many to few, that is done with more digits.
+    """
     xp = array_namespace(buffer)
     if not is_fancy(index):
         buffer[index] += values
+    elif xp is np and is_float(buffer.dtype) and buffer.itemsize < _fewest_bytes(buffer, values):
+        total = buffer.astype(np.float64)
+        scatter_add(total, index, np.asarray(values, dtype=np.float64))
+        buffer[...] = total
     elif xp is np and buffer.ndim > 1 and (not isinstance(index, tuple) or len(index) == 1):
         _add_rows(buffer, index[0] if isinstance(index, tuple) else index, values)
     else:
         xp.add.at(buffer, index, values)
+
+
+def _fewest_bytes(buffer, values):
+    """Of a number that is added to one after the other: 8 where elements must repeat, and are not
+    added in pairs."""
+    return 8 if buffer.ndim == 1 and np.size(values) > buffer.size else 4
 
 
 def _add_rows(buffer, rows, values):

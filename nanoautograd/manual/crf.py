@@ -61,6 +61,7 @@ by remembering at each step from which tag the maximum came.
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
 from ..ops import exp, expand_dims, log, max, reshape, squeeze, sum, take_along_axis, where
 from .sixteen_bits import in_float32
@@ -91,7 +92,7 @@ def backward(dz, cache, needs=None):
     z, g = z[:, None], dz[:, None]
     dx, dA = xp.zeros((T, B, K), dtype=x.dtype), xp.zeros((K, K), dtype=x.dtype)
     beta = e + xp.zeros((B, K), dtype=x.dtype)
-    de = xp.sum(g * xp.exp(alpha[-1] + beta - z), axis=0)
+    de = summed(g * xp.exp(alpha[-1] + beta - z), 0)
     for t in range(T - 1, -1, -1):
         mt = m[t][:, None]
         dx[t] = xp.where(mt, g * xp.exp(alpha[t] + beta - z), 0.0)
@@ -99,9 +100,9 @@ def backward(dz, cache, needs=None):
             after = A + (x[t] + beta)[:, None, :]  # (B, i, j)
             if need_A:
                 pair = xp.exp(alpha[t - 1][:, :, None] + after - z[:, :, None])
-                dA += xp.sum(xp.where(mt[:, :, None], g[:, :, None] * pair, 0.0), axis=0)
+                dA += summed(xp.where(mt[:, :, None], g[:, :, None] * pair, 0.0), 0)
             beta = xp.where(mt, _lse(after, axis=2), beta)
-    ds = xp.sum(dx[0], axis=0)
+    ds = summed(dx[0], 0)
     return (
         dx if need_x else None,
         dA if need_A else None,

@@ -58,7 +58,7 @@ from numpy import unravel_index  # of one position, on the host
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float, scatter_add
-from ..backends.sums import column_sums, row_sums
+from ..backends.sums import column_sums, row_dots, row_sums
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp, reshape, squeeze, sum, take_along_axis, where
@@ -99,7 +99,7 @@ def forward(
         if t is not None or ε:
             qlogp = _smoothed(xp, n, y, t, ε, C, x.dtype)
             qlogp *= _log_p(xp, x[n], m[n], Z[n])
-            ell[n] = -(row_sums(qlogp) if w is None else qlogp @ w)
+            ell[n] = -(row_sums(qlogp) if w is None else row_dots(qlogp, w))
 
     by_rows(part, xp, N, C)
     logp_y = None

@@ -83,7 +83,7 @@ import numpy
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float, products, scatter_add
-from ..backends.sums import column_sums, row_sums, sum_dtype, total
+from ..backends.sums import column_sums, row_dots, row_sums, sum_dtype, total
 from ..backends.threads import ALIGN, by_rows, matmul, parts, share
 from ..custom_vjp import custom_vjp
 from ..ops import reshape
@@ -180,8 +180,8 @@ def _by_chunks(arrays, g, wanted, kept, y, w, ε, mean):
         z -= z.max(axis=1)[:, None]
         z_y[n] = z[at]
         if ε:
-            az[n] = z @ a
-        gz = g[n] @ z if ε and "w" in wanted else None
+            az[n] = row_dots(z, a)
+        gz = column_sums(g[n, None] * z) if ε and "w" in wanted else None
         Z = row_sums(xp.exp(z, out=z))
         log_Z[n] = xp.log(Z)
         if wanted:

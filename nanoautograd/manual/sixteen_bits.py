@@ -8,8 +8,8 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 from ..backends import is_float
-from ..backends.sums import sum_dtype
 from ..ops import astype
+from ..ops.reductions import wide
 
 
 class Rounded(NamedTuple):
@@ -28,7 +28,7 @@ def in_float32(forward, backward, reference):
         dtype = _of_16_bits(args)
         if dtype is None:
             return forward(*args, **options)
-        out, cache = forward(*map(_wide, args), **options)
+        out, cache = forward(*[a if a is None else wide(a) for a in args], **options)
         return _cast(out, dtype), Rounded(cache, dtype)
 
     @wraps(backward)
@@ -42,7 +42,7 @@ def in_float32(forward, backward, reference):
         dtype = _of_16_bits(args)
         if dtype is None:
             return reference(*args, **options)
-        return _cast(reference(*map(_wide, args), **options), dtype)
+        return _cast(reference(*[a if a is None else wide(a) for a in args], **options), dtype)
 
     return forward_, backward_, reference_
 
@@ -51,10 +51,6 @@ def _of_16_bits(args):
     """The dtype of the floating ones, if it is one, of 16 bits; else None."""
     dtypes = {a.dtype for a in args if a is not None and is_float(a.dtype)}
     return next((d for d in dtypes if d.itemsize == 2), None) if len(dtypes) == 1 else None
-
-
-def _wide(a):
-    return a if a is None or not is_float(a.dtype) else astype(a, sum_dtype(a))
 
 
 def _cast(results, dtype):

@@ -36,7 +36,7 @@ A row of nothing but -inf has no largest score to compare with and gives nan, as
 from math import prod
 
 from ..backends import array_namespace, is_float
-from ..backends.sums import row_sums
+from ..backends.sums import row_sums, summed
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import exp, logsumexp
@@ -88,7 +88,7 @@ def rows(a, axis):
 
 def sums(a):
     """Σ along the axis: (A, C, B) -> (A, 1, B)."""
-    return row_sums(a[..., 0])[:, None, None] if a.shape[2] == 1 else a.sum(axis=1, keepdims=True)
+    return row_sums(a[..., 0])[:, None, None] if a.shape[2] == 1 else summed(a, 1, keepdims=True)
 
 
 def reference(x, *, axis=-1):

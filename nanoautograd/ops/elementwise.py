@@ -70,8 +70,16 @@ def power(a, b):
 
 
 power.defvjp(
-    a=lambda g, a, b: g * b * a ** _less_one(b), b=lambda g, a, out: g * out * _log_base(a)
+    a=lambda g, a, b: g * b * _base(a, b) ** _less_one(b),
+    b=lambda g, a, out: g * out * _log_base(a),
 )
+
+
+def _base(a, b):
+    """a, but 1 where b = 0: ±∞ and NaN have the slope 0 there, too."""
+    if isinstance(b, (int, float)):
+        return a if b else 1
+    return where(b == 0, 1, a)
 
 
 def _less_one(b):

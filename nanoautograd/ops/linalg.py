@@ -11,12 +11,12 @@ from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
 import numpy as np
 
-from ..backends import array_namespace, is_float, products, threads
+from ..backends import array_namespace, products, threads
 from ..core.operation import function
 from ..safety.arguments import as_arrays
 from .arranging import diagonal
 from .elementwise import astype, multiply
-from .reductions import sum
+from .reductions import sum, wide
 from .shaping import distinct, expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
 
 
@@ -171,17 +171,17 @@ def einsum(subscripts, *operands, optimize=True):
     The gradient of an operand is an einsum of ȳ with the other operands. For "ij,jk->ik", that is
     y_ik = Σ_j a_ij b_jk, it is ā_ij = Σ_k ȳ_ik b_jk, "ik,jk->ij".
 
+    Operands of 16 bits are multiplied and added in float32.
+
     Takes every form: implicit and explicit output, ellipsis, letters repeated within an operand
     (a diagonal), broadcast lengths of 1, and NumPy's alternating operands and index lists.
-    optimize: as in NumPy, the order in which the products are taken. float16 and bfloat16 are
-    added up in float32.
+    optimize: as in NumPy, the order in which the products are taken.
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists(subscripts, *operands)
     operands = as_arrays(*operands)
-    if any(_is_short(x.dtype) for x in operands):
-        wide = [astype(x, "float32") if _is_short(x.dtype) else x for x in operands]
-        y = einsum(subscripts, *wide, optimize=optimize)
+    if any(wide(x) is not x for x in operands):
+        y = einsum(subscripts, *map(wide, operands), optimize=optimize)
         return astype(y, np.result_type(*[x.dtype for x in operands]))
     inputs, output = _parsed(subscripts, operands)
     simple = [_distinct(x, letters) for x, letters in zip(operands, inputs)]
@@ -207,10 +207,6 @@ def einsum(subscripts, *operands, optimize=True):
         output=output,
         optimize=optimize,
     )
-
-
-def _is_short(dtype):
-    return dtype.itemsize == 2 and is_float(dtype)
 
 
 def _summed(x, letters, over):

@@ -78,10 +78,10 @@ mean.defvjp(
 
 def _by_count(g, n):
     """g / n, where float16 has no n above 65,504."""
-    return g / n if g.dtype.itemsize > 2 else astype(_wide(g) / n, g.dtype)
+    return g / n if g.dtype.itemsize > 2 else astype(wide(g) / n, g.dtype)
 
 
-def _wide(a):
+def wide(a):
     """`a` in the dtype in which its elements are added."""
     return astype(a, sum_dtype(a)) if is_float(a.dtype) and a.dtype.itemsize == 2 else a
 
@@ -103,7 +103,7 @@ def _moment(f, a, axis, dtype, ddof, keepdims):
     """f of the deviations from the mean."""
     a = as_array(a)
     a = a if dtype is None else astype(a, dtype)
-    x = _wide(a)
+    x = wide(a)
     d = x - mean(x, axis, keepdims=True)
     d = absolute(d) if d.dtype.kind == "c" else d
     y = f(d, axis, builtins.max(_count(a.shape, axis) - ddof, 0), keepdims=keepdims)
@@ -221,7 +221,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
     sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
     """
     a = as_array(a)
-    y = _logsumexp(_wide(a), axis, keepdims=keepdims)
+    y = _logsumexp(wide(a), axis, keepdims=keepdims)
     return y if y.dtype == a.dtype else astype(y, a.dtype)
 
 
@@ -353,8 +353,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         x = x.astype(float)
     elif x.dtype.kind == "c":
         x = absolute(x)
-    if _wide(x) is not x:
-        return astype(norm(_wide(x), ord, axis, keepdims), x.dtype)
+    if wide(x) is not x:
+        return astype(norm(wide(x), ord, axis, keepdims), x.dtype)
     matrix = len(axes) == 2 and (axis is not None or ord is not None)
     if ord is None or (ord == 2 and not matrix) or (ord == "fro" and matrix):
         return _root_mean_square(x, axes, keepdims=keepdims)
