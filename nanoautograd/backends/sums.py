@@ -18,10 +18,12 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..errors import ShapeError
 from . import array_namespace, is_float
-from .threads import by_rows
+from .threads import BLOCK, by_rows
 
 __all__ = [
+    "column_dots",
     "column_sums",
+    "limits",
     "row_dots",
     "row_sums",
     "squares",
@@ -49,6 +51,13 @@ def _ones(n, dtype):
     return np.ones(n, dtype)
 
 
+@lru_cache
+def limits(dtype):
+    """The smallest normal and the largest number of a floating dtype."""
+    info = np.finfo(dtype)
+    return float(info.smallest_normal), float(info.max)
+
+
 def _by_product(a):
     return type(a) is np.ndarray and a.dtype.char in "fd"
 
@@ -62,6 +71,9 @@ def summed(a, axis=None, keepdims=False):
         return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
     if a.flags.c_contiguous and axis in (None, -1, a.ndim - 1):  # in pairs
         return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+    if a.flags.c_contiguous and axis == 0 and a.size:
+        y = _middle(a.reshape(1, len(a), -1)).astype(dtype, copy=False)
+        return y.reshape((1,) * keepdims + a.shape[1:])
     axes = range(a.ndim) if axis is None else sorted(normalize_axis_tuple(axis, a.ndim, "axis"))
     left = [1 if i in axes else n for i, n in enumerate(a.shape)]
     result = left if keepdims else [n for i, n in enumerate(a.shape) if i not in axes]
@@ -142,8 +154,22 @@ def column_sums(a):
     """Σ_m a_mn: (M, N) -> (N,); blocks of rows are shared among the threads."""
     if not _by_product(a) or a.shape[1] < 2:
         return _rounded(a, 0)
+    if a.size <= BLOCK:
+        return _middle(a[None])[0].astype(a.dtype, copy=False)
     parts = by_rows(lambda m: _middle(a[None, m])[0], np, len(a), a.shape[1] // 8)
     return (total(parts) if parts else a.sum(axis=0)).astype(a.dtype, copy=False)
+
+
+def column_dots(w, a):
+    """Σ_m w_m a_mn: (M,), (M, N) -> (N,)."""
+    m = len(a) // ROWS if a.shape[1] >= 64 else 0
+    if len(a) <= 2 * ROWS:
+        return w @ a
+    if not _by_product(a) or not m:
+        return column_sums(w[:, None] * a)
+    some, rest = slice(m * ROWS), slice(m * ROWS, None)
+    s = w[some].reshape(m, 1, ROWS) @ a[some].reshape(m, ROWS, -1)
+    return column_sums(s[:, 0]) + w[rest] @ a[rest]
 
 
 def _rounded(a, axis):
@@ -160,16 +186,24 @@ def total(arrays):
     return result
 
 
+def _squares(a, axis):
+    """Σ a² over axes, which stay with length 1."""
+    if a.flags.c_contiguous and axis in (None, tuple(range(a.ndim))):
+        flat = a.reshape(-1)
+        return np.asarray(row_dots(flat, flat)).reshape([1] * a.ndim)
+    with np.errstate(over="ignore"):
+        return summed(a * a, axis, keepdims=True)
+
+
 def squares(a, axis=None, n=1):
     """(v, s) with Σ a²/n = v s², where axes stay with length 1. s is 1, or where squares may leave
     the range of the dtype, which is 32 bits or more, the largest |a|."""
     xp = array_namespace(a)
     if xp is np:  # it may be looked at
-        with np.errstate(over="ignore", under="ignore"):
-            v = summed(a * a, axis, keepdims=True) / n
-        info = np.finfo(a.dtype)
-        if ((v > info.tiny * a.size) & (v <= info.max)).all():
-            return v, 1.0
+        v = _squares(a, axis)
+        smallest, largest = limits(a.dtype)
+        if v.size and smallest * a.size < v.min() and v.max() <= largest:
+            return v / n, 1.0
     s = xp.max(abs(a), axis=axis, keepdims=True) if a.size else 1.0
     s = xp.where((s > 0) & (s < float("inf")), s, 1.0)
     a = a / s

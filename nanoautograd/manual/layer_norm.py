@@ -61,7 +61,7 @@ from math import prod
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
-from ..backends.sums import column_sums, row_dots, row_sums, total
+from ..backends.sums import column_dots, column_sums, limits, row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
@@ -149,9 +149,7 @@ def backward(dy, cache, needs=None):
                 dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        if need_w:
-            e *= r[m]
-        return column_sums(e) if need_w else None, column_sums(dy_m) if need_b else None
+        return column_dots(r[m, 0], e) if need_w else None, column_sums(dy_m) if need_b else None
 
     sums = by_rows(part, xp, M, N) or [(xp.zeros(N, dtype=z.dtype),) * 2]
     if need_w:
@@ -201,7 +199,7 @@ def scales(z, r):
     xp = array_namespace(z)
     if xp.__name__ != "numpy":
         return None
-    fits = (r > 0) & (r < xp.finfo(z.dtype).tiny ** -0.5)
+    fits = (r > 0) & (r < limits(z.dtype)[0] ** -0.5)
     if fits.all():
         return None
     s = xp.max(abs(z), axis=1, keepdims=True) if z.size else r

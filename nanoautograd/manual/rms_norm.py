@@ -48,7 +48,7 @@ Rows whose squares leave the range of the dtype are divided by s before, as in l
 
 from ..array_interface import array_of
 from ..backends import array_namespace
-from ..backends.sums import column_sums, row_dots, row_sums, total
+from ..backends.sums import column_dots, row_dots, row_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
@@ -114,9 +114,7 @@ def backward(dy, cache, needs=None):
                 dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        if need_w:
-            e *= r[m]
-        return column_sums(e) if need_w else None
+        return column_dots(r[m, 0], e) if need_w else None
 
     sums = by_rows(part, xp, M, N) or [xp.zeros(N, dtype=z.dtype)]
     if need_w:

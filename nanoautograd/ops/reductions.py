@@ -64,7 +64,7 @@ def mean(a, axis=None, dtype=None, *, keepdims=False):
         return a.mean(axis=axis, dtype=dtype, keepdims=keepdims)
     a, n = a.astype(wanted, copy=False), _count(a.shape, axis)
     y = summed(a, axis, keepdims) / n
-    if type(a) is np.ndarray and n and not isfinite(y).all():  # the sum may be too large
+    if type(a) is np.ndarray and n and not abs(y).max(initial=0) < math.inf:  # a sum too large?
         y = summed(a.astype(sum_dtype(a), copy=False) / n, axis, keepdims)
     return y if y.dtype == wanted else y.astype(wanted)
 
@@ -127,11 +127,15 @@ def _root_mean_square(x, axis=None, n=1, *, keepdims=False):
     return _without_axes(array_namespace(x).sqrt(v) * s, axis, keepdims)
 
 
-_root_mean_square.defvjp(  # x / y first: that is no large or small number
-    x=lambda g, x, out, axis, n: (
-        x / _with_axes(where(out == 0, 1, out), x.shape, axis) * _with_axes(g / n, x.shape, axis)
-    )
-)
+def _root_mean_square_rule(g, x, out, axis, n):
+    y = where(out == 0, 1, out)
+    factor = g / (n * y)
+    if isinstance(factor, (np.ndarray, np.floating)) and abs(factor).max(initial=0) < math.inf:
+        return x * _with_axes(factor, x.shape, axis)
+    return x / _with_axes(y, x.shape, axis) * _with_axes(g / n, x.shape, axis)  # y may be tiny
+
+
+_root_mean_square.defvjp(x=_root_mean_square_rule)
 
 
 def _without_axes(y, axis, keepdims):
