@@ -187,6 +187,20 @@ def test_what_is_done_in_another_way_where_it_is_large(name):
         gradcheck(LARGE[name], LARGE[name].inputs)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_slopes_of_angles_where_squares_are_out_of_range(dtype, backend):
+    """The slopes of arctan2(3r, 4r) are 4/25r and -3/25r, for tiny r and for huge."""
+    limits = np.finfo(dtype)
+    for r in (limits.tiny * 4, limits.max / 16):
+        x1, x2 = (backend.tensor(np.array(k * float(r), dtype)) for k in (3, 4))
+        found = nag.grad(nag.arctan2, argnums=(0, 1))(x1, x2)
+        for g, k in zip(found, (4, -3)):
+            assert float(g) == pytest.approx(k / 25 / float(r), rel=8 * float(limits.eps))
+    x = backend.tensor(np.array(float(limits.max) ** 0.4, dtype))
+    slope = float(nag.grad(nag.arctan)(x))
+    assert slope == pytest.approx(1 / (1 + float(x) ** 2), rel=8 * float(limits.eps))
+
+
 def test_ties_of_many_share_equally():
     x = nag.Tensor([3.0, 1.0, 3.0, 3.0], requires_grad=True)
     nag.max(x).backward()

@@ -11,6 +11,7 @@ NaN: where one of the arguments is NaN, so is the result of each of these, and s
 derivatives. A NaN does not turn into a gradient of 0.
 """
 
+import builtins
 import math
 
 import numpy as np
@@ -301,7 +302,7 @@ def arcsin(x):
     return array_namespace(x).arcsin(x)
 
 
-arcsin.defvjp(x=lambda g, x: g / sqrt(1 - x * x))
+arcsin.defvjp(x=lambda g, x: g / sqrt((1 - x) * (1 + x)))  # no digits are lost near ±1
 
 
 @function
@@ -310,7 +311,7 @@ def arccos(x):
     return array_namespace(x).arccos(x)
 
 
-arccos.defvjp(x=lambda g, x: -g / sqrt(1 - x * x))
+arccos.defvjp(x=lambda g, x: -g / sqrt((1 - x) * (1 + x)))
 
 
 @function
@@ -319,7 +320,7 @@ def arctan(x):
     return array_namespace(x).arctan(x)
 
 
-arctan.defvjp(x=lambda g, x: g / (1 + x * x))
+arctan.defvjp(x=lambda g, x: _over_squares(g, 1, x, 1))
 
 
 @function
@@ -332,9 +333,25 @@ def arctan2(x1, x2):
 
 
 arctan2.defvjp(
-    x1=lambda g, x1, x2: g * x2 / (x1 * x1 + x2 * x2),
-    x2=lambda g, x1, x2: -g * x1 / (x1 * x1 + x2 * x2),
+    x1=lambda g, x1, x2: _over_squares(g, x2, x1, x2),
+    x2=lambda g, x1, x2: -_over_squares(g, x1, x1, x2),
 )
+
+
+def _over_squares(g, x, x1, x2):
+    """g x / (x1² + x2²), by way of x/m, x1/m, x2/m with m = max(|x1|, |x2|), as the squares of large
+    and small numbers are out of range."""
+    m = _largest(x1, x2)
+    y1, y2 = x1 / m, x2 / m
+    return g / m * (x / m / (y1 * y1 + y2 * y2))
+
+
+def _largest(x1, x2):
+    """max(|x1|, |x2|), as a constant; 1 where that is 0, infinite or NaN."""
+    x1, x2 = array_of(x1), array_of(x2)
+    xp = array_namespace(x1, x2)
+    m = xp.maximum(builtins.abs(x1), builtins.abs(x2))
+    return xp.where((m > 0) & (m < math.inf), m, xp.ones_like(m))
 
 
 # ---- the error function
