@@ -82,11 +82,11 @@ for _name, _operation in (OPERATORS | COMPARISONS | BITWISE).items():
 
 
 def _attach_unary(name, operation):
-    def operator(self):
+    def unary(self):
         return operation(self)
 
-    operator.__name__ = operator.__qualname__ = name
-    setattr(Tensor, name, operator)
+    unary.__name__ = unary.__qualname__ = name
+    setattr(Tensor, name, unary)
 
 
 for _name, _operation in OF_ONE.items():
