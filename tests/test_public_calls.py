@@ -306,11 +306,12 @@ METHODS = [
     name for name in dir(nag.Tensor) if name[0] != "_" and callable(getattr(nag.Tensor, name))
 ]
 ASSIGNED = ("grad=", "data=", "requires_grad=")
-# Those whose purpose is to give the value without its history.
+# Those whose purpose is to give the value without its history, or a part of it.
 WITHOUT_HISTORY = {
     f"Tensor.{name}"
     for name in "detach item tolist data= requires_grad= requires_grad_ __deepcopy__".split()
 }
+WITHOUT_HISTORY |= {"functional.embedding"}  # the row padding_idx has the gradient 0
 
 NAMES = (
     sorted(set(nag.__all__) - LEFT_OUT)
@@ -394,7 +395,7 @@ def calls(draw, name, strange=anything):
 
 MEANT_FOR_PEOPLE = (
     *(TypeError, ValueError, IndexError, OverflowError, MemoryError, ZeroDivisionError),
-    *(OSError, NotImplementedError, nag.GraphError),
+    *(OSError, BufferError, NotImplementedError, nag.GraphError),
 )
 INTERNAL = re.compile(
     r"\b_(array|storage|edge|leaf|version)\b|'NoneType' object|<lambda>|has no attribute"

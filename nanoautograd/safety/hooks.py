@@ -80,7 +80,9 @@ def _is_about(error: Exception, a: Any) -> bool:
     """Whether an error says that the argument `a` lacks what an array has."""
     if isinstance(error, AttributeError):
         return error.obj is a or isinstance(a, type)
-    return isinstance(error, TypeError) and a is None and "'NoneType' object" in str(error)
+    text = str(error)
+    unreadable = f"'{type(a).__name__}' object is not subscriptable" in text
+    return isinstance(error, TypeError) and (unreadable or a is None and "'NoneType'" in text)
 
 
 def _described(a: Any) -> str:
