@@ -49,21 +49,24 @@ def _arrays(tree):
 
 
 class _Input(Leaf):
-    """The leaf of an input of one call of f, open while f is being called.
+    """The leaf of an input of one call of f; open while f runs, and closed afterwards.
 
-    While f runs, the leaves of its inputs are open; afterwards they are closed. A result keeps its
-    history only if an open leaf can be reached from it, which is an outer call's, or the leaf of a
-    Tensor that requires a gradient. In grad(lambda x: x * grad(lambda y: x + y * y)(1.0)) the inner
-    gradient, 2 y, depends on the inner leaf alone, which is closed: it is a constant. That of
-    x * y * y, 2 x y, reaches the open leaf of x, and is differentiated again.
+    Two things keep nested calls apart. Each input is a copy with an edge of its own (`_input`), and
+    the walk of a call calls only the rules that lead to the edges of its own inputs. And a result
+    keeps its history only if an open leaf can be reached from it, which is an outer call's, or the
+    leaf of a Tensor that requires a gradient.
+
+    In grad(lambda x: x * grad(lambda y: x + y * y)(1.0)) the inner gradient, 2 y, depends on the
+    inner leaf alone, which is closed: it is a constant. That of x * y * y, 2 x y, reaches the open
+    leaf of x, and is differentiated again.
     """
 
     is_open = True
 
 
 def _are_differentiated(tensors):
-    """For each of the Tensors, whether it was computed from something that is being differentiated
-    outside of the calls that are over."""
+    """For each of the Tensors, whether an open leaf, or that of a Tensor that requires a gradient,
+    can be reached from it."""
     edges = [getattr(t, "_edge", None) for t in tensors]
     order = topological_order(list(filter(None, edges)))
     found = {node for node in order if not node.parents and getattr(node, "is_open", True)}
@@ -82,7 +85,7 @@ class _Call:
         if not callable(f):
             raise TypeError(f"{name}: f must be a function of Tensors, not {type(f).__name__}")
         self.argnums = argnums if isinstance(argnums, tuple) else (argnums,)
-        self.records = is_grad_enabled()  # or nothing outside can ask for a history
+        self.records = is_grad_enabled()  # if not, no result has a history
         args, leaves = list(args), []
         with enable_grad():
             for i in self.argnums:

@@ -156,7 +156,7 @@ def backward(dy, cache, needs=None):
         dw = total([of_w for of_w, _ in sums]).reshape(weight.shape)
     if need_b:
         db = total([of_b for _, of_b in sums]).reshape(bias.shape)
-    dx, da = twice(dx, need_x, need_a)
+    dx, da = dx if need_x else None, dx if need_a else None  # they are equal
     return dx, dw, db, da
 
 
@@ -177,14 +177,6 @@ def reference(
 
 forward, backward, reference = in_float32(forward, backward, reference)
 layer_norm = custom_vjp("layer_norm", forward, backward, reference)
-
-
-def twice(dx, need_x, need_a):
-    """(dx, da), which are equal. Where both are needed each is a view of one array, into which the
-    walk adds nothing (core/backward.py): one array given out twice it would have to copy."""
-    if not need_a:
-        return dx, None
-    return dx[...] if need_x else None, dx[...]
 
 
 def reciprocal_roots(v, ε, s=None, m=EVERY):

@@ -10,10 +10,10 @@ classification network outputs", the normalised exponential):
 
     p_i = exp(x_i) / Σ_j exp(x_j)
 
-A shift of the whole row changes nothing, because exp(x_i - m) / Σ_j exp(x_j - m) has exp(-m) above
-and below. With m = max_j x_j the largest exponent is 0, so nothing overflows, and the sum is at
-least 1, so nothing divides by zero. The maximum is taken along `axis` only: a maximum of the whole
-array would let a row of small scores underflow to 0/0.
+A shift of the whole row changes nothing, because in exp(x_i - m) / Σ_j exp(x_j - m) the factor
+exp(-m) is in the numerator and in the denominator. With m = max_j x_j the largest exponent is 0, so
+nothing overflows, and the sum is at least 1, so nothing divides by zero. The maximum is taken along
+`axis` only: a maximum of the whole array would let a row of small scores underflow to 0/0.
 
 Backward. With s = Σ_j exp(x_j), the quotient rule gives
 

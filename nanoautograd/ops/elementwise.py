@@ -339,8 +339,8 @@ arctan2.defvjp(
 
 
 def _over_squares(g, x, x1, x2):
-    """g x / (x1² + x2²), by way of x/m, x1/m, x2/m with m = max(|x1|, |x2|), as the squares of large
-    and small numbers are out of range."""
+    """g x / (x1² + x2²). The squares of large and small numbers are out of range, so x, x1 and x2
+    are divided by m = max(|x1|, |x2|) first."""
     m = _largest(x1, x2)
     y1, y2 = x1 / m, x2 / m
     return g / m * (x / m / (y1 * y1 + y2 * y2))

@@ -1,8 +1,8 @@
 """Reading and writing parts of an array.
 
 Reading, y = x[i], takes elements to where they are wanted; its rule brings the gradients back,
-x̄[i] += ȳ, and an element that was read twice gets both. Writing is the other way round, and each
-is the other's rule.
+x̄[i] += ȳ, and an element that was read twice gets both. That is `scatter_add`, whose rule is to
+read. (`scatter_add_` adds into an array of the backend, and is no operation.)
 """
 
 from math import prod
