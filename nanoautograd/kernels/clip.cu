@@ -9,14 +9,12 @@
 
 #include "many.cuh"
 
-const A SMALLEST = A(1e-24);        // a sum below it may lack squares that vanished
-
 __device__ inline A abs_(A x) { return x < 0 ? -x : x; }
 
 // √sum, where that is the sum of the squares of n numbers x; if it is out of range, their
 // √Σ (|x| / max |x|)² · max |x|. Called by, and for, all threads of a block.
 template <class V> __device__ inline A root(A sum, const V* x, long long n, A* scratch) {
-    if (sum > SMALLEST && sum < A(INFINITE)) return sqrt_(sum);
+    if (sum > A(1e-24) && sum < A(INFINITE)) return sqrt_(sum);     // below, squares may vanish
     A top = 0;
     for (long long j = threadIdx.x; j < n; j += blockDim.x) top = max_(top, abs_(load(x + j)));
     top = block_max(top, scratch);
