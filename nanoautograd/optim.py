@@ -741,15 +741,17 @@ def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
     if p == 2.0 and can_run(*gradients) and clip.takes(gradients):
         new, norm = clip.clip(gradients, max_norm)
     else:
-        sizes = [abs(_wide(g)) for g in gradients if g.size]
+        filled = [g for g in gradients if g.size]
         top = xp.zeros((), dtype=xp.float64)
-        for a in sizes:
-            top = xp.maximum(top, a.max().astype(xp.float64))  # a nan stays
+        for g in filled:
+            top = xp.maximum(top, abs(g).max().astype(xp.float64))  # a nan stays
         norm = top
         if p != math.inf:
             unit = xp.where(xp.isfinite(top) & (top > 0.0), top, xp.ones_like(top))
-            powers = [((a / unit.astype(a.dtype)) ** p).sum().astype(xp.float64) for a in sizes]
-            norm = unit * sum(powers, xp.zeros_like(top)) ** (1.0 / p)
+            total = xp.zeros_like(top)
+            for g in map(_wide, filled):
+                total = total + (abs(g / unit.astype(g.dtype)) ** p).sum().astype(xp.float64)
+            norm = unit * total ** (1.0 / p)
         scale = xp.minimum(max_norm / (norm + 1e-6), 1.0)
         new = []
         for g in gradients:  # by the root twice: the scale may be too small for the dtype
