@@ -743,7 +743,7 @@ def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
     else:
         filled = [g for g in gradients if g.size]
         top = xp.zeros((), dtype=xp.float64)
-        for g in filled:
+        for g in map(_wide, filled):
             top = xp.maximum(top, abs(g).max().astype(xp.float64))  # a nan stays
         norm = top
         if p != math.inf:
