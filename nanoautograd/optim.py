@@ -851,8 +851,9 @@ class AveragedModel:
 
     @contextmanager
     def applied(self):
-        """Within it the model has the averages for its weights, and its own again afterwards. Once
-        at a time: raises RuntimeError within another one."""
+        """Within it the model has the averages for its weights, and its own again afterwards; where
+        a KeyboardInterrupt ends it, when that has been handled at the latest. Once at a time:
+        raises RuntimeError within another one."""
         if self.is_applied:
             raise RuntimeError("AveragedModel: applied() within applied(); leave that one first")
         own = {name: p.detach() for name, p in self.parameters.items()}  # the arrays themselves
