@@ -60,21 +60,55 @@ def matmul_shapes(draw, max_side=3):
 # ---- values
 
 
-@st.composite
-def arrays(draw, shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
+def arrays(shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
     """Float64 arrays with distinct values in [low, high], at least `margin` from every point of
     `away` (where the function has a kink or a pole).
 
-    shape: a shape, or a strategy for one. The values are spread evenly and then shuffled, so that
-    none are nearly equal: `sort` and `max` have no near-ties.
+    shape: a shape (as NumPy takes it: 3 is short for (3,)), or a strategy for one. The values are
+    spread evenly and then shuffled, so that none are nearly equal: `sort` and `max` have no
+    near-ties. Raises ValueError where there are no such values.
     """
-    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    rng = np.random.default_rng(draw(st.integers(0, 2**20)))
-    return spread(shape, rng, low, high, away, margin)
+    away = tuple(away)
+    _rooms(low, high, away, margin)
+    return st.builds(
+        lambda shape, seed: spread(shape, np.random.default_rng(seed), low, high, away, margin),
+        _shape(shape),
+        st.integers(0, 2**20),
+    )
+
+
+def _shape(shape):
+    """A strategy for a shape, which may be given as a strategy, a tuple or a number."""
+    if isinstance(shape, st.SearchStrategy):
+        return shape
+    sides = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sides):
+        raise ValueError(f"a shape is a tuple of sides, integers from 0; got {shape!r}")
+    return st.just(sides)
 
 
 def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
     """What `arrays` makes, from a NumPy random generator."""
+    rooms = _rooms(low, high, away, margin)
+    widths = np.array([b - a for a, b in rooms])
+    n = math.prod(shape)
+    places = (rng.permutation(n) + rng.uniform(0.2, 0.8, n)) / max(n, 1) * widths.sum()
+    room = np.minimum(np.searchsorted(np.cumsum(widths), places, side="right"), len(rooms) - 1)
+    starts = np.array([a for a, _ in rooms])
+    before = np.concatenate(([0.0], np.cumsum(widths)[:-1]))
+    values = starts[room] + places - before[room]
+    if np.unique(values).size < n:
+        raise ValueError(f"there are no {n} distinct numbers, evenly spread, in {rooms}")
+    return values.reshape(shape)
+
+
+def _rooms(low, high, away, margin):
+    """[(start, end)]: what of [low, high] is at least `margin` from each point of `away`."""
+    if not (low < high and math.isfinite(high - low) and 0 <= margin < math.inf):
+        raise ValueError(
+            "arrays are drawn from an interval: low < high, both finite and less than 1.8e308 "
+            f"apart, and a margin from 0; got low={low!r}, high={high!r}, margin={margin!r}"
+        )
     edges = [
         low,
         *(
@@ -86,26 +120,26 @@ def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
         high,
     ]
     rooms = [(a, b) for a, b in zip(edges[::2], edges[1::2]) if b > a]
-    widths = np.array([b - a for a, b in rooms])
-    n = math.prod(shape)
-    places = (rng.permutation(n) + rng.uniform(0.2, 0.8, n)) / max(n, 1) * widths.sum()
-    room = np.minimum(np.searchsorted(np.cumsum(widths), places, side="right"), len(rooms) - 1)
-    starts = np.array([a for a, _ in rooms])
-    before = np.concatenate(([0.0], np.cumsum(widths)[:-1]))
-    return (starts[room] + places - before[room]).reshape(shape)
+    if not rooms:
+        raise ValueError(
+            f"no number from {low!r} to {high!r} is {margin!r} or more away from all of {away!r}"
+        )
+    return rooms
 
 
 @st.composite
 def masks(draw, shape=shapes()):
     """Boolean arrays."""
-    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    shape = draw(_shape(shape))
     return np.asarray(np.random.default_rng(draw(st.integers(0, 2**20))).random(shape) < 0.6)
 
 
 @st.composite
 def integers_below(draw, n, shape=shapes(), low=0):
     """Integer arrays with values from `low` to n - 1, repeated ones included."""
-    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    shape = draw(_shape(shape))
+    if not low < n and math.prod(shape):
+        raise ValueError(f"there is no integer from {low!r} to {n - 1!r}")
     rng = np.random.default_rng(draw(st.integers(0, 2**20)))
     return np.asarray(rng.integers(low, n, shape))
 

@@ -149,9 +149,9 @@ def sweep(phi, noise, scale, widest=0.0):
     ahead, behind, sizes = [], [], []
     for h in steps:
         behind.append(phi(-h))
-        size = phi.changed() if widest or not sizes else sizes[0]
+        size = phi.changed() if widest or not sizes else 0.0
         ahead.append(phi(h))
-        sizes.append(phi.changed() if widest or not sizes else size)
+        sizes.append(max(size, phi.changed() if widest or not sizes else sizes[0]))
     # Results that stood still may have lost changes of less than their rounding.
     lost = EPS / 2 * phi.unchanged() / steps[0]
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]

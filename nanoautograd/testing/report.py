@@ -66,7 +66,7 @@ GUESSES = {
 
 def number(x):
     """A number as a reader would write it: 2, 1/3, 1.00001."""
-    for n in range(1, 13):
+    for n in range(1, 13) if isfinite(12 * x) else ():
         if abs(x * n - round(x * n)) < 1e-9 * abs(x * n) + 1e-300 and round(x * n):
             return f"{round(x * n)}" + (f"/{n}" if n > 1 else "")
     return f"{x:.9g}"
@@ -95,8 +95,8 @@ def guess(A, N, tolerance, known, others, with_ones):
         return "detached", "the gradient is zero: the argument is ignored, detached or masked"
     if same(-A1, N1):
         return "sign", "wrong sign: analytic = -numeric in every entry"
-    norm = np.vdot(N1, N1)
-    c = np.vdot(A1, N1) / norm if norm else 0.0
+    unit = N1 / size if size else N1  # whose square is neither too large nor too small
+    c = np.vdot(A1, unit) / np.vdot(unit, unit) / size if size else 0.0
     factor_fits = c and np.all(np.abs(A1 - c * N1) <= tol * max(1, abs(c)))
     if factor_fits and (N1.size > 1 or "/" in number(c) or number(c).lstrip("-").isdigit()):
         return "factor", f"a constant factor: analytic = {number(c)} × numeric in every entry"
@@ -174,7 +174,7 @@ def _lost(A, N, tolerance, with_ones):
         return None
     ratio = exact[~both_zero] / ones[~both_zero]
     counts = np.rint(ratio)
-    if np.any(np.abs(ratio - counts) > 1e-5) or counts.min() < 1 or counts.max() < 2:
+    if not np.all(np.abs(ratio - counts) <= 1e-5) or counts.min() < 1 or counts.max() < 2:
         return None
     if counts.min() == counts.max():
         return "broadcast", (

@@ -123,10 +123,6 @@ class Differentiated:
                 "changes what it was given, or is random",
                 "unknown",
             )
-        if not np.isfinite(g).all():
-            raise self.error(
-                i, f"holds {g[~np.isfinite(g)][0]} where the function is finite", "unknown"
-            )
         return g
 
     def _unchanged(self, tensors, xs, by):
@@ -282,11 +278,15 @@ def device_for(inputs, backend):
 
 def accepted(inputs):
     """The inputs as NumPy arrays, or CheckRefused."""
+    refuse_foreign("inputs", inputs)
     if is_array(inputs) or isinstance(inputs, Tensor):
         raise CheckRefused(
             "inputs is a sequence with one array for each argument; for a function "
             "of one array x write [x]"
         )
+    for i, x in enumerate(inputs):
+        for part in flat(x):
+            refuse_foreign(f"input {i}", part)
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     arrays = [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
     if not arrays:
@@ -321,6 +321,42 @@ def accepted(inputs):
                 "but one. Give copies, or f(x, x) as a function of one x"
             )
     return [np.array(a) for a in arrays]
+
+
+def refuse_foreign(what, x):
+    """CheckRefused for an array of another library."""
+    if isinstance(x, (Tensor, np.generic)) or is_array(x):
+        return
+    if any(hasattr(x, name) for name in ARRAY_INTERFACES):
+        raise CheckRefused(
+            f"{what} is a {_full_name(type(x))}: gradcheck calls f with Tensors of this package "
+            "and differentiates what f does with these, so derivatives that are written for "
+            "another library would not be looked at. Give NumPy arrays; a gradient from elsewhere "
+            "goes into vjp, as a function from arrays to arrays"
+        )
+
+
+def refuse_foreign_function(f):
+    """CheckRefused for a function that brings the derivative of another library with it."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    for owner in (f, getattr(f, "__self__", None)):
+        for cls in owner.__mro__ if isinstance(owner, type) else type(owner).__mro__:
+            library = cls.__module__.partition(".")[0]
+            if library in AUTOGRADS:
+                raise CheckRefused(
+                    f"{name_of(f)} is {library}'s ({_full_name(cls)}): the derivative that it "
+                    f"defines is {library}'s to call, and would not be looked at. Give it as vjp, "
+                    "a function from arrays to arrays"
+                )
+
+
+ARRAY_INTERFACES = "__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__"
+AUTOGRADS = {"torch", "jax", "jaxlib", "tensorflow", "mygrad"}
+
+
+def _full_name(cls):
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _overlaps_itself(a):
