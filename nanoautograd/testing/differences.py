@@ -189,7 +189,7 @@ def sweep(phi, noise, scale, widest=0.0):
         else:
             distance = max(abs(R[k] - R[k - 1]), abs(R[k] - R[k + 1]))
         estimate = distance + rounding[k + 1] + lost
-        if isfinite(estimate) and shrinks[k]:
+        if isfinite(estimate) and shrinks[k] and shrinks[k + 1]:
             error[k] = estimate
 
     def contradicted(k):

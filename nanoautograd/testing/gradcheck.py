@@ -230,10 +230,6 @@ class Point:
                 "it. There is no difference to take: fix what is selected outside of the function"
             )
 
-    def reach(self, i):
-        """The widest that argument i is thought to matter on: its size, at least 1."""
-        return max(1.0, _size([self.xs[i]]))
-
     # ---- one direction
 
     def tolerance(self, found, magnitude):
@@ -249,15 +245,14 @@ class Point:
         "unknown". Steps relative to the inputs come first. Only where these do not tell, or inputs
         are so small that they may tell of rounding alone, wider steps are looked at.
         """
-        widest = self.reach(i)
         scale = max(scale, 1e-296)
-        tiny = scale < 1e-4 * widest
+        tiny = scale < 1e-4
         phi = Along(self, i, d)
         measured = noise(phi, scale)
         found = near = sweep(phi, measured, scale)
         verdict, sharpness = self.compare(i, d, found)
-        if verdict == "unknown" and scale < widest or tiny and found.lost > 1e-9 * found.slope:
-            found = sweep(Along(self, i, d), measured, scale, widest)
+        if verdict == "unknown" and scale < 1 or tiny and found.lost > 1e-9 * found.slope:
+            found = sweep(Along(self, i, d), measured, scale, widest=1.0)
             verdict, sharpness = self.compare(i, d, found)
             if found.kink(found.step) or found.kink() and found.step <= scale:
                 verdict = "kink" if verdict == "right" else verdict
@@ -274,8 +269,8 @@ class Point:
 
         As with exp(x) - 1, which stands still at 1e-20, and not only up to 0, as relu at -1e-20.
         """
-        phi, widest = Along(self, i, d), self.reach(i)
-        wide = sweep(phi, noise(phi, widest), widest)
+        phi = Along(self, i, d)
+        wide = sweep(phi, noise(phi, 1.0), 1.0)
         other, _ = self.compare(i, d, wide)
         if other != "unknown" and not wide.kink():
             return verdict if other == verdict else "unknown"
