@@ -52,7 +52,8 @@ class Passed:
     """The result of a check that found nothing wrong.
 
     sharpness   the smallest relative mistake that would have been found in every gradient: 1e-10
-                means that a factor of 1 + 1e-10 would have been refused
+                means that a factor of 1 + 1e-10 would have been refused. Gradients that are zero,
+                but for rounding, are left out
     checks      how many derivatives were compared
     """
 
@@ -78,7 +79,8 @@ def gradcheck(
     f           called with one Tensor for each input, returns a Tensor or any nesting of tuples,
                 lists and dicts of them; outputs that are not floating are ignored. Options, and
                 arguments without a gradient (indices, masks), go into a lambda or a partial
-    inputs      arrays or Tensors, float64, which is what finite differences need; not changed
+    inputs      arrays (NumPy's, CuPy's) or Tensors, float64, which is what finite differences
+                need; not changed
     order       2: afterwards checks the gradient of the gradient likewise, and that gradients
                 which record themselves equal those which do not
     backend     "numpy", "cupy", "strict" or a device; by default, that of the inputs
@@ -95,12 +97,13 @@ def gradcheck(
     The tolerance is not an option: it is estimated from f itself (differences.py), at each point.
 
     Raises
-        GradientError   the gradient is wrong; says where, by how much and probably why. Its
-                        subclass Inconclusive says that differences cannot tell; KinkNearby, that
-                        they cannot because of a kink
-        CheckRefused    inputs that are not float64, not finite, or overlap in memory; a function
-                        that is not deterministic, changes its inputs, or returns nothing that
-                        depends on them
+        GradientError   some step sees that the gradient is wrong; says where, by how much and
+                        probably why. Its subclass Inconclusive says that differences cannot tell:
+                        a factor of 1.01 would not be seen; KinkNearby, that they cannot because of
+                        a kink
+        CheckRefused    inputs that are not float64, not finite, of another library, or overlap in
+                        memory; a function that is not deterministic, changes its inputs, returns
+                        nothing that depends on them, or results whose shape depends on their values
     Warns with PrecisionWarning if f computes in less than double precision.
     """
     if order not in (1, 2):
@@ -389,7 +392,7 @@ class Point:
                 sharpness, checks = max(sharpness, sharp), checks + count
         return sharpness, checks
 
-    def entry(self, i, j, us=None):
+    def entry(self, i, j):
         """`judge` for entry j of argument i alone."""
         x = self.xs[i]
         d = np.zeros_like(x)

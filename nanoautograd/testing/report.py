@@ -42,7 +42,8 @@ class KinkNearby(Inconclusive):
 
     The gradient lies between the two one-sided derivatives, so it may well be right: check it at
     another point. (Exactly on a kink the central difference is the mean of the two sides. Rules
-    that share a tie equally, as those of this package do, agree with it and pass.)
+    that share a tie equally, as those of this package do, agree with it and pass; the same value
+    beside a kink does not.)
     """
 
 

@@ -29,6 +29,38 @@ def test_arrays(x):
     assert np.unique(x).size == x.size
 
 
+@given(some.arrays(3), some.arrays((2, 0)), some.masks(2), some.integers_below(5, 4))
+def test_a_shape_is_what_numpy_takes_for_one(x, empty, mask, integers):
+    assert (x.shape, empty.shape, mask.shape, integers.shape) == ((3,), (2, 0), (2,), (4,))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(low=1, high=-1),
+        dict(low=1, high=1),
+        dict(high=np.inf),
+        dict(low=-np.inf),
+        dict(low=np.nan),
+        dict(low=-1e308, high=1e308),
+        dict(margin=-1),
+        dict(low=0, high=0.1, away=(0.05,)),
+        dict(shape=(2, -1)),
+        dict(shape=2.5),
+        dict(shape="ab"),
+    ],
+    ids=str,
+)
+def test_arrays_that_do_not_exist_are_refused_at_once(options):
+    with pytest.raises(ValueError, match="got|no number"):
+        some.arrays(**options)
+
+
+def test_values_that_would_not_be_distinct_are_refused():
+    with pytest.raises(ValueError, match="no 3 distinct"):
+        some.spread((3,), np.random.default_rng(0), 1, 1 + 4e-16)
+
+
 @given(st.integers(1, 3).flatmap(some.broadcastable_shapes))
 def test_broadcastable_shapes(shapes):
     np.broadcast_shapes(*shapes)
