@@ -176,6 +176,8 @@ def _check(subject, xs, entries, directions, seed):
                     else point.check_direction(i, _random(x.shape, rng))
                 )
                 sharpness, checks = max(sharpness, sharp), checks + count
+        if point.undecided:
+            raise point.undecided[0]
         point.warn()
     return Passed(sharpness, checks)
 
@@ -218,8 +220,9 @@ class Point:
         self.shapes = [y.shape for y in ys]
         self.given = subject.gradients(xs, us)
         self.gs = [np.zeros_like(x) if g is None else g for x, g in zip(xs, self.given)]
-        self.size = sum(np.abs(u * y).sum() for u, y in zip(us, ys))
+        self.size = float(sum(np.abs(u * y).sum() for u, y in zip(us, ys)))
         self.noise = 0.0
+        self.undecided = []  # errors, raised if no mistake is found elsewhere
         for i, g in enumerate(self.gs):
             if np.isnan(g).any():
                 raise subject.error(i, "holds nan where the function is finite", "unknown")
@@ -248,7 +251,7 @@ class Point:
         "unknown". Steps relative to the inputs come first. Only where these do not tell, or inputs
         are so small that they may tell of rounding alone, wider steps are looked at.
         """
-        scale = max(scale, 1e-296)
+        scale = max(float(scale), 1e-296)
         tiny = scale < 1e-4
         phi = Along(self, i, d)
         measured = noise(phi, scale)
@@ -385,8 +388,7 @@ class Point:
             else:
                 chosen = np.flatnonzero(entries)
                 if verdict == "wrong":
-                    chosen = self.suspects(i, chosen, direction)
-                    self.explain(i, chosen, found)
+                    self.explain(i, self.suspects(i, chosen, direction), found)
                 # No step suits all entries together, but each may have one of its own.
                 sharp, count = self.check_entries(i, chosen)
                 sharpness, checks = max(sharpness, sharp), checks + count
@@ -401,20 +403,19 @@ class Point:
 
     @np.errstate(all="ignore")
     def check_entries(self, i, entries):
-        wrong, undecided, sharpness = [], [], 0.0
+        wrong, sharpness = {}, 0.0
         for j in entries:
             verdict, found, sharp = self.entry(i, j)
-            if verdict == "wrong":
-                wrong.append((abs(found.value - self.gs[i].flat[j]), found))
-            elif verdict != "right":
-                undecided.append((j, found))
-            else:
+            if verdict == "right":
                 self.noise = max(self.noise, found.noise)
-            sharpness = max(sharpness, sharp)
+                sharpness = max(sharpness, sharp)
+            elif verdict == "wrong" and not _explained(self.gs[i].flat[j], found):
+                wrong[j] = found
+            else:
+                self.undecided.append(self.unresolved(i, j, found))
         if wrong:
-            self.explain(i, entries[:BLOCK], max(wrong, key=lambda w: w[0])[1])
-        if undecided:
-            raise self.unresolved(i, *undecided[0])
+            first = sorted(entries, key=lambda j: j not in wrong)[:BLOCK]
+            self.explain(i, np.array(first), next(iter(wrong.values())))
         return sharpness, len(entries)
 
     def suspects(self, i, entries, direction):
@@ -452,20 +453,19 @@ class Point:
         """
         x, A = self.xs[i], self.gs[i]
         N, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
-        found, wrong, kinks, undecided = {}, [], [], False
+        found, wrong, undecided = {}, [], False
         for j in entries:
             verdict, found[j], _ = self.entry(i, j)
             N.flat[j], error.flat[j] = found[j].value, found[j].error
-            if verdict == "wrong":
-                (kinks if _explained(A.flat[j], found[j]) else wrong).append(j)
-            undecided |= verdict in ("unknown", "kink")
+            if verdict == "wrong" and not _explained(A.flat[j], found[j]):
+                wrong.append(j)
+            elif verdict != "right":
+                undecided = True
         tolerance = SAFETY * error + (self.tolerance(along, 1.0) - SAFETY * along.error) * np.abs(A)
-        if not wrong and kinks:
-            raise self.unresolved(i, kinks[0], found[kinks[0]])
         if not wrong and (undecided or along.kink()):
             return
         with np.errstate(all="ignore"):
-            j = max(wrong or entries, key=lambda j: abs(A.flat[j] - N.flat[j]))
+            j = max(wrong if wrong else entries, key=lambda j: abs(A.flat[j] - N.flat[j]))
         if wrong:
             key, text = report.guess(
                 A, N, tolerance, self.known(i), self.others(i), self.with_ones(i)

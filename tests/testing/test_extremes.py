@@ -306,3 +306,16 @@ def test_functions_that_bring_their_own_derivative_are_refused():
     for f in (Double.apply, torch.nn.Tanh()):
         with pytest.raises(CheckRefused, match="torch"):
             gradcheck(f, [np.ones(3)])
+
+
+def test_what_is_undecided_does_not_hide_a_mistake_elsewhere():
+    def f(a, b):
+        return np.abs(a), np.sin(b)
+
+    def vjp(u, a, b):
+        return u[0] * 1.0, u[1] * 2 * np.cos(b)
+
+    for a in (np.array([0.0]), np.array([0.0, 1.0])):
+        with pytest.raises(GradientError) as failure:
+            gradcheck(f, [a, np.array([0.3, 0.4])], vjp=vjp)
+        assert not isinstance(failure.value, Inconclusive) and failure.value.name == "b"
