@@ -592,9 +592,28 @@ def test_complex_gradients_are_refused():
     def wrong(a):
         return a * 2
 
+    with pytest.raises(TypeError, match="complex128"):
+        t.grad = Z
+
     wrong.defvjp(a=lambda g: g * 1j)
     with pytest.raises(TypeError, match="a rule of wrong .*complex128"):
         wrong(t).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda t: operator.setitem(t * 1, slice(None), Z),
+        lambda t: operator.setitem(t.detach(), 0, nag.Tensor(1j)),
+        lambda t: operator.setitem(t.detach(), 0, 1j),
+        lambda t: nag.index_put(t, slice(None), Z),
+        lambda t: nag.Tensor(Z, dtype=float),
+        lambda t: operator.imul(t.detach(), Z),
+    ],
+)
+def test_imaginary_parts_are_not_dropped(put):
+    with pytest.raises(TypeError, match="complex"):
+        put(leaf([1.0, 2.0]))
 
 
 def test_integers_and_booleans_are_results_without_a_gradient():

@@ -58,7 +58,7 @@ class Tensor(ArrayInterface):
     ) -> None:
         data = checks.without_tensors(data)
         array = array_namespace(data).array(data, dtype=dtype)
-        checks.check_numbers(array)
+        checks.check_numbers(array, data)
         self._array = array if device is None else to_device(array, device)
         self._edge, self._storage, self._version = None, Storage(), 0
         self.requires_grad = requires_grad

@@ -18,7 +18,7 @@ from ..core.grad_mode import GRAD_ENABLED
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..safety.arguments import as_array, as_arrays, is_sequence
-from ..safety.checks import without_tensors
+from ..safety.checks import check_complex, without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write
 from .shaping import broadcast_to, checked, copy, integers, ravel, reshape, single
 
@@ -167,6 +167,7 @@ def index_put(x, index, value):
 def _fitting(x, index, value):
     """`value` as an array on x's device, without axes of length 1 that x[index] does not have."""
     x = array_of(x)
+    check_complex(value, x.dtype)
     if not isinstance(value, Tensor) and not is_array(value):
         return array_namespace(x).asarray(value, dtype=x.dtype)
     if value.shape[:1] == (1,):

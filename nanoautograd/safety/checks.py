@@ -24,10 +24,22 @@ def without_tensors(data: Any) -> Any:
     return data
 
 
-def check_numbers(array: Any) -> None:
-    """Raises TypeError if the array does not hold numbers."""
+def check_numbers(array: Any, data: Any) -> None:
+    """Raises TypeError if the array made of `data` does not hold numbers, or not all of them."""
     if array.dtype.kind not in "biufc" and not is_float(array.dtype):
         raise TypeError(f"a Tensor holds numbers; this data has dtype {array.dtype}")
+    check_complex(data, array.dtype)
+
+
+def check_complex(data: Any, dtype: Any) -> None:
+    """Raises TypeError if complex numbers would go into an array of a dtype that is not complex:
+    NumPy drops the imaginary parts, with a warning."""
+    data = array_of(data)
+    if is_array(data) and data.dtype.kind == "c" and dtype.kind != "c":
+        raise TypeError(
+            f"complex numbers, of dtype {data.dtype}, do not fit into a Tensor of dtype {dtype}; "
+            "take their real parts, x.real, if that is meant"
+        )
 
 
 def changes_requires_grad(t: Any, value: Any) -> bool:
