@@ -611,6 +611,7 @@ def test_complex_gradients_are_refused():
         lambda t: operator.imul(t.detach(), Z),
     ],
 )
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 def test_imaginary_parts_are_not_dropped(put):
     with pytest.raises(TypeError, match="complex"):
         put(leaf([1.0, 2.0]))
