@@ -197,6 +197,7 @@ def counts(low, high, x):
 # NumPy's function -> its arguments beside an array x. Each is linear in x, but for the last ones.
 CALLS = {
     np.sum: lambda x: {"axis": axes_of(x)},
+    np.mean: lambda x: {"axis": axes_of(x)},
     np.cumsum: lambda x: {"axis": axis_of(x)},
     np.flip: lambda x: {"axis": axes_of(x)},
     np.squeeze: lambda x: {"axis": axes_of(x)},
@@ -219,11 +220,12 @@ CALLS = {
     np.pad: lambda x: {"pad_width": st.one_of(counts(0, 2, x), st.lists(counts(0, 2, x)))},
     np.prod: lambda x: {"axis": axes_of(x)},
     np.max: lambda x: {"axis": axes_of(x)},
+    np.var: lambda x: {"axis": axes_of(x)},
     np.std: lambda x: {"axis": axes_of(x)},
     np.linalg.norm: lambda x: {"axis": axes_of(x)},
     np.argmax: lambda x: {"axis": axis_of(x)},
 }
-CURVED = {np.prod, np.max, np.std, np.linalg.norm, np.argmax}
+CURVED = {np.prod, np.max, np.var, np.std, np.linalg.norm, np.argmax}
 
 
 def listed(result):
@@ -231,16 +233,16 @@ def listed(result):
 
 
 @pytest.mark.parametrize("f", CALLS, ids=lambda f: f.__name__)
-@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "error::DeprecationWarning")
 def test_axes_and_counts_are_numpys_or_both_refuse(f):
     @settings(max_examples=4 * settings.default.max_examples)
     @given(st.data())
     def check(data):
-        x = data.draw(arrays(shapes(f is np.std, 3, 1, 3)))
+        x = data.draw(arrays(shapes(f in (np.mean, np.var, np.std), 3, 1, 3)))
         options = {name: data.draw(s, name) for name, s in CALLS[f](x).items()}
         try:
             expected = listed(f(x, **options))
-        except (*REFUSALS, ZeroDivisionError):
+        except (*REFUSALS, ZeroDivisionError, DeprecationWarning):
             expected = None
         t = leaf(x)
         if expected is None:
@@ -322,6 +324,7 @@ def test_an_operation_of_ones_own_with_lists_as_options():
         lambda x: nag.take(x, 0, axis=0.5),
         lambda x: nag.tile(x, 0.5),
         lambda x: nag.split(x, 0.5),
+        lambda x: nag.sum(x, axis=0.5),
         lambda x: nag.prod(x, axis=0.5),
         lambda x: nag.norm(x, axis=0.5),
         lambda x: nag.full_like(x, 1.0, shape=0.5),
@@ -330,6 +333,15 @@ def test_an_operation_of_ones_own_with_lists_as_options():
 def test_a_fraction_is_no_axis_and_no_count(call):
     with pytest.raises(TypeError, match=r"0\.5"):
         call(leaf(X))
+
+
+@pytest.mark.parametrize("f", [np.sum, np.mean, np.max, np.prod, np.cumsum, np.argmax, np.squeeze])
+@pytest.mark.parametrize("axis", [[0], True, 0.0, "0"])
+@pytest.mark.parametrize("shape", [(1, 2), (1, 200)])
+def test_what_is_no_axis_to_numpy(f, axis, shape):
+    for x in (np.ones(shape), leaf(np.ones(shape))):
+        with pytest.raises(TypeError):
+            f(x, axis=axis)
 
 
 # ---- sequences and numbers in the place of arrays

@@ -12,6 +12,7 @@ Numbers of 16 bits are added in float32, as by kernels. Other libraries add in a
 from functools import lru_cache
 from itertools import groupby
 from math import prod
+from operator import index
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -67,8 +68,10 @@ def summed(a, axis=None, keepdims=False):
     dtype = a.dtype
     if dtype.char not in "fd":
         dtype = sum_dtype(a) if is_float(dtype) else None
-    if dtype is None or type(a) is not np.ndarray or a.size <= ROWS:
+    if dtype is None or type(a) is not np.ndarray or a.size <= ROWS or type(axis) is bool:
         return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+    if axis is not None and type(axis) is not tuple:
+        axis = index(axis)  # as NumPy: TypeError for a list, or a fraction
     if a.flags.c_contiguous and axis in (None, -1, a.ndim - 1):  # in pairs
         return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
     if a.flags.c_contiguous and axis == 0 and a.size:
@@ -188,7 +191,8 @@ def total(arrays):
 
 def _squares(a, axis):
     """Σ a² over axes, which stay with length 1."""
-    if a.flags.c_contiguous and axis in (None, tuple(range(a.ndim))):
+    is_whole = axis is None or type(axis) is tuple and axis == tuple(range(a.ndim))
+    if a.flags.c_contiguous and is_whole:
         flat = a.reshape(-1)
         return np.asarray(row_dots(flat, flat)).reshape([1] * a.ndim)
     with np.errstate(over="ignore"):
