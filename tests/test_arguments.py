@@ -419,6 +419,8 @@ def test_operators_refuse_what_is_no_array(other):
         if isinstance(other, Other):
             with pytest.raises(TypeError, match=name):
                 t == other  # noqa: B015
+            with pytest.raises(TypeError, match=name):
+                nag.argmax(other)
         else:
             assert (t == other) is False and (t != other) is True
 
@@ -696,6 +698,9 @@ def test_the_weights_of_bincount_are_no_constants():
         nag.bincount([0.5], weights=w[:1])
 
 
-def test_the_order_of_a_norm_is_a_number():
+def test_what_is_a_number_is_no_tensor():
     with pytest.raises(TypeError, match="norm: ord"):
         nag.norm(leaf([1.0, 2.0]), leaf(2.0))
+    for f in (nag.var, nag.std):
+        with pytest.raises(TypeError, match="ddof is a number"):
+            f(leaf([1.0, 2.0]), ddof=leaf(1.0))

@@ -17,12 +17,12 @@ def without_gradient(f):
 
     @wraps(f)
     def operation(*args, **kwargs):
-        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        if not tensors:
-            return f(*args, **kwargs)
         for a in (*args, *kwargs.values()):
             if hasattr(type(a), "__array__"):  # else an axis, a dtype, ...
                 check_operand(a, f.__name__)
+        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        if not tensors:
+            return f(*args, **kwargs)
         arrays = [array_of(a) for a in args]
         options = {name: array_of(a) for name, a in kwargs.items()}
         return _wrapped(f(*arrays, **options), array_namespace(tensors[0]._array))

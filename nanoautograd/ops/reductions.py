@@ -101,6 +101,8 @@ def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
 
 def _moment(f, a, axis, dtype, ddof, keepdims):
     """f of the deviations from the mean."""
+    if not isinstance(ddof, (int, float, np.number)):
+        raise TypeError(f"ddof is a number, and has no gradient; got {type(ddof).__name__}")
     a = as_array(a)
     a = a if dtype is None else astype(a, dtype)
     x = wide(a)
