@@ -8,11 +8,8 @@ GRAD_ENABLED: ContextVar[int] = ContextVar("grad_enabled", default=True)
 
 
 class no_grad(Mode):
-    """Within `with no_grad():`, or a function decorated with `@no_grad()`, nothing is recorded.
-
-    A generator or a coroutine that is decorated records nothing while it runs itself; what runs
-    between its steps is not concerned.
-    """
+    """Within `with no_grad():`, or a function decorated with `@no_grad()`, nothing is recorded. (A
+    generator or a coroutine: while it runs itself, and not between its steps.)"""
 
     variable, value = GRAD_ENABLED, False
 

@@ -34,8 +34,8 @@ class detect_anomaly(Mode):
         _count(self, 1)  # first: one too many only takes time
         return super().__enter__()
 
-    def leave(self):
-        was_open = super().leave()
+    def close(self, block):
+        was_open = super().close(block)
         _count(self, -was_open)
         return was_open
 

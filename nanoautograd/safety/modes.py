@@ -60,17 +60,27 @@ class Mode:
             raise
 
     def __exit__(self, *exception: object) -> None:
-        self.leave()
+        block = None
+        try:
+            block = self.last()
+            self.close(block)
+        except BaseException:
+            self.close(block or self.last())
+            raise
 
-    def leave(self) -> bool:
-        """Closes the last block of this object that is open here; whether there was one."""
+    def last(self) -> _Block | None:
+        """The block of this object that was opened last here, of those that are open."""
+        own = [b for b in getattr(self.variable.get(), "blocks", ()) if b() is self]
+        return own[-1] if own else None
+
+    def close(self, block: _Block | None) -> bool:
+        """Closes a block; whether it was open."""
         state = self.variable.get()
         blocks = getattr(state, "blocks", ())
-        for i in reversed(range(len(blocks))):
-            if blocks[i]() is self:
-                self.variable.set(_State(state.outside, blocks[:i] + blocks[i + 1 :]))
-                return True
-        return False
+        others = [b for b in blocks if b is not block]
+        if is_open := len(others) < len(blocks):
+            self.variable.set(_State(state.outside, tuple(others)))
+        return is_open
 
     def __call__(self, f: Any) -> Any:
         """`f`, run within a block. A generator or coroutine is within it only while it runs."""
