@@ -182,7 +182,7 @@ class Primitive:
         what takes the rule's arguments out of g and the saved values)."""
         s = self.signature
         wanted = [s.variadic] if s.variadic else [n for n, need in zip(s.names, needs) if need]
-        checks.check_differentiable(self.name, wanted, self.rules)
+        checks.check_differentiable(self, wanted)
         names = list(dict.fromkeys(read for name in wanted for read in self.reads[name]))
         places = {name: (name, i, False) for i, name in enumerate(s.names)}
         places["out"] = ("out", -1, False)

@@ -179,21 +179,28 @@ def check_rules(name: str, signature: Any, reads: dict) -> None:
             )
 
 
-def check_differentiable(name: str, wanted: list, rules: dict) -> None:
+def _is_ours(f: Any) -> bool:
+    """Whether a function or an operation is of this package."""
+    return (f.__module__ or "").partition(".")[0] == __name__.partition(".")[0]
+
+
+def check_differentiable(operation: Any, wanted: list) -> None:
     """Raises TypeError if an argument that needs a gradient has no rule."""
     for argument in wanted:
-        if argument not in rules:
+        if argument not in operation.rules:
+            name = operation.name
+            rule = f"set one by {name}.defvjp({argument}=lambda g, ...: ...), or "
             raise TypeError(
-                f"{name} has no rule for the gradient of {argument!r}. The author of {name} gives "
-                f"it one by {name}.defvjp({argument}=lambda g, ...: ...); who calls it can give "
-                "the argument without a gradient, as .detach()"
+                f"{name} has no rule for the gradient of {argument!r}; "
+                f"{'' if _is_ours(operation) else rule}give the argument without a gradient, as "
+                ".detach()"
             )
 
 
 def watched(operation: Any, forward: Any) -> Any:
     """The function of an operation. That of a user is watched until a call of it has succeeded: if
     it writes into an argument, which may be a leaf's array, that is a TypeError."""
-    if (forward.__module__ or "").partition(".")[0] == __name__.partition(".")[0]:
+    if _is_ours(forward):
         return forward
 
     @wraps(forward)
