@@ -6,11 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
 from nanoautograd import functional as F
+from nanoautograd.testing.operations import OPERATIONS
+from nanoautograd.testing.programs import Value
 
 
 def leaf(x, **options):
@@ -280,6 +282,50 @@ def test_an_option_that_requires_a_gradient_is_refused_and_a_constant_is_its_val
             f(x, t.requires_grad_())
         found = f(x, backend.tensor(np.array(value, dtype)))
         np.testing.assert_array_equal(backend.numpy(found), backend.numpy(f(x, value)))
+
+
+def numbers_of(call):
+    """The operation of a call, and for each number among its arguments and options that number and
+    a function of it."""
+    (step,) = call.instructions
+    operation = nag
+    for part in step.name.split("."):
+        operation = getattr(operation, part)
+
+    def value(a):
+        return call.inputs[a.number] if isinstance(a, Value) else a
+
+    given = {**dict(enumerate(step.args)), **step.options}
+    for key, number in given.items():
+        if type(number) in (int, float) and not any(type(a) is list for a in step.args):
+
+            def f(x, key=key):
+                new = given | {key: x}
+                args = [value(new[i]) for i in range(len(step.args))]
+                y = operation(*args, **{k: value(new[k]) for k in step.options})
+                return y[0] if isinstance(y, tuple) else y
+
+            yield float(number), f
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_number_that_is_a_tensor_has_its_gradient_or_is_refused(name):
+    """A temperature, an eps, a limit of clip, an axis, ..."""
+
+    @settings(max_examples=4)
+    @given(OPERATIONS[name].calls)
+    def check(call):
+        for number, f in numbers_of(call):
+            t, h = leaf(number), 1e-6
+            try:
+                y = f(t)
+            except (TypeError, ValueError, nag.GraphError):
+                continue
+            (g,) = nag.autograd.grad(y, [t], np.ones(y.shape))
+            slope = (np.sum(f(number + h)) - np.sum(f(number - h))) / (2 * h)
+            np.testing.assert_allclose(g.item(), slope, rtol=1e-5, atol=1e-5)
+
+    check()
 
 
 def test_a_learnable_temperature_is_a_factor_of_the_query(backend):
