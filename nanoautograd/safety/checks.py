@@ -15,12 +15,18 @@ from .in_place import IMMUTABLE
 
 
 def without_tensors(data: Any) -> Any:
-    """A Tensor's array, and nested lists with the Tensors in them replaced by theirs."""
+    """A Tensor's array, and nested lists with the Tensors in them replaced by theirs. Raises for
+    what requires a gradient."""
     if isinstance(data, (list, tuple)):
         return [without_tensors(x) for x in data]
     if hasattr(data, "_storage"):
         data._refuse_to_leave("making a new Tensor")
         return data._array
+    if getattr(data, "requires_grad", False):
+        raise TypeError(
+            f"an array of another library, {type(data).__module__}.{type(data).__qualname__}, that "
+            "requires a gradient there, would lose it silently; give its .detach()"
+        )
     return data
 
 

@@ -372,6 +372,23 @@ def test_arrays_of_other_libraries_are_refused_by_name(library, requires_grad):
     assert nag.Tensor(theirs).tolist() == [1, 1]
 
 
+@pytest.mark.oracle
+def test_a_gradient_of_pytorch_is_not_lost_silently():
+    torch = pytest.importorskip("torch")
+    x, y = torch.ones(2, requires_grad=True), nag.Tensor([1.0, 2.0]) * 1.0
+    for call in (
+        lambda: nag.Tensor(x),
+        lambda: nag.Tensor([x[0], x[1]]),
+        lambda: nag.from_dlpack(x),
+        lambda: nag.grad(lambda t: (t * t).sum())(x),
+        lambda: setattr(y, "data", x),
+        lambda: y.__setitem__(0, x[0]),
+    ):
+        with pytest.raises((TypeError, RuntimeError, BufferError), match="detach|requires? grad"):
+            call()
+    assert nag.Tensor(x.detach()).tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("index", [0, slice(2), slice(0, 1), [0, 1], ...])
 def test_a_tensor_put_into_an_array_keeps_no_gradient_and_is_refused(index):
     t, array = leaf([1.0, 2.0, 3.0]), np.zeros(3)
