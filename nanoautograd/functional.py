@@ -33,8 +33,10 @@ from .manual.rms_norm import rms_norm as _rms_norm
 from .manual.rnn import rnn as _rnn
 from .manual.rotary import rotary_embedding as _rotary_embedding
 from .manual.silu import silu as _silu
+from .manual.sixteen_bits import of_16_bits
 from .manual.softmax import softmax as _softmax
-from .ops import mean, sign, sum
+from .ops import astype, mean, sign, sum
+from .ops.reductions import wide
 from .safety.arguments import as_array
 
 __all__ = [
@@ -325,6 +327,11 @@ def crf_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"crf_loss: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
     scores = emissions, transitions, start_transitions, end_transitions
+    if dtype := of_16_bits(scores):  # a small difference of large numbers
+        ell = crf_loss(
+            wide(emissions), tags, *map(wide, scores[1:]), mask=mask, reduction=reduction
+        )
+        return astype(ell, dtype)
     ell = crf_log_partition(*scores, mask=mask) - _crf_score(*scores, tags, mask=mask)
     return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
 

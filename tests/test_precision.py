@@ -224,6 +224,23 @@ def test_as_in_float64(name, dtype):
 
 
 @each_short
+def test_a_loss_that_is_a_difference_of_large_numbers(dtype):
+    rng = np.random.default_rng(0)
+    scores = [rng.standard_normal(shape) for shape in ((40, 3, 5), (5, 5), (5,), (5,))]
+    scores = [a.astype(DTYPES[dtype]) for a in scores]
+    tags = rng.integers(0, 5, (40, 3))
+
+    def loss(*scores):
+        return F.crf_loss(scores[0], tags, *scores[1:])
+
+    found, wanted = loss(*scores), loss(*[a.astype(float) for a in scores])
+    assert found.dtype == DTYPES[dtype]
+    np.testing.assert_allclose(float(found), wanted, rtol=EPS[dtype])
+    ds = nag.grad(loss, (0, 1, 2, 3))(*scores)
+    assert {d.dtype for d in ds} == {DTYPES[dtype]}
+
+
+@each_short
 def test_attention_of_large_scores(dtype):
     """Its gradients are those of float64 but for a rounding: scores are not rounded."""
     rng = np.random.default_rng(0)

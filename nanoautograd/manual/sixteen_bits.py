@@ -25,7 +25,7 @@ def in_float32(forward, backward, reference):
 
     @wraps(forward)
     def forward_(*args, **options):
-        dtype = _of_16_bits(args)
+        dtype = of_16_bits(args)
         if dtype is None:
             return forward(*args, **options)
         out, cache = forward(*[a if a is None else wide(a) for a in args], **options)
@@ -39,7 +39,7 @@ def in_float32(forward, backward, reference):
 
     @wraps(reference)
     def reference_(*args, **options):
-        dtype = _of_16_bits(args)
+        dtype = of_16_bits(args)
         if dtype is None:
             return reference(*args, **options)
         return _cast(reference(*[a if a is None else wide(a) for a in args], **options), dtype)
@@ -47,7 +47,7 @@ def in_float32(forward, backward, reference):
     return forward_, backward_, reference_
 
 
-def _of_16_bits(args):
+def of_16_bits(args):
     """The dtype of the floating ones, if it is one, of 16 bits; else None."""
     dtypes = {a.dtype for a in args if a is not None and is_float(a.dtype)}
     return next((d for d in dtypes if d.itemsize == 2), None) if len(dtypes) == 1 else None
