@@ -104,6 +104,15 @@ def test_sums_of_any_layout(dtype):
     check()
 
 
+@each_dtype
+def test_what_is_not_finite_stays_in_its_column(dtype):
+    x = np.ones((1000, 5), DTYPES[dtype])
+    x[17, 1], x[500, 2], x[3, 3], x[999, 3] = np.inf, np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        for found in (nag.sum(x, 0), nag.sum(x.T.copy(), 1), unbroadcast(x, (5,)), column_sums(x)):
+            np.testing.assert_array_equal(found.astype(float), [1000, np.inf, np.nan, np.nan, 1000])
+
+
 @pytest.mark.parametrize("M, N", [(10**6, 2), (10**5, 7), (3000, 64), (300, 700), (25, 9), (7, 2)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_equal_numbers(M, N, dtype):

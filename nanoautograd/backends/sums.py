@@ -159,7 +159,8 @@ def column_sums(a):
         return _rounded(a, 0)
     if a.size <= BLOCK:
         return _middle(a[None])[0].astype(a.dtype, copy=False)
-    parts = by_rows(lambda m: _middle(a[None, m])[0], np, len(a), a.shape[1] // 8)
+    width = a.shape[1] // 8  # large blocks, of which there are few sums
+    parts = by_rows(lambda m: _middle(a[None, m])[0], np, len(a), width)
     return (total(parts) if parts else a.sum(axis=0)).astype(a.dtype, copy=False)
 
 

@@ -28,7 +28,7 @@ def in_float32(forward, backward, reference):
         dtype = of_16_bits(args)
         if dtype is None:
             return forward(*args, **options)
-        out, cache = forward(*[a if a is None else wide(a) for a in args], **options)
+        out, cache = forward(*map(wide, args), **options)
         return _cast(out, dtype), Rounded(cache, dtype)
 
     @wraps(backward)
@@ -42,14 +42,14 @@ def in_float32(forward, backward, reference):
         dtype = of_16_bits(args)
         if dtype is None:
             return reference(*args, **options)
-        return _cast(reference(*[a if a is None else wide(a) for a in args], **options), dtype)
+        return _cast(reference(*map(wide, args), **options), dtype)
 
     return forward_, backward_, reference_
 
 
 def of_16_bits(args):
     """The dtype of the floating ones, if it is one, of 16 bits; else None."""
-    dtypes = {a.dtype for a in args if a is not None and is_float(a.dtype)}
+    dtypes = {a.dtype for a in args if hasattr(a, "dtype") and is_float(a.dtype)}
     return next((d for d in dtypes if d.itemsize == 2), None) if len(dtypes) == 1 else None
 
 

@@ -82,8 +82,9 @@ def _by_count(g, n):
 
 
 def wide(a):
-    """`a` in the dtype in which its elements are added."""
-    return astype(a, sum_dtype(a)) if is_float(a.dtype) and a.dtype.itemsize == 2 else a
+    """An array of 16 bits in the dtype in which its elements are added; anything else as it is."""
+    is_short = hasattr(a, "dtype") and a.dtype.itemsize == 2 and is_float(a.dtype)
+    return astype(a, sum_dtype(a)) if is_short else a
 
 
 def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
