@@ -357,9 +357,8 @@ def reference(
     return (o, W) if return_weights else o
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
 scaled_dot_product_attention = custom_vjp(
-    "scaled_dot_product_attention", forward, backward, reference
+    "scaled_dot_product_attention", *in_float32(forward, backward, reference)
 )
 
 

@@ -121,8 +121,7 @@ def reference(x, A, s, e, *, mask=None):
     return _lse(alpha + e, axis=1)
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-crf_log_partition = custom_vjp("crf_log_partition", forward, backward, reference)
+crf_log_partition = custom_vjp("crf_log_partition", *in_float32(forward, backward, reference))
 
 
 def score(x, A, s, e, tags, *, mask=None):

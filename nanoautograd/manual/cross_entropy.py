@@ -211,8 +211,7 @@ def reference(
     return sum(ell) if reduction == "sum" else sum(ell) / W
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-cross_entropy = custom_vjp("cross_entropy", forward, backward, reference)
+cross_entropy = custom_vjp("cross_entropy", *in_float32(forward, backward, reference))
 
 
 def _rows(a):

@@ -130,8 +130,7 @@ def reference(x, bias=None, *, approximate="none"):
     return maximum(v, -LIMIT) * Phi
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-gelu = custom_vjp("gelu", forward, backward, reference)
+gelu = custom_vjp("gelu", *in_float32(forward, backward, reference))
 
 
 def checked_rows(x, bias, approximate):

@@ -109,8 +109,7 @@ def reference(
     return recurrent.reference(_step, x, (h0,), layers)
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-gru = custom_vjp("gru", forward, backward, reference)
+gru = custom_vjp("gru", *in_float32(forward, backward, reference))
 
 
 class Run(NamedTuple):

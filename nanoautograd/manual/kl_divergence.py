@@ -75,8 +75,9 @@ def reference(mu, logvar, nu=None, kappa=None):
     return 0.5 * sum(expm1(u) - u + square, axis=-1)
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-gaussian_kl_divergence = custom_vjp("gaussian_kl_divergence", forward, backward, reference)
+gaussian_kl_divergence = custom_vjp(
+    "gaussian_kl_divergence", *in_float32(forward, backward, reference)
+)
 
 
 def _check(mu, logvar, nu, kappa):

@@ -175,8 +175,7 @@ def reference(
     return (y, z) if return_sum else y
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-layer_norm = custom_vjp("layer_norm", forward, backward, reference)
+layer_norm = custom_vjp("layer_norm", *in_float32(forward, backward, reference))
 
 
 def reciprocal_roots(v, ε, s=None, m=EVERY):

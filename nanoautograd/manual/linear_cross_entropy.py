@@ -280,8 +280,7 @@ def reference(
     return reshape(loss, y.shape) if reduction == "none" else loss
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-linear_cross_entropy = custom_vjp("linear_cross_entropy", forward, backward, reference)
+linear_cross_entropy = custom_vjp("linear_cross_entropy", *in_float32(forward, backward, reference))
 
 
 def _check(hidden, weight, target, bias, class_weight, reduction, ε):

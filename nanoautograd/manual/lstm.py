@@ -119,8 +119,7 @@ def reference(
     return recurrent.reference(_step, x, (h0, c0), layers)
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-lstm = custom_vjp("lstm", forward, backward, reference)
+lstm = custom_vjp("lstm", *in_float32(forward, backward, reference))
 
 
 class Run(NamedTuple):

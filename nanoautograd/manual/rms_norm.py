@@ -134,8 +134,7 @@ def reference(x, weight=None, residual=None, *, normalized_shape, eps=None, retu
     return (y, z) if return_sum else y
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-rms_norm = custom_vjp("rms_norm", forward, backward, reference)
+rms_norm = custom_vjp("rms_norm", *in_float32(forward, backward, reference))
 
 
 def _epsilon(x, eps):

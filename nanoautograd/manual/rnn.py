@@ -104,8 +104,7 @@ def reference(
     return recurrent.reference(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
 
 
-forward, backward, reference = in_float32(forward, backward, reference)
-rnn = custom_vjp("rnn", forward, backward, reference)
+rnn = custom_vjp("rnn", *in_float32(forward, backward, reference))
 
 
 class Run(NamedTuple):
