@@ -318,6 +318,12 @@ DIFFERENCES = [
         "equal elements share (PyTorch: each the gradient of its place)",
     ),
     Difference(
+        "remainder",
+        "value",
+        far_from_one,
+        "a quotient that is infinite has a remainder all the same (PyTorch: NaN)",
+    ),
+    Difference(
         "functional.silu functional.gelu prod",
         "value",
         infinite,
@@ -334,6 +340,12 @@ DIFFERENCES = [
         "gradient",
         infinite,
         "0 · ∞ is NaN in both, but not at the same places",
+    ),
+    Difference(
+        "power",
+        "nan",
+        lambda *xs: any((x == 0).any() for x in xs),
+        "0 to a negative power has no slope (PyTorch: infinite)",
     ),
     Difference(
         "arctan2",
@@ -381,8 +393,9 @@ SUBTRACTED = {
     "functional.rms_norm": (2, 2),
     "functional.scaled_dot_product_attention": (1, 3),
 }
-# Where values or slopes are small differences of numbers near 1.
-FLAT = "sigmoid tanh functional.silu functional.gelu functional.softmax".split()
+# Where values or slopes are small differences of numbers near 1. (And PyTorch's erf of a small
+# bfloat16 is 0.)
+FLAT = "erf sigmoid tanh functional.silu functional.gelu functional.softmax".split()
 
 
 @st.composite

@@ -24,11 +24,10 @@ def operands(*arrays):
 
 def matmul(a, b, out=None):
     """a @ b for arrays with two axes or more, as xp.matmul."""
-    if type(a) is np.ndarray:
-        return np.matmul(a, b, out=out)
-    xp = array_namespace(a, b)
+    xp = np if type(a) is np.ndarray else array_namespace(a, b)
     if xp.__name__ != "cupy":
-        return xp.matmul(a, b, out=out)
+        y = xp.matmul(a, b, out=out)  # of bfloat16, NumPy gives float32
+        return y if y.dtype == a.dtype else y.astype(np.result_type(a.dtype, b.dtype), copy=False)
     from ..kernels import cublas  # only where there is a GPU
 
     return cublas.matmul(a, b, out)
@@ -37,7 +36,7 @@ def matmul(a, b, out=None):
 def with_vector(a, b):
     """a @ b where an array has one axis: a row a, or a column b."""
     if type(a) is np.ndarray:
-        return np.matmul(a, b)
+        return matmul(a, b)
     y = matmul(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
     y = y[..., 0] if b.ndim == 1 else y
     return y[..., 0] if a.ndim == b.ndim == 1 else y[..., 0, :] if a.ndim == 1 else y
