@@ -148,7 +148,7 @@ NO_RESULTS = {
     **{f"no {name}": {k: v for k, v in RESULT.items() if k != name} for name in RESULT},
     **{f"{name} a list": {**RESULT, name: []} for name in RESULT},
     **{f"{name} a word": {**RESULT, name: "word"} for name in RESULT},
-    **{f"{name} null": {**RESULT, name: None} for name in RESULT.keys() - {"seconds"}},
+    **{f"{name} null": {**RESULT, name: None} for name in RESULT if name != "seconds"},
     **{f"a score {n!s:.9}": {**RESULT, "scores": {"bits": n}} for n in NO_NUMBERS},
     **{f"a baseline {n!s:.9}": {**RESULT, "baseline": ["chance", n]} for n in NO_NUMBERS},
     "a baseline without a name": {**RESULT, "baseline": [None, 2.0]},
