@@ -335,6 +335,14 @@ def test_a_factor_of_any_size(name, dtype, most):
     check()
 
 
+def test_the_slope_of_a_large_deviation():
+    x = np.float32([2.0**126, -(2.0**126)] * 500)
+    d = gradient(nag.std, x)
+    np.testing.assert_allclose(d, np.sign(x) / 1000, rtol=1e-6)
+    d = gradient(nag.norm, x[:2])
+    np.testing.assert_allclose(d, np.sign(x[:2]) * 0.5**0.5, rtol=1e-6)
+
+
 def test_variance_whose_sum_is_out_of_range():
     x = np.float32([1e19, -1e19] * 8)
     np.testing.assert_allclose(nag.var(x), 1e38, rtol=1e-6)

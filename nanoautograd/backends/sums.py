@@ -191,12 +191,18 @@ def total(arrays):
 
 
 def _squares(a, axis):
-    """Σ a² over axes, which stay with length 1."""
-    is_whole = axis is None or type(axis) is tuple and axis == tuple(range(a.ndim))
-    if a.flags.c_contiguous and is_whole:
+    """Σ a² over axes, which stay with length 1; where it can be, without an array of all a²."""
+    whole = tuple(range(a.ndim))
+    axes = whole if axis is None else axis if type(axis) is tuple else (axis,)
+    if a.flags.c_contiguous and axes == whole:
         flat = a.reshape(-1)
         return np.asarray(row_dots(flat, flat)).reshape([1] * a.ndim)
+    if axes in ((-1,), (a.ndim - 1,)):
+        return row_dots(a, a)[..., None]
     with np.errstate(over="ignore"):
+        if a.ndim == 2 and a.size > BLOCK and axes == (0,):
+            parts = by_rows(lambda m: column_sums(a[m] * a[m]), np, *a.shape)
+            return total(parts)[None]
         return summed(a * a, axis, keepdims=True)
 
 

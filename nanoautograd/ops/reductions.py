@@ -11,7 +11,7 @@ import numpy as np
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
-from ..backends.sums import ROWS, squares, sum_dtype, summed
+from ..backends.sums import ROWS, limits, squares, sum_dtype, summed
 from ..core.operation import function
 from ..core.tensor import Tensor
 from ..safety.arguments import as_array
@@ -131,11 +131,12 @@ def _root_mean_square(x, axis=None, n=1, *, keepdims=False):
 
 
 def _root_mean_square_rule(g, x, out, axis, n):
-    y = where(out == 0, 1, out)
-    factor = g / (n * y)
-    if isinstance(factor, (np.ndarray, np.floating)) and abs(factor).max(initial=0) < math.inf:
-        return x * _with_axes(factor, x.shape, axis)
-    return x / _with_axes(y, x.shape, axis) * _with_axes(g / n, x.shape, axis)  # y may be tiny
+    y, g = where(out == 0, 1, out), g / n
+    if type(x) is np.ndarray and y.size:  # one product for each x, where 1/y is in range
+        smallest, largest = limits(x.dtype)
+        if smallest**0.75 < y.min() and y.max() < largest**0.75:
+            return x * _with_axes(g / y, x.shape, axis)
+    return x / _with_axes(y, x.shape, axis) * _with_axes(g, x.shape, axis)
 
 
 _root_mean_square.defvjp(x=_root_mean_square_rule)
@@ -336,8 +337,8 @@ _p_norm.defvjp(x=_p_norm_rule)
 def norm(x, ord=None, axis=None, keepdims=False):
     """A norm of vectors or matrices, as `numpy.linalg.norm`.
 
-    y = (Σ |x|ᵖ)^(1/p):  x̄ = ȳ sign(x) (|x|/y)^(p-1), and 0 where y = 0; for p = 2 and "fro" that
-    is ȳ x / y. A norm that is the largest or smallest of some |x|, or of some sums of |x|, has
+    y = (Σ |x|ᵖ)^(1/p):  x̄ = ȳ sign(x) (|x|/y)^(p-1), and 0 where x or y is; for p = 2 and "fro"
+    that is ȳ x / y. A norm that is the largest or smallest of some |x|, or of some sums of |x|, has
     x̄ = ȳ sign(x) for those that it is made of, 0 for others, and equal ones share. For p = 0 it
     is 0.
 
@@ -360,8 +361,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         x = x.astype(float)
     elif x.dtype.kind == "c":
         x = absolute(x)
-    if wide(x) is not x:
-        return astype(norm(wide(x), ord, axis, keepdims), x.dtype)
+    if (a := wide(x)) is not x:
+        return astype(norm(a, ord, axis, keepdims), x.dtype)
     matrix = len(axes) == 2 and (axis is not None or ord is not None)
     if ord is None or (ord == 2 and not matrix) or (ord == "fro" and matrix):
         return _root_mean_square(x, axes, keepdims=keepdims)
