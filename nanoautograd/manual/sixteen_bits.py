@@ -48,7 +48,9 @@ def in_float32(forward, backward, reference):
 
 
 def of_16_bits(args):
-    """The dtype of the floating ones, if it is one, of 16 bits; else None."""
+    """The dtype of the floating ones, if it is one, of 16 bits; else None. The first is one."""
+    if getattr(args[0], "dtype", None) is None or args[0].dtype.itemsize != 2:  # as most are
+        return None
     dtypes = {a.dtype for a in args if hasattr(a, "dtype") and is_float(a.dtype)}
     return next((d for d in dtypes if d.itemsize == 2), None) if len(dtypes) == 1 else None
 
