@@ -157,7 +157,9 @@ def train(o, checkpoint):
         for loss, norm in do_step.results(wait):
             step, lr = under_way.popleft()
             if not math.isfinite(loss + norm):
-                raise Diverged(f"at step {step} the loss is {loss}, its gradient's norm {norm}")
+                raise Diverged(
+                    f"at step {step} the loss is {loss:.4g}, its gradient's norm {norm:.4g}"
+                )
             metrics.note(step, loss=loss, norm=norm, lr=lr)
 
     # loop
