@@ -310,7 +310,8 @@ class Point:
 
         Either the gradient is seen to be rounding, because it is another one right beside x and
         u. Or f has come to a limit, as tanh at 50: to one side it is constant however wide the
-        step, and the gradient, unless it is zero, was far larger halfway to 0.
+        step, and halfway to 0 the gradient was far larger. Or the gradient is zero, and no slope
+        comes out of the rounding when the steps get wider.
         """
         x, moved = self.xs[i], d != 0
         g = self.gs[i][moved]
@@ -332,14 +333,22 @@ class Point:
             beside = [gradient(1 + k * 1e-6) for k in range(1, 9)]
             if max(np.abs(h - g).max() for h in beside) > 0.1 * np.abs(g).max():
                 return True
-        died_out = np.abs(gradient(0.5)).max() > 1e4 * np.abs(g).max()
-        if g.any() and not died_out:
-            return False
-        most = 1e-6 * size if died_out else rounding
         phi, h = Along(self, i, d), near.rows[0].h
-        return flat(changes, most) and any(
-            flat((phi(side * h * 10.0**k) for k in (1, 4, 8, 16, 32, 64)), most) for side in (1, -1)
-        )
+        if np.abs(gradient(0.5)).max() > 1e4 * np.abs(g).max():
+            most = 1e-6 * size
+            return flat(changes, most) and any(
+                flat((phi(side * h * 10.0**k) for k in (1, 4, 8, 16, 32, 64)), most)
+                for side in (1, -1)
+            )
+
+        def slope(side):
+            slopes = [side * phi(side * h * 10**k) / 10**k for k in (1.5, 2, 2.5, 3, 3.5, 4, 4.5)]
+            return all(
+                5 * abs(a) > EPS * size and (a > 0) == (b > 0) and abs(b) > 0.4 * abs(a)
+                for a, b in zip(slopes, slopes[1:])
+            )
+
+        return not g.any() and flat(changes, rounding) and not (slope(1) or slope(-1))
 
     def on_kink(self, i, d, found, scale):
         """Is a kink at x itself, as far as the rounding of f shows?

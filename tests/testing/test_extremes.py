@@ -178,6 +178,7 @@ def test_what_is_seen_of_changes_beside_a_large_value(seed, x):
         assert wrong(lambda x: x * 1e-20 + 1, 1e-20, c) is Inconclusive
         assert wrong(lambda x: x * 1e-300, 1e-300, c) is GradientError
         assert wrong(lambda x: x * 1e-12 + 1, 1e-12, c) is GradientError
+    assert wrong(lambda x: x + 1e15, 1, 0) is Inconclusive
     assert wrong(lambda x: x + 1e15, 1, 1e3) is GradientError
     gradcheck(lambda x: x * 1e-300, [x], vjp=lambda u, x: 1e-300 * u, seed=seed)
 
