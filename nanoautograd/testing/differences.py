@@ -157,14 +157,15 @@ def sweep(phi, noise, scale, widest=0.0):
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]
     change = [max(abs(a), abs(b)) for a, b in zip(ahead, behind)]
     # At the smallest steps, whatever sets neighbours apart is noise that the table has missed; and
-    # where phi stands still and then moves, its first move is a rounding.
+    # where phi stands still and then moves by more and more, its first move is a rounding.
     missed = [
         abs(a - b) * h / 10
         for a, b, h in zip(central, central[1:], steps)
         if h < 1e-7 * scale and isfinite(a) and isfinite(b)
     ]
-    if change and change[-1] == 0 and any(change):
-        missed.append(next(c for c in reversed(change) if c) / 4)
+    moves = [c for c in reversed(change) if c]
+    if not change[-1] and len(moves) > 2 and moves[2] > 5 * moves[0]:
+        missed.append(moves[0] / 4)
     least, most = noise
     noise = max([least, *filter(isfinite, missed)])
     floor = [EPS / 4 * size + SMALLEST for size in sizes]

@@ -291,6 +291,8 @@ class Point:
         if np.isinf(g).any():
             settled = SAFETY * found.error < PROMISE * abs(found.value) or found.constant
             return ("wrong" if settled else "unknown"), 0.0
+        if not g.any() and found.constant:
+            return "right", 0.0
         tolerance = self.tolerance(found, magnitude)
         if not (isfinite(analytic) and isfinite(tolerance) and isfinite(found.value)):
             return "unknown", 0.0
@@ -299,8 +301,7 @@ class Point:
         if not abs(analytic - found.value) <= tolerance:
             return "wrong", 0.0
         if not g.any():
-            zero = found.constant or tolerance <= PROMISE * found.slope
-            return ("right" if zero else "unknown"), 0.0
+            return ("right" if tolerance <= PROMISE * found.slope else "unknown"), 0.0
         if tolerance > PROMISE * abs(analytic):
             return "unknown", 0.0
         return "right", tolerance / abs(analytic)
