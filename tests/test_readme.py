@@ -35,10 +35,10 @@ def test_the_first_example_shows_a_gradient_and_a_wrong_one(capsys):
     }
 
 
-def test_an_operation_of_ones_own():
-    code = next(b for b in blocks("README.md", "python") if "def logit" in b)
-    scope = {}
-    exec(compile(code, "README.md", "exec"), scope)
+def test_an_operation_of_ones_own(tmp_path):
+    file, scope = tmp_path / "example.py", {}  # a file of its own: Hypothesis reads the source
+    file.write_text(next(b for b in blocks("README.md", "python") if "def logit" in b))
+    exec(compile(file.read_text(), file, "exec"), scope)
     scope["test_logit"]()
 
 
