@@ -135,7 +135,7 @@ def test_a_task_that_lacks_a_method_says_which():
         def batch(self, step):
             return ()
 
-    with pytest.raises(TypeError, match="Half.* baseline.*evaluate.*loss"):
+    with pytest.raises(TypeError, match="Half.*baseline.*evaluate.*loss"):
         Half(None)
 
 
