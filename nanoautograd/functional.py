@@ -2,6 +2,7 @@
 
 Each takes Tensors or plain arrays of any backend, and returns what it was given. Those with a
 derivation of their own are in manual/, one file each; the rest is written from primitives here.
+Arrays of 16 bits are computed in float32 where there is something to add (manual/sixteen_bits.py).
 """
 
 from os import urandom
