@@ -171,7 +171,7 @@ def sweep(phi, noise, scale, widest=0.0):
     floor = [EPS / 4 * size + SMALLEST for size in sizes]
     genuine = [noise <= 400 * f for f in floor]
     rounding = [
-        1.5 * (max(noise, f) + max(EPS * scale, SMALLEST) * c / h) / h
+        1.5 * (max(noise, f) + max(EPS * scale, SMALLEST) * (c / h)) / h
         for f, c, h in zip(floor, change, steps)
     ]
 
