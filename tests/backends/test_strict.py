@@ -281,8 +281,9 @@ def test_memory_is_not_handed_out(a):
     with pytest.raises(TypeError):
         memoryview(a)
     b = xp.from_dlpack(a)
-    b[0, 0] = 7.0
-    assert a[0, 0].item() == 7.0  # among themselves they share
+    if np.lib.NumpyVersion(np.__version__) >= "2.3.0":  # before, what is imported is read-only
+        b[0, 0] = 7.0
+        assert a[0, 0].item() == 7.0  # among themselves they share
 
 
 def test_an_array_is_no_integer(i):
