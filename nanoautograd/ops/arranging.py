@@ -238,14 +238,15 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
     """
     array = as_array(array)
     ndim = len(array.shape)
-    widths = np.asarray(pad_width.tolist() if hasattr(pad_width, "tolist") else pad_width)
+    pad_width = pad_width.tolist() if hasattr(pad_width, "tolist") else pad_width
+    widths = np.asarray(pad_width)  # on the host
     is_fit = widths.dtype.kind in "iu" and widths.min(initial=0) >= 0 and widths.ndim < 3
     if not is_fit or any(m not in (1, n) for m, n in zip(widths.shape[::-1], (2, ndim))):
         raise ValueError(
             f"pad: pad_width {pad_width} does not fit an array of {ndim} dimensions; "
             "it takes n, (before, after) or one such pair for each axis, none below 0"
         )
-    widths = tuple(map(tuple, np.broadcast_to(widths, (ndim, 2)).tolist()))
+    widths = tuple(map(tuple, np.broadcast_to(widths, (ndim, 2)).tolist()))  # on the host
     if mode == "constant":
         return _pad_constant(array, widths, constant_values) if widths else copy(array)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):

@@ -9,8 +9,7 @@ from numbers import Integral
 from operator import index
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-import numpy as np
-
+from ..array_interface import array_of
 from ..backends import array_namespace, products, threads
 from ..core.operation import function
 from ..safety.arguments import as_arrays
@@ -182,7 +181,8 @@ def einsum(subscripts, *operands, optimize=True):
     operands = as_arrays(*operands)
     if any(wide(x) is not x for x in operands):
         y = einsum(subscripts, *map(wide, operands), optimize=optimize)
-        return astype(y, np.result_type(*[x.dtype for x in operands]))
+        xp = array_namespace(*map(array_of, operands))
+        return astype(y, xp.result_type(*[x.dtype for x in operands]))
     inputs, output = _parsed(subscripts, operands)
     simple = [_distinct(x, letters) for x, letters in zip(operands, inputs)]
     lengths = {}
