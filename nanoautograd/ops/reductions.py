@@ -131,7 +131,8 @@ def _root_mean_square(x, axis=None, n=1, *, keepdims=False):
 
 
 def _root_mean_square_rule(g, x, out, axis, n):
-    y, g = where(out == 0, 1, out), g / n
+    # Divided by infinity, x = 0 and what depends on it have the slope 0.
+    y, g = where(out == 0, math.inf, out), g / n
     if type(x) is np.ndarray and y.size:  # one product for each x, where 1/y is in range
         smallest, largest = limits(x.dtype)
         if smallest**0.75 < y.min() and y.max() < largest**0.75:
