@@ -26,8 +26,10 @@ def matmul(a, b, out=None):
     """a @ b for arrays with two axes or more, as xp.matmul."""
     xp = np if type(a) is np.ndarray else array_namespace(a, b)
     if xp.__name__ != "cupy":
-        y = xp.matmul(a, b, out=out)  # of bfloat16, NumPy gives float32
-        return y if y.dtype == a.dtype else y.astype(np.result_type(a.dtype, b.dtype), copy=False)
+        y = xp.matmul(a, b, out=out)
+        if out is not None or y.dtype == a.dtype:
+            return y
+        return y.astype(np.result_type(a.dtype, b.dtype), copy=False)  # float32, of bfloat16
     from ..kernels import cublas  # only where there is a GPU
 
     return cublas.matmul(a, b, out)

@@ -582,6 +582,9 @@ class Lines(Task):
         z = model(x) if carried is None else model(x) + carried * 0.5
         return ((z - y) ** 2).mean(), z.data
 
+    def carries(self, model):
+        return (7, 3), np.dtype(np.float32)
+
     def evaluate(self, model, final=False):
         x, y, _ = self.on_device(*self.batch(1000))
         return {"loss": float(((model(x) - y) ** 2).mean().item())}
