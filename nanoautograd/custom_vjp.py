@@ -69,7 +69,7 @@ class CustomVJP:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         args, options = self.signature.bind(args, options)
-        arrays, edges, is_tensor = [], [], False
+        arrays, edges, is_tensor = [], [], False  # as in Primitive.__call__: no call for it
         for a in args:
             if isinstance(a, Tensor):
                 if a._version != a._storage.version:

@@ -1,6 +1,6 @@
 """Tests the tests: plants mistakes in the rules, one at a time, and counts how many are caught.
 
-    python -m nanoautograd.testing.mutants                    all of them, in a few minutes
+    python -m nanoautograd.testing.mutants                    all of them, which takes long
     python -m nanoautograd.testing.mutants --sample 60        some, evenly spread
     python -m nanoautograd.testing.mutants --only multiply    those whose place contains a word
 
@@ -12,7 +12,9 @@ and is planted by giving the function the code of the changed one.
 A mistake is *caught* if `gradcheck` refuses one of the calls that the table of operations draws for
 an operation that runs the changed function: by its finite differences, or because the code fails.
 A change that leaves all gradients of these calls as they are is *equivalent* on the operations'
-domain. What changes a gradient, and is not caught, *survives*.
+domain. What changes a gradient, and is not caught, *survives*, and so does a change of a line that
+no call executes. For the engine there are more calls: of `backward()`, which adds to leaves, of
+large arrays, and of what must be refused (`runs`).
 (DeMillo, Lipton and Sayward, Hints on test data selection, 1978.)
 """
 

@@ -115,7 +115,7 @@ def code_lines(path):
 
 def test_the_core_is_short():
     lines, code, words = map(sum, zip(*map(code_lines, CORE)))
-    assert lines <= 575 and code <= 350 and words <= 4000
+    assert lines <= 565 and code <= 350 and words <= 4000
 
 
 def test_all_that_a_first_derivative_executes_is_short():

@@ -687,11 +687,10 @@ def test_train_py_stops_where_a_step_diverged(train, tmp_path):
     for name, record in (("cpu", None), ("gpu", True)):
         with pytest.raises(Stopped) as stopped:
             train(name, *options, record=record, sgd=True)
-        words = str(stopped.value).replace(str(tmp_path / name), "the folder").split()
-        said.append([word for word in words if "e+" not in word])  # a norm, rounded otherwise
+        said.append(str(stopped.value).replace(str(tmp_path / name), "the folder"))
         state = json.loads((tmp_path / name / "checkpoint.json").read_text())["state"]
         assert state["step"] == 0
-    assert said[0] == said[1] and "at step " in " ".join(said[0])
+    assert said[0] == said[1] and "at step " in said[0]
 
 
 # ---- what is refused
