@@ -26,7 +26,7 @@ from .core.grad_mode import GRAD_ENABLED, enable_grad
 from .core.operation import PLAIN, Node, function, next_number, tensors, with_zeros
 from .core.tensor import Tensor, wrap
 from .safety import checks
-from .safety.in_place import arrays_in, check_version, copied, opened, overwritten, save
+from .safety.in_place import IMMUTABLE, arrays_in, check_version, copied, opened, overwritten, save
 from .signature import Signature
 
 __all__ = ["CustomVJP", "custom_vjp"]
@@ -87,7 +87,8 @@ class CustomVJP:
         if is_recorded:  # the cache may hold an array, and nobody would notice that it changed
             if None in edges:
                 arrays = [copied(x) if x is a else x for x, a in zip(arrays, args)]
-            options = options and copied(options)
+            if not IMMUTABLE.issuperset(map(type, options.values())):
+                options = copied(options)
         try:
             xp = np if is_plain else array_namespace(*arrays)
             here = self if xp is np or self.elsewhere is None else self.elsewhere

@@ -28,6 +28,7 @@ once, laid end to end.
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def in_blocks(f, jobs):
     return [y for ys in threads.share(work, parts) for y in ys]
 
 
-SMALL = 1 << 10  # numbers: smaller arrays are changed together
+SMALL = 1 << 12  # numbers: smaller arrays are changed together
 
 
 def _end_to_end(rows):
@@ -136,6 +137,11 @@ def number(who, name, value, low=0.0, high=LARGEST):
     return float(value)
 
 
+def _is_same(a, b):
+    """Whether two dicts have the same keys, in one order, and for them the same objects."""
+    return [*a] == [*b] and all(map(is_, a.values(), b.values()))
+
+
 class Step(NamedTuple):
     """Of one parameter; t: what `begin` returned."""
 
@@ -186,6 +192,7 @@ class Optimizer:
             inside = [g["params"]] if isinstance(g["params"], Tensor) else g["params"]
             self.param_groups.append({**defaults, **g, "params": listed(name, inside)})
             self.check(self.param_groups[-1])
+        self._checked = {}  # the groups as `step` last saw them, by number
         self._params = self.parameters()
         for i, p in enumerate(self._params):
             check_leaf(name, i, p)
@@ -284,8 +291,10 @@ class Optimizer:
         """Raises ValueError where the options or parameters do not go with the state."""
         name, params = type(self).__name__, self.parameters()
         first = self.buffers[0] if self.buffers else None
-        for group in self.param_groups:
-            self.check(group)
+        for i, group in enumerate(self.param_groups):
+            if not _is_same(group, self._checked.get(i, {})):
+                self.check(group)
+                self._checked[i] = {**group}
         if [id(p) for p in params] != [id(p) for p in self._params]:
             raise ValueError(
                 f"{name}: the parameters in param_groups are not those that it was made with, to "

@@ -98,7 +98,7 @@ def is_array(x):
 
 def is_float(dtype):
     """True for dtypes that can carry a gradient: float16, bfloat16, float32, float64."""
-    return dtype.kind == "f" or dtype.name == "bfloat16"
+    return dtype.kind == "f" or dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def device_of(array):
