@@ -12,13 +12,13 @@ README.md beside this file is the map of the package, in the order in which to r
 
 from importlib import import_module
 
-from . import _deprecated, autograd, backends, methods, ops
+from . import _deprecated, autograd, backends, kernels, methods, ops
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
 from .core.grad_mode import enable_grad, is_grad_enabled, no_grad
 from .core.operation import function
 from .core.tensor import Tensor
-from .custom_vjp import custom_vjp
+from .custom_vjp import custom_vjp, use_manual
 from .dlpack import from_dlpack
 from .errors import AnomalyError, GraphError, ShapeError
 from .ops import *  # noqa: F403
@@ -57,6 +57,7 @@ __all__ = [
     "no_grad",
     "set_num_threads",
     "tensor",
+    "use_manual",
     "value_and_grad",
     "vjp",
     *ops.__all__,

@@ -13,12 +13,13 @@ Without a GPU this can be imported, and says what is missing where one is needed
 
 from typing import NamedTuple
 
-from .backends import DeviceError, _cupy_status, reports
+from .backends import DeviceError, _cupy_status
 from .backends.memory import gpu_memory
-from .kernels import use_kernels
-from .kernels.capture import Captured
-from .kernels.precision import matmul_precision
-from .kernels.recording import CaptureError
+from .kernels.cuda import use_kernels
+from .kernels.cuda.runtime import reports
+from .kernels.cuda.runtime.capture import Captured
+from .kernels.cuda.runtime.precision import matmul_precision
+from .kernels.cuda.runtime.recording import CaptureError
 
 __all__ = [
     "CaptureError",
@@ -51,7 +52,7 @@ def is_available():
 
 def capture(step, record=True):
     """A function that does step(*batch) while the host goes on: batches and results move while the
-    GPU computes (kernels/capture.py).
+    GPU computes (kernels/cuda/runtime/capture.py).
 
     step: takes arrays on the device, makes one step of training, and returns the loss, a Tensor of
     one number, or a tuple of such numbers. The function returned takes the same arrays, on the host

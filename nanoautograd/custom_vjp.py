@@ -8,13 +8,19 @@ It is made of three functions of arrays (nanoautograd/manual/ has them, one oper
 
     softmax = custom_vjp("softmax", forward, backward, reference)
 
-The first derivative is `backward`, at full speed. It computes on plain arrays, so it cannot record
-itself: where the gradient is to be differentiated again (`create_graph`), the walk computes
-`reference` anew, on Tensors, and differentiates that. So the second order is that of `reference`,
-and tests hold the two functions equal.
+The first derivative is `backward`. It computes on plain arrays, so it cannot record itself: where
+the gradient is to be differentiated again (`create_graph`), the walk computes `reference` anew, on
+Tensors, and differentiates that. So the second order is that of `reference`, and tests hold the two
+functions equal.
+
+`forward` and `backward` are written to be read. An operation may have other pairs of the same two
+functions, *forms*, which give the same results in less time: one for the CPU and one for GPUs
+(nanoautograd/kernels/). Within `with nag.use_manual():` none of those is used.
 """
 
+import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,15 +33,41 @@ from .core.operation import PLAIN, Node, function, next_number, tensors, with_ze
 from .core.tensor import Tensor, wrap
 from .safety import checks
 from .safety.in_place import IMMUTABLE, arrays_in, check_version, copied, opened, overwritten, save
+from .safety.modes import Mode
 from .signature import Signature
+from .sixteen_bits import functions_in_float32, reference_in_float32
 
-__all__ = ["CustomVJP", "custom_vjp"]
+__all__ = ["CustomVJP", "Form", "custom_vjp", "use_manual"]
+
+
+MANUAL: ContextVar[int] = ContextVar(
+    "manual", default=os.environ.get("NANOAUTOGRAD_MANUAL", "0") not in ("", "0")
+)
+
+
+class use_manual(Mode):
+    """Within `with nag.use_manual():`, or a function decorated with it, operations that are derived
+    by hand are computed as it is written in nanoautograd/manual/, on any device: to step through
+    them, and to see what the fast forms gain. In this thread or task; the environment variable
+    NANOAUTOGRAD_MANUAL=1 does it everywhere. A gradient is computed by the form that the call was
+    recorded with."""
+
+    variable, value = MANUAL, True
+
+
+class Form(NamedTuple):
+    """One way to compute an operation."""
+
+    forward: Callable
+    backward: Callable
 
 
 class Saved(NamedTuple):
-    """What a node of a CustomVJP saves. inputs: the arguments, for `reference`; outs: the results
-    that are part of the cache. Both as `save` gives them, with versions."""
+    """What a node of a CustomVJP saves. backward: that of the form that computed it. inputs: the
+    arguments, for `reference`; outs: the results that are part of the cache. Both as `save` gives
+    them, with versions."""
 
+    backward: Callable
     cache: Any
     options: dict
     inputs: list[tuple]
@@ -50,19 +82,39 @@ class CustomVJP:
     Options are given by keyword. It is called as a Primitive is.
     """
 
-    # Another `forward`, for arrays that are not NumPy's, and a `backward` for the caches of both:
-    # it sees by which of them a cache was made.
-    elsewhere: Any = None
+    check: Callable | None = None  # called with what `forward` gets, before it: raises errors
+    cpu: Form | None = None  # for NumPy's arrays
+    cuda: Form | None = None  # for others
 
     def __init__(
-        self, name: str, forward: Callable, backward: Callable, reference: Callable
+        self,
+        name: str,
+        forward: Callable,
+        backward: Callable,
+        reference: Callable,
+        in_float32: bool = False,
     ) -> None:
         checks.check_return(name, forward, backward, reference)
         self.name = self.__name__ = self.__qualname__ = name
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
-        self.__wrapped__, self.forward = forward, checks.watched(self, forward)
-        self.backward, self.reference = backward, reference
+        self.__wrapped__, self.in_float32 = forward, in_float32
+        self.backward, self.forward = backward, checks.watched(self, forward)
+        self.reference = reference_in_float32(reference) if in_float32 else reference
         self.signature = Signature(name, forward)
+
+    @property
+    def forward(self) -> Callable:
+        return self.manual.forward
+
+    @forward.setter
+    def forward(self, forward: Callable) -> None:
+        self.manual = self.form(forward, self.backward)
+
+    def form(self, forward: Callable, backward: Callable) -> Form:
+        """Two functions as a Form of this operation: with arrays of 16 bits in float32, if so."""
+        return Form(
+            *functions_in_float32(forward, backward) if self.in_float32 else (forward, backward)
+        )
 
     def __repr__(self) -> str:
         return f"<function {self.signature}>"
@@ -91,14 +143,18 @@ class CustomVJP:
                 options = copied(options)
         try:
             xp = np if is_plain else array_namespace(*arrays)
-            here = self if xp is np or self.elsewhere is None else self.elsewhere
-            out, cache = here.forward(*arrays, **options)
+            if self.check is not None:
+                self.check(*arrays, **options)
+            form = self.cpu if xp is np else self.cuda
+            if form is None or MANUAL.get():
+                form = self.manual
+            out, cache = form.forward(*arrays, **options)
         except Exception as error:
             if hook is not None and (usual := hook.failed(self, args, error)):
                 return self(*usual, **options)
             raise
         if is_recorded:
-            out = self.record(edges, args, arrays, options, out, cache)
+            out = self.record(edges, args, arrays, options, out, form.backward, cache)
         elif is_tensor:
             out = tensors(self.name, args, out)
         if is_tensor and hook is not None and hook.watching:
@@ -106,7 +162,14 @@ class CustomVJP:
         return out
 
     def record(
-        self, edges: list, args: tuple, arrays: list, options: dict, out: Any, cache: Any
+        self,
+        edges: list,
+        args: tuple,
+        arrays: list,
+        options: dict,
+        out: Any,
+        backward: Callable,
+        cache: Any,
     ) -> Any:
         """The result `out` of a call as Tensors, which know the node that the call leaves. edges,
         arrays: those of the arguments; an array that is no Tensor was copied."""
@@ -124,7 +187,7 @@ class CustomVJP:
             for y in (result if type(result) is tuple else (result,))
             if _is_among(y._array, kept)
         ]
-        node.saved = [(Saved(cache, options, inputs, outs), None, 0, None)]
+        node.saved = [(Saved(backward, cache, options, inputs, outs), None, 0, None)]
         return result
 
     def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:
@@ -139,7 +202,7 @@ class CustomVJP:
         g = gs[0] if type(node.outputs) is list else with_zeros(gs, node)
         if create_graph:
             return self.apply_reference(node, g, s)
-        ds = (self.elsewhere or self).backward(g, s.cache, node.needs)
+        ds = s.backward(g, s.cache, node.needs)
         return list(zip(node.parents, checks.counted(self.name, ds, node.parents)))
 
     def apply_reference(self, node: Any, g: Any, s: Saved) -> list:
@@ -161,10 +224,19 @@ class CustomVJP:
         return [(edge, d) for (edge, _), d in zip(own, ds) if d is not None]
 
 
-def custom_vjp(name: str, forward: Callable, backward: Callable, reference: Callable) -> CustomVJP:
-    """The operation on Tensors that the three functions define; see the text above."""
-    functions = [checks.checked_function("custom_vjp", f) for f in (forward, backward, reference)]
-    return CustomVJP(name, *functions)
+def custom_vjp(
+    name: str,
+    forward: Callable,
+    backward: Callable,
+    reference: Callable,
+    *,
+    in_float32: bool = False,
+) -> CustomVJP:
+    """The operation on Tensors that the three functions define; see the text above. in_float32:
+    whether floating arrays of 16 bits are given to them in float32, and results rounded
+    (sixteen_bits.py)."""
+    f, b, r = [checks.checked_function("custom_vjp", f) for f in (forward, backward, reference)]
+    return CustomVJP(name, f, b, r, in_float32)
 
 
 @function

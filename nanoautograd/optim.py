@@ -36,8 +36,9 @@ import numpy as np
 from .array_interface import array_of
 from .backends import array_namespace, device_of, is_array, threads, to_device
 from .core.tensor import Tensor, wrap
-from .kernels import adam, can_run, clip
-from .kernels.recording import CaptureError, now
+from .kernels.cuda import can_run
+from .kernels.cuda.launchers import adam, clip
+from .kernels.cuda.runtime.recording import CaptureError, now
 from .nn.module import Module, arrays_of, fitting
 
 
@@ -553,8 +554,8 @@ class Adam(Optimizer):
 
     With c = √(1 − β₂ᵗ) that is θ − γ c / (1 − β₁ᵗ) · m / (√v + c ε), as it is computed.
 
-    On a GPU a kernel does all lines for many parameters at once (kernels/adam.cu); it reads what
-    depends on t and the options in an array there, into which `advance` writes.
+    On a GPU a kernel does all lines for many parameters at once (kernels/cuda/launchers/adam.py);
+    it reads what depends on t and the options in an array there, into which `advance` writes.
     """
 
     buffers = "exp_avg", "exp_avg_sq"
@@ -599,7 +600,7 @@ class Adam(Optimizer):
         return taken, others
 
     def numbers(self, group, t):
-        """What the kernels compute with, by the names in kernels/adam.cu."""
+        """What the kernels compute with, by the names in adam.cu."""
         beta1, beta2 = group["betas"]
         c = math.sqrt(1.0 - beta2**t)
         return {

@@ -23,7 +23,7 @@ The words of the blocks 0, 1, 2, ... one after the other are the random numbers 
 
 from .backends import array_namespace
 from .backends.threads import share
-from .kernels.recording import Number
+from .kernels.cuda.runtime.recording import Number
 
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57

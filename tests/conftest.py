@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 import nanoautograd as nag
 from nanoautograd.backends import available, strict, to_device, to_numpy
 from nanoautograd.core.grad_mode import GRAD_ENABLED
-from nanoautograd.kernels import emulator
+from nanoautograd.kernels.cuda import emulator
 from nanoautograd.safety.anomaly import ANOMALY_MODE
 
 # Deadlines measure the machine, not the code. Fixtures below keep no state between examples.

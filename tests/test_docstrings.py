@@ -9,7 +9,7 @@ import pytest
 
 from nanoautograd import functional, ops
 
-MANUAL = Path(functional.__file__).parent / "manual"
+MANUAL = Path(functional.__file__).parents[1] / "manual"
 FORMULA = re.compile(
     r"[^\W\d_]\u0304[\w\u0304\[\],.]*(?:\s\w+)?\s*\+?= ?\S"
 )  # x̄ = ..., x̄[i] += ...

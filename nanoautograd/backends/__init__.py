@@ -7,11 +7,10 @@ have no GPU.
 """
 
 import importlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-
-from . import reports
 
 __all__ = [
     "DeviceError",
@@ -47,6 +46,11 @@ class Status(NamedTuple):
 # seen, so neither is imported by those who do not use it. None marks types that are no arrays.
 _OWNERS = {np.ndarray: np, float: None, int: None, bool: None, complex: None, type(None): None}
 
+# What is done when the first array of CuPy is seen, and wherever an array is copied to the host, by
+# f(namespace, device): entered by code above this, which need not be loaded before.
+WHEN_CUPY_IS_SEEN: list[Callable[[], object]] = []
+WHEN_COPIED: list[Callable[[object, str], None]] = []
+
 
 def _owner(cls):
     """The namespace of arrays of type `cls`, or None; found once and remembered."""
@@ -60,6 +64,8 @@ def _owner(cls):
         owner = np
     elif home == "cupy" and cls.__name__ == "ndarray":
         owner = importlib.import_module("cupy")
+        for f in WHEN_CUPY_IS_SEEN:
+            f()
     elif cls.__module__.startswith(__name__):  # the stand-in
         owner = importlib.import_module(".strict", __name__).xp
     else:
@@ -184,13 +190,14 @@ def to_numpy(array):
     """`array` as a NumPy array: itself on the CPU, a copy from any other device.
 
     To copy is to wait, and then kernels have said what they had to say: raises the IndexError of
-    one that met an index out of range (reports.py).
+    one that met an index out of range.
     """
     xp = array_namespace(array)
     if xp is np:
         return np.asarray(array)
     host = array.get()
-    reports.check(xp, device_of(array))
+    for f in WHEN_COPIED:
+        f(xp, device_of(array))
     return host
 
 

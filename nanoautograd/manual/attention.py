@@ -81,7 +81,6 @@ from ..backends.sums import row_dots, row_sums, unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from .dropout import factors
-from .sixteen_bits import in_float32
 
 INF = float("inf")
 ROWS = 64  # queries of a block
@@ -358,7 +357,7 @@ def reference(
 
 
 scaled_dot_product_attention = custom_vjp(
-    "scaled_dot_product_attention", *in_float32(forward, backward, reference)
+    "scaled_dot_product_attention", forward, backward, reference, in_float32=True
 )
 
 

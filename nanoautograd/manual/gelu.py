@@ -47,7 +47,6 @@ from ..backends.sums import column_sums, total
 from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import clip, erf, maximum, tanh
-from .sixteen_bits import in_float32
 
 LIMIT = 40.0
 C, A = sqrt(2 / pi), 0.044715
@@ -130,7 +129,7 @@ def reference(x, bias=None, *, approximate="none"):
     return maximum(v, -LIMIT) * Phi
 
 
-gelu = custom_vjp("gelu", *in_float32(forward, backward, reference))
+gelu = custom_vjp("gelu", forward, backward, reference, in_float32=True)
 
 
 def checked_rows(x, bias, approximate):

@@ -56,7 +56,6 @@ from ..custom_vjp import custom_vjp
 from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, memory
-from .sixteen_bits import in_float32
 
 
 def forward(
@@ -109,7 +108,7 @@ def reference(
     return recurrent.reference(_step, x, (h0,), layers)
 
 
-gru = custom_vjp("gru", *in_float32(forward, backward, reference))
+gru = custom_vjp("gru", forward, backward, reference, in_float32=True)
 
 
 class Run(NamedTuple):

@@ -89,7 +89,6 @@ from ..custom_vjp import custom_vjp
 from ..ops import reshape
 from . import cross_entropy, linear
 from .cross_entropy import NAN, _check_options, _class_numbers
-from .sixteen_bits import in_float32
 
 NAME = "linear_cross_entropy"
 CHUNK = 1 << 25  # scores that exist at a time: 128 MiB in float32
@@ -280,7 +279,9 @@ def reference(
     return reshape(loss, y.shape) if reduction == "none" else loss
 
 
-linear_cross_entropy = custom_vjp("linear_cross_entropy", *in_float32(forward, backward, reference))
+linear_cross_entropy = custom_vjp(
+    "linear_cross_entropy", forward, backward, reference, in_float32=True
+)
 
 
 def _check(hidden, weight, target, bias, class_weight, reduction, ε):

@@ -64,7 +64,6 @@ from ..custom_vjp import custom_vjp
 from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, memory
-from .sixteen_bits import in_float32
 
 
 def forward(
@@ -119,7 +118,7 @@ def reference(
     return recurrent.reference(_step, x, (h0, c0), layers)
 
 
-lstm = custom_vjp("lstm", *in_float32(forward, backward, reference))
+lstm = custom_vjp("lstm", forward, backward, reference, in_float32=True)
 
 
 class Run(NamedTuple):

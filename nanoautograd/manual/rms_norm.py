@@ -53,7 +53,6 @@ from ..backends.threads import by_rows
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
 from .layer_norm import flat, in_range, reciprocal_roots, rows, scales
-from .sixteen_bits import in_float32
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
@@ -134,7 +133,7 @@ def reference(x, weight=None, residual=None, *, normalized_shape, eps=None, retu
     return (y, z) if return_sum else y
 
 
-rms_norm = custom_vjp("rms_norm", *in_float32(forward, backward, reference))
+rms_norm = custom_vjp("rms_norm", forward, backward, reference, in_float32=True)
 
 
 def _epsilon(x, eps):

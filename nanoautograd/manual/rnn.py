@@ -47,7 +47,6 @@ from ..custom_vjp import custom_vjp
 from ..ops import matmul, maximum, tanh
 from . import recurrent
 from .recurrent import arrange, memory
-from .sixteen_bits import in_float32
 
 
 def forward(
@@ -104,7 +103,7 @@ def reference(
     return recurrent.reference(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
 
 
-rnn = custom_vjp("rnn", *in_float32(forward, backward, reference))
+rnn = custom_vjp("rnn", forward, backward, reference, in_float32=True)
 
 
 class Run(NamedTuple):

@@ -1,7 +1,7 @@
 """Layers: objects that hold parameters. Names, arguments, defaults, initialisation and state_dict
 layouts are PyTorch's, so that weights cross over both ways.
 
-What a layer computes is in functional.py and, derived by hand, in manual/; here are only the
+What a layer computes is in functional/ and, derived by hand, in manual/; here are only the
 weights. Initial weights are drawn on the host with NumPy, so a seed gives the same ones on every
 device.
 """

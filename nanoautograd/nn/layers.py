@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import functional as F
-from ..kernels.recording import now
+from ..kernels.cuda.runtime.recording import now
 from ..ops import tanh
 from .module import Module, Parameter, uniform
 

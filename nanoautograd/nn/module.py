@@ -12,7 +12,7 @@ import numpy as np
 from ..array_interface import array_of
 from ..backends import array_namespace, device_of, is_array, is_float, to_device
 from ..core.tensor import Tensor
-from ..kernels.recording import now
+from ..kernels.cuda.runtime.recording import now
 
 
 class Parameter(Tensor):

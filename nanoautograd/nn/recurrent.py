@@ -63,7 +63,7 @@ class Recurrent(Module):
         self.between = Dropout(dropout, rng=rng) if dropout else None
 
     def weights_and_options(self, x):
-        """What the function in functional.py takes after the states, for input x."""
+        """What the function in functional/ takes after the states, for input x."""
         weights = [getattr(self, name) for name in self._names]
         options = {
             "bias": self.bias,

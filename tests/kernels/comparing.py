@@ -3,7 +3,7 @@
 import numpy as np
 
 from nanoautograd.backends import to_device, to_numpy
-from nanoautograd.kernels.precision import matmul_precision
+from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
 
 # Of a kernel in that dtype, beside float64. What is written in bfloat16 is rounded by up to 2⁻⁸,
 # 4e-3; a little more is lost where such numbers are read again.

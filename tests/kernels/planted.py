@@ -17,8 +17,8 @@ from typing import NamedTuple
 from comparing import compare, drawn
 from twins import ALL
 
-from nanoautograd.kernels import emulator
-from nanoautograd.kernels import source as sources
+from nanoautograd.kernels.cuda import emulator
+from nanoautograd.kernels.cuda.runtime import source as sources
 
 # (right, wrong): a barrier or a wait is not there; an index that begins with a thread's number is
 # shifted; a loop goes one too far, or a condition is not asked; a table is read one place too far;

@@ -7,7 +7,8 @@ import pytest
 from nanoautograd import optim
 from nanoautograd.backends import available, strict, to_device, to_numpy
 from nanoautograd.core.tensor import Tensor
-from nanoautograd.kernels import adam, emulator, many, use_kernels
+from nanoautograd.kernels.cuda import emulator, use_kernels
+from nanoautograd.kernels.cuda.launchers import adam, many
 from nanoautograd.nn import Parameter
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")

@@ -18,12 +18,13 @@ from models.tasks import PRESETS
 from models.tasks.task import Task
 from nanoautograd import backends, nn
 from nanoautograd import functional as F
-from nanoautograd.backends import available, reports, strict, to_device
+from nanoautograd.backends import available, strict, to_device
 from nanoautograd.checkpoint import load_checkpoint
-from nanoautograd.kernels import _state, capture, emulator
-from nanoautograd.kernels.precision import _state as precisions
-from nanoautograd.kernels.precision import matmul_precision
-from nanoautograd.kernels.recording import ROOM, CaptureError, Recording, now
+from nanoautograd.kernels.cuda import _state, emulator
+from nanoautograd.kernels.cuda.runtime import capture, reports
+from nanoautograd.kernels.cuda.runtime.precision import _state as precisions
+from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
+from nanoautograd.kernels.cuda.runtime.recording import ROOM, CaptureError, Recording, now
 from nanoautograd.manual import linear_cross_entropy
 from nanoautograd.optim import SGD, AdamW, AveragedModel, clip_grad_norm_
 

@@ -8,7 +8,8 @@ import pytest
 from nanoautograd import optim
 from nanoautograd.backends import available, strict, to_device, to_numpy
 from nanoautograd.core.tensor import Tensor
-from nanoautograd.kernels import clip, emulator, many
+from nanoautograd.kernels.cuda import emulator
+from nanoautograd.kernels.cuda.launchers import clip, many
 from nanoautograd.nn import Parameter
 
 INF = float("inf")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import nanoautograd as nag
 from nanoautograd import backends
 from nanoautograd.backends import available, to_device
-from nanoautograd.kernels import cublas
-from nanoautograd.kernels.precision import matmul_precision, precision
+from nanoautograd.kernels.cuda.runtime import cublas
+from nanoautograd.kernels.cuda.runtime.precision import matmul_precision, precision
 from nanoautograd.manual import linear
 
 ml_dtypes = pytest.importorskip("ml_dtypes")

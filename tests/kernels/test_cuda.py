@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
-from nanoautograd.backends import memory, reports
+from nanoautograd.backends import memory
 from nanoautograd.core.operation import function
+from nanoautograd.kernels.cuda.runtime import reports
 
 
 class OutOfMemoryError(MemoryError):

@@ -5,8 +5,10 @@ import pytest
 
 import nanoautograd as nag
 from nanoautograd import functional as F
-from nanoautograd.backends import reports, to_device, to_numpy
-from nanoautograd.kernels import cross_entropy, emulator, source, use_kernels
+from nanoautograd.backends import to_device, to_numpy
+from nanoautograd.kernels.cuda import emulator, use_kernels
+from nanoautograd.kernels.cuda.launchers import cross_entropy
+from nanoautograd.kernels.cuda.runtime import reports, source
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 

@@ -5,7 +5,8 @@ import pytest
 
 from nanoautograd import functional as F
 from nanoautograd.backends import strict, to_device, to_numpy
-from nanoautograd.kernels import embedding, emulator
+from nanoautograd.kernels.cuda import emulator
+from nanoautograd.kernels.cuda.launchers import embedding
 from nanoautograd.manual import embedding as by_hand
 from nanoautograd.nn import Parameter
 

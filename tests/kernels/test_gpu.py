@@ -17,7 +17,7 @@ from twins import ALL, IN_BFLOAT16
 from nanoautograd import functional as F
 from nanoautograd import nn, optim
 from nanoautograd.backends import to_device
-from nanoautograd.kernels import use_kernels
+from nanoautograd.kernels.cuda import use_kernels
 
 pytestmark = pytest.mark.gpu
 EACH = pytest.mark.parametrize("twin", ALL, ids=lambda twin: twin.title)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import ALL, IN_BFLOAT16, TWINS
 
-from nanoautograd.kernels import compiled, emulator
-from nanoautograd.kernels.source import HERE, source
+from nanoautograd.kernels.cuda import emulator
+from nanoautograd.kernels.cuda.runtime import compiled
+from nanoautograd.kernels.cuda.runtime.source import HERE, source
 
 TWIN = pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.title)
 EACH = pytest.mark.parametrize("twin", ALL, ids=lambda twin: twin.title)

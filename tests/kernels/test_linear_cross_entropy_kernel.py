@@ -9,8 +9,9 @@ from twins import Twin, normal
 
 import nanoautograd as nag
 from nanoautograd import functional as F
-from nanoautograd.backends import reports, strict, to_device, to_numpy
-from nanoautograd.kernels import emulator, source
+from nanoautograd.backends import strict, to_device, to_numpy
+from nanoautograd.kernels.cuda import emulator
+from nanoautograd.kernels.cuda.runtime import reports, source
 from nanoautograd.manual import linear_cross_entropy as lce
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")

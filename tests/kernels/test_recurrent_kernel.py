@@ -6,9 +6,10 @@ import pytest
 import nanoautograd as nag
 from nanoautograd import nn
 from nanoautograd.backends import to_device, to_numpy
-from nanoautograd.kernels import emulator, gru, lstm, rnn, use_kernels
-from nanoautograd.kernels.precision import matmul_precision
-from nanoautograd.kernels.recurrent import Machine, plan
+from nanoautograd.kernels.cuda import emulator, use_kernels
+from nanoautograd.kernels.cuda.launchers import gru, lstm, rnn
+from nanoautograd.kernels.cuda.launchers.recurrent import Machine, plan
+from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
 
 H100 = Machine(132, 227 << 10, 256)
 each_cell = pytest.mark.parametrize(

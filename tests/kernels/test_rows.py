@@ -7,9 +7,9 @@ import pytest
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_device, to_numpy
-from nanoautograd.kernels import (
+from nanoautograd.kernels.cuda import emulator
+from nanoautograd.kernels.cuda.launchers import (
     dropout,
-    emulator,
     gelu,
     layer_norm,
     log_softmax,
@@ -17,7 +17,7 @@ from nanoautograd.kernels import (
     silu,
     softmax,
 )
-from nanoautograd.kernels.rows import MULTIPROCESSORS, THREADS, rows
+from nanoautograd.kernels.cuda.launchers.rows import MULTIPROCESSORS, THREADS, rows
 from nanoautograd.philox import words
 
 needs_compiler = pytest.mark.skipif(not emulator.available(), reason="needs g++")

@@ -18,12 +18,12 @@ from nanoautograd.nn import Parameter
 
 
 class Twin(NamedTuple):
-    name: str  # of the kernel: nanoautograd/kernels/<name>.py and .cu
+    name: str  # of the kernel: nanoautograd/kernels/cuda: launchers/<name>.py, sources/<name>.cu
     shapes: object  # strategy of tuples
     make: Callable  # (rng, dtype, *shape) -> (args, options)
     examples: tuple
     manual: str = ""  # nanoautograd/manual/<manual>.py, if its name is another
-    host: str = ""  # nanoautograd/kernels/<host>.py, if its name is another
+    host: str = ""  # launchers/<host>.py, if its name is another
     dtypes: tuple = ("float32", "float64")
     sources: tuple = ()  # ({macro: value}, ...) with which the .cu is compiled for a GPU
     results: Callable = None  # (module, args, options) -> arrays, if forward has no backward
@@ -37,7 +37,7 @@ class Twin(NamedTuple):
 
     @property
     def kernel(self):
-        return import_module(f"nanoautograd.kernels.{self.host or self.name}")
+        return import_module(f"nanoautograd.kernels.cuda.launchers.{self.host or self.name}")
 
     @property
     def by_hand(self):

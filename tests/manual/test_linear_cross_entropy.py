@@ -13,7 +13,7 @@ from three_ways import agree, by_composition, by_hand, close, each_alone, same_b
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import strict, to_device
-from nanoautograd.kernels import use_kernels
+from nanoautograd.kernels.cuda import use_kernels
 from nanoautograd.manual import cross_entropy, linear
 from nanoautograd.manual import linear_cross_entropy as lce
 

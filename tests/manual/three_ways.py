@@ -1,12 +1,60 @@
 """The comparison that every hand-derived operation has to pass."""
 
+from importlib import import_module
+from pathlib import Path
+from typing import Callable, NamedTuple
+
 import numpy as np
 import pytest
 
 import nanoautograd as nag
 from nanoautograd.backends import threads
+from nanoautograd.kernels import cpu
 
 CLOSE = {"float64": {"rtol": 1e-9, "atol": 1e-10}, "float32": {"rtol": 5e-4, "atol": 5e-5}}
+
+
+class Form(NamedTuple):
+    """One way to compute an operation: its functions in nanoautograd/manual, or with `forward` and
+    `backward` of kernels/cpu."""
+
+    name: str
+    where: str
+    forward: Callable
+    backward: Callable
+    reference: Callable
+
+    def __repr__(self):
+        return f"{self.name}-{self.where}"
+
+
+def forms(*names):
+    """All forms of operations, by the names of their files."""
+    found = []
+    for name in names:
+        manual = import_module(f"nanoautograd.manual.{name}")
+        found.append(Form(name, "manual", manual.forward, manual.backward, manual.reference))
+        if (Path(cpu.__file__).parent / f"{name}.py").exists():
+            fast = import_module(f"nanoautograd.kernels.cpu.{name}")
+            found.append(Form(name, "cpu", fast.forward, fast.backward, manual.reference))
+    return found
+
+
+def each_form(*names):
+    """Runs a test with `module`, each form of operations, and `backend`, the libraries that it is
+    for: kernels/cpu is for NumPy alone."""
+    cases = [
+        pytest.param(backend, form, marks=[pytest.mark.gpu] * (backend == "cupy"))
+        for form in forms(*names)
+        for backend in (("numpy", "strict", "cupy") if form.where == "manual" else ("numpy",))
+    ]
+    return pytest.mark.parametrize("backend, module", cases, indirect=["backend"], ids=str)
+
+
+def each_form_on_numpy(*names, where=("manual", "cpu")):
+    """The same for a test without a `backend`."""
+    found = [form for form in forms(*names) if form.where in where]
+    return pytest.mark.parametrize("module", found, ids=str)
 
 
 def as_tuple(x):

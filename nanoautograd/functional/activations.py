@@ -1,0 +1,60 @@
+"""Activations: elementwise functions, and softmax."""
+
+from functools import partial
+
+from ..backends import array_namespace, is_float
+from ..core.operation import function
+from ..manual.gelu import gelu as _gelu
+from ..manual.log_softmax import log_softmax as _log_softmax
+from ..manual.silu import silu as _silu
+from ..manual.softmax import softmax as _softmax
+from ..ops import sign
+from ..ops.shaping import checked
+
+
+@function
+def relu(input):
+    """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library,
+    and NaN where x is NaN."""
+    return array_namespace(input).maximum(input, 0)
+
+
+relu.defvjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
+
+
+def gelu(input, approximate="none", bias=None):
+    """x Φ(x), Φ the normal distribution function; elementwise. See manual/gelu.py.
+
+    input: any shape, floating. approximate: "none", or "tanh" for the approximation
+    x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). bias: (N,), of the input's dtype, is added to an input
+    (..., N) before: gelu(linear(x, W), bias=b) is gelu(linear(x, W, b)) in fewer passes over
+    memory.
+
+    Returns an array like the input. Raises ValueError and TypeError for others.
+    """
+    return _gelu(input, bias, approximate=approximate)
+
+
+def silu(input):
+    """x / (1 + e⁻ˣ), elementwise; any shape, floating (else TypeError). See manual/silu.py."""
+    return _silu(input)
+
+
+def softmax(input, dim=-1):
+    """exp(x_i) / Σ_j exp(x_j) along the axis `dim`; any shape, floating. See manual/softmax.py."""
+    return _softmax(input, axis=dim)
+
+
+def check_softmax(x, *, axis=-1, name="softmax"):
+    if not is_float(x.dtype):
+        raise TypeError(f"{name}: x must be floating; got {x.dtype}")
+    checked(axis, x.ndim, name)
+
+
+def log_softmax(input, dim=-1):
+    """log softmax(x) along the axis `dim`, also where softmax is 0. See manual/log_softmax.py."""
+    return _log_softmax(input, axis=dim)
+
+
+_softmax.check = check_softmax
+_log_softmax.check = partial(check_softmax, name="log_softmax")

@@ -1,0 +1,28 @@
+"""What the functions do with arguments that are no arrays yet."""
+
+from os import urandom
+
+import numpy as np
+
+from ..array_interface import array_of
+from ..backends import device_of, is_array, to_device
+from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..safety.arguments import as_array
+
+
+def as_array_like(x, like):
+    """A number, or a list of them, as an array where `like` is; an array as it is."""
+    if is_array(array_of(x)):
+        return x
+    x, like = np.asarray(x), array_of(as_array(like))
+    return to_device(x.astype(like.dtype) if x.dtype.kind == "f" else x, device_of(like))
+
+
+def any_seed(name):
+    if now.recording is not None:
+        raise CaptureError(
+            f"{name} draws a new seed at each call, and a recorded step would have "
+            "one for ever: use nn.Dropout, or give a seed and an offset that moves "
+            "on"
+        )
+    return int.from_bytes(urandom(8), "little")

@@ -1,0 +1,142 @@
+"""Losses."""
+
+from .. import _deprecated
+from ..core.grad_mode import is_grad_enabled
+from ..manual.crf import crf_log_partition as _crf_log_partition
+from ..manual.crf import score as _crf_score
+from ..manual.cross_entropy import cross_entropy as _cross_entropy
+from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
+from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
+from ..ops import astype, mean, sum
+from ..ops.reductions import wide
+from ..sixteen_bits import of_16_bits
+from .arguments import as_array_like
+
+
+def cross_entropy(
+    input,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    overwrite_input=None,
+):
+    """Cross entropy of logits: -log softmax(input) at the target. See manual/cross_entropy.py.
+
+    input: logits (C,), (N, C) or (N, C, d1, ..., dk), floating.
+    target: class numbers, integers (), (N,) or (N, d1, ..., dk); or distributions over the classes,
+    floating and like input, which are differentiated too.
+    weight: (C,), one factor a class, or None.
+    ignore_index: class numbers equal to it add nothing to the loss.
+    reduction: "none" (a loss for each class number), "sum", or "mean", which for class numbers
+    divides by the sum of their weights and for distributions by their number.
+    label_smoothing: ε; the target becomes 1-ε of itself and ε of the uniform distribution.
+    overwrite_input: deprecated, and without effect.
+
+    Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
+    and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
+    """
+    if overwrite_input is not None:
+        _deprecated.overwrite_input()
+    return _cross_entropy(
+        input,
+        as_array_like(target, input),
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+def linear_cross_entropy(
+    hidden,
+    weight,
+    target,
+    bias=None,
+    class_weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+):
+    """Cross entropy of the logits linear(hidden, weight, bias), which never exist as a whole.
+
+    The same as cross_entropy(linear(hidden, weight, bias), target, class_weight, ...), but only a
+    few rows of the logits (N, V) are in memory at a time: 128 MiB in float32. For many classes,
+    where the logits would be the largest array. See manual/linear_cross_entropy.py.
+
+    hidden: (..., D), floating: the states before the last layer.
+    weight, bias: (V, D) and (V,) or None, as in nn.Linear, of the dtype of hidden.
+    target: (...), integers, class numbers from 0 to V-1.
+    class_weight: (V,), of the dtype of hidden, one factor a class, or None.
+    ignore_index, reduction, label_smoothing: as for cross_entropy.
+
+    Returns the loss, (...) with reduction "none" and () otherwise. All floating arguments have
+    gradients. With "mean" and "sum" the call itself computes those that are needed, so call it
+    under no_grad() where none is. With "none", and in a second backward pass through a retained
+    graph, the backward pass computes the logits again. The gradient of a gradient needs all logits
+    at once. Arrays of 16 bits are computed in float32.
+
+    Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
+    and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
+    """
+    arrays = hidden, weight, as_array_like(target, hidden), bias, class_weight
+    return _linear_cross_entropy(
+        *arrays,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        gradients=tuple([is_grad_enabled() and getattr(a, "requires_grad", False) for a in arrays]),
+    )
+
+
+def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):
+    """log Σ exp(score) over all sequences of tags of a linear-chain conditional random field. Its
+    gradient is the marginal probabilities of tags and transitions. See manual/crf.py.
+
+    emissions: (T, B, K), scores of K tags at T steps of B sequences; floating.
+    transitions: (K, K), from the row's tag to the column's; start_transitions, end_transitions:
+    (K,), for the first and the last tag; of the same dtype. -inf forbids.
+    mask: (T, B), booleans, True for the steps of a sequence and then False; None for all True.
+
+    Returns (B,). Raises ValueError and TypeError for shapes, dtypes and masks with gaps.
+    """
+    return _crf_log_partition(emissions, transitions, start_transitions, end_transitions, mask=mask)
+
+
+def crf_loss(
+    emissions, tags, transitions, start_transitions, end_transitions, *, mask=None, reduction="mean"
+):
+    """-log P(tags) of a linear-chain conditional random field. Its gradient is the marginal
+    probabilities less 1 for the tags and transitions that are in `tags`. See manual/crf.py.
+
+    tags: (T, B), integers from 0 to K-1; anything where the mask is False. The rest is as for
+    crf_log_partition. reduction: "none" (a loss for each sequence, (B,)), "sum", or "mean".
+
+    Raises IndexError for a tag out of range; ValueError and TypeError for shapes, dtypes, options.
+    """
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"crf_loss: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
+    scores = emissions, transitions, start_transitions, end_transitions
+    if dtype := of_16_bits(scores):  # a small difference of large numbers
+        ell = crf_loss(
+            wide(emissions), tags, *map(wide, scores[1:]), mask=mask, reduction=reduction
+        )
+        return astype(ell, dtype)
+    ell = crf_log_partition(*scores, mask=mask) - _crf_score(*scores, tags, mask=mask)
+    return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
+
+
+def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
+    """KL(N(mu, exp logvar), N(mu_2, exp logvar_2)) of diagonal Gaussians. See
+    manual/kl_divergence.py.
+
+    mu, logvar: (..., d), means and logarithms of variances; floating. mu_2, logvar_2: arrays that
+    broadcast to that, of the same dtype; None for both is N(0, 1).
+
+    Returns (...), the sums over the d dimensions. Raises ValueError and TypeError for shapes and
+    dtypes.
+    """
+    return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)

@@ -1,0 +1,60 @@
+"""Softmax in blocks.
+
+manual/softmax.py goes through the memory once for each of its lines. Here any input is seen as
+(A, C, B), where C is the axis and B = 1 if that is the last, and all lines are computed for a block
+of a few A, which stays in the cache, before the next one; threads share the blocks. Where a row
+lies in one piece, its sum is a product with ones.
+"""
+
+from math import prod
+
+from ...backends import array_namespace
+from ...backends.sums import row_sums, summed
+from ...backends.threads import by_rows
+from ...manual.softmax import softmax
+
+
+def forward(x, *, axis=-1):
+    xp = array_namespace(x)
+    if x.size == 0:  # no row has a maximum
+        return xp.zeros_like(x), (x, axis)
+    p = xp.empty(x.shape, dtype=x.dtype)
+    x_, p_ = (rows(a, axis) for a in (x, p))
+
+    def part(a):
+        e = xp.subtract(x_[a], xp.max(x_[a], axis=1, keepdims=True), out=p_[a])
+        xp.exp(e, out=e)
+        e /= sums(e)
+
+    by_rows(part, xp, len(x_), x_[0].size)
+    return p, (p, axis)
+
+
+def backward(dp, cache, needs=None):
+    p, axis = cache
+    xp = array_namespace(p)
+    dx = xp.empty(p.shape, dtype=p.dtype)
+    if p.size == 0:
+        return (dx,)
+    p_, dp_, dx_ = (rows(a, axis) for a in (p, dp, dx))
+
+    def part(a):
+        d = xp.multiply(dp_[a], p_[a], out=dx_[a])
+        d -= p_[a] * sums(d)  # p dp - p Σ p dp
+
+    by_rows(part, xp, len(p_), p_[0].size)
+    return (dx,)
+
+
+softmax.cpu = softmax.form(forward, backward)
+
+
+def rows(a, axis):
+    """(A, C, B), with C along the axis; a view where `a` is contiguous."""
+    axis %= a.ndim
+    return a.reshape(prod(a.shape[:axis]), a.shape[axis], prod(a.shape[axis + 1 :]))
+
+
+def sums(a):
+    """Σ along the axis: (A, C, B) -> (A, 1, B)."""
+    return row_sums(a[..., 0])[:, None, None] if a.shape[2] == 1 else summed(a, 1, keepdims=True)

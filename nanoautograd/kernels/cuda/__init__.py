@@ -1,0 +1,75 @@
+"""CUDA kernels: second implementations of the hand-derived operations, for arrays on a GPU.
+
+README.md says how they are written, read and tested. An operation NAME that has one has two files
+here: NAME.cu, the kernels, and NAME.py, the host's half,
+
+    takes(*args, **options)      whether the kernels can compute this call (dtypes, axes, options)
+    forward, backward            as in manual/NAME.py
+
+Whatever is not taken is computed by the generic lines of manual/ on CuPy, never wrongly.
+"""
+
+from contextlib import contextmanager
+from importlib import import_module
+from typing import NamedTuple
+
+from ...backends import array_namespace, is_array
+
+__all__ = ["ByKernel", "Kernel", "can_run", "use_kernels"]
+
+_state = {"on": True}
+
+
+@contextmanager
+def use_kernels(on):
+    """`with use_kernels(False):` the generic lines of manual/ compute on the GPU too."""
+    before, _state["on"] = _state["on"], on
+    try:
+        yield
+    finally:
+        _state["on"] = before
+
+
+def can_run(*arrays):
+    """Do kernels run where these arrays are?"""
+    if not _state["on"]:
+        return False
+    xp = array_namespace(*arrays)
+    if xp.__name__ != "strict":
+        return xp.__name__ == "cupy"
+    from . import emulator  # the stand-in for CuPy
+
+    return emulator.is_on()
+
+
+class ByKernel(NamedTuple):
+    """The cache of a call that a kernel has computed."""
+
+    cache: tuple
+
+
+class Kernel:
+    """The form of an operation for arrays that are not NumPy's: by its kernels where they take the
+    call, by the lines of manual/ elsewhere. name: of the file in launchers/."""
+
+    def __init__(self, name, operation):
+        self.name, self.operation, self._module = name, operation, None
+
+    @property
+    def module(self):
+        """The host's half; imported when it is first needed."""
+        if self._module is None:
+            self._module = import_module(f".launchers.{self.name}", __name__)
+        return self._module
+
+    def forward(self, *args, **options):
+        if can_run(*[a for a in args if is_array(a)]) and self.module.takes(*args, **options):
+            out, cache = self.module.forward(*args, **options)
+            return out, ByKernel(cache)
+        return self.operation.manual.forward(*args, **options)
+
+    def backward(self, dout, cache, needs=None):
+        """Of either: the cache tells."""
+        if type(cache) is ByKernel:
+            return self.module.backward(dout, cache.cache, needs)
+        return self.operation.manual.backward(dout, cache, needs)

@@ -1,0 +1,117 @@
+"""Cross entropy with class numbers on a GPU: the host's half of cross_entropy.cu.
+
+forward and backward are those of manual/cross_entropy.py for what `takes` allows.
+"""
+
+from ....backends import array_namespace, device_of
+from ....backends.sums import sum_dtype
+from ....manual.cross_entropy import _check
+from ..runtime import reports
+from ..runtime.source import FLOATS, source, type_of
+
+
+def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """Rows of scores with class numbers, all classes alike."""
+    return (
+        weight is None
+        and logits.ndim in (1, 2)
+        and logits.dtype.name in FLOATS
+        and target.dtype.name in ("int32", "int64")
+    )
+
+
+def forward(
+    logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    _check(logits, target, weight, ignore_index, reduction, label_smoothing)
+    xp, reported = (
+        array_namespace(logits, target),
+        reports.reports(array_namespace(logits), device_of(logits)),
+    )
+    x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
+    N, C = x.size // x.shape[-1], x.shape[-1]
+    kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
+    A = sum_dtype(x)
+    lse, ell = xp.empty(N, dtype=A), xp.empty(N, dtype=A)
+    kernels.launch(
+        "forward",
+        N,
+        _threads(C),
+        x,
+        y,
+        lse,
+        ell,
+        reported.array,
+        0,
+        C,
+        ignore_index,
+        label_smoothing,
+        shared=3 * 32 * lse.itemsize,
+    )
+    reports.check(xp, device_of(x))
+    if reduction == "none":
+        return ell.astype(x.dtype, copy=False).reshape(target.shape), (
+            x,
+            y,
+            lse,
+            None,
+            logits.shape,
+            ignore_index,
+            label_smoothing,
+            True,
+        )
+    loss, W = xp.empty((), dtype=x.dtype), xp.empty((), dtype=A)
+    kernels.launch(
+        "reduce",
+        1,
+        256,
+        ell,
+        y,
+        loss,
+        W,
+        N,
+        C,
+        ignore_index,
+        reduction == "mean",
+        shared=32 * lse.itemsize,
+    )
+    return loss, (
+        x,
+        y,
+        lse,
+        W if reduction == "mean" else None,
+        logits.shape,
+        ignore_index,
+        label_smoothing,
+        False,
+    )
+
+
+def backward(dL, cache, needs=None):
+    x, y, lse, W, shape, ignore_index, ε, each = cache
+    if needs is not None and not needs[0]:
+        return None, None, None
+    xp, C = array_namespace(x), x.shape[-1]
+    kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
+    dx = xp.empty(shape, dtype=x.dtype)
+    kernels.launch(
+        "backward",
+        x.size // C,
+        _threads(C),
+        x,
+        y,
+        lse,
+        xp.ascontiguousarray(dL),
+        W,
+        dx,
+        C,
+        ignore_index,
+        ε,
+        each,
+    )
+    return dx, None, None
+
+
+def _threads(C):
+    """For a row: more where it is long."""
+    return 128 if C <= 1024 else 256 if C <= 8192 else 512

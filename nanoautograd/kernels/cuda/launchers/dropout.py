@@ -1,0 +1,50 @@
+"""Dropout on a GPU: the host's half of dropout.cu.
+
+forward and backward are those of manual/dropout.py where something is dropped.
+"""
+
+from math import ceil
+
+from ....backends import array_namespace
+from ....manual.dropout import _check, _scale
+from ..runtime.recording import Number
+from ..runtime.source import FLOATS, source, type_of
+from .elementwise import THREADS
+
+
+def takes(x, *, p=0.5, training=True, seed, offset=0):
+    return (
+        x.dtype.name in FLOATS
+        and training
+        and 0 < p <= 1
+        and 0 <= seed < 2**64
+        and (isinstance(offset, Number) or 0 <= offset < 2**64)
+    )
+
+
+def forward(x, *, p=0.5, training=True, seed, offset=0):
+    _check(x, p)
+    return _times(x, p, seed, offset), (p, seed, offset)
+
+
+def backward(dy, cache, needs=None):
+    return (_times(dy, *cache),)
+
+
+def _times(x, p, seed, offset):
+    """r x."""
+    xp = array_namespace(x)
+    y = xp.empty(x.shape, dtype=x.dtype)
+    blocks = -(-(x.size + 3) // (4 * THREADS)) if x.size else 0
+    source("dropout.cu", T=type_of(x)).launch(
+        "forward", blocks, THREADS, xp.ascontiguousarray(x), y, x.size, *numbers(p, seed, offset)
+    )
+    return y
+
+
+def numbers(p, seed, offset):
+    """seed, offset, there, least and scale, as dropout.cu takes them."""
+    there, least = None, min(ceil(p * 2**32), 2**32 - 1) if p < 1 else 2**32  # no word is 2³²
+    if isinstance(offset, Number):  # of a step that is recorded
+        offset, there = offset.plus, offset.array
+    return seed, offset, there, least, _scale(p)

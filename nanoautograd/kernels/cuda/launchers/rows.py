@@ -1,0 +1,57 @@
+"""How rows are laid on threads: the host's half of rows.cuh."""
+
+from typing import NamedTuple
+
+from ..runtime.source import FLOATS, address, source, type_of
+
+# A multiprocessor has 65,536 registers, and a thread can have 255.
+THREADS = 256  # of a block, at most: 65,536 / 256 registers are left for each.
+#                                 (The macro THREADS is those of a row.)
+MULTIPROCESSORS = 132  # of an H100
+
+
+class Rows(NamedTuple):
+    """source: what to launch. held, threads: HELD and THREADS of rows.cuh. at_a_time: blocks of 256
+    threads for which a multiprocessor has registers. Where a thread holds the most numbers, it
+    takes all that it can have, and there is room for one block; where it holds half or a quarter,
+    for two or four."""
+
+    source: object
+    held: int
+    threads: int
+    at_a_time: int
+
+    def grid(self, M):
+        """(blocks, (threads of a row, rows of a block)) for M rows: four side by side where a warp
+        has a row of its own."""
+        together = 4 if self.threads == 32 else 1
+        return -(-M // together), (self.threads, together)
+
+    def few(self, M):
+        """The same with no more blocks than can run at a time: in each of 132 multiprocessors as
+        many as make at_a_time · 256 threads. Each block goes through many rows. Their number does
+        not depend on the GPU, so nor does the order of the sums."""
+        together = min(THREADS // 32, max(1, -(-M // MULTIPROCESSORS))) if self.threads == 32 else 1
+        blocks = MULTIPROCESSORS * self.at_a_time * (THREADS // (self.threads * together))
+        return min(blocks, -(-M // together)), (self.threads, together)
+
+
+def fits(dtype, N):
+    """Can registers hold a row of N numbers?"""
+    return dtype.name in FLOATS and N <= THREADS * _most(dtype)
+
+
+def rows(file, N, *arrays):
+    """Rows of the first array, that begin at multiples of N in all of them (some may be None)."""
+    dtype, held = arrays[0].dtype, 8
+    while held < _most(dtype) and 32 * held < N:
+        held *= 2
+    threads, wide = 32 * max(1, -(-N // (32 * held))), 16 // dtype.itemsize
+    step = wide if N % wide == 0 and all(a is None or address(a) % 16 == 0 for a in arrays) else 1
+    kernels = source(file, T=type_of(arrays[0]), HELD=held, STEP=step, THREADS=threads)
+    return Rows(kernels, held, threads, _most(dtype) // held)
+
+
+def _most(dtype):
+    """The largest `held`: a number of 8 bytes takes two registers."""
+    return 16 if dtype.name == "float64" else 32

@@ -1,0 +1,84 @@
+"""What kernels have to say: that an index was out of range.
+
+On the CPU an operation looks at its indices before it uses them. On a GPU to look at them from the
+host is to wait for them, at every step. So the kernel that reads an index checks it, and if it is
+wrong writes what it saw to a few numbers in the memory of the host, which the GPU can reach. The
+host reads them, at no cost, at each call of such an operation and wherever it waits for a result
+anyway, so the error arrives with the loss at the latest. With `debug` it waits after each call, and
+the error comes from the line that made it.
+"""
+
+import numpy as np
+
+from ....backends import WHEN_COPIED
+
+__all__ = ["Reports", "check", "reports"]
+
+SIZE = 6  # sources/problem.cuh: what, place and value (two words each), limit
+MESSAGES = {
+    1: "(linear_)cross_entropy: target {value} in row {place} is out of range: there are {limit} "
+    "classes, 0 to {last}",
+    2: "embedding: id {value} at place {place} is out of range: there are {limit} rows, "
+    "0 to {last}",
+}
+
+_of_device = {}  # device -> Reports
+debug = False
+
+
+class Reports:
+    """array: for kernels, on their device; host: the same numbers, for NumPy."""
+
+    def __init__(self, array, host, keep=None):
+        self.array, self.host, self.keep = array, host, keep
+
+    def check(self):
+        """Raises IndexError if a kernel has reported, once."""
+        what = int(self.host[0])
+        if what <= 0:  # nothing, or it is being written
+            return
+        *words, limit = (int(n) for n in self.host[1:])
+        self.host[:] = 0
+        place, value = ((high << 32) + (low & 0xFFFFFFFF) for low, high in (words[:2], words[2:]))
+        raise IndexError(
+            MESSAGES[what].format(place=place, value=value, limit=limit, last=limit - 1)
+        )
+
+
+def reports(xp, device):
+    """The Reports for kernels on a device."""
+    if device not in _of_device:
+        _of_device[device] = _pinned() if xp.__name__ == "cupy" else _plain(xp)
+    return _of_device[device]
+
+
+def check(xp, device):
+    """Raise what kernels on the device reported; with `debug`, after they have ended."""
+    if device not in _of_device:
+        return
+    if xp.__name__ == "cupy" and debug:
+        import cupy
+
+        cupy.cuda.get_current_stream().synchronize()
+    _of_device[device].check()
+
+
+def _plain(xp):
+    array = xp.zeros(SIZE, dtype=xp.int32)
+    return Reports(array, array if isinstance(array, np.ndarray) else array._host)
+
+
+def _pinned():
+    """Memory of the host that the device writes to; with unified addresses all that is allocated by
+    cudaHostAlloc is (CUDA Runtime API, cudaHostAlloc)."""
+    import cupy
+
+    memory = cupy.cuda.alloc_pinned_memory(4 * SIZE)
+    host = np.frombuffer(memory, dtype=np.int32, count=SIZE)
+    host[:] = 0
+    owned = cupy.cuda.UnownedMemory(memory.ptr, 4 * SIZE, memory)
+    array = cupy.ndarray((SIZE,), cupy.int32, cupy.cuda.MemoryPointer(owned, 0))
+    return Reports(array, host, memory)
+
+
+WHEN_COPIED.append(check)
