@@ -1,0 +1,341 @@
+"""Every operation that is derived by hand, in all its forms: one table says which there are.
+
+By hand (manual/) = kernels/cpu = kernels/cuda, emulated = line by line on the stand-in for CuPy =
+`reference` = finite differences = PyTorch, over the calls that the table of operations draws
+(nanoautograd/testing/operations.py).
+"""
+
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import nanoautograd as nag
+from nanoautograd import manual
+from nanoautograd.backends import is_float, to_numpy
+from nanoautograd.custom_vjp import CustomVJP
+from nanoautograd.kernels.cuda import emulator, use_kernels
+from nanoautograd.testing import gradcheck
+from nanoautograd.testing.operations import OPERATIONS
+
+
+class Row(NamedTuple):
+    """cpu, cuda: True where there is such a form, or the reason why there is none. torch: the call
+    as PyTorch computes it, with the arguments of the function in nag.functional; or the reason why
+    it is not compared. A torch function returns None for options that PyTorch does not have."""
+
+    cpu: object
+    cuda: object
+    torch: object
+
+
+def flat_weights(torch, kind, x, hx, weights, options):
+    """A recurrent network of PyTorch as a function of its weights."""
+    options = dict(options)
+    lengths, masks = options.pop("lengths", None), options.pop("masks", None)
+    options.pop("dropout", None)
+    if masks is not None:
+        return None  # it draws its own
+    H, D = weights[1].shape[1], 2 if options["bidirectional"] else 1
+    layers = len(weights) // (D * (4 if options["bias"] else 2))
+    time_first = x if x.ndim == 2 or not options.get("batch_first") else x.transpose(0, 1)
+    net = getattr(torch.nn, kind)(x.shape[-1], H, layers, dtype=x.dtype, **options)
+    names = [n for group in net._all_weights for n in group]
+    parameters = dict(zip(names, weights, strict=True))
+    if lengths is not None:
+        x = torch.nn.utils.rnn.pack_padded_sequence(
+            time_first, torch.as_tensor(lengths), enforce_sorted=False
+        )
+        net.batch_first = False
+    if kind == "LSTM" and hx is not None:
+        batch = () if time_first.ndim == 2 else (time_first.shape[1],)
+        zeros = torch.zeros((layers * D, *batch, H), dtype=weights[0].dtype)
+        hx = tuple(zeros if h is None else h for h in hx)
+    out, last = torch.func.functional_call(net, parameters, (x, hx))
+    if lengths is not None:
+        out, _ = torch.nn.utils.rnn.pad_packed_sequence(out, total_length=len(time_first))
+        out = out.transpose(0, 1) if options.get("batch_first") else out
+    return out, last
+
+
+def attention(
+    torch, q, k, v, mask=None, *, dropout_p, is_causal, scale, return_weights=False, seed=None
+):
+    if dropout_p:
+        return None
+    A = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        A = A.masked_fill(~torch.ones(A.shape[-2:], dtype=bool).tril(), -torch.inf)
+    if mask is not None:
+        A = A.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else A + mask
+    P = torch.softmax(A, -1)
+    P = torch.where((A == -torch.inf).all(-1, keepdim=True), 0.0, P)
+    return (P @ v, P) if return_weights else P @ v
+
+
+def normalised(name):
+    def f(torch, x, shape, weight=None, *rest, residual=None, return_sum=False):
+        z = x if residual is None else x + residual
+        y = getattr(torch.nn.functional, name)(z, shape, weight, *rest)
+        return (y, z) if return_sum else y
+
+    return f
+
+
+def kl(torch, mu, logvar, mu_2=None, logvar_2=None):
+    normal = torch.distributions.Normal
+    zero = torch.zeros_like(mu)
+    q = normal(
+        zero if mu_2 is None else mu_2 + zero,
+        ((logvar_2 + zero if mu_2 is not None else zero) / 2).exp(),
+    )
+    return torch.distributions.kl_divergence(normal(mu, (logvar / 2).exp()), q).sum(-1)
+
+
+def cross_entropy(torch, x, target, weight=None, *, reduction, label_smoothing, ignore_index=-100):
+    """PyTorch's own has no gradient for the weights of the classes."""
+    f, axis = torch.nn.functional, min(1, x.ndim - 1)
+    if weight is None:
+        options = {"reduction": reduction, "label_smoothing": label_smoothing}
+        return f.cross_entropy(x, target, ignore_index=ignore_index, **options)
+    logp, C = torch.log_softmax(x, axis), x.shape[axis]
+    w = weight.reshape(-1, *[1] * (x.ndim - 1 - axis))
+    kept = torch.ones(logp.select(axis, 0).shape, dtype=bool)
+    q, W = target, kept.sum()
+    if not target.is_floating_point():
+        kept = target != ignore_index
+        y = torch.where(kept, target, 0)
+        q = f.one_hot(y, C).to(x.dtype).movedim(-1, axis)
+        W = torch.where(kept, weight[y], 0).sum()
+    q = (1 - label_smoothing) * q + label_smoothing / C
+    ell = torch.where(kept, -(w * q * logp).sum(axis), 0)
+    return ell if reduction == "none" else ell.sum() if reduction == "sum" else ell.sum() / W
+
+
+def linear_cross_entropy(torch, h, W, target, bias=None, class_weight=None, **options):
+    x = torch.nn.functional.linear(h, W, bias)
+    loss = cross_entropy(torch, x.reshape(-1, len(W)), target.reshape(-1), class_weight, **options)
+    return loss.reshape(target.shape) if options["reduction"] == "none" else loss
+
+
+MASKS = "the masks of dropout are drawn by our own generator"
+GENERIC = "a few lines on CuPy are launched as they are in manual/"
+TABLE = {
+    "softmax": Row(True, True, lambda torch, x, dim: torch.softmax(x, dim)),
+    "log_softmax": Row(True, True, lambda torch, x, dim: torch.log_softmax(x, dim)),
+    "gelu": Row(
+        True,
+        True,
+        lambda torch, x, approximate, bias=None: torch.nn.functional.gelu(
+            x if bias is None else x + bias, approximate=approximate
+        ),
+    ),
+    "silu": Row(True, True, lambda torch, x: torch.nn.functional.silu(x)),
+    "linear": Row(
+        True,
+        "it is a product, which cuBLAS computes",
+        lambda torch, *args: torch.nn.functional.linear(*args),
+    ),
+    "embedding": Row(
+        "rows are copied, and added, by single calls of NumPy",
+        True,
+        lambda torch, ids, W, padding: torch.nn.functional.embedding(ids, W, padding),
+    ),
+    "dropout": Row(True, True, MASKS),
+    "cross_entropy": Row(True, True, cross_entropy),
+    "linear_cross_entropy": Row(True, True, linear_cross_entropy),
+    "layer_norm": Row(True, True, normalised("layer_norm")),
+    "rms_norm": Row(True, True, normalised("rms_norm")),
+    "scaled_dot_product_attention": Row(True, True, attention),
+    "rotary_embedding": Row("", GENERIC, "PyTorch has no rotary embedding"),
+    "gaussian_kl_divergence": Row("", GENERIC, kl),
+    "crf_log_partition": Row("", GENERIC, "PyTorch has no CRF"),
+    "rnn": Row(True, True, lambda torch, x, hx, *ws, **o: flat_weights(torch, "RNN", x, hx, ws, o)),
+    "lstm": Row(
+        True, True, lambda torch, x, hx, *ws, **o: flat_weights(torch, "LSTM", x, hx, ws, o)
+    ),
+    "gru": Row(True, True, lambda torch, x, hx, *ws, **o: flat_weights(torch, "GRU", x, hx, ws, o)),
+}
+each_operation = pytest.mark.parametrize("name", TABLE)
+
+
+def derived_by_hand():
+    """{name: operation} of all that manual/ defines."""
+    modules = [import_module(f"{manual.__name__}.{m.name}") for m in iter_modules(manual.__path__)]
+    found = [x for module in modules for x in vars(module).values() if isinstance(x, CustomVJP)]
+    return {operation.name: operation for operation in found}
+
+
+def test_the_table_is_whole():
+    operations = derived_by_hand()
+    assert set(operations) == set(TABLE)
+    for name, operation in operations.items():
+        for form in ("cpu", "cuda"):
+            there, said = getattr(operation, form) is not None, getattr(TABLE[name], form)
+            assert there == (said is True), f"{name} has {'a' if there else 'no'} form for {form}"
+            assert said, f"why has {name} no form for {form}?"
+        assert TABLE[name].torch, f"why is {name} not compared with PyTorch?"
+
+
+@contextmanager
+def by_reference(name):
+    """The operation computes `reference`, and differentiates that."""
+    operation = derived_by_hand()[name]
+
+    def forward(*arrays, **options):
+        inputs = [
+            nag.Tensor(a, requires_grad=True) if hasattr(a, "dtype") and is_float(a.dtype) else a
+            for a in arrays
+        ]
+        with nag.enable_grad():
+            out = operation.reference(*inputs, **options)
+        outs = out if isinstance(out, tuple) else (out,)
+        results = tuple(y.detach().data for y in outs)
+        return results if isinstance(out, tuple) else results[0], (inputs, outs)
+
+    def backward(dout, cache, needs=None):
+        inputs, outs = cache
+        leaves = [x for x in inputs if isinstance(x, nag.Tensor)]
+        douts = dout if isinstance(dout, tuple) else (dout,)
+        used = [(y, nag.Tensor(d)) for y, d in zip(outs, douts) if y.requires_grad]
+        ys, gs = zip(*used) if used else ((), ())
+        ds = iter(nag.autograd.grad(ys, leaves, gs, allow_unused=True) if used else ())
+        return tuple(_data(next(ds, None)) if isinstance(x, nag.Tensor) else None for x in inputs)
+
+    before = operation.cpu, operation.manual
+    operation.cpu, operation.manual = None, operation.form(forward, backward)
+    try:
+        yield
+    finally:
+        operation.cpu, operation.manual = before
+
+
+def _data(d):
+    return None if d is None else d.data
+
+
+FORMS = {  # (where, device, what is switched on)
+    "manual": ("cpu", lambda name: nag.use_manual()),
+    "cpu": ("cpu", lambda name: nullcontext()),
+    "cuda": ("strict", lambda name: emulator.emulated(seed=1)),
+    "line by line": ("strict", lambda name: use_kernels(False)),
+    "reference": ("cpu", by_reference),
+}
+CLOSE = {
+    "float64": {"rtol": 1e-9, "atol": 1e-11},
+    "float32": {"rtol": 2e-4, "atol": 2e-5},
+}
+
+
+def results(call, device, dtype):
+    """The outputs and the gradients of a call, as NumPy's arrays."""
+    xs = [nag.Tensor(x, dtype=dtype, device=device, requires_grad=True) for x in call.inputs]
+    outs = call(*xs)
+    us = [nag.Tensor(weights(y.shape, dtype), device=device) for y in outs]
+    ds = nag.autograd.grad(outs, xs, us, allow_unused=True)
+    return [to_numpy(y.detach().data) for y in outs], [
+        d if d is None else to_numpy(d.data) for d in ds
+    ]
+
+
+def weights(shape, dtype):
+    return np.asarray(1.5 + np.cos(np.arange(np.prod(shape, dtype=int)) + 1.0), dtype).reshape(
+        shape
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("form", [f for f in FORMS if f != "manual"])
+@each_operation
+def test_each_form_is_that_by_hand(name, form, dtype):
+    if form == "cuda" and not emulator.available():
+        pytest.skip("the emulator needs g++")
+    if form in ("cpu", "cuda") and getattr(TABLE[name], form) is not True:
+        return  # test_the_table_is_whole asks for the reason
+    device, switched = FORMS[form]
+
+    @settings(max_examples=settings.default.max_examples // 2)
+    @given(OPERATIONS[f"functional.{name}"].calls)
+    def check(call):
+        with nag.use_manual():
+            expected = results(call, "cpu", dtype)
+        with switched(name):
+            found = results(call, device, dtype)
+        for ours, right in zip(found, expected, strict=True):
+            for a, b in zip(ours, right, strict=True):
+                if b is None or a is None:
+                    assert a is b or not np.any(a if b is None else b)
+                else:
+                    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+                    np.testing.assert_allclose(a, b, **CLOSE[dtype])
+
+    check()
+
+
+@each_operation
+def test_by_hand_is_finite_differences(name):
+    @settings(max_examples=settings.default.max_examples // 2)
+    @given(OPERATIONS[f"functional.{name}"].calls)
+    def check(call):
+        with nag.use_manual():
+            gradcheck(call, call.inputs)
+
+    check()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@each_operation
+def test_by_hand_is_pytorch(name, dtype):
+    torch = pytest.importorskip("torch")
+    if isinstance(TABLE[name].torch, str):
+        return
+    compared = 0
+
+    @given(OPERATIONS[f"functional.{name}"].calls)
+    def check(call):
+        nonlocal compared
+        xs = [torch.tensor(x, dtype=getattr(torch, dtype), requires_grad=True) for x in call.inputs]
+
+        def f(*args, **options):
+            return TABLE[name].torch(torch, *args, **options)
+
+        outs = of_torch(torch, call, f, xs)
+        if outs is None:
+            return
+        compared += 1
+        us = [torch.tensor(weights(tuple(y.shape), dtype)) for y in outs]
+        ds = torch.autograd.grad(outs, xs, us, allow_unused=True)
+        with nag.use_manual():
+            ours = results(call, "cpu", dtype)
+        for a, b in zip(ours[0] + ours[1], [*outs, *ds], strict=True):
+            if b is None:
+                assert a is None or not np.any(a)
+            else:
+                np.testing.assert_allclose(a, b.detach().numpy(), **CLOSE[dtype])
+
+    check()
+    assert compared > 5
+
+
+class Lacking(Exception):
+    """PyTorch does not have an option."""
+
+
+def of_torch(torch, call, f, xs):
+    """The outputs of a call by the function f of PyTorch, or None."""
+
+    def found(*args, **options):
+        out = f(*args, **options)
+        if out is None:
+            raise Lacking
+        return out
+
+    try:
+        return call._run(lambda _: found, xs, torch.tensor)
+    except Lacking:
+        return None
