@@ -159,7 +159,8 @@ def wanted(o):
 def peers_of(o):
     """(names of the peers, ours first; {name: why it is not here})."""
     where = "" if o.backend == "numpy" else f"@{o.backend}"
-    names = [o.backend, *["captured", "numpy"] * (o.backend == "cupy"), "by hand" + where]
+    names = [o.backend, *["captured", "numpy"] * (o.backend == "cupy")]
+    names += ["manual" + where, "by hand" + where]
     for name in o.vs:
         names.append(name + "@cuda" if o.backend == "cupy" and name != "autograd" else name)
     names += [name + where for name in LIMITS]

@@ -121,6 +121,24 @@ class Case(ABC):
         return " ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
 
 
+def forms(array, *names):
+    """What computes the operations of these files of nanoautograd/manual for such arrays: each has
+    `forward` and `backward`."""
+    from importlib import import_module
+
+    from nanoautograd import functional  # noqa: F401  it gives the operations their fast forms
+    from nanoautograd.backends import array_namespace
+    from nanoautograd.custom_vjp import CustomVJP
+
+    found = []
+    for name in names:
+        module = import_module(f"nanoautograd.manual.{name}")
+        operations = [x for x in vars(module).values() if isinstance(x, CustomVJP)]
+        (own,) = [x for x in operations if x.__module__ == module.__name__]
+        found.append(own.form_for(array_namespace(array)))
+    return found
+
+
 @dataclass(frozen=True)
 class Operation(Case):
     """An operation forward and backward: y = f(*inputs, *constants), and from a given gradient of y
@@ -161,14 +179,12 @@ class Operation(Case):
         return peer.pull_back(lambda *args: f(peer.module, *args), **arrays)
 
     def by_hand(self, peer, inputs, constants, dy):
-        from importlib import import_module
-
-        module = import_module(f"nanoautograd.manual.{self.manual}")
+        (form,) = forms(dy, self.manual)
         args = self.arguments(inputs, constants)
 
         def step():
-            y, cache = module.forward(*args, **self.options)
-            return y, *(d for d in module.backward(dy, cache) if d is not None)
+            y, cache = form.forward(*args, **self.options)
+            return y, *(d for d in form.backward(dy, cache) if d is not None)
 
         return step
 

@@ -209,6 +209,15 @@ class Ours(Peer):
             return pool_peak.close()
 
 
+class Manual(Ours):
+    """As it is written in nanoautograd/manual: what the fast forms gain."""
+
+    def start(self, threads, precision):
+        super().start(threads, precision)
+        self.block = self.module.use_manual()  # kept: a block ends when its object goes
+        self.block.__enter__()
+
+
 class Captured(Ours):
     """nanoautograd on a GPU, a training step as one CUDA graph."""
 
@@ -461,14 +470,16 @@ LIMITS = "products", "copy"
 
 def peer(name):
     """The Peer of a name: numpy, cupy, captured, torch, torch.compile, jax, autograd (torch@cuda,
-    ... on the GPU), and, on the device of numpy or cupy, "by hand" and the limits, products and
-    copy, as "by hand@cupy"."""
+    ... on the GPU), and, on the device of numpy or cupy, "manual", "by hand" and the limits,
+    products and copy, as "by hand@cupy"."""
     name, _, where = name.partition("@")
     full = f"{name}@{where}" if where else name
     if name in OURS:
         return Ours(full, "ours", OURS[name])
     if name == "captured":
         return Captured(full, "captured", "cuda")
+    if name == "manual":
+        return Manual(full, "ours", OURS[where or "numpy"])
     if name == "by hand":
         return Ours(full, "by_hand", OURS[where or "numpy"])
     if name in LIMITS:

@@ -42,7 +42,9 @@ def colours(names):
 
 def bars(rows):
     """The time of ours over that of each peer, with quartiles; 1 is a line."""
-    peers = columns(rows, lambda name: not is_limit(name) and not name.startswith("by hand"))
+    peers = columns(
+        rows, lambda name: not is_limit(name) and not name.startswith(("by hand", "manual"))
+    )
     if not peers:
         return None
     figure, ax = plt.subplots(

@@ -116,6 +116,11 @@ class CustomVJP:
             *functions_in_float32(forward, backward) if self.in_float32 else (forward, backward)
         )
 
+    def form_for(self, xp: Any) -> Form:
+        """The Form that computes on the arrays of a namespace."""
+        fast = self.cpu if xp is np else self.cuda
+        return self.manual if fast is None or MANUAL.get() else fast
+
     def __repr__(self) -> str:
         return f"<function {self.signature}>"
 
@@ -145,9 +150,7 @@ class CustomVJP:
             xp = np if is_plain else array_namespace(*arrays)
             if self.check is not None:
                 self.check(*arrays, **options)
-            form = self.cpu if xp is np else self.cuda
-            if form is None or MANUAL.get():
-                form = self.manual
+            form = self.form_for(xp)
             out, cache = form.forward(*arrays, **options)
         except Exception as error:
             if hook is not None and (usual := hook.failed(self, args, error)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..case import Case, Product, Work, attention, linear, training
+from ..case import Case, Product, Work, attention, forms, linear, training
 from . import losses
 
 
@@ -138,10 +138,11 @@ LAYER = [
 
 def gradient_by_hand(w, x, y, layers, heads):
     """The loss of weights w, {name: array}, on tokens x, y (B, T), and its gradient, {name: array},
-    from the functions of nanoautograd/manual alone."""
+    from the operations that are derived by hand alone."""
     from nanoautograd.backends import array_namespace
-    from nanoautograd.manual import attention, cross_entropy, embedding, gelu, layer_norm, linear
 
+    names = "attention", "cross_entropy", "embedding", "gelu", "layer_norm", "linear"
+    attention, cross_entropy, embedding, gelu, layer_norm, linear = forms(x, *names)
     (B, T), D = x.shape, w["embedding.weight"].shape[1]
     xp = array_namespace(x)
     grads, caches = {}, []

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from ..case import Case, Product, linear, training
+from ..case import Case, Product, forms, linear, training
 from .losses import cross_entropy
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
@@ -74,9 +74,10 @@ class Recurrent(Case):
 
     def by_hand(self, peer, a):
         from models.rnn import RNNLanguageModel
-        from nanoautograd.manual import cross_entropy, embedding, gru, linear, lstm, rnn
 
-        cell = {"rnn": rnn, "lstm": lstm, "gru": gru}[self.cell]
+        cell, embedding, linear, cross_entropy = forms(
+            a["x"], self.cell, "embedding", "linear", "cross_entropy"
+        )
         model = peer.model(RNNLanguageModel(self.config(), dtype=peer.dtype), a["weights"])
         p = dict(model.named_parameters())
         names = [name for name in p if name.startswith("rnn.")]

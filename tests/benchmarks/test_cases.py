@@ -7,7 +7,8 @@ from benchmarks.cases import ALL, MODELS, OPERATIONS, PRECISIONS, make
 from benchmarks.clock import Processes, measure
 from benchmarks.peers import peer
 
-OURS = ["numpy", "strict", "by hand", "by hand@strict", "products", "copy"]
+OURS = ["numpy", "strict", "manual", "manual@strict", "by hand", "by hand@strict"]
+OURS += ["products", "copy"]
 OTHERS = [
     pytest.param(
         name,
