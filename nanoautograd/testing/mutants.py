@@ -5,9 +5,9 @@
     python -m nanoautograd.testing.mutants --only multiply    those whose place contains a word
 
 Mistakes are generated from the source of everything that computes gradients: the rules of ops/
-with the functions that only rules use, the `backward` functions of manual/, and the un-broadcasting
-and adding-up of the engine. Each is a small change of the syntax tree of one function (`changes`),
-and is planted by giving the function the code of the changed one.
+with the functions that only rules use, the `backward` functions of manual/ and of kernels/cpu/, and
+the un-broadcasting and adding-up of the engine. Each is a small change of the syntax tree of one
+function (`changes`), and is planted by giving the function the code of the changed one.
 
 A mistake is *caught* if `gradcheck` refuses one of the calls that the table of operations draws for
 an operation that runs the changed function: by its finite differences, or because the code fails.
@@ -45,8 +45,9 @@ from ..core import backward as walk
 from ..core import operation
 from ..core.operation import Primitive, function
 from ..core.tensor import Leaf, Tensor
-from ..custom_vjp import CustomVJP
+from ..custom_vjp import CustomVJP, use_manual
 from ..errors import GraphError, ShapeError
+from ..kernels import cpu
 from ..safety.anomaly import AnomalyError, detect_anomaly
 from .gradcheck import gradcheck
 from .operations import EDGES, KINKS, LARGE, OPERATIONS
@@ -86,7 +87,7 @@ def sites():
     """All of them, in the order of the source."""
     found = {}
     forward, backward = set(), set()
-    for module in (*_modules(ops), *_modules(manual)):
+    for module in (*_modules(ops), *_modules(manual), *_modules(cpu)):
         for rule, place, tree in _rules(module):
             backward |= _reached(rule)
             if isinstance(tree, ast.Lambda):
@@ -440,10 +441,12 @@ def table():
     calls = {name: examples(row.calls, CALLS) for name, row in OPERATIONS.items()}
     for call in [*KINKS.values(), *EDGES.values()]:
         calls[call.instructions[0].name].append(call)
+    calls |= {AS_READ + name: calls[name] for name in calls if name.startswith("functional.")}
     return calls | {PROGRAMS: examples(programs(), 2 * CALLS), LARGE_CALLS: [*LARGE.values()]}
 
 
 PROGRAMS, LARGE_CALLS = "random programs", "large calls"
+AS_READ = "manual/ of "  # before the name of an operation: computed as it is written there
 # Beside the orders 1 and 2: backward(), which adds to the leaves' `.grad`; and what must not go on.
 LEAVES, REFUSED = "leaves", "refused"
 
@@ -462,11 +465,22 @@ def in_threads(n):
         vars(threads._team).update(before)
 
 
+def switched(name):
+    """The context in which the calls of that name are computed."""
+    if name.startswith(AS_READ):
+        return use_manual()
+    return in_threads(2) if name == LARGE_CALLS else nullcontext()
+
+
 def runs():
     """[(order, name, how many)] of all that is computed with a mistake, first order first."""
     calls = {name: len(calls) for name, calls in table().items()}
     found = [(1, *item) for item in calls.items()]
-    found += [(2, *item) for item in calls.items() if item[0] != LARGE_CALLS]
+    found += [
+        (2, name, n)
+        for name, n in calls.items()
+        if name != LARGE_CALLS and not name.startswith(AS_READ)
+    ]
     found += [(LEAVES, name, calls[name]) for name in (PROGRAMS, LARGE_CALLS)]
     return [*found, (REFUSED, "refusals", len(REFUSALS))]
 
@@ -526,7 +540,7 @@ def gradients(order, name, k):
     if order == REFUSED:
         return [np.array(REFUSALS[k]())]
     call = table()[name][k]
-    with in_threads(2) if name == LARGE_CALLS else nullcontext():
+    with switched(name):
         return _gradients_of(call, order)
 
 
@@ -712,7 +726,7 @@ def _check(order, name, k):
         return
     call = table()[name][k]
     options = {"vjp": partial(into_leaves, call)} if order == LEAVES else {"order": order}
-    with in_threads(2) if name == LARGE_CALLS else nullcontext():
+    with switched(name):
         gradcheck(call, call.inputs, **options)
 
 
