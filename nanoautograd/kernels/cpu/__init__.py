@@ -1,6 +1,9 @@
 """Fast forms for the CPU, one operation a file: `forward` and `backward` with the arguments and the
-results of those in manual/. Each file says what it does differently, and why that is faster."""
+results of those in manual/. Each file says what it does differently, and why that is faster; its
+last line enters it in the operation."""
 
-from . import log_softmax, softmax
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["log_softmax", "softmax"]
+for _module in iter_modules(__path__):
+    import_module(f".{_module.name}", __name__)
