@@ -1,6 +1,9 @@
 """Losses."""
 
+import numpy as np
+
 from .. import _deprecated
+from ..backends import is_float
 from ..core.grad_mode import is_grad_enabled
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
@@ -9,6 +12,7 @@ from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_diverg
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
 from ..ops import astype, mean, sum
 from ..ops.reductions import wide
+from ..safety.class_numbers import check_class_numbers
 from ..sixteen_bits import of_16_bits
 from .arguments import as_array_like
 
@@ -48,6 +52,64 @@ def cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
+
+
+def check_cross_entropy(
+    logits, target, weight, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    def got():
+        return f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
+
+    check_options("cross_entropy", reduction, label_smoothing)
+    if not is_float(logits.dtype):
+        raise TypeError(f"cross_entropy: logits must be floating; {got()}")
+    if logits.ndim == 0 or logits.shape[min(1, logits.ndim - 1)] == 0:
+        raise ValueError(
+            "cross_entropy: logits must be (C,), (N, C) or (N, C, d1, ...) with at "
+            f"least one class; {got()}"
+        )
+    C = logits.shape[min(1, logits.ndim - 1)]
+    if is_float(target.dtype):
+        if target.shape != logits.shape:
+            raise ValueError(
+                "cross_entropy: a floating target holds distributions over the "
+                f"classes and has the shape of the logits; {got()}"
+            )
+        if target.dtype != logits.dtype:
+            raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got()}")
+        if ignore_index >= 0:
+            raise ValueError(
+                f"cross_entropy: ignore_index has no meaning for distributions; got {ignore_index}"
+            )
+    elif target.dtype.kind not in "iu":
+        raise TypeError(
+            "cross_entropy: the target must hold class numbers (integers) or "
+            f"distributions (floating); {got()}"
+        )
+    elif target.shape != logits.shape[:1] * (logits.ndim > 1) + logits.shape[2:]:
+        raise ValueError(
+            "cross_entropy: there must be one class number for each row of scores: "
+            "logits (C,), (N, C), (N, C, d1, ...) with target (), (N,), "
+            f"(N, d1, ...); {got()}"
+        )
+    if weight is not None and (weight.shape != (C,) or weight.dtype != logits.dtype):
+        raise (ValueError if weight.shape != (C,) else TypeError)(
+            f"cross_entropy: weight must be ({C},) {logits.dtype}, one for each class; "
+            f"got {weight.shape} {weight.dtype}"
+        )
+    if type(target) is np.ndarray and not is_float(target.dtype):
+        check_class_numbers("cross_entropy", target, C, ignore_index)
+
+
+_cross_entropy.check = check_cross_entropy
+
+
+def check_options(name, reduction, label_smoothing):
+    """Of either."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing must be from 0 to 1; got {label_smoothing}")
 
 
 def linear_cross_entropy(
@@ -90,6 +152,58 @@ def linear_cross_entropy(
         label_smoothing=label_smoothing,
         gradients=tuple([is_grad_enabled() and getattr(a, "requires_grad", False) for a in arrays]),
     )
+
+
+def check_linear_cross_entropy(
+    hidden,
+    weight,
+    target,
+    bias,
+    class_weight,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    gradients=None,
+):
+    NAME = "linear_cross_entropy"
+    check_options(NAME, reduction, label_smoothing)
+    got = ", ".join(
+        f"{name} {a.shape} {a.dtype}"
+        for name, a in zip(("hidden", "weight", "target"), (hidden, weight, target))
+    )
+    if not is_float(hidden.dtype):
+        raise TypeError(f"{NAME}: hidden must be floating; got {got}")
+    if weight.ndim != 2 or hidden.ndim == 0 or hidden.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"{NAME}: hidden must be (..., D) and weight (V, D), a row for each class; got {got}"
+        )
+    if len(weight) == 0:
+        raise ValueError(f"{NAME}: weight must have a row for at least one class; got {got}")
+    if target.dtype.kind not in "iu":
+        raise TypeError(
+            f"{NAME}: the target must hold class numbers (integers); for distributions use "
+            f"cross_entropy(linear(hidden, weight, bias), target); got {got}"
+        )
+    if target.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"{NAME}: there must be one class number for each hidden state: hidden (..., D) with "
+            f"target (...); got {got}"
+        )
+    V, dtype = weight.shape[0], hidden.dtype
+    if weight.dtype != dtype:
+        raise TypeError(f"{NAME}: weight must have the dtype of hidden; got {got}")
+    for name, a in ("bias", bias), ("class_weight", class_weight):
+        if a is not None and (a.shape != (V,) or a.dtype != dtype):
+            raise (ValueError if a.shape != (V,) else TypeError)(
+                f"{NAME}: {name} must be ({V},) {dtype}, one number for each class; "
+                f"got {a.shape} {a.dtype}"
+            )
+    if type(target) is np.ndarray:
+        check_class_numbers(NAME, target, V, ignore_index)
+
+
+_linear_cross_entropy.check = check_linear_cross_entropy
 
 
 def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):

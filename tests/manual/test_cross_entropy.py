@@ -1,14 +1,30 @@
 """cross_entropy: three ways to one gradient, a plain loop, PyTorch, and bad input."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
+from hypothesis.extra.numpy import array_shapes
+from three_ways import (
+    agree,
+    by_composition,
+    by_hand,
+    close,
+    each_alone,
+    each_form,
+    each_form_on_numpy,
+    same_by_blocks,
+)
 
 import nanoautograd as nag
-from nanoautograd.manual import cross_entropy
+from nanoautograd import functional as F
+from nanoautograd.kernels.cuda import use_kernels
 
+EACH = each_form("cross_entropy")
+ON_NUMPY = each_form_on_numpy("cross_entropy")
+IN_BLOCKS = each_form_on_numpy("cross_entropy", where=["cpu"])
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -43,30 +59,34 @@ def has_no_mean(arrays, options):
     return options["reduction"] == "mean" and not kept.any()
 
 
+@EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, case, seed):
+def test_three_ways(backend, module, case, seed):
     arrays, options = case
     if not has_no_mean(arrays, options):
-        agree(backend, cross_entropy, arrays, seed, **options)
+        agree(backend, module, arrays, seed, **options)
 
 
+@EACH
 @given(cases())
-def test_only_what_is_needed(backend, case):
+def test_only_what_is_needed(backend, module, case):
     arrays, options = case
-    each_alone(backend, cross_entropy, arrays, **options)
+    each_alone(backend, module, arrays, **options)
 
 
+@IN_BLOCKS
 @given(cases())
-def test_blocks(case):
+def test_blocks(module, case):
     arrays, options = case
-    same_by_blocks(cross_entropy, arrays, **options)
+    same_by_blocks(module, arrays, **options)
 
 
+@EACH
 @given(cases())
-def test_against_a_loop(backend, case):
+def test_against_a_loop(backend, module, case):
     """Row by row, the sums written out."""
     (x, y, w), options = case
-    (loss,), *_ = by_hand(backend, cross_entropy, [x, y, w], **options)
+    (loss,), *_ = by_hand(backend, module, [x, y, w], **options)
     C, ε = x.shape[min(1, x.ndim - 1)], options["label_smoothing"]
     w = np.ones(C) if w is None else w
     numbers = y.dtype != float
@@ -86,14 +106,15 @@ def test_against_a_loop(backend, case):
     np.testing.assert_allclose(loss, want, rtol=1e-10)
 
 
+@ON_NUMPY
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(case):
+def test_pytorch(module, case):
     torch = pytest.importorskip("torch")
     (x, y, w), options = case
-    loss, cache = cross_entropy.forward(x, y, w, **options)
+    loss, cache = module.forward(x, y, w, **options)
     g = np.asarray(np.random.default_rng(0).standard_normal(np.shape(loss)))
-    dx, dy, dw = cross_entropy.backward(g, cache)
+    dx, dy, dw = module.backward(g, cache)
 
     tx = torch.tensor(x, requires_grad=True)
     floating = y.dtype == float
@@ -110,89 +131,96 @@ def test_pytorch(case):
         close(d, t.numpy(), "a gradient")
 
 
+@EACH
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
-def test_all_ignored(backend, weighted, ε):
+def test_all_ignored(backend, module, weighted, ε):
     """There is no mean of nothing: nan, as in PyTorch. And nothing to learn from it: zero."""
     arrays = [np.ones((3, 4)), np.full(3, 2), np.ones(4) if weighted else None]
     options = {"ignore_index": 2, "label_smoothing": ε}
-    (loss,), gs, ds = by_hand(backend, cross_entropy, arrays, **options)
-    (loss2,), ds2 = by_composition(backend, cross_entropy, arrays, gs, **options)
+    (loss,), gs, ds = by_hand(backend, module, arrays, **options)
+    (loss2,), ds2 = by_composition(backend, module, arrays, gs, **options)
     assert np.isnan(loss) and np.isnan(loss2)
     for d in ds + ds2:
         assert d is None or not d.any()
-    (loss,), *_ = by_hand(backend, cross_entropy, arrays, reduction="sum", **options)
+    (loss,), *_ = by_hand(backend, module, arrays, reduction="sum", **options)
     assert loss == 0
 
 
+@EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
-def test_large_logits(backend, dtype, ε):
+def test_large_logits(backend, module, dtype, ε):
     x = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4, -1e4, -1e4]], dtype)
     y = np.array([0, 1, 2])
     (loss,), gs, (dx, *_) = by_hand(
-        backend, cross_entropy, [x, y], [np.ones(3, dtype)], reduction="none", label_smoothing=ε
+        backend, module, [x, y], [np.ones(3, dtype)], reduction="none", label_smoothing=ε
     )
     away = ε / 3 * np.array([3e4, -3e4, 0])  # what smoothing adds to each row
     np.testing.assert_allclose(loss, np.array([0, 2e4, np.log(3)]) + away, rtol=1e-6)
     p = np.array([[1, 0, 0], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
     np.testing.assert_allclose(dx, p - (1 - ε) * np.eye(3) - ε / 3, atol=1e-6)
     (loss2,), (dx2, *_) = by_composition(
-        backend, cross_entropy, [x, y], gs, reduction="none", label_smoothing=ε
+        backend, module, [x, y], gs, reduction="none", label_smoothing=ε
     )
     close(loss2, loss, "reference")
     np.testing.assert_allclose(dx2, dx, atol=1e-3 if dtype == "float32" else 1e-10)
 
 
+@EACH
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
 @pytest.mark.parametrize("numbers", [True, False])
-def test_float32_stays(backend, reduction, ε, numbers):
+def test_float32_stays(backend, module, reduction, ε, numbers):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((3, 4, 2)), rng.random(4) + 0.5
     y = rng.integers(0, 4, (3, 2)) if numbers else rng.random((3, 4, 2))
     options = {"reduction": reduction, "label_smoothing": ε}
     low = [a.astype("float32") if a.dtype == float else a for a in (x, y, w)]
-    outs, gs, ds = by_hand(backend, cross_entropy, [x, y, w], **options)
+    outs, gs, ds = by_hand(backend, module, [x, y, w], **options)
     gs32 = [g.astype("float32") for g in gs]
-    outs32, _, ds32 = by_hand(backend, cross_entropy, low, gs32, **options)
-    outs2, ds2 = by_composition(backend, cross_entropy, low, gs32, **options)
+    outs32, _, ds32 = by_hand(backend, module, low, gs32, **options)
+    outs2, ds2 = by_composition(backend, module, low, gs32, **options)
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2, strict=True):
         if a is not None:
             close(a, b.astype("float32"), "by hand")
             close(c, b.astype("float32"), "reference")
 
 
-def test_any_layout_will_do(backend):
+@EACH
+def test_any_layout_will_do(backend, module):
     rng = np.random.default_rng(0)
     x, y, g = rng.standard_normal((5, 4)), rng.integers(0, 4, 5), rng.standard_normal(5)
-    (loss,), _, (dx, *_) = by_hand(backend, cross_entropy, [x, y], [g], reduction="none")
+    (loss,), _, (dx, *_) = by_hand(backend, module, [x, y], [g], reduction="none")
     view = backend.array(x.T.copy()).T
-    out, cache = cross_entropy.forward(view, backend.array(y[::-1].copy())[::-1], reduction="none")
+    out, cache = module.forward(view, backend.array(y[::-1].copy())[::-1], reduction="none")
     close(backend.numpy(out), loss, "the loss")
     dout = backend.array(np.repeat(g, 2))[::2]
-    close(backend.numpy(cross_entropy.backward(dout, cache)[0]), dx, "the gradient")
+    close(backend.numpy(module.backward(dout, cache)[0]), dx, "the gradient")
 
 
-def test_logits_of_minus_infinity_elsewhere_do_no_harm(backend):
+@EACH
+def test_logits_of_minus_infinity_elsewhere_do_no_harm(backend, module):
     x = np.array([[0.0, -np.inf, 1.0], [1.0, 2.0, -np.inf]])
-    (loss,), _, (dx, *_) = by_hand(backend, cross_entropy, [x, np.array([0, 1])])
+    (loss,), _, (dx, *_) = by_hand(backend, module, [x, np.array([0, 1])])
     assert np.isfinite(loss) and np.isfinite(dx).all() and dx[0, 1] == dx[1, 2] == 0
 
 
+@EACH
 @pytest.mark.filterwarnings("error")
-def test_a_row_that_is_ignored_may_hold_minus_infinity(backend):
+def test_a_row_that_is_ignored_may_hold_minus_infinity(backend, module):
     """0 · -inf is nan: it must not reach the gradient of the class weights."""
     x = np.array([[-np.inf, 0.0, 1.0], [-np.inf, 2.0, 0.0]])
-    (loss,), _, ds = by_hand(backend, cross_entropy, [x, np.array([1, -100]), np.ones(3)])
+    (loss,), _, ds = by_hand(backend, module, [x, np.array([1, -100]), np.ones(3)])
     assert np.isfinite(loss)
     for d in ds:
         assert d is None or np.isfinite(d).all()
 
 
+@EACH
 @pytest.mark.parametrize("numbers", [True, False])
-def test_second_order(backend, numbers):
+def test_second_order(backend, module, numbers):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((5, 4)), rng.random(4) + 0.5
@@ -202,13 +230,13 @@ def test_second_order(backend, numbers):
     vs = [rng.standard_normal(a.shape) for a in (x, y, w)]
 
     def slope_along_u(x, y, w):
-        loss, cache = cross_entropy.forward(x, y, w, label_smoothing=0.1)
-        ds = cross_entropy.backward(2 * loss, cache)
+        loss, cache = module.forward(x, y, w, label_smoothing=0.1)
+        ds = module.backward(2 * loss, cache)
         return sum(np.sum(us[i] * ds[i]) for i in floating)
 
     ts = [backend.tensor(a, requires_grad=i in floating) for i, a in enumerate((x, y, w))]
     wanted = [ts[i] for i in floating]
-    loss = nag.functional.cross_entropy(*ts, label_smoothing=0.1)
+    loss = F.cross_entropy(*ts, label_smoothing=0.1)
     ds = nag.autograd.grad(loss**2, wanted, create_graph=True)
     total = sum((d * nag.Tensor(backend.array(us[i]))).sum() for i, d in zip(floating, ds))
     np.testing.assert_allclose(backend.numpy(total.detach()), slope_along_u(x, y, w), rtol=1e-10)
@@ -227,18 +255,34 @@ def test_second_order(backend, numbers):
 X = np.zeros((2, 3))
 
 
-@pytest.mark.parametrize("target", [[0, 3], [0, -1], [0, 1000]])
-def test_a_target_out_of_range_is_named(backend, target):
-    for f in (cross_entropy.forward, cross_entropy.reference):
-        with pytest.raises(IndexError, match=rf"target {target[1]} at position \(1,\).* 3 classes"):
-            f(backend.array(X), backend.array(target))
+@st.composite
+def targets_out_of_range(draw):
+    """Logits, a target of any dtype with one number that is no class, its position, and options."""
+    dtype = np.dtype(draw(st.sampled_from("bhilBHIL")))
+    C, rows = draw(st.integers(1, 5) | st.just(200)), draw(array_shapes(max_dims=3, max_side=3))
+    rows = draw(st.sampled_from([(), rows]))
+    y = np.random.default_rng(draw(SEEDS)).integers(0, min(C, 100), rows).astype(dtype)
+    info, n = np.iinfo(dtype), draw(st.integers(0, y.size - 1))
+    wrong = st.integers(C, info.max) if info.max >= C else st.nothing()
+    y.flat[n] = draw(wrong | st.integers(info.min, -1) if info.min < 0 else wrong)
+    ignore_index = draw(st.sampled_from([-100, -1, 0]).filter(lambda i: i != y.flat[n]))
+    position = tuple(int(i) for i in np.unravel_index(n, rows))
+    return np.zeros((*rows[:1], C, *rows[1:])), y, position, ignore_index
 
 
-def test_a_target_out_of_range_is_named_in_more_axes(backend):
-    y = np.zeros((2, 3, 4), int)
-    y[1, 0, 2] = 7
-    with pytest.raises(IndexError, match=r"target 7 at position \(1, 0, 2\)"):
-        cross_entropy.forward(backend.array(np.zeros((2, 5, 3, 4))), backend.array(y))
+@given(targets_out_of_range(), st.booleans())
+@pytest.mark.parametrize("by_manual", [False, True])
+def test_a_target_out_of_range_is_named(backend, by_manual, case, recorded):
+    x, y, position, ignore_index = case
+    x, there = backend.tensor(x, requires_grad=recorded), backend.array(y)
+    C, place = x.shape[min(1, x.ndim - 1)], re.escape(str(position))
+    says = (
+        rf"^cross_entropy: target {y[position]} at position {place} is out of range: there are {C} "
+        rf"classes, 0 to {C - 1}, and ignore_index is {ignore_index}\b"
+    )
+    with nag.use_manual() if by_manual else use_kernels(False):
+        with pytest.raises(IndexError, match=says):
+            F.cross_entropy(x, there, ignore_index=ignore_index)
 
 
 @pytest.mark.parametrize(
@@ -268,10 +312,9 @@ def test_a_target_out_of_range_is_named_in_more_axes(backend):
     ],
 )
 def test_errors(x, y, w, options, error, says):
-    with pytest.raises(error, match=says):
-        cross_entropy.forward(x, y, w, **options)
-    with pytest.raises(error, match=says):
-        nag.functional.cross_entropy(nag.Tensor(x), nag.Tensor(y), w, **options)
+    for arrays in ((x, y), (nag.Tensor(x), nag.Tensor(y))):
+        with pytest.raises(error, match=says):
+            F.cross_entropy(*arrays, w, **options)
 
 
 def test_overwrite_input_is_accepted_and_says_that_it_will_go():
@@ -279,7 +322,7 @@ def test_overwrite_input_is_accepted_and_says_that_it_will_go():
     logits, target = x * 1.0, np.array([0, 1])
     for value in (True, False):
         with pytest.warns(DeprecationWarning, match="overwrite_input has no effect") as caught:
-            loss = nag.functional.cross_entropy(logits, target, overwrite_input=value)
+            loss = F.cross_entropy(logits, target, overwrite_input=value)
         assert caught[0].filename == __file__
     loss.backward()
     np.testing.assert_array_equal(logits.data, X)

@@ -61,7 +61,7 @@ def test_every_rule_has_some(everything):
         "log_softmax",
     ):
         assert f"manual.{name}.backward" in places
-    assert "manual.linear_cross_entropy._add_linear" in places  # which forward calls
+    assert "kernels.chunks.add_linear" in places  # which forward calls
 
 
 def test_planting_and_taking_out_again():

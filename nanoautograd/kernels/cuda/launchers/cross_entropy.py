@@ -5,7 +5,6 @@ forward and backward are those of manual/cross_entropy.py for what `takes` allow
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
-from ....manual.cross_entropy import _check
 from ..runtime import reports
 from ..runtime.source import FLOATS, source, type_of
 
@@ -23,7 +22,6 @@ def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", l
 def forward(
     logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
-    _check(logits, target, weight, ignore_index, reduction, label_smoothing)
     xp, reported = (
         array_namespace(logits, target),
         reports.reports(array_namespace(logits), device_of(logits)),

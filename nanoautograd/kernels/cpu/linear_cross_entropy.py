@@ -1,0 +1,71 @@
+"""Cross entropy of the scores that a linear map gives, in chunks whose gradient is computed at once
+(../chunks.py), with products and blocks of rows that threads share.
+
+The rows of a chunk are those of cross_entropy.py, in one array: z becomes e, and e becomes δ. The
+gradient of the class weights, which hardly anybody needs, is computed by the lines of manual/.
+"""
+
+import numpy as np
+
+from ...backends.sums import row_dots, row_sums
+from ...backends.threads import by_rows
+from ...manual import linear_cross_entropy as manual
+from ...manual.linear_cross_entropy import linear_cross_entropy
+from .. import chunks
+from .cross_entropy import factors
+
+
+def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(), **options):
+    y, kept, S, k, a, s = factors(target, class_weight, len(weight), hidden.dtype, **options)
+    k, s = (np.broadcast_to(f, y.shape) for f in (k, s))
+    kept = np.broadcast_to(True if kept is None else kept, y.shape)
+
+    def rows(n, z, g):
+        ell = np.empty(len(z), dtype=z.dtype)
+
+        def block(m):
+            i, e = slice(n.start + m.start, n.start + m.stop), z[m]
+            if bias is not None:
+                e += bias
+            e -= e.max(axis=1)[:, None]
+            e[~kept[i]] = 0.0
+            at = np.arange(len(e)), y[i]
+            ell[m] = -k[i] * e[at]
+            if a is not None:
+                ell[m] -= row_dots(e, a)
+            Z = row_sums(np.exp(e, out=e))
+            ell[m] += s[i] * np.log(Z)
+            if g is not None:
+                e *= (g[m] * s[i] / Z)[:, None]
+                e[at] -= g[m] * k[i]
+                if a is not None:
+                    e -= g[m, None] * a
+
+        by_rows(block, np, *z.shape)
+        return np.where(kept[n], ell, 0.0)
+
+    loss, cache = chunks.forward(
+        rows,
+        hidden,
+        weight,
+        bias,
+        kept,
+        S,
+        target.shape,
+        options.get("reduction", "mean"),
+        gradients,
+    )
+    arguments = hidden, weight, target, bias, class_weight
+    return loss, (cache, arguments, options)
+
+
+def backward(dL, cache, needs=None):
+    cache, arguments, options = cache
+    *ds, dw = chunks.backward(dL, cache, needs)
+    if arguments[-1] is not None and (needs is None or needs[-1]):
+        _, of_manual = manual.forward(*arguments, **options)
+        *_, dw = manual.backward(dL, of_manual, (False, False, False, False, True))
+    return *ds, dw
+
+
+linear_cross_entropy.cpu = linear_cross_entropy.form(forward, backward)
