@@ -30,7 +30,8 @@ def forward(rows, h, W, b, kept, S, shape, reduction, gradients):
     ℓ, is not None, δ takes the place of z.
     """
     xp, arrays, each = array_namespace(kept), {"h": h, "W": W, "b": b}, reduction == "none"
-    g = xp.where(kept, 1 / S if reduction == "mean" else 1.0, 0.0).astype(sum_dtype(h))  # if dL = 1
+    g = xp.where(kept, 1 / S, 0.0) if reduction == "mean" else kept  # if dL = 1
+    g = g.astype(sum_dtype(h))
     ell, ds = by_chunks(rows, arrays, g, "" if each else wanted(arrays, gradients))
     if each:
         loss = ell.reshape(shape)

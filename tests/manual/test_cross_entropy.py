@@ -15,6 +15,7 @@ from three_ways import (
     each_alone,
     each_form,
     each_form_on_numpy,
+    is_float,
     same_by_blocks,
 )
 
@@ -172,12 +173,13 @@ def test_large_logits(backend, module, dtype, ε):
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
 @pytest.mark.parametrize("numbers", [True, False])
-def test_float32_stays(backend, module, reduction, ε, numbers):
+@pytest.mark.parametrize("weighted", [True, False])
+def test_float32_stays(backend, module, reduction, ε, numbers, weighted):
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((3, 4, 2)), rng.random(4) + 0.5
+    x, w = rng.standard_normal((3, 4, 2)), rng.random(4) + 0.5 if weighted else None
     y = rng.integers(0, 4, (3, 2)) if numbers else rng.random((3, 4, 2))
     options = {"reduction": reduction, "label_smoothing": ε}
-    low = [a.astype("float32") if a.dtype == float else a for a in (x, y, w)]
+    low = [a.astype("float32") if is_float(a) else a for a in (x, y, w)]
     outs, gs, ds = by_hand(backend, module, [x, y, w], **options)
     gs32 = [g.astype("float32") for g in gs]
     outs32, _, ds32 = by_hand(backend, module, low, gs32, **options)

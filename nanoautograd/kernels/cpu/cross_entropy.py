@@ -11,7 +11,7 @@ and with s_n = k_n + Σ_c a_c and e_nc = exp(x_nc - m_n)
     dx_nc = g_n (s_n e_nc / Z_n - k_n [c = y_n] - a_c)
 
 so e is the one array that is made of x, and dx is made of e, in blocks that threads share. Without
-weights and smoothing k and s are 1 and a is 0. Distributions are computed by the lines of manual/,
+weights and smoothing k and s are 1, and a is 0. Distributions are computed by the lines of manual/,
 and so is the gradient of the class weights, which hardly anybody needs.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from ...backends import is_float
 from ...backends.sums import row_dots, row_sums
-from ...backends.threads import by_rows
+from ...backends.threads import by_rows, share
 from ...manual import cross_entropy as manual
 from ...manual.cross_entropy import NAN, cross_entropy
 
@@ -32,53 +32,52 @@ def forward(logits, target, weight=None, **options):
     shape, C = x.shape, x.shape[-1]
     x, reduction = x.reshape(-1, C), options.get("reduction", "mean")
     y, kept, W, k, a, s = factors(target, weight, C, x.dtype, **options)
-    N = len(y)
-    at = np.arange(0, N * C, C) + y  # where the targets are in x
-    e = np.empty((N, C), dtype=x.dtype)
-    z_y, az, Z = np.empty((3, N), dtype=x.dtype)
 
     def block(n):
-        z = np.subtract(x[n], x[n].max(axis=1)[:, None], out=e[n])
+        x_n = x[n]
+        z = x_n - x_n.max(axis=1, keepdims=True)
         if kept is not None:
             z[~kept[n]] = 0.0
-        z_y[n] = e.reshape(-1)[at[n]]
-        if a is not None:
-            az[n] = row_dots(z, a)
-        Z[n] = row_sums(np.exp(z, out=z))
+        at = np.arange(0, z.size, C) + y[n]  # where the targets are
+        z_y, az = z.take(at), 0.0 if a is None else row_dots(z, a)
+        e = np.exp(z, out=z)
+        Z = row_sums(e)
+        ell = np.log(Z) - z_y if k is None else s[n] * np.log(Z) - k[n] * z_y - az
+        return ell, (n, e, Z, at)
 
-    by_rows(block, np, N, C)
-    ell = s * np.log(Z) - k * z_y
-    if a is not None:
-        ell -= az
+    ells, blocks = zip(*by_rows(block, np, len(y), C)) if len(y) else ([x[:, 0]], ())
+    ell = ells[0] if len(ells) == 1 else np.concatenate(ells)
     if kept is not None:
         ell = np.where(kept, ell, 0.0)
     loss = ell.reshape(target.shape) if reduction == "none" else ell.sum()
     loss = loss / W if reduction == "mean" else loss
     arguments = None if weight is None else (logits, target, weight, options)
-    return loss, (shape, e, Z, at, kept, W, k, a, s, reduction, arguments)
+    return loss, (shape, x.dtype, blocks, kept, W, k, a, s, reduction, arguments)
 
 
 def backward(dL, cache, needs=None):
     if len(cache) == 1:
         return manual.backward(dL, *cache, needs)
-    shape, e, Z, at, kept, W, k, a, s, reduction, arguments = cache
+    shape, dtype, blocks, kept, W, k, a, s, reduction, arguments = cache
     need_x, _, need_w = needs or (True,) * 3
     dx = dw = None
     if need_x:
-        dx = np.empty(shape, dtype=e.dtype)
-        d = dx.reshape(e.shape)
+        dx = np.empty(shape, dtype=dtype)
+        rows = dx.reshape(-1, shape[-1])
         g = dL.reshape(-1) if reduction == "none" else dL / W if reduction == "mean" else dL
         if kept is not None:
             g = np.where(kept, g, 0.0)
-        p_factor = g * s / Z
 
-        def block(n):
-            np.multiply(e[n], p_factor[n, None], out=d[n])
+        def block(of_forward):
+            n, e, Z, at = of_forward
+            g_n = g[n] if np.ndim(g) else g
+            gk, gs = (g_n, g_n) if k is None else (g_n * k[n], g_n * s[n])
+            d = np.multiply(e, (gs / Z)[:, None], out=rows[n])
+            d.reshape(-1)[at] -= gk
             if a is not None:
-                d[n] -= (g[n, None] if np.ndim(g) else g) * a
+                d -= np.reshape(g_n, (-1, 1)) * a
 
-        by_rows(block, np, *e.shape)
-        d.reshape(-1)[at] -= g * k
+        share(block, blocks)
         dx = dx if len(shape) < 3 else np.moveaxis(dx, -1, 1)
     if need_w and arguments is not None:
         *arrays, options = arguments
@@ -92,17 +91,17 @@ cross_entropy.cpu = cross_entropy.form(forward, backward)
 
 def factors(target, weight, C, dtype, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """Class numbers y (N,), 0 for rows that are ignored; which are not, or None for all; what a
-    mean divides by; k, a and s."""
-    y, ε = target.reshape(-1), float(label_smoothing)
+    mean divides by; k, a and s, or None for those that are 1 and 0."""
+    y, ε = target.reshape(-1), label_smoothing
     kept = y != ignore_index
-    y, W = y.astype(np.intp, copy=False), np.count_nonzero(kept)
+    y, W = y.astype(np.intp, copy=False), int(np.count_nonzero(kept))
     if W < len(y):
         y = np.where(kept, y, 0)
     else:
         kept = None
     if weight is None and not ε:
-        return y, kept, W or NAN, 1.0, None, 1.0
+        return y, kept, W or NAN, None, None, None
     w = np.ones(C, dtype) if weight is None else weight
     w_y = w[y] if kept is None else np.where(kept, w[y], 0.0)
-    k, a = (1 - ε) * w_y, ε / C * w if ε else None
+    k, a = (1 - float(ε)) * w_y, float(ε) / C * w if ε else None
     return y, kept, w_y.sum() or NAN, k, a, k if a is None else k + a.sum()

@@ -17,7 +17,7 @@ from .cross_entropy import factors
 
 def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(), **options):
     y, kept, S, k, a, s = factors(target, class_weight, len(weight), hidden.dtype, **options)
-    k, s = (np.broadcast_to(f, y.shape) for f in (k, s))
+    k, s = (np.broadcast_to(1.0 if f is None else f, y.shape).astype(hidden.dtype) for f in (k, s))
     kept = np.broadcast_to(True if kept is None else kept, y.shape)
 
     def rows(n, z, g):
@@ -36,10 +36,7 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
             Z = row_sums(np.exp(e, out=e))
             ell[m] += s[i] * np.log(Z)
             if g is not None:
-                e *= (g[m] * s[i] / Z)[:, None]
-                e[at] -= g[m] * k[i]
-                if a is not None:
-                    e -= g[m, None] * a
+                to_delta(e, Z, at, g[m], k[i], a, s[i])
 
         by_rows(block, np, *z.shape)
         return np.where(kept[n], ell, 0.0)
@@ -57,6 +54,14 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
     )
     arguments = hidden, weight, target, bias, class_weight
     return loss, (cache, arguments, options)
+
+
+def to_delta(e, Z, at, g, k, a, s):
+    """δ of a few rows, in the place of e. at: where the targets are."""
+    e *= (g * s / Z)[:, None]
+    e[at] -= g * k
+    if a is not None:
+        e -= g[:, None] * a
 
 
 def backward(dL, cache, needs=None):
