@@ -86,7 +86,7 @@ def forward(
     for each array whether `backward` will be asked for its gradient; fast forms compute it here.
     """
     xp, (V, D), dtype = array_namespace(hidden), weight.shape, hidden.dtype
-    check_class_numbers(NAME, target, V, ignore_index)
+    check_class_numbers(NAME, target, V, ignore_index)  # of a GPU: nobody has looked at them
     h, y = hidden.reshape(target.size, D), target.reshape(-1)
     w = xp.ones(V, dtype=dtype) if class_weight is None else class_weight
     rows = h, weight, bias, y, w, ignore_index, label_smoothing
