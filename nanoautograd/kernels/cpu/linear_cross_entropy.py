@@ -18,7 +18,8 @@ from .cross_entropy import factors
 def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(), **options):
     y, kept, S, k, a, s = factors(target, class_weight, len(weight), hidden.dtype, **options)
     k, s = (np.broadcast_to(1.0 if f is None else f, y.shape).astype(hidden.dtype) for f in (k, s))
-    kept = np.broadcast_to(True if kept is None else kept, y.shape)
+    all_kept = kept is None
+    kept = np.broadcast_to(True, y.shape) if all_kept else kept
 
     def rows(n, z, g):
         ell = np.empty(len(z), dtype=z.dtype)
@@ -28,7 +29,8 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
             if bias is not None:
                 e += bias
             e -= e.max(axis=1)[:, None]
-            e[~kept[i]] = 0.0
+            if not all_kept:
+                e[~kept[i]] = 0.0
             at = np.arange(len(e)), y[i]
             ell[m] = -k[i] * e[at]
             if a is not None:
