@@ -221,6 +221,36 @@ def test_a_row_that_is_ignored_may_hold_minus_infinity(backend, module):
 
 
 @EACH
+@pytest.mark.parametrize("held", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("ε", [0.0, 0.1])
+def test_a_row_that_is_ignored_adds_nothing_whatever_it_holds(backend, module, held, reduction, ε):
+    x, y, w = (
+        np.array([[held] * 3, [1.0, 2.0, 0.0]]),
+        np.array([-100, 1]),
+        np.array([1.0, 2.0, 0.5]),
+    )
+    options = {"reduction": reduction, "label_smoothing": ε}
+    with np.errstate(invalid="ignore"):
+        (loss,), gs, (dx, _, dw) = by_hand(backend, module, [x, y, w], **options)
+    g = [gs[0][1:] if reduction == "none" else gs[0]]
+    (alone,), _, (dx1, _, dw1) = by_hand(backend, module, [x[1:], y[1:], w], g, **options)
+    np.testing.assert_allclose(loss, [0.0, *alone] if reduction == "none" else alone, rtol=1e-12)
+    np.testing.assert_allclose(dx, [[0.0] * 3, *dx1], rtol=1e-12)
+    np.testing.assert_allclose(dw, dw1, rtol=1e-12)
+
+
+@EACH
+def test_a_class_that_does_not_occur_may_have_an_infinite_weight(backend, module):
+    """As 1 / its frequency is."""
+    x, y = np.array([[0.5, 3.0, 1.0], [1.0, 2.0, 0.0]]), np.array([0, 2])
+    (loss,), gs, (dx, *_) = by_hand(backend, module, [x, y, np.array([1.0, np.inf, 2.0])])
+    (loss2,), _, (dx2, *_) = by_hand(backend, module, [x, y, np.array([1.0, 7.0, 2.0])], gs)
+    assert np.isfinite(loss) and loss == loss2
+    np.testing.assert_array_equal(dx, dx2)
+
+
+@EACH
 @pytest.mark.parametrize("numbers", [True, False])
 def test_second_order(backend, module, numbers):
     """The gradient's own gradient against differences of the gradient by hand."""
