@@ -1,5 +1,8 @@
 """Attention, and the positions that it sees."""
 
+from numpy import broadcast_shapes
+
+from ..backends import is_float
 from ..manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
 from ..manual.rotary import rotary_embedding as _rotary_embedding
 from .arguments import any_seed
@@ -40,10 +43,56 @@ def scaled_dot_product_attention(
         scale=scale,
         causal=is_causal,
         return_weights=return_weights,
-        dropout=dropout_p,
+        p=dropout_p,
         seed=seed,
         offset=offset,
     )
+
+
+def check_attention(q, k, v, mask=None, *, p=0.0, **options):
+    def got():
+        return f"got q {q.shape}, k {k.shape}, v {v.shape}"
+
+    if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
+        raise ValueError(
+            f"attention: q, k, v need two axes or more, (..., time, features); {got()}"
+        )
+    if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:
+        raise ValueError(
+            f"attention: q and k need the same number of features, and one or more; {got()}"
+        )
+    if k.shape[-2] != v.shape[-2]:
+        raise ValueError(f"attention: there must be one value for each key; {got()}")
+    if not is_float(q.dtype) or k.dtype != q.dtype or v.dtype != q.dtype:
+        raise TypeError(
+            "attention: q, k, v must be floating and of one dtype; "
+            f"got {q.dtype}, {k.dtype}, {v.dtype}"
+        )
+    if not 0 <= p <= 1:
+        raise ValueError(f"attention: dropout_p must be a probability, from 0 to 1; got {p}")
+    batch = q.shape[:-2]
+    if not batch == k.shape[:-2] == v.shape[:-2]:
+        try:
+            batch = broadcast_shapes(batch, k.shape[:-2], v.shape[:-2])
+        except ValueError:
+            raise ValueError(f"attention: the batch axes do not broadcast; {got()}") from None
+    if mask is None:
+        return
+    if mask.dtype != bool and mask.dtype != q.dtype:
+        raise TypeError(
+            "attention: the mask must be boolean (True = takes part) or, to be added "
+            f"to the scores, {q.dtype} like q; got {mask.dtype}"
+        )
+    scores = (*batch, q.shape[-2], k.shape[-2])
+    try:
+        fits = broadcast_shapes(scores, mask.shape)[-2:] == scores[-2:]
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"attention: a mask of shape {mask.shape} does not broadcast to the "
+            f"scores, {scores}; {got()}"
+        )
 
 
 def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
@@ -56,3 +105,19 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
     """
     return _rotary_embedding(input, base=base, offset=offset, interleaved=interleaved)
+
+
+def check_rotary(x, *, base=10000.0, **options):
+    if x.ndim < 2 or x.shape[-1] % 2:
+        raise ValueError(
+            "rotary_embedding: the input must be (..., time, features) with an even "
+            f"number of features; got {x.shape}"
+        )
+    if not is_float(x.dtype):
+        raise TypeError(f"rotary_embedding: the input must be floating; got {x.dtype}")
+    if not base > 0:
+        raise ValueError(f"rotary_embedding: base must be positive; got {base}")
+
+
+_scaled_dot_product_attention.check = check_attention
+_rotary_embedding.check = check_rotary

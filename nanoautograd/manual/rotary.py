@@ -31,44 +31,38 @@ Backward. y is linear in x, and the transpose of a rotation is its inverse, that
 """
 
 from ..array_interface import array_of
-from ..backends import array_namespace, is_float
+from ..backends import array_namespace
 from ..custom_vjp import custom_vjp
 from ..ops import concatenate, reshape, stack
 
 
 def forward(x, *, base=10000.0, offset=0, interleaved=True):
     """x (..., T, d) -> y of the same shape and dtype, and the cache."""
-    cos, sin = _angles(x, base, offset)
-    return _turned(x, cos, sin, interleaved), (cos, sin, interleaved)
+    cos, sin = angles(x, base, offset)
+    return turned(x, cos, sin, interleaved), (cos, sin, interleaved)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> (dx,)."""
     cos, sin, interleaved = cache
-    return (_turned(dy, cos, -sin, interleaved),)
+    dx = turned(dy, cos, -sin, interleaved)  # by -φ
+    return (dx,)
 
 
-def reference(x, *, base=10000.0, offset=0, interleaved=True):
-    """The same from primitives."""
-    cos, sin = _angles(array_of(x), base, offset)
-    if interleaved:
-        a, b = x[..., 0::2], x[..., 1::2]
-        return reshape(stack([a * cos - b * sin, a * sin + b * cos], axis=-1), x.shape)
-    a, b = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
-    return concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+def angles(x, base, offset):
+    """cos φ and sin φ, (T, d/2). The angles are float64, for those of late positions are large."""
+    xp = array_namespace(x)
+    T, d = x.shape[-2:]
+    i = xp.arange(d // 2, dtype=xp.float64)
+    t = xp.arange(T, dtype=xp.float64) + offset
+    θ = float(base) ** (-2 * i / max(d, 1))
+    φ = t[:, None] * θ
+    return xp.cos(φ).astype(x.dtype), xp.sin(φ).astype(x.dtype)
 
 
-rotary_embedding = custom_vjp("rotary_embedding", forward, backward, reference)
-
-
-def _turned(x, cos, sin, interleaved):
-    """The pairs of features, turned."""
-    half = x.shape[-1] // 2
-    first, second = (
-        (slice(0, None, 2), slice(1, None, 2))
-        if interleaved
-        else (slice(None, half), slice(half, None))
-    )
+def turned(x, cos, sin, interleaved):
+    """a' and b' for all pairs, at the places of a and b."""
+    first, second = places(x.shape[-1], interleaved)
     a, b = x[..., first], x[..., second]
     y = array_namespace(x).empty(x.shape, dtype=x.dtype)
     y[..., first] = a * cos - b * sin
@@ -76,20 +70,22 @@ def _turned(x, cos, sin, interleaved):
     return y
 
 
-def _angles(x, base, offset):
-    """cos φ and sin φ, (T, d/2). The angles are float64, for those of late positions are large."""
-    if x.ndim < 2 or x.shape[-1] % 2:
-        raise ValueError(
-            "rotary_embedding: the input must be (..., time, features) with an even "
-            f"number of features; got {x.shape}"
-        )
-    if not is_float(x.dtype):
-        raise TypeError(f"rotary_embedding: the input must be floating; got {x.dtype}")
-    if not base > 0:
-        raise ValueError(f"rotary_embedding: base must be positive; got {base}")
-    xp = array_namespace(x)
-    T, d = x.shape[-2:]
-    i = xp.arange(d // 2, dtype=xp.float64)
-    t = xp.arange(T, dtype=xp.float64) + offset
-    phi = t[:, None] * float(base) ** (-2 * i / max(d, 1))
-    return xp.cos(phi).astype(x.dtype), xp.sin(phi).astype(x.dtype)
+def places(d, interleaved):
+    """Which of d features are a of a pair, and which are b."""
+    if interleaved:
+        return slice(0, None, 2), slice(1, None, 2)
+    return slice(None, d // 2), slice(d // 2, None)
+
+
+def reference(x, *, base=10000.0, offset=0, interleaved=True):
+    """The same from primitives."""
+    cos, sin = angles(array_of(x), base, offset)
+    first, second = places(x.shape[-1], interleaved)
+    a, b = x[..., first], x[..., second]
+    turned = [a * cos - b * sin, a * sin + b * cos]
+    if interleaved:
+        return reshape(stack(turned, axis=-1), x.shape)
+    return concatenate(turned, axis=-1)
+
+
+rotary_embedding = custom_vjp("rotary_embedding", forward, backward, reference)

@@ -37,7 +37,7 @@ def test_by_tensor_cores(N, S, d, causal, dropout, dtype, tolerance):
     """Against float64, of the same numbers."""
     rng = np.random.default_rng(0)
     q, k, v, do = (heads(rng, 2, n, d, dtype=dtype) for n in (N, S, S, N))
-    options = {"causal": causal, "dropout": dropout, "seed": 3, "offset": 2}
+    options = {"causal": causal, "p": dropout, "seed": 3, "offset": 2}
     assert attention.takes(q, k, v, **options)
     with emulator.emulated(seed=1), matmul_precision("tf32"):
         o, cache = attention.forward(q, k, v, **options)
@@ -105,8 +105,8 @@ def test_a_row_of_minus_infinity_is_nan_as_in_manual():
         {"v": np.ones((4, 8), np.float32)},
         {"q": np.ones((4, 12), np.float32)},
         {"q": np.ones((2, 4, 16), np.float32)},
-        {"dropout": 1.5},
-        {"dropout": 0.5, "seed": -1},
+        {"p": 1.5},
+        {"p": 0.5, "seed": -1},
         {"k": np.ones(16, np.float32)},
     ],
     ids=str,
@@ -124,7 +124,7 @@ def test_no_keys_are_left_to_manual():
 
 def test_of_a_recorded_step_the_offset_is_in_memory():
     x = heads(np.random.default_rng(4), 2, 3, 8)
-    options = {"dropout": 0.5, "seed": 2**63}
+    options = {"p": 0.5, "seed": 2**63}
     there = Number(np.array(2**40, np.uint64)) + 3
     assert attention.takes(x, x, x, **options, offset=there)
     with emulator.emulated():

@@ -76,7 +76,7 @@ def attention(rng, dtype, axes, N, S, d, causal, dropout):
     options = {
         "causal": causal,
         "scale": rng.choice([None, 0.5]),
-        "dropout": dropout,
+        "p": dropout,
         "seed": int(rng.integers(2**64, dtype="uint64")),
         "offset": int(rng.integers(9)),
     }

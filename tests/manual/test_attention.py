@@ -2,18 +2,28 @@
 
 import tracemalloc
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import (
+    agree,
+    by_composition,
+    by_hand,
+    close,
+    each_alone,
+    each_form,
+    each_form_on_numpy,
+)
 
 import nanoautograd as nag
 from nanoautograd.backends import threads
+from nanoautograd.kernels.cpu import attention as in_blocks
 from nanoautograd.manual import attention
 
+EACH = each_form("attention")
+ON_NUMPY = each_form_on_numpy("attention")
 SEEDS = st.integers(0, 2**32 - 1)
 INF = np.inf
 
@@ -45,27 +55,27 @@ def cases(draw, masks=("none", "boolean", "added", "added -inf")):
     }
 
 
-def with_dropout(p, seed, offset):
-    """The module as one without these options (the helpers have a `seed` of their own)."""
-    options = {"dropout": p, "seed": seed, "offset": offset}
-    return SimpleNamespace(
-        forward=partial(attention.forward, **options),
-        backward=attention.backward,
-        reference=partial(attention.reference, **options),
+def with_dropout(module, p, seed, offset):
+    """The form as one without these options (the helpers have a `seed` of their own)."""
+    options = {"p": p, "seed": seed, "offset": offset}
+    return module._replace(
+        forward=partial(module.forward, **options), reference=partial(module.reference, **options)
     )
 
 
+@EACH
 @given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4, 1.0]))
-def test_three_ways(backend, case, return_weights, seed, p):
+def test_three_ways(backend, module, case, return_weights, seed, p):
     arrays, options = case
-    agree(backend, with_dropout(p, seed, 3), arrays, seed, return_weights=return_weights, **options)
+    dropped = with_dropout(module, p, seed, 3)
+    agree(backend, dropped, arrays, seed, return_weights=return_weights, **options)
 
 
-def in_blocks(rows, numbers, team=1):
+def cut(rows, numbers, team=1):
     """Blocks of so many queries, and about so many scores; so many threads."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(attention, "ROWS", rows)
-    patch.setattr(attention, "SCORES", 1)
+    patch.setattr(in_blocks, "ROWS", rows)
+    patch.setattr(in_blocks, "SCORES", 1)
     patch.setattr(threads, "BLOCK", numbers)
     patch.setattr(threads._team, "size", team)
     return patch
@@ -91,54 +101,69 @@ def batches(of_q, of_v):
 @example(batches((2, 3, 2), (2, 3, 2)), False, 0, 0.4, 2, 12)  # parts of two heads
 @example(batches((1, 3), (2, 3)), False, 0, 0.4, 2, 6)  # one array of weights for two of v
 @example(batches((3, 1, 3), (3, 2, 3)), True, 0, 0.4, 1, 3)
-def test_in_blocks(backend, case, return_weights, seed, p, rows, numbers):
-    """The same as in one, whatever has an axis and however it is cut; the same dropout too; and the
-    same to the bit for any number of threads."""
+def test_blocks(case, return_weights, seed, p, rows, numbers):
+    """The same as in manual/, whatever has an axis and however it is cut; the same dropout too; and
+    the same to the bit for any number of threads."""
     arrays, options = case
-    options = options | {"return_weights": return_weights}
-    outs, gs, ds = by_hand(backend, with_dropout(p, seed, 3), arrays, seed=seed, **options)
+    options |= {"return_weights": return_weights, "p": p, "seed": seed, "offset": 3}
+    for a in arrays:
+        if a is not None:
+            a.flags.writeable = False
+
+    def results(module):
+        out, cache = module.forward(*arrays, **options)
+        outs = out if return_weights else (out,)
+        gs = [np.random.default_rng(seed).standard_normal(y.shape) for y in outs]
+        for g in gs:
+            g.flags.writeable = False
+        ds = module.backward(gs if return_weights else gs[0], cache)
+        return [*outs, *(d for d in ds if d is not None)]
+
     found = []
     for team in (1, 2, 3):
-        patch = in_blocks(rows, numbers, team)
+        patch = cut(rows, numbers, team)
         try:
-            outs2, _, ds2 = by_hand(backend, with_dropout(p, seed, 3), arrays, gs, **options)
+            found.append(results(in_blocks))
         finally:
             patch.undo()
-        found.append([d for d in outs2 + ds2 if d is not None])
-    for one, *others in zip([d for d in outs + ds if d is not None], *found, strict=True):
-        close(others[0], one, "in blocks")
+    for wanted, *others in zip(results(attention), *found, strict=True):
+        close(others[0], wanted, "in blocks")
         assert len({a.tobytes() for a in others}) == 1
 
 
-def test_dropout_is_that_of_the_weights(backend):
+@EACH
+def test_dropout_is_that_of_the_weights(backend, module):
     """And the output is the values, weighted by what is left."""
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((2, 3, n, 4)) for n in (5, 6, 6))
-    (_, P), *_ = by_hand(backend, attention, [q, k, v], return_weights=True)
-    (o, W), *_ = by_hand(backend, with_dropout(0.25, 7, 2), [q, k, v], return_weights=True)
+    (_, P), *_ = by_hand(backend, module, [q, k, v], return_weights=True)
+    (o, W), *_ = by_hand(backend, with_dropout(module, 0.25, 7, 2), [q, k, v], return_weights=True)
     close(W, nag.functional.dropout(P, 0.25, seed=7, offset=2), "the weights")
     close(o, W @ v, "the output")
     assert (W == 0).any() and (W != 0).any()
 
 
-def test_one_set_of_weights_for_many_values(backend):
+@EACH
+def test_one_set_of_weights_for_many_values(backend, module):
     """Only v has batch axes: what arrives at the weights counts once, not once for each batch."""
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal(s) for s in ((2, 3), (4, 3), (5, 4, 2)))
-    agree(backend, attention, [q, k, v], return_weights=True)
+    agree(backend, module, [q, k, v], return_weights=True)
 
 
+@EACH
 @given(cases())
-def test_only_what_is_needed(backend, case):
+def test_only_what_is_needed(backend, module, case):
     arrays, options = case
-    each_alone(backend, attention, arrays, return_weights=True, **options)
+    each_alone(backend, module, arrays, return_weights=True, **options)
 
 
+@EACH
 @given(cases())
-def test_against_a_loop(backend, case):
+def test_against_a_loop(backend, module, case):
     """Every query on its own, over the keys that it sees."""
     (q, k, v, mask), options = case
-    (o, P), *_ = by_hand(backend, attention, [q, k, v, mask], return_weights=True, **options)
+    (o, P), *_ = by_hand(backend, module, [q, k, v, mask], return_weights=True, **options)
     c = 1 / np.sqrt(q.shape[-1]) if options["scale"] is None else options["scale"]
     batch, (T, S) = o.shape[:-2], (q.shape[-2], k.shape[-2])
     q, k, v = (np.broadcast_to(a, batch + a.shape[-2:]) for a in (q, k, v))
@@ -157,16 +182,17 @@ def test_against_a_loop(backend, case):
         np.testing.assert_allclose(o[b][t], weights @ v[b], atol=1e-12)
 
 
+@ON_NUMPY
 @pytest.mark.oracle
 @given(cases(masks=("none", "boolean", "added")))
-def test_pytorch(case):
+def test_pytorch(module, case):
     torch = pytest.importorskip("torch")
     arrays, options = case
     if options["causal"] and arrays[3] is not None:
         arrays[3] = None  # PyTorch takes one of the two
-    out, cache = attention.forward(*arrays, **options)
+    out, cache = module.forward(*arrays, **options)
     g = np.random.default_rng(0).standard_normal(out.shape)
-    ds = attention.backward(g, cache)
+    ds = module.backward(g, cache)
     ts = [a if a is None else torch.tensor(a, requires_grad=a.dtype == float) for a in arrays]
     # PyTorch wants the batch axes of q, k and v written out
     full = [t.broadcast_to(out.shape[:-2] + t.shape[-2:]) for t in ts[:3]]
@@ -180,8 +206,9 @@ def test_pytorch(case):
         close(d, np.zeros(t.shape) if dt is None else dt.numpy(), "a gradient")
 
 
+@EACH
 @pytest.mark.parametrize("kind", ["boolean", "added", "no keys"])
-def test_a_query_that_sees_nothing(backend, kind):
+def test_a_query_that_sees_nothing(backend, module, kind):
     rng = np.random.default_rng(0)
     S = 0 if kind == "no keys" else 3
     q, k, v = (rng.standard_normal((2, n, 4)) for n in (5, S, S))
@@ -189,58 +216,62 @@ def test_a_query_that_sees_nothing(backend, kind):
     mask[1] = False
     if kind == "added":
         mask = np.where(mask, 0.0, -INF)
-    (o, P), gs, ds = by_hand(backend, attention, [q, k, v, mask], return_weights=True)
-    _, ds2 = by_composition(backend, attention, [q, k, v, mask], gs, return_weights=True)
+    (o, P), gs, ds = by_hand(backend, module, [q, k, v, mask], return_weights=True)
+    _, ds2 = by_composition(backend, module, [q, k, v, mask], gs, return_weights=True)
     blind = np.s_[:] if kind == "no keys" else np.s_[:, 1]
     assert not o[blind].any() and not P[blind].any() and not ds[0][blind].any()
     for a in [o, P, *ds, *ds2]:
         assert a is None or np.isfinite(a).all()
 
 
-def test_the_future_does_not_matter(backend):
+@EACH
+def test_the_future_does_not_matter(backend, module):
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((2, 4, 3)) for _ in range(3))
-    (o,), *_ = by_hand(backend, attention, [q, k, v], causal=True)
+    (o,), *_ = by_hand(backend, module, [q, k, v], causal=True)
     k[:, 3], v[:, 3] = 100.0, -100.0
-    (changed,), *_ = by_hand(backend, attention, [q, k, v], causal=True)
+    (changed,), *_ = by_hand(backend, module, [q, k, v], causal=True)
     np.testing.assert_array_equal(o[:, :3], changed[:, :3])
     assert not np.allclose(o[:, 3], changed[:, 3])
 
 
+@EACH
 @pytest.mark.parametrize("T, S", [(2, 4), (4, 2), (1, 3), (3, 1)])
-def test_causal_with_more_or_fewer_keys_counts_from_the_first(backend, T, S):
+def test_causal_with_more_or_fewer_keys_counts_from_the_first(backend, module, T, S):
     """Query t sees the keys 0 to t: PyTorch's reading, not one aligned at the end."""
     q, k, v = np.zeros((T, 1)), np.zeros((S, 1)), np.ones((S, 1))
-    (_, P), *_ = by_hand(backend, attention, [q, k, v], causal=True, return_weights=True)
+    (_, P), *_ = by_hand(backend, module, [q, k, v], causal=True, return_weights=True)
     for t in range(T):
         n = min(t + 1, S)
         np.testing.assert_allclose(P[t], [1 / n] * n + [0] * (S - n))
 
 
+@EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_large_scores(backend, dtype):
+def test_large_scores(backend, module, dtype):
     q, k = np.array([[1e2], [-1e2]], dtype), np.array([[1e2], [-1e2], [0]], dtype)
     v = np.eye(3, dtype=dtype)
-    (o,), _, ds = by_hand(backend, attention, [q, k, v], scale=1)
+    (o,), _, ds = by_hand(backend, module, [q, k, v], scale=1)
     np.testing.assert_array_equal(o, np.eye(3, dtype=dtype)[:2])
     for d in ds[:3]:
         assert np.isfinite(d).all()
 
 
+@EACH
 @pytest.mark.parametrize("mask", ["none", "boolean", "added"])
-def test_float32_stays(backend, mask):
+def test_float32_stays(backend, module, mask):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((2, n, 3)) for n in (4, 5, 5)]
     arrays.append(
         {"none": None, "boolean": np.ones((4, 5), bool), "added": rng.standard_normal((4, 5))}[mask]
     )
     low = [a.astype("float32") if a is not None and a.dtype == float else a for a in arrays]
-    outs, gs, ds = by_hand(backend, attention, arrays, causal=True, return_weights=True)
+    outs, gs, ds = by_hand(backend, module, arrays, causal=True, return_weights=True)
     outs32, _, ds32 = by_hand(
-        backend, attention, low, [g.astype("float32") for g in gs], causal=True, return_weights=True
+        backend, module, low, [g.astype("float32") for g in gs], causal=True, return_weights=True
     )
     outs2, ds2 = by_composition(
-        backend, attention, low, [g.astype("float32") for g in gs], causal=True, return_weights=True
+        backend, module, low, [g.astype("float32") for g in gs], causal=True, return_weights=True
     )
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2):
         if a is not None:
@@ -248,17 +279,18 @@ def test_float32_stays(backend, mask):
             close(c, b.astype("float32"), "reference")
 
 
-def test_any_layout_will_do(backend):
+@EACH
+def test_any_layout_will_do(backend, module):
     """Heads come as views: (B, T, H, d) with the axes of time and head swapped."""
     rng = np.random.default_rng(0)
     q, k, v, g = (rng.standard_normal((2, 5, 3, 4)) for _ in range(4))
     (o,), _, ds = by_hand(
-        backend, attention, [a.swapaxes(1, 2).copy() for a in (q, k, v)], [g.swapaxes(1, 2).copy()]
+        backend, module, [a.swapaxes(1, 2).copy() for a in (q, k, v)], [g.swapaxes(1, 2).copy()]
     )
     views = [backend.array(a).swapaxes(1, 2) for a in (q, k, v, g)]
-    out, cache = attention.forward(*views[:3])
+    out, cache = module.forward(*views[:3])
     close(backend.numpy(out), o, "the output")
-    for a, b in zip(attention.backward(views[3], cache)[:3], ds):
+    for a, b in zip(module.backward(views[3], cache)[:3], ds):
         close(backend.numpy(a), b, "a gradient")
 
 
@@ -266,12 +298,13 @@ def test_the_layout_stays():
     """Results have the order of memory of the queries, keys and values, so that heads which are
     views of (B, T, H·d) are put together again without a copy."""
     q, k, v = np.ones((2, 5, 3, 3, 4)).transpose(2, 0, 3, 1, 4)
-    out, cache = attention.forward(q, k, v, causal=True)
-    for a in (out, *attention.backward(out, cache)[:3]):
+    out, cache = in_blocks.forward(q, k, v, causal=True)
+    for a in (out, *in_blocks.backward(out, cache)[:3]):
         assert a.shape == (2, 3, 5, 4) and a.swapaxes(1, 2).flags.c_contiguous
 
 
-def test_second_order(backend):
+@EACH
+def test_second_order(backend, module):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     xs = [rng.standard_normal(s) for s in ((2, 3, 4), (2, 5, 4), (2, 5, 3), (3, 5))]
@@ -280,8 +313,8 @@ def test_second_order(backend):
     g = rng.standard_normal((2, 3, 3))
 
     def slope_along_u(*xs):
-        out, cache = attention.forward(*xs, causal=True)
-        return sum(np.sum(u * d) for u, d in zip(us, attention.backward(2 * g * out, cache)))
+        out, cache = module.forward(*xs, causal=True)
+        return sum(np.sum(u * d) for u, d in zip(us, module.backward(2 * g * out, cache)))
 
     ts = [backend.tensor(x, requires_grad=True) for x in xs]
     out = nag.functional.scaled_dot_product_attention(*ts, is_causal=True)
@@ -344,9 +377,15 @@ def test_second_order(backend):
 )
 def test_errors(q, k, v, mask, error, says):
     with pytest.raises(error, match=says):
-        attention.forward(q, k, v, mask)
-    with pytest.raises(error, match=says):
-        attention.reference(q, k, v, mask)
+        nag.functional.scaled_dot_product_attention(q, k, v, mask)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, np.nan])
+@pytest.mark.parametrize("S", [0, 3])
+def test_what_is_no_probability(backend, p, S):
+    q, k = backend.array(np.ones((2, 4))), backend.array(np.ones((S, 4)))
+    with pytest.raises(ValueError, match=f"dropout_p must be a probability.*; got {p}"):
+        nag.functional.scaled_dot_product_attention(q, k, k, dropout_p=p, seed=0)
 
 
 def peak(T, **options):
@@ -355,14 +394,14 @@ def peak(T, **options):
     q, k, v, g = (rng.standard_normal((1, T, 8), dtype="f") for _ in range(4))
     tracemalloc.start()
     try:
-        _, cache = attention.forward(q, k, v, **options)
-        attention.backward(g, cache)
+        _, cache = in_blocks.forward(q, k, v, **options)
+        in_blocks.backward(g, cache)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("options", [{}, {"causal": True}, {"dropout": 0.1}])
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"p": 0.1}])
 def test_memory_is_linear_in_time(options):
     """Twice the queries and keys take twice the memory, and what is kept for them less than one
     array of scores."""

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
-from ....manual.attention import _check, _scale
+from ....manual.attention import scale_of
 from ..runtime.precision import precision
 from ..runtime.recording import Number
 from ..runtime.source import FLOATS, Source, Strided, address, shared_memory, source, type_of
-from . import dropout as dropout_
+from . import dropout
 
 
 class Plan(NamedTuple):
@@ -42,11 +42,11 @@ class Options(NamedTuple):
     scale: float
 
 
-def _plan(q, dropout):
+def _plan(q, p):
     """For these queries. Tensor cores multiply in TF32 also where bfloat16 was asked for."""
     is_bf16 = q.dtype.name == "bfloat16"
     by_tensor_cores = is_bf16 or q.dtype.name == "float32" and precision() != "float32"
-    return (_mma if by_tensor_cores else _plain)(q, {"T": type_of(q), "DROPOUT": int(dropout > 0)})
+    return (_mma if by_tensor_cores else _plain)(q, {"T": type_of(q), "DROPOUT": int(p > 0)})
 
 
 def _plain(q, macros):
@@ -76,17 +76,7 @@ def _compiled(file, threads, rows, shared, room, macros):
 
 
 def takes(
-    q,
-    k,
-    v,
-    mask=None,
-    *,
-    scale=None,
-    causal=False,
-    return_weights=False,
-    dropout=0.0,
-    seed=0,
-    offset=0,
+    q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, p=0.0, seed=0, offset=0
 ):
     """Queries, keys and values with the same batch axes, two or fewer, and 8, 16, ... or 128
     features; without a mask, and only the output. The scale is positive, because the kernels take
@@ -103,35 +93,24 @@ def takes(
         and k.shape[-2] > 0
         and (scale is None or scale > 0)
         and (
-            not dropout
-            or 0 < dropout <= 1
+            not p
+            or 0 < p <= 1
             and 0 <= seed < 2**64
             and (isinstance(offset, Number) or 0 <= offset < 2**64)
         )
-        and max(_plan(q, dropout).shared) <= shared_memory(device_of(q))
+        and max(_plan(q, p).shared) <= shared_memory(device_of(q))
     )
 
 
 def forward(
-    q,
-    k,
-    v,
-    mask=None,
-    *,
-    scale=None,
-    causal=False,
-    return_weights=False,
-    dropout=0.0,
-    seed=0,
-    offset=0,
+    q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, p=0.0, seed=0, offset=0
 ):
-    _check(q, k, v, mask)
-    xp, c = array_namespace(q, k, v), _scale(q, scale)
+    xp, c = array_namespace(q, k, v), scale_of(q, scale)
     q, k, v = (_aligned(xp, x) for x in (q, k, v))
     o = xp.empty_like(q)
     L = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sum_dtype(q))
-    plan = _plan(q, dropout)
-    random = dropout_.numbers(dropout, seed, offset) if dropout else (0, 0, None, 0, 1)
+    plan = _plan(q, p)
+    random = dropout.numbers(p, seed, offset) if p else (0, 0, None, 0, 1)
     options = Options(*_sizes(q, k), c, causal, *random)
     plan.source.launch(
         "forward",
