@@ -54,7 +54,7 @@ def angles(x, base, offset):
     xp = array_namespace(x)
     T, d = x.shape[-2:]
     i = xp.arange(d // 2, dtype=xp.float64)
-    t = xp.arange(T, dtype=xp.float64) + offset
+    t = xp.arange(T, dtype=xp.float64) + float(offset)
     θ = float(base) ** (-2 * i / max(d, 1))
     φ = t[:, None] * θ
     return xp.cos(φ).astype(x.dtype), xp.sin(φ).astype(x.dtype)

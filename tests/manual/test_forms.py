@@ -151,7 +151,7 @@ TABLE = {
     "layer_norm": Row(True, True, normalised("layer_norm")),
     "rms_norm": Row(True, True, normalised("rms_norm")),
     "scaled_dot_product_attention": Row(True, True, attention),
-    "rotary_embedding": Row("", GENERIC, "PyTorch has no rotary embedding"),
+    "rotary_embedding": Row(True, GENERIC, "PyTorch has no rotary embedding"),
     "gaussian_kl_divergence": Row("", GENERIC, kl),
     "crf_log_partition": Row("", GENERIC, "PyTorch has no CRF"),
     "rnn": Row(True, True, lambda torch, x, hx, *ws, **o: flat_weights(torch, "RNN", x, hx, ws, o)),

@@ -135,9 +135,6 @@ def backward(dout, cache, needs=None):
     )
 
 
-scaled_dot_product_attention.cpu = scaled_dot_product_attention.form(forward, backward)
-
-
 class _Blocks:
     """How the scores (*batch, T, S) are cut, and what is done with a block of them.
 
@@ -240,3 +237,6 @@ def _add(total, w, x, s, is_first):
         total[..., s.stop :, :] = 0.0
     else:
         total[..., s, :] += np.matmul(w, x)
+
+
+scaled_dot_product_attention.cpu = scaled_dot_product_attention.form(forward, backward)
