@@ -67,17 +67,16 @@ def forward(
                 Z = np.where(Z == 0, 1.0, Z)
             r = blocks.factors(E, h, t, s)
             if blocks.few:
-                E /= Z
+                E /= Z  # P
                 kept.append((E, r))
-                Z = None
             else:
                 kept.append(m + np.log(Z))
-            W_t = E if r is None else r * E  # W, or where Z is left Z W
+            W_t = E if r is None else r * E  # W, or if there are more queries Z W
             o_t = np.matmul(W_t, v[*h, s, :], out=o[*h, t, :])
-            if Z is not None:
+            if not blocks.few:
                 o_t /= Z
             if return_weights:
-                W[*h, t, s] = W_t if Z is None else W_t / Z
+                W[*h, t, s] = W_t if blocks.few else W_t / Z
         return kept
 
     kept = threads.share(some, blocks.heads)
