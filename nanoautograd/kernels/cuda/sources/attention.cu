@@ -1,5 +1,5 @@
-// Attention in tiles that stay on the chip (derived in manual/attention.py; T is a type here, so the
-// number of queries is N).
+// Attention in tiles that stay on the chip (derived in manual/attention.py; L and D in
+// kernels/cpu/attention.py; T is a type here, so the number of queries is N).
 //
 //     q, dq  (B, H, N, d)      o, do  (B, H, N, d)      L  (B, H, N)   base 2 logarithms, see below
 //     k, dk  (B, H, S, d)      v, dv  (B, H, S, d)      D  (B, H, N)   D_n = Σ_i do_ni o_ni
