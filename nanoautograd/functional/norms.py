@@ -1,5 +1,6 @@
 """Normalisation of features."""
 
+from ..backends import is_float
 from ..manual.layer_norm import layer_norm as _layer_norm
 from ..manual.rms_norm import rms_norm as _rms_norm
 
@@ -15,11 +16,11 @@ def layer_norm(
 
     input: (..., *normalized_shape), floating. normalized_shape: the sizes of the axes that are
     normalised together, or one integer. weight, bias: of that shape and the input's dtype, or None.
-    residual: of the input's shape and dtype; x is then input + residual, in less time than one
-    after the other. return_sum: also return that.
+    eps: 0 or more. residual: of the input's shape and dtype; x is then input + residual, in less
+    time than one after the other. return_sum: also return that.
 
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
-    TypeError for shapes and dtypes.
+    TypeError for shapes and dtypes, and ValueError for eps.
     """
     return _layer_norm(
         input,
@@ -39,7 +40,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
     dtype's machine epsilon; for 16 bits that of float32, as in PyTorch.
 
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
-    TypeError for shapes and dtypes.
+    TypeError for shapes and dtypes, and ValueError for eps.
     """
     return _rms_norm(
         input,
@@ -49,3 +50,55 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
         eps=eps,
         return_sum=return_sum,
     )
+
+
+def check_layer_norm(
+    x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5, return_sum=False
+):
+    check_rows(
+        "layer_norm", x, normalized_shape, eps, residual, return_sum, weight=weight, bias=bias
+    )
+
+
+def check_rms_norm(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
+    check_rows("rms_norm", x, normalized_shape, eps, residual, return_sum, weight=weight)
+
+
+def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameters):
+    """Raises the error that names what does not fit."""
+    shape = tuple(normalized_shape)
+
+    def got():
+        return f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
+
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(
+            f"{name}: normalized_shape must be the last axes of the input, one or more; {got()}"
+        )
+    if not is_float(x.dtype):
+        raise TypeError(f"{name}: the input must be floating; {got()}")
+    if residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype):
+        raise (ValueError if residual.shape != x.shape else TypeError)(
+            f"{name}: the residual must have the shape and dtype of the input; {got()} and "
+            f"residual {residual.shape} {residual.dtype}"
+        )
+    if return_sum and residual is None:
+        raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
+    for what, a in parameters.items():
+        if a is not None and a.shape != shape:
+            raise ValueError(
+                f"{name}: {what} must have the normalized_shape; {got()} and {what} {a.shape}"
+            )
+        if a is not None and a.dtype != x.dtype:
+            raise TypeError(
+                f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
+            )
+    try:
+        fits = eps is None or float(eps) >= 0
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: eps must be a number, 0 or more; got {eps!r}")
+
+
+_layer_norm.check, _rms_norm.check = check_layer_norm, check_rms_norm

@@ -5,10 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from second_order import second_order
-from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
+from three_ways import (
+    agree,
+    by_composition,
+    by_hand,
+    close,
+    each_alone,
+    each_form,
+    each_form_on_numpy,
+    same_by_blocks,
+)
 
 import nanoautograd as nag
-from nanoautograd.manual import layer_norm, rms_norm
+from nanoautograd import functional as F
+
+EACH = each_form("layer_norm")
+ON_NUMPY = each_form_on_numpy("layer_norm")
+IN_BLOCKS = each_form_on_numpy("layer_norm", where=["cpu"])
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -31,44 +44,49 @@ def cases(draw):
     }
 
 
+@EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, case, seed):
+def test_three_ways(backend, module, case, seed):
     arrays, options = case
-    agree(backend, layer_norm, arrays, seed, **options)
+    agree(backend, module, arrays, seed, **options)
 
 
+@IN_BLOCKS
 @given(cases())
-def test_blocks(case):
+def test_blocks(module, case):
     arrays, options = case
-    same_by_blocks(layer_norm, arrays, **options)
+    same_by_blocks(module, arrays, **options)
 
 
+@EACH
 @given(cases())
-def test_only_what_is_needed(backend, case):
+def test_only_what_is_needed(backend, module, case):
     arrays, options = case
-    each_alone(backend, layer_norm, arrays, **options)
+    each_alone(backend, module, arrays, **options)
 
 
+@EACH
 @given(cases())
-def test_rows_have_mean_0_and_variance_1(backend, case):
+def test_rows_have_mean_0_and_variance_1(backend, module, case):
     (x, *_), options = case
     N = np.prod(options["normalized_shape"], dtype=int)
     if N < 2 or not x.size:
         return
     (y,), _, _ = by_hand(
-        backend, layer_norm, [x], normalized_shape=options["normalized_shape"], eps=0.0
+        backend, module, [x], normalized_shape=options["normalized_shape"], eps=0.0
     )
     rows = y.reshape(-1, N)
     np.testing.assert_allclose(rows.mean(axis=1), 0, atol=1e-12)
     np.testing.assert_allclose(rows.var(axis=1), 1, rtol=1e-12)
 
 
+@ON_NUMPY
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(case):
+def test_pytorch(module, case):
     torch = pytest.importorskip("torch")
     arrays, options = case
-    y, cache = layer_norm.forward(*arrays, **{**options, "return_sum": False})
+    y, cache = module.forward(*arrays, **{**options, "return_sum": False})
     g = np.random.default_rng(0).standard_normal(y.shape)
     ts = [a if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
     tx, weight, bias, residual = ts
@@ -82,47 +100,50 @@ def test_pytorch(case):
     close(y, ty.detach().numpy(), "the output")
     given = [t for t in ts if t is not None]
     wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
-    for a, d in zip(arrays, layer_norm.backward(g, cache), strict=True):
+    for a, d in zip(arrays, module.backward(g, cache), strict=True):
         if a is None:
             assert d is None
         elif (want := next(wants)) is not None:  # PyTorch has none for some empty inputs
             close(d, want.numpy(), "a gradient")
 
 
+@EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_equal_numbers_and_a_large_mean(backend, dtype):
+def test_equal_numbers_and_a_large_mean(backend, module, dtype):
     """A row of equal numbers is all zeros; a mean of 4096 takes no digits from the deviations."""
     x = np.array([[7, 7, 7], [4096, 4097, 4098]], dtype)
-    (y,), _, (dx, *_) = by_hand(backend, layer_norm, [x], normalized_shape=(3,))
+    (y,), _, (dx, *_) = by_hand(backend, module, [x], normalized_shape=(3,))
     assert y.dtype == dx.dtype == dtype and np.isfinite(dx).all()
     np.testing.assert_array_equal(y[0], 0)
     a = 1 / np.sqrt(2 / 3 + 1e-5)
     np.testing.assert_allclose(y[1], [-a, 0, a], rtol=1e-6, atol=1e-12)
 
 
-def test_float32_stays_and_any_layout_will_do(backend):
+@EACH
+def test_float32_stays_and_any_layout_will_do(backend, module):
     rng = np.random.default_rng(0)
     arrays = [
         rng.standard_normal((4, 6, 5)),
         rng.standard_normal((6, 5)),
         rng.standard_normal((6, 5)),
     ]
-    outs, gs, ds = by_hand(backend, layer_norm, arrays, normalized_shape=(6, 5))
+    outs, gs, ds = by_hand(backend, module, arrays, normalized_shape=(6, 5))
     low, gs32 = ([a.astype("float32") for a in some] for some in (arrays, gs))
-    outs32, _, ds32 = by_hand(backend, layer_norm, low, gs32, normalized_shape=(6, 5))
-    outs2, ds2 = by_composition(backend, layer_norm, low, gs32, normalized_shape=(6, 5))
+    outs32, _, ds32 = by_hand(backend, module, low, gs32, normalized_shape=(6, 5))
+    outs2, ds2 = by_composition(backend, module, low, gs32, normalized_shape=(6, 5))
     for a, b, c in zip(outs32 + ds32, outs2 + ds2, outs + ds, strict=True):
         close(a, c.astype("float32"), "by hand")
         close(b, c.astype("float32"), "reference")
 
     views = [backend.array(a.T.copy()).T for a in arrays]
-    y, cache = layer_norm.forward(*views, normalized_shape=(6, 5))
+    y, cache = module.forward(*views, normalized_shape=(6, 5))
     close(backend.numpy(y), outs[0], "a view")
-    for d, want in zip(layer_norm.backward(backend.array(gs[0].T.copy()).T, cache), ds):
+    for d, want in zip(module.backward(backend.array(gs[0].T.copy()).T, cache), ds):
         close(backend.numpy(d), want, "a view")
 
 
-def test_second_order(backend):
+@EACH
+def test_second_order(backend, module):
     rng = np.random.default_rng(1)
     arrays = [
         rng.standard_normal((3, 2, 4)),
@@ -132,14 +153,14 @@ def test_second_order(backend):
     second_order(
         backend,
         lambda x, w, b: nag.functional.layer_norm(x, (2, 4), w, b),
-        layer_norm,
+        module,
         arrays,
         normalized_shape=(2, 4),
     )
     second_order(
         backend,
         lambda x, w, b, a: nag.functional.layer_norm(x, (2, 4), w, b, residual=a),
-        layer_norm,
+        module,
         [*arrays, rng.standard_normal((3, 2, 4))],
         normalized_shape=(2, 4),
     )
@@ -196,19 +217,22 @@ X = np.zeros((2, 3))
     ],
 )
 def test_errors(x, shape, w, b, error, says):
-    for f in (layer_norm.forward, layer_norm.reference):
-        with pytest.raises(error, match=says):
-            f(x, w, b, normalized_shape=shape)
     with pytest.raises(error, match=says):
         nag.functional.layer_norm(nag.Tensor(x), shape, w, b)
 
 
-@pytest.mark.parametrize("module", [layer_norm, rms_norm])
-def test_errors_of_a_residual(module):
-    for f in (module.forward, module.reference):
-        with pytest.raises(ValueError, match=r"the residual must have.*residual \(3,\) float64"):
-            f(X, residual=np.ones(3), normalized_shape=(3,))
-        with pytest.raises(TypeError, match=r"the residual must have.*residual \(2, 3\) float32"):
-            f(X, residual=X.astype("f"), normalized_shape=(3,))
-        with pytest.raises(ValueError, match="norm: return_sum.*there is no residual"):
-            f(X, normalized_shape=(3,), return_sum=True)
+@pytest.mark.parametrize("f", [F.layer_norm, F.rms_norm])
+def test_errors_of_a_residual(f):
+    with pytest.raises(ValueError, match=r"the residual must have.*residual \(3,\) float64"):
+        f(X, 3, residual=np.ones(3))
+    with pytest.raises(TypeError, match=r"the residual must have.*residual \(2, 3\) float32"):
+        f(X, 3, residual=X.astype("f"))
+    with pytest.raises(ValueError, match="norm: return_sum.*there is no residual"):
+        f(X, 3, return_sum=True)
+
+
+@pytest.mark.parametrize("f", [F.layer_norm, F.rms_norm])
+@pytest.mark.parametrize("eps", [-5.0, -1e-9, np.nan, "a", 1j, np.ones(2), [1e-5]])
+def test_an_epsilon_that_is_none(f, eps):
+    with pytest.raises(ValueError, match="norm: eps must be a number, 0 or more; got"):
+        f(X, 3, eps=eps)

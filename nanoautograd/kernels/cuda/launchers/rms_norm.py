@@ -7,8 +7,8 @@ from math import prod
 
 from ....backends import array_namespace
 from ....backends.sums import sum_dtype
-from ....manual.layer_norm import rows as checked
-from ....manual.rms_norm import _epsilon
+from ....manual.layer_norm import sizes
+from ....manual.rms_norm import epsilon
 from .rows import fits, rows
 
 
@@ -17,7 +17,7 @@ def takes(x, weight=None, residual=None, *, normalized_shape, eps=None, return_s
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
-    M, N = checked("rms_norm", x, normalized_shape, residual, return_sum, weight=weight)
+    M, N = sizes(x, normalized_shape)
     xp = array_namespace(x, weight, residual)
     x, a, w = (
         None if array is None else xp.ascontiguousarray(array) for array in (x, residual, weight)
@@ -26,7 +26,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
     z = None if a is None else xp.empty(x.shape, dtype=x.dtype)
     of = rows("rms_norm.cu", N, x, a, w, z, y)
     of.source.launch(
-        "forward", *of.grid(M), x, a, w, z, y, r, M, N, _epsilon(x, eps), shared=32 * r.itemsize
+        "forward", *of.grid(M), x, a, w, z, y, r, M, N, epsilon(x, eps), shared=32 * r.itemsize
     )
     return (y, z) if return_sum else y, (x if a is None else z, w, r, N, a is not None, return_sum)
 
