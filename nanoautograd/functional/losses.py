@@ -3,10 +3,12 @@
 import numpy as np
 
 from .. import _deprecated
-from ..backends import is_float
+from ..array_interface import array_of
+from ..backends import array_namespace, is_float
 from ..core.grad_mode import is_grad_enabled
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
+from ..manual.crf import steps
 from ..manual.cross_entropy import cross_entropy as _cross_entropy
 from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
@@ -220,6 +222,42 @@ def crf_log_partition(emissions, transitions, start_transitions, end_transitions
     return _crf_log_partition(emissions, transitions, start_transitions, end_transitions, mask=mask)
 
 
+def check_crf(x, A, s, e, *, mask=None):
+    got = (
+        f"got emissions {x.shape} {x.dtype}, transitions {A.shape} {A.dtype}, start {s.shape} "
+        f"{s.dtype}, end {e.shape} {e.dtype}"
+    )
+    if x.ndim != 3 or x.shape[0] == 0 or x.shape[2] == 0:
+        raise ValueError(
+            f"crf: emissions must be (T, B, K) with at least one step and one tag; {got}"
+        )
+    T, B, K = x.shape
+    if (A.shape, s.shape, e.shape) != ((K, K), (K,), (K,)):
+        raise ValueError(
+            f"crf: with {K} tags transitions must be ({K}, {K}), start and end ({K},); {got}"
+        )
+    if not is_float(x.dtype) or {A.dtype, s.dtype, e.dtype} != {x.dtype}:
+        raise TypeError(f"crf: all must be floating and of one dtype; {got}")
+    if mask is None:
+        return
+    m = steps(x, mask)
+    xp = array_namespace(m)
+    if m.shape != (T, B) or m.dtype != bool:
+        raise ValueError(
+            f"crf: the mask must be boolean and ({T}, {B}), one for each step; got "
+            f"{m.shape} {m.dtype}"
+        )
+    # (No kernel tells of gaps later: also on a GPU they are looked for here.)
+    if not bool(xp.all(m[0])) or bool(xp.any(m[1:] & ~m[:-1])):
+        raise ValueError(
+            "crf: a sequence is True from its first step to its last in the mask, "
+            "and False behind; here one is empty or has a gap"
+        )
+
+
+_crf_log_partition.check = check_crf
+
+
 def crf_loss(
     emissions, tags, transitions, start_transitions, end_transitions, *, mask=None, reduction="mean"
 ):
@@ -239,8 +277,24 @@ def crf_loss(
             wide(emissions), tags, *map(wide, scores[1:]), mask=mask, reduction=reduction
         )
         return astype(ell, dtype)
-    ell = crf_log_partition(*scores, mask=mask) - _crf_score(*scores, tags, mask=mask)
+    log_z = crf_log_partition(*scores, mask=mask)  # which looks at the scores and the mask
+    check_tags(tags, emissions, mask)
+    ell = log_z - _crf_score(*scores, tags, mask=mask)
     return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
+
+
+def check_tags(tags, x, mask):
+    m, (T, B, K) = steps(x, mask), x.shape
+    xp = array_namespace(m)
+    y = xp.asarray(array_of(tags))
+    if y.shape != (T, B) or y.dtype.kind not in "iu":
+        raise ValueError(
+            f"crf: tags must be integers and ({T}, {B}), one for each step; got {y.shape} {y.dtype}"
+        )
+    wrong = m & ((y < 0) | (y >= K))
+    if bool(xp.any(wrong)):
+        worst = int(y.reshape(-1)[int(xp.argmax(wrong))])
+        raise IndexError(f"crf: tag {worst} is out of range: there are {K} tags, 0 to {K - 1}")
 
 
 def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
@@ -254,3 +308,32 @@ def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
     dtypes.
     """
     return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)
+
+
+def check_gaussian_kl_divergence(mu, logvar, nu=None, kappa=None):
+    given = {
+        name: a
+        for name, a in (("mu", mu), ("logvar", logvar), ("mu_2", nu), ("logvar_2", kappa))
+        if a is not None
+    }
+    got = "got " + ", ".join(f"{name} {a.shape} {a.dtype}" for name, a in given.items())
+    if (nu is None) != (kappa is None):
+        raise ValueError(
+            "gaussian_kl_divergence: the second distribution needs both its mean and "
+            f"the logarithm of its variance, or neither; {got}"
+        )
+    if not is_float(mu.dtype) or len({a.dtype for a in given.values()}) > 1:
+        raise TypeError(f"gaussian_kl_divergence: all must be floating and of one dtype; {got}")
+    fits = mu.ndim > 0 and mu.shape == logvar.shape
+    try:
+        fits = fits and np.broadcast_shapes(*[a.shape for a in given.values()]) == mu.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            "gaussian_kl_divergence: mu and logvar must be (..., d), and mu_2 and "
+            f"logvar_2 must broadcast to that; {got}"
+        )
+
+
+_gaussian_kl_divergence.check = check_gaussian_kl_divergence

@@ -4,7 +4,8 @@ import numpy as np
 
 from .. import functional as F
 from ..array_interface import array_of
-from ..manual import crf
+from ..functional.losses import check_crf
+from ..manual.viterbi import viterbi
 from .module import Module, uniform
 
 
@@ -41,7 +42,8 @@ class CRF(Module):
         """The most probable tags, an array of integers (T, B), 0 where the mask is False. Arguments
         and errors as in `forward`."""
         arrays = [array_of(a) for a in (emissions, *self._scores())]
-        return crf.viterbi(*arrays, mask=mask)[0]
+        check_crf(*arrays, mask=mask)
+        return viterbi(*arrays, mask=mask)[0]
 
     def extra_repr(self):
         return f"{self.num_tags}"

@@ -12,6 +12,7 @@ from three_ways import agree, by_composition, by_hand, close, each_alone
 
 import nanoautograd as nag
 from nanoautograd.manual import crf
+from nanoautograd.manual.viterbi import viterbi
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -90,7 +91,7 @@ def test_score_and_probability(backend, case, seed):
 @given(cases())
 def test_viterbi_finds_the_best_of_all(backend, case):
     arrays, mask = case
-    tags, best = crf.viterbi(*(backend.array(a) for a in arrays), mask=mask)
+    tags, best = viterbi(*(backend.array(a) for a in arrays), mask=mask)
     tags, best = backend.numpy(tags), backend.numpy(best)
     assert tags.shape == arrays[0].shape[:2] and tags.dtype.kind == "i"
     for b in range(tags.shape[1]):
@@ -132,7 +133,7 @@ def test_forbidden_tags_and_transitions(backend):
         assert np.isfinite(d).all() and not d[a == -np.inf].any()
         close(d2, d, "the gradient of the reference")
     assert not ds[0][:, 1].any() and ds[0][:, 0].any()
-    tags, best = crf.viterbi(*(backend.array(a) for a in (x, A, s, e)))
+    tags, best = viterbi(*(backend.array(a) for a in (x, A, s, e)))
     y, S = max(scored, key=lambda pair: pair[1])
     assert tuple(backend.numpy(tags)[:, 0]) == y and backend.numpy(best)[1] == -np.inf
 
@@ -220,9 +221,25 @@ X, A, S = np.zeros((3, 2, 4)), np.zeros((4, 4)), np.zeros(4)
     ],
 )
 def test_errors(arrays, mask, error, says):
-    for f in (crf.forward, crf.reference, crf.viterbi, nag.functional.crf_log_partition):
-        with pytest.raises(error, match=says):
-            f(*arrays, mask=mask)
+    tags = np.zeros(arrays[0].shape[:2], int)
+    with pytest.raises(error, match=says):
+        nag.functional.crf_log_partition(*arrays, mask=mask)
+    with pytest.raises(error, match=says):
+        nag.functional.crf_loss(arrays[0], tags, *arrays[1:], mask=mask)
+
+
+@pytest.mark.parametrize(
+    "x, mask, error, says",
+    [
+        (X[0], None, ValueError, r"emissions must be \(T, B, K\)"),
+        (X[..., :3], None, ValueError, r"with 3 tags.*transitions \(4, 4\)"),
+        (X.astype("f"), None, TypeError, "one dtype"),
+        (X, np.array([[1, 1], [0, 1], [1, 0]], bool), ValueError, "empty or has a gap"),
+    ],
+)
+def test_errors_of_the_best_sequence(x, mask, error, says):
+    with pytest.raises(error, match=says):
+        nag.nn.CRF(4, dtype=np.float64).decode(x, mask)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +252,6 @@ def test_errors(arrays, mask, error, says):
     ],
 )
 def test_errors_of_tags(tags, error, says):
-    with pytest.raises(error, match=says):
-        crf.score(X, A, S, S, tags)
     with pytest.raises(error, match=says):
         nag.functional.crf_loss(X, tags, A, S, S)
 
