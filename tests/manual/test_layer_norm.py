@@ -236,3 +236,39 @@ def test_errors_of_a_residual(f):
 def test_an_epsilon_that_is_none(f, eps):
     with pytest.raises(ValueError, match="norm: eps must be a number, 0 or more; got"):
         f(X, 3, eps=eps)
+
+
+@each_form("layer_norm", "rms_norm")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(st.data())
+def test_rows_of_any_size(backend, module, dtype, data):
+    """Of numbers whose squares are no numbers of the dtype; also beside an ε, and a row of another
+    size. As a longer format has it, in which they are."""
+    most = {"float32": 37, "float64": 307}[dtype]
+    M, N = data.draw(st.integers(1, 3)), data.draw(st.integers(2, 40))
+    sizes = data.draw(st.lists(st.integers(-most, most), min_size=M, max_size=M))
+    eps = data.draw(st.just(0.0) | st.integers(-2 * most, 2).map(lambda k: 10.0**k))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    x = (rng.uniform(-1, 1, (M, N)) * 10.0 ** np.array(sizes)[:, None]).astype(dtype)
+    w, dy = (rng.uniform(-1, 1, shape).astype(dtype) for shape in ((N,), (M, N)))
+    with np.errstate(all="ignore"):  # dx may be more than the dtype holds
+        (y,), _, (dx, dw, *_) = by_hand(
+            backend,
+            module,
+            [x, w, None, None] if module.name == "layer_norm" else [x, w, None],
+            [dy],
+            normalized_shape=(N,),
+            eps=eps,
+        )
+        d, g = x.astype("longdouble"), (dy * w).astype("longdouble")
+        less = (lambda a: a - a.mean(1, keepdims=True)) if module.name == "layer_norm" else np.array
+        d = less(d)
+        r = (np.mean(d * d, 1, keepdims=True) + np.longdouble(eps)) ** np.longdouble(-0.5)
+        wanted = r * (less(g) - d * r * np.mean(g * d * r, 1, keepdims=True))
+        tolerance = 300 * np.finfo(dtype).eps
+        np.testing.assert_allclose(y, w * d * r, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(dw, (dy * d * r).sum(0), rtol=0, atol=3 * tolerance)
+        held = np.abs(r[:, 0]) < np.finfo(dtype).max / 4
+        np.testing.assert_allclose(
+            (dx / r)[held], (wanted / r)[held], rtol=0, atol=tolerance + tolerance * held.sum()
+        )
