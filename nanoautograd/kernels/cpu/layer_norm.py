@@ -70,22 +70,21 @@ def backward(dy, cache, needs=None):
     def part(m):
         """Returns the shares of these rows in dw and db."""
         dy_m, r_m = dy[m], r[m]
-        d = z[m] - mu[m, None]
+        d = np.subtract(z[m], mu[m, None], out=None if dx is None else dx_[m])
         e = dy_m * d
+        of_w = shares(r_m, e) if need_w else None
         if dx is not None:
-            e_w, dy_w = (
-                (row_sums(e), row_sums(dy_m)) if w is None else (row_dots(e, w), row_dots(dy_m, w))
-            )
+            e_w, dy_w = [row_sums(a) if w is None else row_dots(a, w) for a in (e, dy_m)]
             d *= (e_w * r_m * r_m / n)[:, None]
             d += (dy_w / n)[:, None]
-            dx_m = np.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])  # dx̂
-            dx_m -= d
+            dxhat = dy_m if w is None else np.multiply(dy_m, w, out=e)
+            dx_m = np.subtract(dxhat, d, out=d)
             dx_m *= r_m[:, None]
             if s is not None:
                 dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        return shares(r_m, e) if need_w else None, shares(ones[m], dy_m) if need_b else None
+        return of_w, shares(ones[m], dy_m) if need_b else None
 
     parts = by_rows(part, np, M, N)
     dw = added([of_w for of_w, _ in parts], weight) if need_w else None

@@ -55,16 +55,17 @@ def backward(dy, cache, needs=None):
         """Returns the share of these rows in dw."""
         dy_m, z_m, r_m = dy[m], z[m], r[m]
         e = dy_m * z_m
+        of_w = shares(r_m, e) if need_w else None
         if dx is not None:
             e_w = row_sums(e) if w is None else row_dots(e, w)
             dx_m = np.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])  # dx̂
-            dx_m -= z_m * (e_w * r_m * r_m / n)[:, None]
+            dx_m -= np.multiply(z_m, (e_w * r_m * r_m / n)[:, None], out=e)
             dx_m *= r_m[:, None]
             if s is not None:
                 dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        return shares(r_m, e) if need_w else None
+        return of_w
 
     parts = by_rows(part, np, M, N)
     dw = added(parts, weight) if need_w else None
