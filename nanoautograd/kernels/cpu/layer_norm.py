@@ -2,23 +2,28 @@
 
 manual/layer_norm.py goes through the memory once for each of its lines. Here all lines are computed
 for a block of rows, which stays in the cache, before the next one; threads share the blocks. The
-cache holds z, μ and r in the place of x̂: one array that was there already. With d = z - μ, x̂ = d r
-and e_mi = dy_mi d_mi it is
+cache holds z, μ, r and q = N (v + ε) in the place of x̂: one array that was there already. With
+d = z - μ, x̂ = d r and e_mi = dy_mi d_mi it is
 
     dw_i = Σ_m r_m e_mi        Σ_i dx̂_i = Σ_i dy_i w_i        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
-    dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d r²/N Σ_i e_i w_i)
+    dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d/q Σ_i e_i w_i)
 
 and the sums along a row are products with w, which the BLAS computes. Rows are divided by s only
-where an r tells that squares have left the range of the dtype.
+if one of them needs it: they are computed, and again where their q shows that squares have left the
+range of the dtype.
 """
+
+from math import sqrt
 
 import numpy as np
 
-from ...backends.sums import column_sums, limits, row_dots, row_sums
+from ...backends.sums import column_sums, limits, row_dots, row_sums, total
 from ...backends.threads import by_rows
 from ...manual.layer_norm import flat, in_range, layer_norm, sizes
 
 FEW = 16  # rows whose numbers are added one after the other
+LONG = 8  # rows that meet w at once in a large block: NumPy begins anew at each
+LARGE = 1 << 15
 
 
 def forward(
@@ -26,69 +31,69 @@ def forward(
 ):
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else np.empty(x.shape, x.dtype)
-    y, mu, r = np.empty(x.shape, x.dtype), np.empty(M, x.dtype), np.empty(M, x.dtype)
+    y, (mu, r, q) = np.empty(x.shape, x.dtype), np.empty((3, M), x.dtype)
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
-    w, b, n, ε, s = flat(weight), flat(bias), max(N, 1), float(eps), None
+    w, b, n, ε, s = repeated(weight, M), repeated(bias, M), max(N, 1), float(eps), None
 
     def part(m):
         """Returns whether these rows are in range."""
         if a is not None:
             np.add(x_[m], a[m], out=z_[m])
-        z_m = z_[m]
+        z_m, y_m = z_[m], y_[m]
         mu[m] = mu_m = row_sums(z_m) / n
-        y_m = np.subtract(z_m, mu_m[:, None], out=y_[m])
-        root = np.sqrt(row_dots(y_m, y_m) / n + (ε if s is None else ε[m, 0]))
-        r[m] = r_m = 1 / root
+        np.subtract(z_m, mu_m[:, None], out=y_m)
+        q[m] = q_m = row_dots(y_m, y_m) + n * (ε if s is None else ε[m, 0])
+        root = np.sqrt(q_m)
+        r[m] = r_m = sqrt(n) / root
         y_m *= r_m[:, None]  # x̂
         if w is not None:
-            y_m *= w
+            with_columns(np.multiply, y_m, w, y_m)
         if b is not None:
-            y_m += b
+            with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
-    if not all(by_rows(part, np, M, N)):
+    with np.errstate(all="ignore"):
+        in_reach = all(by_rows(part, np, M, N))
+    if not in_reach:
         (z_, ε, s), a = in_range(z_, ε), None
         by_rows(part, np, M, N)
-    cache = z_, mu, r, s, weight, bias, residual is not None, return_sum
+    cache = z_, mu, r, q, s, weight, bias, residual is not None, return_sum
     return (y, z) if return_sum else y, cache
 
 
 def backward(dy, cache, needs=None):
-    z, mu, r, s, weight, bias, is_sum, return_sum = cache
+    z, mu, r, q, s, weight, bias, is_sum, return_sum = cache
     need_x, need_w, need_b, need_a = needs or (True,) * 4
-    need_a, need_w, need_b = (
-        need_a and is_sum,
-        need_w and weight is not None,
-        need_b and bias is not None,
-    )
+    need_w, need_b = need_w and weight is not None, need_b and bias is not None
+    need_a = need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
     M, N = z.shape
     dx = np.empty(dy.shape, z.dtype) if need_x or need_a else None
     dy, dz, dx_ = matrices(M, N, dy, dz, dx)
-    w, n, ones = flat(weight), max(N, 1), np.ones(M, z.dtype)
+    w, n, ones = repeated(weight, M), max(N, 1), np.ones(M, z.dtype)
 
     def part(m):
         """Returns the shares of these rows in dw and db."""
         dy_m, r_m = dy[m], r[m]
         d = np.subtract(z[m], mu[m, None], out=None if dx is None else dx_[m])
         e = dy_m * d
-        of_w = shares(r_m, e) if need_w else None
+        of_w = column_dots(r_m, e) if need_w else None
         if dx is not None:
-            e_w, dy_w = [row_sums(a) if w is None else row_dots(a, w) for a in (e, dy_m)]
-            d *= (e_w * r_m * r_m / n)[:, None]
+            e_w, dy_w = [row_sums(a) if w is None else row_dots(a, w[:N]) for a in (e, dy_m)]
+            d *= (e_w / q[m])[:, None]
             d += (dy_w / n)[:, None]
-            dxhat = dy_m if w is None else np.multiply(dy_m, w, out=e)
+            dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, e)
             dx_m = np.subtract(dxhat, d, out=d)
             dx_m *= r_m[:, None]
             if s is not None:
                 dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
-        return of_w, shares(ones[m], dy_m) if need_b else None
+        return of_w, column_dots(ones[m], dy_m) if need_b else None
 
-    parts = by_rows(part, np, M, N)
-    dw = added([of_w for of_w, _ in parts], weight) if need_w else None
-    db = added([of_b for _, of_b in parts], bias) if need_b else None
+    parts = by_rows(part, np, M, N) or [(np.zeros(N, z.dtype),) * 2]
+    dw = total([of_w for of_w, _ in parts]).reshape(weight.shape) if need_w else None
+    db = total([of_b for _, of_b in parts]).reshape(bias.shape) if need_b else None
     return dx if need_x else None, dw, db, dx if need_a else None
 
 
@@ -100,22 +105,30 @@ def matrices(M, N, *arrays):
     return [None if a is None else a.reshape(M, N) for a in arrays]
 
 
+def repeated(w, M):
+    """(N,), or where rows are many numbers, LONG times the same; None is None."""
+    return flat(w) if w is None or M * w.size < LARGE else np.concatenate([flat(w)] * LONG)
+
+
+def with_columns(f, a, w, out):
+    """f(a, w) for a (M, N) and w (N,) or LONG times that."""
+    N = a.shape[1]
+    if w.size == N or a.size % w.size:
+        return f(a, w[:N], out=out)
+    f(a.reshape(-1, w.size), w, out=out.reshape(-1, w.size))
+    return out
+
+
 def fits(root, r):
-    """Whether squares are in range: so are the sums of v + ε and of their reciprocals."""
+    """Whether sums of squares are in range: so are the sums of all and of their reciprocals."""
     return root @ root + r @ r < 1 / limits(r.dtype)[0]
 
 
-def shares(w, a):
-    """Σ_m w_m a_mn over FEW rows at a time: (M,), (M, N) -> (k, N)."""
-    k, N = len(a) // FEW, a.shape[1]
+def column_dots(w, a):
+    """Σ_m w_m a_mn of few rows at a time: (M,), (M, N) -> (N,)."""
+    M, N = a.shape
+    k = M // FEW
     m = k * FEW
     s = (w[:m].reshape(k, 1, FEW) @ a[:m].reshape(k, FEW, N))[:, 0]
-    return s if m == len(a) else np.concatenate([s, w[None, m:] @ a[m:]])
-
-
-def added(shares, parameter):
-    """The sum of what `shares` gave for blocks of rows, like the parameter."""
-    if not shares:
-        return np.zeros(parameter.shape, parameter.dtype)
-    s = np.concatenate(shares) if len(shares) > 1 else shares[0]
-    return column_sums(s).reshape(parameter.shape)
+    y = s.sum(0) if k <= FEW else column_sums(s)
+    return y if m == M else y + w[m:] @ a[m:]

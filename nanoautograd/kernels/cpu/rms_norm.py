@@ -1,65 +1,71 @@
 """Root mean square normalisation in blocks, as in layer_norm.py.
 
-The cache holds z and r in the place of x̂ = z r. With e_mi = dy_mi z_mi it is
+The cache holds z, r and q = N (v + ε) in the place of x̂ = z r. With e_mi = dy_mi z_mi it is
 
     dw_i = Σ_m r_m e_mi        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
-    dx = dz  +  r (w dy  -  z r²/N Σ_i e_i w_i)
+    dx = dz  +  r (w dy  -  z/q Σ_i e_i w_i)
 """
+
+from math import sqrt
 
 import numpy as np
 
-from ...backends.sums import row_dots, row_sums
+from ...backends.sums import row_dots, row_sums, total
 from ...backends.threads import by_rows
-from ...manual.layer_norm import flat, in_range, sizes
+from ...manual.layer_norm import in_range, sizes
 from ...manual.rms_norm import epsilon, rms_norm
-from .layer_norm import added, fits, matrices, shares
+from .layer_norm import column_dots, fits, matrices, repeated, with_columns
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else np.empty(x.shape, x.dtype)
-    y, r = np.empty(x.shape, x.dtype), np.empty(M, x.dtype)
+    y, (r, q) = np.empty(x.shape, x.dtype), np.empty((2, M), x.dtype)
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
-    w, n, ε, s = flat(weight), max(N, 1), epsilon(x, eps), None
+    w, n, ε, s = repeated(weight, M), max(N, 1), epsilon(x, eps), None
 
     def part(m):
         """Returns whether these rows are in range."""
         if a is not None:
             np.add(x_[m], a[m], out=z_[m])
         z_m = z_[m]
-        root = np.sqrt(row_dots(z_m, z_m) / n + (ε if s is None else ε[m, 0]))
-        r[m] = r_m = 1 / root
+        q[m] = q_m = row_dots(z_m, z_m) + n * (ε if s is None else ε[m, 0])
+        root = np.sqrt(q_m)
+        r[m] = r_m = sqrt(n) / root
         y_m = np.multiply(z_m, r_m[:, None], out=y_[m])  # x̂
         if w is not None:
-            y_m *= w
+            with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
-    if not all(by_rows(part, np, M, N)):
+    with np.errstate(all="ignore"):
+        in_reach = all(by_rows(part, np, M, N))
+    if not in_reach:
         (z_, ε, s), a = in_range(z_, ε), None
         by_rows(part, np, M, N)
-    cache = z_, r, s, weight, residual is not None, return_sum
+    cache = z_, r, q, s, weight, residual is not None, return_sum
     return (y, z) if return_sum else y, cache
 
 
 def backward(dy, cache, needs=None):
-    z, r, s, weight, is_sum, return_sum = cache
+    z, r, q, s, weight, is_sum, return_sum = cache
     need_x, need_w, need_a = needs or (True,) * 3
     need_w, need_a = need_w and weight is not None, need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
     M, N = z.shape
     dx = np.empty(dy.shape, z.dtype) if need_x or need_a else None
     dy, dz, dx_ = matrices(M, N, dy, dz, dx)
-    w, n = flat(weight), max(N, 1)
+    w = repeated(weight, M)
 
     def part(m):
         """Returns the share of these rows in dw."""
         dy_m, z_m, r_m = dy[m], z[m], r[m]
         e = dy_m * z_m
-        of_w = shares(r_m, e) if need_w else None
+        of_w = column_dots(r_m, e) if need_w else None
         if dx is not None:
-            e_w = row_sums(e) if w is None else row_dots(e, w)
-            dx_m = np.multiply(dy_m, 1.0 if w is None else w, out=dx_[m])  # dx̂
-            dx_m -= np.multiply(z_m, (e_w * r_m * r_m / n)[:, None], out=e)
+            e_w = row_sums(e) if w is None else row_dots(e, w[:N])
+            dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, dx_[m])
+            np.multiply(z_m, (e_w / q[m])[:, None], out=e)
+            dx_m = np.subtract(dxhat, e, out=dx_[m])
             dx_m *= r_m[:, None]
             if s is not None:
                 dx_m /= s[m]
@@ -67,8 +73,8 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w
 
-    parts = by_rows(part, np, M, N)
-    dw = added(parts, weight) if need_w else None
+    parts = by_rows(part, np, M, N) or [np.zeros(N, z.dtype)]
+    dw = total(parts).reshape(weight.shape) if need_w else None
     return dx if need_x else None, dw, dx if need_a else None
 
 
