@@ -31,7 +31,8 @@ def forward(
 ):
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else np.empty(x.shape, x.dtype)
-    y, (mu, r, q) = np.empty(x.shape, x.dtype), np.empty((3, M), x.dtype)
+    y, dtype = np.empty(x.shape, x.dtype), x.dtype
+    mu, r, q = np.empty(M, dtype), np.empty(M, dtype), np.empty(M, dtype)
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
     w, b, n, ε, s = repeated(weight, M), repeated(bias, M), max(N, 1), float(eps), None
 
@@ -52,9 +53,7 @@ def forward(
             with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
-    with np.errstate(all="ignore"):
-        in_reach = all(by_rows(part, np, M, N))
-    if not in_reach:
+    if not all(by_rows(part, np, M, N)):
         (z_, ε, s), a = in_range(z_, ε), None
         by_rows(part, np, M, N)
     cache = z_, mu, r, q, s, weight, bias, residual is not None, return_sum

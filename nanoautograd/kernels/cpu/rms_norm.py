@@ -20,7 +20,7 @@ from .layer_norm import column_dots, fits, matrices, repeated, with_columns
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else np.empty(x.shape, x.dtype)
-    y, (r, q) = np.empty(x.shape, x.dtype), np.empty((2, M), x.dtype)
+    y, r, q = np.empty(x.shape, x.dtype), np.empty(M, x.dtype), np.empty(M, x.dtype)
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
     w, n, ε, s = repeated(weight, M), max(N, 1), epsilon(x, eps), None
 
@@ -37,9 +37,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
             with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
-    with np.errstate(all="ignore"):
-        in_reach = all(by_rows(part, np, M, N))
-    if not in_reach:
+    if not all(by_rows(part, np, M, N)):
         (z_, ε, s), a = in_range(z_, ε), None
         by_rows(part, np, M, N)
     cache = z_, r, q, s, weight, residual is not None, return_sum
