@@ -22,7 +22,7 @@ from ...backends.threads import by_rows
 from ...manual.layer_norm import flat, in_range, layer_norm, sizes
 
 FEW = 16  # rows whose numbers are added one after the other
-LONG = 8  # rows that meet w at once in a large block: NumPy begins anew at each
+WIDE = 8192  # numbers of a row from which on NumPy loses no time between rows
 LARGE = 1 << 15
 
 
@@ -105,12 +105,17 @@ def matrices(M, N, *arrays):
 
 
 def repeated(w, M):
-    """(N,), or where rows are many numbers, LONG times the same; None is None."""
-    return flat(w) if w is None or M * w.size < LARGE else np.concatenate([flat(w)] * LONG)
+    """(N,), or for many numbers as often as makes a row that is WIDE; None is None."""
+    if w is None or M * w.size < LARGE:
+        return flat(w)
+    times = 1
+    while times * w.size < WIDE:
+        times *= 2
+    return np.tile(flat(w), times)
 
 
 def with_columns(f, a, w, out):
-    """f(a, w) for a (M, N) and w (N,) or LONG times that."""
+    """f(a, w) for a (M, N) and what `repeated` gave."""
     N = a.shape[1]
     if w.size == N or a.size % w.size:
         return f(a, w[:N], out=out)
@@ -120,7 +125,7 @@ def with_columns(f, a, w, out):
 
 def fits(root, r):
     """Whether sums of squares are in range: so are the sums of all and of their reciprocals."""
-    return root @ root + r @ r < 1 / limits(r.dtype)[0]
+    return root.dot(root) + r.dot(r) < 1 / limits(r.dtype)[0]
 
 
 def column_dots(w, a):
