@@ -13,6 +13,7 @@ from three_ways import (
     each_alone,
     each_form,
     each_form_on_numpy,
+    forms,
     same_by_blocks,
 )
 
@@ -272,3 +273,20 @@ def test_rows_of_any_size(backend, module, dtype, data):
         np.testing.assert_allclose(
             (dx / r)[held], (wanted / r)[held], rtol=0, atol=tolerance + tolerance * held.sum()
         )
+
+
+@each_form_on_numpy("layer_norm", "rms_norm", where=["cpu"])
+@pytest.mark.parametrize("M, N", [(64, 1024), (300, 128), (129, 300), (5000, 8), (3, 20000)])
+def test_many_numbers(module, M, N):
+    """So many that a gain is repeated, or nearly: as in manual/, to the rounding."""
+    rng = np.random.default_rng(0)
+    parameters = [rng.standard_normal(N) for _ in range(2 if module.name == "layer_norm" else 1)]
+    arrays = [rng.standard_normal((M, N)), *parameters, rng.standard_normal((M, N))]
+    same_by_blocks(module, arrays, normalized_shape=(N,))
+    manual = next(form for form in forms(module.name) if form.where == "manual")
+    dy, results = rng.standard_normal((M, N)), []
+    for form in (module, manual):
+        y, cache = form.forward(*arrays, normalized_shape=(N,))
+        results.append([y, *form.backward(dy, cache)])
+    for a, b in zip(*results, strict=True):
+        close(a, b, "beside manual/")
