@@ -13,6 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nanoautograd import optim
+from nanoautograd.backends import array_namespace
 from nanoautograd.core.tensor import Tensor
 from nanoautograd.nn import Parameter
 
@@ -418,13 +419,15 @@ def stepped(module, args, options):
     optimizer = getattr(optim, options.pop("optimizer"))([Parameter(np.zeros(1))], **options)
     (group,), t = optimizer.param_groups, (1, 4)
     if module is optim:
-        for row, (theta, g, m, v) in jobs:
-            optimizer.update(group, t[row], theta, g, m, v)
+        for odd, (theta, g, m, v) in jobs:
+            optimizer.update(group, t[odd], theta, g, m, v)
     elif jobs:
-        numbers = module.table(arrays[0], 2)
-        for row in range(2):
-            module.write(numbers, row, optimizer.numbers(group, t[row]))
-        module.update(jobs, numbers)
+        xp = array_namespace(arrays[0])
+        steps = [xp.full((), t[odd] - 1, dtype=np.int64) for odd, _ in jobs]
+        options = {**group, "lr": group.rate(arrays[0])}
+        rows = [(step, *arrays) for step, (_, arrays) in zip(steps, jobs)]
+        module.update([(options, rows[:3]), (options, rows[3:])], type(optimizer) is optim.AdamW)
+        assert [int(step) for step in steps] == [t[odd] for odd, _ in jobs]
     return [a for i, a in enumerate(arrays) if i % 4 != 1]
 
 
@@ -448,7 +451,7 @@ def clipped(module, args, options):
     return [*(p.grad.data for p in params), np.array(norm) if type(norm) is float else norm]
 
 
-# Second implementations of what is in optim.py, not in manual/.
+# Second implementations of what is in optim/, not in manual/.
 OTHERS = [
     Twin(
         "adam",

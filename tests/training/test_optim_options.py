@@ -614,7 +614,7 @@ def test_an_average_of_another_shape():
         average.update()
 
 
-@pytest.mark.parametrize("where", ["optim.py", "contextlib.py"])
+@pytest.mark.parametrize("where", ["averages.py", "contextlib.py"])
 def test_an_interrupt_leaves_the_weights_of_the_model(where):
     """KeyboardInterrupt before each bytecode in turn, until there is none left."""
     model = Linear(2, 2, rng=0)

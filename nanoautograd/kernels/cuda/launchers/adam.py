@@ -5,8 +5,7 @@ from ....backends.sums import sum_dtype
 from ..runtime.source import FLOATS
 from .many import kernels, tables
 
-# In the order of the struct Numbers of adam.cu, and of the parameters of `write` there.
-NUMBERS = "lambda", "rho", "beta1_rest", "beta2", "beta2_rest", "r", "e"
+NUMBERS = 7  # in the struct of adam.cu
 
 
 def takes(theta, m, v):
@@ -16,20 +15,19 @@ def takes(theta, m, v):
     )
 
 
-def table(like, rows):
-    """An array for the numbers of a step, in `rows` different ways, for parameters like `like`."""
-    return array_namespace(like).empty((rows, len(NUMBERS)), dtype=sum_dtype(like))
-
-
-def write(numbers, row, values):
-    """A row of such an array; values: a dict of NUMBERS."""
-    values = [values[name] for name in NUMBERS]
-    kernels("adam.cu", numbers).launch("write", 1, 1, numbers, row, *values)
-
-
-def update(jobs, numbers):
-    """jobs: (row, (θ, g, m, v)) for each parameter, all of one dtype. Changes θ, m and v."""
-    xp = array_namespace(numbers)
-    jobs = [(row, (theta, xp.ascontiguousarray(g), m, v)) for row, (theta, g, m, v) in jobs]
-    for chunks, many in tables(jobs):
-        kernels("adam.cu", jobs[0][1][0]).launch("update", chunks, 256, many, numbers)
+def update(groups, decoupled):
+    """groups: (options, [(step, θ, g, m, v), ...]), with parameters of one dtype. Adds 1 to each
+    step, an array () of int64, and changes θ, m and v. options["lr"]: an array () of float64.
+    decoupled: whether weight decay is AdamW's."""
+    jobs = [job for _, jobs in groups for job in jobs]
+    like, at = jobs[0][1], 0
+    xp, launch = array_namespace(like), kernels("adam.cu", like).launch
+    numbers = xp.empty((len(jobs), NUMBERS), dtype=sum_dtype(like))
+    for o, jobs_of_group in groups:
+        for n, steps in tables([(at + i, job[:1]) for i, job in enumerate(jobs_of_group)]):
+            options = o["lr"], *o["betas"], o["eps"], o["weight_decay"], decoupled
+            launch("count", 1, n, steps, numbers, *options)
+        at += len(jobs_of_group)
+    arrays = [(theta, xp.ascontiguousarray(g), m, v) for _, theta, g, m, v in jobs]
+    for chunks, many in tables(list(enumerate(arrays))):
+        launch("update", chunks, 256, many, numbers)

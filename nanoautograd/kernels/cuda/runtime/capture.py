@@ -114,6 +114,9 @@ class Captured:
                 values = self._recording.values
             else:
                 values = self._recording.following()
+                for t, g in self._gradients:
+                    if t.grad is not g:  # it was forgotten: the replay computes it again
+                        t.grad = g
             self._send(place, batch, values)
             self._graph.launch()
         self._fetch(place)
@@ -233,6 +236,7 @@ class Captured:
             if collecting:
                 gc.enable()
         self._graph, self._recording, self._returned = graph, recording, returned
+        self._gradients = [(t, t.grad) for t in recording.tensors()]
 
     def _break_off(self):
         """Ends a recording that failed: the stream is as before."""

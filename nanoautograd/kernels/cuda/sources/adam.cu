@@ -1,4 +1,4 @@
-// A step of Adam or AdamW for many parameters at once (algorithms and letters: optim.py).
+// A step of Adam or AdamW for many parameters at once (algorithms and letters: optim/adam.py).
 //
 //     w  a parameter, θ there        g  its gradient         m, v  the moments; all T
 //     s  numbers that depend on the step, the same for all elements, below
@@ -13,20 +13,26 @@
 //
 // All that is done is to move memory: four arrays are read and three written, each once.
 //
-// s lies in the memory of the GPU, where `write` puts it, and is no argument: so a launch that was
-// captured in a graph makes the step that the numbers say.
+// t and γ, which change from step to step, lie in the memory of the GPU, and are no arguments: so a
+// launch that was captured in a graph makes the next step each time that it is replayed.
 
 #include "many.cuh"
 
-// In the order of NUMBERS in adam.py, here and in `write`.
 struct Numbers {
     A lambda, rho, beta1_rest, beta2, beta2_rest, r, e;     // β₁, β₂ rest: 1 - β
 };
+static_assert(sizeof(Numbers) == 7 * sizeof(A), "as NUMBERS in adam.py");
 
-extern "C" __global__ void write(A* numbers, int row, A lambda, A rho, A beta1_rest, A beta2,
-                                 A beta2_rest, A r, A e) {
-    reinterpret_cast<Numbers*>(numbers)[row] =
-        Numbers{lambda, rho, beta1_rest, beta2, beta2_rest, r, e};
+// One thread for each parameter: t ← t + 1, and its Numbers, of which float has too few digits to
+// compute them. x[0] are the t, of int64.
+extern "C" __global__ void count(Many<1> p, A* numbers, const double* lr, double beta1,
+                                 double beta2, double eps, double decay, int decoupled) {
+    int i = threadIdx.x;
+    double t = double(++*reinterpret_cast<long long*>(p.x[0][i]));
+    double c = sqrt(1.0 - pow(beta2, t));
+    reinterpret_cast<Numbers*>(numbers)[p.row[i]] =
+        Numbers{A(decoupled ? 0.0 : decay), A(decoupled ? 1.0 - *lr * decay : 1.0), A(1.0 - beta1),
+                A(beta2), A(1.0 - beta2), A(*lr * c / (1.0 - pow(beta1, t))), A(c * eps)};
 }
 
 __device__ inline void step(const Numbers& s, T* w, const T* g, T* m, T* v) {

@@ -1,5 +1,5 @@
-// The norm of many gradients together, and the gradients scaled (optim.py, clip_grad_norm_ by the
-// Euclidean norm).
+// The norm of many gradients together, and the gradients scaled (optim/clipping.py, clip_grad_norm_
+// by the Euclidean norm).
 //
 //     g  a gradient, T               y  where it goes, scaled; T
 //     norms  √Σ g² of each chunk     norm = √Σ norms²,  scale = min(1, max_norm / (norm + 1e-6))

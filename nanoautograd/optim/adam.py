@@ -1,0 +1,67 @@
+"""Adam and AdamW, to read; adam_fast.py has the same in fewer passes over the memory."""
+
+import numpy as np
+
+from ..backends import array_namespace
+from .optimizer import Optimizer, like
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1); weight decay, if any, is added to the gradient.
+
+        g ← g + λ θ
+        m ← β₁ m + (1 − β₁) g               the mean of the gradients
+        v ← β₂ v + (1 − β₂) g²              and of their squares
+        θ ← θ − γ m̂ / (√v̂ + ε)             m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
+
+    With c = √(1 − β₂ᵗ) the last line is θ ← θ − γ c / (1 − β₁ᵗ) · m / (√v + c ε), and so it is
+    computed, for then what depends on t is two numbers. The mean is m ← m + (1 − β₁) (g − m).
+    """
+
+    buffers = "exp_avg", "exp_avg_sq"  # m and v
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def prepare(self, theta, state):
+        """The state of θ before its first step; on a GPU the count, too, is there."""
+        xp = array_namespace(theta)
+        step = 0 if xp is np else xp.zeros((), dtype=np.int64)
+        state.update(step=step, exp_avg=xp.zeros_like(theta), exp_avg_sq=xp.zeros_like(theta))
+
+    def begin(self, theta, state, group):
+        """Counts the step. Returns t."""
+        if "step" not in state:
+            self.prepare(theta, state)
+        state["step"] += 1
+        return state["step"]
+
+    def update(self, group, t, theta, g, m, v):
+        if group["weight_decay"]:
+            g = g + group["weight_decay"] * theta
+        self.descend(group, t, theta, g, m, v)
+
+    def descend(self, group, t, theta, g, m, v):
+        """The last three lines of the algorithm."""
+        beta1, beta2 = group["betas"]
+        c = (1.0 - beta2**t) ** 0.5
+        rate = group["lr"] * like(v, c / (1.0 - beta1**t))
+        m += (1.0 - beta1) * (g - m)
+        v *= beta2
+        v += (1.0 - beta2) * (g * g)
+        root = array_namespace(v).sqrt(v) + like(v, c * group["eps"])
+        theta -= rate * (m / root)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): θ ← θ − γ λ θ comes
+    first, and the moments m and v see the gradient alone."""
+
+    elsewhere = {"decoupled_weight_decay": True}
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def update(self, group, t, theta, g, m, v):
+        theta *= 1.0 - group["lr"] * group["weight_decay"]
+        self.descend(group, t, theta, g, m, v)

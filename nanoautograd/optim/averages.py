@@ -1,0 +1,126 @@
+"""Averages of a model's weights."""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..backends import array_namespace
+from ..kernels.cuda.runtime.recording import now
+from ..nn.module import Module, arrays_of, fitting
+from ..ops.reductions import wide
+from .blocks import in_blocks
+from .checks import count_in
+
+
+def _move(part, a, theta):
+    """a ← (1 − part) a + part θ."""
+    if part == 1.0:
+        a[...] = theta
+    else:
+        a += part * (theta - a)
+
+
+class AveragedModel:
+    """The exponential moving average of a model's weights θ (Polyak & Juditsky 1992 for the mean,
+    Tarvainen & Valpola 2017, section 2, for this one):
+
+        a ← β a + (1 − β) θ             a = θ at the first update
+
+    It follows the weights as they were about 1 / (1 − β) steps ago, without the noise of the single
+    steps. Since it begins at weights and not at zero, it needs no correction as Adam's moments do,
+    but for as many steps it is still near the first ones.
+
+        average = AveragedModel(model, 0.999)
+        for ...: optimizer.step(); average.update()
+        with average.applied(): evaluate(model)
+
+    The averages are arrays beside the weights: where these are when it is made, and in their dtype,
+    or float32 for one of 16 bits. What is frozen then has none.
+    """
+
+    def __init__(self, model, decay=0.999):
+        if not isinstance(model, Module):
+            raise TypeError(f"AveragedModel: takes a Module; got {type(model).__name__}")
+        if not isinstance(decay, (int, float, np.floating)) or not 0.0 <= decay < 1.0:
+            raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.decay, self.updates, self.is_applied = decay, 0, False
+        self.averages = {name: wide(p.data.copy()) for name, p in self.parameters.items()}
+
+    def update(self):
+        """Take in the weights as they are now, after a step of the optimiser."""
+        if self.is_applied:
+            raise RuntimeError(
+                "AveragedModel: update() within applied(), where the weights of the "
+                "model are the averages themselves; update after it"
+            )
+        pairs = {name: (self.averages[name], p.data) for name, p in self.parameters.items()}
+        for name, (a, theta) in pairs.items():
+            if a.shape != theta.shape:
+                raise ValueError(
+                    f"AveragedModel: {name} has by now the shape {theta.shape}, its average "
+                    f"{a.shape}; make a new one"
+                )
+        part = 1.0 - self.decay if self.updates else 1.0
+        in_blocks(_move, [((part,), pair) for pair in pairs.values()])
+        if now.recording is None:
+            self._count()
+        else:
+            now.recording.fact("AveragedModel.decay", lambda: self.decay)
+            now.recording.same(
+                "the averages of AveragedModel (was a state loaded?)",
+                lambda: list(self.averages.values()),
+            )
+            now.recording.before(self._count)
+
+    def _count(self):
+        self.updates += 1
+
+    @contextmanager
+    def applied(self):
+        """Within it the model has the averages for its weights, and its own again afterwards; where
+        a KeyboardInterrupt ends it, when that has been handled at the latest. Once at a time:
+        raises RuntimeError within another one."""
+        if self.is_applied:
+            raise RuntimeError("AveragedModel: applied() within applied(); leave that one first")
+        own = {name: p.detach() for name, p in self.parameters.items()}  # the arrays themselves
+        try:
+            try:
+                self.is_applied = True
+                for name, p in self.parameters.items():
+                    p.data = self.averages[name].astype(p.dtype, copy=False)
+                yield
+            finally:
+                self._restore(own)
+        except BaseException:  # also KeyboardInterrupt, which may have come in the line above
+            self._restore(own)
+            raise
+
+    def _restore(self, own):
+        for name, p in self.parameters.items():
+            p.data = own[name]
+        self.is_applied = False
+
+    def state_dict(self):
+        """PyTorch's layout: {"n_averaged": updates, "module.<name>": array}. Copies."""
+        return {
+            "n_averaged": np.array(self.updates),
+            **{f"module.{name}": a.copy() for name, a in self.averages.items()},
+        }
+
+    def load_state_dict(self, state_dict):
+        """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
+        ValueError, before anything is changed, where it was made for another model."""
+        who = "AveragedModel.load_state_dict"
+        wanted = {f"module.{name}": wide(p.data) for name, p in self.parameters.items()}
+        wanted["n_averaged"] = np.zeros(())
+        given = arrays_of(who, state_dict)
+        lines = [f"missing: {n} {a.shape}" for n, a in wanted.items() if n not in given]
+        lines += [f"unexpected: {n}" for n in given if n not in wanted]
+        new = fitting(f"{who}: the averages are of another model", wanted, given, lines)
+        updates = count_in(f"{who}: n_averaged", new.pop("n_averaged"))
+        for name, a in new.items():
+            if not array_namespace(a).isfinite(a).all():
+                raise ValueError(f"{who}: {name} is not finite everywhere")
+        self.updates = updates
+        self.averages = {name.removeprefix("module."): a for name, a in new.items()}

@@ -1,0 +1,97 @@
+"""A step, fast: by the kernels of a GPU; on the CPU in blocks, which the threads share, and small
+parameters together.
+
+The formulas are elementwise. So all lines of a formula are computed for one block of an array after
+the other, while it is in the cache (backends/threads.py); and small arrays, for which a line of
+NumPy takes longer to call than to compute, are laid end to end, to be one array for the formula.
+"""
+
+from math import prod
+from operator import is_
+
+import numpy as np
+
+from .blocks import in_blocks
+from .groups import options_at
+
+SMALL = 1 << 12  # numbers: smaller arrays are changed together
+
+
+def change(optimizer, jobs):
+    """What Optimizer.change does."""
+    forms = vars(type(optimizer))
+    if forms.get("kernels"):
+        jobs = forms["kernels"](optimizer, jobs)
+    small, work = {}, []
+    for group, state, theta, g in jobs:
+        options = options_at(theta, group)
+        t = optimizer.begin(theta, state, options)
+        if type(theta) is not np.ndarray:
+            optimizer.update(options, t, theta, g, *buffers_of(optimizer, state))
+        elif theta.size <= SMALL:
+            _, rows = small.setdefault((id(group), t, theta.dtype), ((options, t), []))
+            rows.append((state, theta, g))
+        else:
+            work.append(((options, t), (theta, g, *buffers_of(optimizer, state))))
+    together = []
+    for i, (options, rows) in enumerate(small.values()):
+        states, thetas, gradients = zip(*rows)
+        ends = optimizer._together[i] if i < len(optimizer._together) else None
+        if ends is None or not ends.are_of(states, thetas):
+            ends = EndToEnd(states, thetas, optimizer.buffers)
+        together.append((ends, thetas))
+        work.append((options, ends.arrays(thetas, gradients)))
+    optimizer._together = [ends for ends, _ in together]
+    in_blocks(forms.get("in_place") or optimizer.update, work)
+    for ends, thetas in together:
+        for theta, new in zip(thetas, ends.thetas):
+            theta[...] = new
+
+
+def buffers_of(optimizer, state):
+    return [state[b] for b in optimizer.buffers if b in state]
+
+
+class EndToEnd:
+    """Small parameters as one vector; their buffers, too, as vectors, of which the states from now
+    on have views.
+
+    A state may have other arrays by the next step, as one that was loaded, and other parameters a
+    gradient: then it is made anew.
+    """
+
+    names, shapes = (), None  # of no parameters
+
+    def __init__(self, states, thetas, names):
+        self.names = [b for b in names if b in states[0]]
+        self.shapes = [theta.shape for theta in thetas]
+        self.theta = np.concatenate([theta.reshape(-1) for theta in thetas])
+        self.thetas = self._views(self.theta)
+        self.buffers, self.views = [], []
+        for b in self.names:
+            self.buffers.append(np.concatenate([state[b].reshape(-1) for state in states]))
+            self.views += self._views(self.buffers[-1])
+            for state, view in zip(states, self.views[-len(states) :]):
+                state[b] = view
+
+    def _views(self, vector):
+        """The parts of a vector that are the parameters."""
+        ends = np.cumsum([prod(shape) for shape in self.shapes])
+        parts = np.split(vector, ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
+
+    def are_of(self, states, thetas):
+        """Whether these are the parameters, and have the views."""
+        if [theta.shape for theta in thetas] != self.shapes:
+            return False
+        found = [state.get(b) for b in self.names for state in states]
+        return all(map(is_, found, self.views))
+
+    def arrays(self, thetas, gradients):
+        """(θ, g, *buffers), each one vector."""
+        np.concatenate([theta.reshape(-1) for theta in thetas], out=self.theta)
+        return self.theta, np.concatenate([g.reshape(-1) for g in gradients]), *self.buffers
+
+    def __reduce__(self):
+        """A copy would have vectors of its own, and the states views of others."""
+        return object.__new__, (EndToEnd,)

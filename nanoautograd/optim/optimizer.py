@@ -1,0 +1,153 @@
+"""What all optimisers share: groups of parameters, what is remembered of each, and a step.
+
+In the formulas θ is a parameter, g its gradient, γ the learning rate, λ the weight decay, t the
+number of this step from 1. A parameter in float16 or bfloat16 is stepped in float32: the state has
+such a copy of it, `master`, beside moments in float32, and θ is that, rounded, after each step
+(Micikevicius et al. 2018, "Mixed precision training", section 3.1). What θ is set to in between is
+taken over.
+
+What changes from step to step is where the parameters are: the moments, the number of steps, and
+for a GPU the learning rate (groups.py). So a step that is captured there (kernels/cuda/runtime) and
+replayed goes on as the step would, and has only to be told what must stay as it was.
+"""
+
+from itertools import chain
+
+from ..backends import array_namespace, is_array
+from ..custom_vjp import MANUAL
+from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..ops.reductions import wide
+from . import checks, states
+from .fast import change
+from .groups import Group, options_at
+
+
+class Optimizer:
+    """The bookkeeping that all optimisers share; a subclass defines `begin` and `update`.
+
+    `params` is an iterable of parameters, or of dicts {"params": [...], "lr": ..., ...}: groups,
+    each with options of its own. `param_groups` holds them, and a schedule writes `group["lr"]`.
+    """
+
+    buffers = ()  # names of the arrays in a parameter's state that `update` takes
+    elsewhere = {}  # options of PyTorch that are on where they mean what this optimiser is
+    in_place = kernels = None  # forms of just this class that are fast (adam_fast.py)
+
+    def __init__(self, params, **defaults):
+        name, self.defaults = type(self).__name__, defaults
+        self.param_groups = []
+        for group in checks.listed_groups(name, params):
+            self.param_groups.append(Group({**defaults, **group}))
+            self.check(self.param_groups[-1])
+        checks.check_parameters(name, self.parameters())
+        self.state = [{} for _ in self.parameters()]  # what is remembered, one dict a parameter
+        self._checked, self._params = {}, self.parameters()  # what checks.py has seen
+        self._together = []  # small parameters (fast.py)
+
+    def parameters(self):
+        """All parameters, in the order of `state`."""
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def check(self, group):
+        """Makes the numbers among the options Python's. Raises TypeError or ValueError for options
+        that are unknown or out of range."""
+        checks.check_options(type(self).__name__, group, self.defaults)
+
+    def zero_grad(self):
+        """Forget all gradients: each parameter's `grad` becomes None."""
+        for p in self.parameters():
+            p.grad = None
+
+    def step(self):
+        """Update every parameter that has a gradient; one whose `grad` is None, or that no longer
+        requires one, stays as it is. Raises ValueError, before anything is changed, for options out
+        of range, and where parameters, or their shapes or dtypes, are no longer what they were."""
+        checks.check_unchanged(self)
+        if now.recording is not None:
+            self.guard(now.recording)
+        jobs, rounded, all_states = [], [], iter(self.state)
+        for group in self.param_groups:
+            for p, state in zip(group["params"], all_states):
+                if p.requires_grad and (g := p.grad) is not None:
+                    p.data = theta = p.data  # so that a graph which needs the old value notices
+                    g = g.data
+                    if theta.dtype.itemsize == 2:
+                        rounded.append((theta, master(theta, state)))
+                        theta, g = state["master"], wide(g)
+                    jobs.append((group, state, theta, g))
+        if MANUAL.get():
+            self.change(jobs)
+        else:
+            change(self, jobs)
+        for theta, exact in rounded:
+            theta[...] = exact.astype(theta.dtype)
+
+    def change(self, jobs):
+        """A step as it is written; fast.py has a faster way to the same. jobs: the options, the
+        state, θ and g of each parameter, which are changed in place but for g."""
+        for group, state, theta, g in jobs:
+            options = options_at(theta, group)
+            t = self.begin(theta, state, options)
+            self.update(options, t, theta, g, *[state[b] for b in self.buffers if b in state])
+
+    def begin(self, theta, state, group):
+        """Make `state`, the dict of the parameter `theta`, ready for its next step, and return
+        what `update` is to know of it: on the CPU something hashable, as parameters for which it is
+        the same may be updated together."""
+
+    def update(self, group, t, theta, g, *buffers):
+        """Change theta and the buffers in place, given the gradient g; elementwise, as the arrays,
+        of one shape, may be a part of a parameter, or several end to end. t: what `begin` returned.
+        On a GPU group["lr"] is an array () of θ's dtype, and t may be one of int64.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    def guard(self, recording):
+        """Tells a step that is recorded what must be the same when it is replayed."""
+        name = type(self).__name__
+        for key, value in chain.from_iterable(state.items() for state in self.state):
+            if not is_array(value):
+                raise CaptureError(
+                    f"{name} keeps {key!r} of a parameter as a {type(value).__name__} of Python, "
+                    "which a replay would not change: keep an array on the device"
+                )
+        for i, p in enumerate(self.parameters()):
+            recording.parameter(f"parameter {i} of {name}", p)
+        recording.same(f"the list of parameters of {name}", self.parameters)
+        recording.same(f"the list of groups of {name}", lambda: self.param_groups)
+        recording.same(f"the state of {name}", lambda: [a for s in self.state for a in s.values()])
+        recording.fact(f"what {name} is made of", lambda: checks.check_unchanged(self))
+        for group in self.param_groups:
+            for option in group.keys() - {"params", "lr"}:
+                recording.fact(f"{name}'s {option}", lambda g=group, o=option: g[o])
+
+    def state_dict(self):
+        """PyTorch's layout: {"state": {i: {name: array or int}}, "param_groups": [options]}, where
+        i counts the parameters over all groups and "params" lists those numbers. Copies."""
+        return {"state": states.copied(self.state), "param_groups": states.numbered(self)}
+
+    def load_state_dict(self, state_dict):
+        """Take over what `state_dict` returned: copied, onto each parameter's device. Options that
+        only PyTorch has may be there if they are off: None or False.
+
+        Raises TypeError and ValueError, before anything is changed, where it was made for other
+        parameters, is incomplete, or holds what no step can have left: arrays of another dtype or
+        not finite, options out of range.
+        """
+        self.state, groups = states.checked(self, state_dict)
+        for group, options in zip(self.param_groups, groups):
+            group.update(options)
+
+
+def master(theta, state):
+    """Of θ in 16 bits the copy in float32: it is θ, unless θ was set since it was rounded from
+    it."""
+    exact = state.setdefault("master", wide(theta))
+    same = exact.astype(theta.dtype) == theta
+    exact[...] = array_namespace(theta).where(same, exact, wide(theta))
+    return exact
+
+
+def like(theta, number):
+    """A number that was computed from t in θ's dtype, if it is an array (), as on a GPU."""
+    return number if type(number) is float else number.astype(theta.dtype)
