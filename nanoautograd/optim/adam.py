@@ -1,9 +1,8 @@
 """Adam and AdamW, to read; adam_fast.py has the same in fewer passes over the memory."""
 
-import numpy as np
-
 from ..backends import array_namespace
-from .optimizer import Optimizer, like
+from .on_device import counter, like
+from .optimizer import Optimizer
 
 
 class Adam(Optimizer):
@@ -24,10 +23,9 @@ class Adam(Optimizer):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def prepare(self, theta, state):
-        """The state of θ before its first step; on a GPU the count, too, is there."""
-        xp = array_namespace(theta)
-        step = 0 if xp is np else xp.zeros((), dtype=np.int64)
-        state.update(step=step, exp_avg=xp.zeros_like(theta), exp_avg_sq=xp.zeros_like(theta))
+        """The state of θ before its first step."""
+        zeros = array_namespace(theta).zeros_like
+        state.update(step=counter(theta), exp_avg=zeros(theta), exp_avg_sq=zeros(theta))
 
     def begin(self, theta, state, group):
         """Counts the step. Returns t."""

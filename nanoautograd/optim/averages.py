@@ -10,14 +10,15 @@ from ..nn.module import Module, arrays_of, fitting
 from ..ops.reductions import wide
 from .blocks import in_blocks
 from .checks import count_in
+from .on_device import counter
 
 
-def _move(part, a, theta):
-    """a ← (1 − part) a + part θ."""
-    if part == 1.0:
-        a[...] = theta
+def _move(begun, beta, a, theta):
+    """a ← β a + (1 − β) θ."""
+    if begun and beta:
+        a += (1.0 - beta) * (theta - a)
     else:
-        a += part * (theta - a)
+        a[...] = theta
 
 
 class AveragedModel:
@@ -44,8 +45,8 @@ class AveragedModel:
         if not isinstance(decay, (int, float, np.floating)) or not 0.0 <= decay < 1.0:
             raise ValueError(f"AveragedModel: decay must be in [0, 1), got {decay}")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.decay, self.updates, self.is_applied = decay, 0, False
-        self.averages = {name: wide(p.data.copy()) for name, p in self.parameters.items()}
+        self.decay, self.is_applied = float(decay), False
+        self._take({name: wide(p.data.copy()) for name, p in self.parameters.items()}, 0)
 
     def update(self):
         """Take in the weights as they are now, after a step of the optimiser."""
@@ -61,20 +62,22 @@ class AveragedModel:
                     f"AveragedModel: {name} has by now the shape {theta.shape}, its average "
                     f"{a.shape}; make a new one"
                 )
-        part = 1.0 - self.decay if self.updates else 1.0
-        in_blocks(_move, [((part,), pair) for pair in pairs.values()])
-        if now.recording is None:
-            self._count()
-        else:
-            now.recording.fact("AveragedModel.decay", lambda: self.decay)
-            now.recording.same(
+        recording = now.recording
+        if recording is not None:  # these must be the same when it is replayed
+            recording.fact("AveragedModel.decay", lambda: self.decay)
+            recording.fact("whether AveragedModel has begun", lambda: self._begun)
+            recording.same(
                 "the averages of AveragedModel (was a state loaded?)",
-                lambda: list(self.averages.values()),
+                lambda: [self.updates, *self.averages.values()],
             )
-            now.recording.before(self._count)
-
-    def _count(self):
+        in_blocks(_move, [((self._begun, self.decay), pair) for pair in pairs.values()])
         self.updates += 1
+        self._begun = True
+
+    def _take(self, averages, updates):
+        """averages: of so many updates, which are counted where the averages are."""
+        self.averages, self._begun = averages, updates > 0
+        self.updates = counter(next(iter(averages.values()), None), updates)
 
     @contextmanager
     def applied(self):
@@ -104,7 +107,7 @@ class AveragedModel:
     def state_dict(self):
         """PyTorch's layout: {"n_averaged": updates, "module.<name>": array}. Copies."""
         return {
-            "n_averaged": np.array(self.updates),
+            "n_averaged": np.array(int(self.updates)),
             **{f"module.{name}": a.copy() for name, a in self.averages.items()},
         }
 
@@ -122,5 +125,4 @@ class AveragedModel:
         for name, a in new.items():
             if not array_namespace(a).isfinite(a).all():
                 raise ValueError(f"{who}: {name} is not finite everywhere")
-        self.updates = updates
-        self.averages = {name.removeprefix("module."): a for name, a in new.items()}
+        self._take({name.removeprefix("module."): a for name, a in new.items()}, updates)

@@ -12,7 +12,7 @@ from operator import is_
 import numpy as np
 
 from .blocks import in_blocks
-from .groups import options_at
+from .on_device import options_at
 
 SMALL = 1 << 12  # numbers: smaller arrays are changed together
 

@@ -7,7 +7,7 @@ such a copy of it, `master`, beside moments in float32, and θ is that, rounded,
 taken over.
 
 What changes from step to step is where the parameters are: the moments, the number of steps, and
-for a GPU the learning rate (groups.py). So a step that is captured there (kernels/cuda/runtime) and
+for a GPU the learning rate (on_device.py). So a step that is captured there (kernels/cuda/runtime) and
 replayed goes on as the step would, and has only to be told what must stay as it was.
 """
 
@@ -19,7 +19,7 @@ from ..kernels.cuda.runtime.recording import CaptureError, now
 from ..ops.reductions import wide
 from . import checks, states
 from .fast import change
-from .groups import Group, options_at
+from .on_device import Group, options_at
 
 
 class Optimizer:
@@ -146,8 +146,3 @@ def master(theta, state):
     same = exact.astype(theta.dtype) == theta
     exact[...] = array_namespace(theta).where(same, exact, wide(theta))
     return exact
-
-
-def like(theta, number):
-    """A number that was computed from t in θ's dtype, if it is an array (), as on a GPU."""
-    return number if type(number) is float else number.astype(theta.dtype)

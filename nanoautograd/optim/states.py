@@ -6,6 +6,7 @@ from ..array_interface import array_of
 from ..backends import array_namespace, is_array, to_device
 from ..ops.reductions import wide
 from .checks import count_in
+from .on_device import counter
 
 
 def copied(all_states):
@@ -94,8 +95,7 @@ def _state(optimizer, who, i, p, state, options):
     for key, a in state.items():
         a = a if is_array(a) else np.asarray(a)
         if key == "step":
-            n = count_in(f"{who}: step of parameter {i}", a)
-            new[key] = n if p.device == "cpu" else to_device(np.array(n, np.int64), p.device)
+            new[key] = counter(p.data, count_in(f"{who}: step of parameter {i}", a))
             continue
         if (a.shape, a.dtype) != (p.shape, like.dtype):
             raise ValueError(

@@ -1,6 +1,7 @@
 """Captured steps: on a GPU that is made of NumPy arrays and does all as late as it may; and, where
 there is one, on a GPU."""
 
+import copy
 import ctypes
 import json
 import os
@@ -26,7 +27,7 @@ from nanoautograd.kernels.cuda.runtime import capture, reports
 from nanoautograd.kernels.cuda.runtime.precision import _state as precisions
 from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
 from nanoautograd.kernels.cuda.runtime.recording import ROOM, CaptureError, Recording, now
-from nanoautograd.optim import SGD, AdamW, AveragedModel, clip_grad_norm_
+from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_
 
 REPORTS = reports.reports
 
@@ -328,9 +329,7 @@ def batches(n, seed=0):
     ]
 
 
-def training(net, clip=None, momentum=0.9, **more):
-    optimizer = SGD(net.parameters(), lr=0.1, momentum=momentum, **more)
-
+def stepping(net, optimizer, clip=None):
     def step(x, y):
         optimizer.zero_grad()
         loss = ((net(x) - y) ** 2).mean()
@@ -340,7 +339,12 @@ def training(net, clip=None, momentum=0.9, **more):
         optimizer.step()
         return loss
 
-    return step, optimizer
+    return step
+
+
+def training(net, clip=None, momentum=0.9, **more):
+    optimizer = SGD(net.parameters(), lr=0.1, momentum=momentum, **more)
+    return stepping(net, optimizer, clip), optimizer
 
 
 def rates(n):
@@ -409,20 +413,78 @@ def test_gradients_that_were_forgotten_in_between_are_back(gpu):
     assert captured.results(wait=True) == reference.results(wait=True)
 
 
-def test_work_before_the_step_is_not_recorded(gpu):
-    """As Adam writes its numbers."""
-    t, seen = on_device(np.zeros(())), []
+def adam_with_groups(net):
+    first, *rest = net.parameters()
+    return Adam([{"params": [first], "lr": 1}, {"params": rest}], betas=(0.5, 0.9), eps=1e-3)
 
-    def advance():
-        seen.append(len(seen) + 1)
-        t.fill(float(seen[-1]))
 
-    def step(x, y):
-        now.recording.before(advance)
-        return (x * 0.0).sum() + t * 1.0
+OPTIMISERS = [
+    lambda net: SGD(net.parameters(), lr=1, weight_decay=0.1),
+    lambda net: SGD(net.parameters(), momentum=0.9, nesterov=True),
+    lambda net: AdamW(net.parameters(), weight_decay=0.1),
+    adam_with_groups,
+]
+SET_RATE = [
+    lambda group, lr: group.__setitem__("lr", lr),
+    lambda group, lr: group.update(lr=lr),
+    lambda group, lr: group.__ior__({"lr": np.float32(lr)}),
+]
 
-    captured = captured_after(gpu, step, 6)
-    assert captured.results(wait=True) == seen == [1, 2, 3, 4, 5, 6]
+
+@pytest.mark.parametrize("make", OPTIMISERS)
+@pytest.mark.parametrize("set_rate", SET_RATE)
+def test_what_changes_from_step_to_step_is_on_the_device(gpu, make, set_rate):
+    """Replays count on, and read the rates that were set since; without kernels, line by line."""
+    found = []
+    for device in ("cpu", "gpu"):
+        net = model(p=0.0) if device == "cpu" else on(gpu, model(p=0.0))
+        optimizer = make(net)
+        step = captured = stepping(net, optimizer)
+        if device == "gpu":
+            captured = capture.Captured(step)
+        for i, (x, y) in enumerate(batches(7)):
+            if i:
+                for k, group in enumerate(optimizer.param_groups):
+                    set_rate(group, 0.01 / (i + k))
+            captured(x, y)
+        if device == "gpu":
+            captured.results(wait=True)
+        found.append((net, optimizer.state_dict()))
+    (right, state), (net, there) = found
+    for p, q in zip(net.parameters(), right.parameters()):
+        np.testing.assert_allclose(plain(p.data), q.data, rtol=1e-4, atol=1e-6)
+    assert there["param_groups"] == state["param_groups"]
+    for i, s in state["state"].items():
+        assert list(there["state"][i]) == list(s) and there["state"][i].get("step") == s.get("step")
+
+
+def test_a_rate_that_is_none_is_refused_before_a_replay_and_the_next_one_counts(gpu):
+    net, same = on(gpu, model(p=0.0)), model(p=0.0)
+    step, optimizer = training(net)
+    captured, (plain_step, other) = captured_after(gpu, step, 4), training(same)
+    for x, y in [*batches(4), *batches(1)]:
+        other.param_groups[0]["lr"] = 0.1
+        plain_step(x, y)
+    for bad in (-1.0, np.nan, "fast", None, np.ones(2)):
+        optimizer.param_groups[0]["lr"] = bad
+        with pytest.raises((ValueError, TypeError), match="SGD: lr must be"):
+            captured(*batches(1)[0])
+    optimizer.param_groups[0]["lr"] = 0.1
+    captured(*batches(1)[0])
+    captured.results(wait=True)
+    for p, q in zip(net.parameters(), same.parameters()):
+        np.testing.assert_allclose(plain(p.data), q.data, rtol=1e-4, atol=1e-6)
+
+
+def test_copies_of_an_optimiser_have_rates_of_their_own(gpu):
+    net = on(gpu, model(p=0.0))
+    step, optimizer = training(net)
+    step(*map(on_device, batches(1)[0]))
+    (group,) = optimizer.param_groups
+    rate = group.rate(net[0].weight.data)
+    for other in (copy.copy(group), copy.deepcopy(group), group.copy(), {**group}):
+        other["lr"] = 7.0
+    assert float(rate) == group["lr"] == 0.1
 
 
 def test_an_average_counts_on(gpu):
@@ -613,7 +675,7 @@ def train(gpu, monkeypatch, tmp_path):
                 patch.setattr(
                     script, "steps_of", lambda update, task: capture.Captured(update, record)
                 )
-            if sgd:  # AdamW is recorded with its kernel alone, which wants a GPU
+            if sgd:  # whose steps are not of the rounding, where a gradient is nearly 0
                 patch.setattr(script, "AdamW", lambda groups, betas: SGD(groups, momentum=0.5))
             status = script.main(
                 [
@@ -772,17 +834,14 @@ def test_adding_to_old_gradients_is_refused(gpu):
 
 
 def test_an_optimiser_that_counts_in_python_is_refused(gpu):
+    class Counting(SGD):
+        def begin(self, theta, state, group):
+            state["step"] = state.get("step", 0) + 1
+            return super().begin(theta, state, group)
+
     net = on(gpu, model())
-    optimizer = AdamW(net.parameters())
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = ((net(x) - y) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    refused(gpu, step, "AdamW computes with a learning rate.*use_kernels")
+    message = "Counting keeps 'step' of a parameter as a int of Python"
+    refused(gpu, stepping(net, Counting(net.parameters())), message)
 
 
 def test_other_batches_are_refused(gpu):
@@ -823,6 +882,10 @@ def test_a_step_must_return_its_loss(gpu):
         ),
         (lambda net, o: o.param_groups[0]["params"].pop(), "list of parameters of SGD changed"),
         (lambda net, o: o.load_state_dict(o.state_dict()), "the state of SGD changed"),
+        (
+            lambda net, o: o.param_groups.__setitem__(0, {**o.param_groups[0]}),
+            "list of groups of SGD changed",
+        ),
         (
             lambda net, o: net.load_state_dict(net.state_dict()),
             "the array of Linear.weight .*changed",

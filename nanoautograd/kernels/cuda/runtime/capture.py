@@ -200,7 +200,7 @@ class Captured:
         return returned
 
     def _record(self):
-        cupy, recorded_from = self._cupy, self._cupy.cuda.get_current_stream()
+        cupy = self._cupy
         if reports.debug:
             raise CaptureError(
                 "with nag.cuda.debug(True) the host waits after each operation; a "
@@ -208,7 +208,7 @@ class Captured:
             )
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
-        recording = Recording(self._numbers, live=False, outside=lambda: recorded_from)
+        recording = Recording(self._numbers, live=False)
         recording.fact("nag.cuda.matmul_precision", precision)
         recording.fact("nag.cuda.use_kernels", lambda: _state["on"])
         collecting = gc.isenabled()

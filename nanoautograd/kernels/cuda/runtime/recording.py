@@ -1,21 +1,20 @@
 """A training step that is being recorded: its parts register what a replay must do, or check.
 
 A replay is the same kernels on the same memory; no line of Python runs again (kernels/capture.py).
-So a number that changes from step to step must be in the memory of the device (`number`), what
-Python decided must stay as it was (`fact`), and what Python does at each step must be done before
-each replay (`before`). While no step is recorded, `now.recording` is None:
+So a number that Python changes from step to step must be in the memory of the device (`number`; the
+optimisers have arrays of their own there), and what Python decided must stay as it was (`fact`).
+While no step is recorded, `now.recording` is None:
 
     recording = now.recording
     if recording is not None:
         offset = recording.number(lambda: self.take(n), "uint64")       # a Number
         recording.fact("the mode", lambda: self.training)
-        steps = recording.before(self.advance)
 
 Modules, layers that draw random numbers and optimisers do that; a model need not.
 """
 
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -46,13 +45,12 @@ class Recording:
 
     memory: room for the numbers, bytes on the device (8·ROOM,). live: they are written there at
     once, for the step is computed while it says this; else they are kept in `values`, to be copied.
-    outside: makes a context in which work for the device is done at once, and is not recorded.
     """
 
-    def __init__(self, memory, live, outside=nullcontext):
-        self.memory, self.live, self.outside = memory, live, outside
+    def __init__(self, memory, live):
+        self.memory, self.live = memory, live
         self.values = np.zeros(8 * ROOM, np.uint8)  # what is to be copied there
-        self.numbers, self.facts, self.duties = [], [], []
+        self.numbers, self.facts = [], []
         self.parameters, self.kept = {}, []  # id -> Tensor, and arrays whose id must stay
 
     def number(self, following, dtype):
@@ -77,12 +75,6 @@ class Recording:
         """The objects in the list that read() returns must be the same at each replay."""
         self.kept.extend(read())  # so that no other one gets the id
         self.fact(what, lambda: [id(x) for x in read()])
-
-    def before(self, f):
-        """f(), done outside of what is recorded: here, and again before each replay."""
-        self.duties.append(f)
-        with self.outside():
-            return f()
 
     def parameter(self, name, p):
         """A Tensor that is read, or changed: its array must stay, and whether it learns."""
@@ -120,8 +112,6 @@ class Recording:
                     f"{what} changed after the step was recorded{how}; a replay "
                     "would not see it: capture the step again"
                 )
-        for f in self.duties:
-            f()
         for following, there in self.numbers:
             there[0] = following()
         return self.values

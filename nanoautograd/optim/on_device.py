@@ -1,4 +1,8 @@
-"""The options of a group of parameters, and where a step finds the learning rate."""
+"""What changes from step to step, where the parameters are: on a GPU in its memory.
+
+There a captured step, which no line of Python runs again, finds the learning rate as it is now, and
+counts on (kernels/cuda/runtime/capture.py).
+"""
 
 import numpy as np
 
@@ -7,21 +11,24 @@ from ..backends import array_namespace, device_of
 
 class Group(dict):
     """The options of some parameters, by name. For those on a GPU the learning rate is an array
-    there as well; `group["lr"] = x` writes it, so that a captured step, too, goes on with x."""
+    there as well, and `group["lr"] = x` writes it."""
 
-    rates = ()  # (device, array) of each device that it was asked for
+    rates, written = (), None  # (device, array) of each device that asked, and what is in there
 
     def rate(self, theta):
         """The learning rate beside the array θ: an array () of float64."""
         device = device_of(theta)
         if device not in dict(self.rates):
-            rate = array_namespace(theta).full((), self["lr"], dtype=np.float64)
+            self.written = self["lr"]
+            rate = array_namespace(theta).full((), self.written, dtype=np.float64)
             self.rates = (*self.rates, (device, rate))
         return dict(self.rates)[device]
 
     def __setitem__(self, option, value):
         super().__setitem__(option, value)
-        if option == "lr" and isinstance(value, (int, float, np.number)):  # else no step takes it
+        is_rate = option == "lr" and isinstance(value, (int, float, np.number))  # or is refused
+        if is_rate and self.rates and value != self.written:
+            self.written = value
             for _, rate in self.rates:
                 rate.fill(value)
 
@@ -44,3 +51,15 @@ def options_at(theta, group):
     if type(theta) is np.ndarray:
         return group
     return {**group, "lr": group.rate(theta).astype(theta.dtype)}
+
+
+def counter(a, n=0):
+    """A number of steps, n so far, beside the array a: of Python on the CPU, on a GPU an array ().
+    Both count with `+= 1`."""
+    xp = array_namespace(a)
+    return n if xp is np else xp.full((), n, dtype=np.int64)
+
+
+def like(theta, number):
+    """What was computed from such a number, in θ's dtype if it is an array."""
+    return number if type(number) is float else number.astype(theta.dtype)
