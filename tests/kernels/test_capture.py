@@ -668,15 +668,13 @@ def train(gpu, monkeypatch, tmp_path):
     monkeypatch.setitem(PRESETS, "lines", Lines)
     monkeypatch.setattr(strict, "xp", SimpleNamespace(array=on_device))
 
-    def run(name, *options, record=None, sgd=False):
+    def run(name, *options, record=None):
         device = "cpu" if record is None else "strict"
         with monkeypatch.context() as patch:
             if record is not None:
                 patch.setattr(
                     script, "steps_of", lambda update, task: capture.Captured(update, record)
                 )
-            if sgd:  # whose steps are not of the rounding, where a gradient is nearly 0
-                patch.setattr(script, "AdamW", lambda groups, betas: SGD(groups, momentum=0.5))
             status = script.main(
                 [
                     "lines",
@@ -704,8 +702,8 @@ def train(gpu, monkeypatch, tmp_path):
 def test_train_py_notes_down_the_same(train, record, options):
     """Each step with its own loss, norm and rate, though they come later; the same weights, and
     the same state to go on from."""
-    right, weights = train("cpu", "--steps", "11", *options, sgd=record)
-    found, others = train("gpu", "--steps", "11", *options, sgd=record, record=record)
+    right, weights = train("cpu", "--steps", "11", *options)
+    found, others = train("gpu", "--steps", "11", *options, record=record)
     assert [line["step"] for line in found] == [line["step"] for line in right]
     for a, b in zip(found, right):
         assert a.keys() == b.keys()
@@ -736,7 +734,7 @@ def test_train_py_notes_down_what_is_under_way_when_it_is_stopped(
 
     monkeypatch.setattr(Lines, "batch", batch)
     with pytest.raises(Stopped, match="130"):
-        train("run", "--steps", "20", record=record, sgd=True)
+        train("run", "--steps", "20", record=record)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     steps = [line["step"] for line in map(json.loads, lines) if "loss" in line]
     assert steps == [1, 2, 3, 4, 5, 6]
@@ -749,7 +747,7 @@ def test_train_py_stops_where_a_step_diverged(train, tmp_path):
     said = []
     for name, record in (("cpu", None), ("gpu", True)):
         with pytest.raises(Stopped) as stopped:
-            train(name, *options, record=record, sgd=True)
+            train(name, *options, record=record)
         said.append(str(stopped.value).replace(str(tmp_path / name), "the folder"))
         state = json.loads((tmp_path / name / "checkpoint.json").read_text())["state"]
         assert state["step"] == 0
