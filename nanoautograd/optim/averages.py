@@ -7,9 +7,9 @@ import numpy as np
 from ..backends import array_namespace
 from ..kernels.cuda.runtime.recording import now
 from ..nn.module import Module, arrays_of, fitting
-from ..ops.reductions import wide
 from .blocks import in_blocks
 from .checks import count_in
+from .master import wide
 from .on_device import counter
 
 

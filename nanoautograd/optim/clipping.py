@@ -10,9 +10,9 @@ from ..core.tensor import Tensor, wrap
 from ..kernels.cuda import can_run
 from ..kernels.cuda.launchers import clip
 from ..kernels.cuda.runtime.recording import CaptureError, now
-from ..ops.reductions import wide
 from .blocks import in_blocks
 from .checks import check_leaf, listed, number
+from .master import wide
 
 # Numbers of a dtype, by its character, that are smaller may have lost bits.
 LEAST = {x.dtype.char: float(x.tiny / x.eps) for x in (np.finfo("f"), np.finfo("d"))}

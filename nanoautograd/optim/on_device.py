@@ -50,7 +50,12 @@ def options_at(theta, group):
     dtype."""
     if type(theta) is np.ndarray:
         return group
-    return {**group, "lr": group.rate(theta).astype(theta.dtype)}
+    return {**group, "lr": rate_at(theta, group).astype(theta.dtype)}
+
+
+def rate_at(theta, group):
+    """The learning rate beside θ; of a plain dict, which somebody put there, as it is now."""
+    return (group if type(group) is Group else Group(group)).rate(theta)
 
 
 def counter(a, n=0):

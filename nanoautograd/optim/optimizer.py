@@ -6,19 +6,18 @@ such a copy of it, `master`, beside moments in float32, and θ is that, rounded,
 (Micikevicius et al. 2018, "Mixed precision training", section 3.1). What θ is set to in between is
 taken over.
 
-What changes from step to step is where the parameters are: the moments, the number of steps, and
-for a GPU the learning rate (on_device.py). So a step that is captured there (kernels/cuda/runtime) and
-replayed goes on as the step would, and has only to be told what must stay as it was.
+What changes from step to step is where the parameters are: the moments, the number of steps, and on
+a GPU the learning rate (on_device.py). So a step that is captured there and replayed
+(kernels/cuda/runtime) goes on as the step would, and has only to be told what must stay as it was.
 """
 
 from itertools import chain
 
-from ..backends import array_namespace, is_array
+from ..backends import is_array
 from ..custom_vjp import MANUAL
 from ..kernels.cuda.runtime.recording import CaptureError, now
-from ..ops.reductions import wide
-from . import checks, states
-from .fast import change
+from . import checks, fast, states
+from .master import master, wide
 from .on_device import Group, options_at
 
 
@@ -78,7 +77,7 @@ class Optimizer:
         if MANUAL.get():
             self.change(jobs)
         else:
-            change(self, jobs)
+            fast.change(self, jobs)
         for theta, exact in rounded:
             theta[...] = exact.astype(theta.dtype)
 
@@ -118,7 +117,8 @@ class Optimizer:
         recording.same(f"the state of {name}", lambda: [a for s in self.state for a in s.values()])
         recording.fact(f"what {name} is made of", lambda: checks.check_unchanged(self))
         for group in self.param_groups:
-            for option in group.keys() - {"params", "lr"}:
+            on_device = {"lr"} if type(group) is Group else set()
+            for option in group.keys() - on_device - {"params"}:
                 recording.fact(f"{name}'s {option}", lambda g=group, o=option: g[o])
 
     def state_dict(self):
@@ -137,12 +137,3 @@ class Optimizer:
         self.state, groups = states.checked(self, state_dict)
         for group, options in zip(self.param_groups, groups):
             group.update(options)
-
-
-def master(theta, state):
-    """Of θ in 16 bits the copy in float32: it is θ, unless θ was set since it was rounded from
-    it."""
-    exact = state.setdefault("master", wide(theta))
-    same = exact.astype(theta.dtype) == theta
-    exact[...] = array_namespace(theta).where(same, exact, wide(theta))
-    return exact

@@ -4,8 +4,8 @@ import numpy as np
 
 from ..array_interface import array_of
 from ..backends import array_namespace, is_array, to_device
-from ..ops.reductions import wide
 from .checks import count_in
+from .master import wide
 from .on_device import counter
 
 

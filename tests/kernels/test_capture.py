@@ -476,6 +476,15 @@ def test_a_rate_that_is_none_is_refused_before_a_replay_and_the_next_one_counts(
         np.testing.assert_allclose(plain(p.data), q.data, rtol=1e-4, atol=1e-6)
 
 
+def test_a_group_that_is_a_plain_dict_is_captured_with_its_rate(gpu):
+    step, optimizer = training(on(gpu, model()))
+    optimizer.param_groups[0] = {**optimizer.param_groups[0]}
+    captured = captured_after(gpu, step, 4)
+    optimizer.param_groups[0]["lr"] = 0.2
+    with pytest.raises(CaptureError, match="SGD's lr changed .* 0.1 to 0.2"):
+        captured(*batches(1)[0])
+
+
 def test_copies_of_an_optimiser_have_rates_of_their_own(gpu):
     net = on(gpu, model(p=0.0))
     step, optimizer = training(net)
