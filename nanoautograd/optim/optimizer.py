@@ -114,7 +114,13 @@ class Optimizer:
             recording.parameter(f"parameter {i} of {name}", p)
         recording.same(f"the list of parameters of {name}", self.parameters)
         recording.same(f"the list of groups of {name}", lambda: self.param_groups)
-        recording.same(f"the state of {name}", lambda: [a for s in self.state for a in s.values()])
+        recording.same(
+            f"the state of {name}",
+            lambda: [
+                *(a for state in self.state for a in state.values()),
+                *(rate for group in self.param_groups for _, rate in getattr(group, "rates", ())),
+            ],
+        )
         recording.fact(f"what {name} is made of", lambda: checks.check_unchanged(self))
         for group in self.param_groups:
             on_device = {"lr"} if type(group) is Group else set()

@@ -476,6 +476,25 @@ def test_a_rate_that_is_none_is_refused_before_a_replay_and_the_next_one_counts(
         np.testing.assert_allclose(plain(p.data), q.data, rtol=1e-4, atol=1e-6)
 
 
+def test_an_optimiser_that_begins_in_the_recorded_step_is_refused(gpu):
+    """What it makes there would be made again at each replay."""
+    net, calls = on(gpu, model()), []
+    optimizer = SGD(net.parameters())  # which has no state but the rate
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((net(x) - y) ** 2).mean()
+        loss.backward()
+        calls.append(1)
+        if len(calls) > capture.WARM_UP:
+            optimizer.step()
+        return loss
+
+    captured = captured_after(gpu, step, capture.WARM_UP + 1)
+    with pytest.raises(CaptureError, match="the state of SGD changed"):
+        captured(*batches(1)[0])
+
+
 def test_a_group_that_is_a_plain_dict_is_captured_with_its_rate(gpu):
     step, optimizer = training(on(gpu, model()))
     optimizer.param_groups[0] = {**optimizer.param_groups[0]}

@@ -18,17 +18,18 @@ def tables(jobs):
     with a few contiguous arrays of one size each; those without elements are left out."""
     jobs = [(row, arrays) for row, arrays in jobs if arrays[0].size]
     for at in range(0, len(jobs), MOST):
-        part, chunks = jobs[at : at + MOST], 0
+        rows, arrays = zip(*jobs[at : at + MOST])
+        sizes = [first.size for first, *_ in arrays]
+        begins = np.cumsum([0, *(-(-size // CHUNK) for size in sizes)])
         table = np.zeros(
             (),
             [
-                ("x", np.int64, (len(part[0][1]), MOST)),  # on the host
+                ("x", np.int64, (len(arrays[0]), MOST)),  # on the host
                 *((name, np.int64, MOST) for name in ("size", "begin", "row")),
             ],
         )
-        for i, (row, arrays) in enumerate(part):
-            table["x"][:, i] = [address(a) for a in arrays]
-            table["size"][i], table["begin"][i], table["row"][i] = arrays[0].size, chunks, row
-            chunks += -(-arrays[0].size // CHUNK)
-        table["begin"][len(part) :] = chunks
-        yield chunks, table
+        n = len(rows)
+        table["x"][:, :n] = np.transpose([[address(a) for a in of_one] for of_one in arrays])
+        table["size"][:n], table["row"][:n] = sizes, rows
+        table["begin"][:n], table["begin"][n:] = begins[:-1], begins[-1]
+        yield int(begins[-1]), table

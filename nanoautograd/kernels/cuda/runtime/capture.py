@@ -25,8 +25,9 @@ What is fixed. A replay runs the same kernels on the same addresses. So
     - the memory of all that the step makes comes from a pool of its own, which lives as long as the
       graph and serves nobody else;
     - the batch is copied to where the recorded step reads it;
-    - numbers that Python computes (the offset of a dropout's random numbers, the learning rate) are
-      read by the kernels in the device's memory, and come with the batch (recording.py);
+    - numbers that Python computes (the offset of a dropout's random numbers) are read by kernels in
+      the device's memory, and come with the batch (recording.py); the learning rate and the
+      count of steps are arrays there (optim/on_device.py);
     - what modules and optimisers consist of (modes, numbers among their attributes, parameters and
       whether they learn) is looked at before each replay, which is refused if it has changed.
 
@@ -35,7 +36,7 @@ stays what it was while the step was recorded: nobody can see that it would chan
 from step to step, other than by an optimiser, must be written in place: after `state[...] = new`
 the next replay finds it; after `state = new` it would read the old one, whose memory may be
 another's.
-A recording that was refused has counted as a step for optimisers and dropout, and stays refused.
+A recording that was refused has counted as a step for dropout, and stays refused.
 
 How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a
 stream of its own copies it to a waiting place on the device, while the step before is computed; and
