@@ -65,11 +65,11 @@ class EndToEnd:
     def __init__(self, states, thetas, names):
         self.names = [b for b in names if b in states[0]]
         self.shapes = [theta.shape for theta in thetas]
-        self.theta = np.concatenate([theta.reshape(-1) for theta in thetas])
+        self.theta = np.concatenate(thetas, axis=None)
         self.thetas = self._views(self.theta)
         self.buffers, self.views = [], []
         for b in self.names:
-            self.buffers.append(np.concatenate([state[b].reshape(-1) for state in states]))
+            self.buffers.append(np.concatenate([state[b] for state in states], axis=None))
             self.views += self._views(self.buffers[-1])
             for state, view in zip(states, self.views[-len(states) :]):
                 state[b] = view
@@ -89,8 +89,8 @@ class EndToEnd:
 
     def arrays(self, thetas, gradients):
         """(θ, g, *buffers), each one vector."""
-        np.concatenate([theta.reshape(-1) for theta in thetas], out=self.theta)
-        return self.theta, np.concatenate([g.reshape(-1) for g in gradients]), *self.buffers
+        np.concatenate(thetas, axis=None, out=self.theta)
+        return self.theta, np.concatenate(gradients, axis=None), *self.buffers
 
     def __reduce__(self):
         """A copy would have vectors of its own, and the states views of others."""

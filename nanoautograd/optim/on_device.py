@@ -4,9 +4,12 @@ There a captured step, which no line of Python runs again, finds the learning ra
 counts on (kernels/cuda/runtime/capture.py).
 """
 
+from contextlib import suppress
+
 import numpy as np
 
 from ..backends import array_namespace, device_of
+from .checks import number
 
 
 class Group(dict):
@@ -26,11 +29,15 @@ class Group(dict):
 
     def __setitem__(self, option, value):
         super().__setitem__(option, value)
-        is_rate = option == "lr" and isinstance(value, (int, float, np.number))  # or is refused
-        if is_rate and self.rates and value != self.written:
-            self.written = value
+        if option == "lr" and self.rates:
+            with suppress(TypeError, ValueError):  # a step will refuse it, and say why
+                self._write(number("a group", option, value))
+
+    def _write(self, lr):
+        if lr != self.written:  # else nothing is launched, which a capture would record
+            self.written = lr
             for _, rate in self.rates:
-                rate.fill(value)
+                rate.fill(lr)
 
     def update(self, *others, **more):
         for option, value in dict(*others, **more).items():

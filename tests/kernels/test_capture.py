@@ -465,7 +465,7 @@ def test_a_rate_that_is_none_is_refused_before_a_replay_and_the_next_one_counts(
     for x, y in [*batches(4), *batches(1)]:
         other.param_groups[0]["lr"] = 0.1
         plain_step(x, y)
-    for bad in (-1.0, np.nan, "fast", None, np.ones(2)):
+    for bad in (-1.0, np.nan, 10**400, 1j, "fast", None, np.ones(2)):
         optimizer.param_groups[0]["lr"] = bad
         with pytest.raises((ValueError, TypeError), match="SGD: lr must be"):
             captured(*batches(1)[0])
