@@ -10,8 +10,8 @@ def in_blocks(f, jobs):
     arrays, which have one shape, or with all of them where they are small. Returns what f returned.
 
     The threads share the blocks; small arrays go to a thread together. A GPU's arrays are not cut,
-    and stay in the calling thread, which is the one that has their device and stream; what f returned
-    for them comes first.
+    and stay in the calling thread, which is the one that has their device and stream; their results
+    come first.
     """
     parts, room, results = [], 0, []
     for options, arrays in jobs:
