@@ -10,7 +10,7 @@ from ..backends import device_of
 from ..kernels.cuda import can_run
 from ..kernels.cuda.launchers import adam
 from .adam import Adam, AdamW
-from .on_device import rate_at
+from .on_device import options_at
 
 
 def adam_in_place(group, t, theta, g, m, v):
@@ -55,7 +55,7 @@ def by_kernels(optimizer, jobs):
         m, v = (state[b] for b in optimizer.buffers)
         if adam.takes(theta, m, v):
             alike = taken.setdefault((device_of(theta), theta.dtype), {})
-            options = {**group, "lr": rate_at(theta, group)}
+            options = options_at(theta, group, np.float64)
             alike.setdefault(id(group), (options, []))[1].append((state["step"], theta, g, m, v))
         else:
             others.append(job)

@@ -104,10 +104,12 @@ def check_parameters(name, params):
 
 def check_options(name, group, known):
     """Makes the numbers among the options of a group Python's. Raises TypeError or ValueError for
-    options that are not `known` or out of range."""
+    options that are not `known`, missing, or out of range."""
     unknown = sorted(map(str, group.keys() - known.keys() - {"params"}))
     if unknown:
         raise ValueError(f"{name}: unknown option {unknown[0]!r}; it takes {', '.join(known)}")
+    if lacking := known.keys() - group.keys():
+        raise ValueError(f"{name}: a group lacks {', '.join(sorted(lacking))}")
     for option, high in HIGHEST.items():
         if option in group:
             group[option] = number(name, option, group[option], high=high)
@@ -116,7 +118,7 @@ def check_options(name, group, known):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas!r}")
         group["betas"] = tuple(number(name, "each of betas", b, high=BELOW_1) for b in betas)
-    if "nesterov" in group:
+    if group.keys() >= {"momentum", "dampening", "nesterov"}:
         mu, dampening, nesterov = (group[o] for o in ("momentum", "dampening", "nesterov"))
         if not isinstance(nesterov, (bool, np.bool_)):
             raise TypeError(f"{name}: nesterov must be True or False, got {nesterov!r}")

@@ -4,6 +4,7 @@ There a captured step, which no line of Python runs again, finds the learning ra
 counts on (kernels/cuda/runtime/capture.py).
 """
 
+from collections.abc import MutableMapping
 from contextlib import suppress
 
 import numpy as np
@@ -16,16 +17,16 @@ class Group(dict):
     """The options of some parameters, by name. For those on a GPU the learning rate is an array
     there as well, and `group["lr"] = x` writes it."""
 
-    rates, written = (), None  # (device, array) of each device that asked, and what is in there
+    rates, written = (), None  # ((device, dtype), array) of all that was asked for; what they are
 
-    def rate(self, theta):
-        """The learning rate beside the array θ: an array () of float64."""
-        device = device_of(theta)
-        if device not in dict(self.rates):
+    def rate(self, theta, dtype):
+        """The learning rate beside the array θ: an array ()."""
+        kind = device_of(theta), np.dtype(dtype)
+        if kind not in dict(self.rates):
             self.written = self["lr"]
-            rate = array_namespace(theta).full((), self.written, dtype=np.float64)
-            self.rates = (*self.rates, (device, rate))
-        return dict(self.rates)[device]
+            rate = array_namespace(theta).full((), self.written, dtype=dtype)
+            self.rates = (*self.rates, (kind, rate))
+        return dict(self.rates)[kind]
 
     def __setitem__(self, option, value):
         super().__setitem__(option, value)
@@ -39,9 +40,7 @@ class Group(dict):
             for _, rate in self.rates:
                 rate.fill(lr)
 
-    def update(self, *others, **more):
-        for option, value in dict(*others, **more).items():
-            self[option] = value
+    update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__
 
     def __ior__(self, other):
         self.update(other)
@@ -52,17 +51,13 @@ class Group(dict):
         return Group, (dict(self),)
 
 
-def options_at(theta, group):
-    """The options as a step of θ takes them: on a GPU with the learning rate that is there, in θ's
-    dtype."""
+def options_at(theta, group, dtype=None):
+    """The options as a step of θ takes them: on a GPU with the learning rate that is there, an
+    array () of θ's dtype or another."""
     if type(theta) is np.ndarray:
         return group
-    return {**group, "lr": rate_at(theta, group).astype(theta.dtype)}
-
-
-def rate_at(theta, group):
-    """The learning rate beside θ; of a plain dict, which somebody put there, as it is now."""
-    return (group if type(group) is Group else Group(group)).rate(theta)
+    with_rate = group if type(group) is Group else Group(group)  # what somebody put there, as it is
+    return {**group, "lr": with_rate.rate(theta, dtype or theta.dtype)}
 
 
 def counter(a, n=0):
@@ -72,6 +67,6 @@ def counter(a, n=0):
     return n if xp is np else xp.full((), n, dtype=np.int64)
 
 
-def like(theta, number):
-    """What was computed from such a number, in θ's dtype if it is an array."""
-    return number if type(number) is float else number.astype(theta.dtype)
+def like(theta, x):
+    """A number x that was computed from such a count, in θ's dtype if it is an array."""
+    return x if type(x) is float else x.astype(theta.dtype)

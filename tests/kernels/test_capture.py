@@ -428,6 +428,7 @@ SET_RATE = [
     lambda group, lr: group.__setitem__("lr", lr),
     lambda group, lr: group.update(lr=lr),
     lambda group, lr: group.__ior__({"lr": np.float32(lr)}),
+    lambda group, lr: (group.pop("lr"), group.setdefault("lr", lr)),
 ]
 
 
@@ -509,10 +510,10 @@ def test_copies_of_an_optimiser_have_rates_of_their_own(gpu):
     step, optimizer = training(net)
     step(*map(on_device, batches(1)[0]))
     (group,) = optimizer.param_groups
-    rate = group.rate(net[0].weight.data)
+    rate = group.rate(net[0].weight.data, "float32")
     for other in (copy.copy(group), copy.deepcopy(group), group.copy(), {**group}):
         other["lr"] = 7.0
-    assert float(rate) == group["lr"] == 0.1
+    assert rate == np.float32(0.1) and group["lr"] == 0.1
 
 
 def test_an_average_counts_on(gpu):

@@ -424,7 +424,7 @@ def stepped(module, args, options):
     elif jobs:
         xp = array_namespace(arrays[0])
         steps = [xp.full((), t[odd] - 1, dtype=np.int64) for odd, _ in jobs]
-        options = {**group, "lr": group.rate(arrays[0])}
+        options = {**group, "lr": group.rate(arrays[0], "float64")}
         rows = [(step, *arrays) for step, (_, arrays) in zip(steps, jobs)]
         module.update([(options, rows[:3]), (options, rows[3:])], type(optimizer) is optim.AdamW)
         assert [int(step) for step in steps] == [t[odd] for odd, _ in jobs]

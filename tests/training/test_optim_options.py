@@ -108,6 +108,17 @@ def test_options_that_are_set_later_are_checked_before_anything_is_changed(call)
     assert str(optimizer.state) == str(state)
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_option_that_was_taken_out_is_missed_before_anything_is_changed(name):
+    w = Parameter(np.ones(3))
+    for option in CLASSES[name]([w]).defaults:
+        optimizer = CLASSES[name]([w])
+        del optimizer.param_groups[0][option]
+        with pytest.raises(ValueError, match=f"{name}: a group lacks {option}"):
+            stepped(optimizer, [w], [0.5])
+        assert (w.data == 1).all()
+
+
 MODERATE = st.sampled_from([0.0, 0.1, 0.5, 0.9])
 gradient_values = st.lists(
     hnp.arrays(
