@@ -39,7 +39,6 @@ from nanoautograd import no_grad
 from nanoautograd.array_interface import array_of
 from nanoautograd.backends import array_namespace, to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
-from nanoautograd.manual import gelu
 from nanoautograd.nn import (
     Dropout,
     Embedding,
@@ -183,7 +182,7 @@ class GPT(Module):
             kept = kept.followed_by(k[None], v[None])
             z = z + affine(attention.out_proj, kept.attention(q).reshape(-1))
             u = affine(layer.up, normed(z, layer.norm2))
-            z = z + affine(layer.down, gelu.forward(u, approximate="tanh")[0])
+            z = z + affine(layer.down, F.gelu(u, "tanh"))
             after.append(kept)
         return to_numpy(self.embedding.weight.data @ normed(z, self.norm)), after
 

@@ -35,9 +35,33 @@ def gelu(input, approximate="none", bias=None):
     return _gelu(input, bias, approximate=approximate)
 
 
+def check_gelu(x, bias=None, *, approximate="none"):
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh'; got {approximate!r}")
+    if not is_float(x.dtype):
+        raise TypeError(f"gelu: the input must be floating; got {x.dtype}")
+    if bias is None:
+        return
+    if not x.ndim or bias.shape != x.shape[-1:]:
+        raise ValueError(
+            "gelu: the bias must be (N,), one number for each feature of an input "
+            f"(..., N); got input {x.shape} and bias {bias.shape}"
+        )
+    if bias.dtype != x.dtype:
+        raise TypeError(
+            f"gelu: the bias must have the dtype of the input; got input {x.dtype} and "
+            f"bias {bias.dtype}"
+        )
+
+
 def silu(input):
     """x / (1 + e⁻ˣ), elementwise; any shape, floating (else TypeError). See manual/silu.py."""
     return _silu(input)
+
+
+def check_silu(x):
+    if not is_float(x.dtype):
+        raise TypeError(f"silu: the input must be floating; got {x.dtype}")
 
 
 def softmax(input, dim=-1):
@@ -56,5 +80,7 @@ def log_softmax(input, dim=-1):
     return _log_softmax(input, axis=dim)
 
 
+_gelu.check = check_gelu
+_silu.check = check_silu
 _softmax.check = check_softmax
 _log_softmax.check = partial(check_softmax, name="log_softmax")

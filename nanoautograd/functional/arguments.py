@@ -6,6 +6,7 @@ import numpy as np
 
 from ..array_interface import array_of
 from ..backends import device_of, is_array, to_device
+from ..custom_vjp import MANUAL
 from ..kernels.cuda.runtime.recording import CaptureError, now
 from ..safety.arguments import as_array
 
@@ -16,6 +17,13 @@ def as_array_like(x, like):
         return x
     x, like = np.asarray(x), array_of(as_array(like))
     return to_device(x.astype(like.dtype) if x.dtype.kind == "f" else x, device_of(like))
+
+
+def by_kernel(operation, *args, **options):
+    """Whether a kernel computes this call of an operation, and so looks at the values itself."""
+    return not (type(args[0]) is np.ndarray or operation.cuda is None or MANUAL.get()) and (
+        operation.cuda.takes(*args, **options)
+    )
 
 
 def any_seed(name):

@@ -1,9 +1,10 @@
 """Linear maps, tables of vectors, dropout."""
 
+from ..backends import is_float
 from ..manual.dropout import dropout as _dropout
 from ..manual.embedding import embedding as _embedding
 from ..manual.linear import linear as _linear
-from .arguments import any_seed, as_array_like
+from .arguments import any_seed, as_array_like, by_kernel
 
 
 def linear(input, weight, bias=None):
@@ -12,6 +13,19 @@ def linear(input, weight, bias=None):
     Raises ValueError if the shapes do not fit.
     """
     return _linear(input, weight, bias)
+
+
+def check_linear(x, weight, bias=None):
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            "linear: input must be (..., I) and weight (O, I); "
+            f"got input {x.shape} and weight {weight.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"linear: bias must be (O,), one number for each row of the weight; got "
+            f"bias {bias.shape} and weight {weight.shape}"
+        )
 
 
 def embedding(input, weight, padding_idx=None):
@@ -23,6 +37,29 @@ def embedding(input, weight, padding_idx=None):
     Raises IndexError for an id outside 0 ... V-1; TypeError and ValueError for dtypes and shapes.
     """
     return _embedding(as_array_like(input, weight), weight, padding_idx=padding_idx)
+
+
+def check_embedding(ids, weight, *, padding_idx=None):
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: the weight must be (V, D); got {weight.shape}")
+    if not is_float(weight.dtype):
+        raise TypeError(f"embedding: the weight must be floating; got {weight.dtype}")
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"embedding: the ids must be integers; got {ids.dtype}")
+    V = len(weight)
+    if padding_idx is not None and not -V <= padding_idx < V:
+        raise IndexError(
+            f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
+            f"is {V}, so it goes from {-V} to {V - 1}"
+        )
+    # A kernel looks at the ids itself; to look at them here would be to wait for them.
+    if ids.size and not by_kernel(_embedding, ids, weight, padding_idx=padding_idx):
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= V:
+            raise IndexError(
+                f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
+                f"its size is {V}, so ids go from 0 to {V - 1}"
+            )
 
 
 def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
@@ -38,3 +75,15 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
     if seed is None:
         seed = any_seed("dropout") if training and p else 0
     return _dropout(input, p=p, training=training, seed=seed, offset=offset)
+
+
+def check_dropout(x, *, p=0.5, training=True, seed, offset=0):
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must be a probability, from 0 to 1; got {p}")
+    if not is_float(x.dtype):
+        raise TypeError(f"dropout: the input must be floating; got {x.dtype}")
+
+
+_linear.check = check_linear
+_embedding.check = check_embedding
+_dropout.check = check_dropout

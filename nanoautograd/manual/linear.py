@@ -27,97 +27,37 @@ section 2.2.2.)
 
 from math import prod
 
-from ..backends import array_namespace, is_float, products
+from ..backends import products
 from ..backends.sums import column_sums
-from ..backends.threads import parts, share
 from ..custom_vjp import custom_vjp
 from ..ops import matmul
-
-EVERY = slice(None)
 
 
 def forward(x, weight, bias=None):
     """x (..., I), weight (O, I), bias (O,) or None -> y (..., O), and the cache."""
-    _check(x, weight, bias)
-    xp = array_namespace(x, weight, bias)
-    M, (O, I) = prod(x.shape[:-1]), weight.shape
-    x_, W = products.operands(x if x.ndim == 2 else x.reshape(M, I), weight)
-    y = xp.empty((M, O), dtype=xp.result_type(x, weight))
-    after = bias is not None and bias.dtype != y.dtype  # of another precision
-
-    def part(m, o):
-        """Y of the rows m and the features o."""
-        y_mo = products.matmul(x_[m], W[o].T, out=y[m, o])
-        if bias is not None and not after:
-            y_mo += bias[o]
-
-    if M < O:
-        share(lambda o: part(EVERY, o), parts(xp, O, M * O * I))
-    else:
-        share(lambda m: part(m, EVERY), parts(xp, M, M * O * I))
-    if after:
-        y = y + bias
-    y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], O)
-    return y, (x_, W, x.shape, x.dtype, weight.dtype, None if bias is None else bias.dtype)
+    *axes, I = x.shape
+    X, W = x.reshape(prod(axes), I), weight
+    Y = products.matmul(X, W.T)
+    if bias is not None:
+        Y = Y + bias
+    return Y.reshape(*axes, len(W)), (X, W, bias, x.shape)
 
 
 def backward(dy, cache, needs=None):
     """dy like y -> dx, dweight, dbias (None if there was none)."""
-    x, W, shape, of_x, of_w, of_b = cache  # dtypes of the arguments
-    need_x, need_w, need_b = needs or (True,) * 3
-    need_x, need_b = need_x and is_float(of_x), need_b and of_b is not None
-    xp = array_namespace(x)
-    (M, I), O = x.shape, len(W)
-    dy = dy if dy.ndim == 2 else dy.reshape(M, O)
-    dy_ = dy if W.dtype == of_w else dy.astype(W.dtype)  # rounded, as W was
-    dx = xp.empty(shape, dtype=dy.dtype) if need_x else None
-    dx_ = dx.reshape(M, I) if need_x else None
-    dw = xp.empty((O, I), dtype=dy.dtype) if need_w else None
-    db = xp.empty(O, dtype=dy.dtype) if need_b else None
-
-    def rows(m):
-        products.matmul(dy_[m], W, out=dx_[m])
-
-    def features(o):
-        if need_w:
-            products.matmul(dy_[:, o].T, x, out=dw[o])
-        if need_b:
-            db[o] = column_sums(dy[:, o])
-
-    of_rows, of_features = parts(xp, M, M * O * I), parts(xp, O, M * O * I)
-    tasks = [(rows, m) for m in of_rows if need_x]
-    tasks += [(features, o) for o in of_features if need_w or need_b]
-    if len(of_rows) == len(of_features) == 1:
-        for task, part in tasks:
-            task(part)
-    else:
-        share(lambda task: task[0](task[1]), tasks)
-    return tuple(
-        [
-            d if d is None else d.astype(dtype, copy=False)
-            for d, dtype in ((dx, of_x), (dw, of_w), (db, of_b))
-        ]
-    )
+    X, W, bias, shape = cache
+    need_x, need_w, need_b = needs or (True, True, True)
+    dY = dy.reshape(len(X), len(W))
+    dX = products.matmul(dY, W).reshape(shape) if need_x else None
+    dW = products.matmul(dY.T, X) if need_w else None
+    db = column_sums(dY) if need_b and bias is not None else None
+    return dX, dW, db
 
 
 def reference(x, weight, bias=None):
     """The same from primitives."""
-    _check(x, weight, bias)
     y = matmul(x, weight.T)
     return y if bias is None else y + bias
 
 
 linear = custom_vjp("linear", forward, backward, reference)
-
-
-def _check(x, weight, bias):
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            "linear: input must be (..., I) and weight (O, I); "
-            f"got input {x.shape} and weight {weight.shape}"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"linear: bias must be (O,), one number for each row of the weight; got "
-            f"bias {bias.shape} and weight {weight.shape}"
-        )

@@ -14,7 +14,7 @@ from nanoautograd import backends
 from nanoautograd.backends import available, to_device
 from nanoautograd.kernels.cuda.runtime import cublas
 from nanoautograd.kernels.cuda.runtime.precision import matmul_precision, precision
-from nanoautograd.manual import linear
+from nanoautograd.manual.linear import linear
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -389,8 +389,8 @@ def test_bfloat16_rounds_operands_alone():
         assert cublas.matmul(a, a) == 1.0
 
 
-@pytest.mark.parametrize("asked, type, times", [("bfloat16", 14, 2), ("tf32", 0, 0)])
-def test_a_linear_layer_rounds_each_operand_once(fake, asked, type, times, monkeypatch):
+@pytest.mark.parametrize("asked, type", [("bfloat16", 14), ("tf32", 0)])
+def test_a_linear_layer_rounds_each_operand_once(fake, asked, type, monkeypatch):
     """x and W on the way there, for the way back too, where dy is; in three products whose results
     are float32."""
     monkeypatch.setitem(backends._OWNERS, Device, Namespace())
@@ -405,9 +405,9 @@ def test_a_linear_layer_rounds_each_operand_once(fake, asked, type, times, monke
     rng = np.random.default_rng(0)
     x, W, b, dy = (rng.standard_normal(s).astype("f4") for s in ((7, 5), (4, 5), 4, (7, 4)))
     with matmul_precision(asked):
-        y, cache = linear.forward(*map(device, (x, W, b)))
-        found = y, *linear.backward(device(dy), cache)
-    assert rounded == [x.shape, W.shape][:times]
+        y, cache = linear.cuda.forward(*map(device, (x, W, b)))
+        found = y, *linear.cuda.backward(device(dy), cache)
+    assert rounded == ([x.shape, W.shape] if asked == "bfloat16" else [])
     calls = [call for name, call in fake.calls if "Gemm" in name]
     assert [(call[8], call[11], call[15]) for call in calls] == [(type, type, 0)] * 3
     right_db = dy.sum(axis=0)

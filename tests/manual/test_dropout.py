@@ -9,12 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from second_order import second_order
-from three_ways import agree, by_composition, by_hand, close, each_alone, same_by_blocks
+from three_ways import (
+    agree,
+    by_composition,
+    by_hand,
+    close,
+    each_alone,
+    each_form,
+    each_form_on_numpy,
+    same_by_blocks,
+)
 
 import nanoautograd as nag
-from nanoautograd.manual import dropout
 from nanoautograd.testing import oracle
 
+EACH, ON_NUMPY = each_form("dropout"), each_form_on_numpy("dropout")
+IN_BLOCKS = each_form_on_numpy("dropout", where=["cpu"])
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 SEEDS = st.integers(0, 2**64 - 1)
 OPTIONS = st.fixed_dictionaries(
@@ -27,38 +37,42 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-def with_options(**options):
+def with_options(module, **options):
     """The module as one that takes no options (the helpers have a `seed` of their own)."""
     return SimpleNamespace(
-        forward=partial(dropout.forward, **options),
-        backward=dropout.backward,
-        reference=partial(dropout.reference, **options),
+        forward=partial(module.forward, **options),
+        backward=module.backward,
+        reference=partial(module.reference, **options),
     )
 
 
+@EACH
 @given(SHAPES, OPTIONS)
-def test_three_ways(backend, shape, options):
+def test_three_ways(backend, module, shape, options):
     x = np.asarray(np.random.default_rng(0).standard_normal(shape))
     if options["p"] == 1 - 1e-15:
         options["p"] = 0.99  # else the factor is too large for finite differences
-    agree(backend, with_options(**options), [x])
-    each_alone(backend, with_options(**options), [x])
+    agree(backend, with_options(module, **options), [x])
+    each_alone(backend, with_options(module, **options), [x])
 
 
+@IN_BLOCKS
 @given(st.integers(0, 50), st.integers(0, 9), st.sampled_from([0.0, 0.3, 1.0]))
-def test_blocks(n, offset, p):
+def test_blocks(module, n, offset, p):
     x = np.random.default_rng(n).standard_normal(n)
-    same_by_blocks(dropout, [x], p=p, seed=n, offset=offset)
+    same_by_blocks(module, [x], p=p, seed=n, offset=offset)
 
 
+@EACH
 @given(SHAPES, OPTIONS)
-def test_a_plain_loop(backend, shape, options):
+def test_a_plain_loop(backend, module, shape, options):
     x = np.asarray(np.random.default_rng(0).standard_normal(shape))
-    (y,), _, _ = by_hand(backend, with_options(**options), [x])
+    (y,), _, _ = by_hand(backend, with_options(module, **options), [x])
     np.testing.assert_allclose(y, oracle.dropout(x, **options), rtol=1e-12)
 
 
-def test_all_or_nothing(backend):
+@EACH
+def test_all_or_nothing(backend, module):
     """With p = 1 nothing is left; with p = 0, or when not training, all is."""
     x, g = np.arange(5.0), np.ones(5)
     for options, factor in [
@@ -67,18 +81,19 @@ def test_all_or_nothing(backend):
         ({"p": 0}, 1),
         ({"training": False}, 1),
     ]:
-        (y,), _, (dx,) = by_hand(backend, with_options(seed=3, **options), [x], [g])
+        (y,), _, (dx,) = by_hand(backend, with_options(module, seed=3, **options), [x], [g])
         np.testing.assert_array_equal(y, factor * x)
         np.testing.assert_array_equal(dx, factor)
 
 
+@ON_NUMPY
 @pytest.mark.oracle
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
-def test_the_statistics_are_those_of_pytorch(p):
+def test_the_statistics_are_those_of_pytorch(module, p):
     """The values are the same two, and both are within five standard errors of 1 - p."""
     torch = pytest.importorskip("torch")
     n = 100_000
-    y, _ = dropout.forward(np.ones(n, np.float32), p=p, seed=0)
+    y, _ = module.forward(np.ones(n, np.float32), p=p, seed=0)
     torch.manual_seed(0)
     ty = torch.nn.functional.dropout(torch.ones(n), p)
     np.testing.assert_array_equal(np.unique(y), np.unique(ty.numpy()))
@@ -100,24 +115,26 @@ def test_seed_and_offset_decide_the_mask(backend):
     assert 400 < (mask(1000) == mask(1000)).sum() < 600  # no seed: a new mask each time
 
 
-def test_float32_stays_and_any_layout_will_do(backend):
+@EACH
+def test_float32_stays_and_any_layout_will_do(backend, module):
     x, g = np.random.default_rng(0).standard_normal((2, 4, 6))
-    (y,), _, (dx,) = by_hand(backend, with_options(seed=1), [x], [g])
+    (y,), _, (dx,) = by_hand(backend, with_options(module, seed=1), [x], [g])
     low, g32 = x.astype("float32"), g.astype("float32")
-    (y32,), _, (dx32,) = by_hand(backend, with_options(seed=1), [low], [g32])
-    (y2,), (dx2,) = by_composition(backend, with_options(seed=1), [low], [g32])
+    (y32,), _, (dx32,) = by_hand(backend, with_options(module, seed=1), [low], [g32])
+    (y2,), (dx2,) = by_composition(backend, with_options(module, seed=1), [low], [g32])
     for a, b in [(y32, y), (y2, y), (dx32, dx), (dx2, dx)]:
         close(a, b.astype("float32"), "float32")
-    view, cache = dropout.forward(backend.array(x.T.copy()).T, seed=1)
+    view, cache = module.forward(backend.array(x.T.copy()).T, seed=1)
     close(backend.numpy(view), y, "a view")
-    close(backend.numpy(dropout.backward(backend.array(g.T.copy()).T, cache)[0]), dx, "a view")
+    close(backend.numpy(module.backward(backend.array(g.T.copy()).T, cache)[0]), dx, "a view")
 
 
-def test_second_order(backend):
+@EACH
+def test_second_order(backend, module):
     second_order(
         backend,
         lambda x: nag.functional.dropout(x, 0.3, seed=5),
-        dropout,
+        module,
         [np.random.default_rng(0).standard_normal((3, 4))],
         p=0.3,
         seed=5,
@@ -133,7 +150,6 @@ def test_second_order(backend):
         (np.ones(2, int), 0.5, TypeError, "floating; got int64"),
     ],
 )
-def test_errors(x, p, error, says):
-    for f in (dropout.forward, dropout.reference, nag.functional.dropout):
-        with pytest.raises(error, match=says):
-            f(x, p=p, seed=0)
+def test_errors(backend, x, p, error, says):
+    with pytest.raises(error, match=says):
+        nag.functional.dropout(backend.array(x), p=p, seed=0)

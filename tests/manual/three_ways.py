@@ -16,27 +16,31 @@ CLOSE = {"float64": {"rtol": 1e-9, "atol": 1e-10}, "float32": {"rtol": 5e-4, "at
 
 class Form(NamedTuple):
     """One way to compute an operation: its functions in nanoautograd/manual, or with `forward` and
-    `backward` of kernels/cpu."""
+    `backward` of kernels/cpu. options: some to call it with."""
 
     name: str
     where: str
     forward: Callable
     backward: Callable
     reference: Callable
+    options: dict
 
     def __repr__(self):
-        return f"{self.name}-{self.where}"
+        return "-".join([self.name, self.where, *map(str, self.options.values())])
 
 
 def forms(*names):
-    """All forms of operations, by the names of their files."""
+    """All forms of operations, by the names of their files, or such a name and options."""
     found = []
     for name in names:
+        name, options = (name, {}) if type(name) is str else name
         manual = import_module(f"nanoautograd.manual.{name}")
-        found.append(Form(name, "manual", manual.forward, manual.backward, manual.reference))
+        found.append(
+            Form(name, "manual", manual.forward, manual.backward, manual.reference, options)
+        )
         if (Path(cpu.__file__).parent / f"{name}.py").exists():
             fast = import_module(f"nanoautograd.kernels.cpu.{name}")
-            found.append(Form(name, "cpu", fast.forward, fast.backward, manual.reference))
+            found.append(Form(name, "cpu", fast.forward, fast.backward, manual.reference, options))
     return found
 
 

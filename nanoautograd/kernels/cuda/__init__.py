@@ -62,8 +62,12 @@ class Kernel:
             self._module = import_module(f".launchers.{self.name}", __name__)
         return self._module
 
+    def takes(self, *args, **options):
+        """Whether the kernels compute this call."""
+        return can_run(*filter(is_array, args)) and self.module.takes(*args, **options)
+
     def forward(self, *args, **options):
-        if can_run(*[a for a in args if is_array(a)]) and self.module.takes(*args, **options):
+        if self.takes(*args, **options):
             out, cache = self.module.forward(*args, **options)
             return out, ByKernel(cache)
         return self.operation.manual.forward(*args, **options)

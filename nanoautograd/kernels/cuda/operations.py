@@ -7,6 +7,7 @@ from ...manual.embedding import embedding
 from ...manual.gelu import gelu
 from ...manual.gru import gru
 from ...manual.layer_norm import layer_norm
+from ...manual.linear import linear
 from ...manual.linear_cross_entropy import linear_cross_entropy
 from ...manual.log_softmax import log_softmax
 from ...manual.lstm import lstm
@@ -24,6 +25,7 @@ for operation, launcher in {
     gelu: "gelu",
     gru: "gru",
     layer_norm: "layer_norm",
+    linear: "linear",
     linear_cross_entropy: "linear_cross_entropy",
     log_softmax: "log_softmax",
     lstm: "lstm",

@@ -3,10 +3,8 @@
 forward and backward are those of manual/dropout.py where something is dropped.
 """
 
-from math import ceil
-
 from ....backends import array_namespace
-from ....manual.dropout import _check, _scale
+from ....manual.dropout import least, scale
 from ..runtime.recording import Number
 from ..runtime.source import FLOATS, source, type_of
 from .elementwise import THREADS
@@ -23,7 +21,6 @@ def takes(x, *, p=0.5, training=True, seed, offset=0):
 
 
 def forward(x, *, p=0.5, training=True, seed, offset=0):
-    _check(x, p)
     return _times(x, p, seed, offset), (p, seed, offset)
 
 
@@ -44,7 +41,7 @@ def _times(x, p, seed, offset):
 
 def numbers(p, seed, offset):
     """seed, offset, there, least and scale, as dropout.cu takes them."""
-    there, least = None, min(ceil(p * 2**32), 2**32 - 1) if p < 1 else 2**32  # no word is 2³²
+    there = None
     if isinstance(offset, Number):  # of a step that is recorded
         offset, there = offset.plus, offset.array
-    return seed, offset, there, least, _scale(p)
+    return seed, offset, there, least(p), scale(p)

@@ -6,7 +6,6 @@ forward and backward are those of manual/embedding.py, but that an id out of ran
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
-from ....manual.embedding import _check
 from ..runtime import reports
 from ..runtime.source import FLOATS, NAMES, source, type_of
 
@@ -29,7 +28,6 @@ def takes(ids, weight, *, padding_idx=None):
 
 
 def forward(ids, weight, *, padding_idx=None):
-    padding = _check(ids, weight, padding_idx)
     xp, reported = (
         array_namespace(ids, weight),
         reports.reports(array_namespace(weight), device_of(weight)),
@@ -50,7 +48,7 @@ def forward(ids, weight, *, padding_idx=None):
         M,
         V,
         D,
-        -1 if padding is None else padding,
+        -1 if padding_idx is None else padding_idx % V,
     )
     reports.check(xp, device_of(E))
     return y, (k, kernels, V, D)

@@ -1,0 +1,43 @@
+"""Dropout in blocks that threads share, each of which draws its own random words.
+
+Of r only [w_i ≥ 2³² p] is kept, a byte an element. On one core drawing takes 5 ns an element, of 6
+in all (float32).
+"""
+
+import numpy as np
+
+from ...backends.threads import by_rows
+from ...manual.dropout import dropout, least, scale
+from ...philox import words
+
+
+def forward(x, *, p=0.5, training=True, seed, offset=0):
+    if p == 0 or not training:
+        return x.copy(), None
+    kept, bound = np.empty(x.size, dtype=bool), least(p)
+
+    def part(i):
+        np.greater_equal(words(x, i.stop - i.start, seed, offset + i.start), bound, out=kept[i])
+
+    by_rows(part, np, x.size, 1)
+    return times(x, kept, p), (kept, p)
+
+
+def backward(dy, cache, needs=None):
+    return ((dy.copy() if cache is None else times(dy, *cache)),)
+
+
+dropout.cpu = dropout.form(forward, backward)
+
+
+def times(x, kept, p):
+    """r x, where kept (x.size,) is [w ≥ 2³² p]."""
+    y = np.empty(x.shape, dtype=x.dtype)
+    x_, y_ = x.reshape(-1), y.reshape(-1)
+
+    def part(i):
+        np.multiply(x_[i], kept[i], out=y_[i])
+        y_[i] *= scale(p)
+
+    by_rows(part, np, x.size, 1)
+    return y

@@ -1,0 +1,82 @@
+"""Linear map with its products cut among the threads.
+
+Where a product is large, each thread computes a part of the rows or of the features, and adds the
+bias to it while it is in the cache; the two products of the way back and the sum are one list of
+tasks, so no thread waits for another in between. Elsewhere these are the lines of manual/linear.py,
+but that the bias is added in place.
+"""
+
+from math import prod
+
+import numpy as np
+
+from ...backends.products import matmul
+from ...backends.sums import column_sums
+from ...backends.threads import parts, share
+from ...manual.linear import linear
+
+EVERY = slice(None)
+
+
+def forward(x, weight, bias=None):
+    X = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
+    M, (O, I) = len(X), weight.shape
+    pieces = parts(np, max(M, O), M * O * I)
+    if len(pieces) == 1:
+        Y = matmul(X, weight.T)
+        Y = Y if bias is None else add(Y, bias)
+    else:
+        dtypes = [a.dtype for a in (x, weight, bias) if a is not None]
+        Y = np.empty((M, O), dtype=np.result_type(*dtypes))
+
+        def part(i):
+            m, o = (i, EVERY) if M >= O else (EVERY, i)
+            Y_mo = matmul(X[m], weight[o].T, out=Y[m, o])
+            if bias is not None:
+                Y_mo += bias[o]
+
+        share(part, pieces)
+    Y = Y if x.ndim == 2 else Y.reshape(*x.shape[:-1], O)
+    return Y, (X, weight, bias, x.shape)
+
+
+def backward(dy, cache, needs=None):
+    X, W, bias, shape = cache
+    need_x, need_w, need_b = needs or (True, True, True)
+    need_b = need_b and bias is not None
+    (M, I), O = X.shape, len(W)
+    dY = dy if dy.ndim == 2 else dy.reshape(M, O)
+    of_rows, of_features = parts(np, M, M * O * I), parts(np, O, M * O * I)
+    if len(of_rows) == len(of_features) == 1:
+        dX = matmul(dY, W) if need_x else None
+        dW = matmul(dY.T, X) if need_w else None
+        db = column_sums(dY) if need_b else None
+    else:
+        dX = np.empty((M, I), dtype=np.result_type(dY, W)) if need_x else None
+        dW = np.empty((O, I), dtype=np.result_type(dY, X)) if need_w else None
+        db = np.empty(O, dtype=dY.dtype) if need_b else None
+
+        def rows(m):
+            matmul(dY[m], W, out=dX[m])
+
+        def features(o):
+            if need_w:
+                matmul(dY[:, o].T, X, out=dW[o])
+            if need_b:
+                db[o] = column_sums(dY[:, o])
+
+        tasks = [(rows, m) for m in of_rows if need_x]
+        tasks += [(features, o) for o in of_features if need_w or need_b]
+        share(lambda task: task[0](task[1]), tasks)
+    return dX if dX is None or len(shape) == 2 else dX.reshape(shape), dW, db
+
+
+linear.cpu = linear.form(forward, backward)
+
+
+def add(Y, bias):
+    """Y + b, in Y if it has the dtype of the sum."""
+    if Y.dtype != bias.dtype:
+        return Y + bias
+    Y += bias
+    return Y

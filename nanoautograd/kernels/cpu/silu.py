@@ -1,0 +1,41 @@
+"""SiLU in blocks that stay in the cache, as in gelu.py. Only x is kept: s is computed again on the
+way back."""
+
+from math import inf as INF
+
+import numpy as np
+
+from ...backends.threads import by_rows
+from ...manual.silu import LIMIT, silu
+from ...ops import sigmoid
+
+
+def forward(x):
+    y = np.empty(x.shape, dtype=x.dtype)
+    x_, y_ = x.reshape(-1), y.reshape(-1)
+
+    def part(i):
+        np.multiply(np.clip(x_[i], -LIMIT, INF), sigmoid(x_[i]), out=y_[i])
+
+    by_rows(part, np, x.size, 1)
+    return y, x
+
+
+def backward(dy, cache, needs=None):
+    x = cache
+    dx = np.empty(x.shape, dtype=x.dtype)
+    x_, dy_, dx_ = (a.reshape(-1) for a in (x, dy, dx))
+
+    def part(i):
+        s = sigmoid(x_[i])
+        d = np.subtract(1, s, out=dx_[i])
+        d *= np.clip(x_[i], -LIMIT, LIMIT)
+        d += 1
+        d *= s
+        d *= dy_[i]
+
+    by_rows(part, np, x.size, 1)
+    return (dx,)
+
+
+silu.cpu = silu.form(forward, backward)
