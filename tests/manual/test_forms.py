@@ -135,11 +135,7 @@ TABLE = {
         ),
     ),
     "silu": Row(True, True, lambda torch, x: torch.nn.functional.silu(x)),
-    "linear": Row(
-        True,
-        "it is a product, which cuBLAS computes",
-        lambda torch, *args: torch.nn.functional.linear(*args),
-    ),
+    "linear": Row(True, True, lambda torch, *args: torch.nn.functional.linear(*args)),
     "embedding": Row(
         "rows are copied, and added, by single calls of NumPy",
         True,
