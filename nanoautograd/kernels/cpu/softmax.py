@@ -8,51 +8,52 @@ lies in one piece, its sum is a product with ones.
 
 from math import prod
 
-from ...backends import array_namespace
+import numpy as np
+
 from ...backends.sums import row_sums, summed
 from ...backends.threads import by_rows
 from ...manual.softmax import softmax
 
 
 def forward(x, *, axis=-1):
-    xp = array_namespace(x)
     if x.size == 0:  # no row has a maximum
-        return xp.zeros_like(x), (x, axis)
-    p = xp.empty(x.shape, dtype=x.dtype)
-    x_, p_ = (rows(a, axis) for a in (x, p))
+        return np.zeros_like(x), (x, axis)
+    p = np.empty(x.shape, dtype=x.dtype)
+    x_, p_ = rows(axis, x, p)
 
     def part(a):
-        e = xp.subtract(x_[a], xp.max(x_[a], axis=1, keepdims=True), out=p_[a])
-        xp.exp(e, out=e)
+        e = np.subtract(x_[a], np.maximum.reduce(x_[a], 1, keepdims=True), out=p_[a])
+        np.exp(e, out=e)
         e /= sums(e)
 
-    by_rows(part, xp, len(x_), x_[0].size)
+    by_rows(part, np, len(x_), x_[0].size)
     return p, (p, axis)
 
 
 def backward(dp, cache, needs=None):
     p, axis = cache
-    xp = array_namespace(p)
-    dx = xp.empty(p.shape, dtype=p.dtype)
+    dx = np.empty(p.shape, dtype=p.dtype)
     if p.size == 0:
         return (dx,)
-    p_, dp_, dx_ = (rows(a, axis) for a in (p, dp, dx))
+    p_, dp_, dx_ = rows(axis, p, dp, dx)
 
     def part(a):
-        d = xp.multiply(dp_[a], p_[a], out=dx_[a])
+        d = np.multiply(dp_[a], p_[a], out=dx_[a])
         d -= p_[a] * sums(d)  # p dp - p Σ p dp
 
-    by_rows(part, xp, len(p_), p_[0].size)
+    by_rows(part, np, len(p_), p_[0].size)
     return (dx,)
 
 
 softmax.cpu = softmax.form(forward, backward)
 
 
-def rows(a, axis):
-    """(A, C, B), with C along the axis; a view where `a` is contiguous."""
-    axis %= a.ndim
-    return a.reshape(prod(a.shape[:axis]), a.shape[axis], prod(a.shape[axis + 1 :]))
+def rows(axis, *arrays):
+    """Each as (A, C, B), with C along the axis; a view where it is contiguous."""
+    shape = arrays[0].shape
+    axis %= len(shape)
+    three = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+    return [a.reshape(three) for a in arrays]
 
 
 def sums(a):
