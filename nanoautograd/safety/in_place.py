@@ -138,14 +138,16 @@ def arrays_in(nested: Any) -> list:
     parts, found = [nested], []
     for part in parts:  # it grows
         kind = type(part)
-        if kind in IMMUTABLE:
-            continue
-        if kind is np.ndarray or is_array(part):
+        if kind is np.ndarray:
             found.append(part)
+        elif kind in IMMUTABLE:
+            continue
         elif isinstance(part, (tuple, list)):
             parts += part
         elif isinstance(part, dict):
             parts += part.values()
+        elif is_array(part):
+            found.append(part)
     return found
 
 

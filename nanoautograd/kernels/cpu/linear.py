@@ -19,8 +19,8 @@ EVERY = slice(None)
 
 
 def forward(x, weight, bias=None):
-    X = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
-    M, (O, I) = len(X), weight.shape
+    (O, I), M = weight.shape, prod(x.shape[:-1])
+    X = x if x.ndim == 2 else x.reshape(M, I)
     pieces = parts(np, max(M, O), M * O * I)
     if len(pieces) == 1:
         Y = matmul(X, weight.T)
@@ -37,15 +37,15 @@ def forward(x, weight, bias=None):
 
         share(part, pieces)
     Y = Y if x.ndim == 2 else Y.reshape(*x.shape[:-1], O)
-    return Y, (X, weight, bias, x.shape)
+    return Y, (x, weight, bias)
 
 
 def backward(dy, cache, needs=None):
-    X, W, bias, shape = cache
+    x, W, bias = cache
     need_x, need_w, need_b = needs or (True, True, True)
     need_b = need_b and bias is not None
-    (M, I), O = X.shape, len(W)
-    dY = dy if dy.ndim == 2 else dy.reshape(M, O)
+    (O, I), M = W.shape, prod(x.shape[:-1])
+    X, dY = (x, dy) if x.ndim == 2 else (x.reshape(M, I), dy.reshape(M, O))
     of_rows, of_features = parts(np, M, M * O * I), parts(np, O, M * O * I)
     if len(of_rows) == len(of_features) == 1:
         dX = matmul(dY, W) if need_x else None
@@ -68,7 +68,7 @@ def backward(dy, cache, needs=None):
         tasks = [(rows, m) for m in of_rows if need_x]
         tasks += [(features, o) for o in of_features if need_w or need_b]
         share(lambda task: task[0](task[1]), tasks)
-    return dX if dX is None or len(shape) == 2 else dX.reshape(shape), dW, db
+    return dX if dX is None or x.ndim == 2 else dX.reshape(x.shape), dW, db
 
 
 linear.cpu = linear.form(forward, backward)
