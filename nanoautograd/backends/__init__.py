@@ -237,7 +237,9 @@ def _add_rows(buffer, rows, values):
     Entries with one number are added up in pairs, then pairs of sums, and so on: in k rounds if the
     most frequent number occurs 2ᵏ times, and always in the same order.
     """
-    values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
+    values = np.asarray(values)
+    if values.shape != rows.shape + buffer.shape[1:]:
+        values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
     values = values.reshape(rows.size, *buffer.shape[1:])
     rows = rows.astype(np.int64).ravel()
     rows = np.where(rows < 0, rows + len(buffer), rows)
