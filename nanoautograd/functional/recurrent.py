@@ -1,5 +1,9 @@
 """Recurrent networks."""
 
+import numpy as np
+
+from ..array_interface import array_of
+from ..backends import array_namespace, is_array, is_float, to_numpy
 from ..manual.gru import gru as _gru
 from ..manual.lstm import lstm as _lstm
 from ..manual.rnn import rnn as _rnn
@@ -40,7 +44,7 @@ def rnn(
         *weights,
         nonlinearity=nonlinearity,
         bidirectional=bidirectional,
-        lengths=lengths,
+        lengths=on_host(lengths),
         batch_first=batch_first,
         bias=bias,
         dropout=dropout,
@@ -79,7 +83,7 @@ def lstm(
         c0,
         *weights,
         bidirectional=bidirectional,
-        lengths=lengths,
+        lengths=on_host(lengths),
         batch_first=batch_first,
         bias=bias,
         dropout=dropout,
@@ -112,9 +116,104 @@ def gru(
         hx,
         *weights,
         bidirectional=bidirectional,
-        lengths=lengths,
+        lengths=on_host(lengths),
         batch_first=batch_first,
         bias=bias,
         dropout=dropout,
         masks=masks,
     )
+
+
+def on_host(lengths):
+    """The lengths, which say what there is to compute, as an array of NumPy; None is None."""
+    if lengths is None:
+        return None
+    lengths = array_of(lengths)
+    return to_numpy(lengths) if is_array(lengths) else np.asarray(lengths)
+
+
+def check_recurrent(
+    name, G, x, starts, weights, bidirectional, lengths, batch_first, bias, dropout, masks
+):
+    """Raises the error that names what does not fit. name: of the operation, for messages. G: its
+    gates. starts: h0, or h0 and c0; each may be None."""
+    D = 2 if bidirectional else 1
+    n = 4 if bias else 2
+    if not weights or len(weights) % (n * D):
+        raise ValueError(
+            f"{name}: with bias={bias} and {D} direction(s) a layer has {n * D} "
+            f"weights; got {len(weights)}"
+        )
+    if x.ndim not in (2, 3):
+        raise ValueError(f"{name}: x must be (T, B, I), or (T, I) for one sequence; got {x.shape}")
+    states = " and ".join(("h0", "c0")[: len(starts)])
+    dtypes = [a.dtype for a in (x, *starts, *weights) if a is not None]
+    if not is_float(x.dtype) or any(dtype != x.dtype for dtype in dtypes):
+        raise TypeError(
+            f"{name}: x, {states} and the weights must be floating and of one dtype; "
+            f"got {', '.join(map(str, dtypes))}"
+        )
+    T = x.shape[1 if batch_first and x.ndim == 3 else 0]
+    batch = () if x.ndim == 2 else (x.shape[0 if batch_first else 1],)
+    if T == 0:
+        raise ValueError(f"{name}: a sequence needs one step or more; got x of shape {x.shape}")
+    groups = [weights[i : i + n] for i in range(0, len(weights), n)]
+    H = weights[1].shape[-1] if weights[1].ndim else 0
+    for i, group in enumerate(groups):
+        right = [(G * H, x.shape[-1] if i < D else D * H), (G * H, H), (G * H,), (G * H,)][:n]
+        if [w.shape for w in group] != right:
+            raise ValueError(
+                f"{name}: for x of shape {x.shape} and {H} hidden units, the weights "
+                f"of layer {i // D}, direction {i % D}, have the shapes {right}; got "
+                f"{[w.shape for w in group]}"
+            )
+    for state, start in zip(("h0", "c0"), starts):
+        if start is not None and start.shape != (len(groups), *batch, H):
+            raise ValueError(
+                f"{name}: {state} must be {(len(groups), *batch, H)}, one state for "
+                f"each layer and direction; got {start.shape}"
+            )
+    if lengths is not None:
+        lengths = np.asarray(lengths)
+        if lengths.shape != batch or not batch or lengths.size and lengths.dtype.kind not in "iu":
+            raise ValueError(
+                f"{name}: lengths must be an integer for each sequence of a batch; "
+                f"got lengths {lengths.shape} {lengths.dtype} and x {x.shape}"
+            )
+        if lengths.size and not 1 <= lengths.min() <= lengths.max() <= T:
+            raise ValueError(f"{name}: lengths must be from 1 to T = {T}; got {lengths.tolist()}")
+    masks = array_of(masks)
+    got = f"{masks.shape} {masks.dtype}" if is_array(masks) else f"{masks!r}"
+    if not 0 <= dropout <= 1 or dropout and masks is None:
+        raise ValueError(
+            f"{name}: dropout must be a probability, from 0 to 1, and beside it masks "
+            f"are needed that say what is kept; got {dropout}, masks: {got}"
+        )
+    right = (len(groups) // D - 1, *x.shape[:-1], D * H)
+    if masks is not None and (
+        not is_array(masks) or masks.shape != right or masks.dtype.kind != "b"
+    ):
+        raise ValueError(
+            f"{name}: masks must be {right} bool, True where an output of a layer "
+            f"but the last is kept; got {got}"
+        )
+    array_namespace(x, *starts, *weights, masks)  # all on one device
+
+
+def check_rnn(x, h0, *weights, nonlinearity="tanh", **options):
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}")
+    check_recurrent("rnn", 1, x, (h0,), weights, **options)
+
+
+def check_lstm(x, h0, c0, *weights, **options):
+    check_recurrent("lstm", 4, x, (h0, c0), weights, **options)
+
+
+def check_gru(x, h0, *weights, **options):
+    check_recurrent("gru", 3, x, (h0,), weights, **options)
+
+
+_rnn.check = check_rnn
+_lstm.check = check_lstm
+_gru.check = check_gru

@@ -29,8 +29,6 @@ In the paper the reset gate acts before the product, tanh(W_n x_t + U_n (r_t ⊙
 are no biases. Here it acts after it, on e_n with its bias, as in torch.nn.GRU: then all that needs
 h_{t-1} is one product, which does not have to wait for r_t; and the two biases of n differ.
 
-σ(a) = ½ tanh(½a) + ½, so both gates are one call of tanh.
-
 Backward. h_t acts on L through the output at t and, at t+1, through e and directly through the last
 term. Beginning at the last step with dh_n in place of what comes from t+1,
 
@@ -44,18 +42,56 @@ and from the products in h_t and n_t, with σ' = σ (1 - σ) and tanh' = 1 - tan
 
     dh0 = Uᵀ de_0 + z_0 ⊙ dh_0
 
-From da and de follow dW, dU, the gradients of the biases and dx: see recurrent.py, which also has
-the layers, the directions and the padding. A sequence is a row in the shapes above, and a column in
-the loop over the steps, where h_t is (H, B) and a_t is (3H, B).
+W, U and the biases are used at every step by every sequence, and as in rnn.py
+
+    dW = Σ_t da_t x_tᵀ       db_ih = Σ_t da_t       dx_t = Wᵀ da_t
+    dU = Σ_t de_t h_{t-1}ᵀ   db_hh = Σ_t de_t
+
+In the equations a sequence is a column; in the code it is a row, where W x_t is x_t Wᵀ. Layers,
+directions and padding are in recurrent.py.
 """
 
-from typing import Any, NamedTuple
-
-from ..backends import products
+from .. import ops
+from ..backends import array_namespace
+from ..backends.products import matmul
+from ..backends.sums import column_sums
 from ..custom_vjp import custom_vjp
-from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
-from .recurrent import arrange, memory
+from .recurrent import arrange, begin, previous, rows
+
+
+def layer_forward(x, h0, W, U, b_ih=0.0, b_hh=0.0):
+    """x (T, B, I), h0 (B, H) -> (h, h_n), and the cache."""
+    xp, T = array_namespace(x), len(x)
+    a, h = matmul(x, W.T) + b_ih, begin(h0, T)
+    r, z, n, e_n = kept = xp.empty((4, *h[:T].shape), dtype=x.dtype)
+    for t in range(T):
+        a_r, a_z, a_n = ops.split(a[t], 3, axis=-1)
+        e_r, e_z, e_n[t] = ops.split(matmul(h[t - 1], U.T) + b_hh, 3, axis=-1)
+        r[t] = ops.sigmoid(a_r + e_r)
+        z[t] = ops.sigmoid(a_z + e_z)
+        n[t] = xp.tanh(a_n + r[t] * e_n[t])
+        h[t] = (1.0 - z[t]) * n[t] + z[t] * h[t - 1]
+    return (h[:T], h[T - 1]), (x, h, kept, W, U)
+
+
+def layer_backward(gradients, cache):
+    """(dout, dh_n) -> dx, dh0, dW, dU, db_ih, db_hh."""
+    (dout, dh_next), (x, h, (r, z, n, e_n), W, U) = gradients, cache
+    xp, T = array_namespace(dout), len(dout)
+    da, de = xp.empty((2, *x.shape[:2], len(W)), dtype=x.dtype)
+    for t in reversed(range(T)):
+        dh_t = dout[t] + dh_next
+        da_n = dh_t * (1.0 - z[t]) * (1.0 - n[t] ** 2)
+        da_r = da_n * e_n[t] * r[t] * (1.0 - r[t])
+        da_z = dh_t * (h[t - 1] - n[t]) * z[t] * (1.0 - z[t])
+        da[t] = xp.concatenate([da_r, da_z, da_n], axis=-1)
+        de[t] = xp.concatenate([da_r, da_z, da_n * r[t]], axis=-1)
+        dh_next = matmul(de[t], U) + z[t] * dh_t  # Uᵀ de_t + z_t ⊙ dh_t; at last dh0
+    dW = matmul(rows(da).T, rows(x))  # Σ_t da_t x_tᵀ
+    dU = matmul(rows(de).T, rows(previous(h)))  # Σ_t de_t h_{t-1}ᵀ
+    dx = matmul(da, W)  # Wᵀ da_t
+    return dx, dh_next, dW, dU, column_sums(rows(da)), column_sums(rows(de))
 
 
 def forward(
@@ -79,129 +115,28 @@ def forward(
 
     out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
     """
-    layers = arrange(
-        "gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
-    return recurrent.forward(_begin, _run, x, (h0,), layers)
+    layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
+    return recurrent.forward(layer_forward, x, (h0,), layers)
 
 
 def backward(gradients, cache, needs=None):
     """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
-    return recurrent.backward(_through_time, gradients, cache, needs, apart=True)
+    return recurrent.backward(layer_backward, gradients, cache, needs)
 
 
-def reference(
-    x,
-    h0,
-    *weights,
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+def reference(x, h0, *weights, **options):
     """The same from primitives, one step at a time."""
-    layers = arrange(
-        "gru", 3, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
-    return recurrent.reference(_step, x, (h0,), layers)
+    return recurrent.reference(step, x, (h0,), arrange(x, weights, **options))
+
+
+def step(Wx, states, U, b_ih=0.0, b_hh=0.0):
+    """h_t from W x_t and h_{t-1}."""
+    (h,) = states
+    a_r, a_z, a_n = ops.split(Wx + b_ih, 3, axis=-1)
+    e_r, e_z, e_n = ops.split(ops.matmul(h, U.T) + b_hh, 3, axis=-1)
+    r, z = ops.sigmoid(a_r + e_r), ops.sigmoid(a_z + e_z)
+    n = ops.tanh(a_n + r * e_n)
+    return ((1.0 - z) * n + z * h,)
 
 
 gru = custom_vjp("gru", forward, backward, reference, in_float32=True)
-
-
-class Run(NamedTuple):
-    """A block of sequences in one layer and direction, as the gradient needs it."""
-
-    a: Any  # (T, 3H, B) W x_t + b_ih, and after step t the gates r and z, and n
-    h: Any  # (T, H, B)
-    before: Any  # (T, H, B)  h_{t-1}
-    times: range  # the order of the steps
-    e_n: Any  # (T, H, B)
-    U: Any
-    b: Any  # (3H,)      b_ih
-    b_hh: Any  # (3H, B)    in every column; or None
-
-    @property
-    def states(self):
-        return (self.h,)
-
-
-def _begin(xp, T, starts, times, U, biases):
-    h, before = memory(xp, starts[0], times)
-    a = xp.empty((T, len(U), h.shape[2]), dtype=h.dtype)
-    b, b_hh = biases or (None, None)
-    if biases:
-        b_hh = xp.broadcast_to(b_hh[:, None], a.shape[1:]).copy()
-    return Run(a, h, before, times, xp.empty_like(h), U, b, b_hh)
-
-
-def _run(xp, this, steps, keep):
-    """Some steps of a block in one layer and direction."""
-    a, h, before, _, e_n, U, _, b_hh = this
-    H = len(h[0])
-    e, room = xp.empty_like(a[0]), xp.empty_like(h[0])
-    for t in steps:
-        products.matmul(U, before[t], out=e)
-        if b_hh is not None:
-            e += b_hh
-        e_n[t] = e[2 * H :]
-        y_t = a[t]  # a_t, and soon r, z and n
-        rz, n, (r, z) = y_t[: 2 * H], y_t[2 * H :], _halves(y_t[: 2 * H])
-        rz += e[: 2 * H]
-        rz *= 0.5
-        xp.tanh(rz, out=rz)
-        rz *= 0.5
-        rz += 0.5
-        n += xp.multiply(r, e_n[t], out=room)
-        xp.tanh(n, out=n)
-        h_t = xp.subtract(before[t], n, out=h[t])  # n + z (h - n)
-        h_t *= z
-        h_t += n
-        if keep is not None:
-            h[t] = xp.where(keep[t], h_t, before[t])
-
-
-def _through_time(xp, this, steps, keep, dout, dstates, UT, da, de_n):
-    """Backward through them: fills da (T', 3H, B) and de_n (T', H, B); and dh before them."""
-    y, before, e_n, first = this.a, this.before, this.e_n, min(steps)
-    H = len(before[0])
-    d, slope, room = xp.empty_like(y[0]), xp.empty_like(y[0, : 2 * H]), xp.empty_like(e_n[0])
-    da_rz, da_n, (da_r, da_z) = d[: 2 * H], d[2 * H :], _halves(d[: 2 * H])
-    (dh,) = dstates
-    for t in reversed(steps):
-        rz, n, (r, z) = y[t, : 2 * H], y[t, 2 * H :], _halves(y[t, : 2 * H])
-        dh += dout[t - first]
-        xp.subtract(1.0, rz, out=slope)  # 1 - r and 1 - z
-        xp.multiply(dh, slope[H:], out=da_n)
-        da_n -= xp.multiply(da_n, xp.multiply(n, n, out=room), out=room)
-        xp.multiply(da_n, e_n[t], out=da_r)
-        xp.subtract(before[t], n, out=da_z)
-        da_z *= dh
-        slope *= rz
-        da_rz *= slope
-        if keep is not None:
-            d *= keep[t]
-        da[t - first] = d
-        da_n *= r  # which is de_n: d is now de_t
-        de_n[t - first] = da_n
-        new = products.matmul(UT, d)
-        new += xp.multiply(z, dh, out=room)
-        dh = new if keep is None else xp.where(keep[t], new, dh)
-    return (dh,)
-
-
-def _halves(y):
-    return y[: len(y) // 2], y[len(y) // 2 :]
-
-
-def _step(Wx, states, U, *biases):
-    """h_t from W x_t and h_{t-1}."""
-    (h,) = states
-    b_ih, b_hh = biases or (0.0, 0.0)
-    a_r, a_z, a_n = split(Wx + b_ih, 3, axis=-1)
-    e_r, e_z, e_n = split(matmul(h, U.T) + b_hh, 3, axis=-1)
-    r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
-    n = tanh(a_n + r * e_n)
-    return ((1.0 - z) * n + z * h,)

@@ -24,17 +24,6 @@ notation torch.nn.LSTM). With σ(a) = 1 / (1 + exp(-a)) and ⊙ elementwise:
     c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
     h_t = o_t ⊙ tanh(c_t)
 
-One function for all four. Since σ(a) = ½ tanh(½a) + ½, both kinds of gate are
-
-    y = s tanh(s a) + 1 - s,        s = ½ for σ, and 1 for tanh
-
-so with s as a column of 4H numbers one call of tanh does all the gates. The derivative has one
-form, too:
-
-    y' = s² (1 - tanh²(s a)) = (1 - y)(y + 2s - 1)
-
-which is y (1 - y) for σ and 1 - y² for tanh.
-
 Backward. h_t acts on L through the output at t and through a_{t+1}; c_t through h_t and through
 c_{t+1} = f_{t+1} ⊙ c_t + ... . Beginning at the last step with dh_n and dc_n in place of what comes
 from t+1,
@@ -42,28 +31,65 @@ from t+1,
     dh_t = dout_t + Uᵀ da_{t+1}
     dc_t = f_{t+1} ⊙ dc_{t+1} + dh_t ⊙ o_t ⊙ (1 - tanh²(c_t))
 
-and from the two products in c_t and h_t, times the derivative of the gate,
+and from the two products in c_t and h_t, times σ' = σ (1 - σ) or tanh' = 1 - tanh²,
 
-    da_i = (dc_t ⊙ g_t)     ⊙ i'         da_g = (dc_t ⊙ i_t)       ⊙ g'
-    da_f = (dc_t ⊙ c_{t-1}) ⊙ f'         da_o = (dh_t ⊙ tanh(c_t)) ⊙ o'
+    da_i = dc_t ⊙ g_t     ⊙ i_t ⊙ (1 - i_t)        da_g = dc_t ⊙ i_t       ⊙ (1 - g_t²)
+    da_f = dc_t ⊙ c_{t-1} ⊙ f_t ⊙ (1 - f_t)        da_o = dh_t ⊙ tanh(c_t) ⊙ o_t ⊙ (1 - o_t)
 
     dh0 = Uᵀ da_0,  dc0 = f_0 ⊙ dc_0
 
 Along the cells the gradient is only multiplied by f, once a step: where the forget gate is open it
 arrives unchanged from however far. (In a network without gates it meets Uᵀ and tanh' at each step.)
 
-From da follow dW, dU, the gradients of the biases and dx: see recurrent.py, which also has the
-layers, the directions and the padding, where c_t = c_{t-1} as h_t = h_{t-1}. A sequence is a row in
-the shapes above, and a column in the loop over the steps, where h_t is (H, B) and a_t is (4H, B).
+W, U and b are used at every step by every sequence, and as in rnn.py
+
+    dW = Σ_t da_t x_tᵀ,  dU = Σ_t da_t h_{t-1}ᵀ,  db = Σ_t da_t,  dx_t = Wᵀ da_t
+
+In the equations a sequence is a column; in the code it is a row, where W x_t is x_t Wᵀ. Layers,
+directions and padding are in recurrent.py.
 """
 
-from typing import Any, NamedTuple
-
-from ..backends import products
+from .. import ops
+from ..backends import array_namespace
+from ..backends.products import matmul
+from ..backends.sums import column_sums
 from ..custom_vjp import custom_vjp
-from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
-from .recurrent import arrange, memory
+from .recurrent import arrange, begin, previous, rows
+
+
+def layer_forward(x, h0, c0, W, U, b_ih=0.0, b_hh=0.0):
+    """x (T, B, I), h0 and c0 (B, H) -> (h, h_n, c_n), and the cache."""
+    xp, T = array_namespace(x), len(x)
+    Wx, h, c = matmul(x, W.T) + b_ih, begin(h0, T), begin(c0, T)
+    i, f, g, o = gates = xp.empty((4, *h[:T].shape), dtype=x.dtype)
+    for t in range(T):
+        a_i, a_f, a_g, a_o = ops.split(Wx[t] + matmul(h[t - 1], U.T) + b_hh, 4, axis=-1)
+        i[t], f[t], g[t], o[t] = ops.sigmoid(a_i), ops.sigmoid(a_f), xp.tanh(a_g), ops.sigmoid(a_o)
+        c[t] = f[t] * c[t - 1] + i[t] * g[t]
+        h[t] = o[t] * xp.tanh(c[t])
+    return (h[:T], h[T - 1], c[T - 1]), (x, h, c, gates, W, U)
+
+
+def layer_backward(gradients, cache):
+    """(dout, dh_n, dc_n) -> dx, dh0, dc0, dW, dU, db_ih, db_hh."""
+    (dout, dh_next, dc_next), (x, h, c, (i, f, g, o), W, U) = gradients, cache
+    xp, T = array_namespace(dout), len(dout)
+    da = xp.empty((*x.shape[:2], len(W)), dtype=x.dtype)
+    for t in reversed(range(T)):
+        dh_t, tanh_c = dout[t] + dh_next, xp.tanh(c[t])
+        dc_t = dc_next + dh_t * o[t] * (1.0 - tanh_c**2)
+        da_i = dc_t * g[t] * i[t] * (1.0 - i[t])
+        da_f = dc_t * c[t - 1] * f[t] * (1.0 - f[t])
+        da_g = dc_t * i[t] * (1.0 - g[t] ** 2)
+        da_o = dh_t * tanh_c * o[t] * (1.0 - o[t])
+        da[t] = xp.concatenate([da_i, da_f, da_g, da_o], axis=-1)
+        dh_next, dc_next = matmul(da[t], U), f[t] * dc_t  # Uᵀ da_t; at last dh0 and dc0
+    dW = matmul(rows(da).T, rows(x))  # Σ_t da_t x_tᵀ
+    dU = matmul(rows(da).T, rows(previous(h)))  # Σ_t da_t h_{t-1}ᵀ
+    db = column_sums(rows(da))  # Σ_t da_t
+    dx = matmul(da, W)  # Wᵀ da_t
+    return dx, dh_next, dc_next, dW, dU, db, db.copy()
 
 
 def forward(
@@ -88,130 +114,26 @@ def forward(
 
     out is x with D·H in place of I: the h of the last layer. h_n, c_n are the last states, like h0.
     """
-    layers = arrange(
-        "lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
-    return recurrent.forward(_begin, _run, x, (h0, c0), layers)
+    layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
+    return recurrent.forward(layer_forward, x, (h0, c0), layers)
 
 
 def backward(gradients, cache, needs=None):
     """gradients, (dout, dh_n, dc_n) -> dx, dh0, dc0, *dweights."""
-    return recurrent.backward(_through_time, gradients, cache, needs)
+    return recurrent.backward(layer_backward, gradients, cache, needs)
 
 
-def reference(
-    x,
-    h0,
-    c0,
-    *weights,
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+def reference(x, h0, c0, *weights, **options):
     """The same from primitives, one step at a time."""
-    layers = arrange(
-        "lstm", 4, x, (h0, c0), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
-    return recurrent.reference(_step, x, (h0, c0), layers)
+    return recurrent.reference(step, x, (h0, c0), arrange(x, weights, **options))
+
+
+def step(Wx, states, U, b_ih=0.0, b_hh=0.0):
+    """(h_t, c_t) from W x_t and (h_{t-1}, c_{t-1})."""
+    h, c = states
+    i, f, g, o = ops.split(Wx + b_ih + ops.matmul(h, U.T) + b_hh, 4, axis=-1)
+    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+    return ops.sigmoid(o) * ops.tanh(c), c
 
 
 lstm = custom_vjp("lstm", forward, backward, reference, in_float32=True)
-
-
-class Run(NamedTuple):
-    """A block of sequences in one layer and direction, as the gradient needs it."""
-
-    a: Any  # (T, 4H, B) W x_t + b, and after step t the gates i, f, g, o
-    h: Any  # (T, H, B)
-    before: Any  # (T, H, B)  h_{t-1}
-    times: range  # the order of the steps
-    c: Any  # (T, H, B)
-    c_before: Any  # (T, H, B)  c_{t-1}
-    s: Any  # (4H, B)
-    U: Any
-    b: Any  # (4H,)      the sum of the biases
-
-    @property
-    def states(self):
-        return self.h, self.c
-
-
-def _begin(xp, T, starts, times, U, biases):
-    h, before = memory(xp, starts[0], times)
-    c, c_before = memory(xp, starts[1], times)
-    a = xp.empty((T, len(U), h.shape[2]), dtype=h.dtype)
-    s = xp.full(a.shape[1:], 0.5, dtype=h.dtype)
-    _gates(s)[2][...] = 1.0
-    return Run(a, h, before, times, c, c_before, s, U, sum(biases))
-
-
-def _run(xp, this, steps, keep):
-    """Some steps of a block in one layer and direction."""
-    a, h, before, _, c, c_before, s, U, _ = this
-    shift = 1.0 - s
-    Uh, room = xp.empty_like(s), xp.empty_like(h[0])
-    for t in steps:
-        a_t = y_t = a[t]
-        a_t += products.matmul(U, before[t], out=Uh)
-        a_t *= s
-        xp.tanh(a_t, out=y_t)
-        y_t *= s
-        y_t += shift
-        i, f, g, o = _gates(y_t)
-        c_t = xp.multiply(f, c_before[t], out=c[t])
-        c_t += xp.multiply(i, g, out=room)
-        xp.multiply(o, xp.tanh(c_t, out=room), out=h[t])
-        if keep is not None:
-            h[t] = xp.where(keep[t], h[t], before[t])
-            c[t] = xp.where(keep[t], c_t, c_before[t])
-
-
-def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
-    """Backward through them: fills da (T', 4H, B), which is also de; and dh, dc before them."""
-    y, c, c_before, first = this.a, this.c, this.c_before, min(steps)
-    k = 2.0 * this.s - 1.0
-    dh, dc = dstates
-    slope, room = xp.empty_like(k), xp.empty_like(k)
-    tanh_c, step = xp.empty_like(dh), xp.empty_like(dh)
-    for t in reversed(steps):
-        y_t, da_t = y[t], da[t - first]
-        i, f, g, o = _gates(y_t)
-        da_i, da_f, da_g, da_o = _gates(da_t)
-        dh += dout[t - first]
-        xp.tanh(c[t], out=tanh_c)
-        xp.multiply(dh, tanh_c, out=da_o)
-        xp.multiply(da_o, tanh_c, out=step)
-        xp.subtract(dh, step, out=step)  # dh (1 - tanh²(c)) o
-        step *= o
-        dc += step if keep is None else step * keep[t]
-        xp.multiply(dc, g, out=da_i)
-        xp.multiply(dc, c_before[t], out=da_f)
-        xp.multiply(dc, i, out=da_g)
-        xp.subtract(1.0, y_t, out=slope)  # y' = (1 - y)(y + k)
-        slope *= xp.add(y_t, k, out=room)
-        da_t *= slope
-        if keep is None:
-            dc *= f
-            products.matmul(UT, da_t, out=dh)
-        else:
-            da_t *= keep[t]
-            dc = xp.where(keep[t], dc * f, dc)
-            dh = xp.where(keep[t], products.matmul(UT, da_t), dh)
-    return dh, dc
-
-
-def _gates(y):
-    """The four pieces of y (4H, B): i, f, g, o."""
-    H = len(y) // 4
-    return y[:H], y[H : 2 * H], y[2 * H : 3 * H], y[3 * H :]
-
-
-def _step(Wx, states, U, *biases):
-    """(h_t, c_t) from W x_t and (h_{t-1}, c_{t-1})."""
-    h, c = states
-    i, f, g, o = split(Wx + matmul(h, U.T) + sum(biases), 4, axis=-1)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c

@@ -2,7 +2,7 @@
 
 For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
 
-    x    (T, B, I)   inputs; x_t is a step of all sequences, one a row
+    x    (T, B, I)   inputs; x_t is a step of all sequences
     h    (T, B, H)   hidden states; h_{-1} = h0 is given, or 0
     a    (T, B, H)   what enters the nonlinearity
     f                tanh, or relu
@@ -18,9 +18,9 @@ Forward (Elman 1990, "Finding structure in time", figure 2; in this notation tor
     a_t = W x_t + U h_{t-1} + b
     h_t = f(a_t)
 
-W x_t needs no state, so it is computed ahead, for many steps; only U h_{t-1} has to wait for the
-step before. A sequence is a row of what is given and returned, and a column in the loop over the
-steps, where h_t is (H, B) and the code reads as the equations do (see recurrent.py).
+W x_t needs no state, so it is computed for all steps at once; only U h_{t-1} has to wait for the
+step before. In the equations a sequence is a column; in the code it is a row, where W x_t is
+x_t Wᵀ.
 
 Backward (backpropagation through time: Werbos 1990, "Backpropagation through time: what it does and
 how to do it", section III). h_t acts on L in two ways: through the output at t, whose gradient
@@ -33,20 +33,55 @@ dout_t arrives from above, and through a_{t+1}. With ∂a_{t+1}/∂h_t = U the c
 which runs once through time, backward. f' follows from what is at hand: tanh' = 1 - h², and relu'
 is 0, 1/2, 1 where a is negative, zero, positive (the choice that this library makes at every tie).
 
-W and U are used at every step, and their gradients are sums over all steps, dW = daᵀ x and
-dU = daᵀ before, where before_t = h_{t-1}: matrix products over many steps at once (recurrent.py,
-which does for all recurrent networks what follows from the da_t, with layers, directions and
-padding).
+W, U and b are used at every step by every sequence, so their gradients are sums over both. With c
+for a sequence,
+
+    dW_ij = Σ_t Σ_c da_tci x_tcj          dW = Σ_t da_t x_tᵀ
+    dU_ij = Σ_t Σ_c da_tci h_{t-1,cj}     dU = Σ_t da_t h_{t-1}ᵀ
+    db_i  = Σ_t Σ_c da_tci                for each of the two biases
+    dx_t  = Wᵀ da_t
+
+and once all da_t are known, each is one matrix product over all steps and sequences: t and c
+together are one axis. Layers, directions and padding are in recurrent.py.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
 
-from ..backends import products
+from .. import ops
+from ..backends import array_namespace
+from ..backends.products import matmul
+from ..backends.sums import column_sums
 from ..custom_vjp import custom_vjp
-from ..ops import matmul, maximum, tanh
 from . import recurrent
-from .recurrent import arrange, memory
+from .recurrent import arrange, begin, previous, rows
+
+
+def layer_forward(x, h0, W, U, b_ih=0.0, b_hh=0.0, *, nonlinearity):
+    """x (T, B, I), h0 (B, H) -> (h, h_n), and the cache."""
+    xp, T = array_namespace(x), len(x)
+    Wx, h = matmul(x, W.T) + b_ih, begin(h0, T)
+    a = xp.empty_like(h[:T])
+    for t in range(T):
+        a[t] = Wx[t] + matmul(h[t - 1], U.T) + b_hh
+        h[t] = xp.tanh(a[t]) if nonlinearity == "tanh" else xp.maximum(a[t], 0.0)
+    return (h[:T], h[T - 1]), (x, a, h, W, U, nonlinearity)
+
+
+def layer_backward(gradients, cache):
+    """(dout, dh_n) -> dx, dh0, dW, dU, db_ih, db_hh."""
+    (dout, dh_next), (x, a, h, W, U, nonlinearity) = gradients, cache
+    xp, T = array_namespace(dout), len(dout)
+    df = 1.0 - h * h if nonlinearity == "tanh" else 0.5 + 0.5 * xp.sign(a)  # f'(a)
+    da = xp.empty_like(a)
+    for t in reversed(range(T)):
+        dh_t = dout[t] + dh_next
+        da[t] = df[t] * dh_t
+        dh_next = matmul(da[t], U)  # Uᵀ da_t; at last it is dh0
+    dW = matmul(rows(da).T, rows(x))  # Σ_t da_t x_tᵀ
+    dU = matmul(rows(da).T, rows(previous(h)))  # Σ_t da_t h_{t-1}ᵀ
+    db = column_sums(rows(da))  # Σ_t da_t
+    dx = matmul(da, W)  # Wᵀ da_t
+    return dx, dh_next, dW, dU, db, db.copy()
 
 
 def forward(
@@ -71,107 +106,26 @@ def forward(
 
     out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
     """
-    _check(nonlinearity)
-    layers = arrange(
-        "rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
-    return recurrent.forward(partial(_begin, nonlinearity=nonlinearity), _run, x, (h0,), layers)
+    layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
+    layer = partial(layer_forward, nonlinearity=nonlinearity)
+    return recurrent.forward(layer, x, (h0,), layers)
 
 
 def backward(gradients, cache, needs=None):
     """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
-    return recurrent.backward(_through_time, gradients, cache, needs)
+    return recurrent.backward(layer_backward, gradients, cache, needs)
 
 
-def reference(
-    x,
-    h0,
-    *weights,
-    nonlinearity="tanh",
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+def reference(x, h0, *weights, nonlinearity="tanh", **options):
     """The same from primitives, one step at a time."""
-    _check(nonlinearity)
-    layers = arrange(
-        "rnn", 1, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
-    return recurrent.reference(partial(_step, nonlinearity=nonlinearity), x, (h0,), layers)
+    f = partial(step, nonlinearity=nonlinearity)
+    return recurrent.reference(f, x, (h0,), arrange(x, weights, **options))
+
+
+def step(Wx, states, U, b_ih=0.0, b_hh=0.0, *, nonlinearity):
+    """h_t from W x_t and h_{t-1}."""
+    a = Wx + b_ih + ops.matmul(states[0], U.T) + b_hh
+    return (ops.tanh(a) if nonlinearity == "tanh" else ops.maximum(a, 0.0),)
 
 
 rnn = custom_vjp("rnn", forward, backward, reference, in_float32=True)
-
-
-class Run(NamedTuple):
-    """A block of sequences in one layer and direction, as the gradient needs it."""
-
-    a: Any  # (T, H, B)  W x_t + b; its place is taken by
-    h: Any  # (T, H, B)
-    before: Any  # (T, H, B)  the state that h_t was computed from
-    times: range  # the order of the steps
-    df: Any  # (T, H, B)  f'(a_t), for relu
-    U: Any
-    b: Any  # (H,)       the sum of the biases
-
-    @property
-    def states(self):
-        return (self.h,)
-
-
-def _begin(xp, T, starts, times, U, biases, nonlinearity):
-    h, before = memory(xp, starts[0], times)
-    df = xp.empty_like(h) if nonlinearity == "relu" else None  # tanh' follows from h alone
-    return Run(h, h, before, times, df, U, sum(biases))
-
-
-def _run(xp, this, steps, keep):
-    """Some steps of a block in one layer and direction."""
-    a, h, before, _, df, U, _ = this
-    Uh = xp.empty_like(h[0])
-    for t in steps:
-        a_t = h_t = a[t]
-        a_t += products.matmul(U, before[t], out=Uh)
-        if df is None:
-            xp.tanh(a_t, out=h_t)
-        else:
-            df_t = xp.sign(a_t, out=df[t])
-            df_t *= 0.5
-            df_t += 0.5
-            xp.maximum(a_t, 0.0, out=h_t)
-        if keep is not None:
-            h[t] = xp.where(keep[t], h_t, before[t])
-
-
-def _through_time(xp, this, steps, keep, dout, dstates, UT, da):
-    """Backward through them: fills da (T', H, B), which is also de; and dh before them (H, B)."""
-    h, df, (dh,), first = this.h, this.df, dstates, min(steps)
-    for t in reversed(steps):
-        da_t = da[t - first]
-        dh += dout[t - first]
-        if df is None:
-            xp.multiply(h[t], h[t], out=da_t)
-            xp.subtract(1.0, da_t, out=da_t)
-            da_t *= dh
-        else:
-            xp.multiply(df[t], dh, out=da_t)
-        if keep is None:
-            products.matmul(UT, da_t, out=dh)
-        else:
-            da_t *= keep[t]
-            dh = xp.where(keep[t], products.matmul(UT, da_t), dh)
-    return (dh,)
-
-
-def _step(Wx, states, U, *biases, nonlinearity):
-    """h_t from W x_t and h_{t-1}."""
-    a = Wx + matmul(states[0], U.T) + sum(biases)
-    return (tanh(a) if nonlinearity == "tanh" else maximum(a, 0.0),)
-
-
-def _check(nonlinearity):
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}")

@@ -39,9 +39,7 @@ def forward(
     dropout=0.0,
     masks=None,
 ):
-    layers = arrange(
-        "gru", CELL.G, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
+    layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
     return recurrent.forward(CELL, partial(source, "gru.cu"), x, (h0,), layers)
 
 

@@ -41,19 +41,7 @@ def forward(
     dropout=0.0,
     masks=None,
 ):
-    layers = arrange(
-        "lstm",
-        CELL.G,
-        x,
-        (h0, c0),
-        weights,
-        bidirectional,
-        lengths,
-        batch_first,
-        bias,
-        dropout,
-        masks,
-    )
+    layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
     return recurrent.forward(CELL, partial(source, "lstm.cu"), x, (h0, c0), layers)
 
 

@@ -1,9 +1,10 @@
 """Recurrent networks on a GPU: what lstm.py, gru.py and rnn.py share, the host's half of
 recurrent.cuh.
 
-Layers, directions and what may be given are those of manual/recurrent.py. W x of all steps is one
-product before the launch; dW, dU, the biases' gradients and dx are products and sums after it. The
-arrays between are columns, as in manual/: (G·H, steps, B), of which (G·H, steps·B) is a matrix.
+Layers and directions are those of manual/recurrent.py; at padding the states are carried along.
+W x of all steps is one product before the launch; dW, dU, the biases' gradients and dx are products
+and sums after it. In the arrays between, a sequence is a column: (G·H, steps, B), of which
+(G·H, steps·B) is a matrix.
 """
 
 from functools import cache, lru_cache
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from ....backends import array_namespace, device_of, products
 from ....backends.sums import row_sums, total
-from ....manual.recurrent import _as_given, _time_first
+from ....manual.recurrent import as_given, time_first
 from ..runtime.precision import precision
 from ..runtime.source import Strided, shared_memory, type_of
 
@@ -123,15 +124,8 @@ def plan(G, H, B, size, tf32, machine):
 
 
 def takes(G, x, weights, batch_first):
-    """Are there sequences, and is there room for the weights? (Errors are left to manual/.)"""
-    if (
-        x.dtype.name not in ("float32", "float64")
-        or x.ndim not in (2, 3)
-        or not x.size
-        or len(weights) < 2
-        or weights[1].ndim != 2
-        or not weights[1].size
-    ):
+    """Are there sequences, and is there room for the weights?"""
+    if x.dtype.name not in ("float32", "float64") or not x.size or not weights[1].size:
         return False
     return _plan(G, x, weights[1], 1 if x.ndim == 2 else x.shape[not batch_first]) is not None
 
@@ -160,11 +154,12 @@ class Run(NamedTuple):
 
 def forward(cell, source, x, starts, layers):
     """Up the layers: -> (out, *last states), and the cache. source: makes a Source of macros."""
-    groups, D, keep = layers.groups, layers.D, layers.keep
+    groups, D = layers.groups, layers.D
     xp = array_namespace(x)
-    x = _time_first(x, layers.batch_first)
-    x = xp.ascontiguousarray(x if keep is None else xp.where(keep, x, 0.0))
+    x = time_first(x, layers.batch_first)
     steps, B, _ = x.shape
+    valid = layers.valid(xp, steps)
+    x = x if valid is None else xp.where(valid, x, 0.0)
     H = groups[0][1].shape[1]
     p = _plan(cell.G, x, groups[0][1], B)
     kernels = source(
@@ -175,18 +170,18 @@ def forward(cell, source, x, starts, layers):
         PLANNED=", ".join(map(str, _layout(p.tf32, p.S))),
     )
     given = [s is not None for s in starts]
-    starts = [s if s is None else xp.ascontiguousarray(_time_first(s, False)) for s in starts]
+    starts = [s if s is None else xp.ascontiguousarray(time_first(s, False)) for s in starts]
     lasts = [xp.empty((len(groups), B, H), dtype=x.dtype) for _ in starts]
-    keep = None if keep is None else keep.reshape(steps, B).astype(xp.uint8)
+    valid = None if valid is None else valid.reshape(steps, B).astype(xp.uint8)
     exchange = xp.empty((2, p.sets, H, p.S), dtype=x.dtype)
 
     levels = []  # for each layer its input, and its runs
     for i in range(0, len(groups), D):
-        out = (
-            xp.empty((steps, B, D * H), dtype=x.dtype)
-            if i + D < len(groups)
-            else layers.empty(xp, steps, B, D * H, x.dtype)
-        )  # in memory in the order of x
+        x = xp.ascontiguousarray(layers.dropout(x, i))
+        if layers.batch_first and i + D == len(groups):  # in memory in the order of x
+            out = xp.empty((B, steps, D * H), dtype=x.dtype).swapaxes(0, 1)
+        else:
+            out = xp.empty((steps, B, D * H), dtype=x.dtype)
         runs = []
         for d, (W, U, *biases) in enumerate(groups[i : i + D]):
             y = products.matmul(W, x.reshape(steps * B, -1).T).reshape(-1, steps, B)
@@ -204,7 +199,7 @@ def forward(cell, source, x, starts, layers):
                 U,
                 *(biases or (None, None)),
                 *_two([s if s is None else s[i + d] for s in starts]),
-                keep,
+                valid,
                 h_before,
                 more,
                 _direction(out, d, H),
@@ -213,25 +208,22 @@ def forward(cell, source, x, starts, layers):
             )
             runs.append(Run(y, h_before, more))
         levels.append((x, runs))
-        x = out if i + D == len(groups) else xp.ascontiguousarray(layers.dropout(out, i))
-    cache = levels, layers, given, keep, p, kernels
-    return (
-        _as_given(x, layers.alone, layers.batch_first),
-        *(s[:, 0] if layers.alone else s for s in lasts),
-    ), cache
+        x = out
+    lasts = [s[:, 0] if layers.alone else s for s in lasts]
+    return (as_given(x, layers), *lasts), (levels, layers, given, valid, p, kernels)
 
 
 def backward(cell, gradients, cache, needs=None):
     """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights."""
-    levels, layers, given, keep, p, kernels = cache
-    groups, D, alone, batch_first = layers.groups, layers.D, layers.alone, layers.batch_first
+    levels, layers, given, valid, p, kernels = cache
+    groups, D, alone = layers.groups, layers.D, layers.alone
     n, states = len(groups[0]), len(given)
     needs = needs or (True,) * (1 + states + n * len(groups))
     need_x, need = needs[0], needs[1 + states :]
     need_starts = [wanted and here for wanted, here in zip(needs[1 : 1 + states], given)]
     xp = array_namespace(*gradients)
-    dout = _time_first(xp.ascontiguousarray(gradients[0]), batch_first)
-    dlasts = [xp.ascontiguousarray(_time_first(d, False)) for d in gradients[1:]]
+    dout = time_first(xp.ascontiguousarray(gradients[0]), layers.batch_first)
+    dlasts = [xp.ascontiguousarray(time_first(d, False)) for d in gradients[1:]]
     steps, B, _ = dout.shape
     H = groups[0][1].shape[1]
     dstarts = [xp.empty_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
@@ -256,7 +248,7 @@ def backward(cell, gradients, cache, needs=None):
                 xp.ascontiguousarray(U),
                 this.h_before if cell.uses_h_before else None,
                 this.more,
-                keep,
+                valid,
                 _direction(dout, d, H),
                 *_two([s[i + d] for s in dlasts]),
                 da,
@@ -283,8 +275,8 @@ def backward(cell, gradients, cache, needs=None):
         if not below:
             break
         dx = total(dxs)
-        dout = xp.ascontiguousarray(layers.dropout(dx, i - D)) if i else dx  # of the layer below
-    dx = _as_given(dx, alone, batch_first) if need_x else None
+        dout = xp.ascontiguousarray(layers.dropout(dx, i))  # of the layer below
+    dx = as_given(dx, layers) if need_x else None
     return dx, *[s[:, 0] if alone and s is not None else s for s in dstarts], *dweights
 
 

@@ -6,7 +6,6 @@ forward and backward are those of manual/rnn.py for what `takes` allows.
 from functools import partial
 
 from ....manual.recurrent import arrange
-from ....manual.rnn import _check
 from ..runtime.source import source
 from . import recurrent
 from .recurrent import Cell
@@ -42,10 +41,7 @@ def forward(
     dropout=0.0,
     masks=None,
 ):
-    _check(nonlinearity)
-    layers = arrange(
-        "rnn", CELL.G, x, (h0,), weights, bidirectional, lengths, batch_first, bias, dropout, masks
-    )
+    layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
     kernels = partial(source, "rnn.cu", RELU=int(nonlinearity == "relu"))
     return recurrent.forward(CELL, kernels, x, (h0,), layers)
 
