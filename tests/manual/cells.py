@@ -1,12 +1,11 @@
 """Calls of the recurrent operations, the equations of their cells word for word, and PyTorch's."""
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 from hypothesis import strategies as st
 
-from nanoautograd.manual import gru, lstm, rnn
+import nanoautograd as nag
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -40,7 +39,6 @@ def gru_step(x, states, W, U, b_ih, b_hh):
 @dataclass(frozen=True)
 class Cell:
     name: str  # that of the class in torch.nn
-    module: ModuleType
     gates: int
     states: int
     step: object  # one step of one sequence
@@ -48,10 +46,19 @@ class Cell:
     def __repr__(self):
         return self.name
 
+    def function(self, x, *arrays, **options):
+        """That of nag.functional, given the states and weights in a row; its results in a row."""
+        f = getattr(nag.functional, self.name.lower())
+        if self.states == 1:
+            return f(x, *arrays, **options)
+        out, states = f(x, arrays[: self.states], *arrays[self.states :], **options)
+        return out, *states
 
-RNN = Cell("RNN", rnn, 1, 1, rnn_step)
-LSTM = Cell("LSTM", lstm, 4, 2, lstm_step)
-GRU = Cell("GRU", gru, 3, 1, gru_step)
+
+RNN = Cell("RNN", 1, 1, rnn_step)
+LSTM = Cell("LSTM", 4, 2, lstm_step)
+GRU = Cell("GRU", 3, 1, gru_step)
+CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 def draw_weights(rng, cell, layers, D, inputs, H, bias=True):

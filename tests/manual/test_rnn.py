@@ -1,14 +1,25 @@
 """rnn: three ways to one gradient, a plain loop, PyTorch, padding, and bad input."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import (
+    agree,
+    by_composition,
+    by_hand,
+    close,
+    each_alone,
+    each_form,
+    each_form_on_numpy,
+)
 
 import nanoautograd as nag
-from nanoautograd.manual import rnn
 
+EACH = each_form("rnn")
+ON_NUMPY = each_form_on_numpy("rnn")
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -73,39 +84,43 @@ def one_sequence_at_a_time(arrays, options):
     return out, h_n[:, 0] if alone else h_n, min(sums)
 
 
+@EACH
 @given(cases())
-def test_against_a_loop(backend, case):
+def test_against_a_loop(backend, module, case):
     arrays, options = case
-    (out, h_n), *_ = by_hand(backend, rnn, arrays, **options)
+    (out, h_n), *_ = by_hand(backend, module, arrays, **options)
     want_out, want_h_n, _ = one_sequence_at_a_time(arrays, options)
     close(out, want_out, "the output")
     close(h_n, want_h_n, "the last states")
 
 
+@EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, case, seed):
+def test_three_ways(backend, module, case, seed):
     arrays, options = case
     if options["nonlinearity"] == "tanh":
-        agree(backend, rnn, arrays, seed, **options)
+        agree(backend, module, arrays, seed, **options)
     else:  # differences do not work across the kink of relu
         assume(one_sequence_at_a_time(arrays, options)[-1] > 1e-4)
-        agree(backend, rnn, arrays, seed, step=1e-6, **options)
+        agree(backend, module, arrays, seed, step=1e-6, **options)
 
 
+@EACH
 @given(cases())
-def test_only_what_is_needed(backend, case):
+def test_only_what_is_needed(backend, module, case):
     arrays, options = case
-    each_alone(backend, rnn, arrays, **options)
+    each_alone(backend, module, arrays, **options)
 
 
+@ON_NUMPY
 @pytest.mark.oracle
 @given(cases(), SEEDS)
-def test_pytorch(case, seed):
+def test_pytorch(module, case, seed):
     torch = pytest.importorskip("torch")
     (x, h0, *weights), options = case
     lengths = options.get("lengths")
     assume(lengths is None or lengths)  # PyTorch packs no empty batch
-    (out, h_n), (dout, dh_n), ds = by_hand(NumPy, rnn, [x, h0, *weights], seed=seed, **options)
+    (out, h_n), (dout, dh_n), ds = by_hand(NumPy, module, [x, h0, *weights], seed=seed, **options)
 
     D = 1 + options["bidirectional"]
     layers = len(weights) // ((4 if options["bias"] else 2) * D)
@@ -147,21 +162,22 @@ class NumPy:
     numpy = staticmethod(np.asarray)
 
 
+@EACH
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_padding_has_no_influence(backend, bidirectional):
+def test_padding_has_no_influence(backend, module, bidirectional):
     """Whatever stands in the padding, NaN included: results and gradients stay the same."""
     rng = np.random.default_rng(0)
     D = 1 + bidirectional
     x, h0 = rng.standard_normal((5, 3, 2)), rng.standard_normal((2 * D, 3, 4))
     arrays = [x, h0, *draw_weights(rng, 2, D, 2, 4)]
     options = {"lengths": [2, 5, 1], "bidirectional": bidirectional}
-    outs, gs, ds = by_hand(backend, rnn, arrays, **options)
+    outs, gs, ds = by_hand(backend, module, arrays, **options)
     for c, length in enumerate(options["lengths"]):
         x[length:, c] = np.nan
         gs[0][length:, c] = 1e3
     for outs2, ds2 in (
-        by_hand(backend, rnn, arrays, gs, **options)[::2],
-        by_composition(backend, rnn, arrays, gs, **options),
+        by_hand(backend, module, arrays, gs, **options)[::2],
+        by_composition(backend, module, arrays, gs, **options),
     ):
         for a, b in zip(outs + ds, outs2 + ds2, strict=True):
             close(a, b, "with and without NaN in the padding")
@@ -169,66 +185,73 @@ def test_padding_has_no_influence(backend, bidirectional):
         assert not outs[0][length:, c].any() and not ds[0][length:, c].any()
 
 
-def test_lengths_may_be_an_array_of_the_backend(backend):
+@pytest.mark.parametrize("manual", [False, True])
+def test_lengths_may_be_an_array_of_the_backend(backend, manual):
     rng = np.random.default_rng(0)
-    arrays = [
+    x, *weights = [
         backend.array(a) for a in (rng.standard_normal((4, 2, 3)), *draw_weights(rng, 1, 1, 3, 5))
     ]
-    (want, _), _ = rnn.forward(arrays[0], None, *arrays[1:], lengths=[4, 2])
-    for lengths in (np.array([4, 2]), backend.array([4, 2]), backend.tensor([4, 2])):
-        (out, _), _ = rnn.forward(arrays[0], None, *arrays[1:], lengths=lengths)
-        close(backend.numpy(out), backend.numpy(want), "lengths as a list and as an array")
+    with nag.use_manual() if manual else nullcontext():
+        want, _ = nag.functional.rnn(x, None, *weights, lengths=[4, 2])
+        for lengths in (np.array([4, 2]), backend.array([4, 2]), backend.tensor([4, 2])):
+            out, _ = nag.functional.rnn(x, None, *weights, lengths=lengths)
+            close(backend.numpy(out), backend.numpy(want), "lengths as a list and as an array")
 
 
-def test_relu_at_zero(backend):
+@EACH
+def test_relu_at_zero(backend, module):
     """The derivative at the kink is 1/2, by hand as by composition."""
     arrays = [np.zeros((1, 1, 1)), None, np.ones((1, 1)), np.ones((1, 1))]
     gs = [np.ones((1, 1, 1)), np.zeros((1, 1, 1))]
-    _, _, ds = by_hand(backend, rnn, arrays, gs, nonlinearity="relu", bias=False)
-    _, ds2 = by_composition(backend, rnn, arrays, gs, nonlinearity="relu", bias=False)
+    _, _, ds = by_hand(backend, module, arrays, gs, nonlinearity="relu", bias=False)
+    _, ds2 = by_composition(backend, module, arrays, gs, nonlinearity="relu", bias=False)
     assert ds[0].item() == ds2[0].item() == 0.5
 
 
+@EACH
 @given(cases())
-def test_float32_stays(backend, case):
+def test_float32_stays(backend, module, case):
     arrays, options = case
     arrays = [a if a is None else a / 2 for a in arrays]
     assume(options["nonlinearity"] == "tanh")
     low = [a if a is None else a.astype("float32") for a in arrays]
-    outs, gs, ds = by_hand(backend, rnn, arrays, **options)
+    outs, gs, ds = by_hand(backend, module, arrays, **options)
     gs = [g.astype("float32") for g in gs]
-    outs32, _, ds32 = by_hand(backend, rnn, low, gs, **options)
-    outs2, ds2 = by_composition(backend, rnn, low, gs, **options)
+    outs32, _, ds32 = by_hand(backend, module, low, gs, **options)
+    outs2, ds2 = by_composition(backend, module, low, gs, **options)
     for a, b, c in zip(outs32 + ds32, outs + ds, outs2 + ds2, strict=True):
         if a is not None:
             close(a, b.astype("float32"), "by hand")
             close(c, b.astype("float32"), "reference")
 
 
-def test_any_layout_will_do(backend):
+@EACH
+def test_any_layout_will_do(backend, module):
     rng = np.random.default_rng(0)
     arrays = [
         rng.standard_normal((4, 3, 2)),
         rng.standard_normal((1, 3, 5)),
         *draw_weights(rng, 1, 1, 2, 5),
     ]
-    outs, gs, ds = by_hand(backend, rnn, arrays)
+    outs, gs, ds = by_hand(backend, module, arrays)
     views = [backend.array(a.T.copy()).T for a in arrays + gs]
-    (out, h_n), cache = rnn.forward(*views[:-2])
-    for a, b in zip([out, h_n, *rnn.backward(tuple(views[-2:]), cache)], outs + ds, strict=True):
+    (out, h_n), cache = module.forward(*views[:-2])
+    for a, b in zip([out, h_n, *module.backward(tuple(views[-2:]), cache)], outs + ds, strict=True):
         close(backend.numpy(a), b, "views in another order")
 
 
-def test_no_two_gradients_share_memory():
+@ON_NUMPY
+def test_no_two_gradients_share_memory(module):
     """Both biases have the same gradient; scaling one of them in place must not scale the other."""
     arrays = [np.ones((2, 1, 3)), None, *draw_weights(np.random.default_rng(0), 2, 1, 3, 4)]
-    (out, h_n), cache = rnn.forward(*arrays)
-    ds = [d for d in rnn.backward((out, h_n), cache) if d is not None]
+    (out, h_n), cache = module.forward(*arrays)
+    ds = [d for d in module.backward((out, h_n), cache) if d is not None]
     assert not any(np.shares_memory(a, b) for i, a in enumerate(ds) for b in ds[:i])
 
 
+@EACH
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"lengths": [3, 1]}])
-def test_second_order(backend, options):
+def test_second_order(backend, module, options):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     D = 1 + options.get("bidirectional", False)
@@ -241,8 +264,8 @@ def test_second_order(backend, options):
     vs = [rng.standard_normal(x.shape) for x in xs]
 
     def slope_along_u(*xs):
-        (out, h_n), cache = rnn.forward(*xs, **options)
-        ds = rnn.backward((2 * out, np.ones_like(h_n)), cache)
+        (out, h_n), cache = module.forward(*xs, **options)
+        ds = module.backward((2 * out, np.ones_like(h_n)), cache)
         return sum(np.sum(u * d) for u, d in zip(us, ds, strict=True))
 
     ts = [backend.tensor(x, requires_grad=True) for x in xs]
@@ -260,15 +283,16 @@ def test_second_order(backend, options):
     )
 
 
-def test_one_of_the_two_results_can_be_dropped(backend):
+@EACH
+def test_one_of_the_two_results_can_be_dropped(backend, module):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((3, 2, 2)), *draw_weights(rng, 1, 1, 2, 3)]
     for i in range(2):
         x, *weights = [backend.tensor(a, requires_grad=True) for a in arrays]
         nag.functional.rnn(x, None, *weights)[i].sum().backward()
-        outs, _ = rnn.forward(arrays[0], None, *arrays[1:])
+        outs, _ = module.forward(arrays[0], None, *arrays[1:])
         gs = [np.ones(outs[j].shape) * (i == j) for j in range(2)]
-        _, _, ds = by_hand(backend, rnn, [arrays[0], None, *arrays[1:]], gs)
+        _, _, ds = by_hand(backend, module, [arrays[0], None, *arrays[1:]], gs)
         close(backend.numpy(x.grad), ds[0], "the gradient of x")
 
 
@@ -305,7 +329,6 @@ X, W = np.zeros((5, 2, 3)), [np.zeros((4, 3)), np.zeros((4, 4)), np.zeros(4), np
     ],
 )
 def test_errors(x, h0, weights, options, error, says):
-    with pytest.raises(error, match=says):
-        rnn.forward(x, h0, *weights, **options)
-    with pytest.raises(error, match=says):
-        nag.functional.rnn(nag.Tensor(x), h0, *weights, **options)
+    for wrap in (np.array, nag.Tensor):
+        with pytest.raises(error, match=says):
+            nag.functional.rnn(wrap(x), h0, *weights, **options)

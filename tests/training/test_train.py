@@ -24,7 +24,7 @@ from models.tasks.language import Language  # noqa: E402
 from nanoautograd import nn  # noqa: E402
 from nanoautograd.backends import threads  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from nanoautograd.manual import recurrent  # noqa: E402
+from nanoautograd.kernels.cpu import recurrent  # noqa: E402
 
 SCRIPT = Path(train.__file__)
 TINY = [
