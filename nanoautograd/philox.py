@@ -21,6 +21,8 @@ All words have 32 bits. A block goes through ten rounds (Salmon, Moraes, Dror an
 The words of the blocks 0, 1, 2, ... one after the other are the random numbers of a seed.
 """
 
+import numpy as np
+
 from .backends import array_namespace
 from .backends.threads import share
 from .kernels.cuda.runtime.recording import Number
@@ -43,7 +45,7 @@ def words(like, n, seed, offset=0):
     xp = array_namespace(like)
     first, last = offset // 4, (offset + n + 3) // 4
     out = xp.empty((last - first, 4), dtype=xp.uint32)
-    step = max(1, BLOCKS if xp.__name__ != "cupy" else len(out))
+    step = max(1, BLOCKS if xp is np else len(out))
 
     def part(i):
         rows = out[i : i + step]

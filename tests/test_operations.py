@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 import nanoautograd as nag
-from nanoautograd.backends import to_numpy
+from nanoautograd.backends import threads, to_device, to_numpy
 from nanoautograd.core.tensor import wrap
 from nanoautograd.testing import gradcheck
 from nanoautograd.testing.mutants import in_threads
@@ -71,6 +71,23 @@ def test_gradients_are_the_same_on_every_backend(name, backend):
             np.testing.assert_allclose(to_numpy(a.data), b.data, rtol=1e-10, atol=1e-12)
 
     check()
+
+
+@each_operation
+def test_arrays_of_a_device_stay_in_one_thread(name, monkeypatch):
+    """Where the stream and the memory pool are that CuPy computes with; the stand-in refuses
+    others. Blocks are so small that all that is cut is cut here."""
+    monkeypatch.setattr(threads, "BLOCK", 7)
+    monkeypatch.setattr(threads, "LEAST", 1)
+
+    @settings(max_examples=settings.default.max_examples // 5)
+    @given(OPERATIONS[name].calls)
+    def check(call):
+        xs = [nag.Tensor(to_device(x, "strict"), requires_grad=True) for x in call.inputs]
+        gradients(call, xs)
+
+    with in_threads(3):
+        check()
 
 
 def gradients(call, xs):

@@ -20,7 +20,10 @@ Where steps have to wait for each other, and other work does not, one thread tak
 others the rest (`later`).
 
 How large a block is does not depend on the number of threads, so neither do the results. For CuPy,
-which has threads enough of its own, all rows are one block.
+which has threads enough of its own, all rows are one block. Its arrays must not be used in other
+threads: the current stream and the memory pool belong to a thread, so what another one computes is
+in no order with the rest, and is not part of a step that is captured. (The strict stand-in refuses
+it: `in_worker`.)
 
 Matrix products are cut among the same threads (`matmul`), instead of those of the BLAS that NumPy
 brings: two pools of threads on the same cores would wait for each other. Where a product is cut
@@ -42,6 +45,7 @@ from . import products
 __all__ = [
     "by_rows",
     "get_num_threads",
+    "in_worker",
     "later",
     "matmul",
     "of_blas",
@@ -71,7 +75,8 @@ class _Team:
 
 _team = _Team()
 _lock = threading.Lock()
-_busy = threading.local()  # in a thread that works at a share, shares are not cut again
+_busy = threading.local()  # .now: in a thread that works at a share, shares are not cut again;
+#                             .later: it makes a call of `later`
 
 
 def set_num_threads(n, deterministic=False):
@@ -172,6 +177,12 @@ def share(f, items):
     return results
 
 
+def in_worker():
+    """Whether another thread might be doing what is done here: shares are given to whoever is free,
+    the caller among them."""
+    return getattr(_busy, "now", False) or getattr(_busy, "later", False)
+
+
 def _submit(f):
     """Has f called by one of the other threads."""
     if _team.pool is None:
@@ -193,7 +204,8 @@ class later:
         if now or _team.size == 1:
             self.value, self.future = f(*args), None
         else:
-            self.call, self.future = partial(f, *args), _submit(partial(f, *args))
+            self.call = partial(_called_later, f, *args)
+            self.future = _submit(self.call)
 
     def done(self):
         return self.future is None or self.future.done()
@@ -203,6 +215,14 @@ class later:
             self.value = self.call() if self.future.cancel() else self.future.result()
             self.future = None
         return self.value
+
+
+def _called_later(f, *args):
+    before, _busy.later = getattr(_busy, "later", False), True
+    try:
+        return f(*args)
+    finally:
+        _busy.later = before
 
 
 def by_rows(f, xp, rows, width):

@@ -49,6 +49,26 @@ def test_an_error_is_raised_here_and_nobody_still_works():
     assert threads.share(abs, [-1, -2, -3]) == [1, 2, 3]  # and the threads still do
 
 
+@given(st.integers(1, 4), st.integers(0, 9), st.sampled_from(["share", "later"]))
+def test_an_array_of_a_device_is_refused_in_another_thread(n, items, how):
+    """Whoever takes the share: also where it is the thread that has the array."""
+    nag.set_num_threads(n)
+    x = strict.xp.ones(3, dtype="float32")
+
+    def work():
+        if how == "share":
+            return threads.share(lambda i: x * float(i), range(items))
+        tasks = [threads.later(lambda i: x * float(i), i) for i in range(items)]
+        return [task.result() for task in tasks]
+
+    if n == 1 or items < (2 if how == "share" else 1):
+        assert len(work()) == items
+    else:
+        with pytest.raises(strict.StrictError, match=r"shape \(3,\), is used in a worker thread"):
+            work()
+    assert x.sum().item() == 3.0  # and here it may be used again
+
+
 def test_shares_within_shares_and_from_many_threads():
     nag.set_num_threads(2)
 

@@ -2,6 +2,7 @@
 compiled for GPUs."""
 
 import inspect
+import re
 
 import numpy as np
 import planted
@@ -119,7 +120,7 @@ def test_an_index_out_of_range_is_found():
 # ---- for a GPU
 
 
-@pytest.mark.skipif(compiled.compiler() is None, reason="needs nvcc, or nvidia-cuda-nvrtc")
+@pytest.mark.skipif(compiled.nvrtc_path() is None, reason="needs nvidia-cuda-nvrtc")
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(
     "source",
@@ -131,6 +132,23 @@ def test_compiles_for_a_gpu(source, architecture):
     uses = compiled.compiled(source, architecture)
     assert {use.kernel for use in uses} == set(source.kernels)
     assert not [use for use in uses if use.spills], uses
+
+
+def test_the_options_that_are_listed_are_those_of_cupy():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.__version__.startswith("14.2"):
+        pytest.skip("the list is that of CuPy 14.2")
+    listed = [option.format("sm_90") for option in compiled.CUPY_14_2]
+    asked = compiled.cupy_options("sm_90")
+    assert [option for option in asked if not option.startswith("-I")] == listed
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.cu*")), ids=lambda path: path.name)
+def test_constants_of_a_file_are_known_to_the_compiler(path):
+    """CuPy makes functions and variables those of the device, where no constant may be computed
+    before the kernel runs."""
+    wrong = re.findall(r"^(?:static |inline )*const [^(]*=.*", path.read_text("utf-8"), re.M)
+    assert not wrong, f"these must be constexpr: {wrong}"
 
 
 def test_every_kernel_has_a_twin():

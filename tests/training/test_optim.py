@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
-from nanoautograd.backends import threads
+from nanoautograd.backends import threads, to_device, to_numpy
 from nanoautograd.core.tensor import Tensor
 from nanoautograd.nn import Linear, Parameter, Sequential, Tanh
 from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_, learning_rate
+from nanoautograd.testing.mutants import in_threads
 
 OPTIONS = [
     (SGD, dict(lr=0.1)),
@@ -271,6 +272,29 @@ def test_neither_blocks_nor_threads_change_a_bit(rng, monkeypatch, optimizer, op
         for i, state in opt.state_dict()["state"].items():
             assert all(a.shape == shapes[i] for k, a in state.items() if k != "step")
     assert found == found[:1] * 4
+
+
+@pytest.mark.parametrize("optimizer, options", OPTIONS)
+def test_arrays_of_a_device_stay_in_one_thread(rng, monkeypatch, optimizer, options):
+    """Where their stream is: the stand-in refuses others. The steps are those of NumPy."""
+    monkeypatch.setattr(threads, "BLOCK", 7)
+    shapes = [(), (3,), (40,), (2, 0), (6, 5), (1, 30), (2,)]
+    starts, found = [rng.standard_normal(s) for s in shapes], []
+    for devices in (["cpu"], ["strict"], ["cpu", "strict"]):
+        model = Sequential()
+        model.named_parameters = lambda: enumerate(params)
+        params = [Parameter(to_device(a, devices[i % len(devices)])) for i, a in enumerate(starts)]
+        average, opt = AveragedModel(model, 0.9), optimizer(params, **options)
+        with in_threads(3):
+            for _ in range(3):
+                for p, g in zip(params, gradients_of([p.data for p in params], 0.3)):
+                    p.grad = Tensor(g)
+                opt.step()
+                average.update()
+        found.append([to_numpy(a) for a in (*[p.data for p in params], *average.averages.values())])
+    for others in found[1:]:
+        for a, b in zip(found[0], others):
+            np.testing.assert_allclose(b, a, rtol=1e-12)
 
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, float("inf")])

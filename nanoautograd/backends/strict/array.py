@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from ..threads import in_worker
 from .rules import SCALARS, StrictError, check_dtypes, check_kind, mixed, operand, waits
 
 __all__ = [
@@ -70,13 +71,25 @@ class StrictArray:
     of `cupy.ndarray` that are not written out here come from the snapshot (namespace.py).
     """
 
-    __slots__ = ("_host", "__weakref__")
+    __slots__ = ("_memory", "__weakref__")
     __array_priority__ = 100
     __hash__ = None
     __module__ = __package__  # where its namespace is found, as `cupy` is for cupy.ndarray
 
     def __init__(self, *args, **kwargs):
         raise StrictError("make arrays with xp.asarray, xp.zeros, ...")
+
+    @property
+    def _host(self):
+        """The NumPy array, for all that is done with this one. CuPy's are for the thread whose
+        stream and memory they belong to (threads.py)."""
+        if in_worker():
+            raise StrictError(
+                f"an array of the device, of shape {self._memory.shape}, is used in a worker "
+                "thread, where CuPy has another stream and another memory pool: compute with it in "
+                "the thread that has it"
+            )
+        return self._memory
 
     # NumPy's doors are shut, except where CuPy opens them to a type that it does not know.
 
@@ -321,7 +334,7 @@ class _Flags:
 def wrap(host):
     """The StrictArray around a NumPy array or scalar, without a copy."""
     a = _new(StrictArray)
-    a._host = host if type(host) is np.ndarray else np.asarray(host)
+    a._memory = host if type(host) is np.ndarray else np.asarray(host)
     return a
 
 

@@ -3,18 +3,20 @@
     for use in compiled(source("layer_norm.cu", T="float"), "sm_90"):
         print(use.kernel, use.registers, use.spills)
 
-By nvcc, or by NVRTC (package nvidia-cuda-nvrtc, which the extra `gpu` brings along) through ctypes.
+By NVRTC (package nvidia-cuda-nvrtc, which the extra `gpu` brings along) through ctypes, with the
+options that CuPy gives it.
 """
 
 import ctypes
 import re
-import shutil
-import subprocess
-import tempfile
+from ctypes.util import find_library
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock, patch
+
+from .source import OPTIONS
 
 
 class Use(NamedTuple):
@@ -31,56 +33,62 @@ class CompileError(RuntimeError):
     """The beginning of the compiler's message."""
 
 
-def compiler():
-    """ "nvcc", the path of NVRTC's library, or None."""
-    return shutil.which("nvcc") or _nvrtc_path()
-
-
 def compiled(source, architecture):
-    """A Use for each kernel of a Source, compiled for "sm_80", "sm_90", ... Raises CompileError."""
-    by = compiler()
-    if by is None:
-        raise CompileError("there is neither nvcc nor NVRTC: pip install nvidia-cuda-nvrtc")
-    nvcc = _by_nvcc if by.endswith("nvcc") else _by_nvrtc
-    return _uses(nvcc(source, architecture))
+    """A Use for each kernel of a Source, compiled for "sm_80", "sm_90", ... Raises CompileError,
+    for a warning too."""
+    if nvrtc_path() is None:
+        raise CompileError("there is no NVRTC: pip install nvidia-cuda-nvrtc")
+    log = _compile(source, [*cupy_options(architecture), "--ptxas-options=-v"])
+    return _uses(log)
 
 
-def _by_nvcc(source, architecture):
-    """ptxas's report."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / source.file
-        path.write_text(source.text, encoding="utf-8")
-        done = subprocess.run(
-            [
-                "nvcc",
-                "-cubin",
-                f"-arch={architecture}",
-                "-Xptxas",
-                "-v",
-                "-Werror",
-                "all-warnings",
-                "-std=c++17",
-                "-o",
-                Path(folder) / "kernel.cubin",
-                path,
-            ],
-            capture_output=True,
-            text=True,
+# What CuPy 14.2 makes of the options that Source gives it (cupy/cuda/compiler.py,
+# `_compile_with_cache_cuda` and `_compile_using_nvrtc_no_warning`), but for the folders of headers:
+# a Source includes none.
+CUPY_14_2 = *OPTIONS, "-ftz=true", "-arch={}", "--device-as-default-execution-space"
+
+
+@cache
+def cupy_options(architecture):
+    """The options with which CuPy gives a Source to NVRTC: asked of the CuPy that is installed, in
+    whose compiler NVRTC is exchanged for a class that notes them; without CuPy, CUPY_14_2."""
+    if find_spec("cupy") is None:
+        return [option.format(architecture) for option in CUPY_14_2]
+    from cupy.cuda import compiler
+
+    noted = []
+
+    class Notes:
+        def __init__(self, *args, **options):
+            pass
+
+        def compile(self, options, log_stream=None):
+            noted.append(options)
+            return b"", None
+
+    def architecture_of(*device):
+        return f"-arch={architecture}", "cubin"
+
+    with (
+        patch.object(compiler, "_NVRTCProgram", Notes),
+        patch.object(compiler, "_get_arch_for_options_for_nvrtc", architecture_of),
+        patch.object(compiler.function, "Module", Mock),
+    ):
+        compiler._compile_with_cache_cuda(
+            "", OPTIONS, architecture.removeprefix("sm_"), cache_in_memory=True
         )
-    if done.returncode:
-        raise CompileError(f"{source} for {architecture}:\n{done.stderr[:2000]}")
-    return done.stderr
+    return list(noted[-1])  # before that it asks NVRTC for its version
 
 
-def _by_nvrtc(source, architecture):
-    nvrtc = ctypes.CDLL(_nvrtc_path())
+def _compile(source, options):
+    """NVRTC's log."""
+    nvrtc = ctypes.CDLL(nvrtc_path())
     program = ctypes.c_void_p()
     _ok(
         nvrtc.nvrtcCreateProgram(
             ctypes.byref(program), source.text.encode(), source.file.encode(), 0, None, None
         )
     )
-    options = [f"-arch={architecture}", "--ptxas-options=-v", "-std=c++17"]
     array = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), array)
     size = ctypes.c_size_t()
@@ -89,8 +97,8 @@ def _by_nvrtc(source, architecture):
     _ok(nvrtc.nvrtcGetProgramLog(program, log))
     _ok(nvrtc.nvrtcDestroyProgram(ctypes.byref(program)))
     log = log.value.decode()
-    if failed:
-        raise CompileError(f"{source} for {architecture}:\n{log[:2000]}")
+    if failed or re.search(r"\bwarning\b", log):
+        raise CompileError(f"{source} with {' '.join(options)}:\n{log[:2000]}")
     return log
 
 
@@ -100,8 +108,8 @@ def _ok(status):
 
 
 @cache
-def _nvrtc_path():
-    """The library in a package nvidia-cuda-nvrtc, or None."""
+def nvrtc_path():
+    """NVRTC's library, in a package nvidia-cuda-nvrtc or of a toolkit; or None."""
     spec = find_spec("nvidia")
     found = [
         path
@@ -109,7 +117,7 @@ def _nvrtc_path():
         for path in Path(folder).glob("**/libnvrtc.so.*")
         if "builtins" not in path.name
     ]
-    return str(found[0]) if found else None
+    return str(found[0]) if found else find_library("nvrtc")
 
 
 def _uses(report):

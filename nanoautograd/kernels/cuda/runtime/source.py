@@ -20,6 +20,7 @@ import numpy as np
 from ....backends import array_namespace, check_device, is_array
 
 HERE = Path(__file__).parents[1] / "sources"
+OPTIONS = ("-std=c++17",)  # for the compiler, NVRTC, besides those that CuPy adds
 MOST_BLOCKS = 2**31 - 1, 65535, 65535  # of a grid, along its axes
 MOST_SHARED = 227 << 10  # bytes that a block can have, on an H100
 DTYPES = {
@@ -136,7 +137,7 @@ class Source:
             import cupy
 
             module = cupy.RawModule(
-                code=self.text, options=("-std=c++17",), enable_cooperative_groups=cooperative
+                code=self.text, options=OPTIONS, enable_cooperative_groups=cooperative
             )
 
             functions, limits = {}, {}

@@ -34,17 +34,17 @@
 
 #include "common.cuh"
 
-const int THREADS = 256;                        // 16 x 16, (ty, tx)
-const int R = sizeof(T) == 8 ? 32 : 64;         // rows of a tile
-const int ROWS_FORWARD = R, FORWARD_PER_SM = sizeof(T) == 8 ? 1 : 2;
-const int ROWS_BACKWARD = R, BACKWARD_PER_SM = sizeof(T) == 8 || D_MAX > 64 || DROPOUT ? 1 : 2;
+constexpr int THREADS = 256;                        // 16 x 16, (ty, tx)
+constexpr int R = sizeof(T) == 8 ? 32 : 64;         // rows of a tile
+constexpr int ROWS_FORWARD = R, FORWARD_PER_SM = sizeof(T) == 8 ? 1 : 2;
+constexpr int ROWS_BACKWARD = R, BACKWARD_PER_SM = sizeof(T) == 8 || D_MAX > 64 || DROPOUT ? 1 : 2;
 
 #include "attention.cuh"
 
-const int PER = R / 16;                         // rows and columns of scores that a thread has
-const int COLUMNS = D_MAX / (16 * WIDE);        // Wides of a row of results that a thread has
-const int LD = D_MAX + WIDE;                    // from row to row in shared memory: 16 bytes more,
-const int LW = R + WIDE;                        // so that 8 rows lie in different banks
+constexpr int PER = R / 16;                         // rows and columns of scores that a thread has
+constexpr int COLUMNS = D_MAX / (16 * WIDE);        // Wides of a row of results that a thread has
+constexpr int LD = D_MAX + WIDE;                    // from row to row in shared memory: 16 bytes more,
+constexpr int LW = R + WIDE;                        // so that 8 rows lie in different banks
 
 #ifdef PLANNED                                  // what attention.py has reckoned with
 constexpr int planned[] = {PLANNED};

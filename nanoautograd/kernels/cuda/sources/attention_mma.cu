@@ -25,18 +25,18 @@
 
 #include "common.cuh"
 
-const int THREADS = 128;
-const int M_FORWARD = 2, ROWS_FORWARD = 64 * M_FORWARD, FORWARD_PER_SM = 1;
-const int M_BACKWARD = D_MAX > 64 ? 1 : 2, ROWS_BACKWARD = 64 * M_BACKWARD, BACKWARD_PER_SM = 1;
+constexpr int THREADS = 128;
+constexpr int M_FORWARD = 2, ROWS_FORWARD = 64 * M_FORWARD, FORWARD_PER_SM = 1;
+constexpr int M_BACKWARD = D_MAX > 64 ? 1 : 2, ROWS_BACKWARD = 64 * M_BACKWARD, BACKWARD_PER_SM = 1;
 
 #include "attention.cuh"
 
-const bool BF16 = sizeof(T) == 2;
-const int WORDS = D_MAX * sizeof(T) / 4;        // of a row: a number, or two
-const int LD = WORDS + 4;                       // from row to row in shared memory
-const int K = BF16 ? 16 : 8;                    // columns of a left operand
-const int FEWER = DROPOUT ? 2 : 1;              // to draw random words takes registers
-const int C_FORWARD = (D_MAX > 64 ? 32 : 64) / FEWER, C_BACKWARD = 32 / FEWER;
+constexpr bool BF16 = sizeof(T) == 2;
+constexpr int WORDS = D_MAX * sizeof(T) / 4;        // of a row: a number, or two
+constexpr int LD = WORDS + 4;                       // from row to row in shared memory
+constexpr int K = BF16 ? 16 : 8;                    // columns of a left operand
+constexpr int FEWER = DROPOUT ? 2 : 1;              // to draw random words takes registers
+constexpr int C_FORWARD = (D_MAX > 64 ? 32 : 64) / FEWER, C_BACKWARD = 32 / FEWER;
 
 #ifdef PLANNED                                  // what attention.py has reckoned with
 constexpr int planned[] = {PLANNED};

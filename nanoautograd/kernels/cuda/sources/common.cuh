@@ -59,7 +59,7 @@ template <class V, int N> struct alignas(N * sizeof(V) < 16 ? N * sizeof(V) : 16
 #ifdef T
 typedef Sums<T>::type A;
 
-const int WIDE = 16 / sizeof(T);
+constexpr int WIDE = 16 / sizeof(T);
 typedef Pack<T, WIDE> Wide;
 #endif
 

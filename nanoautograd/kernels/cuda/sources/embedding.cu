@@ -57,7 +57,7 @@ extern "C" __global__ void forward(const ID* n, const T* E, T* y, long long* k, 
 
 // ---- backward: blockDim.y chunks a block; dE is zero where nothing is written
 
-const int AHEAD = 4;                // rows that a thread asks for before it adds the first
+constexpr int AHEAD = 4;                // rows that a thread asks for before it adds the first
 
 template <int W>
 __device__ inline void sum_chunk(const T* dy, const long long* k, A* part, T* dE, long long c,

@@ -12,10 +12,10 @@
 #include "elementwise.cuh"
 #include "partials.cuh"
 
-const A C = A(0.79788456080286535588);                  // c = √(2/π)
-const A CA = C * A(0.044715);                           // c a
-const A ROOT_HALF = A(0.70710678118654752440);          // √(1/2)
-const A PHI_0 = A(0.39894228040143267794);              // φ(0) = 1/√(2π)
+constexpr A C = A(0.79788456080286535588);                  // c = √(2/π)
+constexpr A CA = C * A(0.044715);                           // c a
+constexpr A ROOT_HALF = A(0.70710678118654752440);          // √(1/2)
+constexpr A PHI_0 = A(0.39894228040143267794);              // φ(0) = 1/√(2π)
 
 __device__ inline A limited(A v) { return v < -40 ? A(-40) : v > 40 ? A(40) : v; }  // nan stays
 

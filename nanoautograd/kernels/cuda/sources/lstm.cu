@@ -3,7 +3,7 @@
 
 #include "common.cuh"
 
-const int G = 4;
+constexpr int G = 4;
 
 __device__ inline T step(T* y, const T* e, T* s) {
     T c_before = s[1];

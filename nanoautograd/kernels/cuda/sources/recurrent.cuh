@@ -44,7 +44,7 @@
 #pragma once
 #include "common.cuh"
 
-const int S = SEQUENCES;
+constexpr int S = SEQUENCES;
 
 // The product of a block, of w (K, M) and x (K, S) in shared memory:
 //

@@ -3,7 +3,7 @@
 #pragma once
 #include "common.cuh"
 
-const int ROWS = 8, DEPTH = 1, W_MORE = 0, X_STEP = S;
+constexpr int ROWS = 8, DEPTH = 1, W_MORE = 0, X_STEP = S;
 
 typedef Pack<T, 4> Four;
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "common.cuh"
 
-const int ROWS = 16, DEPTH = 8, W_MORE = 8, X_STEP = S % 16 ? S : S + 8;
+constexpr int ROWS = 16, DEPTH = 8, W_MORE = 8, X_STEP = S % 16 ? S : S + 8;
 
 __device__ inline T rounded(T x) { return __uint_as_float(to_tf32(x)); }
 
