@@ -994,6 +994,27 @@ def test_what_was_refused_stays_refused_and_leaves_the_gradients(gpu):
     assert nn.layers.random_state(net) == counted
 
 
+def test_use_manual_is_refused(gpu):
+    """Before, while and after the step is recorded; nothing of the step is done."""
+    net = on(gpu, model())
+    step, _ = training(net)
+    captured, x, y = capture.Captured(step), *batches(1)[0]
+    for n in range(5):
+        counted = nn.layers.random_state(net)
+        with nag.use_manual():
+            with pytest.raises(CaptureError, match=r"within nag.use_manual\(\).*record=False"):
+                captured(x, y)
+            with pytest.raises(CaptureError, match="call the step itself"):
+                capture.Captured(step)
+        assert captured.count == n and nn.layers.random_state(net) == counted
+        captured(x, y)
+    assert len(captured.results(wait=True)) == 5
+    with nag.use_manual():  # not recorded, the step is computed as it is written
+        written = capture.Captured(step, record=False)
+        written(x, y)
+        assert len(written.results(wait=True)) == 1
+
+
 def test_debug_and_another_device_are_refused(gpu, monkeypatch):
     captured = captured_after(gpu, training(on(gpu, model()))[0])
     monkeypatch.setattr(reports, "debug", True)

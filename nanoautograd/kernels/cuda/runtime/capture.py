@@ -60,6 +60,7 @@ from ....array_interface import array_of
 from ....backends import array_namespace, is_array
 from ....backends.memory import explain_full
 from ....core.tensor import Tensor, wrap
+from ....custom_vjp import MANUAL
 from .. import _state
 from . import reports
 from .precision import precision
@@ -77,6 +78,7 @@ class Captured:
     """What `nag.cuda.capture` returns."""
 
     def __init__(self, step, record=True):
+        _check_forms(record)
         self.step, self.record, self.count = step, record, 0
         self._cupy = self._graph = self._recording = None
         self._layout = self._are_tensors = None
@@ -88,6 +90,7 @@ class Captured:
         step is now, and IndexError where a kernel of an earlier step met an index out of range."""
         if self._refused:
             raise self._refused
+        _check_forms(self.record)
         are_tensors, batch = [isinstance(a, Tensor) for a in batch], [array_of(a) for a in batch]
         if (
             self._layout is None
@@ -343,6 +346,16 @@ class _Old:
     def __getattr__(self, name):
         raise CaptureError(
             "the step uses a gradient of the step before; call zero_grad() in it, before backward()"
+        )
+
+
+def _check_forms(record):
+    """Raises CaptureError where operations are to be computed in another form than kernels."""
+    if record and MANUAL.get():
+        raise CaptureError(
+            "a captured step replays the kernels that it was recorded with, and within "
+            "nag.use_manual() no operation is computed by kernels: call the step itself here, or "
+            "capture it with record=False"
         )
 
 
