@@ -34,9 +34,10 @@ import numpy as np
 
 from nanoautograd.backends import to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
-from nanoautograd.data import generator
+from nanoautograd.data import generator, purpose
 from nanoautograd.nn import adapters, add_adapters
 
+ADAPTERS = purpose("adapters", 7)  # of the weights that are pretrained
 NOTHING = "none"  # of --pretrained
 
 
@@ -106,9 +107,7 @@ def prepare(model, o, fresh, model_of):
                 "all layers that --lora would adapt are frozen by --freeze "
                 f"{' '.join(o.freeze)}: leave that out, for --lora freezes them too"
             )
-        add_adapters(
-            part(model), o.lora, o.lora_alpha, o.lora_to, rng=generator(o.seed, "adapters")
-        )
+        add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to, rng=generator(o.seed, ADAPTERS))
         for p in before:
             p.requires_grad = False
     if o.steps and not any(p.requires_grad for p in model.parameters()):

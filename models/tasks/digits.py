@@ -11,13 +11,15 @@ import reprlib
 import numpy as np
 
 from nanoautograd.backends import to_device
-from nanoautograd.data import Batches, DataError, fingerprint, generator, split_by_class
+from nanoautograd.data import Batches, DataError, fingerprint, generator, purpose, split_by_class
 from nanoautograd.data.digits import DIGITS, read_digits
 
 from .. import autoencoder
 from .pictures import figure
 from .task import Task, share_or_fold
 
+NOISE, TO_EVALUATE = purpose("noise", 4), purpose("noise to evaluate with", 5)  # by step; once
+CODES = purpose("codes to draw", 6)
 INK = " .:-=+*#%@"  # characters for a terminal, the lightest first
 
 
@@ -78,7 +80,7 @@ class Digits(Task):
 
     def batch(self, step):
         x = self.training[self.order(step)]  # (B, P)
-        return (x, self.noise(len(x), "noise", step)) if self.variational else (x,)
+        return (x, self.noise(len(x), NOISE, step)) if self.variational else (x,)
 
     def noise(self, B, purpose, step=0):
         """(B, Z) from N(0, 1), the same on every device."""
@@ -93,7 +95,7 @@ class Digits(Task):
         scores = {"error": float(np.square(x - self.apply(model, x)).mean())}
         if not self.variational:
             return {"loss": model.loss(*self.on_device(x)).mean().item(), **scores}
-        kl, error = model.parts(*self.on_device(x, self.noise(len(x), "noise to evaluate with")))
+        kl, error = model.parts(*self.on_device(x, self.noise(len(x), TO_EVALUATE)))
         kl, error = kl.mean().item(), error.mean().item()
         return {"loss": kl + error, **scores, "elbo": -kl - error, "kl": kl}
 
@@ -173,7 +175,7 @@ class Digits(Task):
 
     def draw_samples(self, model):
         """Pictures from codes that are drawn from the prior."""
-        x = self.apply(model.decode, self.noise(8 * 15, "codes to draw"))
+        x = self.apply(model.decode, self.noise(8 * 15, CODES))
         fig, (ax,) = figure(8, 4.4)
         self.draw(ax, x.reshape(8, 15, -1))
         fig.suptitle("Codes drawn from N(0, 1), decoded", fontsize=11)

@@ -32,6 +32,7 @@ from nanoautograd.data import (
     fingerprint,
     generator,
     pad,
+    purpose,
     read_wiki,
     split,
 )
@@ -41,6 +42,7 @@ from .. import bert
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
+BLANKS, TO_EVALUATE = purpose("blanks", 5), purpose("blanks to evaluate with", 6)  # by step; once
 SAMPLE = 300  # about so many texts are judged while it trains, all at the end
 IGNORED = -100  # the target where nothing is to be predicted
 
@@ -101,7 +103,7 @@ class Masked(Task):
             )
             self.training, parts = (self.cut(texts) for texts in (training, held_out))
             self.order = Batches([len(x) for x in self.training], o.batch, o.seed)
-            rng = generator(o.seed, "blanks to evaluate with")
+            rng = generator(o.seed, TO_EVALUATE)
             self.held_out = [self.hide(x[None], np.array([len(x)]), rng) for x in parts]
             self.fingerprint = fingerprint("\0".join(texts))
             self.summary = (
@@ -140,7 +142,7 @@ class Masked(Task):
 
     def batch(self, step):
         x, lengths = pad([self.training[i] for i in self.order(step)])
-        x, y = self.hide(x, lengths, generator(self.o.seed, "blanks", step))
+        x, y = self.hide(x, lengths, generator(self.o.seed, BLANKS, step))
         places = np.flatnonzero(y != IGNORED)
         return x, lengths, places, y.reshape(-1)[places]
 

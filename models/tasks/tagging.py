@@ -23,6 +23,7 @@ from nanoautograd.data import (
     fingerprint,
     generator,
     pad,
+    purpose,
     split_at_random,
 )
 from nanoautograd.data.tagging import MostFrequentTag, features, read_entities, read_parts_of_speech
@@ -32,6 +33,8 @@ from .pictures import draw_confusion, draw_table
 from .scores import entity_scores
 from .task import Task, number, share_or_fold
 from .word_pieces import pieces_of
+
+UNSEEN = purpose("unseen words", 3)  # by step
 
 
 class Tagging(Task):
@@ -117,7 +120,7 @@ class Tagging(Task):
 
     def batch(self, step):
         x, lengths, y = self.arrays([self.training[i] for i in self.order(step)])
-        unseen = generator(self.o.seed, "unseen words", step).random(y.shape) < self.o.unseen
+        unseen = generator(self.o.seed, UNSEEN, step).random(y.shape) < self.o.unseen
         x[..., 0] = np.where(unseen, Vocabulary.unknown, x[..., 0])
         return x, lengths, y
 

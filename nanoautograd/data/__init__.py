@@ -11,7 +11,7 @@ from .order import Streams, Windows, in_order
 from .pieces import Pieces
 from .pronunciations import read_pronunciations
 from .questions import read_questions
-from .seeds import generator
+from .seeds import generator, purpose
 from .sources import DEBIAN, SOURCES, DataError, fingerprint, install, installed, package_path
 from .summaries import read_descriptions, read_docstrings
 from .tagging import read_entities, read_parts_of_speech

@@ -3,9 +3,10 @@
 import datetime
 import unicodedata
 
-from .seeds import generator
+from .seeds import generator, purpose
 from .sources import SOURCES, DataError, install
 
+DATES = purpose("dates", 3)  # the days, and in which language and length each is written
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 
 # Languages (English twice), in fourteen scripts, whose dates babel writes with the digits 0 to 9.
@@ -37,7 +38,7 @@ def read_dates(seed=0, locales=LOCALES):
     date before. Raises DataError with the command that installs babel.
     """
     format_date = _babel()
-    rng = generator(seed, "dates")
+    rng = generator(seed, DATES)
     pairs, meaning, malformed = [], {}, 0
     days = (LAST - FIRST).days + 1
     forms = [(locale, length) for locale in locales for length in LENGTHS]

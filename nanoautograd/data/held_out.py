@@ -6,8 +6,10 @@ second of five: for one seed the folds are disjoint, and together they are all o
 
 import numpy as np
 
-from .seeds import generator
+from .seeds import generator, purpose
 from .sources import DataError
+
+BY_CLASS, AT_RANDOM = purpose("split by class", 3), purpose("split at random", 4)
 
 
 def split(sequence, part, least=2, what="tokens"):
@@ -32,7 +34,7 @@ def split_at_random(n, part, seed=0):
     """(training, held out): the numbers of n examples, int64, in an order drawn from the seed, of
     which the first share, or the k-th of K stretches, is held out. Raises DataError where one side
     would be empty."""
-    order, (first, end) = generator(seed, "split at random").permutation(n), _stretch(n, part)
+    order, (first, end) = generator(seed, AT_RANDOM).permutation(n), _stretch(n, part)
     return np.concatenate([order[:first], order[end:]]), order[first:end]
 
 
@@ -40,7 +42,7 @@ def split_by_class(y, part, seed=0):
     """(training, held out): the numbers of examples, int64, each in order. Of every class of y (n,)
     the share or fold is held out, drawn from the seed. Raises DataError where a class would have no
     example on one side."""
-    y, rng = np.asarray(y), generator(seed, "split by class")
+    y, rng = np.asarray(y), generator(seed, BY_CLASS)
     held_out = np.zeros(len(y), dtype=bool)
     for c in np.unique(y):
         members = rng.permutation(np.flatnonzero(y == c))

@@ -4,8 +4,10 @@ import re
 from typing import NamedTuple
 
 from .labelled import words
-from .seeds import generator
+from .seeds import generator, purpose
 from .wiki import read_articles
+
+SENTENCES = purpose("sentences", 3)  # how those of an article are shuffled
 
 # What defines has one of these verbs: "tea is a drink".
 IS = r"\b(?:is|are|was|were)\b"
@@ -33,7 +35,7 @@ def read_questions(seed=0):
     for i, article in enumerate(articles):
         title, asked = article["title"].strip(), article["description"].strip()
         parts = sentences(article["extract"])
-        order = generator(seed, "sentences", i).permutation(len(parts))
+        order = generator(seed, SENTENCES, i).permutation(len(parts))
         text = " ".join(parts[k] for k in order)
         place = re.search(rf"(?<!\w){re.escape(title)}(?!\w)", text, re.IGNORECASE)
         if place and words(title) and words(asked):

