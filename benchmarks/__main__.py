@@ -20,7 +20,7 @@ from pathlib import Path
 from . import compare, crossover, growth, imports, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import PeerError, Processes, measure
-from .peers import LIMITS, OTHERS, OURS, peer
+from .registry import LIMITS, OTHERS, OURS, peer
 from .report import environment, load, row, save, tables
 
 
@@ -72,10 +72,10 @@ def options(argv):
     p.add_argument(
         "--vs",
         nargs="*",
-        choices=OTHERS,
-        default=list(OTHERS),
+        choices=("numpy", *OTHERS),
         metavar="PEER",
-        help=f"the peers: {', '.join(OTHERS)}; by default those that are installed",
+        help=f"the peers: {', '.join(OTHERS)}, and with --backend cupy numpy; by default those "
+        "that are installed",
     )
     p.add_argument(
         "--threads",
@@ -106,6 +106,10 @@ def options(argv):
         p.error(f"--training is train.py, which computes in float32, not in {o.dtype}")
     if o.models is None and o.ops is None and not (o.growth or o.imports or o.training or o.text):
         o.models, o.ops, o.imports = [], [], True
+    if o.vs is None:
+        o.vs = [*["numpy"] * (o.backend == "cupy"), *OTHERS]
+    elif o.backend == "numpy" and "numpy" in o.vs:
+        p.error("--vs numpy: it is what ours computes with; give --backend cupy")
     some = o.sizes
     o.sizes = o.sizes or [*SWEEP, *["gpu"] * (o.backend == "cupy")]
     for name in [name for names in (o.models, o.ops) for name in names or ()]:
@@ -159,10 +163,11 @@ def wanted(o):
 def peers_of(o):
     """(names of the peers, ours first; {name: why it is not here})."""
     where = "" if o.backend == "numpy" else f"@{o.backend}"
-    names = [o.backend, *["captured", "numpy"] * (o.backend == "cupy")]
+    names = [o.backend, *["captured"] * (o.backend == "cupy")]
     names += ["manual" + where, "by hand" + where]
     for name in o.vs:
-        names.append(name + "@cuda" if o.backend == "cupy" and name != "autograd" else name)
+        is_on_host = o.backend != "cupy" or name in ("autograd", "numpy")
+        names.append(name if is_on_host else name + "@cuda")
     names += [name + where for name in LIMITS]
     if why := peer(o.backend).absent():
         raise PeerError(f"--backend {o.backend} cannot be used: {why}")

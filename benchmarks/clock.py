@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .peers import LIMITS, peer
+from .registry import LIMITS, peer
 
 ROOT = Path(__file__).parents[1]
 REST = 0.05  # seconds; OpenBLAS spins for 2²⁶ cycles

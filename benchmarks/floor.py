@@ -1,8 +1,9 @@
 """The limit of the machine, measured like a peer in the same rounds.
 
 `products` computes the matrix products of a step and nothing else, with the BLAS of NumPy (or
-cuBLAS, by CuPy) at exactly their shapes, into memory that is there already; each has arrays of its
-own, as the layers of a model have, up to an amount that no cache holds. `copy` moves as many
+cuBLAS, in the precision that is measured) at exactly their shapes, into memory that is there
+already; each has arrays of its own, as the layers of a model have, up to an amount that no cache
+holds. In bfloat16 they are rounded before. `copy` moves as many
 bytes as the step has to move outside of them, with one thread a core. What a step takes at least is
 the sum of both; a step that overlaps the two, or whose data stays in a cache that the copy does not
 fit, may come below it.
@@ -11,6 +12,8 @@ fit, may come below it.
 import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+
+import numpy as np
 
 from .peers import Ours
 
@@ -26,16 +29,17 @@ class Limit(Ours):
         self.threads = threads if self.device == "cpu" else 1
 
     def products(self, case, dtype):
-        xp, arrays = self.namespace(), Arrays(self.namespace(), dtype)
-        phases = []  # [(count, [(a, b, c)])]
-        for count, products in groupby(case.work().products, key=lambda p: p.count):
-            phases.append((count, [arrays.operands(p) for p in products]))
+        products, phases = self.module.backends.products, []  # [(count, [(a, b, c)])]
+        arrays = Arrays(self.namespace(), dtype)
+        for count, alike in groupby(case.work().products, key=lambda p: p.count):
+            operands = [arrays.operands(p) for p in alike]
+            phases.append((count, [(*products.operands(a, b), c) for a, b, c in operands]))
 
         def step():
             for count, operands in phases:
                 for _ in range(count):
                     for a, b, c in operands:
-                        xp.matmul(a, b, out=c)
+                        products.matmul(a, b, c)
             return ()
 
         return step
@@ -68,13 +72,7 @@ class Limit(Ours):
         return step
 
     def namespace(self):
-        if self.device == "cuda":
-            import cupy
-
-            return cupy
-        import numpy
-
-        return numpy
+        return self.module.backends.array_namespace(self.put(np.empty(0)))
 
 
 class Arrays:

@@ -3,7 +3,7 @@
 A Peer is used in a process of its own (worker.py). What differs between the libraries is here:
 whether they are installed, how they are told the number of threads and the precision, how arrays
 get in and out, how one waits for the device, and how a gradient and a training step are written in
-them. Each is used as its manual shows it, without tuning.
+them. Each is used as its manual shows it, without tuning. Which there are is in registry.py.
 """
 
 import importlib
@@ -231,8 +231,10 @@ class Captured(Ours):
         return step
 
     def get(self, result):
-        """The loss of the last step; the others are not waited for."""
-        return np.asarray(result.results(wait=True)[-1])
+        """The loss of the last step; the others are not waited for. Or an array that it wrote."""
+        if hasattr(result, "results"):
+            return np.asarray(result.results(wait=True)[-1])
+        return super().get(result)
 
 
 # ------------------------------------------------------------------------------------------ PyTorch
@@ -459,38 +461,3 @@ class Autograd(Peer):
             return ell
 
         return step
-
-
-# ---------------------------------------------------------------------------------- which there are
-
-OURS = {"numpy": "cpu", "cupy": "cuda", "strict": "strict"}
-OTHERS = "torch", "torch.compile", "jax", "autograd"
-LIMITS = "products", "copy"
-
-
-def peer(name):
-    """The Peer of a name: numpy, cupy, captured, torch, torch.compile, jax, autograd (torch@cuda,
-    ... on the GPU), and, on the device of numpy or cupy, "manual", "by hand" and the limits,
-    products and copy, as "by hand@cupy"."""
-    name, _, where = name.partition("@")
-    full = f"{name}@{where}" if where else name
-    if name in OURS:
-        return Ours(full, "ours", OURS[name])
-    if name == "captured":
-        return Captured(full, "captured", "cuda")
-    if name == "manual":
-        return Manual(full, "ours", OURS[where or "numpy"])
-    if name == "by hand":
-        return Ours(full, "by_hand", OURS[where or "numpy"])
-    if name in LIMITS:
-        from .floor import Limit
-
-        return Limit(full, name, OURS[where or "numpy"])
-    device = where or "cpu"
-    if name in ("torch", "torch.compile"):
-        return Torch(full, "torch", device, compiled=name == "torch.compile")
-    if name == "jax":
-        return Jax(full, "jax", device)
-    if name == "autograd":
-        return Autograd(full, "autograd")
-    raise ValueError(f"there is no peer {name!r}; there are {', '.join((*OURS, *OTHERS))}")

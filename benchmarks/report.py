@@ -12,7 +12,7 @@ from nanoautograd.checkpoint import write_whole
 
 from .cases import MODELS
 from .clock import ROOT
-from .peers import LIMITS
+from .registry import LIMITS
 
 
 def environment(threads, precision, libraries, before):

@@ -23,7 +23,7 @@ import numpy as np
 
 from .cases import make
 from .memory import anonymous, peak_of, trim
-from .peers import LIMITS, peer
+from .registry import LIMITS, peer
 
 CHECKED = 3  # steps before anything is timed, whose results are compared
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+import nanoautograd as nag
 from benchmarks.cases import ALL, MODELS, OPERATIONS, PRECISIONS, make
 from benchmarks.clock import Processes, measure
-from benchmarks.peers import peer
+from benchmarks.peers import Captured
+from benchmarks.registry import peer
+from nanoautograd.array_interface import array_of
 
 OURS = ["numpy", "strict", "manual", "manual@strict", "by hand", "by hand@strict"]
 OURS += ["products", "copy"]
@@ -55,6 +58,37 @@ def test_ours_the_hand_derived_gradient_and_the_limit(processes, name):
     if name in MODELS and name not in ("chain", "generation"):
         losses = [result[0][0] for result in measured["numpy"].prints]
         assert losses[0] != losses[1] != losses[2]  # Adam has changed the weights
+
+
+class Graph:
+    """As `nag.cuda.capture` returns: computes the step as it is written, whose result must be one
+    number."""
+
+    def __init__(self, step):
+        self.step, self.returned = step, []
+
+    def __call__(self, *batch):
+        array = array_of(self.step(*batch))
+        assert array.size == 1
+        self.returned.append(float(array.reshape(())))
+
+    def results(self, wait=False):
+        returned, self.returned = self.returned, []
+        return returned
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if make(n, "tiny").has("captured")])
+def test_a_captured_step_is_ours(monkeypatch, name):
+    monkeypatch.setattr(nag.cuda, "capture", Graph)
+    prints = []
+    for one in (peer("numpy"), Captured("captured", "captured", "cpu")):
+        monkeypatch.setattr(one, "prepare", lambda threads: None)
+        one.start(1, "float32")
+        case = make(name, "tiny")
+        step = case.build(one, one.put_all(case.arrays("float32")))
+        prints.append([one.get(step()).copy() for _ in range(3)])
+    np.testing.assert_array_equal(*prints)
+    assert (prints[0][0] != prints[0][1]).any()
 
 
 @pytest.mark.parametrize("other", OTHERS)

@@ -24,8 +24,9 @@ from benchmarks import (
 from benchmarks.case import Product, Work, attention, linear
 from benchmarks.cases import make
 from benchmarks.clock import Measurement, PeerError, Process, differ, measure, quartiles
-from benchmarks.peers import peer
+from benchmarks.registry import peer
 from benchmarks.worker import fingerprint
+from nanoautograd.backends import products
 
 
 class Fake:
@@ -236,6 +237,33 @@ def test_the_limit_computes_each_product_as_often_as_it_says(monkeypatch):
     assert done == [((2, 4), (4, 3), (2, 3)), one, other, one, other, one, other]
 
 
+def test_products_of_the_limit_are_in_the_precision_that_is_measured(monkeypatch):
+    """Whoever computes the products of a device's arrays computes these, and its operands are made
+    before the time is taken."""
+    made, done = [], []
+
+    class InHalf:
+        def operands(a, b):
+            made.append((a.shape, b.shape))
+            return a.astype("float16"), b.astype("float16")
+
+        def matmul(a, b, out):
+            done.append((a.dtype.name, b.dtype.name, out.dtype.name, out.shape))
+
+    monkeypatch.setitem(products.COMPUTED_BY, "strict", InHalf)
+    limit = peer("products@strict")
+    limit.start(1, "float32")
+    work = Work((Product(2, 3, 4), Product(5, 6, 7, count=2)))
+    step = limit.products(SimpleNamespace(work=lambda: work), "float32")
+    assert made == [((2, 4), (4, 3)), ((5, 7), (7, 6))] and not done
+    step()
+    step()
+    assert len(made) == 2
+    assert (
+        done == [("float16", "float16", "float32", shape) for shape in [(2, 3), (5, 6), (5, 6)]] * 2
+    )
+
+
 def test_arrays_of_the_limit_are_distinct_up_to_an_amount(monkeypatch):
     monkeypatch.setattr(floor, "DISTINCT", 3 * 40)
     arrays = floor.Arrays(np, "float32")
@@ -421,12 +449,33 @@ def test_bars_beside_peers(measured, tmp_path):
             ["--models", "gpt", "--sizes", "large"],
             "gpt has no size large; it has tiny, small, medium",
         ),
+        (["--vs", "numpy"], "--vs numpy: it is what ours computes with"),
     ],
 )
 def test_options_that_make_no_sense(words, message, capsys):
     with pytest.raises(SystemExit):
         command.main(words)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, numpy",
+    [
+        ("--backend cupy", True),
+        ("--backend cupy --vs numpy torch", True),
+        ("--backend cupy --vs torch autograd", False),
+        ("--backend cupy --vs", False),
+        ("--backend strict", False),
+        ("--vs torch", True),
+    ],
+)
+def test_numpy_can_be_left_out_on_a_gpu(monkeypatch, words, numpy):
+    for kind in ("Peer", "Ours", "Torch", "Jax"):
+        monkeypatch.setattr(f"benchmarks.peers.{kind}.absent", lambda self: None)
+    names, absent = command.peers_of(command.options(words.split()))
+    assert names.count("numpy") == numpy and not absent
+    assert ("captured" in names) == ("cupy" in words)
+    assert all("@cuda" in n for n in names if n.startswith("torch") and "cupy" in words)
 
 
 def test_a_backend_that_is_not_here_says_why(monkeypatch):

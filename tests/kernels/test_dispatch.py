@@ -1,14 +1,19 @@
 """Operations on Tensors reach kernels, with arrays of the stand-in, which the emulator takes."""
 
+import inspect
+import re
+from importlib import import_module
+
 import numpy as np
 import pytest
 
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_device, to_numpy
-from nanoautograd.kernels.cuda import emulator, use_kernels
+from nanoautograd.kernels.cuda import emulator, launchers, use_kernels
 from nanoautograd.kernels.cuda.launchers import cross_entropy
 from nanoautograd.kernels.cuda.runtime import reports, source
+from nanoautograd.kernels.cuda.runtime.source import HERE
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 
@@ -121,6 +126,23 @@ def test_what_a_kernel_reported_meanwhile_comes_with_what_is_read(read):
         with pytest.raises(IndexError, match="target 99 in row 3 is out of range: there are 11"):
             read(loss)
         read(loss)
+
+
+def test_a_number_of_reports_has_one_message():
+    number = 2**20
+    reports.register(number, "a")
+    reports.register(number, "a")
+    with pytest.raises(ValueError, match="reports 1048576 say 'a', not 'b'"):
+        reports.register(number, "b")
+    del reports._messages[number]
+
+
+@pytest.mark.parametrize("file", [p.name for p in HERE.glob("*.cu") if "report(" in p.read_text()])
+def test_what_a_kernel_reports_is_entered_by_its_launcher(file):
+    (number,) = re.findall(r"constexpr int REPORT = (\d+);", (HERE / file).read_text("utf-8"))
+    launcher = inspect.getsource(import_module(f"{launchers.__name__}.{file[:-3]}"))
+    assert f"    {number},  # REPORT in {file}\n" in launcher
+    assert int(number) in reports._messages
 
 
 def _where(x):

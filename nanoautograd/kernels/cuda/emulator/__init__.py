@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from ....backends import is_array
-from ..runtime.source import NAMES
 
 HEADER = Path(__file__).parent / "cuda.h"
 FLAGS = (
@@ -133,11 +132,7 @@ def _cache():
 
 def _entry(source, kernel):
     """A function in C that takes the addresses of the arguments."""
-    types = [
-        NAMES.get(dtype, dtype) + "*" * is_pointer
-        for _, dtype, is_pointer in source.kernels[kernel]
-    ]
-    values = ", ".join(f"*({type}*)a[{i}]" for i, type in enumerate(types))
+    values = ", ".join(f"*({type}*)a[{i}]" for i, type in enumerate(source.types(kernel)))
     return (
         f'extern "C" const char* run_{kernel}(void** a, const unsigned* grid, '
         "const unsigned* block, size_t shared, bool cooperative, uint64_t seed) {\n"

@@ -8,6 +8,12 @@ from ....backends.sums import sum_dtype
 from ..runtime import reports
 from ..runtime.source import FLOATS, source, type_of
 
+reports.register(
+    1,  # REPORT in cross_entropy.cu
+    "(linear_)cross_entropy: target {value} in row {place} is out of range: there are {limit} "
+    "classes, 0 to {last}",
+)
+
 
 def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """Rows of scores with class numbers, all classes alike."""

@@ -1,7 +1,7 @@
 """Embedding on a GPU: the host's half of embedding.cu.
 
 forward and backward are those of manual/embedding.py, but that an id out of range is reported
-(backends/reports.py) and gives zeros.
+(runtime/reports.py) and gives zeros.
 """
 
 from ....backends import array_namespace, device_of
@@ -13,6 +13,11 @@ CHUNK = 16  # The fewest sorted keys that a thread adds up.
 AT_A_TIME = 1 << 18  # About the threads that a GPU runs at a time (an H100 132 · 2048):
 #                                 more are of no use, so with more keys each thread adds up more.
 JOINED = 16  # threads for a column of a run that goes over several chunks
+
+reports.register(
+    2,  # REPORT in embedding.cu
+    "embedding: id {value} at place {place} is out of range: there are {limit} rows, 0 to {last}",
+)
 
 
 def takes(ids, weight, *, padding_idx=None):

@@ -2,7 +2,7 @@
 of cross_entropy.cu for a chunk of the scores at a time (../../chunks.py).
 
 forward and backward are those of manual/linear_cross_entropy.py for what `takes` allows, but that a
-target out of range is reported (../runtime/reports.py), so that no step waits.
+target out of range is reported (runtime/reports.py), so that no step waits.
 """
 
 from ....backends import array_namespace, device_of

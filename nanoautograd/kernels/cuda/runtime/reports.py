@@ -5,25 +5,28 @@ host is to wait for them, at every step. So the kernel that reads an index check
 wrong writes what it saw to a few numbers in the memory of the host, which the GPU can reach. The
 host reads them, at no cost, at each call of such an operation and wherever it waits for a result
 anyway, so the error arrives with the loss at the latest. With `debug` it waits after each call, and
-the error comes from the line that made it.
+the error comes from the line that made it. What a kernel can report has a number, and its launcher
+enters the message (`register`).
 """
 
 import numpy as np
 
 from ....backends import WHEN_COPIED
 
-__all__ = ["Reports", "check", "reports"]
+__all__ = ["Reports", "check", "register", "reports"]
 
 SIZE = 6  # sources/problem.cuh: what, place and value (two words each), limit
-MESSAGES = {
-    1: "(linear_)cross_entropy: target {value} in row {place} is out of range: there are {limit} "
-    "classes, 0 to {last}",
-    2: "embedding: id {value} at place {place} is out of range: there are {limit} rows, "
-    "0 to {last}",
-}
 
+_messages = {}
 _of_device = {}  # device -> Reports
 debug = False
+
+
+def register(number, message):
+    """Enters the message of the reports of this number, 1 or more: a format of place, value, limit
+    and last. Raises ValueError if the number has another."""
+    if _messages.setdefault(number, message) != message:
+        raise ValueError(f"register: reports {number} say {_messages[number]!r}, not {message!r}")
 
 
 class Reports:
@@ -41,7 +44,7 @@ class Reports:
         self.host[:] = 0
         place, value = ((high << 32) + (low & 0xFFFFFFFF) for low, high in (words[:2], words[2:]))
         raise IndexError(
-            MESSAGES[what].format(place=place, value=value, limit=limit, last=limit - 1)
+            _messages[what].format(place=place, value=value, limit=limit, last=limit - 1)
         )
 
 

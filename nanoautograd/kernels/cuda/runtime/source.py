@@ -129,6 +129,13 @@ class Source:
             shared_mem=shared,
         )
 
+    def types(self, kernel):
+        """Of its parameters, in C."""
+        return [
+            NAMES.get(dtype, dtype) + "*" * is_pointer
+            for _, dtype, is_pointer in self.kernels[kernel]
+        ]
+
     def _on(self, device, cooperative):
         """get(kernel, shared): the function of CuPy, compiled for the device at its first use. More
         than 48 KB of shared memory have to be asked for; what one launch asked for the next one

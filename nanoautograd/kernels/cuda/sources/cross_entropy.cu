@@ -20,6 +20,8 @@
 #include "common.cuh"
 #include "problem.cuh"
 
+constexpr int REPORT = 1;           // a target is out of range
+
 struct Pair {
     A m, z;
 };
@@ -84,7 +86,7 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
     if (y_n == ignored) {
         ell[n] = 0;
     } else if (y_n < 0 || y_n >= C) {
-        report(problem, TARGET, first + n, y_n, C);
+        report(problem, REPORT, first + n, y_n, C);
         ell[n] = 0;
     } else {
         ell[n] = (1 - eps) * (l - load(x_n + y_n)) + (eps ? eps * (l - sum / C) : A(0));
