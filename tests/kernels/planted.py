@@ -30,6 +30,7 @@ WRONG = (
     (r"(?<=blockDim\.[xy] \+ )threadIdx\.[xy](?=[;)])", r"\g<0> + 1"),
     (r"(?<=; )(\w+) < (\w+)(?=; )", r"\1 <= \2"),
     (r"(?<=if \()([\w().]+) < (\w+)(?=\))", "true"),
+    (r"(?<=if \()(\w+) >= ([\w *]+)(?=\) return;)", r"\1 > \2"),
     (r"(?<=\] <= )blockIdx\.x", r"\g<0> + 1"),
     (r"(?<![\w.])1(?= - \w)", "2"),
 )
@@ -51,9 +52,15 @@ class Mistake(NamedTuple):
 
 def plant(folder=None):
     """All mistakes, of which the first has the number 1. Writes the kernels with their switches to
-    the folder."""
+    folders of the same names in this one."""
     mistakes = []
-    for path in sorted(sources.HERE.glob("*.cu*")):
+    if folder:
+        for name in ("sources", "naive"):
+            (folder / name).mkdir()
+    cuda = sources.HERE.parent
+    for path in sorted([*sources.HERE.glob("*.cu*"), *cuda.glob("naive/*.cu")]):
+        name = path.relative_to(cuda).as_posix()  # sources/softmax.cu
+        file = name.removeprefix("sources/")
         text, done, to = path.read_text("utf-8"), "", 0
         if path.suffix == ".cu":
             done = '#include <cstdlib>\nstatic const int planted = atoi(getenv("PLANTED"));\n'
@@ -64,7 +71,10 @@ def plant(folder=None):
                 continue
             mistakes.append(
                 Mistake(
-                    path.name, text.count("\n", 0, match.start()) + 1, match[0], match.expand(wrong)
+                    file,
+                    text.count("\n", 0, match.start()) + 1,
+                    match[0],
+                    match.expand(wrong),
                 )
             )
             done += (
@@ -73,7 +83,7 @@ def plant(folder=None):
             )
             to = match.end()
         if folder:
-            (folder / path.name).write_text(done + text[to:], "utf-8")
+            (folder / name).write_text(done + text[to:], "utf-8")
     return mistakes
 
 
@@ -126,6 +136,6 @@ if __name__ == "__main__":
     del os.environ["LD_PRELOAD"]  # compilers go without
     with tempfile.TemporaryDirectory() as folder:
         plant(Path(folder))
-        sources.HERE = Path(folder)
+        sources.HERE = Path(folder) / "sources"
         of = next(twin for twin in ALL if twin.title == sys.argv[1])
         print(*[number for number in map(int, sys.argv[2:]) if unnoticed(of, number)])

@@ -124,7 +124,7 @@ def test_an_index_out_of_range_is_found():
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(
     "source",
-    [source(f"{twin.name}.cu", **macros) for twin in ALL for macros in twin.sources],
+    [source(twin.file, **macros) for twin in ALL for macros in twin.sources],
     ids=str,
 )
 def test_compiles_for_a_gpu(source, architecture):
@@ -153,4 +153,5 @@ def test_constants_of_a_file_are_known_to_the_compiler(path):
 
 def test_every_kernel_has_a_twin():
     files = {path.stem for path in HERE.glob("*.cu")}
+    files |= {f"naive/{path.stem}" for path in HERE.parent.glob("naive/*.cu")}
     assert files == {twin.name for twin in ALL}

@@ -19,12 +19,12 @@ from nanoautograd.nn import Parameter
 
 
 class Twin(NamedTuple):
-    name: str  # of the kernel: nanoautograd/kernels/cuda: launchers/<name>.py, sources/<name>.cu
+    name: str  # of the file: nanoautograd/kernels/cuda/sources/<name>.cu, or naive/...
     shapes: object  # strategy of tuples
     make: Callable  # (rng, dtype, *shape) -> (args, options)
     examples: tuple
     manual: str = ""  # nanoautograd/manual/<manual>.py, if its name is another
-    host: str = ""  # launchers/<host>.py, if its name is another
+    host: str = ""  # cuda/<host>.py, if it is not launchers/<name>.py
     dtypes: tuple = ("float32", "float64")
     sources: tuple = ()  # ({macro: value}, ...) with which the .cu is compiled for a GPU
     results: Callable = None  # (module, args, options) -> arrays, if forward has no backward
@@ -38,7 +38,13 @@ class Twin(NamedTuple):
 
     @property
     def kernel(self):
-        return import_module(f"nanoautograd.kernels.cuda.launchers.{self.host or self.name}")
+        host = self.host or f"launchers/{self.name}"
+        return import_module(f"nanoautograd.kernels.cuda.{host.replace('/', '.')}")
+
+    @property
+    def file(self):
+        """From sources/, as a Source takes it."""
+        return f"{'../' * self.name.startswith('naive/')}{self.name}.cu"
 
     @property
     def by_hand(self):
@@ -240,7 +246,7 @@ TWINS = [
         ATTENTION,
         attention,
         SOME_ATTENTION,
-        host="attention",
+        host="launchers/attention",
         manual="attention",
         dtypes=("float32",),
         precision="tf32",
@@ -301,6 +307,7 @@ TWINS = [
             (70, 3, 33, True, 0.0),
             (300, 2, 3, False, 1.0),
             (20, 9, 140, False, 0.3),
+            (32, 9, 12, True, 0.0),
         ),
         sources=tuple(
             {"T": T, "ID": ID}
@@ -494,5 +501,57 @@ OTHERS = [
     ),
 ]
 
-ALL = TWINS + OTHERS
+
+def network(rng, dtype, T, B, inputs, H):
+    """One layer in one direction, with all that can be given."""
+    shapes = (T, B, inputs), (1, B, H), (H, inputs), (H, H), (H,), (H,)
+    return [normal(rng, dtype, *s) / np.sqrt(H).astype(dtype) for s in shapes], {}
+
+
+# In naive/, where they are written to be read.
+IN_TWO_TYPES = {"T": "float"}, {"T": "double"}
+NAIVE = [
+    Twin(
+        "naive/cross_entropy",
+        st.tuples(
+            st.integers(0, 200),
+            st.integers(1, 30),
+            st.sampled_from(["mean", "sum", "none"]),
+            st.just(0.0),
+            st.just(0.0),
+        ),
+        cross_entropy,
+        ((9, 30, "mean", 0.0, 0.0), (200, 3, "none", 0.0, 0.0)),
+        manual="cross_entropy",
+        host="naive/cross_entropy",
+        sources=IN_TWO_TYPES,
+    ),
+    Twin(
+        "naive/attention",
+        st.tuples(
+            st.integers(0, 3),
+            st.integers(0, 30),
+            st.integers(1, 30),
+            st.integers(1, 20),
+            st.booleans(),
+            st.just(0.0),
+        ),
+        attention,
+        ((1, 20, 9, 7, False, 0.0), (2, 40, 40, 5, True, 0.0), (0, 3, 30, 1, True, 0.0)),
+        manual="attention",
+        host="naive/attention",
+        sources=IN_TWO_TYPES,
+    ),
+    Twin(
+        "naive/rnn",
+        st.tuples(*[st.integers(1, n) for n in (5, 20, 9, 20)]),
+        network,
+        ((3, 7, 5, 20), (1, 1, 1, 1), (2, 20, 9, 7)),
+        manual="rnn",
+        host="naive/rnn",
+        sources=IN_TWO_TYPES,
+    ),
+]
+
+ALL = TWINS + OTHERS + NAIVE
 IN_BFLOAT16 = [twin for twin in ALL if any(m["T"] == "bf16" for m in twin.sources)]

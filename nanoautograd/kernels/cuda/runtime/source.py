@@ -74,7 +74,7 @@ class Strided(NamedTuple):
 
 
 class Source:
-    """file: its name in sources/; macros: what it is compiled with, T="float" and the like."""
+    """file: its path from sources/; macros: what it is compiled with, T="float" and the like."""
 
     def __init__(self, file, **macros):
         self.file, self.macros = file, macros
