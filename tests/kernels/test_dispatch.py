@@ -10,6 +10,7 @@ import pytest
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_device, to_numpy
+from nanoautograd.custom_vjp import CustomVJP
 from nanoautograd.kernels.cuda import emulator, launchers, use_kernels
 from nanoautograd.kernels.cuda.launchers import cross_entropy
 from nanoautograd.kernels.cuda.runtime import reports, source
@@ -149,6 +150,23 @@ def _where(x):
     from nanoautograd.backends import array_namespace, device_of
 
     return array_namespace(x), device_of(x)
+
+
+# ---- which there are
+
+
+def test_the_table_says_which_operations_have_kernels():
+    derived = {}
+    for path in (HERE.parents[2] / "manual").glob("*.py"):
+        for value in vars(import_module(f"nanoautograd.manual.{path.stem}")).values():
+            if isinstance(value, CustomVJP):
+                derived[value.name] = value
+    text = (HERE.parents[1] / "README.md").read_text("utf-8")
+    table = re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", text, re.M)
+    assert len(table) == len(derived)
+    assert {name: by != "-" for name, by in table} == {
+        name: operation.cuda is not None for name, operation in derived.items()
+    }
 
 
 # ---- arguments of a launch
