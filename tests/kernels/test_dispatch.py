@@ -173,7 +173,7 @@ def test_the_table_says_which_operations_have_kernels():
 
 
 def kernels():
-    return source.source("cross_entropy.cu", T="float", Y="int")
+    return source.source("cross_entropy.cu", T="float", TargetT="int")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_thread_that_misses_a_barrier_is_an_error(monkeypatch):
         .text.replace("if (threadIdx.x) return;\n    if (mean)", "if (mean)")
         .replace("A sum = 0, kept = 0;", "A sum = 0, kept = 0; if (threadIdx.x == 3) return;")
     )
-    broken = source.Source("cross_entropy.cu", T="float", Y="int")
+    broken = source.Source("cross_entropy.cu", T="float", TargetT="int")
     broken.text = text
     monkeypatch.setattr(cross_entropy, "source", lambda file, **macros: broken)
     x = np.zeros((4, 3), np.float32)
@@ -218,7 +218,7 @@ def test_a_thread_that_misses_a_barrier_is_an_error(monkeypatch):
 
 
 def test_a_source_that_does_not_compile_says_so():
-    broken = source.Source("cross_entropy.cu", T="float", Y="int")
+    broken = source.Source("cross_entropy.cu", T="float", TargetT="int")
     broken.text += "\nthis is no C"
     with pytest.raises(emulator.KernelError, match="does not compile"):
         emulator.build(broken)

@@ -217,7 +217,7 @@ def test_layouts():
     for dtype in ("float32", "float64"):
         for N in (0, 1, 4, 255, 256, 257, 1024, 1025, 4096):
             of = rows("layer_norm.cu", N, np.zeros((1, N), dtype))
-            assert of.held * of.threads >= N and of.threads <= THREADS
+            assert of.items * of.threads >= N and of.threads <= THREADS
             for M in (0, 1, 7, 5000):
                 for blocks, (threads, together) in (of.grid(M), of.few(M)):
                     assert threads == of.threads and threads * together <= THREADS

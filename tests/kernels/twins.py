@@ -156,7 +156,7 @@ ROWS_SHAPES = st.tuples(
 )
 # Macros of rows.cuh: the most registers, for each way of reading and of adding up.
 ROWS = tuple(
-    {"T": T, "HELD": most, "STEP": step, "THREADS": threads}
+    {"T": T, "ITEMS_PER_THREAD": most, "VEC": step, "THREADS_PER_ROW": threads}
     for T, most, wide in (("float", 32, 4), ("double", 16, 2), ("bf16", 32, 8))
     for step, threads in ((wide, 256), (1, 32))
 )
@@ -214,7 +214,7 @@ SOME_NETWORKS = (
 )
 # Macros of recurrent.cuh: the least and the most registers.
 CUTS = tuple(
-    {"T": T, "TF32": tf32, "SEQUENCES": S, "PAIRS": pairs}
+    {"T": T, "TF32": tf32, "SEQUENCES_PER_GROUP": S, "PAIRS_PER_THREAD": pairs}
     for T, tf32, S, pairs in (
         ("float", 0, 4, 1),
         ("float", 0, 16, 1),
@@ -234,7 +234,7 @@ TWINS = [
         attention,
         SOME_ATTENTION,
         sources=tuple(
-            {"T": T, "D_MAX": D, "DROPOUT": r}
+            {"T": T, "MAX_HEAD_DIM": D, "DROPOUT": r}
             for T in ("float", "double")
             for D in (64, 128)
             for r in (0, 1)
@@ -252,7 +252,7 @@ TWINS = [
         precision="tf32",
         tolerance=5e-2,  # with few keys dP - D is a small difference of rounded numbers
         sources=tuple(
-            {"T": T, "D_MAX": D, "DROPOUT": r}
+            {"T": T, "MAX_HEAD_DIM": D, "DROPOUT": r}
             for T in ("float", "bf16")
             for D in (64, 128)
             for r in (0, 1)
@@ -275,7 +275,7 @@ TWINS = [
             (40, 3, "mean", 0.3, 0.0),
         ),
         sources=tuple(
-            {"T": T, "Y": Y}
+            {"T": T, "TargetT": Y}
             for T, Y in (("float", "int"), ("double", "long long"), ("bf16", "int"))
         ),
         headers=("common.cuh",),
@@ -310,7 +310,7 @@ TWINS = [
             (32, 9, 12, True, 0.0),
         ),
         sources=tuple(
-            {"T": T, "ID": ID}
+            {"T": T, "IdT": ID}
             for T, ID in (("float", "int"), ("double", "long long"), ("bf16", "unsigned char"))
         ),
     ),
@@ -458,6 +458,10 @@ def clipped(module, args, options):
     return [*(p.grad.data for p in params), np.array(norm) if type(norm) is float else norm]
 
 
+# Macros of many.cuh.
+MANY = tuple(
+    {"T": T, "MAX_PARAMETERS": 64, "CHUNK_SIZE": 4096} for T in ("float", "double", "bf16")
+)
 # Second implementations of what is in optim/, not in manual/.
 OTHERS = [
     Twin(
@@ -476,7 +480,7 @@ OTHERS = [
         ),
         manual=".optim",
         results=stepped,
-        sources=tuple({"T": T, "MOST": 64, "CHUNK": 4096} for T in ("float", "double", "bf16")),
+        sources=MANY,
         headers=("many.cuh",),
     ),
     Twin(
@@ -496,7 +500,7 @@ OTHERS = [
         ),
         manual=".optim",
         results=clipped,
-        sources=tuple({"T": T, "MOST": 64, "CHUNK": 4096} for T in ("float", "double", "bf16")),
+        sources=MANY,
         headers=("many.cuh",),
     ),
 ]

@@ -72,7 +72,7 @@ def _mma(q, macros):
 
 def _compiled(file, threads, rows, shared, room, macros):
     planned = ", ".join(map(str, (threads, *rows, *shared)))
-    return Plan(source(file, D_MAX=room, PLANNED=planned, **macros), threads, rows, shared)
+    return Plan(source(file, MAX_HEAD_DIM=room, PLANNED=planned, **macros), threads, rows, shared)
 
 
 def takes(

@@ -34,7 +34,7 @@ def forward(
     )
     x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
     N, C = x.size // x.shape[-1], x.shape[-1]
-    kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
+    kernels = source("cross_entropy.cu", T=type_of(x), TargetT=type_of(y))
     A = sum_dtype(x)
     lse, ell = xp.empty(N, dtype=A), xp.empty(N, dtype=A)
     kernels.launch(
@@ -96,7 +96,7 @@ def backward(dL, cache, needs=None):
     if needs is not None and not needs[0]:
         return None, None, None
     xp, C = array_namespace(x), x.shape[-1]
-    kernels = source("cross_entropy.cu", T=type_of(x), Y=type_of(y))
+    kernels = source("cross_entropy.cu", T=type_of(x), TargetT=type_of(y))
     dx = xp.empty(shape, dtype=x.dtype)
     kernels.launch(
         "backward",

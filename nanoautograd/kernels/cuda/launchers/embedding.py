@@ -40,7 +40,7 @@ def forward(ids, weight, *, padding_idx=None):
     n, E = xp.ascontiguousarray(ids), xp.ascontiguousarray(weight)
     M, (V, D) = ids.size, weight.shape
     y, k = xp.empty((*ids.shape, D), dtype=E.dtype), xp.empty(M, dtype=xp.int64)
-    kernels, block = source("embedding.cu", T=type_of(E), ID=type_of(n)), _block(D)
+    kernels, block = source("embedding.cu", T=type_of(E), IdT=type_of(n)), _block(D)
     kernels.launch(
         "forward",
         -(-M // block[1]),

@@ -72,7 +72,7 @@ def backward(dy, cache, needs=None):
         partial,
         M,
         N,
-        shared=of.held * 32 * A.itemsize,
+        shared=of.items * 32 * A.itemsize,
     )
     if partial is not None:
         of.source.launch(

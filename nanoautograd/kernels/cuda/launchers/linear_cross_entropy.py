@@ -43,7 +43,7 @@ def forward(
     S = kept.astype(A).sum()
     S = xp.where(S == 0, float("nan"), S)
     lse, b = xp.empty(len(y), dtype=A), None if bias is None else bias.astype(A, copy=False)
-    kernels = source("cross_entropy.cu", T=type_of(lse), Y=type_of(y))
+    kernels = source("cross_entropy.cu", T=type_of(lse), TargetT=type_of(y))
     device, of_options = device_of(hidden), (V, ignore_index, label_smoothing)
     reported = reports.reports(xp, device)
 

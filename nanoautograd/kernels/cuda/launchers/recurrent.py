@@ -61,8 +61,8 @@ class Layout(NamedTuple):
 
     rows: int
     depth: int
-    w_more: int
-    x_step: int
+    w_padding: int
+    x_stride: int
 
 
 def _layout(tf32, S):
@@ -86,7 +86,7 @@ def plan(G, H, B, size, tf32, machine):
             (-(-M // 64), machine.threads // 32) if tf32 else (M // 8 * (S // 4), machine.threads)
         )
         splits = max(1, min(workers // tiles, K // 8))  # worth it for 8 rows of x or more
-        return splits, (K * (M + of.w_more) + K * of.x_step + splits * M * S) * size, M
+        return splits, (K * (M + of.w_padding) + K * of.x_stride + splits * M * S) * size, M
 
     best = None
     for S in (8, 16) if tf32 else (4, 8, 16):
@@ -164,8 +164,8 @@ def forward(cell, source, x, starts, layers):
     p = _plan(cell.G, x, groups[0][1], B)
     kernels = source(
         T=type_of(x),
-        SEQUENCES=p.S,
-        PAIRS=p.pairs,
+        SEQUENCES_PER_GROUP=p.S,
+        PAIRS_PER_THREAD=p.pairs,
         TF32=int(p.tf32),
         PLANNED=", ".join(map(str, _layout(p.tf32, p.S))),
     )

@@ -6,18 +6,17 @@ from ..runtime.source import FLOATS, address, source, type_of
 
 # A multiprocessor has 65,536 registers, and a thread can have 255.
 THREADS = 256  # of a block, at most: 65,536 / 256 registers are left for each.
-#                                 (The macro THREADS is those of a row.)
 MULTIPROCESSORS = 132  # of an H100
 
 
 class Rows(NamedTuple):
-    """source: what to launch. held, threads: HELD and THREADS of rows.cuh. at_a_time: blocks of 256
-    threads for which a multiprocessor has registers. Where a thread holds the most numbers, it
-    takes all that it can have, and there is room for one block; where it holds half or a quarter,
-    for two or four."""
+    """source: what to launch. items, threads: ITEMS_PER_THREAD and THREADS_PER_ROW of rows.cuh.
+    at_a_time: blocks of 256 threads for which a multiprocessor has registers. Where a thread holds
+    the most numbers, it takes all that it can have, and there is room for one block; where it holds
+    half or a quarter, for two or four."""
 
     source: object
-    held: int
+    items: int
     threads: int
     at_a_time: int
 
@@ -43,15 +42,17 @@ def fits(dtype, N):
 
 def rows(file, N, *arrays):
     """Rows of the first array, that begin at multiples of N in all of them (some may be None)."""
-    dtype, held = arrays[0].dtype, 8
-    while held < _most(dtype) and 32 * held < N:
-        held *= 2
-    threads, wide = 32 * max(1, -(-N // (32 * held))), 16 // dtype.itemsize
+    dtype, items = arrays[0].dtype, 8
+    while items < _most(dtype) and 32 * items < N:
+        items *= 2
+    threads, wide = 32 * max(1, -(-N // (32 * items))), 16 // dtype.itemsize
     step = wide if N % wide == 0 and all(a is None or address(a) % 16 == 0 for a in arrays) else 1
-    kernels = source(file, T=type_of(arrays[0]), HELD=held, STEP=step, THREADS=threads)
-    return Rows(kernels, held, threads, _most(dtype) // held)
+    kernels = source(
+        file, T=type_of(arrays[0]), ITEMS_PER_THREAD=items, VEC=step, THREADS_PER_ROW=threads
+    )
+    return Rows(kernels, items, threads, _most(dtype) // items)
 
 
 def _most(dtype):
-    """The largest `held`: a number of 8 bytes takes two registers."""
+    """The largest `items`: a number of 8 bytes takes two registers."""
     return 16 if dtype.name == "float64" else 32

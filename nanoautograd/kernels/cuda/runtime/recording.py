@@ -1,6 +1,6 @@
 """A training step that is being recorded: its parts register what a replay must do, or check.
 
-A replay is the same kernels on the same memory; no line of Python runs again (kernels/capture.py).
+A replay is the same kernels on the same memory; no line of Python runs again (capture.py).
 So a number that Python changes from step to step must be in the memory of the device (`number`; the
 optimisers have arrays of their own there), and what Python decided must stay as it was (`fact`).
 While no step is recorded, `now.recording` is None:

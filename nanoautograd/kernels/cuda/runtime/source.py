@@ -166,7 +166,7 @@ class Source:
         words = [word for word in words if word not in ("const", "volatile")]
         base = " ".join(word for word in words if word != "*")
         base = str(self.macros.get(base, base))
-        if base == "A":
+        if base == "AccumT":
             base = "double" if self.macros["T"] == "double" else "float"
         return name, DTYPES.get(base, base), "*" in words
 

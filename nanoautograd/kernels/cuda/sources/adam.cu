@@ -19,24 +19,25 @@
 #include "many.cuh"
 
 struct Numbers {
-    A lambda, rho, beta1_rest, beta2, beta2_rest, r, e;     // β₁, β₂ rest: 1 - β
+    AccumT lambda, rho, beta1_rest, beta2, beta2_rest, r, e;  // β₁, β₂ rest: 1 - β
 };
-static_assert(sizeof(Numbers) == 7 * sizeof(A), "as NUMBERS in adam.py");
+static_assert(sizeof(Numbers) == 7 * sizeof(AccumT), "as NUMBERS in adam.py");
 
 // One thread for each parameter: t ← t + 1, and its Numbers, of which float has too few digits to
 // compute them. x[0] are the t, of int64.
-extern "C" __global__ void count(Many<1> p, A* numbers, const double* lr, double beta1,
+extern "C" __global__ void count(Many<1> p, AccumT* numbers, const double* lr, double beta1,
                                  double beta2, double eps, double decay, int decoupled) {
     int i = threadIdx.x;
     double t = double(++*reinterpret_cast<long long*>(p.x[0][i]));
     double c = sqrt(1.0 - pow(beta2, t));
     reinterpret_cast<Numbers*>(numbers)[p.row[i]] =
-        Numbers{A(decoupled ? 0.0 : decay), A(decoupled ? 1.0 - *lr * decay : 1.0), A(1.0 - beta1),
-                A(beta2), A(1.0 - beta2), A(*lr * c / (1.0 - pow(beta1, t))), A(c * eps)};
+        Numbers{AccumT(decoupled ? 0.0 : decay), AccumT(decoupled ? 1.0 - *lr * decay : 1.0),
+                AccumT(1.0 - beta1), AccumT(beta2), AccumT(1.0 - beta2),
+                AccumT(*lr * c / (1.0 - pow(beta1, t))), AccumT(c * eps)};
 }
 
 __device__ inline void step(const Numbers& s, T* w, const T* g, T* m, T* v) {
-    A w_ = load(w), g_ = load(g), m_ = load(m), v_ = load(v);
+    AccumT w_ = load(w), g_ = load(g), m_ = load(m), v_ = load(v);
     if (s.lambda) g_ += s.lambda * w_;          // 0 w would be nan where w is infinite
     w_ *= s.rho;
     m_ += s.beta1_rest * (g_ - m_);
@@ -46,13 +47,14 @@ __device__ inline void step(const Numbers& s, T* w, const T* g, T* m, T* v) {
     store(v, v_);
 }
 
-extern "C" __global__ void update(Many<4> p, const A* numbers) {
+extern "C" __global__ void update(Many<4> p, const AccumT* numbers) {
     int i = owner(p);
     Numbers s = reinterpret_cast<const Numbers*>(numbers)[p.row[i]];
-    long long at = (blockIdx.x - p.begin[i]) * CHUNK;
+    long long at = (blockIdx.x - p.begin[i]) * CHUNK_SIZE;
     T *w = p.x[0][i] + at, *m = p.x[2][i] + at, *v = p.x[3][i] + at;
     const T* g = p.x[1][i] + at;
-    int n = int(min(p.size[i] - at, (long long)CHUNK)), wide = aligned(w, g, m, v) ? n / WIDE : 0;
+    int n = int(min(p.size[i] - at, (long long)CHUNK_SIZE));
+    int wide = aligned(w, g, m, v) ? n / WIDE : 0;
     for (int j = threadIdx.x; j < wide; j += blockDim.x) {
         Wide x[4] = {reinterpret_cast<Wide*>(w)[j], reinterpret_cast<const Wide*>(g)[j],
                      reinterpret_cast<Wide*>(m)[j], reinterpret_cast<Wide*>(v)[j]};

@@ -34,29 +34,31 @@
 
 #include "common.cuh"
 
-constexpr int THREADS = 256;                        // 16 x 16, (ty, tx)
+constexpr int THREADS_PER_BLOCK = 256;              // 16 x 16, (ty, tx)
 constexpr int R = sizeof(T) == 8 ? 32 : 64;         // rows of a tile
 constexpr int ROWS_FORWARD = R, FORWARD_PER_SM = sizeof(T) == 8 ? 1 : 2;
-constexpr int ROWS_BACKWARD = R, BACKWARD_PER_SM = sizeof(T) == 8 || D_MAX > 64 || DROPOUT ? 1 : 2;
+constexpr int ROWS_BACKWARD = R;
+constexpr int BACKWARD_PER_SM = sizeof(T) == 8 || MAX_HEAD_DIM > 64 || DROPOUT ? 1 : 2;
 
 #include "attention.cuh"
 
-constexpr int PER = R / 16;                         // rows and columns of scores that a thread has
-constexpr int COLUMNS = D_MAX / (16 * WIDE);        // Wides of a row of results that a thread has
-constexpr int LD = D_MAX + WIDE;                    // from row to row in shared memory: 16 bytes more,
-constexpr int LW = R + WIDE;                        // so that 8 rows lie in different banks
+constexpr int SIDE = R / 16;                        // a thread has SIDE x SIDE scores,
+constexpr int COLUMNS = MAX_HEAD_DIM / (16 * WIDE); // and so many Wides of a row of results
+constexpr int LD = MAX_HEAD_DIM + WIDE;             // from row to row in shared memory: 16 bytes
+constexpr int LW = R + WIDE;                        // more, so that 8 rows lie in different banks
 
 #ifdef PLANNED                                  // what attention.py has reckoned with
 constexpr int planned[] = {PLANNED};
-static_assert(planned[0] == THREADS && planned[1] == ROWS_FORWARD && planned[2] == ROWS_BACKWARD &&
+static_assert(planned[0] == THREADS_PER_BLOCK && planned[1] == ROWS_FORWARD &&
+              planned[2] == ROWS_BACKWARD &&
               planned[3] == int(sizeof(T)) * (2 * R * LD + R * LW) &&
               planned[4] == int(sizeof(T)) * (4 * R * LD + R * LW), "attention.py, _plain");
 #endif
 
 // tile ← rows first, first + 1, ...
 __device__ inline void fill(T* tile, Rows rows, int first, int d) {
-    const int W = D_MAX / WIDE;
-    for (int i = threadIdx.x; i < R * W; i += THREADS) {
+    const int W = MAX_HEAD_DIM / WIDE;
+    for (int i = threadIdx.x; i < R * W; i += THREADS_PER_BLOCK) {
         int r = i / W, c = i % W * WIDE;
         Wide w = {};
         if (first + r < rows.n && c < d)
@@ -66,50 +68,51 @@ __device__ inline void fill(T* tile, Rows rows, int first, int d) {
 }
 
 // Of the thread (ty, tx): w_ab = x_i · y_j with i = ty + 16 a, j = tx + 16 b.
-__device__ inline void dots(A (&w)[PER][PER], const T* x, const T* y) {
+__device__ inline void dots(AccumT (&w)[SIDE][SIDE], const T* x, const T* y) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    EACH(a, PER) EACH(b, PER) w[a][b] = 0;
-    for (int c = 0; c != D_MAX; c += WIDE) {
-        Wide y_[PER];
-        EACH(b, PER) y_[b] = *reinterpret_cast<const Wide*>(y + (tx + 16 * b) * LD + c);
-        EACH(a, PER) {
+    UNROLL_FOR(a, SIDE) UNROLL_FOR(b, SIDE) w[a][b] = 0;
+    for (int c = 0; c != MAX_HEAD_DIM; c += WIDE) {
+        Wide y_[SIDE];
+        UNROLL_FOR(b, SIDE) y_[b] = *reinterpret_cast<const Wide*>(y + (tx + 16 * b) * LD + c);
+        UNROLL_FOR(a, SIDE) {
             Wide x_ = *reinterpret_cast<const Wide*>(x + (ty + 16 * a) * LD + c);
-            EACH(b, PER) EACH(i, WIDE) w[a][b] += x_.x[i] * y_[b].x[i];
+            UNROLL_FOR(b, SIDE) UNROLL_FOR(i, WIDE) w[a][b] += x_.x[i] * y_[b].x[i];
         }
     }
 }
 
 // acc += w y; of a thread the rows ty + 16 a, and the Wides tx + 16 c of each. A row of w is written
 // and read by the same half of a warp. scratch: (R, LW) numbers of shared memory.
-__device__ inline void add(Wide (&acc)[PER][COLUMNS], const A (&w)[PER][PER], const T* y,
+__device__ inline void add(Wide (&acc)[SIDE][COLUMNS], const AccumT (&w)[SIDE][SIDE], const T* y,
                            T* scratch) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    EACH(a, PER) EACH(b, PER) scratch[(ty + 16 * a) * LW + tx + 16 * b] = w[a][b];
+    UNROLL_FOR(a, SIDE) UNROLL_FOR(b, SIDE) scratch[(ty + 16 * a) * LW + tx + 16 * b] = w[a][b];
     __syncwarp();
     for (int j = 0; j != R; j += WIDE) {
-        Wide w_[PER];
-        EACH(a, PER) w_[a] = *reinterpret_cast<const Wide*>(scratch + (ty + 16 * a) * LW + j);
-        EACH(i, WIDE) EACH(c, COLUMNS) {
+        Wide w_[SIDE];
+        UNROLL_FOR(a, SIDE)
+            w_[a] = *reinterpret_cast<const Wide*>(scratch + (ty + 16 * a) * LW + j);
+        UNROLL_FOR(i, WIDE) UNROLL_FOR(c, COLUMNS) {
             Wide y_ = *reinterpret_cast<const Wide*>(y + (j + i) * LD + (tx + 16 * c) * WIDE);
-            EACH(a, PER) EACH(l, WIDE) acc[a][c].x[l] += w_[a].x[i] * y_.x[l];
+            UNROLL_FOR(a, SIDE) UNROLL_FOR(l, WIDE) acc[a][c].x[l] += w_[a].x[i] * y_.x[l];
         }
     }
     __syncwarp();
 }
 
 // r_ns of S keys.
-__device__ inline A factor(const Task& task, int S, int n, int s) {
-    return DROPOUT ? (keeps(task, S, n, s) & 1 ? task.scale : A(0)) : A(1);
+__device__ inline AccumT factor(const Task& task, int S, int n, int s) {
+    return DROPOUT ? (keeps(task, S, n, s) & 1 ? task.scale : AccumT(0)) : AccumT(1);
 }
 
 // rows ← factor acc, those from `first` on.
-__device__ inline void write(Rows rows, int first, int d, const Wide (&acc)[PER][COLUMNS],
-                             const A (&factor)[PER]) {
+__device__ inline void write(Rows rows, int first, int d, const Wide (&acc)[SIDE][COLUMNS],
+                             const AccumT (&factor)[SIDE]) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    EACH(a, PER) EACH(c, COLUMNS) {
+    UNROLL_FOR(a, SIDE) UNROLL_FOR(c, COLUMNS) {
         int r = first + ty + 16 * a, i = (tx + 16 * c) * WIDE;
         Wide w = acc[a][c];
-        EACH(l, WIDE) w.x[l] *= factor[a];
+        UNROLL_FOR(l, WIDE) w.x[l] *= factor[a];
         if (r < rows.n && i < d) *reinterpret_cast<Wide*>(rows.at(r) + i) = w;
     }
 }
@@ -120,49 +123,49 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     fill(tile_q, q, task.first, task.d);
 
-    Wide acc[PER][COLUMNS] = {};
-    A m[PER], Z[PER];                           // Z of the thread's columns only
-    EACH(a, PER) {
-        m[a] = -A(INFINITE);
+    Wide acc[SIDE][COLUMNS] = {};
+    AccumT m[SIDE], Z[SIDE];        // Z of the thread's columns only
+    UNROLL_FOR(a, SIDE) {
+        m[a] = -AccumT(INFINITE);
         Z[a] = 0;
     }
     int end = task.causal ? min(k.n, task.first + R) : k.n;
     for (int s = 0; s != tiles(end, R) * R; s += R) {
         fill(tile_kv, k, s, task.d);
         __syncthreads();
-        A x[PER][PER];
+        AccumT x[SIDE][SIDE];
         dots(x, tile_q, tile_kv);
         __syncthreads();                        // the keys make room for the values
         fill(tile_kv, v, s, task.d);
-        EACH(a, PER) {
-            A most = m[a];
-            EACH(b, PER) {
+        UNROLL_FOR(a, SIDE) {
+            AccumT most = m[a];
+            UNROLL_FOR(b, SIDE) {
                 int n = task.first + ty + 16 * a, j = s + tx + 16 * b;
                 bool is_seen = j < k.n && (!task.causal || j <= n);
-                x[a][b] = is_seen ? x[a][b] * (task.c * A(LOG2E)) : -A(INFINITE);
+                x[a][b] = is_seen ? x[a][b] * (task.c * AccumT(LOG2E)) : -AccumT(INFINITE);
                 most = max_(most, x[a][b]);
             }
             for (int i = 8; i; i /= 2) most = max_(most, __shfl_xor_sync(ALL_LANES, most, i));
-            A m_ = most == -A(INFINITE) ? A(0) : most;
-            A f = exp2_(m[a] - m_);
+            AccumT m_ = most == -AccumT(INFINITE) ? AccumT(0) : most;
+            AccumT f = exp2_(m[a] - m_);
             m[a] = most;
             Z[a] *= f;
-            EACH(b, PER) {
+            UNROLL_FOR(b, SIDE) {
                 x[a][b] = exp2_(x[a][b] - m_);
                 Z[a] += x[a][b];
                 x[a][b] *= factor(task, k.n, task.first + ty + 16 * a, s + tx + 16 * b);
             }
-            EACH(i, COLUMNS) EACH(l, WIDE) acc[a][i].x[l] *= f;
+            UNROLL_FOR(i, COLUMNS) UNROLL_FOR(l, WIDE) acc[a][i].x[l] *= f;
         }
         __syncthreads();
         add(acc, x, tile_kv, scratch);
         __syncthreads();
     }
-    EACH(a, PER) {
+    UNROLL_FOR(a, SIDE) {
         for (int i = 8; i; i /= 2) Z[a] += __shfl_xor_sync(ALL_LANES, Z[a], i);
         int n = task.first + ty + 16 * a;
         if (tx == 0 && n < q.n) task.L[n] = m[a] + log2_(Z[a]);
-        Z[a] = A(1) / Z[a];
+        Z[a] = AccumT(1) / Z[a];
     }
     write(o, task.first, task.d, acc, Z);
 }
@@ -175,31 +178,31 @@ template <bool KEYS> __device__ inline void backward_rows(
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     fill(tile_x1, x1, task.first, task.d);
     fill(tile_x2, x2, task.first, task.d);
-    Wide acc1[PER][COLUMNS] = {}, acc2[PER][COLUMNS] = {};
+    Wide acc1[SIDE][COLUMNS] = {}, acc2[SIDE][COLUMNS] = {};
     int begin = KEYS && task.causal ? min(task.first, tiles(y1.n, R) * R) : 0;
     int end = !KEYS && task.causal ? min(y1.n, task.first + R) : y1.n;
     for (int y = begin; y != tiles(end, R) * R; y += R) {
         fill(tile_y1, y1, y, task.d);
         fill(tile_y2, y2, y, task.d);
         __syncthreads();
-        A P[PER][PER], dA[PER][PER];
+        AccumT P[SIDE][SIDE], dA[SIDE][SIDE];
         dots(P, tile_x1, tile_y1);
         dots(dA, tile_x2, tile_y2);
-        EACH(a, PER) EACH(b, PER) {
+        UNROLL_FOR(a, SIDE) UNROLL_FOR(b, SIDE) {
             int i = task.first + ty + 16 * a, j = y + tx + 16 * b;
             int n = KEYS ? j : i, s = KEYS ? i : j;
             bool is_seen = i < x1.n && j < y1.n && (!task.causal || s <= n);
-            A r = factor(task, KEYS ? x1.n : y1.n, n, s);
-            P[a][b] = is_seen ? exp2_(P[a][b] * (task.c * A(LOG2E)) - task.L[n]) : A(0);
-            dA[a][b] = is_seen ? P[a][b] * (r * dA[a][b] - task.D[n]) : A(0);
+            AccumT r = factor(task, KEYS ? x1.n : y1.n, n, s);
+            P[a][b] = is_seen ? exp2_(P[a][b] * (task.c * AccumT(LOG2E)) - task.L[n]) : AccumT(0);
+            dA[a][b] = is_seen ? P[a][b] * (r * dA[a][b] - task.D[n]) : AccumT(0);
             P[a][b] *= r;                       // W
         }
         if (KEYS) add(acc2, P, tile_y2, scratch);
         add(acc1, dA, tile_y1, scratch);
         __syncthreads();
     }
-    A cs[PER], ones[PER];
-    EACH(a, PER) {
+    AccumT cs[SIDE], ones[SIDE];
+    UNROLL_FOR(a, SIDE) {
         cs[a] = task.c;
         ones[a] = 1;
     }

@@ -1,10 +1,10 @@
 // What attention.cu and attention_mma.cu share: their kernels, which find the rows of a head that a
 // block works on, and leave the work to forward_rows and backward_rows. Notation in attention.cu.
 //
-// From the file: THREADS, of a block; ROWS_FORWARD and ROWS_BACKWARD, that a block owns there and
+// From the file: THREADS_PER_BLOCK; ROWS_FORWARD and ROWS_BACKWARD, that a block owns there and
 // back; FORWARD_PER_SM and BACKWARD_PER_SM, the blocks for which a multiprocessor should have
-// registers. Macros: D_MAX, the room for the features of a head, of which d are there, a multiple of
-// 8; DROPOUT, 1 if weights are dropped. Then r_ns = [w ≥ least] scale, w being word number
+// registers. Macros: MAX_HEAD_DIM, the room for the features of a head, of which d are there, a
+// multiple of 8; DROPOUT, 1 if weights are dropped. Then r_ns = [w ≥ least] scale, w being word number
 // offset + (head N + n) S + s of the seed; `there` as in dropout.cu.
 
 #pragma once
@@ -26,8 +26,8 @@ struct Rows {
 // What a block does: it owns rows from `first` on. L, D: of its head; word: the number of its first.
 struct Task {
     int first, d, causal;
-    A c, scale;
-    A *L, *D;
+    AccumT c, scale;
+    AccumT *L, *D;
     u64 seed, word, least;
 };
 
@@ -69,9 +69,9 @@ __device__ inline Rows rows_of(const T* x, Place at, long long b, long long h, l
 // From one head to the next in L and D: every head begins at a multiple of 16 bytes.
 __device__ inline long long padded(int N) { return tiles(N, 32) * 32; }
 
-extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_PER_SM) forward(
-        const T* q, const T* k, const T* v, T* o, A* L, int H, int N, int S, int d, A c, int causal,
-        u64 seed, u64 offset, const u64* there, u64 least, A scale,
+extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, FORWARD_PER_SM) forward(
+        const T* q, const T* k, const T* v, T* o, AccumT* L, int H, int N, int S, int d, AccumT c,
+        int causal, u64 seed, u64 offset, const u64* there, u64 least, AccumT scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n) {
     int n = tiles(N, ROWS_FORWARD);
@@ -84,10 +84,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, FORWARD_PER_SM) forward(
                  rows_of(v, at, v_b, v_h, v_s, S), rows_of(o, at, o_b, o_h, o_n, N));
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_keys(
-        const T* q, const T* k, const T* v, const T* d_o, A* L, A* D, T* dk, T* dv,
-        int H, int N, int S, int d, A c, int causal,
-        u64 seed, u64 offset, const u64* there, u64 least, A scale,
+extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, BACKWARD_PER_SM) backward_keys(
+        const T* q, const T* k, const T* v, const T* d_o, AccumT* L, AccumT* D, T* dk, T* dv,
+        int H, int N, int S, int d, AccumT c,
+        int causal, u64 seed, u64 offset, const u64* there, u64 least, AccumT scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n,
         long long dk_b, long long dk_h, long long dk_s) {
@@ -100,10 +100,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_
                         rows_of(dk, at, dk_b, dk_h, dk_s, S), rows_of(dv, at, dk_b, dk_h, dk_s, S));
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_queries(
-        const T* q, const T* k, const T* v, const T* d_o, A* L, A* D, T* dq,
-        int H, int N, int S, int d, A c, int causal,
-        u64 seed, u64 offset, const u64* there, u64 least, A scale,
+extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, BACKWARD_PER_SM) backward_queries(
+        const T* q, const T* k, const T* v, const T* d_o, AccumT* L, AccumT* D, T* dq,
+        int H, int N, int S, int d, AccumT c,
+        int causal, u64 seed, u64 offset, const u64* there, u64 least, AccumT scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n) {
     int n = tiles(N, ROWS_BACKWARD);
@@ -118,16 +118,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BACKWARD_PER_SM) backward_
 }
 
 // D_n = Σ_i do_ni o_ni, a warp a row; blocks of 8 warps. o and do have the same steps.
-extern "C" __global__ void rows_dots(const T* o, const T* d_o, A* D, int H, int N, int d,
+extern "C" __global__ void rows_dots(const T* o, const T* d_o, AccumT* D, int H, int N, int d,
                                      long long rows, long long o_b, long long o_h, long long o_n) {
     long long row = blockIdx.x * 8LL + threadIdx.x / 32;        // head · N + n
     if (row >= rows) return;
     long long head = row / N, n = row % N, from = head / H * o_b + head % H * o_h + n * o_n;
-    A sum = 0;
+    AccumT sum = 0;
     for (int i = threadIdx.x % 32 * WIDE; i < d; i += 32 * WIDE) {
         Wide x = *reinterpret_cast<const Wide*>(o + from + i);
         Wide y = *reinterpret_cast<const Wide*>(d_o + from + i);
-        EACH(l, WIDE) sum += load(&x.x[l]) * load(&y.x[l]);
+        UNROLL_FOR(l, WIDE) sum += load(&x.x[l]) * load(&y.x[l]);
     }
     sum = warp_sum(sum);
     if (threadIdx.x % 32 == 0) D[head * padded(N) + n] = sum;

@@ -25,22 +25,24 @@
 
 #include "common.cuh"
 
-constexpr int THREADS = 128;
+constexpr int THREADS_PER_BLOCK = 128;
 constexpr int M_FORWARD = 2, ROWS_FORWARD = 64 * M_FORWARD, FORWARD_PER_SM = 1;
-constexpr int M_BACKWARD = D_MAX > 64 ? 1 : 2, ROWS_BACKWARD = 64 * M_BACKWARD, BACKWARD_PER_SM = 1;
+constexpr int M_BACKWARD = MAX_HEAD_DIM > 64 ? 1 : 2, ROWS_BACKWARD = 64 * M_BACKWARD;
+constexpr int BACKWARD_PER_SM = 1;
 
 #include "attention.cuh"
 
 constexpr bool BF16 = sizeof(T) == 2;
-constexpr int WORDS = D_MAX * sizeof(T) / 4;        // of a row: a number, or two
+constexpr int WORDS = MAX_HEAD_DIM * sizeof(T) / 4;  // of a row: a number, or two
 constexpr int LD = WORDS + 4;                       // from row to row in shared memory
 constexpr int K = BF16 ? 16 : 8;                    // columns of a left operand
 constexpr int FEWER = DROPOUT ? 2 : 1;              // to draw random words takes registers
-constexpr int C_FORWARD = (D_MAX > 64 ? 32 : 64) / FEWER, C_BACKWARD = 32 / FEWER;
+constexpr int C_FORWARD = (MAX_HEAD_DIM > 64 ? 32 : 64) / FEWER, C_BACKWARD = 32 / FEWER;
 
 #ifdef PLANNED                                  // what attention.py has reckoned with
 constexpr int planned[] = {PLANNED};
-static_assert(planned[0] == THREADS && planned[1] == ROWS_FORWARD && planned[2] == ROWS_BACKWARD &&
+static_assert(planned[0] == THREADS_PER_BLOCK && planned[1] == ROWS_FORWARD &&
+              planned[2] == ROWS_BACKWARD &&
               planned[3] == 4 * (ROWS_FORWARD + 4 * C_FORWARD) * LD &&
               planned[4] == 4 * (2 * ROWS_BACKWARD * LD + 4 * C_BACKWARD * LD + 4 * C_BACKWARD),
               "attention.py, _mma");
@@ -48,9 +50,9 @@ static_assert(planned[0] == THREADS && planned[1] == ROWS_FORWARD && planned[2] 
 
 // tile ← the rows first ... first + count - 1; zeros where there are none, and beyond d.
 __device__ inline void fetch(u32* tile, Rows rows, int first, int count, int d) {
-    const int W = D_MAX / WIDE;
+    const int W = MAX_HEAD_DIM / WIDE;
 #pragma unroll 1                                // few registers are left
-    for (int i = threadIdx.x; i < count * W; i += THREADS) {
+    for (int i = threadIdx.x; i < count * W; i += THREADS_PER_BLOCK) {
         int r = i / W, c = i % W;
         u32* to = tile + r * LD + 4 * c;
         if (first + r < rows.n && c * WIDE < d)
@@ -67,7 +69,7 @@ __device__ inline void mma(float* d, const u32* a, const u32* b) {
 
 // Operands as they lie in shared memory, rounded if they have to be.
 __device__ inline void round_(u32 (&x)[4]) {
-    if (!BF16) EACH(i, 4) x[i] = to_tf32(__uint_as_float(x[i]));
+    if (!BF16) UNROLL_FOR(i, 4) x[i] = to_tf32(__uint_as_float(x[i]));
 }
 
 // w = x yᵀ, 16 M rows of x and C of y.
@@ -76,18 +78,18 @@ template <int M, int C> __device__ inline void dots(float (&w)[M][C / 8][4], con
     int lane = threadIdx.x % 32;
     x += lane % 16 * LD + lane / 16 * 4;
     y += (lane % 8 + lane / 16 * 8) * LD + lane / 8 % 2 * 4;
-    EACH(m, M) EACH(n, C / 8) EACH(i, 4) w[m][n][i] = 0;
+    UNROLL_FOR(m, M) UNROLL_FOR(n, C / 8) UNROLL_FOR(i, 4) w[m][n][i] = 0;
 #pragma unroll 2
     for (int k = 0; k != WORDS / 8; k++) {
         u32 a[M][4], b[4];
-        EACH(m, M) {
+        UNROLL_FOR(m, M) {
             load_matrices(a[m], x + 16 * m * LD + 8 * k);
             round_(a[m]);
         }
-        EACH(n, C / 16) {                       // 16 rows of y: two right operands
+        UNROLL_FOR(n, C / 16) {                 // 16 rows of y: two right operands
             load_matrices(b, y + 16 * n * LD + 8 * k);
             round_(b);
-            EACH(m, M) {
+            UNROLL_FOR(m, M) {
                 mma(w[m][2 * n], a[m], b);
                 mma(w[m][2 * n + 1], a[m], b + 2);
             }
@@ -96,24 +98,24 @@ template <int M, int C> __device__ inline void dots(float (&w)[M][C / 8][4], con
 }
 
 // acc += w y, where w are accumulators of `dots`.
-template <int M, int C> __device__ inline void add(float (&acc)[M][D_MAX / 8][4],
+template <int M, int C> __device__ inline void add(float (&acc)[M][MAX_HEAD_DIM / 8][4],
                                                    const float (&w)[M][C / 8][4], const u32* y) {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    EACH(k, C / K) {
+    UNROLL_FOR(k, C / K) {
         u32 a[M][4], b[4];
-        EACH(m, M) EACH(i, 4) {
+        UNROLL_FOR(m, M) UNROLL_FOR(i, 4) {
             if (BF16) a[m][i] = pack(w[m][k * K / 8 + i / 2][i % 2 * 2],
                                      w[m][k * K / 8 + i / 2][i % 2 * 2 + 1]);
             else a[m][i] = to_tf32(w[m][k][i % 2 * 2 + i / 2]);
         }
-        EACH(n, D_MAX / 16) {                   // 16 columns of y
+        UNROLL_FOR(n, MAX_HEAD_DIM / 16) {      // 16 columns of y
             if (BF16) {
                 load_transposed(b, y + (K * k + lane % 16) * LD + 8 * n + lane / 16 * 4);
             } else {
-                EACH(i, 4) b[i] = y[(K * k + 2 * t + i % 2) * LD + 16 * n + i / 2 * 8 + g];
+                UNROLL_FOR(i, 4) b[i] = y[(K * k + 2 * t + i % 2) * LD + 16 * n + i / 2 * 8 + g];
                 round_(b);
             }
-            EACH(m, M) {
+            UNROLL_FOR(m, M) {
                 mma(acc[m][2 * n], a[m], b);
                 mma(acc[m][2 * n + 1], a[m], b + 2);
             }
@@ -126,7 +128,7 @@ template <int M, int C> __device__ inline void add(float (&acc)[M][D_MAX / 8][4]
 template <bool KEYS, int M, int C> __device__ inline void draw(u32 (&bits)[M], const Task& task,
                                                                int S, int first, int y) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    EACH(m, M) {
+    UNROLL_FOR(m, M) {
         bits[m] = 0;
 #pragma unroll 1
         for (int b = 0; b != C / 2; b += 2) {
@@ -140,10 +142,10 @@ template <bool KEYS, int M, int C> __device__ inline void draw(u32 (&bits)[M], c
 
 // rows ← acc; factor: of the rows g and g + 8 of each m.
 template <int M> __device__ inline void write(Rows rows, int first, int d,
-                                              const float (&acc)[M][D_MAX / 8][4],
+                                              const float (&acc)[M][MAX_HEAD_DIM / 8][4],
                                               const float (&factor)[M][2]) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    EACH(m, M) EACH(h, 2) EACH(n, D_MAX / 8) {
+    UNROLL_FOR(m, M) UNROLL_FOR(h, 2) UNROLL_FOR(n, MAX_HEAD_DIM / 8) {
         int r = first + 16 * m + 8 * h + g;
         float x = acc[m][n][2 * h] * factor[m][h], y = acc[m][n][2 * h + 1] * factor[m][h];
         if (r >= rows.n || 8 * n >= d) continue;
@@ -162,8 +164,8 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
     u32* own = tile_q + 16 * M * warp * LD;
     float c = task.c * float(LOG2E);
 
-    float acc[M][D_MAX / 8][4] = {}, m_[M][2], Z[M][2];         // m_ is m / c; Z of own columns
-    EACH(m, M) EACH(h, 2) {
+    float acc[M][MAX_HEAD_DIM / 8][4] = {}, m_[M][2], Z[M][2];  // m_ is m / c; Z of own columns
+    UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
         m_[m][h] = -INFINITE;
         Z[m][h] = 0;
     }
@@ -188,29 +190,29 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
         float x[M][C / 8][4];
         dots<M, C>(x, own, tile);
         if (s + C > k.n || (task.causal && s + C > first + 1))
-            EACH(m, M) EACH(n, C / 8) EACH(l, 4) {
+            UNROLL_FOR(m, M) UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 4) {
                 int row = first + 16 * m + l / 2 * 8 + g, j = s + 8 * n + 2 * t + l % 2;
                 if (j >= k.n || (task.causal && j > row)) x[m][n][l] = -INFINITE;
             }
-        EACH(m, M) EACH(h, 2) {
+        UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
             float most = m_[m][h];
-            EACH(n, C / 8) EACH(l, 2) most = fmaxf(most, x[m][n][2 * h + l]);
+            UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 2) most = fmaxf(most, x[m][n][2 * h + l]);
             most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, 1));
             most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, 2));
             float base = most == -INFINITE ? 0.0f : most * c;
             float f = exp2_(m_[m][h] * c - base);
             m_[m][h] = most;
             Z[m][h] *= f;
-            EACH(n, C / 8) EACH(l, 2) {
+            UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 2) {
                 float& E = x[m][n][2 * h + l];
                 Z[m][h] += E = exp2_(E * c - base);
                 if (DROPOUT && !(bits[m] >> (4 * n + 2 * h + l) & 1)) E = 0;
             }
-            EACH(n, D_MAX / 8) EACH(l, 2) acc[m][n][2 * h + l] *= f;
+            UNROLL_FOR(n, MAX_HEAD_DIM / 8) UNROLL_FOR(l, 2) acc[m][n][2 * h + l] *= f;
         }
         add<M, C>(acc, x, tile + C * LD);
     }
-    EACH(m, M) EACH(h, 2) {
+    UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
         Z[m][h] += __shfl_xor_sync(ALL_LANES, Z[m][h], 1);
         Z[m][h] += __shfl_xor_sync(ALL_LANES, Z[m][h], 2);
         int row = first + 16 * m + 8 * h + g;
@@ -240,8 +242,8 @@ template <bool KEYS> __device__ inline void backward_rows(
                      (i < C / 4 ? task.L + 4 * i : task.D + 4 * i - C) + y);
     };
 
-    float acc1[M][D_MAX / 8][4] = {}, acc2[M][D_MAX / 8][4] = {}, L[M][2], D[M][2];
-    EACH(m, M) EACH(h, 2) {
+    float acc1[M][MAX_HEAD_DIM / 8][4] = {}, acc2[M][MAX_HEAD_DIM / 8][4] = {}, L[M][2], D[M][2];
+    UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
         int n = first + 16 * m + 8 * h + g;
         L[m][h] = !KEYS && n < x1.n ? task.L[n] : 0;
         D[m][h] = !KEYS && n < x1.n ? task.D[n] : 0;
@@ -270,14 +272,14 @@ template <bool KEYS> __device__ inline void backward_rows(
         if (DROPOUT) draw<KEYS, M, C>(bits, task, KEYS ? x1.n : y1.n, first, y);
         float P[M][C / 8][4], dA[M][C / 8][4];          // dA is W at first
         dots<M, C>(P, own1, tile);
-        EACH(m, M) EACH(n, C / 8) EACH(l, 4) {
+        UNROLL_FOR(m, M) UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 4) {
             float L_n = KEYS ? L_y[8 * n + 2 * t + l % 2] : L[m][l / 2];
             P[m][n][l] = is_seen(m, n, l) ? exp2_(P[m][n][l] * c - L_n) : 0.0f;
             dA[m][n][l] = !DROPOUT || bits[m] >> (4 * n + l) & 1 ? P[m][n][l] : 0.0f;
         }
         if (KEYS) add<M, C>(acc2, dA, tile + C * LD);
         dots<M, C>(dA, own2, tile + C * LD);
-        EACH(m, M) EACH(n, C / 8) EACH(l, 4) {
+        UNROLL_FOR(m, M) UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 4) {
             float D_n = KEYS ? D_y[8 * n + 2 * t + l % 2] : D[m][l / 2], dP = dA[m][n][l];
             if (DROPOUT) dP = bits[m] >> (4 * n + l) & 1 ? dP * task.scale : 0.0f;
             dA[m][n][l] = is_seen(m, n, l) ? P[m][n][l] * (dP - D_n) : 0.0f;
@@ -285,7 +287,7 @@ template <bool KEYS> __device__ inline void backward_rows(
         add<M, C>(acc1, dA, tile);
     }
     float f1[M][2], f2[M][2];
-    EACH(m, M) EACH(h, 2) {
+    UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
         f1[m][h] = task.c;
         f2[m][h] = task.scale;
     }

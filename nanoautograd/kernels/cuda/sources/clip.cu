@@ -9,59 +9,61 @@
 
 #include "many.cuh"
 
-__device__ inline A abs_(A x) { return x < 0 ? -x : x; }
+__device__ inline AccumT abs_(AccumT x) { return x < 0 ? -x : x; }
 
 // √sum, where that is the sum of the squares of n numbers x; if it is out of range, their
 // √Σ (|x| / max |x|)² · max |x|. Called by, and for, all threads of a block.
-template <class V> __device__ inline A root(A sum, const V* x, long long n, A* scratch) {
-    if (sum > A(1e-24) && sum < A(INFINITE)) return sqrt_(sum);     // below, squares may vanish
-    A top = 0;
+template <class V> __device__ inline AccumT root(AccumT sum, const V* x, long long n, AccumT* scratch) {
+    bool is_in_range = sum > AccumT(1e-24) && sum < AccumT(INFINITE);   // below, squares may vanish
+    if (is_in_range) return sqrt_(sum);
+    AccumT top = 0;
     for (long long j = threadIdx.x; j < n; j += blockDim.x) top = max_(top, abs_(load(x + j)));
     top = block_max(top, scratch);
-    if (!(top > 0 && top < A(INFINITE))) return top;
+    if (!(top > 0 && top < AccumT(INFINITE))) return top;
     sum = 0;
     for (long long j = threadIdx.x; j < n; j += blockDim.x) {
-        A y = load(x + j) / top;
+        AccumT y = load(x + j) / top;
         sum += y * y;
     }
     return top * sqrt_(block_sum(sum, scratch));
 }
 
-extern "C" __global__ void chunk_norms(Many<1> many, A* norms) {
-    SHARED(A, scratch);                                     // 32
+extern "C" __global__ void chunk_norms(Many<1> many, AccumT* norms) {
+    SHARED(AccumT, scratch);                                // 32
     int i = owner(many);
-    long long at = (blockIdx.x - many.begin[i]) * CHUNK;
+    long long at = (blockIdx.x - many.begin[i]) * CHUNK_SIZE;
     const T* g = many.x[0][i] + at;
-    int n = int(min(many.size[i] - at, (long long)CHUNK)), wide = aligned(g) ? n / WIDE : 0;
-    A sum = 0;
+    int n = int(min(many.size[i] - at, (long long)CHUNK_SIZE)), wide = aligned(g) ? n / WIDE : 0;
+    AccumT sum = 0;
     for (int j = threadIdx.x; j < wide; j += blockDim.x) {
         Wide w = reinterpret_cast<const Wide*>(g)[j];
         for (int k = 0; k < WIDE; k++) sum += load(&w.x[k]) * load(&w.x[k]);
     }
     for (int j = wide * WIDE + threadIdx.x; j < n; j += blockDim.x)
         sum += load(g + j) * load(g + j);
-    A norm = root(block_sum(sum, scratch), g, n, scratch);
+    AccumT norm = root(block_sum(sum, scratch), g, n, scratch);
     if (threadIdx.x == 0) norms[blockIdx.x] = norm;
 }
 
-extern "C" __global__ void total(const A* norms, A* norm, A* scale, long long chunks, A max_norm) {
-    SHARED(A, scratch);                                     // 32; one block
-    A sum = 0;
+extern "C" __global__ void total(const AccumT* norms, AccumT* norm, AccumT* scale, long long chunks,
+                                 AccumT max_norm) {
+    SHARED(AccumT, scratch);                                // 32; one block
+    AccumT sum = 0;
     for (long long c = threadIdx.x; c < chunks; c += blockDim.x) sum += norms[c] * norms[c];
     sum = root(block_sum(sum, scratch), norms, chunks, scratch);
     if (threadIdx.x) return;
-    A s = max_norm / (sum + A(1e-6));
+    AccumT s = max_norm / (sum + AccumT(1e-6));
     *norm = sum;
-    *scale = s > 1 ? A(1) : s;
+    *scale = s > 1 ? AccumT(1) : s;
 }
 
-extern "C" __global__ void scaled(Many<2> many, const A* scale) {
+extern "C" __global__ void scaled(Many<2> many, const AccumT* scale) {
     int i = owner(many);
-    long long at = (blockIdx.x - many.begin[i]) * CHUNK;
+    long long at = (blockIdx.x - many.begin[i]) * CHUNK_SIZE;
     const T* g = many.x[0][i] + at;
     T* y = many.x[1][i] + at;
-    int n = int(min(many.size[i] - at, (long long)CHUNK)), wide = aligned(g, y) ? n / WIDE : 0;
-    A s = *scale;
+    int n = int(min(many.size[i] - at, (long long)CHUNK_SIZE)), wide = aligned(g, y) ? n / WIDE : 0;
+    AccumT s = *scale;
     for (int j = threadIdx.x; j < wide; j += blockDim.x) {
         Wide w = reinterpret_cast<const Wide*>(g)[j];
         for (int k = 0; k < WIDE; k++) store(&w.x[k], s * load(&w.x[k]));

@@ -1,5 +1,5 @@
-// What the kernels share. T is the type of the arrays (float, double or bf16), A that in which sums
-// are kept: float, or double if T is.
+// What the kernels share. T is the type of the arrays (float, double or bf16), AccumT, of an
+// accumulator, that in which sums are kept: float, or double if T is.
 //
 // Written by hand for the compiler of the GPU (NVRTC, which has no headers of its own here) and for
 // emulator/cuda.h, which runs the same text on the CPU. That has its own versions of what is written
@@ -39,9 +39,9 @@ __device__ inline bf16 to_bf16(float x) {
     return bf16{(unsigned short)((u + 0x7fffu + (u >> 16 & 1)) >> 16)};
 }
 
-// A: float, because sums in bf16 would lose all but 8 bits; for double it is double.
-template <class V> struct Sums { typedef float type; };
-template <> struct Sums<double> { typedef double type; };
+// AccumT: float, because sums in bf16 would lose all but 8 bits; for double it is double.
+template <class V> struct AccumulatorOf { typedef float type; };
+template <> struct AccumulatorOf<double> { typedef double type; };
 
 __device__ inline float load(const float* p) { return *p; }
 __device__ inline double load(const double* p) { return *p; }
@@ -57,7 +57,7 @@ template <class V, int N> struct alignas(N * sizeof(V) < 16 ? N * sizeof(V) : 16
 };
 
 #ifdef T
-typedef Sums<T>::type A;
+typedef AccumulatorOf<T>::type AccumT;
 
 constexpr int WIDE = 16 / sizeof(T);
 typedef Pack<T, WIDE> Wide;
@@ -70,9 +70,9 @@ template <class... P> __device__ inline bool aligned(const P*... p) {
 
 // A loop that the compiler writes out, so that arrays indexed by i can be registers, which have no
 // index.
-#define EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); i++)
+#define UNROLL_FOR(i, n) _Pragma("unroll") for (int i = 0; i < (n); i++)
 
-// ---- functions of A
+// ---- functions of AccumT
 
 // __expf is 2^(x log₂ e) in two instructions, wrong by 2 + 1.17 |x| units in the last place at most
 // (CUDA C++ Programming Guide, "Mathematical functions"). Where |x| is large that is still little:

@@ -23,22 +23,22 @@
 constexpr int REPORT = 1;           // a target is out of range
 
 struct Pair {
-    A m, z;
+    AccumT m, z;
 };
 
 __device__ inline Pair join(Pair a, Pair b) {
-    A m = max_(a.m, b.m);
-    if (m == -A(INFINITE)) return Pair{m, A(0)};        // nothing but -inf so far
+    AccumT m = max_(a.m, b.m);
+    if (m == -AccumT(INFINITE)) return Pair{m, AccumT(0)};  // nothing but -inf so far
     return Pair{m, a.z * exp_(a.m - m) + b.z * exp_(b.m - m)};
 }
 
-__device__ inline Pair with(Pair p, A x) {
-    if (x <= p.m) return Pair{p.m, p.z + (p.m == -A(INFINITE) ? A(0) : exp_(x - p.m))};
-    return Pair{x, p.z * exp_(p.m - x) + A(1)};
+__device__ inline Pair with(Pair p, AccumT x) {
+    if (x <= p.m) return Pair{p.m, p.z + (p.m == -AccumT(INFINITE) ? AccumT(0) : exp_(x - p.m))};
+    return Pair{x, p.z * exp_(p.m - x) + AccumT(1)};
 }
 
 // Of the 32 threads of a warp, for all of them: their pairs joined, and their sums added up.
-__device__ inline void warp_join(Pair& p, A& sum) {
+__device__ inline void warp_join(Pair& p, AccumT& sum) {
     for (int i = 16; i; i /= 2) {
         p = join(p, Pair{__shfl_xor_sync(ALL_LANES, p.m, i), __shfl_xor_sync(ALL_LANES, p.z, i)});
         sum += __shfl_xor_sync(ALL_LANES, sum, i);
@@ -46,24 +46,24 @@ __device__ inline void warp_join(Pair& p, A& sum) {
 }
 
 // first: the number of the first row, if the rows are a part of others, for the report.
-extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* problem,
-                                   long long first, int C, long long ignored, A eps) {
-    SHARED(A, scratch);                                 // 3 · 32
+extern "C" __global__ void forward(const T* x, const TargetT* y, AccumT* lse, AccumT* ell, int* problem,
+                                   long long first, int C, long long ignored, AccumT eps) {
+    SHARED(AccumT, scratch);                            // 3 · 32
     long long n = blockIdx.x;
     const T* x_n = x + n * C;
-    Pair p = {-A(INFINITE), A(0)};
-    A sum = 0;
+    Pair p = {-AccumT(INFINITE), AccumT(0)};
+    AccumT sum = 0;
     int wide = C % WIDE == 0 && aligned(x) ? C / WIDE : 0;         // rows at multiples of 16 bytes
     for (int i = threadIdx.x; i < wide; i += blockDim.x) {
         Wide w = reinterpret_cast<const Wide*>(x_n)[i];
         for (int j = 0; j < WIDE; j++) {
-            A v = load(&w.x[j]);
+            AccumT v = load(&w.x[j]);
             p = with(p, v);
             sum += v;
         }
     }
     for (int c = wide * WIDE + threadIdx.x; c < C; c += blockDim.x) {
-        A v = load(x_n + c);
+        AccumT v = load(x_n + c);
         p = with(p, v);
         sum += v;
     }
@@ -76,11 +76,11 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
     }
     __syncthreads();
     bool is_warp = lane < warps;
-    p = Pair{is_warp ? scratch[lane] : -A(INFINITE), is_warp ? scratch[32 + lane] : A(0)};
-    sum = is_warp ? scratch[64 + lane] : A(0);
+    p = Pair{is_warp ? scratch[lane] : -AccumT(INFINITE), is_warp ? scratch[32 + lane] : AccumT(0)};
+    sum = is_warp ? scratch[64 + lane] : AccumT(0);
     warp_join(p, sum);
     if (threadIdx.x) return;
-    A l = p.m + log_(p.z);
+    AccumT l = p.m + log_(p.z);
     lse[n] = l;
     long long y_n = y[n];
     if (y_n == ignored) {
@@ -89,15 +89,15 @@ extern "C" __global__ void forward(const T* x, const Y* y, A* lse, A* ell, int* 
         report(problem, REPORT, first + n, y_n, C);
         ell[n] = 0;
     } else {
-        ell[n] = (1 - eps) * (l - load(x_n + y_n)) + (eps ? eps * (l - sum / C) : A(0));
+        ell[n] = (1 - eps) * (l - load(x_n + y_n)) + (eps ? eps * (l - sum / C) : AccumT(0));
     }
 }
 
 // loss = Σ ℓ, or Σ ℓ / W if `mean`; one block. Where all rows are ignored W is 0, and the mean 0/0.
-extern "C" __global__ void reduce(const A* ell, const Y* y, T* loss, A* W, int N, int C,
+extern "C" __global__ void reduce(const AccumT* ell, const TargetT* y, T* loss, AccumT* W, int N, int C,
                                   long long ignored, int mean) {
-    SHARED(A, scratch);                                 // 32
-    A sum = 0, kept = 0;
+    SHARED(AccumT, scratch);                            // 32
+    AccumT sum = 0, kept = 0;
     for (int n = threadIdx.x; n < N; n += blockDim.x) {
         sum += ell[n];
         kept += y[n] != ignored;
@@ -112,26 +112,26 @@ extern "C" __global__ void reduce(const A* ell, const Y* y, T* loss, A* W, int N
 
 // each: 1 if dL has a number for each row ("none"). A row that is ignored is given its zeros instead
 // of being multiplied by 0: dL/W is inf or nan where W = 0, and x may have such numbers too.
-extern "C" __global__ void backward(const T* x, const Y* y, const A* lse, const T* dL, const A* W,
-                                    T* dx, int C, long long ignored, A eps, int each) {
+extern "C" __global__ void backward(const T* x, const TargetT* y, const AccumT* lse, const T* dL,
+                                    const AccumT* W, T* dx, int C, long long ignored, AccumT eps, int each) {
     long long n = blockIdx.x, y_n = y[n];
     const T* x_n = x + n * C;
     T* dx_n = dx + n * C;
-    A g = load(dL + (each ? n : 0));
+    AccumT g = load(dL + (each ? n : 0));
     if (W) g /= *W;
     if (y_n == ignored || y_n < 0 || y_n >= C) g = 0;
-    A l = lse[n], rest = eps / C;
+    AccumT l = lse[n], rest = eps / C;
     int wide = C % WIDE == 0 && aligned(x, dx) ? C / WIDE : 0;
     for (int i = threadIdx.x; i < wide; i += blockDim.x) {
         Wide w = reinterpret_cast<const Wide*>(x_n)[i];
         for (int j = 0; j < WIDE; j++) {
-            A q = rest + (i * WIDE + j == y_n ? 1 - eps : A(0));
-            store(&w.x[j], g ? g * (exp_(load(&w.x[j]) - l) - q) : A(0));
+            AccumT q = rest + (i * WIDE + j == y_n ? 1 - eps : AccumT(0));
+            store(&w.x[j], g ? g * (exp_(load(&w.x[j]) - l) - q) : AccumT(0));
         }
         reinterpret_cast<Wide*>(dx_n)[i] = w;
     }
     for (int c = wide * WIDE + threadIdx.x; c < C; c += blockDim.x) {
-        A q = rest + (c == y_n ? 1 - eps : A(0));
-        store(dx_n + c, g ? g * (exp_(load(x_n + c) - l) - q) : A(0));
+        AccumT q = rest + (c == y_n ? 1 - eps : AccumT(0));
+        store(dx_n + c, g ? g * (exp_(load(x_n + c) - l) - q) : AccumT(0));
     }
 }

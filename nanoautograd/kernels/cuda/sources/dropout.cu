@@ -12,7 +12,7 @@
 typedef Pack<T, 4> Four;
 
 extern "C" __global__ void forward(const T* x, T* y, long long n, u64 seed, u64 offset,
-                                   const u64* there, u64 least, A scale) {
+                                   const u64* there, u64 least, AccumT scale) {
     if (there) offset += *there;
     u64 j = blockIdx.x * (u64)blockDim.x + threadIdx.x;
     Words words = philox(offset / 4 + j, seed);
@@ -20,11 +20,11 @@ extern "C" __global__ void forward(const T* x, T* y, long long n, u64 seed, u64 
     if (offset % 4 == 0 && i + 4 <= n && aligned(x, y)) {
         Four f = *reinterpret_cast<const Four*>(x + i);
         for (int k = 0; k != 4; k++)
-            store(&f.x[k], load(&f.x[k]) * (words.w[k] >= least ? scale : A(0)));
+            store(&f.x[k], load(&f.x[k]) * (words.w[k] >= least ? scale : AccumT(0)));
         *reinterpret_cast<Four*>(y + i) = f;
     } else {
         for (int k = 0; k != 4; k++)
             if (i + k >= 0 && i + k < n)
-                store(y + i + k, load(x + i + k) * (words.w[k] >= least ? scale : A(0)));
+                store(y + i + k, load(x + i + k) * (words.w[k] >= least ? scale : AccumT(0)));
     }
 }

@@ -29,5 +29,6 @@ __device__ inline void each(long long n, T* y, const T* a, const T* b, F f) {
 
 // y_i = f(a_i).
 template <class F> __device__ inline void each(long long n, T* y, const T* a, F f) {
-    each(n, y, a, a, [=](A x, A) { return f(x); });     // the same load twice: the compiler does one
+    // The same load twice: the compiler does one.
+    each(n, y, a, a, [=](AccumT x, AccumT) { return f(x); });
 }

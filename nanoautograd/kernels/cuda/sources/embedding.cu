@@ -42,7 +42,7 @@ template <int W> __device__ inline void copy_row(const T* from, T* to, int D) {
     }
 }
 
-extern "C" __global__ void forward(const ID* n, const T* E, T* y, long long* k, int* problem,
+extern "C" __global__ void forward(const IdT* n, const T* E, T* y, long long* k, int* problem,
                                    long long M, int V, int D, int padding) {
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (m >= M) return;
@@ -62,12 +62,12 @@ extern "C" __global__ void forward(const ID* n, const T* E, T* y, long long* k, 
 constexpr int AHEAD = 4;                // rows that a thread asks for before it adds the first
 
 template <int W>
-__device__ inline void sum_chunk(const T* dy, const long long* k, A* part, T* dE, long long c,
+__device__ inline void sum_chunk(const T* dy, const long long* k, AccumT* part, T* dE, long long c,
                                  long long M, int V, int D, int L) {
     long long begin = c * L, end = min(begin + L, M);
     int before = begin ? row_of(k[begin - 1]) : -1, after = end < M ? row_of(k[end]) : -1;
     for (int d = threadIdx.x * W; d < D; d += blockDim.x * W) {
-        A sum[W] = {};
+        AccumT sum[W] = {};
         int v = row_of(k[begin]);
         bool begins = v != before;
         auto leave = [&](bool goes_on) {                    // the sum, and begin a new one
@@ -103,7 +103,7 @@ __device__ inline void sum_chunk(const T* dy, const long long* k, A* part, T* dE
     }
 }
 
-extern "C" __global__ void sums(const T* dy, const long long* k, A* part, T* dE, long long M, int V,
+extern "C" __global__ void sums(const T* dy, const long long* k, AccumT* part, T* dE, long long M, int V,
                                 int D, int L) {
     long long c = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (c * L >= M) return;
@@ -113,9 +113,9 @@ extern "C" __global__ void sums(const T* dy, const long long* k, A* part, T* dE,
 
 // The run that begins in chunk blockIdx.x and goes on, if there is one: 32 columns a block, the
 // parts shared among blockDim.y threads, whose sums are added in the order of the threads.
-extern "C" __global__ void join(const A* part, const long long* k, T* dE, long long M, int V, int D,
+extern "C" __global__ void join(const AccumT* part, const long long* k, T* dE, long long M, int V, int D,
                                 int L) {
-    SHARED(A, scratch);                                     // blockDim.y · 32
+    SHARED(AccumT, scratch);                                // blockDim.y · 32
     long long c = blockIdx.x, begin = c * L, end = begin + L;
     if (end >= M) return;
     int v = row_of(k[end]), d = blockIdx.y * 32 + threadIdx.x;
@@ -127,7 +127,7 @@ extern "C" __global__ void join(const A* part, const long long* k, T* dE, long l
         else high = middle;
     }
     long long last = (low - 1) / L;
-    A sum = 0;
+    AccumT sum = 0;
     if (d < D)
         for (long long b = c + threadIdx.y; b <= last; b += blockDim.y)
             sum += part[(2 * b + (b == c)) * D + d];

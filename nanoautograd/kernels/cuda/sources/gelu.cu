@@ -12,30 +12,32 @@
 #include "elementwise.cuh"
 #include "partials.cuh"
 
-constexpr A C = A(0.79788456080286535588);                  // c = √(2/π)
-constexpr A CA = C * A(0.044715);                           // c a
-constexpr A ROOT_HALF = A(0.70710678118654752440);          // √(1/2)
-constexpr A PHI_0 = A(0.39894228040143267794);              // φ(0) = 1/√(2π)
+constexpr AccumT C = AccumT(0.79788456080286535588);        // c = √(2/π)
+constexpr AccumT CA = C * AccumT(0.044715);                 // c a
+constexpr AccumT ROOT_HALF = AccumT(0.70710678118654752440);  // √(1/2)
+constexpr AccumT PHI_0 = AccumT(0.39894228040143267794);    // φ(0) = 1/√(2π)
 
-__device__ inline A limited(A v) { return v < -40 ? A(-40) : v > 40 ? A(40) : v; }  // nan stays
+__device__ inline AccumT limited(AccumT v) {            // nan stays
+    return v < -40 ? AccumT(-40) : v > 40 ? AccumT(40) : v;
+}
 
-__device__ inline A Phi(A z, int by_tanh) {
+__device__ inline AccumT Phi(AccumT z, int by_tanh) {
     return (1 + (by_tanh ? tanh_(z * (C + CA * z * z)) : erf_(z * ROOT_HALF))) / 2;
 }
-__device__ inline A gelu(A v, int by_tanh) {
-    return (v < -40 ? A(-40) : v) * Phi(limited(v), by_tanh);
+__device__ inline AccumT gelu(AccumT v, int by_tanh) {
+    return (v < -40 ? AccumT(-40) : v) * Phi(limited(v), by_tanh);
 }
-__device__ inline A derivative(A v, int by_tanh) {
-    A z = limited(v), P = Phi(z, by_tanh);
+__device__ inline AccumT derivative(AccumT v, int by_tanh) {
+    AccumT z = limited(v), P = Phi(z, by_tanh);
     return P + z * (by_tanh ? (2 * C + 6 * CA * z * z) * P * (1 - P) : PHI_0 * exp_(-z * z / 2));
 }
 
 extern "C" __global__ void forward(const T* x, T* y, long long n, int by_tanh) {
-    each(n, y, x, [=](A x) { return gelu(x, by_tanh); });
+    each(n, y, x, [=](AccumT x) { return gelu(x, by_tanh); });
 }
 
 extern "C" __global__ void backward(const T* x, const T* dy, T* dx, long long n, int by_tanh) {
-    each(n, dx, x, dy, [=](A x, A dy) { return dy * derivative(x, by_tanh); });
+    each(n, dx, x, dy, [=](AccumT x, AccumT dy) { return dy * derivative(x, by_tanh); });
 }
 
 // The first of a thread's columns.
@@ -56,18 +58,18 @@ extern "C" __global__ void forward_with_bias(const T* x, const T* b, T* y, int M
 }
 
 // partial (gridDim.y, N): in row i what the blocks in row i of the grid add to db. It may be null.
-extern "C" __global__ void backward_with_bias(const T* x, const T* b, const T* dy, T* dx, A* partial,
+extern "C" __global__ void backward_with_bias(const T* x, const T* b, const T* dy, T* dx, AccumT* partial,
                                               int M, int N, int by_tanh) {
     int n = first_column();
     if (n >= N) return;
     bool whole = N % WIDE == 0 && aligned(x, b, dy, dx);
     Wide bs = read(b + n, N - n, whole);
-    A db[WIDE] = {};
+    AccumT db[WIDE] = {};
     for (int m = blockIdx.y; m < M; m += gridDim.y) {
         Wide xs = read(x + (long long)m * N + n, N - n, whole);
         Wide dys = read(dy + (long long)m * N + n, N - n, whole);
         for (int j = 0; j != WIDE; j++) {
-            A d = load(&dys.x[j]) * derivative(load(&xs.x[j]) + load(&bs.x[j]), by_tanh);
+            AccumT d = load(&dys.x[j]) * derivative(load(&xs.x[j]) + load(&bs.x[j]), by_tanh);
             db[j] += d;
             store(&dys.x[j], d);
         }
@@ -78,7 +80,7 @@ extern "C" __global__ void backward_with_bias(const T* x, const T* b, const T* d
 }
 
 // partial of `backward_with_bias`, P rows of it -> db.
-extern "C" __global__ void columns(const A* partial, T* db, int P, int N) {
-    SHARED(A, scratch);                                 // 32 · 33
+extern "C" __global__ void columns(const AccumT* partial, T* db, int P, int N) {
+    SHARED(AccumT, scratch);                            // 32 · 33
     add_partials(partial, db, P, N, scratch);
 }

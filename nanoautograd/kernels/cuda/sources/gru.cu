@@ -3,7 +3,7 @@
 
 #include "common.cuh"
 
-constexpr int G = 3;
+constexpr int GATES = 3;
 
 __device__ inline T step(T* y, const T* e, T* s) {
     y[0] = sigmoid_(y[0] + e[0]);

@@ -11,33 +11,33 @@
 // rows a block has depends on M and N alone, and no sum is added to by several threads at once
 // (columns.cuh): so every run gives the same bits.
 //
-// A row has room for HELD · THREADS columns, N or more. Those beyond N are read as 0 and not written.
-// Only d = z - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
+// A row has room for ITEMS_PER_THREAD · THREADS_PER_ROW columns, N or more. Those beyond N are read
+// as 0 and not written. Only d = z - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
 // dy, which is. So they add nothing to any sum.
 
 #include "columns.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, A* mu, A* r, int M, int N,
-        A eps) {
-    SHARED(A, scratch);                                 // 32
+forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, AccumT* mu, AccumT* r, int M, int N,
+        AccumT eps) {
+    SHARED(AccumT, scratch);                            // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (m >= M) return;         // a warp that has no row: row_sum has no barrier where rows are warps
-    A d[HELD], mean = 0, v = 0;
+    AccumT d[ITEMS_PER_THREAD], mean = 0, v = 0;
     read_row(d, x + m * N, N);
     if (a) {
         add_row(d, a + m * N, N);
         round_row(d);                                   // as the way back will find it
         write_row(z + m * N, d, N);
     }
-    EACH(i, HELD) mean += d[i];
+    UNROLL_FOR(i, ITEMS_PER_THREAD) mean += d[i];
     mean = row_sum(mean, scratch) / N;
-    EACH(i, HELD) {
-        d[i] = column(i) < N ? d[i] - mean : A(0);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) {
+        d[i] = column(i) < N ? d[i] - mean : AccumT(0);
         v += d[i] * d[i];
     }
-    A r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
-    EACH(i, HELD) d[i] *= r_m;
+    AccumT r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) d[i] *= r_m;
     if (w) scale_row(d, w, N);
     if (b) add_row(d, b, N);
     write_row(y + m * N, d, N);
@@ -49,28 +49,30 @@ forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, A* mu, A* r,
 
 // partial (2, blocks, N): what the rows of a block add to dw and db. It may be null, and dz and dx.
 extern "C" __global__ void __launch_bounds__(256)
-backward(const T* z, const T* w, const A* mu, const A* r, const T* dy, const T* dz, T* dx, A* partial,
-         int M, int N) {
-    SHARED(A, scratch);         // HELD · 32: join_rows needs so many where a block has several rows,
-                                // and then THREADS is 32; row_sum needs 32
-    A dw[HELD] = {}, db[HELD] = {};
+backward(const T* z, const T* w, const AccumT* mu, const AccumT* r, const T* dy, const T* dz, T* dx,
+         AccumT* partial, int M, int N) {
+    // ITEMS_PER_THREAD · 32: join_rows needs so many where a block has several rows, and then
+    // THREADS_PER_ROW is 32; row_sum needs 32.
+    SHARED(AccumT, scratch);
+    AccumT dw[ITEMS_PER_THREAD] = {}, db[ITEMS_PER_THREAD] = {};
     for (long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y; m < M;
          m += gridDim.x * blockDim.y) {
-        A d[HELD], g[HELD], mean = mu[m], r_m = r[m], sum_g = 0, sum_e = 0;
+        AccumT d[ITEMS_PER_THREAD], g[ITEMS_PER_THREAD];
+        AccumT mean = mu[m], r_m = r[m], sum_g = 0, sum_e = 0;
         read_row(d, z + m * N, N);
         read_row(g, dy + m * N, N);
-        EACH(i, HELD) {
+        UNROLL_FOR(i, ITEMS_PER_THREAD) {
             d[i] -= mean;
             dw[i] += r_m * (g[i] * d[i]);
             db[i] += g[i];
         }
         if (w) scale_row(g, w, N);                      // from here on dx̂ = w dy
-        EACH(i, HELD) {
+        UNROLL_FOR(i, ITEMS_PER_THREAD) {
             sum_g += g[i];
             sum_e += g[i] * d[i];
         }
-        A mean_g = row_sum(sum_g, scratch) / N, c = row_sum(sum_e, scratch) / N * r_m * r_m;
-        EACH(i, HELD) g[i] = r_m * (g[i] - mean_g - d[i] * c);
+        AccumT mean_g = row_sum(sum_g, scratch) / N, c = row_sum(sum_e, scratch) / N * r_m * r_m;
+        UNROLL_FOR(i, ITEMS_PER_THREAD) g[i] = r_m * (g[i] - mean_g - d[i] * c);
         if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);
     }
@@ -80,8 +82,8 @@ backward(const T* z, const T* w, const A* mu, const A* r, const T* dy, const T* 
 }
 
 // partial of `backward` by P blocks -> dw, db, of which either may be null.
-extern "C" __global__ void columns(const A* partial, T* dw, T* db, int P, int N) {
-    SHARED(A, scratch);                                 // 32 · 33
+extern "C" __global__ void columns(const AccumT* partial, T* dw, T* db, int P, int N) {
+    SHARED(AccumT, scratch);                            // 32 · 33
     T* sums = blockIdx.y ? db : dw;
     if (sums) add_partials(partial + (long long)blockIdx.y * P * N, sums, P, N, scratch);
 }

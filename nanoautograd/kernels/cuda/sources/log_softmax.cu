@@ -8,32 +8,32 @@
 
 extern "C" __global__ void __launch_bounds__(256)
 forward(const T* x, T* y, int M, int C) {
-    SHARED(A, scratch);                                 // 32
+    SHARED(AccumT, scratch);                            // 32
     long long n = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (n >= M) return;                                 // a warp that has no row
-    A z[HELD], m = -A(INFINITE), sum = 0;
+    AccumT z[ITEMS_PER_THREAD], m = -AccumT(INFINITE), sum = 0;
     read_row(z, x + n * C, C);
-    EACH(i, HELD) if (column(i) < C) m = max_(m, z[i]);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) if (column(i) < C) m = max_(m, z[i]);
     m = row_max(m, scratch);
-    EACH(i, HELD) {
+    UNROLL_FOR(i, ITEMS_PER_THREAD) {
         z[i] -= m;
         if (column(i) < C) sum += exp_(z[i]);
     }
     sum = log_(row_sum(sum, scratch));
-    EACH(i, HELD) z[i] -= sum;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) z[i] -= sum;
     write_row(y + n * C, z, C);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 backward(const T* y, const T* dy, T* dx, int M, int C) {
-    SHARED(A, scratch);                                 // 32
+    SHARED(AccumT, scratch);                            // 32
     long long n = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (n >= M) return;
-    A l[HELD], d[HELD], sum = 0;
+    AccumT l[ITEMS_PER_THREAD], d[ITEMS_PER_THREAD], sum = 0;
     read_row(l, y + n * C, C);
     read_row(d, dy + n * C, C);
-    EACH(i, HELD) sum += d[i];
+    UNROLL_FOR(i, ITEMS_PER_THREAD) sum += d[i];
     sum = row_sum(sum, scratch);
-    EACH(i, HELD) d[i] -= exp_(l[i]) * sum;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) d[i] -= exp_(l[i]) * sum;
     write_row(dx + n * C, d, C);
 }

@@ -3,7 +3,7 @@
 
 #include "common.cuh"
 
-constexpr int G = 4;
+constexpr int GATES = 4;
 
 __device__ inline T step(T* y, const T* e, T* s) {
     T c_before = s[1];

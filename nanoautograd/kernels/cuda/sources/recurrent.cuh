@@ -1,6 +1,6 @@
 // A recurrent layer in one direction, all steps in one launch: what lstm.cu, gru.cu and rnn.cu have
 // in common. Each of them describes its cell (derived in manual/NAME.py, whose letters these are)
-// and then includes this file, which has the kernels. A cell has G gates, and a state h or two, h
+// and then includes this file, which has the kernels. A cell has G = GATES gates, and a state h or two, h
 // and c:
 //
 //     T step(T* y, const T* e, T* s)
@@ -21,8 +21,8 @@
 //                                are, and out is 0; null if all sequences have all steps
 //
 // Who does what (after Diamos et al. 2016, "Persistent RNNs: stashing recurrent weights on-chip").
-// The B sequences are cut into groups of S = SEQUENCES. A group is computed by a set of `blocks`
-// blocks, of which each owns `units` units: it has their states for the S sequences in registers,
+// The B sequences are cut into groups of S = SEQUENCES_PER_GROUP. A group is computed by a set
+// of `blocks` blocks, of which each owns `units` units: it has their states for the S sequences in registers,
 // PAIRS pairs (unit, sequence) a thread, and their G · units rows of U in shared memory. There are
 // as many sets as the GPU has room for; a set does one group after another. All blocks run at the
 // same time (a cooperative launch), but only those of a set wait for one another, once a step.
@@ -44,14 +44,14 @@
 #pragma once
 #include "common.cuh"
 
-constexpr int S = SEQUENCES;
+constexpr int S = SEQUENCES_PER_GROUP, PAIRS = PAIRS_PER_THREAD;
 
 // The product of a block, of w (K, M) and x (K, S) in shared memory:
 //
 //     to[i][m][s] = Σ_k w[k][m] x[k][s]      i < splits; over k = i, i + splits, ... (or 8 k each)
 //
-// M is a multiple of ROWS and K of DEPTH; rows of w are M + W_MORE numbers apart, rows of x X_STEP
-// numbers, so that the 32 threads of a warp read from different banks.
+// M is a multiple of TILE_ROWS and K of TILE_DEPTH; rows of w are M + W_PADDING numbers apart, rows
+// of x X_STRIDE numbers, so that the 32 threads of a warp read from different banks.
 #if TF32
 #include "recurrent_tf32.cuh"
 #else
@@ -60,8 +60,8 @@ constexpr int S = SEQUENCES;
 
 #ifdef PLANNED                  // what recurrent.py has reckoned with
 constexpr int planned[] = {PLANNED};
-static_assert(planned[0] == ROWS && planned[1] == DEPTH && planned[2] == W_MORE &&
-              planned[3] == X_STEP, "recurrent.py, Layout");
+static_assert(planned[0] == TILE_ROWS && planned[1] == TILE_DEPTH && planned[2] == W_PADDING &&
+              planned[3] == X_STRIDE, "recurrent.py, Layout");
 #endif
 
 __device__ inline int up(int n, int to) { return (n + to - 1) / to * to; }
@@ -90,7 +90,7 @@ struct Block {
     // U_mk where m counts the block's rows, gate by gate; 0 where there is no such row or column.
     __device__ T weight(const T* U, int m, int k) const {
         int gate = m / units, j = first + m % units;
-        return gate < G && j < H && k < H ? rounded(U[(gate * H + j) * (long long)H + k]) : T(0);
+        return gate < GATES && j < H && k < H ? rounded(U[(gate * H + j) * (long long)H + k]) : T(0);
     }
 };
 
@@ -100,53 +100,54 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
     u32* arrived, int H, int B, int steps, int units, int blocks, int splits, int reverse,
     long long out_t, long long out_b) {
     Block my(H, B, units, blocks);
-    int M = up(G * units, ROWS), K = up(H, DEPTH), row = M + W_MORE;
+    int M = up(GATES * units, TILE_ROWS), K = up(H, TILE_DEPTH), row = M + W_PADDING;
     SHARED(T, w);                                                   // (K, row)
-    T *x = w + K * row, *sums = x + K * X_STEP;                     // (K, X_STEP), (splits, M, S)
+    T *x = w + K * row, *sums = x + K * X_STRIDE;                   // (K, X_STRIDE), (splits, M, S)
     for (int i = threadIdx.x; i < K * row; i += blockDim.x)
         w[i] = my.weight(U, i % row, i / row);
-    for (int i = H * X_STEP + threadIdx.x; i < K * X_STEP; i += blockDim.x) x[i] = 0;
+    for (int i = H * X_STRIDE + threadIdx.x; i < K * X_STRIDE; i += blockDim.x) x[i] = 0;
 
     long long all = (long long)steps * B;
     u32 round = 0;                                                  // barriers passed
     for (int group = my.set; group * S < B; group += my.sets) {
-        T s[PAIRS][2], b[PAIRS][G], a[PAIRS][G];
-        T gates[PAIRS][G], h[PAIRS], more_t[PAIRS], h_t[PAIRS];     // of a step, to be stored
+        T s[PAIRS][2], b[PAIRS][GATES], a[PAIRS][GATES];
+        T gates[PAIRS][GATES], h[PAIRS], more_t[PAIRS], h_t[PAIRS];  // of a step, to be stored
         bool is_step[PAIRS];
-        EACH(q, PAIRS) {
+        UNROLL_FOR(q, PAIRS) {
             Pair p = my.pair(q, group);
             s[q][0] = p.is && h0 ? h0[(long long)p.b * H + p.j] : T(0);
             s[q][1] = p.is && c0 ? c0[(long long)p.b * H + p.j] : T(0);
-            EACH(g, G) b[q][g] = p.is && b_hh ? b_hh[g * H + p.j] : T(0);
+            UNROLL_FOR(g, GATES) b[q][g] = p.is && b_hh ? b_hh[g * H + p.j] : T(0);
         }
         for (int i = 0; i <= steps; i++) {
             if (i < steps) {                                        // what step i needs
                 int t = reverse ? steps - 1 - i : i;
                 T* h_all = exchange + (round % 2 * my.sets + my.set) * (long long)H * S;
-                EACH(q, PAIRS) {
+                UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
                     if (p.is) h_all[p.j * S + p.s] = rounded(s[q][0]);
                 }
                 round++;
                 grid_barrier(arrived + 32 * my.set, blocks, round);
                 for (int k = threadIdx.x; k < H * S / WIDE; k += blockDim.x)
-                    cp_async(x + k * WIDE / S * X_STEP + k * WIDE % S, h_all + k * WIDE);
+                    cp_async(x + k * WIDE / S * X_STRIDE + k * WIDE % S, h_all + k * WIDE);
                 cp_async_commit();
-                EACH(q, PAIRS) {
+                UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
-                    EACH(g, G) a[q][g] = y[at + g * H * all] + (b_ih ? b_ih[g * H + p.j] : T(0));
+                    UNROLL_FOR(g, GATES)
+                        a[q][g] = y[at + g * H * all] + (b_ih ? b_ih[g * H + p.j] : T(0));
                     is_step[q] = !keep || keep[(long long)t * B + p.b];
                 }
             }
             if (i > 0) {                                            // what step i - 1 has given
                 int t = reverse ? steps - i : i - 1;
-                EACH(q, PAIRS) {
+                UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
-                    EACH(g, G) y[at + g * H * all] = gates[q][g];
+                    UNROLL_FOR(g, GATES) y[at + g * H * all] = gates[q][g];
                     h_before[at] = h[q];
                     if (more) more[at] = more_t[q];
                     out[t * out_t + p.b * out_b + p.j] = h_t[q];
@@ -157,22 +158,22 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
             __syncthreads();
             product(w, x, sums, M, K, splits);
             __syncthreads();
-            EACH(q, PAIRS) {
+            UNROLL_FOR(q, PAIRS) {
                 Pair p = my.pair(q, group);
                 if (!p.is) continue;
-                T e[G], after[2] = {s[q][0], s[q][1]};
-                EACH(g, G) e[g] = b[q][g];
+                T e[GATES], after[2] = {s[q][0], s[q][1]};
+                UNROLL_FOR(g, GATES) e[g] = b[q][g];
 #pragma unroll 8
                 for (int l = 0; l < splits; l++)
-                    EACH(g, G) e[g] += sums[(l * M + g * units + p.own) * S + p.s];
+                    UNROLL_FOR(g, GATES) e[g] += sums[(l * M + g * units + p.own) * S + p.s];
                 h[q] = s[q][0];
-                EACH(g, G) gates[q][g] = a[q][g];
+                UNROLL_FOR(g, GATES) gates[q][g] = a[q][g];
                 more_t[q] = step(gates[q], e, after);
-                EACH(l, 2) s[q][l] = is_step[q] ? after[l] : s[q][l];
+                UNROLL_FOR(l, 2) s[q][l] = is_step[q] ? after[l] : s[q][l];
                 h_t[q] = is_step[q] ? after[0] : T(0);              // the output
             }
         }
-        EACH(q, PAIRS) {
+        UNROLL_FOR(q, PAIRS) {
             Pair p = my.pair(q, group);
             if (!p.is) continue;
             h_n[(long long)p.b * H + p.j] = s[q][0];
@@ -187,48 +188,48 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
     u32* arrived, int H, int B, int steps, int units, int blocks, int splits, int reverse,
     long long out_t, long long out_b) {
     Block my(H, B, units, blocks);
-    int R = G * units, M = up(H, ROWS), K = up(R, DEPTH), row = M + W_MORE;
+    int R = GATES * units, M = up(H, TILE_ROWS), K = up(R, TILE_DEPTH), row = M + W_PADDING;
     SHARED(T, w);                                                   // (K, row)
-    T *x = w + K * row, *sums = x + K * X_STEP;                     // (K, X_STEP), (splits, M, S)
+    T *x = w + K * row, *sums = x + K * X_STRIDE;                   // (K, X_STRIDE), (splits, M, S)
     for (int i = threadIdx.x; i < K * row; i += blockDim.x)
         w[i] = my.weight(U, i / row, i % row);
-    for (int i = R * X_STEP + threadIdx.x; i < K * X_STEP; i += blockDim.x) x[i] = 0;
+    for (int i = R * X_STRIDE + threadIdx.x; i < K * X_STRIDE; i += blockDim.x) x[i] = 0;
 
     long long all = (long long)steps * B, part = (long long)M * S;
     u32 round = 0;                                                  // barriers passed
     for (int group = my.set; group * S < B; group += my.sets) {
-        T ds[PAIRS][2], gates[PAIRS][G], h[PAIRS], more_t[PAIRS], dh[PAIRS];
-        T d[PAIRS][G], last[PAIRS];                                 // of a step, to be stored
+        T ds[PAIRS][2], gates[PAIRS][GATES], h[PAIRS], more_t[PAIRS], dh[PAIRS];
+        T d[PAIRS][GATES], last[PAIRS];       // of a step, to be stored
         bool is_step[PAIRS];
-        EACH(q, PAIRS) {
+        UNROLL_FOR(q, PAIRS) {
             Pair p = my.pair(q, group);
             ds[q][0] = p.is ? dh_n[(long long)p.b * H + p.j] : T(0);
             ds[q][1] = p.is && dc_n ? dc_n[(long long)p.b * H + p.j] : T(0);
         }
         for (int i = steps; i >= 0; i--) {
             if (i < steps) {                                        // step i
-                EACH(q, PAIRS) {
+                UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
-                    EACH(g, G) d[q][g] = 0;
+                    UNROLL_FOR(g, GATES) d[q][g] = 0;
                     last[q] = 0;
                     if (p.is && is_step[q]) {
                         ds[q][0] += dh[q];
                         last[q] = step_back(gates[q], more_t[q], h[q], ds[q], d[q]);
                     }
-                    EACH(g, G) {                                    // 0 for units beyond H
-                        T* x_m = x + (g * units + p.own) * X_STEP + p.s;
-                        if (p.own < units) *x_m = rounded(g == G - 1 ? last[q] : d[q][g]);
+                    UNROLL_FOR(g, GATES) {                          // 0 for units beyond H
+                        T* x_m = x + (g * units + p.own) * X_STRIDE + p.s;
+                        if (p.own < units) *x_m = rounded(g == GATES - 1 ? last[q] : d[q][g]);
                     }
                 }
                 __syncthreads();
             }
             if (i > 0) {                                            // what step i - 1 needs
                 int t = reverse ? steps - i : i - 1;
-                EACH(q, PAIRS) {
+                UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
-                    EACH(g, G) gates[q][g] = y[at + g * H * all];
+                    UNROLL_FOR(g, GATES) gates[q][g] = y[at + g * H * all];
                     more_t[q] = more ? more[at] : T(0);
                     h[q] = h_before ? h_before[at] : T(0);
                     dh[q] = dout[t * out_t + p.b * out_b + p.j];
@@ -250,22 +251,22 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
             round++;
             grid_barrier(arrived + 32 * my.set, blocks, round);
             int t = reverse ? steps - 1 - i : i;
-            EACH(q, PAIRS) {
+            UNROLL_FOR(q, PAIRS) {
                 Pair p = my.pair(q, group);
                 if (!p.is) continue;
                 const T* own = parts + p.j * S + p.s;
                 for (int n = 0; 32 * n < blocks; n++) {             // 32 reads under way at a time
                     T read[32];
-                    EACH(l, 32)
+                    UNROLL_FOR(l, 32)
                         read[l] = 32 * n + l < blocks ? __ldcg(own + (32 * n + l) * part) : T(0);
-                    EACH(l, 32) ds[q][0] += read[l];
+                    UNROLL_FOR(l, 32) ds[q][0] += read[l];
                 }
                 long long at = p.j * all + (long long)t * B + p.b;
-                EACH(g, G) da[at + g * H * all] = d[q][g];
+                UNROLL_FOR(g, GATES) da[at + g * H * all] = d[q][g];
                 if (de_last) de_last[at] = last[q];
             }
         }
-        EACH(q, PAIRS) {
+        UNROLL_FOR(q, PAIRS) {
             Pair p = my.pair(q, group);
             if (!p.is) continue;
             if (dh0) dh0[(long long)p.b * H + p.j] = ds[q][0];

@@ -3,7 +3,7 @@
 #pragma once
 #include "common.cuh"
 
-constexpr int ROWS = 8, DEPTH = 1, W_MORE = 0, X_STEP = S;
+constexpr int TILE_ROWS = 8, TILE_DEPTH = 1, W_PADDING = 0, X_STRIDE = S;
 
 typedef Pack<T, 4> Four;
 
@@ -21,14 +21,14 @@ __device__ inline void product(const T* w, const T* x, T* to, int M, int K, int 
 #pragma unroll 4
         for (int k = slice; k < K; k += splits) {
             Four x_k = four(x + k * S + s);
-            EACH(h, 2) {
+            UNROLL_FOR(h, 2) {
                 Four w_k = four(w + k * M + h * half + m);
-                EACH(p, 4)
-                    EACH(q, 4) d[h][p].x[q] += w_k.x[p] * x_k.x[q];
+                UNROLL_FOR(p, 4)
+                    UNROLL_FOR(q, 4) d[h][p].x[q] += w_k.x[p] * x_k.x[q];
             }
         }
-        EACH(h, 2)
-            EACH(p, 4)
+        UNROLL_FOR(h, 2)
+            UNROLL_FOR(p, 4)
                 *reinterpret_cast<Four*>(to + (slice * M + h * half + m + p) * S + s) = d[h][p];
     }
 }

@@ -10,20 +10,20 @@
 #include "columns.cuh"
 
 extern "C" __global__ void __launch_bounds__(256, 1)         // 1: with fewer registers some spill
-forward(const T* x, const T* a, const T* w, T* z, T* y, A* r, int M, int N, A eps) {
-    SHARED(A, scratch);                                 // 32
+forward(const T* x, const T* a, const T* w, T* z, T* y, AccumT* r, int M, int N, AccumT eps) {
+    SHARED(AccumT, scratch);                            // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (m >= M) return;         // a warp that has no row: row_sum has no barrier where rows are warps
-    A p[HELD], v = 0;                                   // p: a row of z
+    AccumT p[ITEMS_PER_THREAD], v = 0;                  // p: a row of z
     read_row(p, x + m * N, N);
     if (a) {
         add_row(p, a + m * N, N);
         round_row(p);                                   // as the way back will find it
         write_row(z + m * N, p, N);
     }
-    EACH(i, HELD) v += p[i] * p[i];
-    A r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
-    EACH(i, HELD) p[i] *= r_m;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) v += p[i] * p[i];
+    AccumT r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) p[i] *= r_m;
     if (w) scale_row(p, w, N);
     write_row(y + m * N, p, N);
     if (threadIdx.x == 0) r[m] = r_m;
@@ -31,20 +31,20 @@ forward(const T* x, const T* a, const T* w, T* z, T* y, A* r, int M, int N, A ep
 
 // partial (blocks, N): what the rows of a block add to dw. It may be null, and dz and dx.
 extern "C" __global__ void __launch_bounds__(256)
-backward(const T* z, const T* w, const A* r, const T* dy, const T* dz, T* dx, A* partial, int M,
+backward(const T* z, const T* w, const AccumT* r, const T* dy, const T* dz, T* dx, AccumT* partial, int M,
          int N) {
-    SHARED(A, scratch);                                 // HELD · 32
-    A dw[HELD] = {};
+    SHARED(AccumT, scratch);                            // ITEMS_PER_THREAD · 32
+    AccumT dw[ITEMS_PER_THREAD] = {};
     for (long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y; m < M;
          m += gridDim.x * blockDim.y) {
-        A p[HELD], g[HELD], r_m = r[m], sum_e = 0;
+        AccumT p[ITEMS_PER_THREAD], g[ITEMS_PER_THREAD], r_m = r[m], sum_e = 0;
         read_row(p, z + m * N, N);
         read_row(g, dy + m * N, N);
-        EACH(i, HELD) dw[i] += r_m * (g[i] * p[i]);
+        UNROLL_FOR(i, ITEMS_PER_THREAD) dw[i] += r_m * (g[i] * p[i]);
         if (w) scale_row(g, w, N);                      // from here on dx̂ = w dy
-        EACH(i, HELD) sum_e += g[i] * p[i];
-        A c = row_sum(sum_e, scratch) / N * r_m * r_m;
-        EACH(i, HELD) g[i] = r_m * (g[i] - p[i] * c);
+        UNROLL_FOR(i, ITEMS_PER_THREAD) sum_e += g[i] * p[i];
+        AccumT c = row_sum(sum_e, scratch) / N * r_m * r_m;
+        UNROLL_FOR(i, ITEMS_PER_THREAD) g[i] = r_m * (g[i] - p[i] * c);
         if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);
     }
@@ -52,7 +52,7 @@ backward(const T* z, const T* w, const A* r, const T* dy, const T* dz, T* dx, A*
 }
 
 // partial of `backward` by P blocks -> dw.
-extern "C" __global__ void columns(const A* partial, T* dw, int P, int N) {
-    SHARED(A, scratch);                                 // 32 · 33
+extern "C" __global__ void columns(const AccumT* partial, T* dw, int P, int N) {
+    SHARED(AccumT, scratch);                            // 32 · 33
     add_partials(partial, dw, P, N, scratch);
 }

@@ -3,7 +3,7 @@
 
 #include "common.cuh"
 
-constexpr int G = 1;
+constexpr int GATES = 1;
 
 __device__ inline T step(T* y, const T* e, T* s) {
     T a = y[0] + e[0];

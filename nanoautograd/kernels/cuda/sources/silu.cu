@@ -8,12 +8,12 @@
 #include "elementwise.cuh"
 
 extern "C" __global__ void forward(const T* x, T* y, long long n) {
-    each(n, y, x, [](A x) { return (x < -800 ? A(-800) : x) * sigmoid_(x); });
+    each(n, y, x, [](AccumT x) { return (x < -800 ? AccumT(-800) : x) * sigmoid_(x); });
 }
 
 extern "C" __global__ void backward(const T* x, const T* dy, T* dx, long long n) {
-    each(n, dx, x, dy, [](A x, A dy) {
-        A s = sigmoid_(x), z = x < -800 ? A(-800) : x > 800 ? A(800) : x;
+    each(n, dx, x, dy, [](AccumT x, AccumT dy) {
+        AccumT s = sigmoid_(x), z = x < -800 ? AccumT(-800) : x > 800 ? AccumT(800) : x;
         return dy * s * (1 + z * (1 - s));
     });
 }

@@ -8,32 +8,32 @@
 
 extern "C" __global__ void __launch_bounds__(256)
 forward(const T* x, T* p, int M, int C) {
-    SHARED(A, scratch);                                 // 32
+    SHARED(AccumT, scratch);                            // 32
     long long n = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (n >= M) return;                                 // a warp that has no row
-    A e[HELD], m = -A(INFINITE), sum = 0;
+    AccumT e[ITEMS_PER_THREAD], m = -AccumT(INFINITE), sum = 0;
     read_row(e, x + n * C, C);
-    EACH(i, HELD) if (column(i) < C) m = max_(m, e[i]);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) if (column(i) < C) m = max_(m, e[i]);
     m = row_max(m, scratch);
-    EACH(i, HELD) {
-        e[i] = column(i) < C ? exp_(e[i] - m) : A(0);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) {
+        e[i] = column(i) < C ? exp_(e[i] - m) : AccumT(0);
         sum += e[i];
     }
     sum = 1 / row_sum(sum, scratch);
-    EACH(i, HELD) e[i] *= sum;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) e[i] *= sum;
     write_row(p + n * C, e, C);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 backward(const T* p, const T* dp, T* dx, int M, int C) {
-    SHARED(A, scratch);                                 // 32
+    SHARED(AccumT, scratch);                            // 32
     long long n = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (n >= M) return;
-    A q[HELD], d[HELD], sum = 0;
+    AccumT q[ITEMS_PER_THREAD], d[ITEMS_PER_THREAD], sum = 0;
     read_row(q, p + n * C, C);
     read_row(d, dp + n * C, C);
-    EACH(i, HELD) sum += d[i] * q[i];
+    UNROLL_FOR(i, ITEMS_PER_THREAD) sum += d[i] * q[i];
     sum = row_sum(sum, scratch);
-    EACH(i, HELD) d[i] = q[i] * (d[i] - sum);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) d[i] = q[i] * (d[i] - sum);
     write_row(dx + n * C, d, C);
 }
