@@ -207,7 +207,7 @@ def test_a_thread_that_misses_a_barrier_is_an_error(monkeypatch):
     text = (
         kernels()
         .text.replace("if (threadIdx.x) return;\n    if (mean)", "if (mean)")
-        .replace("A sum = 0, kept = 0;", "A sum = 0, kept = 0; if (threadIdx.x == 3) return;")
+        .replace("sum = 0, kept = 0;", "sum = 0, kept = 0; if (threadIdx.x == 3) return;")
     )
     broken = source.Source("cross_entropy.cu", T="float", TargetT="int")
     broken.text = text

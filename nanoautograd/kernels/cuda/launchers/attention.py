@@ -59,9 +59,8 @@ def _plain(q, macros):
 def _mma(q, macros):
     room = -(-q.shape[-1] // 32) * 32
     step = room * q.itemsize + 16  # bytes of a row in shared memory
-    rows, others = (128, 64 if room > 64 else 128), (32 if room > 64 else 64, 32)
-    if macros["DROPOUT"]:
-        others = [n // 2 for n in others]
+    rows, few = (128, 64 if room > 64 else 128), macros["DROPOUT"]
+    others = (32 if room > 64 else 64) // (1 + few), 16 if few or q.itemsize == 4 else 32
     there = rows[0] + 2 * 2 * others[0]  # rows of q; twice those of k and v
     back = 2 * rows[1] + 2 * 2 * others[1]  # of x1 and x2; twice of y1 and y2
     L_and_D = 2 * 2 * others[1] * 4  # twice, of each of these y

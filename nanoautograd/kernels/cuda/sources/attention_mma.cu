@@ -37,7 +37,8 @@ constexpr int WORDS = MAX_HEAD_DIM * sizeof(T) / 4;  // of a row: a number, or t
 constexpr int LD = WORDS + 4;                       // from row to row in shared memory
 constexpr int K = BF16 ? 16 : 8;                    // columns of a left operand
 constexpr int FEWER = DROPOUT ? 2 : 1;              // to draw random words takes registers
-constexpr int C_FORWARD = (MAX_HEAD_DIM > 64 ? 32 : 64) / FEWER, C_BACKWARD = 32 / FEWER;
+constexpr int C_FORWARD = (MAX_HEAD_DIM > 64 ? 32 : 64) / FEWER;
+constexpr int C_BACKWARD = BF16 && !DROPOUT ? 32 : 16;      // 32 in TF32: NVRTC 12.9 and 13.0 spill
 
 #ifdef PLANNED                                  // what attention.py has reckoned with
 constexpr int planned[] = {PLANNED};
