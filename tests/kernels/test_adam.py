@@ -116,7 +116,7 @@ def test_a_table_is_asked_for():
 
 
 def test_many_parameters_take_few_launches(monkeypatch, launches):
-    monkeypatch.setattr(many, "MOST", 4)
+    monkeypatch.setattr(many, "MAX_PARAMETERS", 4)
     right = trained("cpu", "AdamW", {})
     with emulator.emulated(seed=2):
         agree(trained("strict", "AdamW", {}), right, "float32")

@@ -34,7 +34,7 @@ def with_gradients(device, gradients):
 @pytest.mark.parametrize("max_norm", [0.5, 1e6])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_is_as_on_numpy(mode, monkeypatch, norm_type, max_norm, dtype):
-    monkeypatch.setattr(many, "MOST", 4)
+    monkeypatch.setattr(many, "MAX_PARAMETERS", 4)
     rng = np.random.default_rng(0)
     gradients = [np.array(rng.standard_normal(s), dtype, order="F") for s in SHAPES]
     right = with_gradients("cpu", gradients)

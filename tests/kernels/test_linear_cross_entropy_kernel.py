@@ -48,7 +48,7 @@ TWIN = Twin(
     call,
     (),
     manual="linear_cross_entropy",
-    host="linear_cross_entropy",
+    host="launchers/linear_cross_entropy",
 )
 
 
