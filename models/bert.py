@@ -5,12 +5,12 @@ It reads T tokens x_0 ... x_{T-1}; s_t ∈ {0, 1} tells whether x_t is of a firs
 
     z_t = norm(E[x_t] + P_t + S[s_t])               word, position, type    E (V, D), P (·, D),
     z ← norm(z + attention(z))                      in each of the layers: a look around, then a
-    z ← norm(z + network(z))                        network at each position            S (2, D)
+    z ← norm(z + mlp(z))                            network at each position            S (2, D)
 
     q_t = W_Q z_t + b_Q,  k_t = W_K z_t + b_K,  v_t = W_V z_t + b_V         W_Q, W_K, W_V (D, D)
     oʰ_t = Σ_s softmax_s(qʰ_t · kʰ_s / √d) vʰ_s     h = 1 ... H: each of q, k, v cut in H parts
     attention(z)_t = W_O [o¹_t; ...; oᴴ_t] + b_O    d = D/H, W_O (D, D)
-    network(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂        W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
+    mlp(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂            W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
 
 Every position looks at all T, not only at those before it as in gpt.py, so the next token is no
 task for it: it would see it. Instead some tokens are hidden, and it says which they were:
@@ -107,11 +107,8 @@ class SelfAttention(Module):
             layer(z).reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, d)
             for layer in (self.query, self.key, self.value)
         )
-        p = self.dropout.p if self.training else 0.0
-        offset = self.dropout.take(B * self.heads * T * T) if p else 0
-        o = F.scaled_dot_product_attention(
-            q, k, v, seen, dropout_p=p, seed=self.dropout.seed, offset=offset
-        )
+        dropped = self.dropout.options(B * self.heads * T * T)
+        o = F.scaled_dot_product_attention(q, k, v, seen, **dropped)
         return self.output(o.transpose(0, 2, 1, 3).reshape(B, T, D))
 
 
@@ -128,10 +125,12 @@ class Layer(Module):
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
     def forward(self, z, seen):
-        z = self.norm1(self.dropout1(self.attention(z, seen)), residual=z)
-        u = self.up(z, bias=False)  # gelu adds b₁
-        n = self.down(F.gelu(u, bias=self.up.bias))
-        return self.norm2(self.dropout2(n), residual=z)
+        z = self.norm1(z + self.dropout1(self.attention(z, seen)))
+        z = self.norm2(z + self.dropout2(self.mlp(z)))
+        return z
+
+    def mlp(self, z):
+        return self.down(F.gelu(self.up(z)))
 
 
 class Bert(Module):

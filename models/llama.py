@@ -8,11 +8,11 @@ gives a distribution over the token that follows it:
 
     z_t = E[x_t]                                    embedding                       E (V, D)
     z ← z + attention(norm(z))                      in each of the layers: a look back, then
-    z ← z + network(norm(z))                        a network at each position
+    z ← z + mlp(norm(z))                            a network at each position
     p_t = softmax(O norm(z_t))                      output, O = E where they are tied   O (V, D)
 
     norm(z)_t = w ⊙ z_t / √(mean z_t² + ε)          RMSNorm                         w (D,)
-    network(z)_t = W_down (silu(W_gate z_t) ⊙ W_up z_t)     SwiGLU, W_gate, W_up (U, D),
+    mlp(z)_t = W_down (silu(W_gate z_t) ⊙ W_up z_t)         SwiGLU, W_gate, W_up (U, D),
                                                             W_down (D, U)
 
 p_t[v] is the probability that x_{t+1} = v. Attention has H heads of queries of width d = D/H, but
@@ -44,17 +44,11 @@ from math import sqrt
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd import no_grad
-from nanoautograd.array_interface import array_of
-from nanoautograd.backends import array_namespace, to_device, to_numpy
-from nanoautograd.backends.threads import of_blas
 from nanoautograd.interop import check_sizes, fill, read_gguf
-from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm
+from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm, causal_attention
 
-from .past import Past
+from .generation import Decoder
 from .smollm2 import names_of, sizes_of, weights_path
-
-CHUNK = 512  # positions read at once of a long prompt
 
 
 @dataclass
@@ -94,26 +88,22 @@ class Attention(Module):
                 "Llama: the width must be an even multiple of heads, and heads a "
                 f"multiple of kv_heads; got width {D}, heads {H}, kv_heads {K}"
             )
-        self.kv_heads, self.d, self.base = K, D // H, config.base
+        self.d, self.base = D // H, config.base
         self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_Q
         self.k = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_K
         self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_V
         self.o = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_O
 
-    def forward(self, z, past=None):
-        """z (B, T, D) after the t positions of `past`, None for t = 0 -> (B, T, D), and the Past of
-        t + T."""
-        B, T, D = z.shape
-        t = 0 if past is None else len(past)
+    def forward(self, z, cache=None):
+        """z (B, T, D) after the t positions in `cache`, to which these are added; None for t = 0
+        -> (B, T, D)."""
+        t = 0 if cache is None else len(cache)
         q, k, v = (self.heads(a) for a in (self.q(z), self.k(z), self.v(z)))  # (B, ·, T, d)
         q, k = (F.rotary_embedding(a, base=self.base, offset=t) for a in (q, k))
-        past = Past(k, v) if past is None else past.followed_by(k, v)
-        q = q.reshape(B, self.kv_heads, -1, T, self.d)  # (B, K, G, T, d)
-        k, v = past.k[:, :, None], past.v[:, :, None]  # (B, K, 1, S, d)
-        # Query 0 is position t, and sees the keys up to it. A single query sees all.
-        mask = array_namespace(array_of(z)).tri(T, t + T, t, dtype=bool) if t and T > 1 else None
-        o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=t == 0)  # (B, K, G, T, d)
-        return self.o(o.transpose(0, 3, 1, 2, 4).reshape(B, T, D)), past
+        if cache is not None:
+            k, v = cache.extend(k, v)  # (B, K, t + T, d)
+        o = causal_attention(q, k, v)  # (B, H, T, d)
+        return self.o(o.swapaxes(1, 2).reshape(z.shape))
 
     def heads(self, a):
         """(B, T, n d) -> (B, n, T, d)."""
@@ -132,14 +122,17 @@ class Block(Module):
         self.up = Linear(D, U, bias=False, rng=rng, dtype=dtype)  # W_up
         self.down = Linear(U, D, bias=False, rng=rng, dtype=dtype)  # W_down
 
-    def forward(self, z, past=None):
+    def forward(self, z, cache=None):
         """As Attention."""
-        a, past = self.attention(self.norm1(z), past)
-        n, z = self.norm2(a, residual=z, return_sum=True)  # z ← z + a
-        return z + self.down(F.silu(self.gate(n)) * self.up(n)), past
+        z = z + self.attention(self.norm1(z), cache)
+        z = z + self.mlp(self.norm2(z))
+        return z
+
+    def mlp(self, z):
+        return self.down(F.silu(self.gate(z)) * self.up(z))
 
 
-class Llama(Module):
+class Llama(Decoder):
     """The model above; weights drawn from `rng`, a seed or a numpy Generator.
 
     Matrices start from N(0, 0.02²), those whose result is added to z from a deviation that is
@@ -181,29 +174,14 @@ class Llama(Module):
         check_sizes(file.path, sizes, vars(self.config))
         return fill(self, names_of(self.config), file.load)
 
-    def forward(self, x, past=None):
-        """Tokens x (B, T) at the positions t, ..., t + T - 1 -> logits (B, T, V), whose softmax is
-        p, and the past of what comes next: for each layer a Past of t + T positions.
-
-        past: of the t positions before; None where x begins a block, t = 0. Raises ValueError where
-        t + T exceeds the block.
-        """
-        z, past = self.hidden(x, past)
-        return self.logits(z), past
-
     def hidden(self, x, past=None):
-        """As forward, without the output: norm(z) (B, T, D), and the past."""
-        T, t = x.shape[1], 0 if past is None else len(past[0])
-        if t + T > self.config.block:
-            raise ValueError(
-                f"Llama: {t + T} positions, but a block has {self.config.block}; give "
-                "fewer tokens, or train a model with a longer block"
-            )
-        z, after = self.embedding(x), []  # (B, T, D)
-        for i, layer in enumerate(self.layers):
-            z, kept = layer(z, None if past is None else past[i])
-            after.append(kept)
-        return self.norm(z), after
+        """Tokens x (B, T) after `past` -> norm(z) (B, T, D), and the past after them; see
+        Decoder."""
+        _, past = self.begin(x, past)
+        z = self.embedding(x)  # (B, T, D)
+        for layer, cache in zip(self.layers, past):
+            z = layer(z, cache)
+        return self.norm(z), past
 
     def logits(self, z):
         """norm(z) (..., D) -> (..., V)."""
@@ -214,71 +192,3 @@ class Llama(Module):
         if self.output is None:
             return self.embedding.weight, None
         return (self.output.weight, None) if type(self.output) is Linear else None
-
-    def read(self, tokens, past=None):
-        """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
-        array (V,), and the past after it. Of a long text CHUNK positions are read at once."""
-        with no_grad():
-            if len(tokens) == 1 and past is not None:
-                with of_blas():
-                    return self.step(tokens[0], past)
-            x = to_device(np.array(tokens, dtype=np.int64)[None], self.norm.weight.device)
-            for i in range(0, len(tokens), CHUNK):
-                z, past = self.hidden(x[:, i : i + CHUNK], past)
-            return self.logits(z[:, -1])[0].numpy(), past
-
-    def step(self, token, past):
-        """Read one token: the same as forward, by hand on arrays, for one position. A token costs
-        one product of each weight with a vector, 20 ms for SmolLM2, limited by how fast memory is
-        read; a thousand small operations on Tensors would cost nearly as much again."""
-        config, xp, t = self.config, array_namespace(self.norm.weight.data), len(past[0])
-        K, d, dtype = config.kv_heads, config.width // config.heads, self.norm.weight.dtype
-        phi = t * float(config.base) ** (-2 * xp.arange(d // 2, dtype=xp.float64) / d)
-        cos, sin = xp.cos(phi).astype(dtype), xp.sin(phi).astype(dtype)
-
-        def times(linear, x):  # W x; one with an adapter is called
-            return linear.weight.data @ x if type(linear) is Linear else array_of(linear(x))
-
-        def normed(z, norm):
-            return z / xp.sqrt(z @ z / len(z) + norm.eps) * norm.weight.data
-
-        def turned(x):
-            a, b = x[:, 0::2], x[:, 1::2]
-            return xp.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(x.shape)
-
-        z, after = array_of(self.embedding(token)), []  # (D,)
-        for layer, kept in zip(self.layers, past):
-            attention, n = layer.attention, normed(z, layer.norm1)
-            q = turned(times(attention.q, n).reshape(-1, d)).reshape(K, -1, d)  # (K, G, d)
-            k = turned(times(attention.k, n).reshape(-1, d))[None, :, None]  # (1, K, 1, d)
-            v = times(attention.v, n).reshape(-1, d)[None, :, None]
-            kept = kept.followed_by(k, v)
-            z = z + times(attention.o, kept.attention(q).reshape(-1))
-            n = normed(z, layer.norm2)
-            z = z + times(layer.down, F.silu(times(layer.gate, n)) * times(layer.up, n))
-            after.append(kept)
-        z = normed(z, self.norm)
-        logits = self.embedding.weight.data @ z if self.output is None else times(self.output, z)
-        return to_numpy(logits), after
-
-    def generate(self, prompt, choose):
-        """Continue `prompt`, a sequence of tokens: yields one token after another, without end.
-
-        choose: the logits of the next token, a NumPy array (V,), -> a token. When a block is full,
-        a new one begins with the last half of its tokens, at the positions 0, 1, ...: what lies
-        before is forgotten. Of a long prompt the end counts. Raises ValueError where it is empty.
-        """
-        block = self.config.block
-        seen = list(prompt)[-block:]
-        if not seen:
-            raise ValueError("Llama.generate: the prompt needs a token or more")
-        new, past = seen, None
-        while True:
-            logits, past = self.read(new, past)
-            token = choose(logits)
-            yield token
-            seen.append(token)
-            new = [token]
-            if len(seen) > block:
-                new = seen = seen[-max(1, block // 2) :]
-                past = None

@@ -7,22 +7,22 @@ and all targets before it, y_0 the symbol for the beginning:
     P_t[2i] = sin(t / 10000^(2i/D)),  P_t[2i+1] = cos(t / 10000^(2i/D))     (section 3.5)
 
     z ← z + attention(z, z)                     encoder: in each layer every position looks at all,
-    z ← z + network(z)                          then computes by itself             (3.1, 3.3)
+    z ← z + mlp(z)                              then computes by itself             (3.1, 3.3)
     m = z at the end                            the memory (S, D)
 
     z_t = √D F[y_t] + P_t                                                   F (R, D)
     z ← z + attention(z, z), causal             decoder: looks at itself and the targets before it,
     z ← z + attention(z, m)                     at the source,
-    z ← z + network(z)                          and computes
+    z ← z + mlp(z)                              and computes
     p_t = softmax(F z_t)                        F the embedding again               (3.4)
 
 p_t[r] is the probability that y_{t+1} = r. Attention has H heads of width d = D/H (eq. 1, 3.2.2),
-the network U hidden units (eq. 2):
+the mlp, a network, U hidden units (eq. 2):
 
     q_t = W_Q z_t,  k_s = W_K m_s,  v_s = W_V m_s       W_Q, W_K, W_V (D, D); each cut in H parts,
     oʰ_t = Σ_s softmax_s(qʰ_t · kʰ_s / √d) vʰ_s         h = 1 ... H; causal: over s ≤ t alone
     attention(z, m)_t = W_O [o¹_t; ...; oᴴ_t]           W_O (D, D)
-    network(z)_t = W₂ max(0, W₁ z_t + b₁) + b₂          W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
+    mlp(z)_t = W₂ max(0, W₁ z_t + b₁) + b₂          W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
 
 Above, normalisation is left out. With norm="pre", the default, it is z ← z + f(norm(z)) (Xiong et
 al. 2020), which trains without warm-up too; with "post", as published, z ← norm(z + f(z)). Dropout
@@ -52,6 +52,7 @@ from nanoautograd.functional import linear, scaled_dot_product_attention
 from nanoautograd.nn import (
     Dropout,
     Embedding,
+    KVCache,
     LayerNorm,
     Linear,
     Module,
@@ -180,9 +181,10 @@ class Transformer(Module):
         z, state = self.embed(self.target, tokens[:, None], first=t), dict(state)  # (B, 1, D)
         seen = state["seen"][:, None, None]  # (B, 1, 1, S)
         for i, layer in enumerate(self.decoder.layers):
-            past = None if t == 0 else (state[f"k {i}"], state[f"v {i}"])
+            cache = KVCache(state[f"k {i}"], state[f"v {i}"])
             memory = state[f"memory k {i}"], state[f"memory v {i}"]
-            z, (state[f"k {i}"], state[f"v {i}"]) = layer.step(z, past, memory, seen)
+            z = layer.step(z, cache, memory, seen)
+            state |= {f"k {i}": cache.k, f"v {i}": cache.v}
         logits = self.write(
             self.decoder.norm(z), state["memory"], state["seen"], state["x"], tokens[:, None]
         )

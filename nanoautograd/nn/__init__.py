@@ -6,8 +6,9 @@ weights. Initial weights are drawn on the host with NumPy, so a seed gives the s
 device.
 """
 
-from .attention import MultiheadAttention
+from .attention import CausalSelfAttention, MultiheadAttention, causal_attention
 from .crf import CRF
+from .kv_cache import KVCache
 from .layers import (
     GELU,
     Dropout,

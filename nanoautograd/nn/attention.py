@@ -7,7 +7,8 @@ import numpy as np
 from .. import functional as F
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
-from ..ops import concatenate, expand_dims, mean, reshape, split, squeeze, transpose, where
+from ..ops import expand_dims, mean, reshape, split, squeeze, transpose, where
+from . import one_position
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform
 
@@ -107,7 +108,8 @@ class MultiheadAttention(Module):
         self._check(query, key, value)
         W, b = self.in_proj_weight, self.in_proj_bias
         if W is not None and query is key is value:
-            return split(self._cut(F.linear(query, W, b)), 3, axis=1)  # one product instead of 3
+            qkv = one_position.linear(query, W, b)  # one product instead of 3
+            return split(self._cut(qkv), 3, axis=1)
         Ws = (
             (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
             if W is None
@@ -115,7 +117,7 @@ class MultiheadAttention(Module):
         )
         bs = (None,) * 3 if b is None else split(b, 3)
         return [
-            None if x is None else self._cut(F.linear(x, W, b))
+            None if x is None else self._cut(one_position.linear(x, W, b))
             for x, W, b in zip((query, key, value), Ws, bs)
         ]
 
@@ -129,7 +131,6 @@ class MultiheadAttention(Module):
         """What `heads` gives, and a mask as functional.scaled_dot_product_attention takes it
         -> output (B, T, embed_dim), or (T, B, embed_dim); weights (B, num_heads, T, S), or None."""
         B, H, T, _ = q.shape
-        offset = self.dropout.take(B * H * T * k.shape[2]) if self.dropout.p else 0
         out = F.scaled_dot_product_attention(
             q,
             k,
@@ -137,27 +138,24 @@ class MultiheadAttention(Module):
             mask,
             is_causal=is_causal,
             return_weights=need_weights,
-            offset=offset,
-            dropout_p=self.dropout.p if self.training else 0.0,
-            seed=self.dropout.seed,
+            **self.dropout.options(B * H * T * k.shape[2]),
         )
         out, weights = out if need_weights else (out, None)
-        out = transpose(out, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
-        return self.out_proj(reshape(out, (*out.shape[:2], self.embed_dim))), weights
+        return self.merge(out), weights
 
-    def step(self, x, past=None):
-        """Causal self-attention of x, T positions more, with the keys and values of those before
-        them: past, the pair (k, v), each (B, num_heads, t, d), or None -> output like x, and the
-        pair with t + T."""
+    def merge(self, o):
+        """The heads' results o (B, num_heads, T, d) -> output (B, T, embed_dim), or
+        (T, B, embed_dim)."""
+        o = transpose(o, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
+        return self.out_proj(reshape(o, (*o.shape[:2], self.embed_dim)))
+
+    def causal(self, x, cache=None):
+        """Causal self-attention of x, T positions, after the t positions of `cache`, a KVCache to
+        which they are added; None for t = 0 -> output like x."""
         q, k, v = self.heads(x, x, x)
-        if past is None:
-            return self.attend(q, k, v, is_causal=True)[0], (k, v)
-        k, v = concatenate([past[0], k], axis=2), concatenate([past[1], v], axis=2)
-        T, S = q.shape[2], k.shape[2]
-        # Query 0 is position S - T and sees all keys up to it; is_causal would show it key 0 alone.
-        # A single query is the last position, and sees all.
-        mask = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool) if T > 1 else None
-        return self.attend(q, k, v, mask)[0], (k, v)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        return self.merge(causal_attention(q, k, v, self.dropout))
 
     @staticmethod
     def _one_batch(axis, query, key, value):
@@ -212,6 +210,40 @@ class MultiheadAttention(Module):
 
     def extra_repr(self):
         return f"{self.embed_dim}, {self.num_heads}"
+
+
+class CausalSelfAttention(MultiheadAttention):
+    """MultiheadAttention of a sequence to itself, batch_first, in which each position sees those up
+    to it: what a decoder does."""
+
+    def __init__(
+        self, embed_dim, num_heads, dropout=0.0, bias=True, *, rng=None, dtype=np.float32
+    ):
+        super().__init__(
+            embed_dim, num_heads, dropout, bias, batch_first=True, rng=rng, dtype=dtype
+        )
+
+    def forward(self, x, cache=None):
+        """As MultiheadAttention.causal."""
+        return self.causal(x, cache)
+
+
+def causal_attention(q, k, v, dropout=None):
+    """Heads of T queries, the last T of S positions, each of which sees the keys up to its own:
+    q (B, H, T, d), k and v (B, K, S, d) -> (B, H, T, d). H is a multiple of K: head h of the
+    queries looks at head ⌊h K / H⌋ of the keys. dropout: a Dropout for the weights, or None."""
+    (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
+    options = {} if dropout is None else dropout.options(B * H * T * S)
+    if T == 1 and not options.get("dropout_p"):  # it sees all: so do all queries that share a head
+        o = one_position.attention(q if H == K else reshape(q, (B, K, H // K, d)), k, v)
+        return o if H == K else reshape(o, q.shape)
+    options["is_causal"] = T == S
+    if 1 < T < S:  # query 0 sees the keys 0 to S - T; with is_causal it would see key 0 alone
+        options["attn_mask"] = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
+    if H == K:
+        return F.scaled_dot_product_attention(q, k, v, **options)
+    q_, k, v = reshape(q, (B, K, H // K, T, d)), k[:, :, None], v[:, :, None]
+    return reshape(F.scaled_dot_product_attention(q_, k, v, **options), q.shape)
 
 
 def _true_means_seen(mask, name, dtype):

@@ -7,6 +7,7 @@ import numpy as np
 from .. import functional as F
 from ..kernels.cuda.runtime.recording import now
 from ..ops import tanh
+from . import one_position
 from .module import Module, Parameter, uniform
 
 
@@ -24,11 +25,10 @@ class Linear(Module):
         self.weight = uniform(rng, bound, out_features, in_features, dtype=dtype)
         self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
 
-    def forward(self, x, bias=True):
-        """x (..., in_features) -> y, of the dtype to which x and the weights promote. bias: False
-        leaves b to a function that adds it, as F.gelu. Raises ValueError for another number of
-        features."""
-        return F.linear(x, self.weight, self.bias if bias else None)
+    def forward(self, x):
+        """x (..., in_features) -> y, of the dtype to which x and the weights promote. Raises
+        ValueError for another number of features."""
+        return one_position.linear(x, self.weight, self.bias)
 
     def extra_repr(self):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -90,6 +90,11 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size))
+
+    def options(self, n):
+        """The arguments of a function that drops n numbers of its own, as attention its weights."""
+        p = self.p if self.training else 0.0
+        return {"dropout_p": p, "seed": self.seed, "offset": self.take(n) if p else 0}
 
     def take(self, n):
         """The offset of the next n random numbers, which are used up while training. In a step that

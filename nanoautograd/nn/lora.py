@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from .. import functional as F
 from ..ops import matmul
 from .layers import Linear
 from .module import Module, Parameter, uniform
+from .one_position import linear
 
 ALPHA = 16.0  # α, where nothing else is said
 
@@ -43,10 +43,10 @@ class LoRALinear(Module):
         self.scale = alpha / rank  # α / r
         self.to(device)
 
-    def forward(self, x, bias=True):
-        """x (..., in) -> y (..., out); without b if bias is False."""
-        y = F.linear(x, self.weight, self.bias if bias else None)
-        return y + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scale
+    def forward(self, x):
+        """x (..., in) -> y (..., out)."""
+        y = linear(x, self.weight, self.bias)
+        return y + linear(linear(x, self.lora_A), self.lora_B) * self.scale
 
     def merged(self):
         """The nn.Linear with the weight W + (α / r) B A, and b."""

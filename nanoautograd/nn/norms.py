@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import functional as F
+from . import one_position
 from .module import Module, Parameter
 
 
@@ -21,11 +21,10 @@ class LayerNorm(Module):
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
         self.bias = Parameter(np.zeros(shape), dtype=dtype) if elementwise_affine and bias else None
 
-    def forward(self, x, residual=None, return_sum=False):
-        """x (..., *normalized_shape), residual like x, which is added before, or None -> y like x;
-        with return_sum the pair (y, x + residual)."""
-        return F.layer_norm(
-            x, self.normalized_shape, self.weight, self.bias, self.eps, residual, return_sum
+    def forward(self, x):
+        """x (..., *normalized_shape) -> y like x."""
+        return one_position.layer_norm(
+            x, self.normalized_shape, self.weight, self.bias, self.eps
         )
 
     def extra_repr(self):
@@ -44,9 +43,9 @@ class RMSNorm(Module):
         self.normalized_shape, self.eps = tuple(shape), eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
 
-    def forward(self, x, residual=None, return_sum=False):
-        """As LayerNorm's."""
-        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps, residual, return_sum)
+    def forward(self, x):
+        """x (..., *normalized_shape) -> y like x."""
+        return one_position.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}"

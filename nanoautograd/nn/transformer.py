@@ -67,12 +67,11 @@ class TransformerLayer(Module):
             setattr(self, f"dropout{i}", Dropout(dropout, rng=rng))
 
     def feed_forward(self, x):
-        return self.linear2(self.dropout(self.activation(self.linear1(x)))), None
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
     def add(self, x, f, norm, dropout):
-        """x after the sublayer f, which returns (y, anything), and that other thing."""
-        y, other = f(norm(x) if self.norm_first else x)
-        return x + dropout(y) if self.norm_first else norm(dropout(y), residual=x), other
+        """x after the sublayer f."""
+        return x + dropout(f(norm(x))) if self.norm_first else norm(x + dropout(f(x)))
 
 
 class TransformerEncoderLayer(TransformerLayer):
@@ -87,10 +86,10 @@ class TransformerEncoderLayer(TransformerLayer):
         def attention(x):
             return self.self_attn(
                 x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal
-            )
+            )[0]
 
-        x, _ = self.add(src, attention, self.norm1, self.dropout1)
-        return self.add(x, self.feed_forward, self.norm2, self.dropout2)[0]
+        x = self.add(src, attention, self.norm1, self.dropout1)
+        return self.add(x, self.feed_forward, self.norm2, self.dropout2)
 
 
 class TransformerDecoderLayer(TransformerLayer):
@@ -117,7 +116,7 @@ class TransformerDecoderLayer(TransformerLayer):
         def attention(x):
             return self.self_attn(
                 x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
-            )
+            )[0]
 
         def over_memory(x):
             return self.multihead_attn(
@@ -128,28 +127,30 @@ class TransformerDecoderLayer(TransformerLayer):
                 False,
                 memory_mask,
                 is_causal=memory_is_causal,
-            )
+            )[0]
 
-        x, _ = self.add(tgt, attention, self.norm1, self.dropout1)
-        x, _ = self.add(x, over_memory, self.norm2, self.dropout2)
-        return self.add(x, self.feed_forward, self.norm3, self.dropout3)[0]
+        x = self.add(tgt, attention, self.norm1, self.dropout1)
+        x = self.add(x, over_memory, self.norm2, self.dropout2)
+        return self.add(x, self.feed_forward, self.norm3, self.dropout3)
 
-    def step(self, x, past, memory, seen=None):
+    def step(self, x, cache, memory, seen=None):
         """The same for one position more, or a few: what `forward` gives for them, causally.
 
-        x (B, T, d_model), and batch_first; past: keys and values of the positions before, as in
-        MultiheadAttention.step; memory: those of the encoder's result, (B, nhead, S, d) each, from
-        multihead_attn.heads; seen: (B, 1, 1, S), True = seen, or None -> like x, and keys and
-        values for the next step.
+        x (B, T, d_model), and batch_first; cache: the KVCache of the positions before, to which
+        these are added; memory: keys and values of the encoder's result, (B, nhead, S, d) each,
+        from multihead_attn.heads; seen: (B, 1, 1, S), True = seen, or None -> like x.
         """
+
+        def attention(x):
+            return self.self_attn.causal(x, cache)
 
         def over_memory(x):
             q, _, _ = self.multihead_attn.heads(x, None, None)
-            return self.multihead_attn.attend(q, *memory, seen)
+            return self.multihead_attn.attend(q, *memory, seen)[0]
 
-        x, past = self.add(x, lambda x: self.self_attn.step(x, past), self.norm1, self.dropout1)
-        x, _ = self.add(x, over_memory, self.norm2, self.dropout2)
-        return self.add(x, self.feed_forward, self.norm3, self.dropout3)[0], past
+        x = self.add(x, attention, self.norm1, self.dropout1)
+        x = self.add(x, over_memory, self.norm2, self.dropout2)
+        return self.add(x, self.feed_forward, self.norm3, self.dropout3)
 
 
 def copies(layer, n):

@@ -1,0 +1,63 @@
+"""The KV cache: what a decoder that writes keeps of the positions that it has read."""
+
+from ..array_interface import array_of
+from ..backends import array_namespace
+from ..core.tensor import Tensor, wrap
+from ..ops import concatenate
+
+
+class KVCache:
+    """The keys and values of the t positions that one layer has read: k, v (B, K, t, d), Tensors,
+    or None at first, when t = 0.
+
+    A text that is generated grows by a position at a time. To copy all that is there each time
+    would cost as much as reading the weights once there are some thousand positions. So there is a
+    buffer with room for twice as many, the next position is written behind the others, and k and v
+    are views. Where two texts go on from copies of one cache, the first takes the room and the
+    second gets a buffer of its own.
+    """
+
+    def __init__(self, k=None, v=None):
+        self.k, self.v, self.buffer = k, v, None
+
+    def __len__(self):
+        return 0 if self.k is None else self.k.shape[2]
+
+    def copy(self):
+        """A cache of the same positions: what is added to it is not added here."""
+        other = KVCache(self.k, self.v)
+        other.buffer = self.buffer
+        return other
+
+    def extend(self, k, v):
+        """Add T positions, k and v (B, K, T, d), Tensors. Returns k and v of all t + T."""
+        if self.k is None:
+            self.k, self.v = k, v
+        elif any([isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)]):
+            self.k = concatenate([self.k, k], axis=2)
+            self.v = concatenate([self.v, v], axis=2)
+        else:
+            t, n = len(self), len(self) + k.shape[2]
+            if self.buffer is None or not self.buffer.has_room(t, n):
+                self.buffer = Buffer(self, 2 * n)
+            self.k, self.v = map(wrap, self.buffer.put(k, v, t, n))
+        return self.k, self.v
+
+
+class Buffer:
+    """Arrays k and v (B, K, size, d) for a cache that grows; `taken` of the positions are."""
+
+    def __init__(self, cache, size):
+        k, v = array_of(cache.k), array_of(cache.v)
+        B, K, self.taken, d = k.shape
+        self.k, self.v = (array_namespace(a).empty((B, K, size, d), dtype=a.dtype) for a in (k, v))
+        self.k[:, :, : self.taken], self.v[:, :, : self.taken] = k, v
+
+    def has_room(self, t, n):
+        """Whether positions t to n - 1 are there, and nobody's."""
+        return self.taken == t and n <= self.k.shape[2]
+
+    def put(self, k, v, t, n):
+        """Write k and v at the positions t to n - 1. Returns all up to n."""
+        self.k[:, :, t:n], self.v[:, :, t:n], self.taken = array_of(k), array_of(v), n
+        return self.k[:, :, :n], self.v[:, :, :n]
