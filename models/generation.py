@@ -5,14 +5,16 @@ their keys and values, is the past: for each layer a KVCache (nn/kv_cache.py), s
 the work of one position (nn/one_position.py).
 """
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import numpy as np
 
 from nanoautograd import no_grad
-from nanoautograd.backends import to_device
+from nanoautograd.array_interface import array_of
+from nanoautograd.backends import to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
 from nanoautograd.nn import KVCache, Module
+from nanoautograd.nn.one_position import can_compute, on_arrays
 
 CHUNK = 512  # positions read at once of a long text
 
@@ -52,11 +54,15 @@ class Decoder(Module):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
         array (V,), and the past after it. Of a long text CHUNK positions are read at once. Raises
         ValueError as `forward`."""
-        x = to_device(np.array(tokens, dtype=np.int64)[None], self.embedding.weight.device)
-        with of_blas() if len(tokens) == 1 else nullcontext():
+        weight = self.embedding.weight
+        x = to_device(np.array(tokens, dtype=np.int64)[None], weight.device)
+        with ExitStack() as blocks:
+            if len(tokens) == 1 and can_compute(weight):
+                blocks.enter_context(of_blas())
+                blocks.enter_context(on_arrays())
             for i in range(0, len(tokens), CHUNK):
                 z, past = self.hidden(x[:, i : i + CHUNK], past)
-            return self.logits(z[:, -1])[0].numpy(), past
+            return to_numpy(array_of(self.logits(z[:, -1]))[0]), past
 
     def generate(self, prompt, choose):
         """Continue `prompt`, a sequence of tokens: yields one token after another, without end.
@@ -68,9 +74,7 @@ class Decoder(Module):
         block = self.config.block
         seen = list(prompt)[-block:]
         if not seen:
-            raise ValueError(
-                f"{type(self).__name__}.generate: the prompt needs a token or more"
-            )
+            raise ValueError(f"{type(self).__name__}.generate: the prompt needs a token or more")
         new, past = seen, None
         while True:
             logits, past = self.read(new, past)

@@ -45,7 +45,15 @@ import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd.interop import check_sizes, fill, read_gguf
-from nanoautograd.nn import Embedding, Linear, Module, ModuleList, RMSNorm, causal_attention
+from nanoautograd.nn import (
+    Embedding,
+    Linear,
+    Module,
+    ModuleList,
+    RMSNorm,
+    RotaryEmbedding,
+)
+from nanoautograd.nn.attention import causal_attention
 
 from .generation import Decoder
 from .smollm2 import names_of, sizes_of, weights_path
@@ -88,7 +96,7 @@ class Attention(Module):
                 "Llama: the width must be an even multiple of heads, and heads a "
                 f"multiple of kv_heads; got width {D}, heads {H}, kv_heads {K}"
             )
-        self.d, self.base = D // H, config.base
+        self.d, self.turn = D // H, RotaryEmbedding(config.base)  # R
         self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_Q
         self.k = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_K
         self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_V
@@ -99,7 +107,7 @@ class Attention(Module):
         -> (B, T, D)."""
         t = 0 if cache is None else len(cache)
         q, k, v = (self.heads(a) for a in (self.q(z), self.k(z), self.v(z)))  # (B, ·, T, d)
-        q, k = (F.rotary_embedding(a, base=self.base, offset=t) for a in (q, k))
+        q, k = (self.turn(a, offset=t) for a in (q, k))
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, K, t + T, d)
         o = causal_attention(q, k, v)  # (B, H, T, d)

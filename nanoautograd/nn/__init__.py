@@ -6,7 +6,11 @@ weights. Initial weights are drawn on the host with NumPy, so a seed gives the s
 device.
 """
 
-from .attention import CausalSelfAttention, MultiheadAttention, causal_attention
+from .attention import (
+    CausalSelfAttention,
+    MultiheadAttention,
+    RotaryEmbedding,
+)
 from .crf import CRF
 from .kv_cache import KVCache
 from .layers import (

@@ -7,7 +7,7 @@ import numpy as np
 from .. import functional as F
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
-from ..ops import expand_dims, mean, reshape, split, squeeze, transpose, where
+from ..ops import expand_dims, mean, reshape, split, squeeze, where
 from . import one_position
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform
@@ -105,11 +105,13 @@ class MultiheadAttention(Module):
     def heads(self, query, key, value):
         """Inputs as in `forward`, with B -> q (B, num_heads, T, d) and k, v (B, num_heads, S, d);
         None for an input that is None."""
-        self._check(query, key, value)
         W, b = self.in_proj_weight, self.in_proj_bias
-        if W is not None and query is key is value:
-            qkv = one_position.linear(query, W, b)  # one product instead of 3
-            return split(self._cut(qkv), 3, axis=1)
+        is_self = W is not None and query is key is value
+        if not (is_self and query.shape[2:] == (self.embed_dim,)):
+            self._check(query, key, value)
+        if is_self:
+            qkv = self._cut(one_position.linear(query, W, b))  # one product instead of 3
+            return split(qkv, 3, axis=1)
         Ws = (
             (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
             if W is None
@@ -124,8 +126,8 @@ class MultiheadAttention(Module):
     def _cut(self, x):
         """(T, B, n·d), or with B first, -> the n heads (B, n, T, d)."""
         d = self.embed_dim // self.num_heads
-        x = reshape(x, (*x.shape[:2], x.shape[2] // d, d))
-        return transpose(x, (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
+        x = x.reshape(*x.shape[:2], x.shape[2] // d, d)
+        return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(1, 2, 0, 3)
 
     def attend(self, q, k, v, mask=None, is_causal=False, need_weights=False):
         """What `heads` gives, and a mask as functional.scaled_dot_product_attention takes it
@@ -141,13 +143,13 @@ class MultiheadAttention(Module):
             **self.dropout.options(B * H * T * k.shape[2]),
         )
         out, weights = out if need_weights else (out, None)
-        return self.merge(out), weights
+        return self._merge(out), weights
 
-    def merge(self, o):
+    def _merge(self, o):
         """The heads' results o (B, num_heads, T, d) -> output (B, T, embed_dim), or
         (T, B, embed_dim)."""
-        o = transpose(o, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
-        return self.out_proj(reshape(o, (*o.shape[:2], self.embed_dim)))
+        o = o.transpose(0, 2, 1, 3) if self.batch_first else o.transpose(2, 0, 1, 3)
+        return self.out_proj(o.reshape(*o.shape[:2], self.embed_dim))
 
     def causal(self, x, cache=None):
         """Causal self-attention of x, T positions, after the t positions of `cache`, a KVCache to
@@ -155,7 +157,7 @@ class MultiheadAttention(Module):
         q, k, v = self.heads(x, x, x)
         if cache is not None:
             k, v = cache.extend(k, v)
-        return self.merge(causal_attention(q, k, v, self.dropout))
+        return self._merge(causal_attention(q, k, v, self.dropout))
 
     @staticmethod
     def _one_batch(axis, query, key, value):
@@ -216,9 +218,7 @@ class CausalSelfAttention(MultiheadAttention):
     """MultiheadAttention of a sequence to itself, batch_first, in which each position sees those up
     to it: what a decoder does."""
 
-    def __init__(
-        self, embed_dim, num_heads, dropout=0.0, bias=True, *, rng=None, dtype=np.float32
-    ):
+    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, rng=None, dtype=np.float32):
         super().__init__(
             embed_dim, num_heads, dropout, bias, batch_first=True, rng=rng, dtype=dtype
         )
@@ -228,22 +228,38 @@ class CausalSelfAttention(MultiheadAttention):
         return self.causal(x, cache)
 
 
+class RotaryEmbedding(Module):
+    """Queries or keys turned by angles that grow with the position: functional.rotary_embedding."""
+
+    def __init__(self, base=10000.0):
+        self.base = base
+
+    def forward(self, x, offset=0):
+        """x (..., T, d) at the positions offset, ..., offset + T - 1 -> like x."""
+        return one_position.rotary_embedding(x, self.base, offset)
+
+    def extra_repr(self):
+        return f"base={self.base}"
+
+
 def causal_attention(q, k, v, dropout=None):
     """Heads of T queries, the last T of S positions, each of which sees the keys up to its own:
     q (B, H, T, d), k and v (B, K, S, d) -> (B, H, T, d). H is a multiple of K: head h of the
     queries looks at head ⌊h K / H⌋ of the keys. dropout: a Dropout for the weights, or None."""
     (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
+    if H % K:
+        raise ValueError(f"causal_attention: {H} heads of queries cannot share {K} heads of keys")
     options = {} if dropout is None else dropout.options(B * H * T * S)
-    if T == 1 and not options.get("dropout_p"):  # it sees all: so do all queries that share a head
-        o = one_position.attention(q if H == K else reshape(q, (B, K, H // K, d)), k, v)
-        return o if H == K else reshape(o, q.shape)
+    if T == 1 and not options.get("dropout_p"):  # it sees all, and with it those of its group
+        o = one_position.attention(q if H == K else q.reshape(B, K, H // K, d), k, v)
+        return o if H == K else o.reshape(q.shape)
     options["is_causal"] = T == S
     if 1 < T < S:  # query 0 sees the keys 0 to S - T; with is_causal it would see key 0 alone
         options["attn_mask"] = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
     if H == K:
         return F.scaled_dot_product_attention(q, k, v, **options)
-    q_, k, v = reshape(q, (B, K, H // K, T, d)), k[:, :, None], v[:, :, None]
-    return reshape(F.scaled_dot_product_attention(q_, k, v, **options), q.shape)
+    q_, k, v = q.reshape(B, K, H // K, T, d), k[:, :, None], v[:, :, None]
+    return F.scaled_dot_product_attention(q_, k, v, **options).reshape(q.shape)
 
 
 def _true_means_seen(mask, name, dtype):

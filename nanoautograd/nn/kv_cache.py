@@ -2,13 +2,13 @@
 
 from ..array_interface import array_of
 from ..backends import array_namespace
-from ..core.tensor import Tensor, wrap
+from ..core.tensor import Tensor
 from ..ops import concatenate
 
 
 class KVCache:
-    """The keys and values of the t positions that one layer has read: k, v (B, K, t, d), Tensors,
-    or None at first, when t = 0.
+    """The keys and values of the t positions that one layer has read: k, v (B, K, t, d), Tensors
+    or arrays, or None at first, when t = 0.
 
     A text that is generated grows by a position at a time. To copy all that is there each time
     would cost as much as reading the weights once there are some thousand positions. So there is a
@@ -30,7 +30,7 @@ class KVCache:
         return other
 
     def extend(self, k, v):
-        """Add T positions, k and v (B, K, T, d), Tensors. Returns k and v of all t + T."""
+        """Add T positions, k and v (B, K, T, d). Returns k and v of all t + T."""
         if self.k is None:
             self.k, self.v = k, v
         elif any([isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)]):
@@ -40,7 +40,7 @@ class KVCache:
             t, n = len(self), len(self) + k.shape[2]
             if self.buffer is None or not self.buffer.has_room(t, n):
                 self.buffer = Buffer(self, 2 * n)
-            self.k, self.v = map(wrap, self.buffer.put(k, v, t, n))
+            self.k, self.v = self.buffer.put(k, v, t, n)
         return self.k, self.v
 
 

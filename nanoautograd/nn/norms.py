@@ -23,9 +23,7 @@ class LayerNorm(Module):
 
     def forward(self, x):
         """x (..., *normalized_shape) -> y like x."""
-        return one_position.layer_norm(
-            x, self.normalized_shape, self.weight, self.bias, self.eps
-        )
+        return one_position.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}"

@@ -1,13 +1,15 @@
-"""Functions of nag.functional for layers, with a fast form for one position.
+"""Functions of nag.functional for layers, with a fast form for one position on the CPU.
 
 A decoder that writes reads one token at a time, at the cost of one product of each weight with a
 vector: as long as it takes to read the weights from memory. The operations on Tensors are made for
-many positions; for one, their calls take half as long again. So where the input is one position on
-the CPU, in float32 or float64, and nothing is recorded, the equations are computed here by a few
-lines of NumPy. Everywhere else, and within `use_manual` and `detect_anomaly`, these are the
-functions of nag.functional, and tests hold both equal. (On a GPU there is a kernel for each.)
+many positions, and their calls would cost as much again. So within `with on_arrays():` a layer that
+is given one position computes its equation by a few lines of NumPy, and returns an array.
+
+Everything else are the functions of nag.functional, and tests hold both equal.
 """
 
+from contextvars import ContextVar
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -16,88 +18,106 @@ from .. import functional as F
 from ..array_interface import array_of
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
-from ..core.tensor import wrap
 from ..custom_vjp import MANUAL
+from ..safety.modes import Mode
 
-# Of squares: beyond these, F's functions scale before they square.
-LEAST, MOST = 1e-30, 1e30
+ON_ARRAYS: ContextVar[int] = ContextVar("on_arrays", default=False)
+LEAST, MOST = 1e-30, 1e30  # of squares: beyond, F's functions scale before they square
+
+
+class on_arrays(Mode):
+    """Within `with on_arrays():`, where nothing is recorded, layers that are given one position
+    return arrays."""
+
+    variable, value = ON_ARRAYS, True
+
+
+def can_compute(weight):
+    """Whether a model with such a weight is to be computed here: on the CPU, in float32 or float64,
+    where neither `use_manual` nor `detect_anomaly` want to see each operation."""
+    a = array_of(weight)
+    usual = type(a) is np.ndarray and a.dtype.char in "fd"
+    return usual and not MANUAL.get() and not operation.call_hook.watching
 
 
 def linear(x, weight, bias=None):
     """x Wᵀ + b: (..., I) -> (..., O)."""
-    a = _vector(x, weight, bias)
-    if a is None:
+    if (a := _vector(x, weight, bias)) is None:
         return F.linear(x, weight, bias)
     y = array_of(weight) @ a
     if bias is not None:
-        y += array_of(bias)
-    return wrap(y.reshape(*x.shape[:-1], len(y)))
+        y = y + array_of(bias)
+    return y.reshape(*x.shape[:-1], len(y))
 
 
 def layer_norm(x, normalized_shape, weight, bias, eps):
     """(x - mean x) / √(var x + ε) · w + b: (..., *normalized_shape) -> the same."""
-    a = _vector(x, weight, bias)
-    if a is not None:
-        d = a - a.sum() / len(a)
-        v = d @ d / len(d) + eps
+    if (a := _vector(x, weight, bias)) is not None:
+        d = a - np.add.reduce(a) / len(a)
+        v = float(d @ d) / len(d) + eps
         if LEAST < v < MOST:
-            y = d * (1 / sqrt(v))
-            y *= array_of(weight)
-            if bias is not None:
-                y += array_of(bias)
-            return wrap(y.reshape(x.shape))
+            y = d * (1 / sqrt(v)) * array_of(weight)
+            y = y if bias is None else y + array_of(bias)
+            return y.reshape(x.shape)
     return F.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
 def rms_norm(x, normalized_shape, weight, eps):
     """x / √(mean x² + ε) · w: (..., *normalized_shape) -> the same."""
-    a = _vector(x, weight)
-    if a is not None:
-        v = a @ a / len(a) + (np.finfo(a.dtype).eps if eps is None else eps)
+    if (a := _vector(x, weight)) is not None:
+        v = float(a @ a) / len(a) + float(np.finfo(a.dtype).eps if eps is None else eps)
         if LEAST < v < MOST:
-            y = a * (1 / sqrt(v))
-            y *= array_of(weight)
-            return wrap(y.reshape(x.shape))
+            y = a * (1 / sqrt(v)) * array_of(weight)
+            return y.reshape(x.shape)
     return F.rms_norm(x, normalized_shape, weight, eps)
 
 
 def attention(q, k, v):
-    """softmax(q kᵀ / √d) v of queries that all see all keys: q (..., T, d), k, v (..., S, d) ->
-    (..., T, d). Fast where T is small: the queries of one position."""
-    arrays = [array_of(a) for a in (q, k, v)]
-    if not all(map(_is_usual, arrays)):
+    """softmax(q kᵀ / √d) v of queries that see all keys: q (..., T, d), k, v (..., S, d) ->
+    (..., T, d)."""
+    if not _is_on():
         return F.scaled_dot_product_attention(q, k, v)
-    q, k, v = arrays
+    q, k, v = map(array_of, (q, k, v))
     E = (q * (1 / sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)
-    E -= E.max(axis=-1, keepdims=True)
+    E -= np.maximum.reduce(E, axis=-1, keepdims=True)
     np.exp(E, out=E)
-    o = E @ v
-    o /= E.sum(axis=-1, keepdims=True)
-    return wrap(o)
+    return E @ v / np.add.reduce(E, axis=-1, keepdims=True)
 
 
-def _is_usual(a):
-    """Whether a is an array that is computed with here, and a Tensor around the result is all that
-    anybody wants to know."""
-    return (
-        type(a) is np.ndarray
-        and a.dtype.char in "fd"
-        and a.size > 0
-        and not GRAD_ENABLED.get()
-        and not MANUAL.get()
-        and not operation.call_hook.watching
-    )
+def rotary_embedding(x, base, offset):
+    """The pairs of features of x (..., T, d), turned by angles: of position `offset`, where T = 1.
+    See manual/rotary.py."""
+    if not _is_on() or x.shape[-2] != 1:
+        return F.rotary_embedding(x, base=base, offset=offset)
+    x = array_of(x)
+    cos, sin = _angles(x.shape[-1], base, offset, x.dtype)
+    a, b = x[..., 0::2], x[..., 1::2]
+    y = np.empty_like(x)
+    y[..., 0::2] = a * cos - b * sin
+    y[..., 1::2] = a * sin + b * cos
+    return y
 
 
-def _vector(x, weight, *more):
-    """x (..., n), for a weight (n,) or (m, n), as an array (n,) where it is one position that is
-    computed with here; None where it is not."""
-    if GRAD_ENABLED.get() or weight is None:  # most calls
+@lru_cache(maxsize=1)  # all layers turn by the same
+def _angles(d, base, position, dtype):
+    """cos φ and sin φ (d/2,): what pairs (1, 0) become."""
+    x = np.zeros((1, d), dtype)
+    x[:, 0::2] = 1
+    y = F.rotary_embedding(x, base=base, offset=position)
+    return y[0, 0::2], y[0, 1::2]
+
+
+def _is_on():
+    return ON_ARRAYS.get() and not GRAD_ENABLED.get()
+
+
+def _vector(x, weight, bias=None):
+    """x (..., n), for a weight (n,) or (m, n), as an array (n,), where it is one position that is
+    to be computed here; else None."""
+    if not _is_on() or weight is None:
         return None
     a, W = array_of(x), array_of(weight)
-    if not _is_usual(a) or a.shape[-1:] != (a.size,) or W.shape[-1] != a.size:
+    if not a.size or not (a.size,) == a.shape[-1:] == W.shape[-1:]:
         return None
-    for p in (W, *map(array_of, more)):
-        if p is not None and (type(p) is not np.ndarray or p.dtype != a.dtype):
-            return None
-    return a.reshape(-1)
+    same = a.dtype == W.dtype and (bias is None or a.dtype == bias.dtype)
+    return a.reshape(-1) if same and a.dtype.char in "fd" else None

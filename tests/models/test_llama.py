@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gguf_files import metadata, write
 
-from models import llama
+from models import generation
 from models.llama import Config, Llama
 from models.smollm2 import names_of, sizes_of, weights_path
 from nanoautograd import functional as F
@@ -159,10 +159,10 @@ def test_two_texts_go_on_from_one_past(rng):
     model, start = random(SMALL), [1, 2, 3]
     _, past = model.read(start)
     _, past = model.read([4], past)  # there is room behind it now
-    room = past[0]._room
+    buffer = past[0].buffer
     a, past_a = model.read([5], past)
     b, past_b = model.read([6], past)
-    assert past_a[0]._room is room and past_b[0]._room is not room
+    assert past_a[0].buffer is buffer and past_b[0].buffer is not buffer
     for token, logits, after in ((5, a, past_a), (6, b, past_b)):
         text = [*start, 4, token]
         np.testing.assert_allclose(logits, model.read(text)[0], rtol=1e-9)
@@ -197,7 +197,7 @@ def without_cache(model, prompt, choose):
 @pytest.mark.parametrize("length", [1, 4, 30])
 def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length):
     """Tokens are the same and logits too, over several windows; prompts are read in pieces."""
-    monkeypatch.setattr(llama, "CHUNK", 3)
+    monkeypatch.setattr(generation, "CHUNK", 3)
     model = random(replace(SMALL, block=block))
     prompt = rng.integers(7, size=length).tolist()
 
@@ -223,7 +223,7 @@ def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length
     ids=["grouped", "untied, one key head"],
 )
 @pytest.mark.parametrize("adapted", [False, True])
-def test_one_token_by_hand_is_the_forward_pass(backend, rng, config, adapted):
+def test_one_token_at_a_time_is_the_forward_pass(backend, rng, config, adapted):
     """Also where the layers have adapters, and after a past that was recorded."""
     model = random(config)
     if adapted:

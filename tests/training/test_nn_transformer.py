@@ -174,11 +174,11 @@ def test_steps_are_the_causal_forward_pass(backend):
         hidden = np.arange(4) >= np.array([[2], [4], [3]])
         whole = layer(x, memory, memory_key_padding_mask=backend.array(hidden), tgt_is_causal=True)
         _, k, v = layer.multihead_attn.heads(None, memory, memory)
-        seen, past, parts = backend.array(~hidden[:, None, None]), None, []
+        seen, cache, parts = backend.array(~hidden[:, None, None]), nn.KVCache(), []
         for i, j in ((0, 1), (1, 2), (2, 5)):
-            y, past = layer.step(x[:, i:j], past, (k, v), seen)
+            y = layer.step(x[:, i:j], cache, (k, v), seen)
             parts.append(backend.numpy(y))
-        assert past[0].shape == (3, 2, 5, 3)
+        assert len(cache) == 5 and cache.k.shape == (3, 2, 5, 3)
         np.testing.assert_allclose(np.concatenate(parts, 1), backend.numpy(whole), rtol=1e-12)
 
 
