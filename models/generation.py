@@ -41,7 +41,7 @@ class Decoder(Module):
         """What `hidden` begins with: t, and for each layer a cache of `past` that can grow. Raises
         ValueError where t positions and those of x exceed the block."""
         after = [KVCache() for _ in self.layers] if past is None else [c.copy() for c in past]
-        t = len(after[0]) if after else 0
+        t = 0 if past is None else len(past[0])
         if t + x.shape[1] > self.config.block:
             raise ValueError(
                 f"{type(self).__name__}: {t + x.shape[1]} positions, but a block has "

@@ -30,9 +30,16 @@ class KVCache:
         return other
 
     def extend(self, k, v):
-        """Add T positions, k and v (B, K, T, d). Returns k and v of all t + T."""
+        """Add T positions, k and v (B, K, T, d). Returns k and v of all t + T. Raises ValueError
+        where B, K, d or the dtype are not those of the positions before."""
         if self.k is None:
             self.k, self.v = k, v
+        elif (kind_of(k), kind_of(v)) != (kind_of(self.k), kind_of(self.v)):
+            raise ValueError(
+                f"KVCache: holds keys {self.k.shape} {self.k.dtype} and values {self.v.shape} "
+                f"{self.v.dtype}, and can be extended along axis 2 by others of that kind; got "
+                f"keys {k.shape} {k.dtype} and values {v.shape} {v.dtype}"
+            )
         elif any([isinstance(a, Tensor) and a.requires_grad for a in (k, v, self.k, self.v)]):
             self.k = concatenate([self.k, k], axis=2)
             self.v = concatenate([self.v, v], axis=2)
@@ -42,6 +49,11 @@ class KVCache:
                 self.buffer = Buffer(self, 2 * n)
             self.k, self.v = self.buffer.put(k, v, t, n)
         return self.k, self.v
+
+
+def kind_of(a):
+    """What all keys of a cache have in common."""
+    return a.shape[:2], a.shape[3], a.dtype
 
 
 class Buffer:
