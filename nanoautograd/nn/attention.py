@@ -111,7 +111,7 @@ class MultiheadAttention(Module):
             self._check(query, key, value)
         if is_self:
             qkv = self._cut(one_position.linear(query, W, b))  # one product instead of 3
-            return split(qkv, 3, axis=1)
+            return one_position.split(qkv, 3)
         Ws = (
             (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
             if W is None

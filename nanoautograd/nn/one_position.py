@@ -15,6 +15,7 @@ from math import sqrt
 import numpy as np
 
 from .. import functional as F
+from .. import ops
 from ..array_interface import array_of
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
@@ -42,34 +43,41 @@ def can_compute(weight):
 
 def linear(x, weight, bias=None):
     """x Wᵀ + b: (..., I) -> (..., O)."""
-    if (a := _vector(x, weight, bias)) is None:
+    if (arrays := _arrays(x, weight, bias)) is None:
         return F.linear(x, weight, bias)
-    y = array_of(weight) @ a
-    if bias is not None:
-        y = y + array_of(bias)
+    a, W, b = arrays
+    y = W @ a if b is None else W @ a + b
     return y.reshape(*x.shape[:-1], len(y))
 
 
 def layer_norm(x, normalized_shape, weight, bias, eps):
     """(x - mean x) / √(var x + ε) · w + b: (..., *normalized_shape) -> the same."""
-    if (a := _vector(x, weight, bias)) is not None:
+    if (arrays := _arrays(x, weight, bias)) is not None:
+        a, w, b = arrays
         d = a - np.add.reduce(a) / len(a)
         v = float(d @ d) / len(d) + eps
         if LEAST < v < MOST:
-            y = d * (1 / sqrt(v)) * array_of(weight)
-            y = y if bias is None else y + array_of(bias)
-            return y.reshape(x.shape)
+            y = d * (1 / sqrt(v)) * w
+            return (y if b is None else y + b).reshape(x.shape)
     return F.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
 def rms_norm(x, normalized_shape, weight, eps):
     """x / √(mean x² + ε) · w: (..., *normalized_shape) -> the same."""
-    if (a := _vector(x, weight)) is not None:
+    if (arrays := _arrays(x, weight)) is not None:
+        a, w, _ = arrays
         v = float(a @ a) / len(a) + float(np.finfo(a.dtype).eps if eps is None else eps)
         if LEAST < v < MOST:
-            y = a * (1 / sqrt(v)) * array_of(weight)
-            return y.reshape(x.shape)
+            return (a * (1 / sqrt(v)) * w).reshape(x.shape)
     return F.rms_norm(x, normalized_shape, weight, eps)
+
+
+def split(a, n):
+    """`a` as n equal parts along axis 1."""
+    if type(a) is not np.ndarray:
+        return ops.split(a, n, axis=1)
+    m = a.shape[1] // n
+    return [a[:, i * m : (i + 1) * m] for i in range(n)]
 
 
 def attention(q, k, v):
@@ -111,13 +119,13 @@ def _is_on():
     return ON_ARRAYS.get() and not GRAD_ENABLED.get()
 
 
-def _vector(x, weight, bias=None):
-    """x (..., n), for a weight (n,) or (m, n), as an array (n,), where it is one position that is
-    to be computed here; else None."""
+def _arrays(x, weight, bias=None):
+    """x (..., n), for a weight (n,) or (m, n), as an array (n,), and the arrays of both parameters,
+    where it is one position that is to be computed here; else None."""
     if not _is_on() or weight is None:
         return None
-    a, W = array_of(x), array_of(weight)
+    a, W, b = array_of(x), weight._array, None if bias is None else bias._array
     if not a.size or not (a.size,) == a.shape[-1:] == W.shape[-1:]:
         return None
-    same = a.dtype == W.dtype and (bias is None or a.dtype == bias.dtype)
-    return a.reshape(-1) if same and a.dtype.char in "fd" else None
+    same = a.dtype == W.dtype and (b is None or a.dtype == b.dtype)
+    return (a.reshape(-1), W, b) if same and a.dtype.char in "fd" else None

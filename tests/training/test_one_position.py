@@ -140,7 +140,7 @@ def test_who_wants_to_see_each_operation_does(monkeypatch):
     assert not can_compute(nn.Parameter(np.ones(3, np.float16)))
     assert not can_compute(nn.Parameter(np.ones(3, np.float32), device="strict"))
     called = []
-    monkeypatch.setattr(one_position, "_vector", lambda *a: called.append(a))
+    monkeypatch.setattr(one_position, "_arrays", lambda *a: called.append(a))
     nn.Linear(3, 2)(np.ones(3, np.float32))
     assert called  # it is there that a layer asks
 
