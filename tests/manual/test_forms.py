@@ -5,8 +5,10 @@ By hand (manual/) = kernels/cpu = kernels/cuda, emulated = line by line on the s
 (nanoautograd/testing/operations.py).
 """
 
+import ast
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
@@ -148,8 +150,10 @@ TABLE = {
     "rms_norm": Row(True, True, normalised("rms_norm")),
     "scaled_dot_product_attention": Row(True, True, attention),
     "rotary_embedding": Row(True, GENERIC, "PyTorch has no rotary embedding"),
-    "gaussian_kl_divergence": Row("", GENERIC, kl),
-    "crf_log_partition": Row("", GENERIC, "PyTorch has no CRF"),
+    "gaussian_kl_divergence": Row("a few lines on few numbers", GENERIC, kl),
+    "crf_log_partition": Row(
+        "each step waits for the one before, and is small", GENERIC, "PyTorch has no CRF"
+    ),
     "rnn": Row(True, True, lambda torch, x, hx, *ws, **o: flat_weights(torch, "RNN", x, hx, ws, o)),
     "lstm": Row(
         True, True, lambda torch, x, hx, *ws, **o: flat_weights(torch, "LSTM", x, hx, ws, o)
@@ -175,6 +179,26 @@ def test_the_table_is_whole():
             assert there == (said is True), f"{name} has {'a' if there else 'no'} form for {form}"
             assert said, f"why has {name} no form for {form}?"
         assert TABLE[name].torch, f"why is {name} not compared with PyTorch?"
+
+
+def test_what_is_read_is_short():
+    """Lines of code, without blank ones, comments and docstrings."""
+    found = {}
+    for path in Path(manual.__file__).parent.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        docstrings = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+                first = node.body[0] if ast.get_docstring(node) else None
+                docstrings |= set(range(first.lineno, first.end_lineno + 1)) if first else set()
+        lines = enumerate(map(str.strip, text.splitlines()), 1)
+        code = [n for n, line in lines if line and line[0] != "#" and n not in docstrings]
+        found[path.stem] = len(text.splitlines()), len(code)
+    assert not {
+        n: code for n, (_, code) in found.items() if code > (150 if n == "recurrent" else 60)
+    }
+    lines, code = map(sum, zip(*found.values()))
+    assert lines <= 2200 and code <= 900
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The tests are tested: mistakes planted in the rules are caught. The whole set, about four
+"""The tests are tested: mistakes planted in the rules are caught. The whole set, about five
 thousand, is run by `python -m nanoautograd.testing.mutants`; this is an even sample of it."""
 
 from collections import Counter
@@ -10,7 +10,14 @@ from nanoautograd.testing import mutants
 
 PLANTED = 60
 # How many there are in each folder: they are found through the source, and must not get lost.
-BY_FOLDER = {"core": 389, "ops": 1216, "manual": 1882, "kernels": 306, "backends": 259}
+BY_FOLDER = {
+    "core": 415,
+    "custom_vjp": 127,
+    "ops": 1541,
+    "manual": 934,
+    "kernels": 1608,
+    "backends": 359,
+}
 
 
 @pytest.fixture(scope="module")
