@@ -107,7 +107,7 @@ class GPT(Decoder):
         """Tokens x (B, T) after `past` -> norm(z) (B, T, D), and the past after them; see
         Decoder."""
         t, past = self.begin(x, past)
-        z = self.dropout(self.embedding(x) + self.positions.weight[t : t + x.shape[1]])  # (B, T, D)
+        z = self.dropout(self.embedding(x) + self.positions(slice(t, t + x.shape[1])))  # (B, T, D)
         for layer, cache in zip(self.layers, past):
             z = layer(z, cache)
         return self.norm(z), past

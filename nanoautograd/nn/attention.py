@@ -249,11 +249,12 @@ def causal_attention(q, k, v, dropout=None):
     (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
     if H % K:
         raise ValueError(f"causal_attention: {H} heads of queries cannot share {K} heads of keys")
-    options = {} if dropout is None else dropout.options(B * H * T * S)
-    if T == 1 and not options.get("dropout_p"):  # it sees all, and with it those of its group
+    if T == 1 and not (dropout and dropout.training and dropout.p):  # it sees all, as its group
         o = one_position.attention(q if H == K else q.reshape(B, K, H // K, d), k, v)
         return o if H == K else o.reshape(q.shape)
-    options["is_causal"] = T == S
+    options = {"is_causal": T == S}
+    if dropout is not None:
+        options |= dropout.options(B * H * T * S)
     if 1 < T < S:  # query 0 sees the keys 0 to S - T; with is_causal it would see key 0 alone
         options["attn_mask"] = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
     if H == K:

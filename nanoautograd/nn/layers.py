@@ -54,9 +54,9 @@ class Embedding(Module):
 
     def forward(self, index):
         """index: integers of any shape, from 0 to num_embeddings - 1, an array, Tensor or list ->
-        (*index.shape, embedding_dim), of the weights' dtype. Raises IndexError for others,
-        TypeError for dtypes."""
-        return F.embedding(index, self.weight, self.padding_idx)
+        (*index.shape, embedding_dim), of the weights' dtype; or a slice of the rows. Raises
+        IndexError for others, TypeError for dtypes."""
+        return one_position.embedding(index, self.weight, self.padding_idx)
 
     def extra_repr(self):
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

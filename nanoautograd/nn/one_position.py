@@ -41,6 +41,12 @@ def can_compute(weight):
     return usual and not MANUAL.get() and not operation.call_hook.watching
 
 
+def embedding(index, weight, padding_idx=None):
+    """The rows of weight (V, D) that index, integers or a slice, names -> (..., D)."""
+    rows = array_of(weight) if _is_on() else weight
+    return rows[index] if type(index) is slice else F.embedding(index, rows, padding_idx)
+
+
 def linear(x, weight, bias=None):
     """x Wᵀ + b: (..., I) -> (..., O)."""
     if (arrays := _arrays(x, weight, bias)) is None:
