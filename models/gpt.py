@@ -36,6 +36,7 @@ import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd.nn import (
+    GELU,
     CausalSelfAttention,
     Dropout,
     Embedding,
@@ -67,6 +68,7 @@ class Block(Module):
         self.attention = CausalSelfAttention(D, config.heads, p, rng=rng, dtype=dtype)
         self.norm2 = LayerNorm(D, dtype=dtype)
         self.up = Linear(D, 4 * D, rng=rng, dtype=dtype)  # W₁, b₁
+        self.gelu = GELU("tanh")
         self.down = Linear(4 * D, D, rng=rng, dtype=dtype)  # W₂, b₂
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
@@ -77,7 +79,7 @@ class Block(Module):
         return z
 
     def mlp(self, z):
-        return self.down(F.gelu(self.up(z), "tanh"))
+        return self.down(self.gelu(self.up(z)))
 
 
 class GPT(Decoder):

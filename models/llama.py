@@ -52,6 +52,7 @@ from nanoautograd.nn import (
     ModuleList,
     RMSNorm,
     RotaryEmbedding,
+    SiLU,
 )
 from nanoautograd.nn.attention import causal_attention
 
@@ -127,6 +128,7 @@ class Block(Module):
         self.attention = Attention(config, rng, dtype)
         self.norm2 = RMSNorm(D, eps, dtype=dtype)
         self.gate = Linear(D, U, bias=False, rng=rng, dtype=dtype)  # W_gate
+        self.silu = SiLU()
         self.up = Linear(D, U, bias=False, rng=rng, dtype=dtype)  # W_up
         self.down = Linear(U, D, bias=False, rng=rng, dtype=dtype)  # W_down
 
@@ -137,7 +139,7 @@ class Block(Module):
         return z
 
     def mlp(self, z):
-        return self.down(F.silu(self.gate(z)) * self.up(z))
+        return self.down(self.silu(self.gate(z)) * self.up(z))
 
 
 class Llama(Decoder):

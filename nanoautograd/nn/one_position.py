@@ -10,7 +10,7 @@ Everything else are the functions of nag.functional, and tests hold both equal.
 
 from contextvars import ContextVar
 from functools import lru_cache
-from math import sqrt
+from math import pi, sqrt
 
 import numpy as np
 
@@ -78,6 +78,29 @@ def rms_norm(x, normalized_shape, weight, eps):
     return F.rms_norm(x, normalized_shape, weight, eps)
 
 
+def gelu(x, approximate="none"):
+    """x Φ(x), elementwise. See manual/gelu.py."""
+    if approximate != "tanh" or not _is_usual(x):
+        return F.gelu(x, approximate)
+    v = np.maximum(x, -40.0)
+    u = np.minimum(v, 40.0)  # beyond, Φ is 0 or 1
+    u *= sqrt(2 / pi) * (1 + 0.044715 * (u * u))
+    np.tanh(u, out=u)
+    u += 1
+    u *= v
+    u *= 0.5
+    return u
+
+
+def silu(x):
+    """x / (1 + e⁻ˣ), elementwise. See manual/silu.py."""
+    if not _is_usual(x):
+        return F.silu(x)
+    v = np.maximum(x, -800.0)  # beyond, it is 0
+    e = np.exp(-abs(v))
+    return np.where(v < 0, v * e, v) / (1 + e)
+
+
 def split(a, n):
     """`a` as n equal parts along axis 1."""
     if type(a) is not np.ndarray:
@@ -123,6 +146,11 @@ def _angles(d, base, position, dtype):
 
 def _is_on():
     return ON_ARRAYS.get() and not GRAD_ENABLED.get()
+
+
+def _is_usual(x):
+    """Whether x is an array that a layer gave, here."""
+    return type(x) is np.ndarray and x.dtype.char in "fd" and _is_on()
 
 
 def _arrays(x, weight, bias=None):

@@ -121,6 +121,24 @@ def test_turning_one_position_is_as_many(dtype, pairs, offset, base):
     assert found.dtype == dtype
 
 
+@given(
+    dtype=DTYPES,
+    x=st.lists(st.floats(-1e3, 1e3) | st.sampled_from(EXTREMES), min_size=1, max_size=9),
+    layer=st.sampled_from([nn.GELU(), nn.GELU("tanh"), nn.SiLU()]),
+)
+def test_activations_of_one_position_are_as_of_many(dtype, x, layer):
+    with np.errstate(all="ignore"):
+        x = np.array([x]).astype(dtype)
+        wanted = layer(nag.Tensor(x)).data
+        with nag.no_grad(), on_arrays():
+            found = layer(x)
+    assert found.dtype == dtype
+    # Φ is a difference from 1: its error is absolute.
+    np.testing.assert_allclose(
+        found, wanted, rtol=16 * np.finfo(dtype).eps, atol=64 * np.finfo(dtype).eps
+    )
+
+
 def test_what_is_recorded_has_its_history(rng):
     layer = nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 2), nn.RMSNorm(2))
     with on_arrays():
