@@ -117,7 +117,9 @@ def test_turning_one_position_is_as_many(dtype, pairs, offset, base):
     x = x.astype(dtype)
     with nag.no_grad(), on_arrays():
         found = turn(x, offset)
-    np.testing.assert_array_equal(found, turn(nag.Tensor(x), offset).data)
+    # The CPU's form multiplies complex numbers, which rounds in another order.
+    wanted = turn(nag.Tensor(x), offset).data
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=4 * np.finfo(dtype).eps)
     assert found.dtype == dtype
 
 
