@@ -9,6 +9,7 @@ of a call that an operation here does not have (its adapter raises NoSuchForm).
 import contextlib
 import random
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -293,8 +294,13 @@ def masked_fill(x, mask, value):
     return nag.where(mask, value, x)
 
 
-def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
-    return F.layer_norm(x, shape, weight, bias, eps)
+def normalised(f, x, shape, *parameters, eps=None):
+    """An eps below 0, which PyTorch takes, is refused."""
+    if eps is not None and eps < 0:
+        with pytest.raises(ValueError, match="eps must be a number, 0 or more"):
+            f(x, shape, *parameters, eps=eps)
+        raise NoSuchForm
+    return f(x, shape, *parameters, **({} if eps is None else {"eps": eps}))
 
 
 def embedding(weight, ids, padding_idx=None, **options):
@@ -454,10 +460,8 @@ TABLE = {
     "nn.functional.cross_entropy": cross_entropy,
     "nn.functional.linear_cross_entropy": linear_cross_entropy,
     "nn.functional.scaled_dot_product_attention": attention,
-    "nn.functional.layer_norm": layer_norm,
-    "nn.functional.rms_norm": lambda x, shape, weight=None, eps=None: F.rms_norm(
-        x, shape, weight, eps
-    ),
+    "nn.functional.layer_norm": partial(normalised, F.layer_norm),
+    "nn.functional.rms_norm": partial(normalised, F.rms_norm),
     "nn.functional.dropout": dropout,
     "bincount": lambda x, weights=None, minlength=0: nag.bincount(x, weights, minlength),
     "full_like": only(nag.full_like, "dtype", device=torch.device("cpu")),
