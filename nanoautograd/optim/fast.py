@@ -82,7 +82,7 @@ class EndToEnd:
 
     def are_of(self, states, thetas):
         """Whether these are the parameters, and have the views."""
-        if [theta.shape for theta in thetas] != self.shapes:
+        if [theta.shape for theta in thetas] != self.shapes or thetas[0].dtype != self.theta.dtype:
             return False
         found = [state.get(b) for b in self.names for state in states]
         return all(map(is_, found, self.views))

@@ -126,3 +126,13 @@ def test_arrays_of_a_gpu_stay_in_the_thread_that_has_its_stream(monkeypatch):
     a = [to_device(np.zeros(5), "strict") for _ in range(9)]
     here = in_blocks(lambda x: threading.get_ident(), [((), (x,)) for x in a])
     assert here == [threading.get_ident()] * 9
+
+
+def test_small_parameters_of_two_dtypes_that_take_turns_keep_their_digits():
+    params = [Parameter(np.full(2, 1 / 3), dtype=dtype) for dtype in ("float32", "float64")]
+    optimizer = SGD(params, lr=0.1)
+    for p in params:  # at each step another one has a gradient
+        optimizer.zero_grad()
+        p.grad = Tensor(np.ones(2, p.dtype))
+        optimizer.step()
+    np.testing.assert_allclose(params[1].data, 1 / 3 - 0.1, rtol=1e-15)
