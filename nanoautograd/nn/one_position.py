@@ -62,7 +62,7 @@ def layer_norm(x, normalized_shape, weight, bias, eps):
         a, w, b = arrays
         d = a - np.add.reduce(a) / len(a)
         v = float(d @ d) / len(d) + eps
-        if LEAST < v < MOST:
+        if LEAST < v < MOST and eps >= 0:
             y = d * (1 / sqrt(v)) * w
             return (y if b is None else y + b).reshape(x.shape)
     return F.layer_norm(x, normalized_shape, weight, bias, eps)
@@ -72,8 +72,9 @@ def rms_norm(x, normalized_shape, weight, eps):
     """x / √(mean x² + ε) · w: (..., *normalized_shape) -> the same."""
     if (arrays := _arrays(x, weight)) is not None:
         a, w, _ = arrays
-        v = float(a @ a) / len(a) + float(np.finfo(a.dtype).eps if eps is None else eps)
-        if LEAST < v < MOST:
+        eps = float(np.finfo(a.dtype).eps if eps is None else eps)
+        v = float(a @ a) / len(a) + eps
+        if LEAST < v < MOST and eps >= 0:
             return (a * (1 / sqrt(v)) * w).reshape(x.shape)
     return F.rms_norm(x, normalized_shape, weight, eps)
 
@@ -161,5 +162,5 @@ def _arrays(x, weight, bias=None):
     a, W, b = array_of(x), weight._array, None if bias is None else bias._array
     if not a.size or not (a.size,) == a.shape[-1:] == W.shape[-1:]:
         return None
-    same = a.dtype == W.dtype and (b is None or a.dtype == b.dtype)
+    same = a.dtype == W.dtype and (b is None or (b.shape, b.dtype) == (W.shape[:1], a.dtype))
     return (a.reshape(-1), W, b) if same and a.dtype.char in "fd" else None

@@ -210,3 +210,13 @@ def test_heads_that_cannot_share():
     q, k = np.ones((1, 3, 1, 2)), np.ones((1, 2, 1, 2))
     with pytest.raises(ValueError, match="3 heads of queries cannot share 2 heads of keys"):
         causal_attention(q, k, k)
+
+
+def test_what_many_positions_refuse_one_position_refuses():
+    linear, norm, rms = nn.Linear(3, 2), nn.LayerNorm(3), nn.RMSNorm(3)
+    linear.bias = nn.Parameter(np.ones(1), dtype="float32")
+    norm.eps = rms.eps = -1e-3
+    with nag.no_grad(), on_arrays():
+        for layer, says in ((linear, "bias must be"), (norm, "eps must be"), (rms, "eps must be")):
+            with pytest.raises(ValueError, match=says):
+                layer(np.array([[1.0, 2.0, 4.0]], "float32"))
