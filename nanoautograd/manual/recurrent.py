@@ -37,6 +37,7 @@ of every layer but the last is multiplied by m / (1 - p), where m is 1 or 0, and
 The masks m are given by the caller: with them the result is a function of its arguments alone.
 """
 
+from math import prod
 from typing import Any, NamedTuple
 
 from ..array_interface import array_of
@@ -201,7 +202,7 @@ def previous(h):
 
 def rows(a):
     """All steps of all sequences, one a row: (T·B, N) from (T, B, N)."""
-    return a.reshape(-1, a.shape[-1])
+    return a.reshape(prod(a.shape[:-1]), a.shape[-1])
 
 
 def time_first(x, batch_first):

@@ -117,6 +117,17 @@ def test_padding_has_no_influence(backend, module, bidirectional):
 
 
 @EACH
+@pytest.mark.parametrize("B, I", [(3, 0), (0, 2), (0, 0)])
+def test_without_features_or_sequences(backend, module, B, I):
+    """Where the inputs have no features there are the biases and the states."""
+    cell, rng = CELLS[module.name], np.random.default_rng(0)
+    starts = [rng.standard_normal((4, B, 4)) for _ in range(cell.states)]
+    arrays = [rng.standard_normal((5, B, I)), *starts, *draw_weights(rng, cell, 2, 2, I, 4)]
+    agree(backend, module, arrays, bidirectional=True)
+    each_alone(backend, module, arrays, bidirectional=True)
+
+
+@EACH
 def test_dropout_cuts_what_it_drops(backend, module):
     """Where nothing is kept the second layer sees nothing, and the first gets no gradient through
     it; where all is kept nothing changes."""

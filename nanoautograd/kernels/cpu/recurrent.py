@@ -166,7 +166,7 @@ def backward(bptt, gradients, cache, needs=None, apart=False):
                     dx_t = dxs[d][t, c]
                     dx_t[...] = np.matmul(da.T, W).reshape(dx_t.shape)
                 terms = (
-                    lambda: np.matmul(da, x[t, c].reshape(-1, x.shape[2])),
+                    lambda: np.matmul(da, x[t, c].reshape(da.shape[1], x.shape[2])),
                     lambda: np.matmul(de, _matrix(this.h_prev[t]).T),
                     lambda: row_sums(da),
                     lambda: row_sums(de),
