@@ -275,6 +275,15 @@ def test_rows_of_any_size(backend, module, dtype, data):
         )
 
 
+@each_form("layer_norm", "rms_norm")
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (2, 0, 3)])
+def test_rows_of_no_features_without_an_epsilon(backend, module, shape):
+    arrays = [np.ones(shape)] * 2 + [None] * (1 + (module.name == "layer_norm"))
+    with np.errstate(all="ignore"):  # 0/0, of which there are no numbers
+        (y,), _, ds = by_hand(backend, module, arrays, normalized_shape=shape, eps=0.0)
+    assert y.shape == ds[0].shape == ds[1].shape == shape
+
+
 @each_form_on_numpy("layer_norm", "rms_norm", where=["cpu"])
 @pytest.mark.parametrize("M, N", [(64, 1024), (300, 128), (129, 300), (5000, 8), (3, 20000)])
 def test_many_numbers(module, M, N):

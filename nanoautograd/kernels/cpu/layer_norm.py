@@ -53,7 +53,7 @@ def forward(
             with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
-    if not all(by_rows(part, np, M, N)):
+    if not all(by_rows(part, np, M, N)) and N:
         (z_, ε, s), a = in_range(z_, ε), None
         by_rows(part, np, M, N)
     cache = z_, mu, r, q, s, weight, bias, residual is not None, return_sum

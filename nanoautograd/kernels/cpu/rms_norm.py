@@ -37,7 +37,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
             with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
-    if not all(by_rows(part, np, M, N)):
+    if not all(by_rows(part, np, M, N)) and N:
         (z_, ε, s), a = in_range(z_, ε), None
         by_rows(part, np, M, N)
     cache = z_, r, q, s, weight, residual is not None, return_sum
