@@ -54,8 +54,10 @@ class Decoder(Module):
         """Read a sequence of one token or more after `past`: the logits of the next token, a NumPy
         array (V,), and the past after it. Of a long text CHUNK positions are read at once. Raises
         ValueError as `forward`."""
+        if not len(tokens):
+            raise ValueError(f"{type(self).__name__}.read: there must be a token or more")
         weight = self.embedding.weight
-        x = to_device(np.array(tokens, dtype=np.int64)[None], weight.device)
+        x = to_device(np.array(tokens)[None], weight.device)
         with ExitStack() as blocks:
             if len(tokens) == 1 and can_compute(weight):
                 blocks.enter_context(of_blas())

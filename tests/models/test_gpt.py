@@ -225,6 +225,15 @@ def test_a_full_block_is_refused_by_one_token_too():
         model.read([5], past)
 
 
+def test_what_are_no_tokens_is_refused():
+    model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
+    with pytest.raises(ValueError, match="GPT.read: there must be a token or more"):
+        model.read([])
+    for tokens in ([1.5], [True], [1, 2.5]):
+        with pytest.raises(TypeError, match="ids must be integers"):
+            model.read(tokens)
+
+
 @pytest.mark.parametrize("token", [-1, 7])
 def test_a_token_that_is_none_is_refused_alone_and_among_others(token):
     model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
