@@ -49,10 +49,10 @@ def factors(x, p, training, seed, offset):
     """r for an array like x, or None where it is 1 everywhere."""
     if p == 0 or not training:
         return None
-    w = words(x, x.size, seed, offset).reshape(x.shape)
+    w = words(x, x.size, seed, offset)
     r = (w >= least(p)).astype(x.dtype)
     r *= scale(p)
-    return r
+    return r.reshape(x.shape)
 
 
 def least(p):

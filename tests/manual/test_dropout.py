@@ -1,5 +1,6 @@
 """dropout: three ways to one gradient, a plain loop, its statistics beside PyTorch's, bad input."""
 
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -84,6 +85,18 @@ def test_all_or_nothing(backend, module):
         (y,), _, (dx,) = by_hand(backend, with_options(module, seed=3, **options), [x], [g])
         np.testing.assert_array_equal(y, factor * x)
         np.testing.assert_array_equal(dx, factor)
+
+
+@pytest.mark.parametrize("by_manual", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_one_number_keeps_its_dtype(by_manual, dtype, p):
+    dtype = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype
+    x = nag.Tensor(np.asarray(2.0).astype(dtype), requires_grad=True)
+    with nag.use_manual() if by_manual else nullcontext():
+        y = nag.functional.dropout(x, p, seed=3)
+        y.backward()
+    assert y.dtype == x.grad.dtype == dtype and y.item() == 2 * x.grad.item()
 
 
 @ON_NUMPY
