@@ -7,7 +7,7 @@ import numpy as np
 from ..array_interface import array_of
 from ..backends import device_of, is_array, to_device
 from ..custom_vjp import MANUAL
-from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..kernels.cuda.runtime.recording import CaptureError, Number, now
 from ..safety.arguments import as_array
 
 
@@ -24,6 +24,14 @@ def by_kernel(operation, *args, **options):
     return not (type(args[0]) is np.ndarray or operation.cuda is None or MANUAL.get()) and (
         operation.cuda.takes(*args, **options)
     )
+
+
+def check_integers(name, **options):
+    """Raises TypeError for an option that is no integer; a Number, of a step that is recorded, is
+    one. (A form may cut the fraction off, and another fail.)"""
+    for option, n in options.items():
+        if not isinstance(n, (int, np.integer, Number)):
+            raise TypeError(f"{name}: {option} must be an integer; got {n!r}")
 
 
 def any_seed(name):

@@ -5,7 +5,7 @@ from numpy import broadcast_shapes
 from ..backends import is_float
 from ..manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
 from ..manual.rotary import rotary_embedding as _rotary_embedding
-from .arguments import any_seed
+from .arguments import any_seed, check_integers
 
 
 def scaled_dot_product_attention(
@@ -49,7 +49,7 @@ def scaled_dot_product_attention(
     )
 
 
-def check_attention(q, k, v, mask=None, *, p=0.0, **options):
+def check_attention(q, k, v, mask=None, *, p=0.0, seed=0, offset=0, **options):
     def got():
         return f"got q {q.shape}, k {k.shape}, v {v.shape}"
 
@@ -70,6 +70,8 @@ def check_attention(q, k, v, mask=None, *, p=0.0, **options):
         )
     if not 0 <= p <= 1:
         raise ValueError(f"attention: dropout_p must be a probability, from 0 to 1; got {p}")
+    if p:
+        check_integers("attention", seed=seed, offset=offset)
     batch = q.shape[:-2]
     if not batch == k.shape[:-2] == v.shape[:-2]:
         try:

@@ -4,7 +4,7 @@ from ..backends import is_float
 from ..manual.dropout import dropout as _dropout
 from ..manual.embedding import embedding as _embedding
 from ..manual.linear import linear as _linear
-from .arguments import any_seed, as_array_like, by_kernel
+from .arguments import any_seed, as_array_like, by_kernel, check_integers
 
 
 def linear(input, weight, bias=None):
@@ -47,6 +47,8 @@ def check_embedding(ids, weight, *, padding_idx=None):
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: the ids must be integers; got {ids.dtype}")
     V = len(weight)
+    if padding_idx is not None:
+        check_integers("embedding", padding_idx=padding_idx)
     if padding_idx is not None and not -V <= padding_idx < V:
         raise IndexError(
             f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
@@ -82,6 +84,7 @@ def check_dropout(x, *, p=0.5, training=True, seed, offset=0):
         raise ValueError(f"dropout: p must be a probability, from 0 to 1; got {p}")
     if not is_float(x.dtype):
         raise TypeError(f"dropout: the input must be floating; got {x.dtype}")
+    check_integers("dropout", seed=seed, offset=offset)
 
 
 _linear.check = check_linear

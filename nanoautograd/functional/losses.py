@@ -16,7 +16,7 @@ from ..ops import astype, mean, sum
 from ..ops.reductions import wide
 from ..safety.class_numbers import check_class_numbers
 from ..sixteen_bits import of_16_bits
-from .arguments import as_array_like
+from .arguments import as_array_like, check_integers
 
 
 def cross_entropy(
@@ -62,7 +62,7 @@ def check_cross_entropy(
     def got():
         return f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
 
-    check_options("cross_entropy", reduction, label_smoothing)
+    check_options("cross_entropy", ignore_index, reduction, label_smoothing)
     if not is_float(logits.dtype):
         raise TypeError(f"cross_entropy: logits must be floating; {got()}")
     if logits.ndim == 0 or logits.shape[min(1, logits.ndim - 1)] == 0:
@@ -106,8 +106,9 @@ def check_cross_entropy(
 _cross_entropy.check = check_cross_entropy
 
 
-def check_options(name, reduction, label_smoothing):
+def check_options(name, ignore_index, reduction, label_smoothing):
     """Of either."""
+    check_integers(name, ignore_index=ignore_index)
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
     if not 0 <= label_smoothing <= 1:
@@ -169,7 +170,7 @@ def check_linear_cross_entropy(
     gradients=None,
 ):
     NAME = "linear_cross_entropy"
-    check_options(NAME, reduction, label_smoothing)
+    check_options(NAME, ignore_index, reduction, label_smoothing)
     got = ", ".join(
         f"{name} {a.shape} {a.dtype}"
         for name, a in zip(("hidden", "weight", "target"), (hidden, weight, target))

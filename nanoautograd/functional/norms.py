@@ -1,12 +1,19 @@
 """Normalisation of features."""
 
+from operator import index
+
 from ..backends import is_float
 from ..manual.layer_norm import layer_norm as _layer_norm
 from ..manual.rms_norm import rms_norm as _rms_norm
 
 
-def _as_shape(n):
-    return (n,) if isinstance(n, int) else tuple(n)
+def _as_shape(name, n):
+    try:
+        return tuple(map(index, n if hasattr(n, "__iter__") else (n,)))
+    except TypeError:
+        raise TypeError(
+            f"{name}: normalized_shape must be an integer or several; got {n!r}"
+        ) from None
 
 
 def layer_norm(
@@ -27,7 +34,7 @@ def layer_norm(
         weight,
         bias,
         residual,
-        normalized_shape=_as_shape(normalized_shape),
+        normalized_shape=_as_shape("layer_norm", normalized_shape),
         eps=eps,
         return_sum=return_sum,
     )
@@ -46,7 +53,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
         input,
         weight,
         residual,
-        normalized_shape=_as_shape(normalized_shape),
+        normalized_shape=_as_shape("rms_norm", normalized_shape),
         eps=eps,
         return_sum=return_sum,
     )

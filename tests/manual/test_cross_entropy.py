@@ -329,6 +329,8 @@ def test_a_target_out_of_range_is_named(backend, by_manual, case, recorded):
             "'none', 'mean' or 'sum'.*'avg'",
         ),
         (X, np.array([0, 1]), None, {"label_smoothing": 1.5}, ValueError, "from 0 to 1; got 1.5"),
+        (X, np.array([0, 1]), None, {"ignore_index": 1.5}, TypeError, "ignore_index must be.*1.5"),
+        (X, np.array([0, 1]), None, {"ignore_index": None}, TypeError, "an integer; got None"),
         (X.astype(int), np.array([0, 1]), None, {}, TypeError, "logits must be floating.*int64"),
         (np.float64(1) * np.ones(()), np.array(0), None, {}, ValueError, r"logits \(\)"),
         (np.zeros((2, 0)), np.array([0, 1]), None, {}, ValueError, "at least one class"),

@@ -22,6 +22,7 @@ from three_ways import (
 )
 
 import nanoautograd as nag
+from nanoautograd.kernels.cuda import emulator
 from nanoautograd.testing import oracle
 
 EACH, ON_NUMPY = each_form("dropout"), each_form_on_numpy("dropout")
@@ -166,3 +167,18 @@ def test_second_order(backend, module):
 def test_errors(backend, x, p, error, says):
     with pytest.raises(error, match=says):
         nag.functional.dropout(backend.array(x), p=p, seed=0)
+
+
+@pytest.mark.parametrize("option", ["seed", "offset"])
+@pytest.mark.parametrize("value", [1.5, np.float64(3), "a"])
+@pytest.mark.parametrize("name", ["dropout", "attention"])
+@pytest.mark.parametrize("where", ["forms", "kernels"])
+def test_seeds_and_offsets_that_are_no_integers(backend, option, value, name, where):
+    """In every form; also of a kernel, which would take their integer part."""
+    F, x, options = nag.functional, backend.array(np.ones((2, 2), "f")), {"seed": 3, option: value}
+    with emulator.emulated(seed=1) if where == "kernels" else nullcontext():
+        with pytest.raises(TypeError, match=rf"^{name}: {option} must be an integer; got"):
+            if name == "dropout":
+                F.dropout(x, 0.5, **options)
+            else:
+                F.scaled_dot_product_attention(x, x, x, dropout_p=0.5, **options)

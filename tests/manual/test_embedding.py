@@ -107,6 +107,7 @@ def test_second_order(backend, module):
         (np.array([[0], [-1]]), np.ones((3, 2)), None, IndexError, "embedding: id -1 .* 3"),
         (np.array([0]), np.ones((3, 2)), 3, IndexError, "padding_idx 3 .*size is 3.* -3 to 2"),
         (np.array([0]), np.ones((3, 2)), -4, IndexError, "padding_idx -4"),
+        (np.array([0]), np.ones((3, 2)), 1.5, TypeError, "padding_idx must be an integer; got 1.5"),
         (np.array([0.0]), np.ones((3, 2)), None, TypeError, "ids must be integers; got float64"),
         (np.array([True]), np.ones((3, 2)), None, TypeError, "ids must be integers; got bool"),
         (np.array([0]), np.ones(3), None, ValueError, r"weight must be \(V, D\); got \(3,\)"),

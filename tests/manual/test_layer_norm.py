@@ -233,6 +233,15 @@ def test_errors_of_a_residual(f):
 
 
 @pytest.mark.parametrize("f", [F.layer_norm, F.rms_norm])
+def test_sizes_are_integers_of_any_kind(f):
+    for shape in (3, np.int64(3), [3], (np.int32(2), 3)):
+        assert f(X, shape).shape == X.shape
+    for shape in (3.0, [3.0], None, "3"):
+        with pytest.raises(TypeError, match="norm: normalized_shape must be an integer or several"):
+            f(X, shape)
+
+
+@pytest.mark.parametrize("f", [F.layer_norm, F.rms_norm])
 @pytest.mark.parametrize("eps", [-5.0, -1e-9, np.nan, "a", 1j, np.ones(2), [1e-5]])
 def test_an_epsilon_that_is_none(f, eps):
     with pytest.raises(ValueError, match="norm: eps must be a number, 0 or more; got"):

@@ -489,6 +489,7 @@ def test_a_target_out_of_range_is_named(backend, target, by_manual, ignore_index
     [
         (H, W, Y, None, None, {"reduction": "avg"}, ValueError, "'none', 'mean' or 'sum'.*'avg'"),
         (H, W, Y, None, None, {"label_smoothing": 1.5}, ValueError, "from 0 to 1; got 1.5"),
+        (H, W, Y, None, None, {"ignore_index": 1.5}, TypeError, "ignore_index must be an integer"),
         (H.astype(int), W, Y, None, None, {}, TypeError, "hidden must be floating.*int64"),
         (np.ones(()), W, np.array(0), None, None, {}, ValueError, r"hidden \(\) float64"),
         (H, W.T, Y, None, None, {}, ValueError, r"weight \(V, D\).*weight \(3, 4\)"),
