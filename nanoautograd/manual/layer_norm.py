@@ -48,8 +48,9 @@ stretch. x and a both reach L through z alone, and ∂z/∂x = ∂z/∂a = 1, so
     dx_k = da_k = dz_k  +  r (dx̂_k  -  1/N Σ_i dx̂_i  -  x̂_k 1/N Σ_i dx̂_i x̂_i)
 
 Squares of numbers beyond 10¹⁹ are beyond float32, and those below 10⁻¹⁹ are 0 there. So each row is
-first divided by s, a power of two near its largest number, which changes no digit, and ε by s²: x̂
-and y are the same, and by the chain rule dx less dz is the gradient of z/s, divided by s.
+first divided by s, a power of two near its largest number, which changes no digit, and √ε, too: x̂
+and y are the same, and by the chain rule dx less dz is the gradient of z/s, divided by s. What is
+left of large numbers without their mean may be small, or 0, so it is divided once more.
 """
 
 from math import prod
@@ -67,13 +68,13 @@ def forward(
     """x (..., *normalized_shape), weight and bias of that shape or None, residual like x or None
     -> y like x, or with return_sum the pair (y, z); and the cache."""
     z = x if residual is None else x + residual
-    d, ε, s = in_range(z.reshape(sizes(x, normalized_shape)), float(eps))
+    d, h, s1 = in_range(z.reshape(sizes(x, normalized_shape)), float(eps) ** 0.5)
     w, b = flat(weight, 1.0), flat(bias, 0.0)
-    d = d - row_means(d)
-    r = 1 / array_namespace(x).sqrt(row_means(d * d) + ε)
+    d, h, s2 = in_range(d - row_means(d), h)
+    r = 1 / array_namespace(x).sqrt(row_means(d * d) + h * h)
     xhat = d * r
     y = (w * xhat + b).reshape(x.shape)
-    cache = xhat, r, s, weight, bias, residual is not None, return_sum
+    cache = xhat, r, s1 * s2, weight, bias, residual is not None, return_sum
     return (y, z) if return_sum else y, cache
 
 
@@ -101,9 +102,9 @@ def reference(
     """The same from primitives."""
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else x + residual
-    d, ε, _ = in_range(reshape(z, (M, N)), float(eps))
-    d = d - sum(d, axis=1, keepdims=True) / max(N, 1)
-    y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + ε)
+    d, h, _ = in_range(reshape(z, (M, N)), float(eps) ** 0.5)
+    d, h, _ = in_range(d - sum(d, axis=1, keepdims=True) / max(N, 1), h)
+    y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + h * h)
     y = y if weight is None else y * reshape(weight, (N,))
     y = y if bias is None else y + reshape(bias, (N,))
     y = reshape(y, x.shape)
@@ -128,14 +129,14 @@ def row_means(a):
     return row_sums(a)[:, None] / max(a.shape[1], 1)
 
 
-def in_range(z, ε):
-    """(z/s, ε/s², s) for rows z (M, N), perhaps a Tensor. Of the powers of two s is the last one
-    that is not above the largest number of the row, or √ε."""
+def in_range(z, h):
+    """(z/s, h/s, s) for rows z (M, N), perhaps a Tensor, and h = √ε. Of the powers of two s is the
+    last one that is not above the largest number of the row, or h."""
     a = array_of(z)
     if a.size == 0:
-        return z, ε, 1.0
+        return z, h, 1.0
     xp = array_namespace(a)
-    largest = xp.maximum(xp.max(abs(a), axis=1, keepdims=True), ε**0.5)
+    largest = xp.maximum(xp.max(abs(a), axis=1, keepdims=True), h)
     _, exponent = xp.frexp(largest)  # largest = a number from 1/2 to 1, times 2 to this
     s = xp.ldexp(xp.ones_like(largest), exponent - 1)
-    return z / s, (ε**0.5 / s) ** 2, s
+    return z / s, h / s, s

@@ -37,7 +37,7 @@ and x and a reach L through z alone:
 
     dx_k = da_k = dz_k + Σ_i dx̂_i ∂x̂_i/∂z_k  =  dz_k + r (dx̂_k - x̂_k 1/N Σ_i dx̂_i x̂_i)
 
-Each row is first divided by s and ε by s², as in layer_norm.py, which also has the letters that are
+Each row is first divided by s and √ε, too, as in layer_norm.py, which also has the letters that are
 not here.
 """
 
@@ -53,8 +53,8 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
     """x (..., *normalized_shape), weight of that shape or None, residual like x or None -> y like
     x, or with return_sum the pair (y, z); and the cache."""
     z = x if residual is None else x + residual
-    z_, ε, s = in_range(z.reshape(sizes(x, normalized_shape)), epsilon(x, eps))
-    r = 1 / array_namespace(x).sqrt(row_means(z_ * z_) + ε)
+    z_, h, s = in_range(z.reshape(sizes(x, normalized_shape)), epsilon(x, eps) ** 0.5)
+    r = 1 / array_namespace(x).sqrt(row_means(z_ * z_) + h * h)
     xhat = z_ * r
     y = (flat(weight, 1.0) * xhat).reshape(x.shape)
     cache = xhat, r, s, weight, residual is not None, return_sum
@@ -81,8 +81,8 @@ def reference(x, weight=None, residual=None, *, normalized_shape, eps=None, retu
     """The same from primitives."""
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else x + residual
-    y, ε, _ = in_range(reshape(z, (M, N)), epsilon(x, eps))
-    y = y / sqrt(sum(y * y, axis=1, keepdims=True) / max(N, 1) + ε)
+    y, h, _ = in_range(reshape(z, (M, N)), epsilon(x, eps) ** 0.5)
+    y = y / sqrt(sum(y * y, axis=1, keepdims=True) / max(N, 1) + h * h)
     y = y if weight is None else y * reshape(weight, (N,))
     y = reshape(y, x.shape)
     return (y, z) if return_sum else y

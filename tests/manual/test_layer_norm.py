@@ -121,6 +121,18 @@ def test_equal_numbers_and_a_large_mean(backend, module, dtype):
 
 
 @EACH
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e25, 1e35])
+def test_equal_numbers_of_any_size(backend, module, size):
+    """Also beside a row of others. The slope there is 1/√ε."""
+    x, g = np.array([[1, 1, 1], [1, 2, 3]], "f") * np.float32(size), np.eye(2, 3, dtype="f")
+    (y,), _, (dx, *_) = by_hand(backend, module, [x], [g], normalized_shape=(3,), eps=1e-4)
+    np.testing.assert_array_equal(y[0], 0)
+    np.testing.assert_allclose(dx[0], np.array([2, -1, -1]) / 3 / 1e-2, rtol=1e-5)
+    if size >= 1:
+        np.testing.assert_allclose(y[1], np.array([-1, 0, 1]) * np.sqrt(1.5), atol=1e-3)
+
+
+@EACH
 def test_float32_stays_and_any_layout_will_do(backend, module):
     rng = np.random.default_rng(0)
     arrays = [

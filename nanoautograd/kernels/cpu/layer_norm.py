@@ -8,9 +8,9 @@ d = z - μ, x̂ = d r and e_mi = dy_mi d_mi it is
     dw_i = Σ_m r_m e_mi        Σ_i dx̂_i = Σ_i dy_i w_i        Σ_i dx̂_i x̂_i = r Σ_i e_i w_i
     dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d/q Σ_i e_i w_i)
 
-and the sums along a row are products with w, which the BLAS computes. Rows are divided by s only
-if one of them needs it: they are computed, and again where their q shows that squares have left the
-range of the dtype.
+and the sums along a row are products with w, which the BLAS computes. No row is divided by s: where
+q shows that the squares of one have left the range of the dtype, all is computed again by the lines
+of manual/.
 """
 
 from math import sqrt
@@ -19,7 +19,8 @@ import numpy as np
 
 from ...backends.sums import column_sums, limits, row_dots, row_sums, total
 from ...backends.threads import by_rows
-from ...manual.layer_norm import flat, in_range, layer_norm, sizes
+from ...manual import layer_norm as manual
+from ...manual.layer_norm import flat, layer_norm, sizes
 
 FEW = 16  # rows whose numbers are added one after the other
 WIDE = 8192  # numbers of a row from which on NumPy loses no time between rows
@@ -34,7 +35,7 @@ def forward(
     y, dtype = np.empty(x.shape, x.dtype), x.dtype
     mu, r, q = np.empty(M, dtype), np.empty(M, dtype), np.empty(M, dtype)
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
-    w, b, n, ε, s = repeated(weight, M), repeated(bias, M), max(N, 1), float(eps), None
+    w, b, n, ε = repeated(weight, M), repeated(bias, M), max(N, 1), float(eps)
 
     def part(m):
         """Returns whether these rows are in range."""
@@ -43,7 +44,7 @@ def forward(
         z_m, y_m = z_[m], y_[m]
         mu[m] = mu_m = row_sums(z_m) / n
         np.subtract(z_m, mu_m[:, None], out=y_m)
-        q[m] = q_m = row_dots(y_m, y_m) + n * (ε if s is None else ε[m, 0])
+        q[m] = q_m = row_dots(y_m, y_m) + n * ε
         root = np.sqrt(q_m)
         r[m] = r_m = sqrt(n) / root
         y_m *= r_m[:, None]  # x̂
@@ -54,14 +55,17 @@ def forward(
         return fits(root, r_m)
 
     if not all(by_rows(part, np, M, N)) and N:
-        (z_, ε, s), a = in_range(z_, ε), None
-        by_rows(part, np, M, N)
-    cache = z_, mu, r, q, s, weight, bias, residual is not None, return_sum
+        options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
+        out, cache = manual.forward(x, weight, bias, residual, **options)
+        return out, (cache,)
+    cache = z_, mu, r, q, weight, bias, residual is not None, return_sum
     return (y, z) if return_sum else y, cache
 
 
 def backward(dy, cache, needs=None):
-    z, mu, r, q, s, weight, bias, is_sum, return_sum = cache
+    if len(cache) == 1:
+        return manual.backward(dy, *cache, needs)
+    z, mu, r, q, weight, bias, is_sum, return_sum = cache
     need_x, need_w, need_b, need_a = needs or (True,) * 4
     need_w, need_b = need_w and weight is not None, need_b and bias is not None
     need_a = need_a and is_sum
@@ -84,8 +88,6 @@ def backward(dy, cache, needs=None):
             dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, e)
             dx_m = np.subtract(dxhat, d, out=d)
             dx_m *= r_m[:, None]
-            if s is not None:
-                dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
         return of_w, column_dots(ones[m], dy_m) if need_b else None

@@ -12,7 +12,8 @@ import numpy as np
 
 from ...backends.sums import row_dots, row_sums, total
 from ...backends.threads import by_rows
-from ...manual.layer_norm import in_range, sizes
+from ...manual import rms_norm as manual
+from ...manual.layer_norm import sizes
 from ...manual.rms_norm import epsilon, rms_norm
 from .layer_norm import column_dots, fits, matrices, repeated, with_columns
 
@@ -22,14 +23,14 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
     z = x if residual is None else np.empty(x.shape, x.dtype)
     y, r, q = np.empty(x.shape, x.dtype), np.empty(M, x.dtype), np.empty(M, x.dtype)
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
-    w, n, ε, s = repeated(weight, M), max(N, 1), epsilon(x, eps), None
+    w, n, ε = repeated(weight, M), max(N, 1), epsilon(x, eps)
 
     def part(m):
         """Returns whether these rows are in range."""
         if a is not None:
             np.add(x_[m], a[m], out=z_[m])
         z_m = z_[m]
-        q[m] = q_m = row_dots(z_m, z_m) + n * (ε if s is None else ε[m, 0])
+        q[m] = q_m = row_dots(z_m, z_m) + n * ε
         root = np.sqrt(q_m)
         r[m] = r_m = sqrt(n) / root
         y_m = np.multiply(z_m, r_m[:, None], out=y_[m])  # x̂
@@ -38,14 +39,17 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
         return fits(root, r_m)
 
     if not all(by_rows(part, np, M, N)) and N:
-        (z_, ε, s), a = in_range(z_, ε), None
-        by_rows(part, np, M, N)
-    cache = z_, r, q, s, weight, residual is not None, return_sum
+        options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
+        out, cache = manual.forward(x, weight, residual, **options)
+        return out, (cache,)
+    cache = z_, r, q, weight, residual is not None, return_sum
     return (y, z) if return_sum else y, cache
 
 
 def backward(dy, cache, needs=None):
-    z, r, q, s, weight, is_sum, return_sum = cache
+    if len(cache) == 1:
+        return manual.backward(dy, *cache, needs)
+    z, r, q, weight, is_sum, return_sum = cache
     need_x, need_w, need_a = needs or (True,) * 3
     need_w, need_a = need_w and weight is not None, need_a and is_sum
     dy, dz = dy if return_sum else (dy, None)
@@ -65,8 +69,6 @@ def backward(dy, cache, needs=None):
             np.multiply(z_m, (e_w / q[m])[:, None], out=e)
             dx_m = np.subtract(dxhat, e, out=dx_[m])
             dx_m *= r_m[:, None]
-            if s is not None:
-                dx_m /= s[m]
             if dz is not None:
                 dx_m += dz[m]
         return of_w
