@@ -25,12 +25,24 @@ import numpy as np
 
 from .backends import array_namespace
 from .backends.threads import share
-from .kernels.cuda.runtime.recording import Number
 
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85
 BLOCKS = 32768  # so many at a time on the CPU: they stay in its cache
+
+
+class Number:
+    """A number that is in the memory of the device: array[()], of another value at each replay,
+    plus an integer that stays."""
+
+    def __init__(self, array, plus=0):
+        self.array, self.plus = array, plus
+
+    def __add__(self, n):
+        return Number(self.array, self.plus + n)
+
+    __radd__ = __add__
 
 
 def words(like, n, seed, offset=0):

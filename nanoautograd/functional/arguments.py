@@ -7,7 +7,8 @@ import numpy as np
 from ..array_interface import array_of
 from ..backends import device_of, is_array, to_device
 from ..custom_vjp import MANUAL
-from ..kernels.cuda.runtime.recording import CaptureError, Number, now
+from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..philox import Number
 from ..safety.arguments import as_array
 
 

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ....philox import Number
+
 __all__ = ["CaptureError", "Number", "Recording", "now"]
 
 ROOM = 256  # numbers of a step
@@ -25,19 +27,6 @@ ROOM = 256  # numbers of a step
 
 class CaptureError(RuntimeError):
     """Why a step cannot be recorded, or replayed."""
-
-
-class Number:
-    """A number that is in the memory of the device: array[()], of another value at each replay,
-    plus an integer that stays."""
-
-    def __init__(self, array, plus=0):
-        self.array, self.plus = array, plus
-
-    def __add__(self, n):
-        return Number(self.array, self.plus + n)
-
-    __radd__ = __add__
 
 
 class Recording:
