@@ -7,7 +7,8 @@ from ..manual.layer_norm import layer_norm as _layer_norm
 from ..manual.rms_norm import rms_norm as _rms_norm
 
 
-def _as_shape(name, n):
+def as_shape(name, n):
+    """The sizes of some axes, or of one, as a tuple. Raises TypeError for what are no integers."""
     try:
         return tuple(map(index, n if hasattr(n, "__iter__") else (n,)))
     except TypeError:
@@ -34,7 +35,7 @@ def layer_norm(
         weight,
         bias,
         residual,
-        normalized_shape=_as_shape("layer_norm", normalized_shape),
+        normalized_shape=as_shape("layer_norm", normalized_shape),
         eps=eps,
         return_sum=return_sum,
     )
@@ -53,7 +54,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
         input,
         weight,
         residual,
-        normalized_shape=_as_shape("rms_norm", normalized_shape),
+        normalized_shape=as_shape("rms_norm", normalized_shape),
         eps=eps,
         return_sum=return_sum,
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..functional.norms import as_shape
 from . import one_position
 from .module import Module, Parameter
 
@@ -16,8 +17,8 @@ class LayerNorm(Module):
     def __init__(
         self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *, dtype=np.float32
     ):
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape, self.eps = tuple(shape), eps
+        shape = as_shape("LayerNorm", normalized_shape)
+        self.normalized_shape, self.eps = shape, eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
         self.bias = Parameter(np.zeros(shape), dtype=dtype) if elementwise_affine and bias else None
 
@@ -37,8 +38,8 @@ class RMSNorm(Module):
     """
 
     def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=np.float32):
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape, self.eps = tuple(shape), eps
+        shape = as_shape("RMSNorm", normalized_shape)
+        self.normalized_shape, self.eps = shape, eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
 
     def forward(self, x):

@@ -251,6 +251,10 @@ def test_sizes_are_integers_of_any_kind(f):
     for shape in (3.0, [3.0], None, "3"):
         with pytest.raises(TypeError, match="norm: normalized_shape must be an integer or several"):
             f(X, shape)
+    for layer in (nag.nn.LayerNorm, nag.nn.RMSNorm):
+        assert layer(np.int64(3)).normalized_shape == (3,)
+        with pytest.raises(TypeError, match="Norm: normalized_shape must be an integer or several"):
+            layer(3.0)
 
 
 @pytest.mark.parametrize("f", [F.layer_norm, F.rms_norm])
