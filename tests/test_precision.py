@@ -170,13 +170,15 @@ def test_70_000_equal_numbers(dtype, backend):
 
 
 @each_short
-def test_an_index_that_repeats(dtype):
-    buffer = np.zeros(2, DTYPES[dtype])
-    scatter_add(buffer, np.zeros(4096, int), np.ones(4096, DTYPES[dtype]))
-    assert buffer[0] == 4096
-    buffer = np.zeros((2, 3), DTYPES[dtype])
-    scatter_add(buffer, (np.zeros(4096, int), np.ones(4096, int)), np.ones(4096, DTYPES[dtype]))
-    assert buffer[0, 1] == 4096
+def test_an_index_that_repeats(backend, dtype):
+    zeros, ones = (backend.array(np.full(4096, i)) for i in (0, 1))
+    values = backend.array(np.ones(4096, DTYPES[dtype]))
+    buffer = backend.array(np.zeros(2, DTYPES[dtype]))
+    scatter_add(buffer, zeros, values)
+    assert backend.numpy(buffer)[0] == 4096
+    buffer = backend.array(np.zeros((2, 3), DTYPES[dtype]))
+    scatter_add(buffer, (zeros, ones), values)
+    assert backend.numpy(buffer)[0, 1] == 4096
 
 
 # ---- 16 bits: as float64 computes it, rounded

@@ -210,11 +210,16 @@ def is_fancy(index):
 def scatter_add(buffer, index, values):
     """buffer[index] += values, in place; an element that `index` names twice gets both values.
 
-    NumPy adds one after the other. Of 16 bits, or many to few, that is done with more digits.
+    NumPy adds one after the other. Of 16 bits, or many to few, that is done with more digits. CuPy
+    adds nothing of bfloat16.
     """
     xp = array_namespace(buffer)
     if not is_fancy(index):
         buffer[index] += values
+    elif xp is not np and is_float(buffer.dtype) and buffer.dtype.itemsize == 2:
+        total = buffer.astype(np.float32)
+        xp.add.at(total, index, values.astype(np.float32) if is_array(values) else values)
+        buffer[...] = total.astype(buffer.dtype)
     elif xp is np and is_float(buffer.dtype) and buffer.itemsize < _fewest_bytes(buffer, values):
         total = buffer.astype(np.float64)
         scatter_add(total, index, np.asarray(values, dtype=np.float64))
