@@ -16,7 +16,7 @@ from .on_device import counter
 def _move(begun, beta, a, theta):
     """a ← β a + (1 − β) θ."""
     if begun and beta:
-        a += (1.0 - beta) * (theta - a)
+        a += (1.0 - beta) * (wide(theta) - a)
     else:
         a[...] = theta
 

@@ -435,15 +435,16 @@ def test_16_bits_step_as_32_do(narrow, name, options):
     assert np.array_equal(found.data, right.data.astype(narrow))
 
 
-def test_averages_of_16_bits(narrow):
+def test_averages_of_16_bits(narrow, backend):
     model = Module()
     model.w = Parameter(np.ones(3), dtype=narrow)
+    model.to(backend.device)
     average = AveragedModel(model, 0.999)
     average.update()
-    model.w.data = np.full(3, 2.0).astype(narrow)
+    model.w.data = backend.array(np.full(3, 2.0).astype(narrow))
     for _ in range(1000):
         average.update()
-    np.testing.assert_allclose(average.averages["w"], 2 - 0.999**1000, rtol=1e-4)
+    np.testing.assert_allclose(backend.numpy(average.averages["w"]), 2 - 0.999**1000, rtol=1e-4)
     again = AveragedModel(model)
     again.load_state_dict(average.state_dict())
     with again.applied():
