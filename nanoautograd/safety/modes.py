@@ -79,7 +79,12 @@ class Mode:
         blocks = getattr(state, "blocks", ())
         others = [b for b in blocks if b is not block]
         if is_open := len(others) < len(blocks):
+            for i, b in enumerate(others):
+                if b is not blocks[i]:  # it was opened later: before it is another state now
+                    b.close = partial(self.variable.set, _State(state.outside, tuple(others[:i])))
             self.variable.set(_State(state.outside, tuple(others)))
+            if block is not None:
+                block.close = int  # nothing is left to do, whoever still has it
         return is_open
 
     def __call__(self, f: Any) -> Any:

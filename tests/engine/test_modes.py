@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import inspect
 import sys
 import threading
@@ -218,6 +219,23 @@ def test_each_block_takes_out_itself_alone(steps):
             del is_open[len(is_open) - 1 - is_open[::-1].index(i)]
         assert recorded() == (not is_open or is_open[-1] == 1)
     del objects
+    assert recorded()
+
+
+def test_a_block_that_is_gone_leaves_those_opened_after_it():
+    """As those of two generators: each has an object of its own, which goes when it leaves."""
+
+    def values():
+        with nag.no_grad():
+            yield 1
+
+    first, second = values(), values()
+    next(first), next(second)
+    first.close()
+    del first
+    gc.collect()
+    assert not recorded()
+    second.close()
     assert recorded()
 
 
