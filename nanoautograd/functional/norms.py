@@ -102,7 +102,7 @@ def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameter
                 f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
             )
     try:
-        fits = eps is None or float(eps) >= 0
+        fits = eps is None and name == "rms_norm" or float(eps) >= 0
     except (TypeError, ValueError):
         fits = False
     if not fits:

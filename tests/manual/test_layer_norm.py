@@ -262,6 +262,8 @@ def test_sizes_are_integers_of_any_kind(f):
 def test_an_epsilon_that_is_none(f, eps):
     with pytest.raises(ValueError, match="norm: eps must be a number, 0 or more; got"):
         f(X, 3, eps=eps)
+    with pytest.raises(ValueError, match="norm: eps must be a number, 0 or more; got None"):
+        F.layer_norm(X, 3, eps=None)
 
 
 @each_form("layer_norm", "rms_norm")
