@@ -15,7 +15,7 @@ from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..safety.arguments import as_array, as_arrays
 from .elementwise import astype
-from .indexing import along, getitem, scatter_add, take
+from .indexing import along, getitem, take
 from .shaping import (
     broadcast_to,
     checked,
@@ -131,17 +131,7 @@ def _split(a, edges, axis):
     return tuple(a[along(axis, slice(i, j), a.ndim)] for i, j in zip(edges, edges[1:]))
 
 
-_split.defvjp(
-    a=lambda g, a_shape, edges, axis: (
-        concatenate(g, axis) if list(edges) == sorted(edges) else _overlaid(g, a_shape, edges, axis)
-    )
-)
-
-
-def _overlaid(g, a_shape, edges, axis):
-    """The gradients of parts that overlap, as those cut at [2, 1] do, each at its place."""
-    places = [along(axis, slice(i, j), len(a_shape)) for i, j in zip(edges, edges[1:])]
-    return sum(scatter_add(d, at, a_shape) for d, at in zip(g, places))
+_split.defvjp(a=lambda g, axis: concatenate(g, axis))
 
 
 def split(ary, indices_or_sections, axis=0):
