@@ -241,6 +241,16 @@ def test_a_row_that_is_ignored_adds_nothing_whatever_it_holds(backend, module, h
 
 
 @EACH
+@pytest.mark.parametrize("weight", [1e300, np.inf])
+def test_a_class_of_infinite_weight_that_occurs(backend, module, weight):
+    """An infinite loss, and no NaN; also where another class is as good as certain."""
+    arrays = [np.array([[0.0, -50.0, -60.0]]), np.array([1]), np.array([1.0, weight, 1.0])]
+    with np.errstate(all="ignore"):
+        (loss,), *_ = by_hand(backend, module, arrays, reduction="sum")
+    np.testing.assert_allclose(loss, 50 * weight)
+
+
+@EACH
 def test_a_class_that_does_not_occur_may_have_an_infinite_weight(backend, module):
     """As 1 / its frequency is."""
     x, y = np.array([[0.5, 3.0, 1.0], [1.0, 2.0, 0.0]]), np.array([0, 2])

@@ -7,7 +7,7 @@ w_c q_nc has a part at the target and a part that is the same in all rows,
 
 and with s_n = k_n + Σ_c a_c and e_nc = exp(x_nc - m_n)
 
-    ℓ_n = s_n log Z_n - k_n (x_{n y_n} - m_n) - Σ_c a_c (x_nc - m_n)
+    ℓ_n = k_n (log Z_n - (x_{n y_n} - m_n)) + Σ_c a_c (log Z_n - (x_nc - m_n))
     dx_nc = g_n (s_n e_nc / Z_n - k_n [c = y_n] - a_c)
 
 so e is the one array that is made of x, and dx is made of e, in blocks that threads share. Without
@@ -39,10 +39,13 @@ def forward(logits, target, weight=None, **options):
         if kept is not None:
             z[~kept[n]] = 0.0
         at = np.arange(0, z.size, C) + y[n]  # where the targets are
-        z_y, az = z.take(at), 0.0 if a is None else row_dots(z, a)
+        z_y, az = z.take(at), None if a is None else row_dots(z, a)
         e = np.exp(z, out=z)
         Z = row_sums(e)
-        ell = np.log(Z) - z_y if k is None else s[n] * np.log(Z) - k[n] * z_y - az
+        log_Z = np.log(Z)
+        ell = log_Z - z_y if k is None else k[n] * (log_Z - z_y)
+        if a is not None:
+            ell += a.sum() * log_Z - az
         return ell, (n, e, Z, at)
 
     ells, blocks = zip(*by_rows(block, np, len(y), C)) if len(y) else ([x[:, 0]], ())

@@ -32,11 +32,12 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
             if not all_kept:
                 e[~kept[i]] = 0.0
             at = np.arange(len(e)), y[i]
-            ell[m] = -k[i] * e[at]
-            if a is not None:
-                ell[m] -= row_dots(e, a)
+            e_y, ae = e[at], None if a is None else row_dots(e, a)
             Z = row_sums(np.exp(e, out=e))
-            ell[m] += s[i] * np.log(Z)
+            log_Z = np.log(Z)
+            ell[m] = k[i] * (log_Z - e_y)
+            if a is not None:
+                ell[m] += a.sum() * log_Z - ae
             if g is not None:
                 to_delta(e, Z, at, g[m], k[i], a, s[i])
 
