@@ -82,6 +82,13 @@ class Sweep:
                 found = row.left, row.right  # the last one is the closest look
         return found
 
+    def seen_nearer(self, value):
+        """Do two narrower steps see the derivative `value`, or one clearly, not the one found?"""
+        gap = abs(value - self.value)
+        off = [abs(row.central - value) for row in self.rows if row.h < self.step]
+        two = any(max(pair) < 0.1 * gap for pair in zip(off, off[1:]))
+        return value != 0 and (two or min(off, default=inf) < 1e-3 * gap)
+
     def jump(self):
         """The height of a discontinuity at or very near 0, else None: then D(h) grows like 1/h."""
         heights = [2 * row.h * row.central for row in self.rows[4:]]
@@ -94,7 +101,7 @@ def _alike(a, b):
     return isfinite(a) and isfinite(b) and abs(a - b) < 0.1 * abs(b)
 
 
-def noise(phi, scale=1.0):
+def noise(phi, scale=1.0, side=0):
     """(least, most): the size of the rounding errors in phi near 0, for an input of size `scale`.
 
     The k-th differences of a smooth function on a fine grid vanish like spacing^k; what remains is
@@ -103,13 +110,17 @@ def noise(phi, scale=1.0):
     computational noise, SIAM J. Sci. Comput. 33, 2011.) Three spacings are tried: a wide one may
     show how fast phi varies, and a narrow one stay within one step of a phi that is rounded
     coarsely. Zero is no measurement.
+
+    side: 1 or -1 to look to that side of 0 alone. A kink on the other side is then not seen, which
+    otherwise passes for noise.
     """
     k, points = 6, 10
     amplification = sqrt(factorial(2 * k)) / factorial(k)
     measured = []
     spacings = 0.7e-3, 1.1e-5, 1.3e-7  # no round multiples of one another
     for spacing in spacings:
-        places = [(i - points // 2) * spacing * scale for i in range(points)]
+        first = -points // 2 if not side else 0
+        places = [(i + first) * (side or 1) * spacing * scale for i in range(points)]
         values = [phi(h) if h else 0.0 for h in places]
         differences = [
             sum((-1) ** j * comb(k, j) * values[i + j] for j in range(k + 1))
@@ -157,14 +168,15 @@ def sweep(phi, noise, scale, widest=0.0):
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]
     change = [max(abs(a), abs(b)) for a, b in zip(ahead, behind)]
     # At the smallest steps, whatever sets neighbours apart is noise that the table has missed; and
-    # where phi stands still and then moves by more and more, its first move is a rounding.
+    # where phi stands still and then moves by more and more, its first move is a rounding (unless
+    # it stands still to one side however wide the step, as beside a kink).
     missed = [
         abs(a - b) * h / 10
         for a, b, h in zip(central, central[1:], steps)
         if h < 1e-7 * scale and isfinite(a) and isfinite(b)
     ]
     moves = [c for c in reversed(change) if c]
-    if not change[-1] and len(moves) > 2 and moves[2] > 5 * moves[0]:
+    if not change[-1] and any(ahead) and any(behind) and len(moves) > 2 and moves[2] > 5 * moves[0]:
         missed.append(moves[0] / 4)
     least, most = noise
     noise = max([least, *filter(isfinite, missed)])

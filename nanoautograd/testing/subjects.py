@@ -8,6 +8,7 @@ Each subject has a name and two methods on lists of float64 arrays:
 
 import functools
 import inspect
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -337,18 +338,42 @@ def refuse_foreign(what, x):
 
 
 def refuse_foreign_function(f):
-    """CheckRefused for a function that brings the derivative of another library with it."""
+    """CheckRefused for a function that is another library's, and brings its derivative with it."""
     while isinstance(f, functools.partial):
         f = f.func
     for owner in (f, getattr(f, "__self__", None)):
         for cls in owner.__mro__ if isinstance(owner, type) else type(owner).__mro__:
             library = cls.__module__.partition(".")[0]
             if library in AUTOGRADS:
-                raise CheckRefused(
-                    f"{name_of(f)} is {library}'s ({_full_name(cls)}): the derivative that it "
-                    f"defines is {library}'s to call, and would not be looked at. Give it as vjp, "
-                    "a function from arrays to arrays"
-                )
+                raise CheckRefused(_foreign(f"{name_of(f)} is", library, _full_name(cls)))
+
+
+def refuse_foreign_calls(subject, xs):
+    """CheckRefused if the subject, called at xs, calls a torch.autograd.Function. That computes on
+    our Tensors, too, and our rules are used, not the one that it defines."""
+    if "torch" not in sys.modules:
+        return
+    found = []
+
+    def watch(frame, event, _):
+        if event == "call" and frame.f_globals.get("__name__") == "torch.autograd.function":
+            found.append(frame.f_code.co_qualname)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        subject.values(xs)
+    finally:
+        sys.setprofile(before)
+    if found:
+        raise CheckRefused(_foreign(f"{subject.name} calls one that is", "torch", found[0]))
+
+
+def _foreign(what, library, name):
+    return (
+        f"{what} {library}'s ({name}): the derivative that it defines is {library}'s to call, and "
+        "would not be looked at. Give it as vjp, a function from arrays to arrays"
+    )
 
 
 ARRAY_INTERFACES = "__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__"

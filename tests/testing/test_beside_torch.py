@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanoautograd.testing import GradientError, gradcheck
+from nanoautograd.testing import CheckRefused, GradientError, gradcheck
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.oracle
@@ -62,3 +62,22 @@ def test_torch_and_here(name):
     except GradientError:
         passed = False
     assert passed == passes
+
+
+def test_a_function_of_torch_is_refused_wherever_it_is_called():
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, u):
+            return u * 3
+
+    def inner(x):
+        return Wrong.apply(x) + 1
+
+    for f in (Wrong.apply, lambda x: Wrong.apply(x), lambda x: [inner(y) for y in x]):
+        with pytest.raises(CheckRefused, match="torch's"):
+            gradcheck(f, [X])
+    gradcheck(lambda x: x * 2, [X])

@@ -319,6 +319,35 @@ def test_a_kink_at_some_distance_is_no_false_alarm(distance):
         assert distance < 1e-6
 
 
+@given(
+    st.sampled_from(["abs", "relu", "clip", "sort", "max", "square"]),
+    st.sampled_from([1.0, -1.0, 1e-7, -1e5, 1e8]),
+    st.lists(st.tuples(st.integers(-12, 1), st.floats(-10, 10)), min_size=1, max_size=3),
+    st.integers(0, 99),
+)
+def test_a_right_gradient_is_wrong_beside_no_kink(kind, c, distances, seed):
+    f = {
+        "abs": lambda x: nag.abs(x - c),
+        "relu": lambda x: nag.maximum(x - c, 0),
+        "clip": lambda x: nag.clip(x, min(c, 2 * c), max(c, 2 * c)),
+        "sort": nag.sort,
+        "max": nag.max,
+        "square": lambda x: nag.maximum(x, 0) * nag.maximum(x - c, 0),
+    }[kind]
+    x = np.array([c * (1 + m * 10.0**k) for k, m in distances])
+    try:
+        gradcheck(f, [x], seed=seed)
+    except (KinkNearby, Inconclusive):
+        pass
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_zero_gradient_beside_a_kink_at_the_smallest_number(shape):
+    for x in (5e-324, -5e-324, 1e-310):
+        with pytest.raises(GradientError):
+            gradcheck(np.abs, [np.full(shape, x)], vjp=lambda u, x: 0 * x)
+
+
 def test_a_wrong_gradient_on_a_kink_is_wrong():
     with pytest.raises(GradientError) as failure:
         gradcheck(relu, [np.array([-1.0, 0.0, 2.0])], vjp=lambda u, x: -u * np.heaviside(x, 0.5))
