@@ -306,7 +306,7 @@ def jacobian(f, argnums=0):
         call = _Call("jacobian", f, args, kwargs, argnums)
         if call.several:
             raise TypeError("jacobian: f must return one Tensor")
-        y = call.out
+        y = call.outs[0]
         rows = []
         for i in range(y.size):
             row = _zeros(y).reshape(-1)

@@ -344,6 +344,23 @@ def test_what_is_no_axis_to_numpy(f, axis, shape):
             f(x, axis=axis)
 
 
+@pytest.mark.parametrize("axis", [True, (True,), (True, 0)])
+def test_a_boolean_is_no_axis(axis):
+    x = leaf(np.ones((1, 1)))
+    for f in (nag.sum, nag.prod, nag.var, nag.norm, nag.logsumexp, nag.flip, nag.squeeze):
+        with pytest.raises(TypeError):
+            f(x, axis=axis)
+    for call in (
+        lambda: nag.concatenate([x, x], axis=axis),
+        lambda: nag.stack([x, x], axis=axis),
+        lambda: nag.transpose(x, axis),
+        lambda: nag.tensordot(x, x, (axis, axis)),
+        lambda: nag.norm(x[0], ord=(2,)),
+    ):
+        with pytest.raises(TypeError):
+            call()
+
+
 # ---- sequences and numbers in the place of arrays
 
 

@@ -181,6 +181,19 @@ def test_an_index_that_repeats(backend, dtype):
     assert backend.numpy(buffer)[0, 1] == 4096
 
 
+@pytest.mark.parametrize("shape", [(3,), (10**6,), (3, 2), (2, 10**6)])
+@pytest.mark.parametrize("kind", ["zeros", "few"])
+def test_an_index_that_repeats_often_keeps_its_digits(shape, kind):
+    n = 300_000
+    i = np.zeros(n, int) if kind == "zeros" else np.arange(n) % 3
+    x = nag.Tensor(np.ones(shape, np.float32), requires_grad=True)
+    index = (i,) if len(shape) == 1 else (np.ones((), int), i // 2)
+    (x[index] * np.float32(123.4)).sum().backward()
+    exact = np.zeros(shape)
+    np.add.at(exact, index, float(np.float32(123.4)))
+    np.testing.assert_allclose(x.grad.numpy(), exact, rtol=1e-6)
+
+
 # ---- 16 bits: as float64 computes it, rounded
 
 TARGETS = np.array([1, 0, 5, 2, 2, 3, 0])

@@ -203,8 +203,7 @@ def to_numpy(array):
 
 def is_fancy(index):
     """Does the index hold an integer array, so that an element can be named twice?"""
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts)
+    return any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in _parts(index))
 
 
 def scatter_add(buffer, index, values):
@@ -216,24 +215,44 @@ def scatter_add(buffer, index, values):
     xp = array_namespace(buffer)
     if not is_fancy(index):
         buffer[index] += values
-    elif xp is not np and is_float(buffer.dtype) and buffer.dtype.itemsize == 2:
+        return
+    if xp is not np and is_float(buffer.dtype) and buffer.dtype.itemsize == 2:
         total = buffer.astype(np.float32)
         xp.add.at(total, index, values.astype(np.float32) if is_array(values) else values)
         buffer[...] = total.astype(buffer.dtype)
-    elif xp is np and is_float(buffer.dtype) and buffer.itemsize < _fewest_bytes(buffer, values):
+        return
+    by_rows = buffer.ndim > 1 and (not isinstance(index, tuple) or len(index) == 1)
+    is_short = xp is np and is_float(buffer.dtype) and buffer.itemsize < 8
+    if is_short and (buffer.itemsize < 4 or not by_rows and _many_to_few(buffer, index, values)):
         total = buffer.astype(np.float64)
         scatter_add(total, index, np.asarray(values, dtype=np.float64))
         buffer[...] = total
-    elif xp is np and buffer.ndim > 1 and (not isinstance(index, tuple) or len(index) == 1):
+    elif xp is np and by_rows:
         _add_rows(buffer, index[0] if isinstance(index, tuple) else index, values)
     else:
         xp.add.at(buffer, index, values)
 
 
-def _fewest_bytes(buffer, values):
-    """Of a number that is added to one after the other: 8 where elements must repeat, and are not
-    added in pairs."""
-    return 8 if buffer.ndim == 1 and np.size(values) > buffer.size else 4
+MANY = 2**14  # so many values are worth a look at a sample of where they go
+SAMPLE = 256
+
+
+def _many_to_few(buffer, index, values):
+    """Do elements repeat so often that their sum needs more digits than it has? They must where
+    there are more values than elements; else a sample of the places tells."""
+    n = np.size(values)
+    if n > buffer.size:
+        return True
+    if n < MANY:
+        return False
+    parts = np.broadcast_arrays(*[i for i in _parts(index) if is_fancy(i)])
+    step = -(-parts[0].size // SAMPLE)
+    sample = np.stack([part.flat[::step] for part in parts], axis=1)
+    return len(np.unique(sample, axis=0)) <= len(sample) / 2
+
+
+def _parts(index):
+    return index if isinstance(index, tuple) else (index,)
 
 
 def _add_rows(buffer, rows, values):

@@ -11,6 +11,7 @@ and section 4.1.
 """
 
 import math
+from types import MappingProxyType
 
 import numpy as np
 
@@ -105,8 +106,10 @@ def _places(model):
 def _replace(places, made):
     """Puts made[id(value)] in each of the places where a value is."""
     for name, _, holder, _ in places:
-        if isinstance(holder, tuple):
-            raise TypeError(f"{name} is in a tuple, where nothing can take its place; use a list")
+        if isinstance(holder, (tuple, MappingProxyType)):
+            raise TypeError(
+                f"{name} is in a {type(holder).__name__}, where nothing can take its place; use a list"
+            )
     for _, value, holder, key in places:
         if isinstance(holder, Module):
             setattr(holder, key, made[id(value)])

@@ -3,9 +3,10 @@ devices; and modules made of modules."""
 
 import math
 import warnings
-from collections import deque
+from collections import ChainMap, UserDict, UserList, deque
 from inspect import isroutine
 from reprlib import recursive_repr
+from types import MappingProxyType
 
 import numpy as np
 
@@ -24,15 +25,18 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
-CONTAINERS = list, tuple, deque, dict
-PLAIN = {bool, int, float, str, type(None), np.ndarray}  # most of what is held
+MAPPINGS = dict, UserDict, ChainMap, MappingProxyType
+CONTAINERS = list, tuple, deque, UserList, *MAPPINGS
+NAMELESS = set, frozenset, type({}.values()), type({}.items()), np.ndarray  # are not looked into
+PLAIN = {bool, int, float, str, type(None)}  # most of what is held
 
 
 def _inside(holder, path="", above=()):
     """What Module._members gives, of a Module or of a list, tuple or dict in it."""
     held = vars(holder) if isinstance(holder, Module) else holder
-    for key, value in held.items() if isinstance(held, dict) else enumerate(held):
-        if type(value) in PLAIN:
+    for key, value in held.items() if isinstance(held, MAPPINGS) else enumerate(held):
+        kind = type(value)
+        if kind in PLAIN or kind is np.ndarray and value.dtype != object:
             continue
         name = f"{path}.{key}" if path else str(key)
         if isinstance(value, (Tensor, Module)):
@@ -40,10 +44,10 @@ def _inside(holder, path="", above=()):
         elif isinstance(value, CONTAINERS):
             if all(value is not one for one in above):
                 yield from _inside(value, name, (*above, value))
-        elif isinstance(value, (set, frozenset)) and any(map(learns, value)):
+        elif isinstance(value, NAMELESS) and learns([*getattr(value, "flat", value)]):
             raise TypeError(
-                f"{name} is a set of Parameters or Modules; a set has no order, so they would have "
-                "no names: use a list or a dict"
+                f"{name} is of type {kind.__name__} and holds Parameters or Modules, which have no "
+                "names in it: use a list or a dict"
             )
 
 

@@ -102,6 +102,8 @@ def concatenate(arrays, axis=0):
 
 def _joining(arrays, axis, name):
     """What joins arrays takes: a sequence of them, and an axis."""
+    if isinstance(axis, bool):
+        raise TypeError(f"{name}: an axis is an integer, not {axis}")
     try:
         return list(arrays), axis if axis is None else index(axis)
     except TypeError:

@@ -348,8 +348,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
     which need singular values.
     """
     x = as_array(x)
-    if isinstance(ord, Tensor):
-        raise TypeError("norm: ord is a number or a name; it has no gradient, and is no Tensor")
+    if not isinstance(ord, (int, float, np.number, str, type(None))):
+        raise TypeError(f"norm: ord is a number or a name, not {type(ord).__name__}")
     if axis is None and (ord is None or x.ndim == 1):
         axes = tuple(range(x.ndim))
     elif axis is None:

@@ -17,9 +17,13 @@ def integers(x, name):
     """The integers in a sequence, or the one that x is, as a tuple. `name`, here and below, is what
     an error calls the operation."""
     try:
-        return tuple(map(index, x if hasattr(x, "__iter__") and getattr(x, "ndim", 1) else (x,)))
+        return tuple(map(index, _each(x)))
     except TypeError:
         raise TypeError(f"{name}: {x!r} is neither an integer nor a sequence of integers") from None
+
+
+def _each(x):
+    return tuple(x) if hasattr(x, "__iter__") and getattr(x, "ndim", 1) else (x,)
 
 
 def checked(axis, ndim, name):
@@ -37,7 +41,8 @@ def checked(axis, ndim, name):
 
 def distinct(axes, ndim, name):
     """The axes, one or several, as numbers from 0 to ndim - 1, of which none stands twice."""
-    found = [checked(i, ndim, name) for i in integers(axes, name)]
+    integers(axes, name)  # raises
+    found = [checked(i, ndim, name) for i in _each(axes)]
     if len(set(found)) < len(found):
         raise ValueError(f"{name}: axis {axes} names one axis twice")
     return found

@@ -137,6 +137,15 @@ def test_towers_agree_with_jax(plan):
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (0,)])
+def test_a_constant_result_has_the_derivative_0(shape):
+    for y in (np.ones(shape), nag.Tensor(np.ones(shape)), np.ones(shape)[()]):
+        assert nag.jacobian(lambda x: y)(POINT).tolist() == np.zeros((*shape, N)).tolist()
+        assert nag.vjp(lambda x: y, POINT)[1](np.ones(shape))[0].tolist() == [0, 0]
+        assert nag.jvp(lambda x: y, (POINT,), (POINT,))[1].tolist() == np.zeros(shape).tolist()
+    assert nag.hessian(lambda x: np.float64(2))(POINT).tolist() == [[0, 0], [0, 0]]
+
+
 def test_what_a_finished_call_leaves_is_no_history():
     def f(x, y):
         return nag.sin(x) * y * y

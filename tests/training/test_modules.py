@@ -3,7 +3,7 @@
 import copy
 import pickle
 import warnings
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
 
 import numpy as np
 import pytest
@@ -47,6 +47,9 @@ containers = st.sampled_from(
         list,
         tuple,
         deque,
+        UserList,
+        lambda values: UserDict(enumerate(values)),
+        lambda values: ChainMap(dict(enumerate(values))),
         lambda values: Pair(*[*values, 0, 0][:2]),
         lambda values: {f"k{i}": value for i, value in enumerate(values)},
         lambda values: OrderedDict(enumerate(values)),
@@ -84,9 +87,9 @@ def inside(value):
         return [value]
     if isinstance(value, Module):
         return inside(list(vars(value).values()))
-    if isinstance(value, dict):
+    if isinstance(value, (dict, UserDict, ChainMap)):
         return inside(list(value.values()))
-    if isinstance(value, (list, tuple, deque)):
+    if isinstance(value, (list, tuple, deque, UserList)):
         return [p for one in value for p in inside(one)]
     return []
 
@@ -160,8 +163,11 @@ def test_a_module_inside_itself_is_not_entered_again():
 
 def test_what_cannot_be_found_is_refused():
     model = holding(ones={parameter()})
-    with pytest.raises(TypeError, match="ones is a set of Parameters or Modules"):
+    with pytest.raises(TypeError, match="ones is of type set and holds Parameters or Modules"):
         model.parameters()
+    for held in ({"a": parameter()}.values(), np.array([Linear(1, 1), None], dtype=object)):
+        with pytest.raises(TypeError, match="which have no names in it"):
+            holding(held=held).parameters()
     assert holding(words={"a", 1}).parameters() == []
     with pytest.raises(ValueError, match=r"two parameters are called 'a\.1'"):
         holding(a={1: parameter(), "1": parameter()}).state_dict()
