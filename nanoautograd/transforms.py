@@ -212,6 +212,12 @@ def _check_tangents(name, tangents, primals):
         )
 
 
+def _check_argnums(name, argnums):
+    for i in argnums if isinstance(argnums, tuple) else (argnums,):
+        if not isinstance(i, (int, np.integer)) or isinstance(i, bool):
+            raise TypeError(f"{name}: argnums is an integer, or a tuple of them; not {argnums!r}")
+
+
 # ---- the transforms
 
 
@@ -224,6 +230,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
         >>> value_and_grad(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
         (tensor(5.), tensor([2., 4.]))
     """
+    _check_argnums("grad", argnums)
 
     @wraps(f)
     def value_and_gradient(*args, **kwargs):
@@ -300,6 +307,7 @@ def jacobian(f, argnums=0):
 
     argnums: as for `grad`; a tuple gives a tuple of Jacobians. f returns one Tensor.
     """
+    _check_argnums("jacobian", argnums)
 
     @wraps(f)
     def jacobian_of_f(*args, **kwargs):

@@ -259,7 +259,7 @@ def unbroadcast(g, shape):
 
 def unbroadcast_as(d, shape, dtype):
     """`unbroadcast`, and in a dtype. Raises TypeError for what is no array, or is complex."""
-    if not hasattr(d, "shape"):
+    if not isinstance(getattr(d, "dtype", None), np.dtype) or isinstance(d, np.ma.MaskedArray):
         what = f"{type(d).__name__} {d!r}"
         raise TypeError(f"a gradient that is {what}; it must be an array, or None for zero")
     if d.dtype.kind == "c":

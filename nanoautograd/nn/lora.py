@@ -108,7 +108,8 @@ def _replace(places, made):
     for name, _, holder, _ in places:
         if isinstance(holder, (tuple, MappingProxyType)):
             raise TypeError(
-                f"{name} is in a {type(holder).__name__}, where nothing can take its place; use a list"
+                f"{name} is in a {type(holder).__name__}, where nothing can take its place; "
+                "use a list"
             )
     for _, value, holder, key in places:
         if isinstance(holder, Module):

@@ -2,7 +2,7 @@
 
 import dis
 import warnings
-from functools import wraps
+from functools import partial, wraps
 from types import FunctionType
 from typing import Any
 
@@ -144,6 +144,9 @@ def check_return(name: str, *functions: Any) -> None:
     for f in functions:
         if not callable(f):
             raise TypeError(f"{name}: a rule is a function of g, and of what it reads; got {f!r}")
+        while isinstance(f, partial):
+            f = f.func
+        f = f if isinstance(f, (FunctionType, type)) else getattr(type(f), "__call__", f)
         if not isinstance(f, FunctionType) or f.__name__ == "<lambda>":
             continue
         code = list(dis.get_instructions(f))
@@ -204,13 +207,16 @@ def check_differentiable(operation: Any, wanted: list) -> None:
 
 
 def watched(operation: Any, forward: Any) -> Any:
-    """The function of an operation. That of a user is watched until a call of it has succeeded: if
-    it writes into an argument, which may be a leaf's array, that is a TypeError."""
+    """The function of an operation. That of a user is watched until some calls of it have
+    succeeded: if it writes into an argument, which may be a leaf's array, that is a TypeError. (One
+    call may show nothing, as maximum(a, 0, out=a) of positive numbers.)"""
     if _is_ours(forward):
         return forward
+    seen = 0
 
     @wraps(forward)
     def first(*args: Any, **options: Any) -> Any:
+        nonlocal seen
         before = list(map(_sample, args))
         out = forward(*args, **options)
         for i, (a, was) in enumerate(zip(args, before)):
@@ -219,16 +225,23 @@ def watched(operation: Any, forward: Any) -> Any:
                     f"{operation.name} wrote into its argument {i}, of shape {a.shape}, an array "
                     "of its caller; compute a new one, as a = a * 2 instead of a *= 2"
                 )
-        if any(before):
+        seen += any(b is not None for b in before)
+        if seen == WATCHED:
             operation.forward = forward
         return out
 
     return first
 
 
-def _sample(a: Any) -> bytes:
-    """Some thousand elements of an array, from all over it. (Only NumPy's: others would wait.)"""
-    return a.flat[:: a.size // 4096 + 1].tobytes() if isinstance(a, np.ndarray) else b""
+WATCHED = 10  # calls
+
+
+def _sample(a: Any) -> Any:
+    """Of an array what it is, and some thousand elements from all over it; else None. (Only of
+    NumPy's: others would wait.)"""
+    if not isinstance(a, np.ndarray):
+        return None
+    return a.shape, a.strides, a.dtype, a.flat[:: a.size // 4096 + 1].tobytes()
 
 
 def result(name: str, y: Any, is_recorded: bool) -> Any:

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -138,9 +139,23 @@ def yields(g, a):
     yield g
 
 
+class Falls:
+    def __call__(self, g, a):
+        3 * g * a**2
+
+
+@pytest.mark.parametrize("d", [np.ma.array([1.0, 2.0]), [1.0, 2.0], 1.0, "1"])
+def test_a_rule_that_gives_no_array_is_named(d):
+    with pytest.raises(TypeError, match="a rule of cube gave a gradient that is"):
+        nag.grad(lambda a: cube().defvjp(a=lambda g: d)(a).sum())(np.ones(2))
+
+
 def test_a_rule_without_a_return_is_refused_where_it_is_set():
     with pytest.raises(TypeError, match="cube: falls_off returns nothing; is a `return` missing"):
         cube().defvjp(a=falls_off)
+    for rule in (partial(falls_off), Falls()):
+        with pytest.raises(TypeError, match="is a `return` missing"):
+            cube().defvjp(a=rule)
     for rule in (returns_in_one_branch, raises, lambda g: None, yields):
         cube().defvjp(a=rule)
     assert nag.grad(cube().defvjp(a=lambda g: None))(2.0).item() == 0
@@ -195,6 +210,33 @@ def test_an_operation_that_writes_into_its_argument_is_refused(n, is_tensor):
                 continue
             with pytest.raises(TypeError, match=f"{f.name} wrote into its argument {at}"):
                 f(*args)
+
+
+@pytest.mark.parametrize("write", ["shape", "dtype", "later"])
+def test_an_operation_that_changes_its_argument_otherwise_or_later(write):
+    @nag.function
+    def f(a):
+        if write == "shape":
+            a.shape = (4, 1)
+        elif write == "dtype":
+            a.dtype = np.int64
+        else:
+            np.maximum(a, 0, out=a)
+        return a * 1.0
+
+    f.defvjp(a=lambda g: g)
+    with warnings.catch_warnings(action="ignore"):  # NumPy's newest versions warn of shape =
+        if write == "later":
+            f(leaf(np.ones(4)))
+        with pytest.raises(TypeError, match="f wrote into its argument 0"):
+            f(leaf(-np.ones(4)))
+
+
+@pytest.mark.parametrize("argnums", [[0, 1], "0", 0.0, True, None, np.ones(2), (0, "1")])
+def test_argnums_that_are_no_integers(argnums):
+    for transform in (nag.grad, nag.value_and_grad, nag.jacobian, nag.hessian):
+        with pytest.raises(TypeError, match="argnums"):
+            transform(lambda x, y: x * y, argnums)
 
 
 def test_an_operation_that_writes_into_what_it_made_is_fine():
