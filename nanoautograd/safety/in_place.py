@@ -37,6 +37,8 @@ itself brought a history:
 `t.data[0] = 7`, are not seen by anybody.)
 """
 
+import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -206,9 +208,19 @@ def replace_data(t: Any, value: Any) -> None:
         if (new.shape, new.dtype, type(new)) != (old.shape, old.dtype, type(old)):
             leaf = getattr(t, "_leaf", None)  # what was computed before leads to the old one
             if leaf is not None:
+                leaf.add = partial(_dropped, old.shape, old.dtype)
                 t._leaf = type(leaf)(new)
                 t._edge = (t._leaf, 0) if t.requires_grad else None
     t._version = t._storage.version
+
+
+def _dropped(shape: tuple, dtype: Any, g: Any, is_owned: bool) -> None:
+    """What a leaf does with a gradient after its Tensor has got data of another shape or dtype."""
+    warnings.warn(
+        f"a gradient of shape {shape} and dtype {dtype} belongs to a Tensor whose data was "
+        "replaced by others, of another shape or dtype, after they had been used: it is in no .grad",
+        stacklevel=4,
+    )
 
 
 def check_assignment(t: Any, recorded: bool) -> None:

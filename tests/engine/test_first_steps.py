@@ -212,6 +212,18 @@ def test_an_operation_that_writes_into_its_argument_is_refused(n, is_tensor):
                 f(*args)
 
 
+@pytest.mark.parametrize("new", [np.ones((2, 2)), np.ones(3, np.float32)])
+def test_a_gradient_of_data_that_were_replaced_is_not_dropped_silently(new):
+    x = leaf(np.ones(3))
+    y = (x * 2).sum()
+    x.data = new
+    with pytest.warns(UserWarning, match="whose data was replaced"):
+        y.backward()
+    assert x.grad is None
+    (x * 3).sum().backward()
+    assert (x.grad.shape, x.grad.dtype) == (new.shape, new.dtype)
+
+
 @pytest.mark.parametrize("write", ["shape", "dtype", "later"])
 def test_an_operation_that_changes_its_argument_otherwise_or_later(write):
     @nag.function

@@ -100,7 +100,8 @@ def test_replacing_data():
     x.data = np.ones(3)
     (x * 3).sum().backward()
     assert x.grad.tolist() == [3, 3, 3]
-    y.backward()  # of the old x, which nobody can ask any more
+    with pytest.warns(UserWarning, match="whose data was replaced"):
+        y.backward()  # of the old x, which nobody can ask any more
     assert x.grad.tolist() == [3, 3, 3]
 
 
