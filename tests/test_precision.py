@@ -350,6 +350,15 @@ def test_a_factor_of_any_size(name, dtype, most):
     check()
 
 
+@pytest.mark.parametrize("f", [nag.norm, nag.std, lambda x: nag.norm(x[None], axis=1).sum()])
+@pytest.mark.parametrize("factor", [1e-200, 1e-150, 1e-100, 1.0, 1e100, 1e150])
+def test_second_derivatives_at_any_scale(f, factor):
+    """They are 1/factor times those at 1."""
+    x = np.array([3.0, 4.0, -1.0])
+    expected = nag.hessian(f)(x).numpy() / factor
+    np.testing.assert_allclose(nag.hessian(f)(x * factor).numpy(), expected, rtol=1e-9)
+
+
 def test_the_slope_of_a_large_deviation():
     x = np.float32([2.0**126, -(2.0**126)] * 500)
     d = gradient(nag.std, x)

@@ -135,7 +135,10 @@ def _root_mean_square_rule(g, x, out, axis, n):
     if type(x) is np.ndarray and y.size:  # one product for each x, where 1/y is in range
         smallest, largest = limits(x.dtype)
         if smallest**0.75 < y.min() and y.max() < largest**0.75:
-            return x * _with_axes(g / y, x.shape, axis)
+            r = g / y
+            size = abs(r)
+            if size.max() <= largest and (size.min() >= smallest or not g.any()):
+                return x * _with_axes(r, x.shape, axis)
     return x / _with_axes(y, x.shape, axis) * _with_axes(g, x.shape, axis)
 
 

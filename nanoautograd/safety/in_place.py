@@ -218,7 +218,8 @@ def _dropped(shape: tuple, dtype: Any, g: Any, is_owned: bool) -> None:
     """What a leaf does with a gradient after its Tensor has got data of another shape or dtype."""
     warnings.warn(
         f"a gradient of shape {shape} and dtype {dtype} belongs to a Tensor whose data was "
-        "replaced by others, of another shape or dtype, after they had been used: it is in no .grad",
+        "replaced by others, of another shape or dtype, after they had been used: it is in no "
+        ".grad",
         stacklevel=4,
     )
 
