@@ -17,10 +17,6 @@ import numpy as np
 from .case import LR
 
 
-class Absent(Exception):
-    """A peer cannot be used here; why."""
-
-
 class Peer(ABC):
     """name: what it is called in options and tables. library: the methods of a Case that it runs.
     device: "cpu" or "cuda" ("strict": the stand-in for CuPy, in tests). dtype: of weights and
