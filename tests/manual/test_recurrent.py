@@ -1,6 +1,7 @@
 """lstm and gru, and what they share with rnn: three ways to one gradient, a plain loop, PyTorch,
 padding, dropout between layers, and bad input. (More of rnn alone: test_rnn.py.)"""
 
+import gc
 import tracemalloc
 
 import numpy as np
@@ -277,7 +278,11 @@ def test_stretches_are_all_steps_once(T, n, d):
 @ON_NUMPY
 @pytest.mark.parametrize("B", [1, 5])
 def test_memory_is_linear_in_the_steps(module, B):
-    """Of twice as many steps it is twice as much, but for what does not depend on them."""
+    """Of twice as many steps it is twice as much, but for what does not depend on them.
+
+    A part that grows with T² would give 4 where 2 is asked. What Python keeps
+    for itself (free lists, a growing list's spare room) is a few per cent.
+    """
     cell = CELLS[module.name]
     rng = np.random.default_rng(0)
     weights = draw_weights(rng, cell, 2, 1, 8, 16)
@@ -285,6 +290,7 @@ def test_memory_is_linear_in_the_steps(module, B):
     def peak(T):
         x, gs = rng.standard_normal((T, B, 8)), [rng.standard_normal((T, B, 16))]
         gs += [np.zeros((2, B, 16))] * cell.states
+        gc.collect()  # else a collection in the middle decides what is counted
         tracemalloc.start()
         try:
             _, cache = module.forward(x, *[None] * cell.states, *weights)
@@ -296,7 +302,7 @@ def test_memory_is_linear_in_the_steps(module, B):
     T = 600 if module.where == "cpu" else 300
     peak(T)  # what is made once
     a, b, c = (peak(n * T) for n in (1, 2, 4))
-    assert c - b == pytest.approx(2 * (b - a), rel=0.05)
+    assert c - b == pytest.approx(2 * (b - a), rel=0.2)
 
 
 @each_form("lstm", "gru")
