@@ -73,8 +73,8 @@ class Form(NamedTuple):
 
 class Saved(NamedTuple):
     """What a node of a CustomVJP saves. backward: that of the form that computed it. inputs: the
-    arguments, for `reference`; outs: the results that are part of the cache. Both as `save` gives
-    them, with versions."""
+    arguments, for `reference`; outs: the results whose memory the cache holds, so that a write into
+    one is an error. Both as `save` gives them, with versions."""
 
     backward: Callable
     cache: Any
@@ -211,10 +211,10 @@ class CustomVJP:
         if node.saved is None:
             raise checks.freed(self.name)
         s: Saved = node.saved[0][0]
-        for name, saved in (("argument", s.inputs), ("out", s.outs)):
-            for _, storage, version, _ in saved:
-                if storage is not None and storage.version != version:
-                    raise overwritten(self.name, name)
+        names = (*self.signature.names, *["out"] * len(s.outs))
+        for name, (_, storage, version, _) in zip(names, s.inputs + s.outs):
+            if storage is not None and storage.version != version:
+                raise overwritten(self.name, name)
         g = gs[0] if type(node.outputs) is list else with_zeros(gs, node)
         if create_graph:
             return self.apply_reference(node, g, s)

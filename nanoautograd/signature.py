@@ -11,7 +11,7 @@ from .safety.in_place import IMMUTABLE
 
 def parameters(f: Callable) -> tuple[tuple[str, ...], tuple[str, ...], str | None, dict[str, Any]]:
     """The names of its parameters by position, of those by keyword alone, of *arrays or None, and
-    the defaults. (inspect.signature tells the same in longer time, of hundreds of rules.)"""
+    the defaults. (inspect.signature tells the same, too slowly for hundreds of rules.)"""
     if not isinstance(f, FunctionType) or hasattr(f, "__wrapped__"):
         found = inspect.signature(f).parameters.values()
         return (
@@ -34,8 +34,8 @@ class Signature:
     def __init__(self, name: str, forward: Callable) -> None:
         self.name, self.forward = name, forward
         self.names, self.keywords, self.variadic, self.defaults = parameters(forward)
-        self.known = frozenset(self.keywords)
-        self.options = {k: v for k, v in self.defaults.items() if k in self.known}
+        self.keyword_set = frozenset(self.keywords)
+        self.option_defaults = {k: v for k, v in self.defaults.items() if k in self.keyword_set}
 
     def __str__(self) -> str:
         return f"{self.name}{inspect.signature(self.forward)}"
@@ -46,13 +46,14 @@ class Signature:
         Raises TypeError for what does not fit the signature.
         """
         for key, value in given.items():
-            if key in self.known and type(value) not in IMMUTABLE:
+            if key in self.keyword_set and type(value) not in IMMUTABLE:  # no Tensor
                 given = given | {key: option(self.name, key, value)}
-        options = self.options | given
-        if len(args) == len(self.names) and options.keys() == self.known:  # as most calls are
+        options = self.option_defaults | given
+        if len(args) == len(self.names) and options.keys() == self.keyword_set:  # as most calls are
             return args, options
         values, missing = self.defaults | given, self.names[len(args) :]
         fits = self.variadic or len(args) <= len(self.names)
+        # Only what is missing, or an option, is given by keyword; and all of those have a value.
         if fits and given.keys() <= {*missing, *self.keywords} <= values.keys():
             return (*args, *map(values.get, missing)), {k: values[k] for k in self.keywords}
         raise TypeError(

@@ -51,10 +51,10 @@ def _arrays(tree):
 class _Input(Leaf):
     """The leaf of an input of one call of f; open while f runs, and closed afterwards.
 
-    Two things keep nested calls apart. Each input is a copy with an edge of its own (`_input`), and
-    the walk of a call calls only the rules that lead to the edges of its own inputs. And a result
-    keeps its history only if an open leaf can be reached from it, which is an outer call's, or the
-    leaf of a Tensor that requires a gradient.
+    Two things keep nested calls apart. Each input is a copy with an edge of its own, made by
+    `_as_input`, and the walk of a call calls only the rules that lead to the edges of its inputs.
+    And a result keeps its history only if an open leaf can be reached from it: that of an outer
+    call, or of a Tensor that requires a gradient. So grad(f)(1.0) is a constant without a graph.
 
     In grad(lambda x: x * grad(lambda y: x + y * y)(1.0)) the inner gradient, 2 y, depends on the
     inner leaf alone, which is closed: it is a constant. That of x * y * y, 2 x y, reaches the open
@@ -94,7 +94,7 @@ class _Call:
                         f"{name}: there is no argument {i}; f was called with "
                         f"{len(args)} positional arguments"
                     )
-                args[i] = _tree_map(lambda x: _input(x, name, leaves), args[i])
+                args[i] = _tree_map(lambda x: _as_input(x, name, leaves), args[i])
             self.args = [args[i] for i in self.argnums]
             self.inputs = [x for a in self.args for x in _arrays(a)]
             self.edges = [x._edge for x in self.inputs]  # now: f may assign into its input
@@ -123,11 +123,13 @@ class _Call:
 
     def apply_vjp(self, gs, create_graph=False):
         """The gradients of the inputs, given those of the outputs; zeros where there is none. They
-        are recorded if f, or one of gs, depends on something that is differentiated outside."""
+        are recorded if f, or one of gs, depends on something that is differentiated outside; with
+        create_graph they all are, and the caller (jvp) decides which stay so."""
         pairs = [(y, g) for y, g in zip(self.outs, gs, strict=True) if y.requires_grad]
         nested = is_grad_enabled() and (self.is_nested or any(_are_differentiated(gs)))
         recorded = create_graph or nested
         seeds = [seed(y, g, wrap if recorded else None) for y, g in pairs]
+        # (retain_graph is True: a vjp's pull may be called again.)
         ds = backpropagate([y._edge for y, _ in pairs], seeds, self.edges, True, recorded)
         ds = [_zeros(x) if d is None else d for x, d in zip(self.inputs, ds)]
         ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]
@@ -147,7 +149,7 @@ def _with_history(tensors, keep):
     ]
 
 
-def _input(x, name, leaves):
+def _as_input(x, name, leaves):
     """x as an input to differentiate with respect to: an edge of its own in the graph.
 
     It is a copy, so that f may assign into it. If x is being differentiated outside, the copy is
@@ -288,6 +290,7 @@ def jvp(f, primals, tangents):
     _check_tangents("jvp", vs, call.inputs)
     with enable_grad():
         leaves = [_Input(y._array) for y in call.outs]
+        # uᵀJ, recorded at u = 0: any u will do, since it is linear in u.
         us = [wrap(_zeros(y), (leaf, 0)) for y, leaf in zip(call.outs, leaves)]
         pulled = call.apply_vjp(us, create_graph=True)
     for leaf in leaves:
@@ -295,6 +298,7 @@ def jvp(f, primals, tangents):
     pairs = [(d, v) for d, v in zip(pulled, vs) if d.requires_grad]
     recorded = is_grad_enabled() and (call.is_nested or any(_are_differentiated(vs)))
     seeds = [seed(d, v, wrap if recorded else None) for d, v in pairs]
+    # d⟨uᵀJ, v⟩/du = Jv
     ds = backpropagate([d._edge for d, _ in pairs], seeds, [u._edge for u in us], True, recorded)
     ds = [_zeros(y) if d is None else d for y, d in zip(call.outs, ds)]
     ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]

@@ -24,11 +24,10 @@ from typing import Any
 from numpy import ndarray
 
 from ..backends.sums import unbroadcast_as
-from ..safety.in_place import arrays_in
+from ..safety.in_place import LARGE, is_new
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
-LARGE = 4096  # elements: a smaller array is copied in less time than `_is_new` takes
 
 
 # A hook around the rules of a node, None unless other code sets it: RuleHook in safety/hooks.py.
@@ -39,8 +38,9 @@ class GradientAccumulator:
     """The gradients that have arrived on each edge, added up.
 
     What a rule returned is never added into, since others may hold the same array. In x*5 + (x + y)
-    the rule of + gives one array to x and to y; if what x*5 brings to x were added into it, y would
-    get 6 instead of 1. So the first sum is a new array, `owned`, and later ones are added into it.
+    the rule of the inner + gives one array to x and to y; if what x*5 brings to x were added into
+    it, y would get 6 instead of 1. So the first sum is a new array, `owned`, and later ones are
+    added into it.
     """
 
     def __init__(self) -> None:
@@ -60,8 +60,7 @@ class GradientAccumulator:
             totals[i] += d
         else:
             totals[i] = total + d
-        # (A write into a Tensor would not be recorded.)
-        if totals[i] is not d and not create_graph:
+        if totals[i] is not d and not create_graph:  # (no write into Tensors)
             self.owned.add(edge)
 
 
@@ -76,9 +75,11 @@ def backpropagate(
     record themselves.
     """
     order = topological_order(roots)
-    leaves = [node for node in order if not node.parents] if wanted is None else []
-    targets = {node for node, _ in wanted or ()}.union(leaves)
-    useful = set(order).difference(leaves) if wanted is None else _leading_to(targets, order)
+    leaves = {node for node in order if not node.parents}
+    # targets: the nodes whose gradients are wanted; useful: those whose rules lead there; new: the
+    # edges of leaves whose gradient is an array that nobody else holds.
+    targets = leaves if wanted is None else {node for node, _ in wanted}
+    useful = set(order) - leaves if targets >= leaves else _leading_to(targets, order)
     sums, found = GradientAccumulator(), dict[Any, list]()  # found: what arrived at the targets
     add, totals, new = sums.add, sums.totals, set[Edge]()
     with enable_grad() if create_graph else nullcontext():
@@ -101,8 +102,9 @@ def backpropagate(
                     if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
                         d = unbroadcast_as(d, *target.outputs[i])
                     add(edge, d, create_graph)
-                    if not (target.parents or create_graph) and _is_new(d, node, gs, pairs):
-                        new.add(edge)  # if nothing else arrives, the leaf keeps it as it is
+                    at_leaf = not (target.parents or create_graph)
+                    if at_leaf and d.size > LARGE and is_new(d, node, gs, pairs):
+                        new.add(edge)  # if nothing else arrives, the leaf need not copy it
             except Exception as error:
                 if rule_hook is not None:
                     rule_hook.failed(node, error)
@@ -111,21 +113,10 @@ def backpropagate(
                 node.saved = None
         # A gradient may be a view, or one array may be that of two edges: every caller gets an
         # array of its own. `.grad` is set at the end, so that an error on the way changes nothing.
-        for leaf in leaves:
-            if leaf in found:
-                leaf.add(found[leaf][0], (leaf, 0) in new or (leaf, 0) in sums.owned)
+        for leaf in found if wanted is None else ():
+            leaf.add(found[leaf][0], (leaf, 0) in new or (leaf, 0) in sums.owned)
         results = [found[node][i] if node in found else None for node, i in wanted or ()]
         return [g if g is None else g.copy() for g in results]
-
-
-def _is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
-    """Whether d, which comes from the gradients `pairs` that the rules of a node gave, is large and
-    an array of its own: no view, none of the gradients gs that they were given, nothing that was
-    saved, and no other's gradient. (A rule must not return an array that it keeps elsewhere.)"""
-    if d.size <= LARGE or d.base is not None:
-        return False
-    held = arrays_in([gs, node.saved, pairs])
-    return sum(x is d for x in held) < 2  # once in pairs; never, if the walk has cast or summed it
 
 
 def topological_order(roots: list[Edge]) -> list:
@@ -134,14 +125,14 @@ def topological_order(roots: list[Edge]) -> list:
     A node is made, and gets its number, after the nodes of its arguments: so that is the order of
     the numbers, backwards.
     """
-    found = {node for node, _ in roots}
-    stack = list(found)
-    while stack:
-        for edge in stack.pop().parents:
+    order = list({node: None for node, _ in roots})
+    found = set(order)
+    for node in order:  # which grows as parents are found
+        for edge in node.parents:
             if edge is not None and edge[0] not in found:
                 found.add(edge[0])
-                stack.append(edge[0])
-    return sorted(found, key=attrgetter("number"), reverse=True)
+                order.append(edge[0])
+    return sorted(order, key=attrgetter("number"), reverse=True)
 
 
 def _leading_to(targets: set, order: list) -> set:

@@ -4,12 +4,12 @@ from contextvars import ContextVar
 
 from ..safety.modes import Mode
 
-GRAD_ENABLED: ContextVar[int] = ContextVar("grad_enabled", default=True)
+GRAD_ENABLED: ContextVar[int] = ContextVar("grad_enabled", default=1)  # or 0
 
 
 class no_grad(Mode):
     """Within `with no_grad():`, or a function decorated with `@no_grad()`, nothing is recorded. (A
-    generator or a coroutine: while it runs itself, and not between its steps.)"""
+    decorated generator records nothing while it runs; its caller, between two steps, does.)"""
 
     variable, value = GRAD_ENABLED, False
 

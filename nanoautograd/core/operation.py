@@ -1,6 +1,6 @@
 """Primitive: a function of arrays together with its derivative. Node: what one call of it leaves.
 
-An operation is written once, as a function of arrays and one rule for each argument:
+An operation is a function of arrays, with a rule for each argument that can have a gradient:
 
     @function
     def multiply(a, b):
@@ -12,13 +12,13 @@ An operation is written once, as a function of arrays and one rule for each argu
 If L depends on y = multiply(a, b), and g = dL/dy, then the rule for a gives dL/da: the
 vector-Jacobian product of g with dy/da. The names of a rule's parameters say what it reads, and
 only that is saved until the backward walk: `g`, the gradient of the result, always first; `out`,
-the result; an argument, as `b`; or its shape, as `a_shape`, when its values are not needed.
+the result; an argument or option, as `b`; or its shape, as `a_shape`, if that is all it needs.
 
 A rule is written with operators and other operations. Those compute on whatever they are given,
 so one rule serves all orders: on arrays it computes at full speed, on Tensors it records itself.
 It returns an array in the shape of the argument, or in one that the argument was broadcast to
 (backward.py undoes that, and casts the dtype), or None for zero. It must not change what it gets,
-nor return an array that it keeps.
+nor return an array that is kept elsewhere.
 
 Several results: return a tuple; `g` and `out` are then tuples too, `g` with zeros for a result that
 was not used. Any number of arrays: take `*arrays`, and options by keyword; their one rule returns a
@@ -41,7 +41,7 @@ from ..signature import Signature, rule_reads
 from .grad_mode import GRAD_ENABLED
 from .tensor import Tensor, wrap
 
-# What is passed to `forward` without a look.
+# Types that go to `forward` without asking `call_hook`.
 PLAIN = IMMUTABLE | {ndarray, tuple, type, np.dtype}
 
 # A hook around calls, None unless other code sets it; see CallHook in safety/hooks.py.
@@ -71,7 +71,9 @@ class Primitive:
     def __init__(self, forward: Callable) -> None:
         self.name = self.__name__ = self.__qualname__ = forward.__name__.lstrip("_")
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
+        # (A user's may not write into its arguments, and may return anything.)
         self.__wrapped__, self.forward = forward, checks.watched(self, forward)
+        self.is_ours = checks.is_ours(forward)
         self.signature = s = Signature(self.name, forward)
         self.arity = -1 if s.variadic or s.keywords else len(s.names)  # -1: always to be bound
         self.rules: dict[str, Callable] = {}  # argument -> rule
@@ -95,7 +97,7 @@ class Primitive:
         self.rules |= rules
         self.reads |= {name: read[1:] for name, read in reads.items()}
         self.plans.clear()
-        # Where every argument has a rule, a tuple is meant as an array.
+        # A tuple may be axes or a shape; where every argument has a rule, it is numbers.
         self.plain = PLAIN - {tuple} if self.rules.keys() >= {*self.signature.names} else PLAIN
         return self
 
@@ -148,7 +150,7 @@ class Primitive:
             out = np.asarray(out)  # NumPy's 0-d results are scalars, which cannot be written to
         if type(out) is ndarray and out.dtype.kind == "f":  # as `tensors` does it, but faster
             node.outputs = [(out.shape, out.dtype)]
-            is_new = out.base is None
+            is_new = self.is_ours and out.base is None
             for a in arrays:
                 if a is out:
                     is_new = False
@@ -172,14 +174,18 @@ class Primitive:
 
     def readable(self, name: str, args: tuple, options: dict, needs: tuple) -> Any:
         """What a rule reads under a name that is neither an argument's nor "out"."""
-        shapes = tuple(getattr(a, "shape", ()) for a in args)  # "arrays_shape"
-        return {**options, "needs": needs, self.signature.variadic: args}.get(name, shapes)
+        variadic, shapes = self.signature.variadic, tuple(getattr(a, "shape", ()) for a in args)
+        found = {"needs": needs, variadic: args, f"{variadic}_shape": shapes}
+        return (options | found)[name]
 
     def plan(self, needs: tuple[bool, ...]) -> tuple:
-        """(needs, reads, steps) of the nodes of all calls in which these arguments need a gradient:
-        reads, what is saved: (its name, its place among the arguments and "out", or None, whether
-        only the shape is); steps, for each argument that needs a gradient: (its place, its rule,
-        what takes the rule's arguments out of g and the saved values)."""
+        """(needs, reads, steps) of the nodes of all calls in which these arguments need a gradient.
+
+        Of w @ x where only w does, with the rule x1=lambda g, x2, x1_shape: ..., they are
+            reads    [("x2", 1, False), ("x1", 0, True)]        name, place, is it only the shape?
+            steps    [(0, that rule, itemgetter(0, 1, 2))]      place, rule, what it takes of
+                                                                [g, *saved]
+        """
         s = self.signature
         wanted = [s.variadic] if s.variadic else [n for n, need in zip(s.names, needs) if need]
         checks.check_differentiable(self, wanted)
@@ -201,9 +207,10 @@ class Primitive:
             raise checks.freed(self.name)
         pairs: list[tuple] = []
         values = [gs[0] if type(node.outputs) is list else with_zeros(gs, node)]
-        for value, storage, version, edge in node.saved:
+        for saved in node.saved:
+            value, storage, version, _ = saved
             if storage is not None and (create_graph or storage.version != version):
-                saved, name = (value, storage, version, edge), node.reads[len(values) - 1][0]
+                name = node.reads[len(values) - 1][0]
                 value = opened(saved, node, name, wrap if create_graph else None)
             values.append(value)
         for place, rule, take in node.steps:

@@ -19,16 +19,18 @@ from .backward import Edge, backpropagate
 
 
 class Leaf:
-    """The node of a Tensor that was not computed: here gradients end, and add up in `grad`."""
+    """The node of a Tensor that was not computed: here gradients end, and add up in `grad`.
+    number, parents, outputs: as of every node, see backward.py."""
 
     number, parents, lock = -1, (), threading.RLock()  # one lock for all leaves
 
     def __init__(self, array: Any) -> None:
-        self.outputs = ((array.shape, array.dtype),)
+        self.outputs = [(array.shape, array.dtype)]
         self.grad: Tensor | None = None
 
     def add(self, g: Any, is_owned: bool) -> None:
-        """grad += g, into a new array: what the caller has read before stays as it is."""
+        """grad += g, as a new array: a .grad that was read before stays as it is. is_owned: nobody
+        else holds g."""
         with Leaf.lock:  # walks in several threads may meet here
             if self.grad is None:
                 g = g if is_owned else g.copy()
@@ -51,7 +53,7 @@ class Tensor(ArrayInterface):
     _edge: Edge | None  # where it came from; None for a constant
     _leaf: Leaf  # set once it required a gradient; kept, with its grad, if requires_grad is unset
     _storage: Storage  # its memory, which other Tensors may share
-    _version: int  # that of the storage when its edge was that of its value (safety/in_place.py)
+    _version: int  # the version of the storage for which its edge is right (safety/in_place.py)
 
     def __init__(
         self, data: Any, *, requires_grad: bool = False, dtype: Any = None, device: Any = None
@@ -65,11 +67,10 @@ class Tensor(ArrayInterface):
 
     @property
     def data(self) -> Any:
-        """The array itself, shared. Assigning (also `t.data -= u`, as an optimiser does) changes
-        the value outside the graph. What was computed before keeps its gradient if the array
-        was replaced, and raises if it was written to. A write into the array itself, `t.data[i] =
-        u`, nobody can see: between the forward and the backward pass it gives the gradient of other
-        values. `t[i] = u` is seen.
+        """The array itself, shared. `t.data = u` puts another in its place, outside of the graph:
+        what was computed before keeps its gradient. `t.data -= u`, as an optimiser does it, writes
+        into it: what was computed before raises. `t.data[i] = u` nobody can see: between the
+        forward and the backward pass it gives the gradient of other values. (`t[i] = u` is seen.)
         """
         return self._array
 
@@ -108,6 +109,7 @@ class Tensor(ArrayInterface):
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        # (None for a constant: nothing to do.)
         if value is not None or self._edge is not None or self.grad is not None:
             if value is not None and not isinstance(value, Tensor):
                 value = Tensor(value, dtype=self.dtype)
@@ -122,7 +124,7 @@ class Tensor(ArrayInterface):
         gradient: dL/d(self) for the L that is meant, of this Tensor's shape; 1 for a scalar.
         retain_graph: keep what the graph holds, so that it can be walked again.
         create_graph: record the gradients' own computation, for higher derivatives. (The leaf
-        then refers to the graph and the graph to the leaf: prefer `nag.autograd.grad`.)
+        then refers to the graph and the graph to the leaf, a cycle: prefer `nag.autograd.grad`.)
         Raises GraphError if nothing was recorded, or the graph was freed by an earlier walk, or a
         value that it needs was overwritten; ShapeError if `gradient` has another shape.
         """

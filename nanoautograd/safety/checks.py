@@ -188,7 +188,7 @@ def check_rules(name: str, signature: Any, reads: dict) -> None:
             )
 
 
-def _is_ours(f: Any) -> bool:
+def is_ours(f: Any) -> bool:
     """Whether a function or an operation is of this package."""
     return (f.__module__ or "").partition(".")[0] == __name__.partition(".")[0]
 
@@ -201,7 +201,7 @@ def check_differentiable(operation: Any, wanted: list) -> None:
             rule = f"set one by {name}.defvjp({argument}=lambda g, ...: ...), or "
             raise TypeError(
                 f"{name} has no rule for the gradient of {argument!r}; "
-                f"{'' if _is_ours(operation) else rule}give the argument without a gradient, as "
+                f"{'' if is_ours(operation) else rule}give the argument without a gradient, as "
                 ".detach()"
             )
 
@@ -210,7 +210,7 @@ def watched(operation: Any, forward: Any) -> Any:
     """The function of an operation. That of a user is watched until some calls of it have
     succeeded: if it writes into an argument, which may be a leaf's array, that is a TypeError. (One
     call may show nothing, as maximum(a, 0, out=a) of positive numbers.)"""
-    if _is_ours(forward):
+    if is_ours(forward):
         return forward
     seen = 0
 

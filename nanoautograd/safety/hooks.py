@@ -3,7 +3,7 @@ core/backward.py. Without it the core computes the same on Tensors, arrays and n
 
 A call with a list in the place of an array is made with an array, and so is one that failed on a
 tuple or a number. An error says in which operation it was. In anomaly mode every value is
-inspected. Without it a call costs two comparisons with None.
+inspected; outside of it a call looks at two flags.
 """
 
 from typing import Any
@@ -23,34 +23,34 @@ class CallHook:
 
     watching = False
 
-    def before(self, operation: Any, args: tuple) -> tuple | None:
+    def before(self, op: Any, args: tuple) -> tuple | None:
         """Asked where an argument is neither a Tensor nor PLAIN: the arguments to call with
         instead, or None."""
-        return usual_arguments(operation, args)
+        return usual_arguments(op, args)
 
     def after(self, what: str, result: Any, values: Any) -> None:
-        """Told of the values of a result, while watching. May raise."""
+        """Told of the values of a result, whose call site is noted, while watching. May raise."""
         inspect_result(what, result, values)
 
-    def failed(self, operation: Any, args: tuple, error: Exception) -> tuple | None:
+    def failed(self, op: Any, args: tuple, error: Exception) -> tuple | None:
         """Told of an error. Returns arguments to call with instead, or None: then the error is
         raised after this. May raise a better one."""
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
             raise ValueError(
-                f"{operation.name}: the shapes {shapes} do not fit together; counted from the last "
+                f"{op.name}: the shapes {shapes} do not fit together; counted from the last "
                 "axis, lengths must be equal, or 1"
             ) from None
         if isinstance(error, (AttributeError, TypeError)):  # a number has no shape, no sum()
-            if usual := usual_arguments(operation, args, numbers=True):
+            if usual := usual_arguments(op, args, numbers=True):
                 return usual
         for a in args:
             if _is_no_array(a) and _is_about(error, a):
                 raise TypeError(
-                    f"{operation.name} cannot compute with {_described(a)} ({type(a).__name__}); "
-                    f"its signature is {operation.signature}"
+                    f"{op.name} cannot compute with {_described(a)} ({type(a).__name__}); "
+                    f"its signature is {op.signature}"
                 ) from None
-        error.add_note(f"in {operation.name}({', '.join(map(_described, args))})")
+        error.add_note(f"in {op.name}({', '.join(map(_described, args))})")
         explain_full(error)
         return None
 
@@ -66,7 +66,7 @@ class RuleHook:
 
     def failed(self, node: Any, error: Exception) -> None:
         """Told of an error, which is raised after this. May raise a better one."""
-        if str(error).startswith("a gradient "):
+        if str(error).startswith("a gradient "):  # from `unbroadcast` or `unbroadcast_as`
             raise type(error)(f"a rule of {node.operation.name} gave {error}") from None
         error.add_note(f"in the gradient of {node.operation.name}")
         explain_full(error)

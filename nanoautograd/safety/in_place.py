@@ -3,13 +3,15 @@ gradient.
 
 Arrays can be written to (`y[0] = 7`, `y *= 2`, an optimiser's step), and several Tensors can share
 one memory (`y.T`, `y[1:]`, `y.detach()`). Two numbers beside the memory, and one beside each
-Tensor, are enough to notice what would go wrong:
+Tensor, are enough to notice what would go wrong. (`t[i] = u` is `assign` in ../ops/indexing.py, and
+`t *= u` is `in_place` in ../methods.py; both end in `write` below, which counts.)
 
     storage.version     how often the memory was written to, through any Tensor
     storage.recorded    the version after the last write that became part of a graph
-    tensor._version     the version that this Tensor last agreed with
+    tensor._version     the version for which this Tensor's edge is right
 
-*Saved version.* An operation notes the version of what it saves, and compares before its rule runs:
+*Saved version.* An operation notes the version of what it saves, and compares before its rule runs.
+(x and w require a gradient.)
 
     y = x + 1                   # version 0
     z = y * y                   # the rule of * will read y: it saves (y, version 0)
@@ -46,40 +48,27 @@ import numpy as np
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError
 
-__all__ = [
-    "Storage",
-    "check_assignment",
-    "check_version",
-    "completes",
-    "overwritten",
-    "replace_data",
-    "spare_old",
-    "storage_of",
-    "write",
-]
-
 
 class Storage:
     """The memory that Tensors share; see above. (No __init__: one is made for every result.)"""
 
     version = 0
     recorded = 0
-    writer = -1  # the number of the node of the last recorded write
+    writer = -1  # the number of the node of the last recorded write, for `completes`
 
 
 def storage_of(y: Any, args: Any) -> Storage:
     """The storage of a result y, which is that of an argument if they share memory: if y is the
     argument's array, or a view of it, or the argument is a view of y. (If there are several, of the
     last one.) A new storage if there is none, or if the argument is a plain array."""
-    storage, of_y = None, getattr(y, "base", None)
+    storage, base = None, getattr(y, "base", None)
     for a in args:
         array = getattr(a, "_array", a)
-        if y is not array and getattr(array, "base", None) is not y:
-            if of_y is None or not hasattr(array, "base"):  # y is no view; a number, a slice
-                continue
-            if of_y is not array and of_y is not array.base and not _overlap(y, array):
-                continue
-        storage = Storage() if array is a else a._storage
+        shared = y is array or getattr(array, "base", None) is y
+        if not shared and base is not None and hasattr(array, "base"):  # y is a view, a an array
+            shared = base is array or base is array.base or _overlap(y, array)
+        if shared:
+            storage = Storage() if array is a else a._storage
     return storage or Storage()
 
 
@@ -107,8 +96,8 @@ def save(a: Any, node: Any) -> tuple:
 
 
 def opened(saved: tuple, node: Any, name: str, wrap: Any) -> Any:
-    """A saved value: an array, or with `wrap` a Tensor that has its history. Raises GraphError if
-    it was overwritten since."""
+    """A saved value: an array, or a Tensor that has its history. Raises GraphError if it was
+    overwritten since. wrap: None, or what makes a Tensor (core/tensor.py, which imports this)."""
     value, storage, version, edge = saved
     if storage is SEVERAL:
         return tuple(opened(x, node, name, wrap) for x in value)
@@ -153,6 +142,19 @@ def arrays_in(nested: Any) -> list:
     return found
 
 
+LARGE = 4096  # elements: a smaller array is copied in less time than `is_new` takes
+
+
+def is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
+    """Whether nobody else holds d, one of the gradients `pairs` that the rules of a node gave: it
+    is no view, none of the gradients gs that they got, nothing saved, and no other's gradient. (A
+    rule must not return an array that it keeps elsewhere.)"""
+    if d.base is not None:
+        return False
+    held = arrays_in([gs, node.saved, pairs])
+    return sum(x is d for x in held) < 2  # in pairs it is once, or not at all after a cast
+
+
 def check_version(t: Any, name: str) -> None:
     """Raises GraphError if the memory of the Tensor t was written to through another Tensor, and t
     would lead to a wrong gradient: if it was computed, or what was written has a history. (A leaf
@@ -166,7 +168,7 @@ def check_version(t: Any, name: str) -> None:
             "which something was assigned in the meantime; take the view again after the "
             "assignment, or assign to a .copy()"
         )
-    t._version = storage.version
+    t._version = storage.version  # harmless: it agrees from now on
 
 
 def overwritten(operation: str, name: str) -> GraphError:
@@ -207,7 +209,7 @@ def replace_data(t: Any, value: Any) -> None:
         t._array, t._storage = new, storage
         if (new.shape, new.dtype, type(new)) != (old.shape, old.dtype, type(old)):
             leaf = getattr(t, "_leaf", None)  # what was computed before leads to the old one
-            if leaf is not None:
+            if leaf is not None:  # what still arrives there does not fit any more
                 leaf.add = partial(_dropped, old.shape, old.dtype)
                 t._leaf = type(leaf)(new)
                 t._edge = (t._leaf, 0) if t.requires_grad else None
@@ -245,8 +247,8 @@ def check_assignment(t: Any, recorded: bool) -> None:
 
 
 def spare_old(result: Any, t: Any) -> None:
-    """Before t is overwritten with `result`, as by t *= u: the operation that made it keeps what it
-    saved of t as a copy. (Others that saved t still refuse.)"""
+    """Before t is overwritten with `result`, as by t *= u: the node of `result` keeps a copy of
+    what it saved of t. (Others that saved t still refuse.)"""
     if result._edge is not None:
         node = result._edge[0]
         node.saved = [
@@ -256,9 +258,12 @@ def spare_old(result: Any, t: Any) -> None:
 
 
 def completes(t: Any, index: Any, value: Any) -> bool:
-    """Whether t[index] = value is the last part of `t[index] += u`. Python takes the view t[index],
-    adds to that in place, and assigns it to where it is already: so the write that t has not seen
-    is this one, and no other."""
+    """Whether t[index] = value is the last part of `t[index] += u`, which Python computes as
+
+    view = t[index]
+    view += u                   # a write: version + 1, which t has not seen
+    t[index] = view             # this call, of what is there already
+    """
     storage = t._storage
     return (
         getattr(value, "_storage", None) is storage
@@ -281,12 +286,14 @@ def write(t: Any, index: Any, value: Any, put: Any = None) -> None:
 
     If it is recorded, t gets the edge of put(t, index, value), an operation that writes into a
     copy: the gradient of the elements written goes to `value`, that of the others to the old t. It
-    is recorded as if it had been called and t's array were its result.
+    is recorded as if it had been called and t's array were its result. put: `_index_put` of
+    ops/indexing.py, or None.
     """
     t._array[index] = getattr(value, "_array", value)
     t._storage.version += 1
     if put is not None:
         edges = [t._edge, None, getattr(value, "_edge", None)]
+        # (No arrays: its rules read no shapes of them.)
         t._edge = put.record(edges, (t, index, value), [], {}, t._array)._edge
         t._storage.recorded, t._storage.writer = t._storage.version, t._edge[0].number
     t._version = t._storage.version

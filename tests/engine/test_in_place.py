@@ -376,3 +376,20 @@ def test_results_that_share_memory_with_each_other(flip):
     whole[...] = 0.0
     with pytest.raises(nag.GraphError, match="multiply needs its"):
         w.sum().backward()
+
+
+def test_a_function_may_return_the_array_of_which_its_argument_is_a_view():
+    """Then both share memory, and a write into the one is seen by the other's node."""
+
+    @nag.function
+    def base_of(a):
+        return a.base
+
+    base_of.defvjp(a=lambda g, a_shape: g[: a_shape[0]])
+    x = nag.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    v = (x * 1.0)[:2]
+    b = base_of(v)
+    z = b * b
+    v[0] = 100.0
+    with pytest.raises(nag.GraphError, match="overwritten"):
+        z.sum().backward()
