@@ -153,8 +153,7 @@ class CustomVJP:
         if is_recorded:  # the cache may hold an array, and nobody would notice that it changed
             if None in edges:
                 arrays = [copied(x) if x is a else x for x, a in zip(arrays, args)]
-            if not IMMUTABLE.issuperset(map(type, options.values())):
-                options = copied(options)
+            options = {k: v if type(v) in IMMUTABLE else copied(v) for k, v in options.items()}
         try:
             xp = np if is_plain else array_namespace(*arrays)
             if self.check is not None:
@@ -211,10 +210,10 @@ class CustomVJP:
         if node.saved is None:
             raise checks.freed(self.name)
         s: Saved = node.saved[0][0]
-        names = (*self.signature.names, *["out"] * len(s.outs))
-        for name, (_, storage, version, _) in zip(names, s.inputs + s.outs):
+        for i, (_, storage, version, _) in enumerate(s.inputs + s.outs):
             if storage is not None and storage.version != version:
-                raise overwritten(self.name, name)
+                names = (*self.signature.names, *["out"] * len(s.outs))
+                raise overwritten(self.name, names[i])
         g = gs[0] if type(node.outputs) is list else with_zeros(gs, node)
         if create_graph:
             return self.apply_reference(node, g, s)

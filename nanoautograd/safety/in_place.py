@@ -117,6 +117,8 @@ def copied(a: Any) -> Any:
     if type(a) in IMMUTABLE:
         return a
     if type(a) in (tuple, list):
+        if type(a) is tuple and IMMUTABLE.issuperset(map(type, a)):
+            return a
         return type(a)(map(copied, a))
     if type(a) is dict:
         return {key: copied(value) for key, value in a.items()}

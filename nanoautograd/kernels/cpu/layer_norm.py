@@ -17,7 +17,7 @@ from math import sqrt
 
 import numpy as np
 
-from ...backends.sums import column_sums, limits, row_dots, row_sums, total
+from ...backends.sums import ROWS, column_sums, limits, row_dots, row_sums, total
 from ...backends.threads import by_rows
 from ...manual import layer_norm as manual
 from ...manual.layer_norm import flat, layer_norm, sizes
@@ -133,6 +133,8 @@ def fits(root, r):
 def column_dots(w, a):
     """Σ_m w_m a_mn of few rows at a time: (M,), (M, N) -> (N,)."""
     M, N = a.shape
+    if M <= 2 * ROWS:
+        return w.dot(a)
     k = M // FEW
     m = k * FEW
     s = (w[:m].reshape(k, 1, FEW) @ a[:m].reshape(k, FEW, N))[:, 0]
