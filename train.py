@@ -16,7 +16,7 @@ to the bit. What a task is, its data, loss and scores, is in models/tasks/, one 
 import sys
 
 if __name__ == "__main__":  # before what takes long to import
-    from models import terminal
+    from models.training import terminal
 
     terminal.prepare("train.py")
 
@@ -36,24 +36,13 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import nanoautograd as nag
-from models.finetune import groups
-from models.run import (
-    Diverged,
-    OptionError,
-    alone,
-    check_carried,
-    check_folder,
-    compute_with,
-    describe,
-    make_model,
-    make_task,
-    out_of_memory,
-    pack,
-    parse,
-    presets,
-    trained,
-    unpack,
-)
+from models.data import DataError
+from models.training.build import make_model, trained
+from models.training.finetune import groups
+from models.training.folder import alone, check_folder
+from models.training.options import OptionError, compute_with, describe, make_task, parse, presets
+from models.training.state import Diverged, check_carried, pack, unpack
+from models.training.terminal import out_of_memory
 from nanoautograd.array_interface import array_of
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import (
@@ -64,14 +53,13 @@ from nanoautograd.checkpoint import (
     tidy,
     write_whole,
 )
-from nanoautograd.data import DataError
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
 try:
     import safetensors.numpy  # noqa: F401 (what checkpoints are written with)
     from tqdm import tqdm
 
-    from nanoautograd.metrics import Metrics, draw_curves, require_tensorboard
+    from models.training.metrics import Metrics, draw_curves, require_tensorboard
 except ImportError as e:
     sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
 

@@ -14,8 +14,8 @@ import torch
 from tqdm import trange
 from transformers import BertModel
 
-from models.run import make_task, parse
-from nanoautograd.data import by_length, package_path, pad
+from models.data import by_length, package_path, pad
+from models.training.options import make_task, parse
 from nanoautograd.optim import learning_rate
 
 HEAD, DROPOUT = 0.02, 0.1  # as in models/bert.py

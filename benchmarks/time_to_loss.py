@@ -19,7 +19,7 @@ import numpy as np
 
 import nanoautograd as nag
 from models.gpt import GPT, Config
-from models.run import cores
+from models.training.options import cores
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.backends import DeviceError, to_device

@@ -51,11 +51,11 @@ from nanoautograd import functional as F
 from nanoautograd.array_interface import array_of
 from nanoautograd.backends import to_numpy
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import package_path
 from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config, shapes_of
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
+from nanoautograd.nn.padding import mask
 
-from .padding import mask
+from .data import package_path
 
 EPS = 1e-12  # of all norms
 

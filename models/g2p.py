@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanoautograd.backends import to_device
-from nanoautograd.data import package_path, pad
 from nanoautograd.interop import fill, load_npz
 from nanoautograd.nn import GRU, Dropout, Embedding, Linear, Module
 
-from .decoding import greedy
+from .data import package_path, pad
+from .inference.decoding import greedy
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
 PHONEMES = [

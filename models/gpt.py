@@ -46,7 +46,7 @@ from nanoautograd.nn import (
     ModuleList,
 )
 
-from .generation import Decoder
+from .inference.decoder import Decoder
 
 
 @dataclass

@@ -56,8 +56,8 @@ from nanoautograd.nn import (
 )
 from nanoautograd.nn.attention import causal_attention
 
-from .generation import Decoder
-from .smollm2 import names_of, sizes_of, weights_path
+from .data.smollm2 import names_of, sizes_of, weights_path
+from .inference.decoder import Decoder
 
 
 @dataclass

@@ -56,8 +56,7 @@ import numpy as np
 import nanoautograd as nag
 from nanoautograd.backends import to_device
 from nanoautograd.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module
-
-from .padding import mask
+from nanoautograd.nn.padding import mask
 
 
 @dataclass

@@ -54,9 +54,9 @@ import numpy as np
 from nanoautograd import concatenate, tanh
 from nanoautograd.functional import scaled_dot_product_attention
 from nanoautograd.nn import GRU, LSTM, Dropout, Embedding, Linear, Module
+from nanoautograd.nn.padding import mask
 
-from .copying import Copy
-from .padding import mask
+from .pointer_generator import Copy
 
 
 @dataclass
@@ -169,7 +169,7 @@ class Seq2Seq(Module):
         return logits, beta, after
 
     def start(self, x, x_lengths):
-        """What writing begins from, for models/decoding.py: a dict of arrays, Tensors or None,
+        """What writing begins from, for inference/decoding.py: a dict of arrays, Tensors or None,
         each with the B sequences along its first axis."""
         return self.encode(x, x_lengths)[0]
 

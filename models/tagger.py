@@ -38,8 +38,7 @@ import numpy as np
 from nanoautograd import argmax, concatenate, no_grad, where
 from nanoautograd.functional import cross_entropy
 from nanoautograd.nn import CRF, LSTM, Dropout, Embedding, Linear, Module, ModuleList
-
-from .padding import mask
+from nanoautograd.nn.padding import mask
 
 
 @dataclass

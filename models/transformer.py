@@ -61,9 +61,9 @@ from nanoautograd.nn import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from nanoautograd.nn.padding import mask
 
-from .copying import Copy
-from .padding import mask
+from .pointer_generator import Copy
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Transformer(Module):
         return self.dropout(table(x) * sqrt(D) + P)
 
     def start(self, x, x_lengths):
-        """What writing begins from, for models/decoding.py: a dict of arrays, Tensors or None,
+        """What writing begins from, for inference/decoding.py: a dict of arrays, Tensors or None,
         each with the B sequences along its first axis. For each layer i of the decoder the keys and
         values of the memory, "memory k i", and of the targets so far, "k i", (B, H, t, d)."""
         m, seen = self.encode(x, x_lengths)

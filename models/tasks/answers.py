@@ -1,7 +1,7 @@
 """Answers that stand in a text: given a question, where in the text does the answer begin and end?
 
 The question is the description of an article, the answer its title, which stands somewhere in the
-text (nanoautograd/data/questions.py). An answer is exact where it has the words of the right one;
+text (models/data/questions.py). An answer is exact where it has the words of the right one;
 F1 is 2 n / (words of the answer + words of the right one), n of them in both, by the package
 rouge-score, in the mean over the questions (Rajpurkar et al. 2016, section 6.1).
 
@@ -17,20 +17,12 @@ from math import log
 import numpy as np
 
 from nanoautograd.backends import to_numpy
-from nanoautograd.data import (
-    Batches,
-    DataError,
-    WordPieces,
-    by_length,
-    fingerprint,
-    pad,
-    split_at_random,
-)
-from nanoautograd.data.labelled import words
-from nanoautograd.data.questions import IS, Question, read_questions, sentences
 
 from .. import bert
-from .scores import rouge
+from ..data import Batches, DataError, WordPieces, by_length, fingerprint, pad, split_at_random
+from ..data.labelled import words
+from ..data.questions import IS, Question, read_questions, sentences
+from ..training.scores import rouge
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 

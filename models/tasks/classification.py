@@ -13,7 +13,9 @@ in a few minutes; three epochs are python train.py sentiment-bert --steps 960 --
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (
+
+from .. import bert, rnn
+from ..data import (
     Batches,
     DataError,
     Vocabulary,
@@ -23,10 +25,8 @@ from nanoautograd.data import (
     pad,
     split_by_class,
 )
-from nanoautograd.data.labelled import read_reviews, read_topics, words
-
-from .. import bert, rnn
-from .pictures import draw_confusion
+from ..data.labelled import read_reviews, read_topics, words
+from ..training.pictures import draw_confusion
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 

@@ -11,7 +11,9 @@ import reprlib
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (
+
+from .. import seq2seq, transformer
+from ..data import (
     Batches,
     DataError,
     Vocabulary,
@@ -23,10 +25,8 @@ from nanoautograd.data import (
     read_dates,
     split,
 )
-
-from .. import seq2seq, transformer
-from ..decoding import beam_search, greedy, sample
-from .pictures import draw_attention
+from ..inference.decoding import beam_search, greedy, sample
+from ..training.pictures import draw_attention
 from .task import Task, number, sampling_options, share_or_fold
 
 WATCHED = 1000  # held-out dates that are watched during training

@@ -11,11 +11,11 @@ import reprlib
 import numpy as np
 
 from nanoautograd.backends import to_device
-from nanoautograd.data import Batches, DataError, fingerprint, generator, purpose, split_by_class
-from nanoautograd.data.digits import DIGITS, read_digits
 
 from .. import autoencoder
-from .pictures import figure
+from ..data import Batches, DataError, fingerprint, generator, purpose, split_by_class
+from ..data.digits import DIGITS, read_digits
+from ..training.pictures import figure
 from .task import Task, share_or_fold
 
 NOISE, TO_EVALUATE = purpose("noise", 4), purpose("noise to evaluate with", 5)  # by step; once

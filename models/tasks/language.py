@@ -12,7 +12,9 @@ import numpy as np
 
 from nanoautograd import functional as F
 from nanoautograd.backends import array_namespace
-from nanoautograd.data import (
+
+from .. import gpt, llama, ngram, rnn
+from ..data import (
     BytePairs,
     Characters,
     DataError,
@@ -27,11 +29,9 @@ from nanoautograd.data import (
     split,
     split_by_class,
 )
-
-from .. import gpt, llama, ngram, rnn
-from ..finetune import is_run, known_to
-from ..sampling import as_text, choose
-from .scores import bits, perplexity
+from ..inference.sampling import as_text, choose
+from ..training.finetune import is_run, known_to
+from ..training.scores import bits, perplexity
 from .task import Task, number, sampling_options, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}  # the languages of the articles

@@ -7,11 +7,10 @@ languages, or models whose tokens differ: a language that needs more tokens for 
 each of them easier.
 """
 
-from nanoautograd.data import DataError
-
 from .. import gpt, rnn
+from ..data import DataError
+from ..training.scores import bits, perplexity
 from .language import WIKI, Language, split_wiki
-from .scores import bits, perplexity
 
 PROMPTS = {"en": "The city of ", "fr": "La ville de ", "es": "La ciudad de "}
 

@@ -24,7 +24,9 @@ these places where there was any:
 import numpy as np
 
 from nanoautograd import functional as F
-from nanoautograd.data import (
+
+from .. import bert
+from ..data import (
     Batches,
     DataError,
     WordPieces,
@@ -36,9 +38,7 @@ from nanoautograd.data import (
     read_wiki,
     split,
 )
-from nanoautograd.data.wordpieces import SPECIAL
-
-from .. import bert
+from ..data.wordpieces import SPECIAL
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 

@@ -8,10 +8,10 @@ trained on by the authors of g2p-en, which favours the network as it was.
 """
 
 from nanoautograd import functional as F
-from nanoautograd.data import Batches, DataError, by_length, fingerprint, pad, split_at_random
-from nanoautograd.data.pronunciations import read_pronunciations
 
 from .. import g2p
+from ..data import Batches, DataError, by_length, fingerprint, pad, split_at_random
+from ..data.pronunciations import read_pronunciations
 from ..g2p import BEGIN, END, LETTERS, LONGEST, PHONEMES, spell
 from .task import Task, share_or_fold
 

@@ -19,7 +19,10 @@ from itertools import islice
 
 import numpy as np
 
-from nanoautograd.data import (
+from nanoautograd.interop import read_gguf
+
+from .. import llama
+from ..data import (
     Batches,
     ByteLevel,
     DataError,
@@ -33,13 +36,10 @@ from nanoautograd.data import (
     read_descriptions,
     split_families,
 )
-from nanoautograd.interop import read_gguf
-
-from .. import llama
-from ..conversation import Chat
-from ..sampling import as_text, choose
+from ..inference.conversation import Chat
+from ..inference.sampling import as_text, choose
+from ..training.scores import bits, perplexity, rouge
 from .language import cross_entropy, n_gram
-from .scores import bits, perplexity, rouge
 from .summaries import print_summaries
 from .task import Task, number, sampling_options, share_or_fold
 

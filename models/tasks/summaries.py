@@ -8,11 +8,10 @@ package rouge-score gives them, in the mean over the texts.
 
 import re
 
-from nanoautograd.data import read_descriptions, read_docstrings
-from nanoautograd.data.questions import IS
-
 from .. import seq2seq
-from .scores import rouge
+from ..data import read_descriptions, read_docstrings
+from ..data.questions import IS
+from ..training.scores import rouge
 from .text_to_text import TextToText
 
 LEADS = range(1, 21)  # words, of which the best number is taken

@@ -14,7 +14,9 @@ from json import dumps
 import numpy as np
 
 from nanoautograd.backends import to_numpy
-from nanoautograd.data import (
+
+from .. import bert, tagger
+from ..data import (
     Batches,
     DataError,
     Vocabulary,
@@ -26,11 +28,9 @@ from nanoautograd.data import (
     purpose,
     split_at_random,
 )
-from nanoautograd.data.tagging import MostFrequentTag, features, read_entities, read_parts_of_speech
-
-from .. import bert, tagger
-from .pictures import draw_confusion, draw_table
-from .scores import entity_scores
+from ..data.tagging import MostFrequentTag, features, read_entities, read_parts_of_speech
+from ..training.pictures import draw_confusion, draw_table
+from ..training.scores import entity_scores
 from .task import Task, number, share_or_fold
 from .word_pieces import pieces_of
 

@@ -5,7 +5,8 @@ import math
 from abc import ABC, abstractmethod
 
 from nanoautograd.backends import is_array, to_device
-from nanoautograd.data import DataError, installed
+
+from ..data import DataError, installed
 
 
 def number(kind, least=-math.inf, above=-math.inf, below=None):
@@ -44,7 +45,7 @@ share_or_fold.__name__ = "share or fold"  # argparse says "invalid ... value"
 
 def sampling_options(add, temperature, length=None):
     """Options of answers that are written token by token, with these defaults, for
-    `answer_options`: what models/sampling.py takes, and how long they may be."""
+    `answer_options`: what models/inference/sampling.py takes, and how long they may be."""
     if length:
         add("--length", number(int, least=1), length, "tokens to write, at most")
     add(
@@ -87,7 +88,7 @@ class Task(ABC):
     prompt = ""  # a text that --generate answers, as an example
     metric = "loss"  # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False  # of that score
-    published = {}  # name of a run in models/table.py: what others report for the same
+    published = {}  # name of a run in models/training/table.py: what others report for the same
 
     @staticmethod
     def options(add):

@@ -4,7 +4,9 @@ import reprlib
 from abc import abstractmethod
 
 from nanoautograd import functional as F
-from nanoautograd.data import (
+
+from .. import seq2seq, transformer
+from ..data import (
     Batches,
     DataError,
     Pieces,
@@ -15,10 +17,8 @@ from nanoautograd.data import (
     pad,
     split_families,
 )
-
-from .. import seq2seq, transformer
-from ..decoding import beam_search, greedy, sample
-from ..finetune import is_run
+from ..inference.decoding import beam_search, greedy, sample
+from ..training.finetune import is_run
 from .task import Task, number, sampling_options, share_or_fold
 from .word_pieces import pieces_known
 

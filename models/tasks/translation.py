@@ -18,11 +18,10 @@ import reprlib
 
 import numpy as np
 
-from nanoautograd.data import DataError, alike, read_dictionary, read_names
-
 from .. import seq2seq
-from .pictures import draw_attention
-from .scores import bleu_and_chrf
+from ..data import DataError, alike, read_dictionary, read_names
+from ..training.pictures import draw_attention
+from ..training.scores import bleu_and_chrf
 from .task import number
 from .text_to_text import TextToText
 

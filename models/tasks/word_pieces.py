@@ -1,8 +1,7 @@
 """The pieces of words that weights were learnt with."""
 
-from nanoautograd.data import DataError, WordPieces
-
-from ..finetune import is_run, known_to
+from ..data import DataError, WordPieces
+from ..training.finetune import is_run, known_to
 
 
 def pieces_of(o):

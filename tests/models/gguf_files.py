@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.smollm2 import names_of
+from models.data.smollm2 import names_of
 
 
 def metadata(c):

@@ -7,11 +7,11 @@ import pytest
 
 import nanoautograd as nag
 from models.bert import Config, SpanExtractor
+from models.data import DataError, WordPieces
+from models.data.questions import Question
+from models.data.wordpieces import SPECIAL
 from models.tasks import answers
 from models.tasks.answers import Answers, by_rule, log_sum, scores
-from nanoautograd.data import DataError, WordPieces
-from nanoautograd.data.questions import Question
-from nanoautograd.data.wordpieces import SPECIAL
 
 pytest.importorskip("tokenizers")
 pytest.importorskip("rouge_score.rouge_scorer")

@@ -13,8 +13,8 @@ from models.autoencoder import (
     VariationalConfig,
     perceptron,
 )
+from models.data import DataError
 from models.tasks.digits import Digits, mosaic, principal
-from nanoautograd.data import DataError
 
 P, Z, H, B = 12, 3, 7, 5
 

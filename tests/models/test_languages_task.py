@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from models.run import make_model, make_task, parse
-from nanoautograd.data import DataError, installed
+from models.data import DataError, installed
+from models.training.build import make_model
+from models.training.options import make_task, parse
 
 pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.data

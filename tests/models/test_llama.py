@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from gguf_files import metadata, write
 
-from models import generation
+from models.data import ByteLevel, installed, read_articles
+from models.data.smollm2 import names_of, sizes_of, weights_path
+from models.inference import decoder as generation
 from models.llama import Config, Llama
-from models.smollm2 import names_of, sizes_of, weights_path
 from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import ByteLevel, installed, read_articles
 from nanoautograd.interop import GGUF, read_gguf
 from nanoautograd.nn import add_adapters
 

@@ -7,9 +7,9 @@ import pytest
 
 import nanoautograd as nag
 from models.bert import Config, MaskedLM
+from models.data import DataError, generator
 from models.tasks import masked
 from models.tasks.masked import IGNORED, Masked, Neighbours
-from nanoautograd.data import DataError, generator
 
 pytest.importorskip("tokenizers")
 

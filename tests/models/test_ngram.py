@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.data import Characters, read_text, split
+from models.inference.sampling import choose
 from models.ngram import Config, NGramLanguageModel
-from models.sampling import choose
-from nanoautograd.data import Characters, read_text, split
 
 SMOOTHINGS = ["witten-bell", "kneser-ney"]
 a, b, c, d = range(4)

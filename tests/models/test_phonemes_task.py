@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import g2p
+from models.data import DataError, installed, pronunciations
+from models.data.pronunciations import read_pronunciations
 from models.tasks import phonemes
 from models.tasks.phonemes import Phonemes, distance
-from nanoautograd.data import DataError, installed, pronunciations
-from nanoautograd.data.pronunciations import read_pronunciations
 
 OPTIONS = Namespace(seed=0, validation=0.25, device="cpu", batch=3)
 FILE = """'bout B AW1 T

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.inference.sampling import choose
 from models.rnn import ClassifierConfig, Config, RNNClassifier, RNNLanguageModel
-from models.sampling import choose
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
 

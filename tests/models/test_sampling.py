@@ -1,11 +1,11 @@
-"""models/sampling.py: which tokens can be drawn, and how often, for any scores."""
+"""models/inference/sampling.py: which tokens can be drawn, and how often, for any scores."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.sampling import as_text, choose
+from models.inference.sampling import as_text, choose
 
 SCORES = arrays(np.float32, st.integers(1, 12), elements=st.floats(-30, 30, width=32))
 SHARES = st.floats(1e-3, 1, exclude_max=True)

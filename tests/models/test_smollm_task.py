@@ -8,13 +8,13 @@ import pytest
 from gguf_files import write
 
 from models import llama
-from models.conversation import BEGIN, END
+from models.data import DataError
+from models.inference.conversation import BEGIN, END
 from models.llama import Config, Llama
 from models.tasks import smollm
 from models.tasks.smollm import QUESTION, Extracts, LoraDescriptions
 from nanoautograd import functional as F
 from nanoautograd import no_grad
-from nanoautograd.data import DataError
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("gguf")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.data import DataError
 from models.tasks import summaries
 from models.tasks.summaries import Descriptions, Docstrings, first_sentence, halves, lead
-from nanoautograd.data import DataError
 
 pytest.importorskip("tokenizers")
 pytest.importorskip("rouge_score.rouge_scorer")  # its import draws from Python's random numbers

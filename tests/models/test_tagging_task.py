@@ -9,13 +9,13 @@ import pytest
 
 import nanoautograd as nag
 from models.bert import TokenClassifier, TokenClassifierConfig
+from models.data import DataError, WordPieces
+from models.data.sources import installed
+from models.data.wordpieces import SPECIAL
 from models.tagger import Config, Tagger
 from models.tasks import tagging
-from models.tasks.scores import entity_scores
 from models.tasks.tagging import Entities, EntitiesByPieces, PartsOfSpeech, marked
-from nanoautograd.data import DataError, WordPieces
-from nanoautograd.data.sources import installed
-from nanoautograd.data.wordpieces import SPECIAL
+from models.training.scores import entity_scores
 from nanoautograd.optim import Adam
 
 OPTIONS = Namespace(seed=0, device="cpu", batch=8, validation=0.2, unseen=0.5, preset="tagger")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models import decoding
+from models.inference import decoding
 from models.transformer import Config, Transformer, positions
 from nanoautograd import functional as F
 from nanoautograd import no_grad

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.data import DataError, alike
+from models.data.translation import Dictionary
 from models.tasks import translation
 from models.tasks.translation import (
     PARTS,
@@ -20,8 +22,6 @@ from models.tasks.translation import (
     words_and_signs,
 )
 from nanoautograd.checkpoint import save_checkpoint
-from nanoautograd.data import DataError, alike
-from nanoautograd.data.translation import Dictionary
 
 pytest.importorskip("tokenizers")
 
@@ -156,7 +156,7 @@ def test_without_its_data(monkeypatch, glossed):
     ],
 )
 def test_what_no_run_knows(known):
-    with pytest.raises((DataError, LookupError)):  # which models/run.py reports
+    with pytest.raises((DataError, LookupError)):  # which models/training/options.py reports
         Translation(OPTIONS, known)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanoautograd.data import ByteLevel, DataError, installed, package_path, read_articles
+from models.data import ByteLevel, DataError, installed, package_path, read_articles
 from nanoautograd.interop import read_gguf
 
 pytest.importorskip("tokenizers")

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from nanoautograd.data import (
+from models.data import (
     BytePairs,
     Characters,
     DataError,

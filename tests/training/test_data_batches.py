@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoautograd.data import Batches, DataError, Vocabulary, by_length, pad
+from models.data import Batches, DataError, Vocabulary, by_length, pad
 
 
 def test_vocabulary_of_words():

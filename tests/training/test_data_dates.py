@@ -5,8 +5,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from nanoautograd.data import DataError, clean, read_dates
-from nanoautograd.data.dates import LENGTHS, LOCALES
+from models.data import DataError, clean, read_dates
+from models.data.dates import LENGTHS, LOCALES
 
 
 @pytest.mark.data

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from nanoautograd.data import DataError
-from nanoautograd.data.digits import DIGITS, read_digits
+from models.data import DataError
+from models.data.digits import DIGITS, read_digits
 
 
 def install(tmp_path, monkeypatch, data):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoautograd.data import DataError, Pieces, alike, families, split_families
+from models.data import DataError, Pieces, alike, families, split_families
 
 KEYS = st.integers(1, 40).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 12), min_size=n, max_size=n), min_size=1, max_size=3)

@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.data import DataError, generator, purpose, split, split_at_random, split_by_class
 from models.tasks import PRESETS
 from models.tasks.task import share_or_fold
-from nanoautograd.data import (
-    DataError,
-    generator,
-    purpose,
-    split,
-    split_at_random,
-    split_by_class,
-)
 
 
 def test_the_end():

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from nanoautograd.data import DataError
-from nanoautograd.data.labelled import read_reviews, read_topics, words
+from models.data import DataError
+from models.data.labelled import read_reviews, read_topics, words
 
 
 def install(tmp_path, monkeypatch, package, name, data):

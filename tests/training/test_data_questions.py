@@ -2,8 +2,8 @@
 
 import pytest
 
-from nanoautograd.data import installed, questions
-from nanoautograd.data.questions import read_questions, sentences
+from models.data import installed, questions
+from models.data.questions import read_questions, sentences
 
 
 def test_sentences():

@@ -3,7 +3,7 @@
 import sysconfig
 from pathlib import Path
 
-from nanoautograd.data import read_descriptions, read_docstrings, summaries
+from models.data import read_descriptions, read_docstrings, summaries
 
 MODULE = '''"""One line.
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from nanoautograd.data import DataError
-from nanoautograd.data.sources import installed
-from nanoautograd.data.tagging import (
+from models.data import DataError
+from models.data.sources import installed
+from models.data.tagging import (
     MostFrequentTag,
     Tagged,
     features,

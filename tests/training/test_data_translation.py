@@ -2,8 +2,8 @@
 
 import pytest
 
-from nanoautograd.data import DataError, read_dictionary, read_names
-from nanoautograd.data.translation import DICTIONARY, first_meaning
+from models.data import DataError, read_dictionary, read_names
+from models.data.translation import DICTIONARY, first_meaning
 
 LINES = """\
 # Version :: today
@@ -98,6 +98,6 @@ def test_names():
 
 
 def test_names_without_babel(monkeypatch):
-    monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("models.data.sources.find_spec", lambda name: None)
     with pytest.raises(DataError, match="not installed: pip install --no-deps babel==2.18.0"):
         read_names()

@@ -6,8 +6,8 @@ from argparse import Namespace
 
 import pytest
 
+from models.data import DataError, installed, read_articles, read_wiki
 from models.tasks.language import split_wiki
-from nanoautograd.data import DataError, installed, read_articles, read_wiki
 
 
 def article(text, **other):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoautograd.data import DataError, WordPieces, installed, package_path
+from models.data import DataError, WordPieces, installed, package_path
 
 pytest.importorskip("tokenizers")
 
@@ -81,7 +81,7 @@ def test_learning():
         DataError, match="11 characters of the text alone are 27 pieces, and only 26 are wanted"
     ):
         WordPieces.of(TEXTS, 26)
-    code = f"from nanoautograd.data import WordPieces; print(WordPieces.of({TEXTS}, 60).symbols)"
+    code = f"from models.data import WordPieces; print(WordPieces.of({TEXTS}, 60).symbols)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert out.strip() == learnt.symbols  # in another process too
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 pytest.importorskip("safetensors")
 pytest.importorskip("tokenizers")
 
+from models.data import DataError, WordPieces, digits, labelled, sources  # noqa: E402
+from models.data.translation import read_dictionary  # noqa: E402
 from nanoautograd import checkpoint  # noqa: E402
 from nanoautograd.checkpoint import (  # noqa: E402
     CheckpointError,
@@ -23,8 +25,6 @@ from nanoautograd.checkpoint import (  # noqa: E402
     read_file,
     save_checkpoint,
 )
-from nanoautograd.data import DataError, WordPieces, digits, labelled, sources  # noqa: E402
-from nanoautograd.data.translation import read_dictionary  # noqa: E402
 from nanoautograd.interop import gguf  # noqa: E402
 from nanoautograd.interop.config import read_config  # noqa: E402
 from nanoautograd.interop.gguf import read_gguf  # noqa: E402

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from nanoautograd.metrics import Metrics, draw_curves  # noqa: E402
+from models.training.metrics import Metrics, draw_curves  # noqa: E402
 
 
 def test_lines_after_the_step_and_broken_ones_are_dropped(tmp_path):

@@ -18,13 +18,14 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 import train  # noqa: E402
-from models import search  # noqa: E402
-from models.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
-from models.run import OptionError, alone, parse  # noqa: E402
-from models.search import plan, read_grid  # noqa: E402
-from models.table import read_result  # noqa: E402
+from models.data import split  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
-from nanoautograd.data import split  # noqa: E402
+from models.training import search  # noqa: E402
+from models.training.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
+from models.training.folder import alone  # noqa: E402
+from models.training.options import OptionError, parse  # noqa: E402
+from models.training.search import plan, read_grid  # noqa: E402
+from models.training.table import read_result  # noqa: E402
 
 TINY = ["--embedding", "4", "--batch", "2", "--block", "8", "--length", "5", "--warmup", "0"]
 

@@ -15,10 +15,10 @@ pytest.importorskip("rouge_score.rouge_scorer")  # its import draws from Python'
 pytest.importorskip("sacrebleu")
 
 import train  # noqa: E402
-from models.run import option, parser, presets  # noqa: E402
+from models.data import DEBIAN, SOURCES, install, installed  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
 from models.tasks.task import Task  # noqa: E402
-from nanoautograd.data import DEBIAN, SOURCES, install, installed  # noqa: E402
+from models.training.options import option, parser, presets  # noqa: E402
 
 # Options of any model that make it small; pretrained weights are large.
 SMALL = {
@@ -145,8 +145,8 @@ def test_a_preset_that_is_not_there(capsys):
 
 
 def test_missing_data_is_one_line_with_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr("nanoautograd.data.sources.find_spec", lambda name: None)
-    monkeypatch.setattr("nanoautograd.data.translation.DICTIONARY", tmp_path / "none")
+    monkeypatch.setattr("models.data.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("models.data.translation.DICTIONARY", tmp_path / "none")
     monkeypatch.setitem(sys.modules, "babel.dates", None)  # the one package that is run
     for preset in PRESETS:
         if packages := PRESETS[preset].needs.get(preset):

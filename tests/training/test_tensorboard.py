@@ -10,7 +10,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("tensorboardX")
 
 import train  # noqa: E402
-from nanoautograd.metrics import Metrics  # noqa: E402
+from models.training.metrics import Metrics  # noqa: E402
 
 TINY = [
     "--hidden",

@@ -19,8 +19,8 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 import train  # noqa: E402
-from models.run import parse  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
+from models.training.options import parse  # noqa: E402
 from nanoautograd import nn  # noqa: E402
 from nanoautograd.backends import threads  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from .checkpoint import read_file, write_whole
+from nanoautograd.checkpoint import read_file, write_whole
 
 matplotlib.use("Agg")  # pictures go to files, not to a screen
 

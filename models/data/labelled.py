@@ -4,7 +4,8 @@ import bz2
 import csv
 import re
 
-from ..checkpoint import open_file
+from nanoautograd.checkpoint import open_file
+
 from .sources import DataError, package_path, take_lines
 from .wiki import read_articles
 

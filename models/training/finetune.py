@@ -34,8 +34,9 @@ import numpy as np
 
 from nanoautograd.backends import to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint
-from nanoautograd.data import generator, purpose
 from nanoautograd.nn import adapters, add_adapters
+
+from ..data import generator, purpose
 
 ADAPTERS = purpose("adapters", 7)  # of the weights that are pretrained
 NOTHING = "none"  # of --pretrained

@@ -49,3 +49,9 @@ def run(program, main):
     if not is_ignored:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
+
+
+def out_of_memory(error):
+    """What a MemoryError is to say: its own text may be none."""
+    why = str(error) or "for one more object"
+    return f"there is not enough memory ({why}); try a smaller model, or a smaller batch"

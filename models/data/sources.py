@@ -4,7 +4,7 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..checkpoint import LONGEST, CheckpointError, read_file, shortened
+from nanoautograd.checkpoint import LONGEST, CheckpointError, read_file, shortened
 
 # package on the index -> the version whose files were read for this project, the name of the folder
 # that it installs, and what is in it

@@ -5,7 +5,8 @@ import zlib
 
 import numpy as np
 
-from ..checkpoint import open_file
+from nanoautograd.checkpoint import open_file
+
 from .sources import DataError, package_path, take_lines
 
 # name -> package, path of the file in it, side of a picture, value of ink

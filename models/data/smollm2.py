@@ -6,8 +6,9 @@ from math import prod
 import numpy as np
 
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import package_path
 from nanoautograd.interop.names import shown
+
+from . import package_path
 
 
 def weights_path():

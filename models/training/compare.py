@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .tasks.pictures import figure
+from .pictures import figure
 
 CLEAR = 2.0  # standard errors that make a difference
 

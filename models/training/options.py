@@ -1,4 +1,4 @@
-"""A run of train.py: its options, its folder, and what its checkpoint holds.
+"""The options of a run of train.py, and those that its checkpoint holds.
 
 The options are those of the loop, those of the task, and the fields of the model's Config. A
 checkpoint keeps them, with what the task knows of its data, so that a run can be resumed and a
@@ -11,30 +11,17 @@ import dataclasses
 import json
 import math
 import os
-import tempfile
 import typing
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 import nanoautograd as nag
-from nanoautograd.backends import array_namespace, is_array, is_float, to_numpy
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint, shortened
-from nanoautograd.data import DEBIAN, SOURCES, DataError, generator, install, installed
-from nanoautograd.interop.names import listed
-from nanoautograd.nn import load_random_state, merge_adapters, random_state
 from nanoautograd.nn.lora import ALPHA
-from nanoautograd.optim import AveragedModel
 
-from .finetune import NOTHING, check_options, digest, frozen, is_run, prepare, weights_source
-from .tasks import PRESETS
-from .tasks.task import number
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there
-    fcntl = None
+from ..data import DEBIAN, SOURCES, install, installed
+from ..tasks import PRESETS
+from ..tasks.task import number
+from .finetune import NOTHING, weights_source
 
 KIND = "nanoautograd run"  # how train.py knows its checkpoints
 DEFAULT = "rnn"  # the preset of python train.py
@@ -69,19 +56,6 @@ class OptionError(ValueError):
 
     def __init__(self, message):
         super().__init__(shortened(message))
-
-
-class Diverged(ArithmeticError):
-    """The loss, a gradient or a weight is no longer finite."""
-
-
-def out_of_memory(error):
-    """What a MemoryError is to say: its own text may be none."""
-    why = str(error) or "for one more object"
-    return f"there is not enough memory ({why}); try a smaller model, or a smaller batch"
-
-
-# ---------------------------------------------------------------------------------------- options
 
 
 def cores():
@@ -362,79 +336,9 @@ def presets():
     return "\n".join(lines)
 
 
-# -------------------------------------------------------------------------- task, model, and state
-
-
 def make_task(o, known=None):
     """The task of these options; with `known`, without its data."""
     return PRESETS[o.preset](o, known)
-
-
-def make_model(task, o, tensors=None, behind=()):
-    """A new model for the task, its weights from the seed and from --pretrained; for a run that
-    goes on, with these tensors, only what they lack is loaded. behind: the folders of the runs
-    whose weights are to begin with it, on the way to which it is made."""
-    Config, Model = task.models[task.presets[o.preset]["model"]]
-    own = {
-        f.name: getattr(o, f.name)
-        for f in dataclasses.fields(Config)
-        if f.default is not dataclasses.MISSING
-    }
-    missing = {f.name for f in dataclasses.fields(Config)} - own.keys() - task.sizes.keys()
-    if missing:
-        raise OptionError(
-            f"{type(task).__name__}.sizes lacks what the Config in "
-            f"{Config.__module__} wants to know: {', '.join(sorted(missing))}"
-        )
-    try:
-        check_options(o, parser(o.preset).get_default)
-        rng = generator(o.seed, "weights")
-        if tensors is not None:
-            rng = Rationed(rng.bit_generator, tensors)
-        model = Model(Config(**task.sizes, **own), rng=rng, dtype=o.dtype)
-        behind = (*behind, os.path.realpath(o.out))
-        prepare(model, o, tensors is None, lambda folder: model_of(folder, behind))
-    except (CheckpointError, DataError):
-        raise
-    except ValueError as e:  # such as heads that do not fit a width
-        raise OptionError(f"these options do not fit together: {e}") from None
-    return model.to(o.device)
-
-
-class Rationed(np.random.Generator):
-    """Draws hardly more weights than a checkpoint has, each at most three times: what its options
-    say of the model's sizes is not believed before its arrays are seen. SPARE more, so that of a
-    small model each array that is missing is named. What is frozen is not among them, and has
-    FROZEN numbers at most. Raises CheckpointError."""
-
-    SPARE, FROZEN = 1_000_000, 200_000_000
-
-    def __init__(self, bit_generator, tensors):
-        super().__init__(bit_generator)
-        weights = under("model.", tensors).values()
-        self.left = self.SPARE + 3 * sum(a.size for a in weights)
-        if "frozen" in tensors:
-            self.left += 3 * self.FROZEN
-
-    def take(self, size):
-        self.left -= math.prod(np.atleast_1d(1 if size is None else size).tolist())
-        if self.left < 0:
-            raise CheckpointError(
-                "the checkpoint does not fit its own options: they are of a "
-                "larger model than its arrays"
-            )
-
-    def uniform(self, low=0.0, high=1.0, size=None):
-        self.take(size)
-        return super().uniform(low, high, size)
-
-    def normal(self, loc=0.0, scale=1.0, size=None):
-        self.take(size)
-        return super().normal(loc, scale, size)
-
-    def standard_normal(self, size=None):
-        self.take(size)
-        return super().standard_normal(size)
 
 
 def describe(o, task):
@@ -499,213 +403,3 @@ def of_another_version(unknown, missing):
         f"{', '.join(parts)}. Only the version that wrote it can go on with it; to start anew, "
         "give --overwrite, or another --out"
     )
-
-
-# ----------------------------------------------------------------------------------------- arrays
-
-
-def pack(model, optimizer, average, carried):
-    """All arrays that the next step depends on, by name; of what is frozen a digest. A parameter
-    that never had a gradient has taken no step of the optimiser."""
-    still = frozen(model)
-    tensors = {
-        f"model.{name}": array for name, array in model.state_dict().items() if name not in still
-    }
-    for i, state in enumerate(optimizer.state if optimizer else ()):
-        for name, value in (state or {"step": 0}).items():
-            tensors[f"optimizer.{i}.{name}"] = value if is_array(value) else np.array(value)
-    if average:
-        tensors |= {f"average.{name}": array for name, array in average.state_dict().items()}
-    if still:
-        tensors["frozen"] = digest(model)
-    tensors |= {f"random.{name}": np.array(pair) for name, pair in random_state(model).items()}
-    if carried is not None:
-        tensors["carried"] = carried
-    if wrong := not_finite(tensors):
-        raise Diverged(f"what is to be saved is no longer finite, in\n  {listed(wrong)}\n")
-    return tensors
-
-
-def not_finite(tensors):
-    """The names of arrays that hold a NaN or an infinity."""
-    return [
-        name
-        for name, a in tensors.items()
-        if is_float(a.dtype) and not bool(array_namespace(a).isfinite(a).all())
-    ]
-
-
-def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None):
-    """Put them back; returns what is carried from step to step. With an optimizer they must be all
-    that `pack` makes at this step; carried: the (shape, dtype) of what is carried, or None."""
-    weights = {name: a for name, a in tensors.items() if name.startswith(("model.", "average."))}
-    if wrong := not_finite(weights):
-        raise CheckpointError(
-            f"the weights in the checkpoint are of no use: not all are finite, in\n  "
-            f"{listed(wrong)}\nTo start anew, give --overwrite, or another --out"
-        )
-    still = frozen(model)
-    try:
-        if still and not np.array_equal(tensors.get("frozen"), digest(model)):
-            raise ValueError(
-                "what is frozen is not what it was; the weights of --pretrained have changed"
-            )
-        model.load_state_dict({**still, **under("model.", tensors)})
-        random = under("random.", tensors)
-        load_random_state(model, {name: to_numpy(pair).tolist() for name, pair in random.items()})
-        if average:
-            average.load_state_dict(under("average.", tensors))
-        if wrong := other_dtypes(weights, model, average):
-            raise ValueError(f"its arrays are of another dtype:\n  {listed(wrong)}")
-    except (ValueError, TypeError, LookupError) as e:
-        raise CheckpointError(f"the checkpoint does not fit its own options: {e}") from None
-    if optimizer:
-        put_back = ["model.", "random.", *["average."] * bool(average), *["frozen"] * bool(still)]
-        others = {name: a for name, a in tensors.items() if not name.startswith(tuple(put_back))}
-        if wrong := wrong_moments(others, optimizer, step, carried):
-            raise CheckpointError(
-                f"the run cannot go on, for what its optimiser remembers is not of step {step}:"
-                f"\n  {listed(wrong)}\nIts weights are whole: --generate TEXT uses them, and "
-                "--pretrained FOLDER, with this folder, begins another run with them; to start "
-                "anew, give --overwrite, or another --out"
-            )
-        state = {}
-        for name, array in under("optimizer.", tensors).items():
-            i, _, name = name.partition(".")
-            if tensors[f"optimizer.{i}.step"]:  # else it has no state yet
-                state.setdefault(int(i), {})[name] = array
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return tensors.get("carried")
-
-
-def other_dtypes(weights, model, average):
-    """Where {name: array} is not of the dtype that it would be put into: a list of lines."""
-    dtypes = {
-        f"model.{name}": a.dtype for name, a in model.named_parameters(remove_duplicate=False)
-    }
-    if average:
-        dtypes |= {f"average.{name}": a.dtype for name, a in average.state_dict().items()}
-    return [
-        f"{name} is {a.dtype}, not {dtypes[name]}"
-        for name, a in weights.items()
-        if a.dtype != dtypes.get(name, a.dtype)
-    ]
-
-
-def check_carried(task, model, array):
-    """Raise TypeError unless it is what the task says that it carries: else what it leaves could
-    not be checked when the run goes on."""
-    said = task.carries(model)
-    found = None if array is None else (array.shape, array.dtype)
-    if found != said:
-        raise TypeError(
-            f"{type(task).__name__}.loss carries {found or 'nothing'} from step to step, and its "
-            f"method carries says {said or 'nothing'}: let it return the shape and dtype"
-        )
-
-
-def wrong_moments(found, optimizer, step, carried):
-    """Where {name: array} is not what `pack` makes at this step beside the weights: a list of
-    lines."""
-    wanted = {}
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, p in enumerate(params):
-        name = f"optimizer.{i}."
-        taken = found.get(f"{name}step", np.array(step))  # older versions wrote no step 0
-        if taken.shape or taken.dtype != np.int64 or taken:
-            wanted |= {name + buffer: (p.shape, p.dtype) for buffer in optimizer.buffers}
-        if step or f"{name}step" in found:
-            wanted[f"{name}step"] = ((), np.dtype(np.int64))
-    if carried and step:
-        wanted["carried"] = carried
-    lines = [f"missing: {name}" for name in wanted.keys() - found.keys()]
-    lines += [f"unexpected: {name}" for name in found.keys() - wanted.keys()]
-    for name in wanted.keys() & found.keys():
-        a, (shape, dtype) = found[name], wanted[name]
-        if (a.shape, a.dtype) != (shape, dtype):
-            lines.append(f"{name} is {a.shape} {a.dtype}, not {shape} {dtype}")
-        elif name.endswith(".step") and int(a) not in (0, step):
-            lines.append(f"{name} is {a}")
-        elif name.endswith(".exp_avg_sq") and (a < 0).any():
-            lines.append(f"{name} has negative squares")
-    if step and not any(name.endswith(".exp_avg") for name in wanted):
-        lines.append("no parameter has ever had a gradient")
-    return sorted(lines) + [f"not finite: {name}" for name in not_finite(found)]
-
-
-def under(prefix, tensors):
-    """Those whose names begin so, by the rest of their names."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def trained(o, checkpoint, behind=()):
-    """The task of a checkpoint, without its data, and the model as it is used: in eval mode, with
-    the average of its weights if there is one, and its adapters, if it has any, merged. behind: as
-    for `make_model`."""
-    tensors, state = checkpoint
-    task = make_task(o, state["known"])
-    model = make_model(task, o, tensors, behind)
-    average = AveragedModel(model, o.average) if o.average else None
-    unpack(tensors, model, average=average)
-    if average:
-        model.load_state_dict(average.averages, strict=False)  # what is frozen has none
-    return task, merge_adapters(model.eval())
-
-
-def model_of(folder, behind=()):
-    """The model of the run in a folder, as it is used. behind: as for `make_model`. Raises
-    CheckpointError, DataError."""
-    if os.path.realpath(folder) in behind:
-        raise CheckpointError(
-            f"the run in {folder} begins with weights that began with its own: "
-            f"{' from '.join(map(str, behind))}; the first ones are lost"
-        )
-    return trained(*parse(["--out", str(folder), "--generate", ""]), behind)[1]
-
-
-# ----------------------------------------------------------------------------------------- folder
-
-
-def check_folder(o):
-    """Find out before the work begins that --out can be written to, and that no run is lost."""
-    if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
-        raise FileExistsError(
-            f"{o.out} holds a run already. To use what it has learnt, add --generate TEXT; to go "
-            "on with it, --resume (and more --steps, if it has finished); to replace it, "
-            "--overwrite; to keep it and start another, --out FOLDER"
-        )
-    if is_run(o.pretrained) and os.path.realpath(o.pretrained) == os.path.realpath(o.out):
-        raise OptionError(
-            f"the run would begin with the weights in {o.out} and be written over "
-            "them; give another --out"
-        )
-    tempfile.TemporaryFile(dir=o.out).close()
-    if o.resume and not (o.out / "checkpoint.json").exists():
-        print(f"there is no checkpoint in {o.out} yet: starting from the beginning")
-
-
-@contextmanager
-def alone(folder):
-    """Make the folder, and let one process at a time work in it. Raises OptionError where another
-    does. The folder itself is locked: the lock ends with the process, and leaves no file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OptionError(
-                f"a run is at work in {folder}; wait for its end, or stop it"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)

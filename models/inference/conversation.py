@@ -19,7 +19,7 @@ run.
 
 from itertools import chain
 
-from nanoautograd.data import DataError
+from ..data import DataError
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 BEGIN, END = "<|im_start|>", "<|im_end|>"

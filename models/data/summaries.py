@@ -6,7 +6,8 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-from ..checkpoint import LONGEST, read_file
+from nanoautograd.checkpoint import LONGEST, read_file
+
 from .wiki import read_articles
 
 

@@ -1,0 +1,54 @@
+"""The folder of a run: one process at a time works in it, and none is lost."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+
+from .finetune import is_run
+from .options import OptionError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None
+
+
+def check_folder(o):
+    """Find out before the work begins that --out can be written to, and that no run is lost."""
+    if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
+        raise FileExistsError(
+            f"{o.out} holds a run already. To use what it has learnt, add --generate TEXT; to go "
+            "on with it, --resume (and more --steps, if it has finished); to replace it, "
+            "--overwrite; to keep it and start another, --out FOLDER"
+        )
+    if is_run(o.pretrained) and os.path.realpath(o.pretrained) == os.path.realpath(o.out):
+        raise OptionError(
+            f"the run would begin with the weights in {o.out} and be written over "
+            "them; give another --out"
+        )
+    tempfile.TemporaryFile(dir=o.out).close()
+    if o.resume and not (o.out / "checkpoint.json").exists():
+        print(f"there is no checkpoint in {o.out} yet: starting from the beginning")
+
+
+@contextmanager
+def alone(folder):
+    """Make the folder, and let one process at a time work in it. Raises OptionError where another
+    does. The folder itself is locked: the lock ends with the process, and leaves no file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(
+                f"a run is at work in {folder}; wait for its end, or stop it"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)

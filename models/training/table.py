@@ -1,0 +1,142 @@
+"""The table of all models: what each reaches, beside what it has to beat.
+
+    python -m models.table                      runs every preset, one after another, in some hours,
+                                                and prints the table
+    python -m models.table --texts python FILE  the language models on both texts
+    python -m models.table rnn gpt              these presets alone
+
+Each run goes to a folder of its own in --runs. What has finished with these options is not run
+again, and what was interrupted goes on, so the command can be repeated. Presets whose data is not
+installed are left out, and named with the command that installs it.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+from nanoautograd.checkpoint import read_file
+
+from ..data import install
+from ..tasks import PRESETS
+from .options import parse
+
+LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
+HEAD = ("task", "preset", "parameters", "score", "to beat", "published", "seconds", "command")
+
+
+def on_any_text(preset):
+    return PRESETS[preset].__module__.endswith(".language")
+
+
+def runs(presets, texts, folder):
+    """(folder of the run, preset, words of its command) of every row."""
+    for preset in presets:
+        if on_any_text(preset):
+            for text in texts:
+                words = [preset] if text == "python" else [preset, "--data", text]
+                yield folder / f"{preset}-{Path(text).stem}", preset, words
+        else:
+            yield folder / preset, preset, [preset]
+
+
+def row(run, result, preset, words):
+    """The cells of a finished run."""
+    task, (what, score) = PRESETS[preset], result["baseline"]
+    about = task.about + (f" ({run.partition('-')[2]})" if on_any_text(preset) else "")
+    metric, seconds = result["metric"], result["seconds"]
+    return (
+        about,
+        preset,
+        f"{result['parameters']:,}",
+        f"{metric} **{result['scores'][metric]:.4g}**",
+        f"{score:.4g} ({what})",
+        task.published.get(run, ""),
+        "resumed" if seconds is None else f"{seconds:,}",
+        f"`python train.py {' '.join(words)}`",
+    )
+
+
+def read_result(path, words):
+    """The content of the result.json that the run of these words has written; None where it has
+    not: there is none, or it is damaged, of other options, or has scores that are no numbers."""
+    if not path.exists():
+        return None
+    wanted, _ = parse(words)
+    try:
+        result = json.loads(read_file(path, LONGEST))
+        metric, (what, score) = result["metric"], result["baseline"]
+        numbers = [result["scores"][metric], score, result["parameters"]]
+        if result["seconds"] is not None:
+            numbers.append(result["seconds"])
+        is_whole = (
+            result["options"].items() <= vars(wanted).items()
+            and metric == PRESETS[wanted.preset].metric
+            and isinstance(what, str)
+            and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    return result if is_whole else None
+
+
+def command(words, folder):
+    """What begins or goes on with the run of these words, in this folder."""
+    return [
+        sys.executable,
+        str(Path(__file__).parents[2] / "train.py"),
+        *words,
+        "--resume",
+        "--out",
+        str(folder),
+    ]
+
+
+def markdown(rows):
+    """A table, its head first, of tuples of strings."""
+    head, *others = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *others])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    p.add_argument(
+        "presets",
+        nargs="*",
+        default=list(PRESETS),
+        metavar="preset",
+        help="those to run; all, if none is given",
+    )
+    p.add_argument("--texts", nargs="+", default=["python"], help="for the language models")
+    p.add_argument("--runs", type=Path, default=Path("runs/table"), help="folder of the runs")
+    o = p.parse_args()
+    unknown = [preset for preset in o.presets if preset not in PRESETS]
+    if unknown:
+        p.error(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
+    names = [Path(text).stem for text in o.texts]
+    if len(set(names)) < len(names):
+        p.error(f"two of the --texts have the same name: {', '.join(names)}")
+    rows, missing, failed = [HEAD], [], []
+    for folder, preset, words in runs(o.presets, o.texts, o.runs):
+        if packages := PRESETS[preset].missing(preset):
+            missing.append(f"{preset} is left out: {install(*packages)}")
+            continue
+        result = read_result(folder / "result.json", words)
+        if result is None:
+            print(f"=== {preset}: {folder}", file=sys.stderr, flush=True)
+            status = subprocess.run(command(words, folder), stdout=sys.stderr).returncode
+            if status:
+                failed.append(f"{preset} ended with status {status}")
+                continue
+            result = read_result(folder / "result.json", words)
+            if result is None:
+                failed.append(f"{preset} has left no whole result in {folder}")
+                continue
+        if len(words) > 1 and Path(words[-1]).exists():  # a file on this machine
+            words = [*words[:-1], "FILE"]
+        rows.append(row(folder.name, result, preset, words))
+    print(markdown(rows))
+    print(*missing, *failed, sep="\n")
+    return 1 if failed else 0
