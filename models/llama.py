@@ -54,7 +54,7 @@ from nanoautograd.nn import (
     RotaryEmbedding,
     SiLU,
 )
-from nanoautograd.nn.attention import causal_attention
+from nanoautograd.nn.one_position import causal_attention
 
 from .data.smollm2 import names_of, sizes_of, weights_path
 from .inference.decoder import Decoder

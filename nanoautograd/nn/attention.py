@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import functional as F
 from ..array_interface import array_of
-from ..backends import array_namespace, is_float
+from ..backends import is_float
 from ..ops import expand_dims, mean, reshape, split, squeeze, where
 from . import one_position
 from .layers import Dropout, Linear
@@ -152,12 +152,12 @@ class MultiheadAttention(Module):
         return self.out_proj(o.reshape(*o.shape[:2], self.embed_dim))
 
     def causal(self, x, cache=None):
-        """Causal self-attention of x, T positions, after the t positions of `cache`, a KVCache to
-        which they are added; None for t = 0 -> output like x."""
+        """Causal self-attention (causal_attention.py) of x, T positions, after the t positions of
+        `cache`, a KVCache to which they are added; None for t = 0 -> output like x."""
         q, k, v = self.heads(x, x, x)
         if cache is not None:
             k, v = cache.extend(k, v)
-        return self._merge(causal_attention(q, k, v, self.dropout))
+        return self._merge(one_position.causal_attention(q, k, v, self.dropout))
 
     @staticmethod
     def _one_batch(axis, query, key, value):
@@ -240,27 +240,6 @@ class RotaryEmbedding(Module):
 
     def extra_repr(self):
         return f"base={self.base}"
-
-
-def causal_attention(q, k, v, dropout=None):
-    """Heads of T queries, the last T of S positions, each of which sees the keys up to its own:
-    q (B, H, T, d), k and v (B, K, S, d) -> (B, H, T, d). H is a multiple of K: head h of the
-    queries looks at head ⌊h K / H⌋ of the keys. dropout: a Dropout for the weights, or None."""
-    (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
-    if H % K:
-        raise ValueError(f"causal_attention: {H} heads of queries cannot share {K} heads of keys")
-    if T == 1 and not (dropout and dropout.training and dropout.p):  # it sees all, as its group
-        o = one_position.attention(q if H == K else q.reshape(B, K, H // K, d), k, v)
-        return o if H == K else o.reshape(q.shape)
-    options = {"is_causal": T == S}
-    if dropout is not None:
-        options |= dropout.options(B * H * T * S)
-    if 1 < T < S:  # query 0 sees the keys 0 to S - T; with is_causal it would see key 0 alone
-        options["attn_mask"] = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
-    if H == K:
-        return F.scaled_dot_product_attention(q, k, v, **options)
-    q_, k, v = q.reshape(B, K, H // K, T, d), k[:, :, None], v[:, :, None]
-    return F.scaled_dot_product_attention(q_, k, v, **options).reshape(q.shape)
 
 
 def _true_means_seen(mask, name, dtype):

@@ -1,11 +1,12 @@
-"""Functions of nag.functional for layers, with a fast form for one position on the CPU.
+"""Functions for layers, with a fast form for one position on the CPU.
 
 A decoder that writes reads one token at a time, at the cost of one product of each weight with a
 vector: as long as it takes to read the weights from memory. The operations on Tensors are made for
 many positions, and their calls would cost as much again. So within `with on_arrays():` a layer that
 is given one position computes its equation by a few lines of NumPy, and returns an array.
 
-Everything else are the functions of nag.functional, and tests hold both equal.
+Everything else are the functions of nag.functional and causal_attention.py, and tests hold both
+equal.
 """
 
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..custom_vjp import MANUAL
 from ..safety.modes import Mode
+from .causal_attention import causal_attention as of_many
 
 ON_ARRAYS: ContextVar[int] = ContextVar("on_arrays", default=False)
 LEAST, MOST = 1e-30, 1e30  # of squares: beyond, F's functions scale before they square
@@ -108,6 +110,17 @@ def split(a, n):
         return ops.split(a, n, axis=1)
     m = a.shape[1] // n
     return [a[:, i * m : (i + 1) * m] for i in range(n)]
+
+
+def causal_attention(q, k, v, dropout=None):
+    """See causal_attention.py. One query sees all keys, so there is no mask, and the heads that
+    share keys are as many queries of one head."""
+    (B, H, T, d), K = q.shape, k.shape[1]
+    if T != 1 or H % K or (dropout is not None and dropout.training and dropout.p):
+        return of_many(q, k, v, dropout)
+    if H == K:
+        return attention(q, k, v)
+    return attention(q.reshape(B, K, H // K, d), k, v).reshape(q.shape)
 
 
 def attention(q, k, v):

@@ -1,0 +1,35 @@
+"""Causal attention: what GPT and Llama do with queries, keys and values.
+
+There are S positions, whose keys k and values v are known; the last T of them ask, with queries q,
+and each sees itself and those before it. H heads ask, and K heads answer: each serves the queries
+of H/K heads, a group (H = K in GPT). For the heads h = 0 ... H - 1 and the queries t = 0 ... T - 1:
+
+    αʰ_ts = softmax_s(qʰ_t · kᵍ_s / √d)         s ≤ S - T + t, the place of query t; g = ⌊h K/H⌋
+    oʰ_t  = Σ_s αʰ_ts vᵍ_s                      d the features of a head
+
+Source: J. Ainslie et al., "GQA: training generalized multi-query Transformer models from multi-head
+checkpoints", 2023, section 2.2 (groups). Softmax and sum are derived in manual/attention.py. While
+a text is written T is 1: one_position.py is shorter then.
+"""
+
+from .. import functional as F
+from ..array_interface import array_of
+from ..backends import array_namespace
+
+
+def causal_attention(q, k, v, dropout=None):
+    """q (B, H, T, d), k and v (B, K, S, d) -> o (B, H, T, d). dropout: a Dropout for the weights α,
+    or None. Raises ValueError where H is no multiple of K."""
+    (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
+    if H % K:
+        raise ValueError(f"causal_attention: {H} heads of queries cannot share {K} heads of keys")
+    options = {} if dropout is None else dropout.options(B * H * T * S)
+    if T == S:
+        options["is_causal"] = True
+    else:  # is_causal says s ≤ t, and here it is s ≤ S - T + t
+        options["attn_mask"] = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
+    if H == K:
+        return F.scaled_dot_product_attention(q, k, v, **options)
+    groups = q.reshape(B, K, H // K, T, d)  # each with its one head of keys, and of values
+    o = F.scaled_dot_product_attention(groups, k[:, :, None], v[:, :, None], **options)
+    return o.reshape(q.shape)
