@@ -8,9 +8,14 @@ the token that follows it:
     z ← z + mlp(norm(z))                            a network at each position
     p_t = softmax(E norm(z_t))                      output: the embedding again
 
+p_t[y] is the probability that x_{t+1} = y. `hidden` below gives norm(z), `logits` that times E, and
+`forward` (generation.py, Decoder) is both; the softmax is part of the loss, or of the choice of a
+token. The parts:
+
+    norm(z)_t = w ⊙ (z_t - mean z_t) / √(var z_t + ε) + b           w, b (D,), ε = 10⁻⁵
     mlp(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂            W₁ (4D, D), b₁ (4D,), W₂ (D, 4D), b₂ (D,)
 
-p_t[v] is the probability that x_{t+1} = v. Attention has H heads of width d = D/H and is causal,
+Attention has H heads of width d = D/H and is causal,
 
     [q_t; k_t; v_t] = W_QKV z_t + b_QKV             query, key, value        W_QKV (3D, D)
     αʰ_ts = softmax_s(qʰ_t · kʰ_s / √d), s ≤ t      h = 1 ... H: each of q, k, v cut in H parts
@@ -22,11 +27,18 @@ While it is trained, dropout acts on E[x_t] + P_t, on α, and on both results be
 The keys and values of a position do not depend on what follows it, so they are kept while a text is
 generated (generation.py).
 
+Where the parts are, in nanoautograd/, and where their gradients are derived:
+
+    norm                nn/norms.py, LayerNorm              manual/layer_norm.py
+    gelu                nn/layers.py, GELU                  manual/gelu.py
+    q, k, v, W_O        nn/attention.py, `heads`, `_merge`  manual/linear.py
+    α, o                nn/causal_attention.py              manual/attention.py
+    E, P, dropout       nn/layers.py                        manual/embedding.py, manual/dropout.py
+
 Sources: A. Radford et al., "Improving language understanding by generative pre-training", 2018,
 section 3.1 (the model, its equations 1 and 2); "Language models are unsupervised multitask
 learners" (GPT-2), 2019, section 2.3 (norm before each part and at the end, smaller initial weights
-where a residual is added); D. Hendrycks and K. Gimpel 2016 (gelu, by tanh). Derived by hand in
-nanoautograd/manual/: attention.py, layer_norm.py, gelu.py, embedding.py, dropout.py.
+where a residual is added); D. Hendrycks and K. Gimpel 2016 (gelu, by tanh).
 """
 
 from dataclasses import dataclass
@@ -63,14 +75,14 @@ class Block(Module):
     """One layer: attention, and the network at each position, each added to its input."""
 
     def __init__(self, config, rng, dtype):
-        D, p = config.width, config.dropout
+        D, dropout = config.width, config.dropout
         self.norm1 = LayerNorm(D, dtype=dtype)
-        self.attention = CausalSelfAttention(D, config.heads, p, rng=rng, dtype=dtype)
+        self.attention = CausalSelfAttention(D, config.heads, dropout, rng=rng, dtype=dtype)
         self.norm2 = LayerNorm(D, dtype=dtype)
         self.up = Linear(D, 4 * D, rng=rng, dtype=dtype)  # W₁, b₁
         self.gelu = GELU("tanh")
         self.down = Linear(4 * D, D, rng=rng, dtype=dtype)  # W₂, b₂
-        self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
+        self.dropout1, self.dropout2 = Dropout(dropout, rng=rng), Dropout(dropout, rng=rng)
 
     def forward(self, z, cache=None):
         """z (B, T, D) after the positions in `cache`, to which these are added -> z (B, T, D)."""
@@ -97,13 +109,13 @@ class GPT(Decoder):
         self.dropout = Dropout(config.dropout, rng=rng)
         self.layers = ModuleList(Block(config, rng, dtype) for _ in range(config.layers))
         self.norm = LayerNorm(D, dtype=dtype)
-        for name, p in self.named_parameters():
+        for name, parameter in self.named_parameters():
             if name.endswith("bias"):
-                p.data[:] = 0.0
-            elif p.ndim == 2:
+                parameter.data[:] = 0.0
+            elif parameter.ndim == 2:
                 added = name.endswith(("out_proj.weight", "down.weight"))
                 std = 0.02 / sqrt(2 * config.layers) if added else 0.02
-                p.data[:] = std * rng.standard_normal(p.shape)
+                parameter.data[:] = std * rng.standard_normal(parameter.shape)
 
     def hidden(self, x, past=None):
         """Tokens x (B, T) after `past` -> norm(z) (B, T, D), and the past after them; see

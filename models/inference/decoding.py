@@ -6,8 +6,8 @@ For every model with two methods:
     next(tokens, state) -> (logits (B, V), state)   tokens (B,), the last ones written, after
                                                     `state` -> scores of the next ones
 
-A state is a dict of arrays, Tensors or None, with the B sequences along the first axis of each: so
-that a search can drop some and go on twice with others.
+A state is made of arrays, Tensors and None, in dicts, lists and NamedTuples, with the B sequences
+along the first axis of each: so that a search can drop some and go on twice with others.
 
 All three give, for each source, a list of tokens without the begin symbol, up to and with the end
 symbol, or `longest` tokens if it did not come before. The model should be in eval mode.
@@ -112,10 +112,15 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
 
 def _take(state, rows):
     """The state with these of its sequences, in this order."""
-    return {
-        name: a if a is None else a[to_device(rows, device_of(array_of(a)))]
-        for name, a in state.items()
-    }
+    if state is None:
+        return None
+    if isinstance(state, dict):
+        return {name: _take(part, rows) for name, part in state.items()}
+    if isinstance(state, list):
+        return [_take(part, rows) for part in state]
+    if isinstance(state, tuple):
+        return type(state)(*(_take(part, rows) for part in state))
+    return state[to_device(rows, device_of(array_of(state)))]
 
 
 def _until(end, tokens):

@@ -98,6 +98,12 @@ class TransformerDecoderLayer(TransformerLayer):
 
     attentions = ("self_attn", "multihead_attn")
 
+    def sublayers(self, x, attention, over_memory):
+        """x after all of them; the two attentions are given as functions of x."""
+        x = self.add(x, attention, self.norm1, self.dropout1)
+        x = self.add(x, over_memory, self.norm2, self.dropout2)
+        return self.add(x, self.feed_forward, self.norm3, self.dropout3)
+
     def forward(
         self,
         tgt,
@@ -129,9 +135,7 @@ class TransformerDecoderLayer(TransformerLayer):
                 is_causal=memory_is_causal,
             )[0]
 
-        x = self.add(tgt, attention, self.norm1, self.dropout1)
-        x = self.add(x, over_memory, self.norm2, self.dropout2)
-        return self.add(x, self.feed_forward, self.norm3, self.dropout3)
+        return self.sublayers(tgt, attention, over_memory)
 
     def step(self, x, cache, memory, seen=None):
         """The same for one position more, or a few: what `forward` gives for them, causally.
@@ -148,9 +152,7 @@ class TransformerDecoderLayer(TransformerLayer):
             q, _, _ = self.multihead_attn.heads(x, None, None)
             return self.multihead_attn.attend(q, *memory, seen)[0]
 
-        x = self.add(x, attention, self.norm1, self.dropout1)
-        x = self.add(x, over_memory, self.norm2, self.dropout2)
-        return self.add(x, self.feed_forward, self.norm3, self.dropout3)
+        return self.sublayers(x, attention, over_memory)
 
 
 def copies(layer, n):

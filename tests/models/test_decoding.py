@@ -1,5 +1,6 @@
 """models/inference/decoding.py: on a model whose best targets can be found by trying them all."""
 
+from collections import namedtuple
 from itertools import product
 
 import numpy as np
@@ -13,26 +14,29 @@ from nanoautograd.backends import device_of, to_device, to_numpy
 BEGIN, END = 0, 1
 
 
+Layer = namedtuple("Layer", ["before", "none"])
+
+
 class Table:
     """Its scores of the next token are looked up by source, step, and the last two tokens. The
-    state holds an array, a Tensor and a None; a search that mixes up its rows gets them wrong."""
+    state holds an array, a Tensor and a None, in every kind of container; a search that mixes up
+    its rows gets them wrong."""
 
     def __init__(self, V, seed=0, sources=3, longest=8):
         shape = sources, longest, V, V, V
         self.scores = 2.0 * np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
     def start(self, x, x_lengths):
-        return {"source": nag.Tensor(x[:, :1] * 1.0), "before": x * 0 + BEGIN, "none": None}
+        return {"source": nag.Tensor(x[:, :1] * 1.0), "layers": [Layer(x * 0 + BEGIN, None)]}
 
     def next(self, tokens, state):
-        source, before, last = map(to_numpy, (state["source"].data, state["before"], tokens))
+        (layer,) = state["layers"]
+        source, before, last = map(to_numpy, (state["source"].data, layer.before, tokens))
         logits = self.scores[source[:, 0].astype(int), before[:, 1], before[:, 0], last]
         before = np.stack([last, before[:, 1] + 1], axis=1)  # the token, and the step
         device = device_of(tokens)
-        return (
-            nag.Tensor(to_device(logits, device)),
-            {**state, "before": to_device(before, device)},
-        )
+        layers = [layer._replace(before=to_device(before, device))]
+        return nag.Tensor(to_device(logits, device)), {**state, "layers": layers}
 
     def log_p(self, source, target):
         """log P of a target, and so of all that begins like it, if it has no end."""

@@ -1,5 +1,7 @@
 """models/transformer.py against torch.nn.Transformer, and step by step against the whole."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -79,10 +81,11 @@ def test_step_by_step_is_the_whole(backend, options):
     whole = backend.numpy(model(x, LENGTHS, y))
     state = model.start(x, LENGTHS)
     for t in range(4):
-        assert all(a is None or len(a) == 3 for a in state.values())
+        for a in (state.x, state.seen, state.m, *chain(*state.layers)):
+            assert a is None or len(a) == 3
         logits, after = model.next(y[:, t], state)
         np.testing.assert_allclose(backend.numpy(logits), whole[:, t], rtol=1e-9, atol=1e-12)
-        assert (state["k 0"] is None) == (t == 0)  # the state before is as it was
+        assert (state.layers[0].k is None) == (t == 0)  # the state before is as it was
         state = after
 
 
