@@ -249,8 +249,8 @@ class MaskedLM(Head):
         self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)  # a
 
     def forward(self, x, lengths, types=None, places=None):
-        """As Bert.forward -> logits (B, T, V); or, with places (N,), integers, those of the places
-        b T + t alone, (N, V), for all V numbers at each position cost more than the rest of the
+        """As Bert.forward -> logits (B, T, V); or, with places (M,), integers, those of the places
+        b T + t alone, (M, V), for all V numbers at each position cost more than the rest of the
         model."""
         z = self.bert(x, lengths, types)
         if places is not None:
