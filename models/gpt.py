@@ -30,7 +30,7 @@ generated (generation.py).
 Where the parts are, in nanoautograd/, and where their gradients are derived:
 
     norm                nn/norms.py, LayerNorm              manual/layer_norm.py
-    gelu                nn/layers.py, GELU                  manual/gelu.py
+    gelu, by tanh       nn/layers.py, GELU                  manual/gelu.py
     q, k, v, W_O        nn/attention.py, `heads`, `_merge`  manual/linear.py
     α, o                nn/causal_attention.py              manual/attention.py
     E, P, dropout       nn/layers.py                        manual/embedding.py, manual/dropout.py

@@ -274,7 +274,7 @@ def test_weights_start_as_documented():
         assert model.pretrained_part == "bert" and isinstance(model.bert, Bert)
 
 
-def test_what_does_not_fit():
+def test_sizes_and_texts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="multiple of the heads; got 8 and 3"):
         Bert(Config(**SMALL | {"heads": 3}))
     with pytest.raises(ValueError, match="a text of 11 tokens, but the model takes 10"):
