@@ -44,7 +44,7 @@ Where the parts are that are not below, in nanoautograd/, and where their gradie
     E, P, N, dropout    nn/layers.py                        manual/embedding.py, manual/dropout.py
     all W, O, r and g   nn/layers.py                        manual/linear.py
 
-The loss is -log of these p (manual/cross_entropy.py). minilm.py reads the weights of MiniLM.
+The loss is -log of these p (manual/cross_entropy.py). data/minilm.py reads the weights of MiniLM.
 
 Sources: J. Devlin et al., "BERT: pre-training of deep bidirectional Transformers for language
 understanding", NAACL 2019, section 3 (the model; 3.1, masked language model) and section 4 (what is

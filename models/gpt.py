@@ -9,8 +9,8 @@ the token that follows it:
     p_t = softmax(E norm(z_t))                      output: the embedding again
 
 p_t[y] is the probability that x_{t+1} = y. `hidden` below gives norm(z), `logits` that times E, and
-`forward` (generation.py, Decoder) is both; the softmax is part of the loss, or of the choice of a
-token. The parts:
+`forward` (inference/decoder.py, Decoder) is both; the softmax is part of the loss, or of the choice
+of a token. The parts:
 
     norm(z)_t = w ⊙ (z_t - mean z_t) / √(var z_t + ε) + b           w, b (D,), ε = 10⁻⁵
     mlp(z)_t = W₂ gelu(W₁ z_t + b₁) + b₂            W₁ (4D, D), b₁ (4D,), W₂ (D, 4D), b₂ (D,)
@@ -25,7 +25,7 @@ Attention has H heads of width d = D/H and is causal,
 While it is trained, dropout acts on E[x_t] + P_t, on α, and on both results before they are added.
 
 The keys and values of a position do not depend on what follows it, so they are kept while a text is
-generated (generation.py).
+generated (inference/decoder.py).
 
 Where the parts are, in nanoautograd/, and where their gradients are derived:
 

@@ -12,7 +12,7 @@ gives a distribution over the token that follows it:
     p_t = softmax(O norm(z_t))                      output, O = E where they are tied   O (V, D)
 
 p_t[y] is the probability that x_{t+1} = y. As in gpt.py, `hidden` below gives norm(z), `logits`
-that times O, and `forward` (generation.py, Decoder) is both. The parts:
+that times O, and `forward` (inference/decoder.py, Decoder) is both. The parts:
 
     norm(z)_t = w ⊙ z_t / √(mean z_t² + ε)          RMSNorm                         w (D,)
     mlp(z)_t = W_down (silu(W_gate z_t) ⊙ W_up z_t)         SwiGLU, W_gate, W_up (U, D),

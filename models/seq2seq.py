@@ -29,7 +29,7 @@ the tanh, by a Z of their own. The gradients are derived in nanoautograd/manual:
 attention.py, embedding.py.
 
 With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R),
-from where β looks; copying.py has the equations, its u_t is [s_t; d_t].
+from where β looks; pointer_generator.py has the equations, its u_t is [s_t; d_t].
 
 The attention comes after the decoder's recurrence and does not feed into it (no d_{t-1} beside
 F[y_t]). So while the right beginning of the target is given (teacher forcing), all s_t are one

@@ -33,7 +33,7 @@ weights of attention. As in PyTorch too, a last norm gives m and stands in p_t, 
 b_Q, b_K, b_V and b_O: the paper has none of these.
 
 With `copy` a symbol may also be taken from the source, whose symbols then are the same (N = R),
-from where one more attention looks; copying.py has the equations, its u_t is [n_t; c_t]:
+from where one more attention looks; pointer_generator.py has the equations, its u_t is [n_t; c_t]:
 
     β_ti = softmax_i(n_t · G m_i / √D),  c_t = Σ_i β_ti m_i         n = norm(z), G (D, D)
 

@@ -5,8 +5,9 @@ from math import prod
 from pathlib import Path
 
 from nanoautograd.checkpoint import CheckpointError
-from nanoautograd.data import package_path
 from nanoautograd.interop import check_sizes, load_safetensors, read_config, shapes_of
+
+from .sources import package_path
 
 SIZES = {  # in config.json: in a Config
     "vocab_size": "vocabulary",
