@@ -9,26 +9,23 @@
 
 The folder --out gets the checkpoint, metrics.jsonl (one JSON object a line), result.json and
 pictures. All that is random in a run is drawn from the seed and the number of the step, and nothing
-is carried from step to step that is not in the checkpoint: a resumed run ends with the same weights
-to the bit. What a task is, its data, loss and scores, is in models/tasks/, one file each.
+is state from step to step that is not in the checkpoint: a resumed run ends with the same weights
+to the bit. What a task is, its data, loss and scores, is in models/tasks/, one file each; what
+surrounds the loop, options, folders and signals, is in models/training/.
 """
 
 import sys
 
-if __name__ == "__main__":  # before what takes long to import
-    from models.training import terminal
+from models.training import terminal
 
+if __name__ == "__main__":  # before what takes long to import
     terminal.prepare("train.py")
 
-import json
 import math
 import os
 import shlex
-import signal
 import time
-from collections import deque
-from contextlib import closing, contextmanager, nullcontext
-from itertools import chain
+from contextlib import closing
 
 if "numpy" not in sys.modules:
     # For products of this size more threads gain little, cost much where the cores have other work,
@@ -36,277 +33,129 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import nanoautograd as nag
-from models.data import DataError
-from models.training.build import make_model, trained
-from models.training.finetune import groups
-from models.training.folder import alone, check_folder
-from models.training.options import OptionError, compute_with, describe, make_task, parse, presets
-from models.training.state import Diverged, check_carried, pack, unpack
-from models.training.terminal import out_of_memory
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import DeviceError
-from nanoautograd.checkpoint import (
-    CheckpointError,
-    error_text,
-    save_checkpoint,
-    shortened,
-    tidy,
-    write_whole,
-)
+from nanoautograd.checkpoint import CheckpointError, save_checkpoint, shortened
 from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
 
 try:
     import safetensors.numpy  # noqa: F401 (what checkpoints are written with)
     from tqdm import tqdm
 
-    from models.training.metrics import Metrics, draw_curves, require_tensorboard
+    from models.data import DataError
+    from models.training import evaluation, folder
+    from models.training.build import make_model, trained
+    from models.training.evaluation import Diverged, check_finite, eval_mode, format_scores
+    from models.training.finetune import groups
+    from models.training.options import (
+        OptionError,
+        check_data,
+        compute_with,
+        describe,
+        make_task,
+        parse,
+        presets,
+    )
+    from models.training.state import check_carried, first_carried, pack, unpack
+    from models.training.steps import Steps
 except ImportError as e:
     sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
 
 
-# ------------------------------------------------------------------------------------------ train
-
-
 def train(o, checkpoint):
-    """One run: o, its options; checkpoint, the (tensors, state) from which it goes on, or None.
+    """One run: o, its options; checkpoint, the (arrays, state) from which it goes on, or None.
     Returns None, or an exit status where it was stopped."""
-    check_folder(o)
-    if o.tensorboard:
-        require_tensorboard()
-    tensors, state = checkpoint or ({}, {"step": 0})
-    start = step = state["step"]
+    folder.check(o)
+    arrays, saved = checkpoint or ({}, {"step": 0})
+    start = n = saved["step"]  # n: the last step that was taken
 
-    # data, model and optimiser
+    # The data, the model, and what makes it learn.
     task = make_task(o)
-    fixed = describe(o, task)
-    if checkpoint and any(state[part] != fixed[part] for part in ("data", "known")):
-        raise DataError(f"the data of {o.preset} is not what this run was started with")
-    model = make_model(task, o, tensors if checkpoint else None)
+    about = describe(o, task)  # the run, for its checkpoints
+    check_data(o, about, saved)
+    model = make_model(task, o, arrays or None)
+    # Parameters, in groups, and the factors of their learning rates.
     learning, factors = groups(model, o) if o.steps else ([], [])
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
-    average = AveragedModel(model, o.average) if o.average else None
-    carried = None
+    average = AveragedModel(model, o.average) if o.average else None  # what is then evaluated
     if checkpoint:
-        carried = unpack(tensors, model, optimizer, average, start, task.carries(model))
-        (carried,) = task.on_device(carried)
+        state = unpack(arrays, model, optimizer, average, start, task.carries(model))
     else:
+        state = first_carried(task.carries(model))
         task.begin(model)
-    parameters = sum(p.size for p in model.parameters())
-    learn = sum(p.size for p in model.parameters() if p.requires_grad)
-    print(
-        f"{task.summary}\n{parameters:,} parameters on {o.device}"
-        f"{f', of which {learn:,} learn' * (learn < parameters)}; everything goes to {o.out}"
-    )
+    # Of a recurrent network the state in which a step ends and the next begins: an array on the
+    # device, such as (layers, B, H). None for others.
+    (state,) = task.on_device(state)
 
-    def save(step):
-        save_checkpoint(o.out, pack(model, optimizer, average, carried), {**fixed, "step": step})
+    def rate(n):
+        """The learning rate of step n: it rises to --lr, and falls to --lr-floor."""
+        return learning_rate(n - 1, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor))
 
-    # what is kept, and what is noted down: a run to --overwrite is there until this one is
-    if checkpoint:
-        tidy(o.out)
-    else:
-        (o.out / "metrics.jsonl").touch()  # beside every checkpoint
-        save(0)
-    if not checkpoint or start < o.steps:
-        (o.out / "result.json").unlink(missing_ok=True)
-    metrics = Metrics(
-        o.out / "metrics.jsonl", start, tensorboard=o.out / "tensorboard" if o.tensorboard else None
-    )
-    if metrics.damaged:
-        print(f"{metrics.damaged} damaged lines of {metrics.path} were moved to {metrics.aside}")
+    def save(n):
+        kept = pack(model, optimizer, average, state if n else None)
+        save_checkpoint(o.out, kept, {**about, "step": n})
 
-    def update(*arrays):
-        """One step. arrays: those of --accumulate batches, x₁, y₁, x₂, y₂, ... Returns its loss,
-        and the norm of its gradient."""
-        nonlocal carried
+    print(f"{task.summary}\n{evaluation.size_of(model, o)}")
+    metrics = folder.begin(o, start, save)
+
+    def step(parts):  # a function, because with --captured a GPU replays it
+        """Learns from --accumulate batches, such as [(x, y)], x and y (B, T): their mean loss."""
         optimizer.zero_grad()
-        loss, n = 0.0, len(arrays) // o.accumulate  # of a batch
-        for i in range(0, len(arrays), n):
-            share, after = task.loss(model, carried, *arrays[i : i + n])
-            share = share / o.accumulate
-            share.backward()
-            loss = loss + share.detach()
-            if carried is None:  # at the first step; and where nothing is
-                carried = after
-                check_carried(task, model, after)
-            else:  # in place: a recorded step finds it there
-                carried[...] = after
+        losses = []
+        for part in parts:
+            loss, after = task.loss(model, state, *part)
+            (loss / len(parts)).backward()  # adds to what is in .grad
+            losses.append(loss.detach())
+            check_carried(task, state, after)
+            if state is not None:
+                state[...] = after  # in place: a replay finds it there
         norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
         optimizer.step()
-        return loss, norm
+        return sum(losses) / len(losses), norm
 
-    do_step = steps_of(update, task)
-    under_way = deque()  # (step, lr) of those whose results are awaited
-    loss = math.nan  # the last that is known
-
-    def note_down(wait=False):
-        """What is known by now of the steps that were taken; with `wait`, of all."""
-        nonlocal loss
-        for loss, norm in do_step.results(wait):
-            step, lr = under_way.popleft()
-            if not math.isfinite(loss + norm):
-                raise Diverged(
-                    f"at step {step} the loss is {loss:.4g}, its gradient's norm {norm:.4g}"
-                )
-            metrics.note(step, loss=loss, norm=norm, lr=lr)
-
-    # loop
-    began = time.perf_counter()
+    take, began = Steps(step, o), time.perf_counter()
     with (
         closing(metrics),
-        catch_signals() as stop,
-        tqdm(total=o.steps, initial=start, unit="step", disable=not o.steps) as bar,
+        terminal.catch_signals() as stop,  # empty until Ctrl-C
+        tqdm(total=o.steps, initial=start, unit="step", disable=None if o.steps else True) as bar,
     ):
-        for step in range(start + 1, o.steps + 1):
-            lr = learning_rate(step - 1, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor))
+        for n in range(start + 1, o.steps + 1):
             for group, factor in zip(optimizer.param_groups, factors):
-                group["lr"] = lr * factor
-            do_step(
-                *chain.from_iterable(
-                    task.batch((step - 1) * o.accumulate + i) for i in range(o.accumulate)
-                )
-            )
-            under_way.append((step, lr))
+                group["lr"] = rate(n) * factor
+            batches = range((n - 1) * o.accumulate, n * o.accumulate)
+            take(n, [task.batch(i) for i in batches])
             if average:
                 average.update()
 
-            is_judged = step % o.evaluate_every == 0 or step == o.steps
-            note_down(wait=is_judged)
-            bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            # What is known by now: on a GPU of earlier steps, if nobody has to wait.
+            is_last = n == o.steps or bool(stop)
+            is_judged = n == o.steps or n % o.evaluate_every == 0
+            for k, loss, norm in take.ended(wait=is_judged or is_last):
+                check_finite(k, {"loss": loss, "norm of the gradient": norm})
+                metrics.note(k, loss=loss, norm=norm, lr=rate(k))
+                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             bar.update()
+
             if is_judged:
-                with in_use(model, average):
-                    scores = task.evaluate(model)
-                check_scores(scores, step)
-                metrics.note(step, **{f"validation_{name}": s for name, s in scores.items()})
-                bar.write(f"step {step:6}   loss {loss:.3f}   validation: {written(scores)}")
-                metrics.sync()  # a checkpoint relies on the lines before it
-                save(step)
-            if stop and step < o.steps:
-                note_down(wait=True)
-                metrics.sync()
-                save(step)
+                with eval_mode(model, average):
+                    scores = {f"validation_{k}": v for k, v in task.evaluate(model).items()}
+                check_finite(n, scores)
+                metrics.note(n, **scores)
+                shown = format_scores(scores).replace("validation_", "")
+                bar.write(f"step {n:6}   loss {loss:.3f}   validation: {shown}")
+            if is_judged or is_last:
+                metrics.sync()  # to the disk: a checkpoint relies on the lines before it
+                save(n)
+            if is_last:
                 break
     seconds = time.perf_counter() - began
 
-    # report
-    what, score = task.baseline()
-    pictures = (
-        shown(
-            draw_curves,
-            metrics.path,
-            o.out / "loss.png",
-            f"{o.preset}: {task.about}",
-            task.metric,
-            score,
-        )
-        if o.steps
-        else []
-    )
-    if step < o.steps:
-        print(
-            f"stopped after step {step}; to go on: python train.py {o.preset} --resume --out "
-            f"{shlex.quote(str(o.out))}"
-        )
+    if n < o.steps:
+        evaluation.draw_loss(o, task, task.baseline()[1])
+        words = f"--resume --out {shlex.quote(str(o.out))}"
+        print(f"stopped after step {n}; to go on: python train.py {o.preset} {words}")
         return 128 + stop[0]
-    with in_use(model, average):
-        pictures += shown(task.show, model, o.out)
-        scores = task.evaluate(model, final=True)
-        check_scores(scores, step)
-    ours = float(f"{scores[task.metric]:.4g}"), float(f"{score:.4g}")  # as they are printed
-    beaten = ours[0] > ours[1] if task.larger_is_better else ours[0] < ours[1]
-    print(
-        f"\nvalidation: {written(scores)}\nto beat: {task.metric} {score:.4g} ({what}): "
-        f"{'' if beaten else 'not '}beaten\n"
-        f"{seconds:.0f} seconds; pictures: {', '.join(map(str, pictures)) or 'none'}"
-    )
-    result = {
-        "options": fixed["options"],
-        "parameters": parameters,
-        "trained": learn,
-        "scores": scores,
-        "metric": task.metric,
-        "baseline": [what, float(score)],
-        "to_step": step,
-        "seconds": None if start else round(seconds),
-    }
-    write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())
-
-
-def steps_of(update, task):
-    """A function that does update(*arrays) on the device of the run; its `results(wait)` are those
-    of the steps that have ended since the last call, or with `wait` of all."""
-    if task.o.device.startswith("cuda"):
-        return nag.cuda.capture(update, record=task.o.captured)
-    return AtOnce(lambda *arrays: update(*task.on_device(*arrays)))
-
-
-class AtOnce:
-    """As nag.cuda.capture, but a step has ended when its call returns: `wait` changes nothing."""
-
-    def __init__(self, update):
-        self.update, self.arrived = update, []
-
-    def __call__(self, *arrays):
-        self.arrived.append([float(array_of(x)) for x in self.update(*arrays)])
-
-    def results(self, wait=False):
-        arrived, self.arrived = self.arrived, []
-        return arrived
-
-
-def shown(draw, *args):
-    """The pictures that draw(*args) makes, a list; where it fails, the scores matter more."""
-    try:
-        pictures = draw(*args)
-        return pictures if isinstance(pictures, list) else [pictures]
-    except Exception as e:
-        print(f"what there is to see could not be shown: {error_text(e)}", file=sys.stderr)
-        return []
-
-
-def check_scores(scores, step):
-    """Raise Diverged unless all are finite."""
-    for name, score in scores.items():
-        if not math.isfinite(score):
-            raise Diverged(f"at step {step} the validation {name} is {score}")
-
-
-def written(scores):
-    """Scores for people: loss 1.238, accuracy 0.671."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
-
-
-@contextmanager
-def in_use(model, average):
-    """Within it the model is as it is used: in eval mode, with the average of its weights if there
-    is one, and nothing is recorded."""
-    model.eval()
-    with nag.no_grad(), average.applied() if average else nullcontext():
-        yield
-    model.train()
-
-
-@contextmanager
-def catch_signals():
-    """Ctrl-C (and SIGTERM) ask to stop after the step at hand: gives a list, empty until then. A
-    second Ctrl-C stops at once."""
-    stop = []
-
-    def handle(number, frame):
-        if stop:
-            raise KeyboardInterrupt
-        stop.append(number)
-
-    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-# ---------------------------------------------------------------------------------- use, and start
+    evaluation.report(o, task, model, average, n, None if start else seconds, about)
+    print(f"{seconds:.0f} seconds")
 
 
 def generate(o, checkpoint):
@@ -325,12 +174,12 @@ def main(argv=None):
         o, checkpoint = parse(sys.argv[1:] if argv is None else argv)
         if o.list:
             print(presets())
-        else:
-            with compute_with(o):
-                if o.generate is not None:
-                    return generate(o, checkpoint)
-                with alone(o.out):
-                    return train(o, checkpoint)
+            return
+        with compute_with(o):
+            if o.generate is not None:
+                return generate(o, checkpoint)
+            with folder.lock(o.out):
+                return train(o, checkpoint)
     except Diverged as e:
         return (
             f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
@@ -339,7 +188,7 @@ def main(argv=None):
     except (OptionError, CheckpointError, DataError, DeviceError, OSError, ImportError) as e:
         return f"train.py: {shortened(str(e))}"
     except MemoryError as e:
-        return f"train.py: {out_of_memory(e)}"
+        return f"train.py: {terminal.out_of_memory(e)}"
     except nag.cuda.CaptureError as e:
         return f"train.py: {e}. Without --captured each step is computed as it is written"
     except KeyboardInterrupt:

@@ -4,7 +4,10 @@ import os
 import tempfile
 from contextlib import contextmanager
 
+from nanoautograd.checkpoint import tidy
+
 from .finetune import is_run
+from .metrics import Metrics, require_tensorboard
 from .options import OptionError
 
 try:
@@ -13,7 +16,7 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 
-def check_folder(o):
+def check(o):
     """Find out before the work begins that --out can be written to, and that no run is lost."""
     if (o.out / "checkpoint.json").exists() and not (o.resume or o.overwrite):
         raise FileExistsError(
@@ -26,13 +29,34 @@ def check_folder(o):
             f"the run would begin with the weights in {o.out} and be written over "
             "them; give another --out"
         )
+    if o.tensorboard:
+        require_tensorboard()
     tempfile.TemporaryFile(dir=o.out).close()
     if o.resume and not (o.out / "checkpoint.json").exists():
         print(f"there is no checkpoint in {o.out} yet: starting from the beginning")
 
 
+def begin(o, start, save):
+    """What a run keeps in its folder before its first step, or goes on with after step `start`;
+    save(0) writes a checkpoint. A run that is overwritten is there until then. Returns the
+    Metrics."""
+    goes_on = o.resume and (o.out / "checkpoint.json").exists()
+    if goes_on:
+        tidy(o.out)
+    else:
+        (o.out / "metrics.jsonl").touch()  # beside every checkpoint
+        save(0)
+    if not goes_on or start < o.steps:
+        (o.out / "result.json").unlink(missing_ok=True)
+    events = o.out / "tensorboard" if o.tensorboard else None
+    metrics = Metrics(o.out / "metrics.jsonl", start, tensorboard=events)
+    if metrics.damaged:
+        print(f"{metrics.damaged} damaged lines of {metrics.path} were moved to {metrics.aside}")
+    return metrics
+
+
 @contextmanager
-def alone(folder):
+def lock(folder):
     """Make the folder, and let one process at a time work in it. Raises OptionError where another
     does. The folder itself is locked: the lock ends with the process, and leaves no file."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ import nanoautograd as nag
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint, shortened
 from nanoautograd.nn.lora import ALPHA
 
-from ..data import DEBIAN, SOURCES, install, installed
+from ..data import DEBIAN, SOURCES, DataError, install, installed
 from ..tasks import PRESETS
 from ..tasks.task import number
 from .finetune import NOTHING, weights_source
@@ -350,6 +350,12 @@ def describe(o, task):
         "known": json.loads(json.dumps(task.known)),
         "data": task.fingerprint,
     }
+
+
+def check_data(o, about, saved):
+    """Raises DataError where a run goes on, from the state `saved`, with other data."""
+    if "data" in saved and any(saved[part] != about[part] for part in ("data", "known")):
+        raise DataError(f"the data of {o.preset} is not what this run was started with")
 
 
 def check_state(state, folder):

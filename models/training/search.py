@@ -34,7 +34,7 @@ from ..data import install
 from ..tasks import PRESETS
 from ..tasks.task import number
 from .compare import Setting, draw, rank, rows, verdict
-from .folder import alone
+from .folder import lock
 from .options import OptionError, attribute, check_state, cores, momentary, option, parse, parser
 from .table import command, markdown, read_result
 
@@ -165,7 +165,7 @@ def check(run):
     """Raise OptionError if the folder of a run that has not finished holds one that is at work, or
     one with other options, some of which --resume would change."""
     if run.result() is None and run.folder.exists():
-        with alone(run.folder):  # a search that was killed does not end its runs
+        with lock(run.folder):  # a search that was killed does not end its runs
             pass
     if run.result() is None and (run.folder / "checkpoint.json").exists():
         wanted = vars(parse(run.words)[0])

@@ -7,11 +7,8 @@ from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.interop.names import listed
 from nanoautograd.nn import load_random_state, random_state
 
+from .evaluation import Diverged
 from .finetune import digest, frozen
-
-
-class Diverged(ArithmeticError):
-    """The loss, a gradient or a weight is no longer finite."""
 
 
 def pack(model, optimizer, average, carried):
@@ -37,8 +34,9 @@ def pack(model, optimizer, average, carried):
 
 
 def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None):
-    """Put them back; returns what is carried from step to step. With an optimizer they must be all
-    that `pack` makes at this step; carried: the (shape, dtype) of what is carried, or None."""
+    """Put them back; returns what is carried into the next step, or None. With an optimizer they
+    must be all that `pack` makes at this step; carried: the (shape, dtype) of what is carried, or
+    None."""
     weights = {name: a for name, a in tensors.items() if name.startswith(("model.", "average."))}
     if wrong := not_finite(weights):
         raise CheckpointError(
@@ -76,14 +74,13 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
             if tensors[f"optimizer.{i}.step"]:  # else it has no state yet
                 state.setdefault(int(i), {})[name] = array
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return tensors.get("carried")
+    return tensors.get("carried", first_carried(carried))
 
 
-def check_carried(task, model, array):
-    """Raise TypeError unless it is what the task says that it carries: else what it leaves could
-    not be checked when the run goes on."""
-    said = task.carries(model)
-    found = None if array is None else (array.shape, array.dtype)
+def check_carried(task, before, after):
+    """Raises TypeError unless what a step leaves is like what it was given, the array that the task
+    says it carries or None: else it could not be checked when the run goes on."""
+    said, found = (None if a is None else (a.shape, a.dtype) for a in (before, after))
     if found != said:
         raise TypeError(
             f"{type(task).__name__}.loss carries {found or 'nothing'} from step to step, and its "
@@ -150,3 +147,9 @@ def under(prefix, tensors):
         for name, array in tensors.items()
         if name.startswith(prefix)
     }
+
+
+def first_carried(carries):
+    """What the first step is given of one before: zeros, or None; carries: (shape, dtype), or
+    None."""
+    return None if carries is None else np.zeros(*carries)

@@ -13,6 +13,7 @@ A signal before `prepare` meets Python alone. So nothing here takes long to impo
 import _signal as signal
 import os
 import sys
+from contextlib import contextmanager
 
 
 def prepare(program):
@@ -49,6 +50,25 @@ def run(program, main):
     if not is_ignored:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
+
+
+@contextmanager
+def catch_signals():
+    """Ctrl-C (and SIGTERM) ask to stop after the step at hand: gives a list, empty until then. A
+    second Ctrl-C stops at once."""
+    stop = []
+
+    def handle(number, frame):
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+
+    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def out_of_memory(error):

@@ -17,6 +17,7 @@ import pytest
 import nanoautograd as nag
 from models.tasks import PRESETS
 from models.tasks.task import Task
+from models.training import steps
 from nanoautograd import backends, nn
 from nanoautograd import functional as F
 from nanoautograd.backends import available, strict, to_device
@@ -701,9 +702,7 @@ def train(gpu, monkeypatch, tmp_path):
         device = "cpu" if record is None else "strict"
         with monkeypatch.context() as patch:
             if record is not None:
-                patch.setattr(
-                    script, "steps_of", lambda update, task: capture.Captured(update, record)
-                )
+                patch.setattr(steps, "begin", lambda step, o: capture.Captured(step, record))
             status = script.main(
                 [
                     "lines",

@@ -22,7 +22,7 @@ from models.data import split  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
 from models.training import search  # noqa: E402
 from models.training.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
-from models.training.folder import alone  # noqa: E402
+from models.training.folder import lock  # noqa: E402
 from models.training.options import OptionError, parse  # noqa: E402
 from models.training.search import plan, read_grid  # noqa: E402
 from models.training.table import read_result  # noqa: E402
@@ -73,7 +73,7 @@ def test_a_grid_on_folds_with_a_failure(arguments, tmp_path, text, capsys):
     good, bad = json.loads((folder / "results.json").read_text())["settings"]
     assert good["values"] == {"lr": "1e-2"} and not good["failures"]
     assert bad["scores"] == [] and len(bad["failures"]) == 2
-    assert f"2 failed: {bad['failures'][0]} |" in out and "the loss is nan" in out
+    assert f"2 failed: {bad['failures'][0]} |" in out and "not all is finite: loss nan" in out
     results = [
         json.loads((folder / "lr=1e-2" / f"validation={k}_2" / "result.json").read_text())
         for k in (1, 2)
@@ -96,7 +96,7 @@ def test_all_fail(arguments, capsys):
 
 def at_work(folder):
     try:
-        with alone(folder):
+        with lock(folder):
             return False
     except OptionError:
         return True
