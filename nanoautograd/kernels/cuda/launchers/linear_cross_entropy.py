@@ -16,7 +16,18 @@ from .cross_entropy import _threads
 __all__ = ["backward", "forward", "takes"]
 
 
-def takes(hidden, weight, target, bias=None, class_weight=None, **options):
+def takes(
+    hidden,
+    weight,
+    target,
+    bias=None,
+    class_weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    gradients=(),
+):
     """All classes alike."""
     return (
         class_weight is None

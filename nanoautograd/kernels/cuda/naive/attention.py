@@ -1,14 +1,17 @@
 """Launches attention.cu: forward and backward as in manual/attention.py."""
 
-from math import prod, sqrt
+from math import prod
 
 from ....backends import array_namespace
+from ....manual.attention import scale_of
 from . import contiguous, launch
 
 FILE = "attention.cu"
 
 
-def takes(q, k, v, mask=None, *, scale=None, causal=False, **others):
+def takes(
+    q, k, v, mask=None, *, scale=None, causal=False, return_weights=False, p=0.0, seed=0, offset=0
+):
     """The same batch axes for all, one key or more; no mask, no dropout, the output alone."""
     return (
         q.dtype.name in ("float32", "float64")
@@ -17,14 +20,14 @@ def takes(q, k, v, mask=None, *, scale=None, causal=False, **others):
         and q.shape[-1] == k.shape[-1]
         and k.shape[-2] == v.shape[-2] > 0
         and mask is None
-        and not others.get("dropout")
-        and not others.get("return_weights")
+        and not return_weights
+        and not p
     )
 
 
-def forward(q, k, v, mask=None, *, scale=None, causal=False, **others):
+def forward(q, k, v, mask=None, *, scale=None, causal=False, **not_taken):
     xp, (B, N, S, d, e) = array_namespace(q), _sizes(q, v)
-    c = 1.0 / sqrt(d) if scale is None else scale
+    c = scale_of(q, scale)
     q, k, v = contiguous(q, k, v)
     P = xp.empty((*q.shape[:-1], S), dtype=q.dtype)
     o = xp.empty((*q.shape[:-1], e), dtype=q.dtype)

@@ -4,9 +4,10 @@ from ....backends import array_namespace, is_float
 from . import contiguous, launch
 
 
-def takes(x, y, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def takes(logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """Rows of scores with class numbers that are all to be predicted. Looks at these, and so waits
     for the GPU."""
+    x, y = logits, target
     return (
         x.ndim == 2
         and x.shape[1] > 0
@@ -14,11 +15,11 @@ def takes(x, y, weight=None, *, ignore_index=-100, reduction="mean", label_smoot
         and not is_float(y.dtype)
         and weight is None
         and not label_smoothing
-        and bool(((y >= 0) & (y < x.shape[1])).all())
+        and bool(((y >= 0) & (y < x.shape[1]) & (y != ignore_index)).all())
     )
 
 
-def forward(x, y, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def forward(x, y, weight=None, *, reduction="mean", **not_taken):
     xp, (N, C) = array_namespace(x), x.shape
     x, y = contiguous(x, y.astype("int64"))
     m, Z, ell = (xp.empty(N, dtype=x.dtype) for _ in range(3))

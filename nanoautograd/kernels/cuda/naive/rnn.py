@@ -6,20 +6,34 @@ from . import contiguous, launch
 FILE = "rnn.cu"
 
 
-def takes(x, h0, *weights, nonlinearity="tanh", batch_first=False, lengths=None, **others):
-    """One layer in one direction, with biases and h0, of a batch with the steps first."""
+def takes(
+    x,
+    h0,
+    *weights,
+    nonlinearity="tanh",
+    bidirectional=False,
+    lengths=None,
+    batch_first=False,
+    bias=True,
+    dropout=0.0,
+    masks=None,
+):
+    """One layer in one direction, with biases and h0, of a batch with the steps first. (So there
+    is no dropout, which is between layers.)"""
     return (
         x.ndim == 3
         and x.dtype.name in ("float32", "float64")
         and h0 is not None
         and len(weights) == 4
+        and bias
+        and not bidirectional
         and nonlinearity == "tanh"
         and not batch_first
         and lengths is None
     )
 
 
-def forward(x, h0, W, U, b_ih, b_hh, **options):
+def forward(x, h0, W, U, b_ih, b_hh, **not_taken):
     xp, (steps, B, I) = array_namespace(x), x.shape
     x, W, U, b = contiguous(x, W, U, b_ih + b_hh)
     h = xp.empty((steps + 1, B, len(U)), dtype=x.dtype)  # one more: h[t] is the state before step t
