@@ -24,7 +24,7 @@ The words of the blocks 0, 1, 2, ... one after the other are the random numbers 
 import numpy as np
 
 from .backends import array_namespace
-from .backends.threads import share
+from .backends.threads import parallel_map
 
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57
@@ -68,7 +68,7 @@ def words(like, n, seed, offset=0):
         for lane in range(4):
             rows[:, lane] = c[lane]
 
-    share(part, range(0, len(out), step))
+    parallel_map(part, range(0, len(out), step))
     return out.reshape(-1)[offset % 4 :][:n]
 
 

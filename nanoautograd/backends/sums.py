@@ -19,7 +19,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..errors import ShapeError
 from . import array_namespace, is_float
-from .threads import BLOCK, by_rows
+from .threads import BLOCK, parallel_rows
 
 __all__ = [
     "column_dots",
@@ -175,7 +175,7 @@ def column_sums(a):
     if a.size <= BLOCK and a.flags.c_contiguous:
         return _columns(a)
     width = a.shape[1] // 8  # large blocks, of which there are few sums
-    parts = by_rows(lambda m: _middle(a[None, m])[0], np, len(a), width)
+    parts = parallel_rows(lambda m: _middle(a[None, m])[0], np, len(a), width)
     return (total(parts) if parts else a.sum(axis=0)).astype(a.dtype, copy=False)
 
 
@@ -216,7 +216,7 @@ def _squares(a, axis):
         return row_dots(a, a)[..., None]
     with np.errstate(over="ignore"):
         if a.ndim == 2 and a.size > BLOCK and axes == (0,):
-            parts = by_rows(lambda m: column_sums(a[m] * a[m]), np, *a.shape)
+            parts = parallel_rows(lambda m: column_sums(a[m] * a[m]), np, *a.shape)
             return total(parts)[None]
         return summed(a * a, axis, keepdims=True)
 

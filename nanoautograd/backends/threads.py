@@ -6,18 +6,18 @@ block by block, all lines of a block before the next one, only the first line an
 memory; what lies between stays in the cache. The blocks do not depend on each other, so threads
 can share them: NumPy lets go of Python's lock while it computes.
 
-    def part(rows):                         # rows: a slice
+    def softmax_of(rows):                   # rows: a slice
         z = x[rows] - xp.max(x[rows], axis=1, keepdims=True)
         y[rows] = xp.exp(z, out=z) / xp.sum(z, axis=1, keepdims=True)
 
-    by_rows(part, xp, len(x), x.shape[1])
+    parallel_rows(softmax_of, xp, len(x), x.shape[1])
 
 A thread that goes on in Python after a line waits for the lock if another has it, so two threads
 win nothing where a line takes less time than to hand the lock over: blocks are as large as the
 cache allows.
 
 Where steps have to wait for each other, and other work does not, one thread takes the steps and the
-others the rest (`later`).
+others the rest (`Future`).
 
 How large a block is does not depend on the number of threads, so neither do the results. For CuPy,
 which has threads enough of its own, all rows are one block. Its arrays must not be used in other
@@ -43,16 +43,16 @@ import numpy as np
 from . import products
 
 __all__ = [
-    "by_rows",
+    "Future",
     "get_num_threads",
     "in_worker",
-    "later",
     "matmul",
     "of_blas",
-    "parts",
-    "pieces",
+    "parallel_map",
+    "parallel_rows",
+    "piece_count",
     "set_num_threads",
-    "share",
+    "slices_for_product",
 ]
 
 BLOCK = 1 << 17  # numbers of a block: 512 KiB in float32, so a few arrays fit in a cache
@@ -66,7 +66,7 @@ class _Team:
     """The threads, and how products are cut."""
 
     size = 1
-    pieces = 1
+    piece_count = 1
     pool = None  # of size - 1 threads: the caller is the other one
     blas = None  # threadpoolctl's hold on it, where the BLAS has threads in `of_blas`
     in_blas = 0  # how many are in there
@@ -75,8 +75,8 @@ class _Team:
 
 _team = _Team()
 _lock = threading.Lock()
-_busy = threading.local()  # .now: in a thread that works at a share, shares are not cut again;
-#                             .later: it makes a call of `later`
+_this_thread = threading.local()  # .in_map: it computes for `parallel_map`, and maps within that
+#                                   map are not cut again; .in_future: it makes a Future's call
 
 
 def set_num_threads(n, deterministic=False):
@@ -104,7 +104,7 @@ def set_num_threads(n, deterministic=False):
                 "one: pip install threadpoolctl"
             ) from None
     _forget_pool()
-    _team.size, _team.pieces = int(n), PIECES if deterministic else int(n)
+    _team.size, _team.piece_count = int(n), PIECES if deterministic else int(n)
     _team.blas = None if n == 1 or deterministic else blas
 
 
@@ -113,10 +113,10 @@ def get_num_threads():
     return _team.size
 
 
-def pieces():
-    """Into how many parts work is cut so that each thread has one: the number of threads, or with
+def piece_count():
+    """Into how many pieces work is cut so that each thread has one: the number of threads, or with
     `deterministic` always the same."""
-    return _team.pieces
+    return _team.piece_count
 
 
 @contextmanager
@@ -149,21 +149,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def share(f, items):
+def parallel_map(f, items):
     """[f(item) for item in items], on all threads. An error in one is raised here."""
     items = list(items)
     workers = min(_team.size, len(items)) - 1
-    if workers < 1 or getattr(_busy, "now", False):
+    if workers < 1 or getattr(_this_thread, "in_map", False):
         return [f(item) for item in items]
     results, left = [None] * len(items), iter(range(len(items)))  # next() of it is atomic
 
     def work():
-        _busy.now = True
+        _this_thread.in_map = True
         try:
             for i in left:
                 results[i] = f(items[i])
         finally:
-            _busy.now = False
+            _this_thread.in_map = False
 
     others = [_submit(work) for _ in range(workers)]
     try:
@@ -178,9 +178,9 @@ def share(f, items):
 
 
 def in_worker():
-    """Whether another thread might be doing what is done here: shares are given to whoever is free,
-    the caller among them."""
-    return getattr(_busy, "now", False) or getattr(_busy, "later", False)
+    """Whether another thread might be doing what is done here: the items of a map go to whoever is
+    free, the caller among them."""
+    return getattr(_this_thread, "in_map", False) or getattr(_this_thread, "in_future", False)
 
 
 def _submit(f):
@@ -194,8 +194,8 @@ def _submit(f):
     return _team.pool.submit(copy_context().run, f)
 
 
-class later:
-    """later(f, *args): a call that another thread makes while this one goes on; if there is none,
+class Future:
+    """Future(f, *args): a call that another thread makes while this one goes on; if there is none,
     or `now`, it is made at once. `result()` is what it returned, or raises its error; if no thread
     has begun the call by then, it is made there.
     """
@@ -204,7 +204,7 @@ class later:
         if now or _team.size == 1:
             self.value, self.future = f(*args), None
         else:
-            self.call = partial(_called_later, f, *args)
+            self.call = partial(_called_in_future, f, *args)
             self.future = _submit(self.call)
 
     def done(self):
@@ -217,15 +217,15 @@ class later:
         return self.value
 
 
-def _called_later(f, *args):
-    before, _busy.later = getattr(_busy, "later", False), True
+def _called_in_future(f, *args):
+    before, _this_thread.in_future = getattr(_this_thread, "in_future", False), True
     try:
         return f(*args)
     finally:
-        _busy.later = before
+        _this_thread.in_future = before
 
 
-def by_rows(f, xp, rows, width):
+def parallel_rows(f, xp, rows, width):
     """Calls f(slice) for blocks of a few rows that together are range(rows); a row has `width`
     numbers. Returns what f returned, in order."""
     size = max(1, BLOCK // max(1, width)) if xp is np else max(1, rows)
@@ -233,20 +233,21 @@ def by_rows(f, xp, rows, width):
         return [f(slice(0, rows))] if rows else []
     blocks = -(-rows // (EVEN * size)) * EVEN  # as many for each of 2 or of 4 threads
     size = -(-rows // blocks)
-    return share(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
+    return parallel_map(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
 
 
-def parts(xp, n, products):
-    """range(n) as `pieces()` slices; as one, if there are few multiplications in all of it."""
-    if xp is not np or _team.pieces == 1 or products < LEAST:
+def slices_for_product(xp, n, multiplications):
+    """range(n), of a product's rows or columns, as `piece_count()` slices; as one, if all of it is
+    few multiplications."""
+    if xp is not np or _team.piece_count == 1 or multiplications < LEAST:
         return [slice(0, n)]
-    return _pieces(n, ALIGN)
+    return _slices(n, ALIGN)
 
 
 def matmul(a, b, out=None):
     """a @ b for arrays with two axes or more, as xp.matmul; NumPy's shared among the threads."""
     if (
-        _team.pieces == 1
+        _team.piece_count == 1
         or type(a) is not np.ndarray
         or type(b) is not np.ndarray
         or a.size * b.shape[-1] < LEAST
@@ -259,15 +260,15 @@ def matmul(a, b, out=None):
         out = np.empty((*batch, M, N), dtype=np.result_type(a, b))
     if batch:
         a, b = (np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b))
-        share(lambda i: np.matmul(a[i], b[i], out=out[i]), _pieces(batch[0], 1))
+        parallel_map(lambda i: np.matmul(a[i], b[i], out=out[i]), _slices(batch[0], 1))
     elif M >= N:
-        share(lambda i: np.matmul(a[i], b, out=out[i]), _pieces(M, ALIGN))
+        parallel_map(lambda i: np.matmul(a[i], b, out=out[i]), _slices(M, ALIGN))
     else:
-        share(lambda j: np.matmul(a, b[:, j], out=out[:, j]), _pieces(N, ALIGN))
+        parallel_map(lambda j: np.matmul(a, b[:, j], out=out[:, j]), _slices(N, ALIGN))
     return out
 
 
-def _pieces(n, align):
+def _slices(n, align):
     """range(n) in as many slices as products are cut into, but for the last of multiples."""
-    size = -(-n // (_team.pieces * align)) * align
+    size = -(-n // (_team.piece_count * align)) * align
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backends import array_namespace, products
 from ..backends.sums import column_sums, sum_dtype, total
-from ..backends.threads import ALIGN, matmul, parts, share
+from ..backends.threads import ALIGN, matmul, parallel_map, slices_for_product
 
 CHUNK = 1 << 25  # scores that exist at a time: 128 MiB in float32
 CLASSES = 1024  # of which dW is computed at a time
@@ -97,7 +97,8 @@ def add_linear(ds, n, δ, h, W):
             ds["b"][v] += column_sums(δ[:, v])
 
     step = CLASSES if xp is np else V
-    share(classes, [slice(v, v + step) for v in range(0, V, step)])
+    parallel_map(classes, [slice(v, v + step) for v in range(0, V, step)])
     if "h" in ds:
-        several = share(lambda v: product(δ_[:, v], W[v]), parts(xp, V, δ.size * D))
-        ds["h"].reshape(prod(ds["h"].shape[:-1]), D)[n] = total(several)
+        slices = slices_for_product(xp, V, δ.size * D)
+        terms = parallel_map(lambda v: product(δ_[:, v], W[v]), slices)
+        ds["h"].reshape(prod(ds["h"].shape[:-1]), D)[n] = total(terms)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..array_interface import array_of
 from ..backends import array_namespace, device_of, to_device
-from ..backends.threads import by_rows
+from ..backends.threads import parallel_rows
 from ..core.operation import function
 
 # ---- arithmetic
@@ -400,7 +400,7 @@ def erf(x):
     def part(i):
         y_[i] = f(xp, flat[i])
 
-    by_rows(part, xp, x.size, 1)
+    parallel_rows(part, xp, x.size, 1)
     return y
 
 

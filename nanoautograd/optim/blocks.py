@@ -35,4 +35,4 @@ def in_blocks(f, jobs):
     def work(part):
         return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in part]
 
-    return results + [y for ys in threads.share(work, parts) for y in ys]
+    return results + [y for ys in threads.parallel_map(work, parts) for y in ys]

@@ -454,7 +454,7 @@ LEAVES, REFUSED = "leaves", "refused"
 def in_threads(n):
     """`with in_threads(n):` work is cut for n threads, and they do it; the BLAS keeps its own."""
     before = vars(threads._team).copy()
-    threads._team.size, threads._team.pieces, threads._team.pool = n, n, None
+    threads._team.size, threads._team.piece_count, threads._team.pool = n, n, None
     try:
         yield
     finally:

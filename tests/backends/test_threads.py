@@ -21,16 +21,16 @@ threadpool_info, threadpool_limits = threadpoolctl.threadpool_info, threadpoolct
 def as_before():
     before = vars(threads._team).copy()
     yield
-    for name in ("size", "pieces", "pool", "blas"):
+    for name in ("size", "piece_count", "pool", "blas"):
         setattr(threads._team, name, before.get(name, getattr(threads._Team, name)))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_share(n):
+def test_parallel_map_is_a_map(n):
     nag.set_num_threads(n)
     assert nag.get_num_threads() == n
-    assert threads.share(lambda i: i * i, range(100)) == [i * i for i in range(100)]
-    assert threads.share(abs, []) == []
+    assert threads.parallel_map(lambda i: i * i, range(100)) == [i * i for i in range(100)]
+    assert threads.parallel_map(abs, []) == []
 
 
 def test_an_error_is_raised_here_and_nobody_still_works():
@@ -44,24 +44,24 @@ def test_an_error_is_raised_here_and_nobody_still_works():
         running.remove(i)
 
     with pytest.raises(KeyError, match="7"):
-        threads.share(f, range(50))
+        threads.parallel_map(f, range(50))
     assert running == [7]
-    assert threads.share(abs, [-1, -2, -3]) == [1, 2, 3]  # and the threads still do
+    assert threads.parallel_map(abs, [-1, -2, -3]) == [1, 2, 3]  # and the threads still do
 
 
-@given(st.integers(1, 4), st.integers(0, 9), st.sampled_from(["share", "later"]))
+@given(st.integers(1, 4), st.integers(0, 9), st.sampled_from(["parallel_map", "Future"]))
 def test_an_array_of_a_device_is_refused_in_another_thread(n, items, how):
-    """Whoever takes the share: also where it is the thread that has the array."""
+    """Whoever computes it: also where it is the thread that has the array."""
     nag.set_num_threads(n)
     x = strict.xp.ones(3, dtype="float32")
 
     def work():
-        if how == "share":
-            return threads.share(lambda i: x * float(i), range(items))
-        tasks = [threads.later(lambda i: x * float(i), i) for i in range(items)]
+        if how == "parallel_map":
+            return threads.parallel_map(lambda i: x * float(i), range(items))
+        tasks = [threads.Future(lambda i: x * float(i), i) for i in range(items)]
         return [task.result() for task in tasks]
 
-    if n == 1 or items < (2 if how == "share" else 1):
+    if n == 1 or items < (2 if how == "parallel_map" else 1):
         assert len(work()) == items
     else:
         with pytest.raises(strict.StrictError, match=r"shape \(3,\), is used in a worker thread"):
@@ -69,16 +69,16 @@ def test_an_array_of_a_device_is_refused_in_another_thread(n, items, how):
     assert x.sum().item() == 3.0  # and here it may be used again
 
 
-def test_shares_within_shares_and_from_many_threads():
+def test_maps_within_maps_and_from_many_threads():
     nag.set_num_threads(2)
 
     def table(i):
-        return threads.share(lambda j: i * j, range(20))
+        return threads.parallel_map(lambda j: i * j, range(20))
 
     right = [[i * j for j in range(20)] for i in range(30)]
     found = []
     callers = [
-        threading.Thread(target=lambda: found.append(threads.share(table, range(30))))
+        threading.Thread(target=lambda: found.append(threads.parallel_map(table, range(30))))
         for _ in range(4)
     ]
     for t in callers:
@@ -89,8 +89,8 @@ def test_shares_within_shares_and_from_many_threads():
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
-def test_later(n):
-    """Calls have their results in any order, each once, also from threads that have shares."""
+def test_futures_have_their_results_in_any_order(n):
+    """Each call is made once, also from threads of a map."""
     nag.set_num_threads(n)
     calls = []
 
@@ -101,24 +101,24 @@ def test_later(n):
         return i // 2
 
     def tasks(start):
-        made = [threads.later(half, i) for i in range(start, start + 20, 2)]
+        made = [threads.Future(half, i) for i in range(start, start + 20, 2)]
         return [task.result() for task in reversed(made)] + [made[0].result()]
 
-    found = threads.share(tasks, range(0, 200, 20))
+    found = threads.parallel_map(tasks, range(0, 200, 20))
     assert found == [[*range(k + 9, k - 1, -1), k] for k in range(0, 100, 10)]
     assert sorted(calls) == list(range(0, 200, 2))
     with pytest.raises(KeyError, match="3"):
-        threads.later(half, 3).result()
+        threads.Future(half, 3).result()
 
 
 def test_what_no_thread_is_free_for_is_called_here():
     nag.set_num_threads(2)
     go = threading.Event()
-    first, second = threads.later(go.wait, 60), threads.later(threading.get_ident)
+    first, second = threads.Future(go.wait, 60), threads.Future(threading.get_ident)
     assert second.result() == threading.get_ident() and second.done() and not first.done()
     go.set()
     assert first.result() and first.done()
-    now = threads.later(threading.get_ident, now=True)
+    now = threads.Future(threading.get_ident, now=True)
     assert now.done() and now.result() == threading.get_ident()
 
 
@@ -126,18 +126,19 @@ def test_threads_obey_errstate():
     nag.set_num_threads(2)
     zero = np.zeros(3)
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
-        threads.share(lambda i: 1 / zero, range(8))
+        threads.parallel_map(lambda i: 1 / zero, range(8))
     with np.errstate(all="ignore"):
-        assert len(threads.share(lambda i: 1 / zero, range(8))) == 8
+        assert len(threads.parallel_map(lambda i: 1 / zero, range(8))) == 8
 
 
 @given(st.integers(0, 300), st.integers(0, 3 * threads.BLOCK), st.sampled_from([1, 2]))
 def test_blocks_are_all_rows_once(rows, width, n):
     nag.set_num_threads(n)
-    slices = threads.by_rows(lambda s: s, np, rows, width)
+    slices = threads.parallel_rows(lambda s: s, np, rows, width)
     assert [i for s in slices for i in range(rows)[s]] == list(range(rows))
     assert all(s.stop - s.start == 1 or (s.stop - s.start) * width <= threads.BLOCK for s in slices)
-    assert threads.by_rows(lambda s: s, strict.xp, rows, width) == [slice(0, rows)] * (rows > 0)
+    slices = threads.parallel_rows(lambda s: s, strict.xp, rows, width)
+    assert slices == [slice(0, rows)] * (rows > 0)
 
 
 def random(rng, *shape):
@@ -200,7 +201,7 @@ def test_the_number_of_threads_may_change_while_others_compute():
         try:
             for _ in range(200):
                 assert (threads.matmul(a, a) == right).all()
-                assert threads.later(abs, -1).result() == 1
+                assert threads.Future(abs, -1).result() == 1
         except BaseException as e:
             errors.append(e)
 
@@ -254,9 +255,9 @@ def test_after_a_fork():
 import os, nanoautograd as nag
 from nanoautograd.backends import threads
 nag.set_num_threads(2)
-assert threads.share(abs, range(-9, 0)) == list(range(9, 0, -1))
+assert threads.parallel_map(abs, range(-9, 0)) == list(range(9, 0, -1))
 child = os.fork()
-right = threads.share(abs, range(-9, 0)) == list(range(9, 0, -1))
+right = threads.parallel_map(abs, range(-9, 0)) == list(range(9, 0, -1))
 if not child:
     os._exit(0 if right else 1)
 assert os.waitpid(child, 0)[1] == 0 and right

@@ -213,7 +213,7 @@ def test_those_of_a_step_are_what_the_hand_derived_gradient_computes(monkeypatch
 
     monkeypatch.setattr(np, "matmul", matmul)
     monkeypatch.setattr(threads, "LEAST", 0)  # so that every product is np.matmul's
-    monkeypatch.setattr(threads._team, "pieces", 2)
+    monkeypatch.setattr(threads._team, "piece_count", 2)
     case = make("gpt", {"layers": 2, "width": 8, "heads": 2, "T": 6, "B": 2, "vocabulary": 11})
     a = case.arrays("float64")
     gradient_by_hand(a["weights"], a["x"], a["y"], case.layers, case.heads)

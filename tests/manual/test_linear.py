@@ -125,7 +125,7 @@ def test_cut_among_threads(module, dtypes, arrays, pieces):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(threads, "LEAST", 1)
             patch.setattr(threads, "ALIGN", 1)
-            patch.setattr(threads._team, "pieces", n)
+            patch.setattr(threads._team, "piece_count", n)
             y, cache = module.forward(*arrays)
             results.append([y, *module.backward(np.cos(y), cache)])
     for a, b in zip(*results, strict=True):

@@ -228,7 +228,7 @@ def results(module, arrays, options, columns=1, n=1):
         patch.setattr(recurrent, "PRODUCTS", 1)
         patch.setattr(recurrent, "STRETCH", 2 * columns)
         patch.setattr(threads._team, "size", n)
-        patch.setattr(threads._team, "pieces", threads.PIECES)
+        patch.setattr(threads._team, "piece_count", threads.PIECES)
         outs, _, ds = by_hand(NumPy, module, arrays, **options)
     return outs + [d for d in ds if d is not None]
 
@@ -252,7 +252,7 @@ def test_blocks_are_all_sequences_once(B, H, D, n):
     """In order, of sequences and products enough, and not of too many."""
     layers = Layers([(None, np.empty((4 * H, H)))] * D, D, *[None] * 5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads._team, "pieces", n)
+        patch.setattr(threads._team, "piece_count", n)
         blocks = recurrent.blocks(layers, B)
     for d in range(D):
         ours = [c for of, c in blocks if of == d]
@@ -417,7 +417,7 @@ def test_what_would_overflow_at_padding_is_not_computed(backend, module, bidirec
 def test_other_arrays_than_numpys_are_left_to_one_thread(cell, monkeypatch):
     """CuPy's stream is that of a thread: in another one, what was begun here may not be done."""
     monkeypatch.setattr(threads._team, "size", 2)
-    monkeypatch.setattr(threads._team, "pieces", 2)
+    monkeypatch.setattr(threads._team, "piece_count", 2)
 
     def refuse(f):
         raise AssertionError("another thread was asked")

@@ -79,7 +79,7 @@ def forward(
                 W[*h, t, s] = W_t if blocks.few else W_t / Z
         return kept
 
-    kept = threads.share(some, blocks.heads)
+    kept = threads.parallel_map(some, blocks.heads)
     cache = o, q, k, v, mask, c, shapes, blocks, kept, return_weights
     return ((o, W) if return_weights else o), cache
 
@@ -127,7 +127,7 @@ def backward(dout, cache, needs=None):
             if need_k:
                 _add(dk[*h, :, :], dA, q_t, s, t.stop == q.shape[-2])
 
-    threads.share(some, zip(blocks.heads, kept))
+    threads.parallel_map(some, zip(blocks.heads, kept))
     return tuple(
         None if d is None else unbroadcast(d, shape)
         for d, shape in zip((dq, dk, dv, dmask), shapes)

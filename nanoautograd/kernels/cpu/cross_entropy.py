@@ -19,7 +19,7 @@ import numpy as np
 
 from ...backends import is_float
 from ...backends.sums import row_dots, row_sums
-from ...backends.threads import by_rows, share
+from ...backends.threads import parallel_map, parallel_rows
 from ...manual import cross_entropy as manual
 from ...manual.cross_entropy import NAN, cross_entropy
 
@@ -48,7 +48,7 @@ def forward(logits, target, weight=None, **options):
             ell += a.sum() * log_Z - az
         return ell, (n, e, Z, at)
 
-    ells, blocks = zip(*by_rows(block, np, len(y), C)) if len(y) else ([x[:, 0]], ())
+    ells, blocks = zip(*parallel_rows(block, np, len(y), C)) if len(y) else ([x[:, 0]], ())
     ell = ells[0] if len(ells) == 1 else np.concatenate(ells)
     if kept is not None:
         ell = np.where(kept, ell, 0.0)
@@ -80,7 +80,7 @@ def backward(dL, cache, needs=None):
             if a is not None:
                 d -= np.reshape(g_n, (-1, 1)) * a
 
-        share(block, blocks)
+        parallel_map(block, blocks)
         dx = dx if len(shape) < 3 else np.moveaxis(dx, -1, 1)
     if need_w and arguments is not None:
         *arrays, options = arguments

@@ -6,7 +6,7 @@ in all (float32).
 
 import numpy as np
 
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual.dropout import dropout, least, scale
 from ...philox import words
 
@@ -19,7 +19,7 @@ def forward(x, *, p=0.5, training=True, seed, offset=0):
     def part(i):
         np.greater_equal(words(x, i.stop - i.start, seed, offset + i.start), bound, out=kept[i])
 
-    by_rows(part, np, x.size, 1)
+    parallel_rows(part, np, x.size, 1)
     return times(x, kept, p), (kept, p)
 
 
@@ -39,5 +39,5 @@ def times(x, kept, p):
         np.multiply(x_[i], kept[i], out=y_[i])
         y_[i] *= scale(p)
 
-    by_rows(part, np, x.size, 1)
+    parallel_rows(part, np, x.size, 1)
     return y

@@ -12,7 +12,7 @@ from math import pi, prod, sqrt
 import numpy as np
 
 from ...backends.sums import column_sums, total
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual.gelu import LIMIT, A, C, gelu
 from ...ops import erf
 
@@ -27,7 +27,7 @@ def forward(x, bias=None, *, approximate="none"):
         Phi = distribution(np.clip(v, -LIMIT, LIMIT), approximate)
         np.multiply(np.clip(v, -LIMIT, INF), Phi, out=y_[m])
 
-    by_rows(part, np, *x_.shape)
+    parallel_rows(part, np, *x_.shape)
     return y, (x_, bias, approximate)
 
 
@@ -57,7 +57,7 @@ def backward(dy, cache, needs=None):
         slope *= dy_[m]
         return column_sums(slope) if need_b else None
 
-    sums = by_rows(part, np, *x.shape)
+    sums = parallel_rows(part, np, *x.shape)
     db = (total(sums) if sums else np.zeros_like(bias)) if need_b else None
     return dx if need_x else None, db
 

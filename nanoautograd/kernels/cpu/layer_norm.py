@@ -18,7 +18,7 @@ from math import sqrt
 import numpy as np
 
 from ...backends.sums import ROWS, column_sums, limits, row_dots, row_sums, total
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual import layer_norm as manual
 from ...manual.layer_norm import flat, layer_norm, sizes
 
@@ -54,7 +54,7 @@ def forward(
             with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
-    if not all(by_rows(part, np, M, N)) and N:
+    if not all(parallel_rows(part, np, M, N)) and N:
         options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, bias, residual, **options)
         return out, (cache,)
@@ -92,7 +92,7 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w, column_dots(ones[m], dy_m) if need_b else None
 
-    parts = by_rows(part, np, M, N) or [(np.zeros(N, z.dtype),) * 2]
+    parts = parallel_rows(part, np, M, N) or [(np.zeros(N, z.dtype),) * 2]
     dw = total([of_w for of_w, _ in parts]).reshape(weight.shape) if need_w else None
     db = total([of_b for _, of_b in parts]).reshape(bias.shape) if need_b else None
     return dx if need_x else None, dw, db, dx if need_a else None

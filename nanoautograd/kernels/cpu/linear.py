@@ -12,7 +12,7 @@ import numpy as np
 
 from ...backends.products import matmul
 from ...backends.sums import column_sums
-from ...backends.threads import parts, share
+from ...backends.threads import parallel_map, slices_for_product
 from ...manual.linear import linear
 
 EVERY = slice(None)
@@ -21,21 +21,21 @@ EVERY = slice(None)
 def forward(x, weight, bias=None):
     (O, I), M = weight.shape, prod(x.shape[:-1])
     X = x if x.ndim == 2 else x.reshape(M, I)
-    pieces = parts(np, max(M, O), M * O * I)
-    if len(pieces) == 1:
+    slices = slices_for_product(np, max(M, O), M * O * I)
+    if len(slices) == 1:
         Y = matmul(X, weight.T)
         Y = Y if bias is None else add(Y, bias)
     else:
         dtypes = [a.dtype for a in (x, weight, bias) if a is not None]
         Y = np.empty((M, O), dtype=np.result_type(*dtypes))
 
-        def part(i):
+        def block_of_Y(i):
             m, o = (i, EVERY) if M >= O else (EVERY, i)
             Y_mo = matmul(X[m], weight[o].T, out=Y[m, o])
             if bias is not None:
                 Y_mo += bias[o]
 
-        share(part, pieces)
+        parallel_map(block_of_Y, slices)
     Y = Y if x.ndim == 2 else Y.reshape(*x.shape[:-1], O)
     return Y, (x, weight, bias)
 
@@ -46,8 +46,8 @@ def backward(dy, cache, needs=None):
     need_b = need_b and bias is not None
     (O, I), M = W.shape, prod(x.shape[:-1])
     X, dY = (x, dy) if x.ndim == 2 else (x.reshape(M, I), dy.reshape(M, O))
-    of_rows, of_features = parts(np, M, M * O * I), parts(np, O, M * O * I)
-    if len(of_rows) == len(of_features) == 1:
+    row_slices, feature_slices = (slices_for_product(np, n, M * O * I) for n in (M, O))
+    if len(row_slices) == len(feature_slices) == 1:
         dX = matmul(dY, W) if need_x else None
         dW = matmul(dY.T, X) if need_w else None
         db = column_sums(dY) if need_b else None
@@ -56,18 +56,18 @@ def backward(dy, cache, needs=None):
         dW = np.empty((O, I), dtype=np.result_type(dY, X)) if need_w else None
         db = np.empty(O, dtype=dY.dtype) if need_b else None
 
-        def rows(m):
+        def rows_of_dX(m):
             matmul(dY[m], W, out=dX[m])
 
-        def features(o):
+        def rows_of_dW(o):
             if need_w:
                 matmul(dY[:, o].T, X, out=dW[o])
             if need_b:
                 db[o] = column_sums(dY[:, o])
 
-        tasks = [(rows, m) for m in of_rows if need_x]
-        tasks += [(features, o) for o in of_features if need_w or need_b]
-        share(lambda task: task[0](task[1]), tasks)
+        tasks = [(rows_of_dX, m) for m in row_slices if need_x]
+        tasks += [(rows_of_dW, o) for o in feature_slices if need_w or need_b]
+        parallel_map(lambda task: task[0](task[1]), tasks)
     return dX if dX is None or x.ndim == 2 else dX.reshape(x.shape), dW, db
 
 

@@ -8,7 +8,7 @@ gradient of the class weights, which hardly anybody needs, is computed by the li
 import numpy as np
 
 from ...backends.sums import row_dots, row_sums
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual import linear_cross_entropy as manual
 from ...manual.linear_cross_entropy import linear_cross_entropy
 from .. import chunks
@@ -41,7 +41,7 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
             if g is not None:
                 to_delta(e, Z, at, g[m], k[i], a, s[i])
 
-        by_rows(block, np, *z.shape)
+        parallel_rows(block, np, *z.shape)
         return np.where(kept[n], ell, 0.0)
 
     loss, cache = chunks.forward(

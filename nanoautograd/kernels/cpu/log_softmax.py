@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual.log_softmax import log_softmax
 from .softmax import rows, sums
 
@@ -17,7 +17,7 @@ def forward(x, *, axis=-1):
         z = np.subtract(x_[a], np.maximum.reduce(x_[a], 1, keepdims=True), out=y_[a])
         z -= np.log(sums(np.exp(z)))
 
-    by_rows(part, np, len(x_), x_[0].size)
+    parallel_rows(part, np, len(x_), x_[0].size)
     return y, (y, axis)
 
 
@@ -33,7 +33,7 @@ def backward(dy, cache, needs=None):
         d *= -sums(dy_[a])
         d += dy_[a]  # dy - exp(y) Σ dy
 
-    by_rows(part, np, len(y_), y_[0].size)
+    parallel_rows(part, np, len(y_), y_[0].size)
     return (dx,)
 
 

@@ -53,7 +53,7 @@ WAITING = 4  # stretches whose da is valid_c, if the other threads do not keep u
 def blocks(layers, B):
     """Pairs: a direction, and a slice of the B sequences."""
     width, H = layers.groups[0][1].shape
-    n = min(B // COLUMNS, width * H * B // PRODUCTS, threads.pieces() // layers.D)
+    n = min(B // COLUMNS, width * H * B // PRODUCTS, threads.piece_count() // layers.D)
     n = max(n, -(-B // LARGEST), 1)
     return [(d, slice(i * B // n, (i + 1) * B // n)) for d in range(layers.D) for i in range(n)]
 
@@ -108,9 +108,9 @@ def forward(begin, run, x, starts, layers):
             stretches, tasks = _stretches(times, c), []
             from_input(stretches[0])
             for steps, following in zip(stretches, [*stretches[1:], None]):
-                ahead = following and threads.later(from_input, following, now=busy)
+                ahead = following and threads.Future(from_input, following, now=busy)
                 run(this, steps, valid_c)
-                tasks.append(threads.later(give_out, steps, now=busy))
+                tasks.append(threads.Future(give_out, steps, now=busy))
                 if ahead:
                     ahead.result()
             for task in tasks:
@@ -119,7 +119,7 @@ def forward(begin, run, x, starts, layers):
                 last[i + d, c] = columns(states[times[-1]])
             return this, valid_c
 
-        levels.append((x, threads.share(block_forward, pairs)))
+        levels.append((x, threads.parallel_map(block_forward, pairs)))
         x = out
     lasts = [s[:, 0] if alone else s for s in lasts]
     return (as_given(x, layers), *lasts), (levels, pairs, layers, given)
@@ -184,7 +184,7 @@ def backward(bptt, gradients, cache, needs=None, apart=False):
                 dstates = bptt(
                     this, steps, valid_c, np.ascontiguousarray(dout_t), dstates, UTs[d], *fill
                 )
-                tasks.append(threads.later(weights, steps, *fill, now=busy))
+                tasks.append(threads.Future(weights, steps, *fill, now=busy))
                 while tasks and (tasks[0].done() or len(tasks) == WAITING):
                     sums = _sums(sums, tasks.popleft().result())
             for task in reversed(tasks):  # others take the first of them
@@ -196,7 +196,7 @@ def backward(bptt, gradients, cache, needs=None, apart=False):
                     ds[i + d, c] = columns(s)
             return sums
 
-        sums = threads.share(block_backward, zip(pairs, runs))
+        sums = threads.parallel_map(block_backward, zip(pairs, runs))
         for d in range(D):
             j = n * (i + d)
             wanted = [k for k in range(j, j + n) if need[k]]

@@ -11,7 +11,7 @@ from math import sqrt
 import numpy as np
 
 from ...backends.sums import row_dots, row_sums, total
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual import rms_norm as manual
 from ...manual.layer_norm import sizes
 from ...manual.rms_norm import epsilon, rms_norm
@@ -38,7 +38,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
             with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
-    if not all(by_rows(part, np, M, N)) and N:
+    if not all(parallel_rows(part, np, M, N)) and N:
         options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, residual, **options)
         return out, (cache,)
@@ -73,7 +73,7 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w
 
-    parts = by_rows(part, np, M, N) or [np.zeros(N, z.dtype)]
+    parts = parallel_rows(part, np, M, N) or [np.zeros(N, z.dtype)]
     dw = total(parts).reshape(weight.shape) if need_w else None
     return dx if need_x else None, dw, dx if need_a else None
 

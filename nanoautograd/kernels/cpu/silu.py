@@ -5,7 +5,7 @@ from math import inf as INF
 
 import numpy as np
 
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual.silu import LIMIT, silu
 
 
@@ -16,7 +16,7 @@ def forward(x):
     def part(i):
         np.multiply(np.clip(x_[i], -LIMIT, INF), sigmoid(x_[i]), out=y_[i])
 
-    by_rows(part, np, x.size, 1)
+    parallel_rows(part, np, x.size, 1)
     return y, x
 
 
@@ -33,7 +33,7 @@ def backward(dy, cache, needs=None):
         d *= s
         d *= dy_[i]
 
-    by_rows(part, np, x.size, 1)
+    parallel_rows(part, np, x.size, 1)
     return (dx,)
 
 

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from ...backends.sums import row_sums, summed
-from ...backends.threads import by_rows
+from ...backends.threads import parallel_rows
 from ...manual.softmax import softmax
 
 
@@ -26,7 +26,7 @@ def forward(x, *, axis=-1):
         np.exp(e, out=e)
         e /= sums(e)
 
-    by_rows(part, np, len(x_), x_[0].size)
+    parallel_rows(part, np, len(x_), x_[0].size)
     return p, (p, axis)
 
 
@@ -41,7 +41,7 @@ def backward(dp, cache, needs=None):
         d = np.multiply(dp_[a], p_[a], out=dx_[a])
         d -= p_[a] * sums(d)  # p dp - p Σ p dp
 
-    by_rows(part, np, len(p_), p_[0].size)
+    parallel_rows(part, np, len(p_), p_[0].size)
     return (dx,)
 
 
