@@ -840,7 +840,7 @@ LARGE = {
         is_causal=True,
     ),
     "a linear map in parts": call("functional.linear", _some((256, 256)), _some((272, 256))),
-    "sequences in stretches": call(
+    "sequences in chunks": call(
         "functional.rnn", _some((40, 16, 2)), None, *_weights, results=2, bias=False
     ),
     "a product of many numbers": call("multiply", _some((80, 80)), _some((80, 80))),

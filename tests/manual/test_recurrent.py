@@ -222,11 +222,11 @@ def test_second_order(backend, module, options):
 
 def results(module, arrays, options, columns=1, n=1):
     """All results and gradients with n threads, in blocks of `columns` sequences or more and in
-    stretches of twice as many columns."""
+    chunks of twice as many columns."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recurrent, "COLUMNS", columns)
         patch.setattr(recurrent, "PRODUCTS", 1)
-        patch.setattr(recurrent, "STRETCH", 2 * columns)
+        patch.setattr(recurrent, "CHUNK", 2 * columns)
         patch.setattr(threads._team, "size", n)
         patch.setattr(threads._team, "piece_count", threads.PIECES)
         outs, _, ds = by_hand(NumPy, module, arrays, **options)
@@ -265,13 +265,13 @@ def test_blocks_are_all_sequences_once(B, H, D, n):
 
 
 @given(T=st.integers(1, 300), n=st.integers(0, 300), d=st.integers(0, 1))
-def test_stretches_are_all_steps_once(T, n, d):
+def test_chunks_are_all_steps_once(T, n, d):
     """In their order; with columns enough, or one step."""
     times = recurrent._times(T, d)
-    stretches = recurrent._stretches(times, slice(0, n))
-    assert [t for steps in stretches for t in steps] == list(times)
-    for steps in stretches:
-        assert len(steps) == 1 or len(steps) * n <= recurrent.STRETCH
+    chunks = recurrent._chunks(times, slice(0, n))
+    assert [t for steps in chunks for t in steps] == list(times)
+    for steps in chunks:
+        assert len(steps) == 1 or len(steps) * n <= recurrent.CHUNK
         assert list(range(T)[recurrent._slice(steps)]) == sorted(steps)
 
 

@@ -1,7 +1,8 @@
-"""The gated recurrent unit in blocks and stretches: see recurrent.py. A sequence is a column: h_t
-is (H, B) and a_t is (3H, B). All that a step computes is written into memory that is there.
+"""The gated recurrent unit in blocks of sequences and chunks of time, as in rnn.py. A sequence is a
+column: h_t is (H, B) and a_t is (3H, B).
 
-Since σ(a) = ½ tanh(½a) + ½, both gates are one call of tanh.
+One call of tanh for both gates, instead of one of σ for each: σ(a) = ½ tanh(½a) + ½, and where
+arrays are small, a call takes longer than what it computes.
 """
 
 from typing import Any, NamedTuple

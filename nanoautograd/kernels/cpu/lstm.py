@@ -1,7 +1,8 @@
-"""Long short-term memory in blocks and stretches: see recurrent.py. A sequence is a column: h_t is
-(H, B) and a_t is (4H, B). All that a step computes is written into memory that is there.
+"""Long short-term memory in blocks of sequences and chunks of time, as in rnn.py. A sequence is a
+column: h_t is (H, B) and a_t is (4H, B).
 
-One function for all four gates. Since σ(a) = ½ tanh(½a) + ½, both kinds of gate are
+One call for all four gates, instead of one for each: where arrays are small, a call takes longer
+than what it computes. Since σ(a) = ½ tanh(½a) + ½, both kinds of gate are
 
     y = s tanh(s a) + 1 - s,        s = ½ for σ, and 1 for tanh
 

@@ -1,4 +1,4 @@
-"""Recurrent networks in blocks of sequences and stretches of time: what rnn.py, lstm.py and gru.py
+"""Recurrent networks in blocks of sequences and chunks of time: what rnn.py, lstm.py and gru.py
 share here.
 
 manual/recurrent.py takes one direction after the other, and all sequences at once; in a cell, the
@@ -25,13 +25,13 @@ sequence is a column: h_t is (H, B) and a_t is (G·H, B), as in the equations. T
 in the order it lies in memory, and a gate is a piece of a_t, a_t[:H]. Outside of blocks a sequence
 is a row, as it was given.
 
-Stretches of time. Only U h_{t-1} and Uᵀ da_{t+1} wait for the step before. So the steps of a block
-are cut in stretches. Forward, while one thread goes through a stretch step by step, another that
+Chunks of time. Only U h_{t-1} and Uᵀ da_{t+1} wait for the step before. So the steps of a block
+are cut in chunks. Forward, while one thread goes through a chunk step by step, another that
 has no block has the products W x_t of the next; backward, it has what follows from the da_t of the
 last one: the gradients of the weights and of x.
 
-Gradients of the weights. For a stretch of steps each is one product, with da as a matrix
-(G·H, T·B) (`_matrix`), and the sum of the stretches is the gradient.
+Gradients of the weights. For a chunk of steps each is one product, with da as a matrix
+(G·H, T·B) (`_matrix`), and the sum of the chunks is the gradient.
 """
 
 from collections import deque
@@ -46,8 +46,8 @@ from ...manual.recurrent import as_given, time_first
 COLUMNS = 16  # sequences, as the BLAS is slow with fewer columns, and
 PRODUCTS = 1 << 21  # multiplications in U h_{t-1}: with fewer, calls would take the time;
 LARGEST = 64  # and more blocks where one would have more sequences than this.
-STRETCH = 256  # columns in the steps of a stretch together: enough for the gradients
-WAITING = 4  # stretches whose da is valid_c, if the other threads do not keep up
+CHUNK = 256  # columns in the steps of a chunk together: enough for the gradients
+WAITING = 4  # chunks whose da is kept, if the other threads do not keep up
 
 
 def blocks(layers, B):
@@ -105,9 +105,9 @@ def forward(begin, run, x, starts, layers):
                 h = this.h[t] if valid is None else np.where(valid_c[t], this.h[t], 0.0)
                 out[t, c, d * H : (d + 1) * H] = columns(h)
 
-            stretches, tasks = _stretches(times, c), []
-            from_input(stretches[0])
-            for steps, following in zip(stretches, [*stretches[1:], None]):
+            chunks, tasks = _chunks(times, c), []
+            from_input(chunks[0])
+            for steps, following in zip(chunks, [*chunks[1:], None]):
                 ahead = following and threads.Future(from_input, following, now=busy)
                 run(this, steps, valid_c)
                 tasks.append(threads.Future(give_out, steps, now=busy))
@@ -175,7 +175,7 @@ def backward(bptt, gradients, cache, needs=None, apart=False):
 
             dstates = [columns(s[i + d, c]).copy(order="C") for s in dlasts]
             tasks, sums = deque(), None
-            for steps in reversed(_stretches(this.times, c)):
+            for steps in reversed(_chunks(this.times, c)):
                 dout_t = columns(dout[_slice(steps), c, d * H : (d + 1) * H])
                 fill = [
                     np.empty((len(steps), *s), dtype=dout.dtype)
@@ -229,9 +229,9 @@ def _times(T, d):
     return range(T - 1, -1, -1) if d else range(T)
 
 
-def _stretches(times, c):
-    """The times, in stretches of a few steps, of a block with the sequences c."""
-    n = max(1, STRETCH // max(1, c.stop - c.start))
+def _chunks(times, c):
+    """The times, in chunks of a few steps, of a block with the sequences c."""
+    n = max(1, CHUNK // max(1, c.stop - c.start))
     return [times[k : k + n] for k in range(0, len(times), n)]
 
 

@@ -1,5 +1,7 @@
-"""Elman's recurrent network in blocks and stretches: see recurrent.py. A sequence is a column: h_t
-is (H, B). All that a step computes is written into memory that is there.
+"""Elman's recurrent network in blocks of sequences and chunks of time, which stay in the cache and
+which threads share: see recurrent.py. A sequence is a column: h_t is (H, B).
+
+A step is a few short calls of NumPy, so each writes into memory that is there, and asks for no new.
 """
 
 from functools import partial
@@ -39,7 +41,7 @@ rnn.cpu = rnn.form(forward, backward)
 class Run(NamedTuple):
     """A block of sequences in one layer and direction, as the gradient needs it."""
 
-    a: Any  # (T, H, B)  W x_t + b; its place is taken by
+    a: Any  # (T, H, B)  W x_t + b, until step t writes h_t there: one memory with h
     h: Any  # (T, H, B)
     h_prev: Any  # (T, H, B)  the state that h_t was computed from
     times: range  # the order of the steps
