@@ -5,15 +5,21 @@ manual/attention.py writes and reads a dozen arrays of T·S numbers, and keeps t
 Here only W is made, if it is asked for, and dA, if a mask needs a gradient. A row of A depends on
 no other, so all is done block by block, for a few queries of a few heads, and what is A, P or dA in
 such a block stays in the cache; threads share the heads. If `causal`, a block reads only the keys
-up to its last query. What is kept for the way back is o, and of each row
+up to its last query. What is kept for the way back is o, and of each row the logarithm of a sum of
+exponentials
 
-    L_t = log Σ_s exp(A_ts) = m_t + log Z_t         m_t = max_s A_ts, Z_t = Σ_s E_ts,
+    lse_t = log Σ_s exp(A_ts) = m_t + log Z_t       m_t = max_s A_ts, Z_t = Σ_s E_ts,
                                                     E_ts = exp(A_ts - m_t)
 
-of which P_ts = E_ts / Z_t = exp(A_ts - L_t) is computed again, and r is drawn again. Of ROWS
-queries or fewer P and r are kept instead of L: no more than ROWS numbers for a key and a head. What
-can be done to a smaller array is not done to a block: if E is not divided by Z, o is,
-o = (r E) v / Z; and D is a sum over e numbers instead of S,
+from which P_ts = E_ts / Z_t = exp(A_ts - lse_t) is computed again, and r is drawn again. Of ROWS
+queries or fewer P and r are kept instead of lse: no more than ROWS numbers for a key and a head.
+
+Small arrays have the work that they can have. Not the S numbers of a row of E are divided by Z_t,
+but the e numbers of a row of o:
+
+    o_ti = Σ_s r_ts E_ts v_si / Z_t
+
+And D is a sum over e numbers, not over S:
 
     D_t = Σ_s r_ts dW_ts P_ts = Σ_s W_ts (Σ_i do_ti v_si + dweights_ts)
         = Σ_i do_ti o_ti + Σ_s W_ts dweights_ts
@@ -52,8 +58,8 @@ def forward(
     o = blocks.empty(q, (*of_o, T, e))
     W = np.zeros((*of_A, T, S), dtype=q.dtype) if return_weights else None
 
-    def some(h):
-        """Of these heads. Returns what is kept of each block: (P, r), or L."""
+    def o_of(h):
+        """Of these heads. Returns what is kept of each block: (P, r), or lse."""
         kept = []
         for t, s in blocks.rows:
             A = blocks.scores(c * q[*h, t, :], k[*h, s, :], mask, h, t, s)
@@ -79,7 +85,7 @@ def forward(
                 W[*h, t, s] = W_t if blocks.few else W_t / Z
         return kept
 
-    kept = threads.parallel_map(some, blocks.heads)
+    kept = threads.parallel_map(o_of, blocks.heads)
     cache = o, q, k, v, mask, c, shapes, blocks, kept, return_weights
     return ((o, W) if return_weights else o), cache
 
@@ -94,7 +100,7 @@ def backward(dout, cache, needs=None):
     dv = blocks.empty(v, v.shape) if need_v else None
     dmask = np.zeros(mask.shape, dtype=q.dtype) if need_mask else None
 
-    def some(heads):
+    def gradients_of(heads):
         h, kept = heads
         for (t, s), kept_t in zip(blocks.rows[::-1], kept[::-1]):
             q_t, k_s, do_t = c * q[*h, t, :], k[*h, s, :], do[*h, t, :]
@@ -127,7 +133,7 @@ def backward(dout, cache, needs=None):
             if need_k:
                 _add(dk[*h, :, :], dA, q_t, s, t.stop == q.shape[-2])
 
-    threads.parallel_map(some, zip(blocks.heads, kept))
+    threads.parallel_map(gradients_of, zip(blocks.heads, kept))
     return tuple(
         None if d is None else unbroadcast(d, shape)
         for d, shape in zip((dq, dk, dv, dmask), shapes)

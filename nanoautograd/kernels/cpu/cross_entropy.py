@@ -33,7 +33,7 @@ def forward(logits, target, weight=None, **options):
     x, reduction = x.reshape(-1, C), options.get("reduction", "mean")
     y, kept, W, k, a, s = factors(target, weight, C, x.dtype, **options)
 
-    def block(n):
+    def ell_of(n):
         x_n = x[n]
         z = x_n - x_n.max(axis=1, keepdims=True)
         if kept is not None:
@@ -48,7 +48,7 @@ def forward(logits, target, weight=None, **options):
             ell += a.sum() * log_Z - az
         return ell, (n, e, Z, at)
 
-    ells, blocks = zip(*parallel_rows(block, np, len(y), C)) if len(y) else ([x[:, 0]], ())
+    ells, blocks = zip(*parallel_rows(ell_of, np, len(y), C)) if len(y) else ([x[:, 0]], ())
     ell = ells[0] if len(ells) == 1 else np.concatenate(ells)
     if kept is not None:
         ell = np.where(kept, ell, 0.0)
@@ -71,8 +71,8 @@ def backward(dL, cache, needs=None):
         if kept is not None:
             g = np.where(kept, g, 0.0)
 
-        def block(of_forward):
-            n, e, Z, at = of_forward
+        def dx_of(block):
+            n, e, Z, at = block
             g_n = g[n] if np.ndim(g) else g
             gk, gs = (g_n, g_n) if k is None else (g_n * k[n], g_n * s[n])
             d = np.multiply(e, (gs / Z)[:, None], out=rows[n])
@@ -80,7 +80,7 @@ def backward(dL, cache, needs=None):
             if a is not None:
                 d -= np.reshape(g_n, (-1, 1)) * a
 
-        parallel_map(block, blocks)
+        parallel_map(dx_of, blocks)
         dx = dx if len(shape) < 3 else np.moveaxis(dx, -1, 1)
     if need_w and arguments is not None:
         *arrays, options = arguments

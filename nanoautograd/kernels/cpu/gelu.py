@@ -22,12 +22,12 @@ def forward(x, bias=None, *, approximate="none"):
     y = np.empty(x.shape, dtype=x.dtype)
     y_ = y.reshape(x_.shape)
 
-    def part(m):
+    def y_of(m):
         v = x_[m] if bias is None else np.add(x_[m], bias, out=y_[m])
         Phi = distribution(np.clip(v, -LIMIT, LIMIT), approximate)
         np.multiply(np.clip(v, -LIMIT, INF), Phi, out=y_[m])
 
-    parallel_rows(part, np, *x_.shape)
+    parallel_rows(y_of, np, *x_.shape)
     return y, (x_, bias, approximate)
 
 
@@ -38,8 +38,8 @@ def backward(dy, cache, needs=None):
     dx = np.empty(dy.shape, dtype=x.dtype)
     dy_, dx_ = dy.reshape(x.shape), dx.reshape(x.shape)
 
-    def part(m):
-        """Returns the share of these rows in db."""
+    def dx_of(m):
+        """Returns what these rows add to db."""
         z = np.clip(x[m] if bias is None else x[m] + bias, -LIMIT, LIMIT)
         Phi = distribution(z, approximate)
         slope = np.multiply(z, z, out=dx_[m])
@@ -57,8 +57,8 @@ def backward(dy, cache, needs=None):
         slope *= dy_[m]
         return column_sums(slope) if need_b else None
 
-    sums = parallel_rows(part, np, *x.shape)
-    db = (total(sums) if sums else np.zeros_like(bias)) if need_b else None
+    terms = parallel_rows(dx_of, np, *x.shape)
+    db = (total(terms) if terms else np.zeros_like(bias)) if need_b else None
     return dx if need_x else None, db
 
 

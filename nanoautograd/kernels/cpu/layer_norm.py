@@ -37,7 +37,7 @@ def forward(
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
     w, b, n, ε = repeated(weight, M), repeated(bias, M), max(N, 1), float(eps)
 
-    def part(m):
+    def y_of(m):
         """Returns whether these rows are in range."""
         if a is not None:
             np.add(x_[m], a[m], out=z_[m])
@@ -54,7 +54,7 @@ def forward(
             with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
-    if not all(parallel_rows(part, np, M, N)) and N:
+    if not all(parallel_rows(y_of, np, M, N)) and N:
         options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, bias, residual, **options)
         return out, (cache,)
@@ -75,8 +75,8 @@ def backward(dy, cache, needs=None):
     dy, dz, dx_ = matrices(M, N, dy, dz, dx)
     w, n, ones = repeated(weight, M), max(N, 1), np.ones(M, z.dtype)
 
-    def part(m):
-        """Returns the shares of these rows in dw and db."""
+    def dx_of(m):
+        """Returns what these rows add to dw and db."""
         dy_m, r_m = dy[m], r[m]
         d = np.subtract(z[m], mu[m, None], out=None if dx is None else dx_[m])
         e = dy_m * d
@@ -92,9 +92,9 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w, column_dots(ones[m], dy_m) if need_b else None
 
-    parts = parallel_rows(part, np, M, N) or [(np.zeros(N, z.dtype),) * 2]
-    dw = total([of_w for of_w, _ in parts]).reshape(weight.shape) if need_w else None
-    db = total([of_b for _, of_b in parts]).reshape(bias.shape) if need_b else None
+    terms = parallel_rows(dx_of, np, M, N) or [(np.zeros(N, z.dtype),) * 2]
+    dw = total([of_w for of_w, _ in terms]).reshape(weight.shape) if need_w else None
+    db = total([of_b for _, of_b in terms]).reshape(bias.shape) if need_b else None
     return dx if need_x else None, dw, db, dx if need_a else None
 
 

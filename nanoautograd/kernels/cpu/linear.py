@@ -29,13 +29,13 @@ def forward(x, weight, bias=None):
         dtypes = [a.dtype for a in (x, weight, bias) if a is not None]
         Y = np.empty((M, O), dtype=np.result_type(*dtypes))
 
-        def block_of_Y(i):
+        def Y_of(i):
             m, o = (i, EVERY) if M >= O else (EVERY, i)
             Y_mo = matmul(X[m], weight[o].T, out=Y[m, o])
             if bias is not None:
                 Y_mo += bias[o]
 
-        parallel_map(block_of_Y, slices)
+        parallel_map(Y_of, slices)
     Y = Y if x.ndim == 2 else Y.reshape(*x.shape[:-1], O)
     return Y, (x, weight, bias)
 
@@ -56,17 +56,17 @@ def backward(dy, cache, needs=None):
         dW = np.empty((O, I), dtype=np.result_type(dY, X)) if need_w else None
         db = np.empty(O, dtype=dY.dtype) if need_b else None
 
-        def rows_of_dX(m):
+        def dX_of(m):
             matmul(dY[m], W, out=dX[m])
 
-        def rows_of_dW(o):
+        def dW_of(o):
             if need_w:
                 matmul(dY[:, o].T, X, out=dW[o])
             if need_b:
                 db[o] = column_sums(dY[:, o])
 
-        tasks = [(rows_of_dX, m) for m in row_slices if need_x]
-        tasks += [(rows_of_dW, o) for o in feature_slices if need_w or need_b]
+        tasks = [(dX_of, m) for m in row_slices if need_x]
+        tasks += [(dW_of, o) for o in feature_slices if need_w or need_b]
         parallel_map(lambda task: task[0](task[1]), tasks)
     return dX if dX is None or x.ndim == 2 else dX.reshape(x.shape), dW, db
 

@@ -13,11 +13,11 @@ def forward(x, *, axis=-1):
     y = np.empty(x.shape, dtype=x.dtype)
     x_, y_ = rows(axis, x, y)
 
-    def part(a):
+    def y_of(a):
         z = np.subtract(x_[a], np.maximum.reduce(x_[a], 1, keepdims=True), out=y_[a])
         z -= np.log(sums(np.exp(z)))
 
-    parallel_rows(part, np, len(x_), x_[0].size)
+    parallel_rows(y_of, np, len(x_), x_[0].size)
     return y, (y, axis)
 
 
@@ -28,12 +28,12 @@ def backward(dy, cache, needs=None):
         return (dx,)
     y_, dy_, dx_ = rows(axis, y, dy, dx)
 
-    def part(a):
+    def dx_of(a):
         d = np.exp(y_[a], out=dx_[a])
         d *= -sums(dy_[a])
         d += dy_[a]  # dy - exp(y) Σ dy
 
-    parallel_rows(part, np, len(y_), y_[0].size)
+    parallel_rows(dx_of, np, len(y_), y_[0].size)
     return (dx,)
 
 

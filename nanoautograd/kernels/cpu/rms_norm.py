@@ -25,7 +25,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
     x_, z_, a, y_ = matrices(M, N, x, z, residual, y)
     w, n, ε = repeated(weight, M), max(N, 1), epsilon(x, eps)
 
-    def part(m):
+    def y_of(m):
         """Returns whether these rows are in range."""
         if a is not None:
             np.add(x_[m], a[m], out=z_[m])
@@ -38,7 +38,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
             with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
-    if not all(parallel_rows(part, np, M, N)) and N:
+    if not all(parallel_rows(y_of, np, M, N)) and N:
         options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, residual, **options)
         return out, (cache,)
@@ -58,8 +58,8 @@ def backward(dy, cache, needs=None):
     dy, dz, dx_ = matrices(M, N, dy, dz, dx)
     w = repeated(weight, M)
 
-    def part(m):
-        """Returns the share of these rows in dw."""
+    def dx_of(m):
+        """Returns what these rows add to dw."""
         dy_m, z_m, r_m = dy[m], z[m], r[m]
         e = dy_m * z_m
         of_w = column_dots(r_m, e) if need_w else None
@@ -73,8 +73,8 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w
 
-    parts = parallel_rows(part, np, M, N) or [np.zeros(N, z.dtype)]
-    dw = total(parts).reshape(weight.shape) if need_w else None
+    terms = parallel_rows(dx_of, np, M, N) or [np.zeros(N, z.dtype)]
+    dw = total(terms).reshape(weight.shape) if need_w else None
     return dx if need_x else None, dw, dx if need_a else None
 
 

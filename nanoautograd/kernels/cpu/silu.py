@@ -13,10 +13,10 @@ def forward(x):
     y = np.empty(x.shape, dtype=x.dtype)
     x_, y_ = x.reshape(-1), y.reshape(-1)
 
-    def part(i):
+    def y_of(i):
         np.multiply(np.clip(x_[i], -LIMIT, INF), sigmoid(x_[i]), out=y_[i])
 
-    parallel_rows(part, np, x.size, 1)
+    parallel_rows(y_of, np, x.size, 1)
     return y, x
 
 
@@ -25,7 +25,7 @@ def backward(dy, cache, needs=None):
     dx = np.empty(x.shape, dtype=x.dtype)
     x_, dy_, dx_ = (a.reshape(-1) for a in (x, dy, dx))
 
-    def part(i):
+    def dx_of(i):
         s = sigmoid(x_[i])
         d = np.subtract(1, s, out=dx_[i])
         d *= np.clip(x_[i], -LIMIT, LIMIT)
@@ -33,7 +33,7 @@ def backward(dy, cache, needs=None):
         d *= s
         d *= dy_[i]
 
-    parallel_rows(part, np, x.size, 1)
+    parallel_rows(dx_of, np, x.size, 1)
     return (dx,)
 
 

@@ -21,12 +21,12 @@ def forward(x, *, axis=-1):
     p = np.empty(x.shape, dtype=x.dtype)
     x_, p_ = rows(axis, x, p)
 
-    def part(a):
+    def p_of(a):
         e = np.subtract(x_[a], np.maximum.reduce(x_[a], 1, keepdims=True), out=p_[a])
         np.exp(e, out=e)
         e /= sums(e)
 
-    parallel_rows(part, np, len(x_), x_[0].size)
+    parallel_rows(p_of, np, len(x_), x_[0].size)
     return p, (p, axis)
 
 
@@ -37,11 +37,11 @@ def backward(dp, cache, needs=None):
         return (dx,)
     p_, dp_, dx_ = rows(axis, p, dp, dx)
 
-    def part(a):
+    def dx_of(a):
         d = np.multiply(dp_[a], p_[a], out=dx_[a])
         d -= p_[a] * sums(d)  # p dp - p Σ p dp
 
-    parallel_rows(part, np, len(p_), p_[0].size)
+    parallel_rows(dx_of, np, len(p_), p_[0].size)
     return (dx,)
 
 
