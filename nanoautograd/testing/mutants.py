@@ -47,7 +47,7 @@ from ..core.operation import Primitive, function
 from ..core.tensor import Leaf, Tensor
 from ..custom_vjp import CustomVJP, use_manual
 from ..errors import GraphError, ShapeError
-from ..kernels import chunks, cpu
+from ..kernels import cpu, linear_cross_entropy
 from ..safety.anomaly import AnomalyError, detect_anomaly
 from .gradcheck import gradcheck
 from .operations import EDGES, KINKS, LARGE, OPERATIONS
@@ -114,7 +114,8 @@ def engine():
     found = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
     found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference}
     found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
-    found |= {chunks.backward, chunks.add_linear, cpu.linear_cross_entropy.to_delta}
+    found |= {linear_cross_entropy.backward, linear_cross_entropy.add_linear}
+    found.add(cpu.linear_cross_entropy.to_delta)
     for value in vars(walk).values():
         if getattr(value, "__module__", "") == walk.__name__:
             found |= {

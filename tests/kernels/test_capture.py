@@ -22,7 +22,7 @@ from nanoautograd import backends, nn
 from nanoautograd import functional as F
 from nanoautograd.backends import available, strict, to_device
 from nanoautograd.checkpoint import load_checkpoint
-from nanoautograd.kernels import chunks
+from nanoautograd.kernels import linear_cross_entropy as shared
 from nanoautograd.kernels.cuda import _state, emulator
 from nanoautograd.kernels.cuda.runtime import capture, reports
 from nanoautograd.kernels.cuda.runtime.precision import _state as precisions
@@ -1142,7 +1142,7 @@ def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels, monkeypatc
     """Replays of attention, norms, gelu, dropout, embedding, cross-entropy, clipping and AdamW: the
     losses and weights of NumPy, with a rate that changes and masks that do. whole: whether there
     are all logits at once, or those of 10 of the 24 rows at a time."""
-    monkeypatch.setattr(chunks, "CHUNK", 10 * 11)
+    monkeypatch.setattr(shared, "CHUNK", 10 * 11)
     rng = np.random.default_rng(0)
     data, found = rng.integers(0, 11, (7, 2, 3, 8)), []
     for device in ("cpu", "gpu"):

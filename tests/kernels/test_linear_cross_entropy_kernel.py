@@ -10,7 +10,7 @@ from twins import Twin, normal
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import strict, to_device, to_numpy
-from nanoautograd.kernels import chunks
+from nanoautograd.kernels import linear_cross_entropy as shared
 from nanoautograd.kernels.cuda import emulator
 from nanoautograd.kernels.cuda.runtime import reports, source
 
@@ -61,7 +61,7 @@ def test_is_that_of_manual(dtype, data):
     shape = data.draw(TWIN.shapes)
     args, options = drawn(TWIN, shape, dtype, data.draw(st.integers(0, 99)))
     with emulator.emulated(seed=1), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK", data.draw(st.sampled_from([1, 3, 100])) * shape[1])
+        patch.setattr(shared, "CHUNK", data.draw(st.sampled_from([1, 3, 100])) * shape[1])
         compare(TWIN, args, options)
 
 
@@ -90,7 +90,7 @@ def launched(monkeypatch):
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_a_step_by_kernels_waits_for_nothing(launched, monkeypatch, reduction):
     """So it can be captured. Two chunks, of four rows and of two."""
-    monkeypatch.setattr(chunks, "CHUNK", 4 * 5)
+    monkeypatch.setattr(shared, "CHUNK", 4 * 5)
     found = []
     for emulated in (True, False):
         h, W, y, b = operands("h", "W", "b")
@@ -128,7 +128,7 @@ def test_what_the_kernels_do_not_take_is_computed_all_the_same(launched):
 
 
 def test_a_target_out_of_range_is_named_by_its_row_in_the_whole(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK", 2 * 5)
+    monkeypatch.setattr(shared, "CHUNK", 2 * 5)
     h, W, y, _ = operands("W")
     y[1, 1] = 7
     with emulator.emulated():

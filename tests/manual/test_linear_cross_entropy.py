@@ -23,7 +23,7 @@ from three_ways import (
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import strict, to_device
-from nanoautograd.kernels import chunks
+from nanoautograd.kernels import linear_cross_entropy as shared
 from nanoautograd.kernels.cuda import use_kernels
 from nanoautograd.manual import cross_entropy, linear
 from nanoautograd.manual import linear_cross_entropy as lce
@@ -60,7 +60,7 @@ def cases(draw):
 def set_chunk(patch, scores):
     """How many scores exist at a time."""
     patch.setattr(lce, "CHUNK", scores)
-    patch.setattr(chunks, "CHUNK", scores)
+    patch.setattr(shared, "CHUNK", scores)
 
 
 def has_no_mean(arrays, options):
@@ -143,7 +143,7 @@ def test_many_classes_in_threads(module):
         for n, chunk in ((1, 1 << 30), (2, 1 << 30), (2, 100 * V)):
             nag.set_num_threads(n)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(chunks, "CHUNK", chunk)
+                patch.setattr(shared, "CHUNK", chunk)
                 outs, _, ds = by_hand(numpy, module, arrays, label_smoothing=0.1, gradients=ALL)
                 found.append(outs + [d for d in ds if d is not None])
     finally:
@@ -322,13 +322,13 @@ def test_any_layout_will_do(backend, module):
 @pytest.fixture
 def computed(monkeypatch):
     """What was asked for in each walk over the chunks."""
-    asked, by_chunks = [], chunks.by_chunks
+    asked, by_chunks = [], shared.by_chunks
 
     def noted(rows, arrays, g, wanted):
-        asked.append(wanted)
+        asked.append("".join(wanted))
         return by_chunks(rows, arrays, g, wanted)
 
-    monkeypatch.setattr(chunks, "by_chunks", noted)
+    monkeypatch.setattr(shared, "by_chunks", noted)
     return asked
 
 
@@ -437,7 +437,7 @@ def test_memory(monkeypatch, by_manual):
         F.linear_cross_entropy(h, W, y).backward()
 
     arrays, chunk = 4 * (N + V) * D, 4 * rows * V
-    small = 4 * chunks.CLASSES * D + 4 * 16 * (N + V)  # a piece of dW, and some vectors
+    small = 4 * shared.CLASSES * D + 4 * 16 * (N + V)  # a piece of dW, and some vectors
     if by_manual:
         chunk *= 12  # one for each line of cross_entropy.py
     assert arrays + chunk + small < 4 * N * V / 7

@@ -68,7 +68,7 @@ def test_every_rule_has_some(everything):
         "log_softmax",
     ):
         assert f"manual.{name}.backward" in places
-    assert "kernels.chunks.add_linear" in places  # which forward calls
+    assert "kernels.linear_cross_entropy.add_linear" in places  # which forward calls
 
 
 def test_planting_and_taking_out_again():

@@ -1,5 +1,5 @@
 """Cross entropy of the scores that a linear map gives, in chunks whose gradient is computed at once
-(../chunks.py), with products and blocks of rows that threads share.
+(../linear_cross_entropy.py), with products and blocks of rows that threads share.
 
 The rows of a chunk are those of cross_entropy.py, in one array: z becomes e, and e becomes δ. The
 gradient of the class weights, which hardly anybody needs, is computed by the lines of manual/.
@@ -11,7 +11,7 @@ from ...backends.sums import row_dots, row_sums
 from ...backends.threads import parallel_rows
 from ...manual import linear_cross_entropy as manual
 from ...manual.linear_cross_entropy import linear_cross_entropy
-from .. import chunks
+from .. import linear_cross_entropy as shared
 from .cross_entropy import factors
 
 
@@ -21,10 +21,10 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
     all_kept = kept is None
     kept = np.broadcast_to(True, y.shape) if all_kept else kept
 
-    def rows(n, z, g):
+    def losses_of_rows(n, z, g):
         ell = np.empty(len(z), dtype=z.dtype)
 
-        def block(m):
+        def ell_of(m):
             i, e = slice(n.start + m.start, n.start + m.stop), z[m]
             if bias is not None:
                 e += bias
@@ -41,11 +41,11 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
             if g is not None:
                 to_delta(e, Z, at, g[m], k[i], a, s[i])
 
-        parallel_rows(block, np, *z.shape)
+        parallel_rows(ell_of, np, *z.shape)
         return np.where(kept[n], ell, 0.0)
 
-    loss, cache = chunks.forward(
-        rows,
+    loss, cache = shared.forward(
+        losses_of_rows,
         hidden,
         weight,
         bias,
@@ -69,7 +69,7 @@ def to_delta(e, Z, at, g, k, a, s):
 
 def backward(dL, cache, needs=None):
     cache, arguments, options = cache
-    *ds, dw = chunks.backward(dL, cache, needs)
+    *ds, dw = shared.backward(dL, cache, needs)
     if arguments[-1] is not None and (needs is None or needs[-1]):
         _, of_manual = manual.forward(*arguments, **options)
         *_, dw = manual.backward(dL, of_manual, (False, False, False, False, True))

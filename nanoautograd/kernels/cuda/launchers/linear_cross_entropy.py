@@ -1,5 +1,5 @@
 """Cross entropy of the scores of a linear map on a GPU: the host's half, which launches the kernels
-of cross_entropy.cu for a chunk of the scores at a time (../../chunks.py).
+of cross_entropy.cu for a chunk of the scores at a time (../../linear_cross_entropy.py).
 
 forward and backward are those of manual/linear_cross_entropy.py for what `takes` allows, but that a
 target out of range is reported (runtime/reports.py), so that no step waits.
@@ -7,8 +7,8 @@ target out of range is reported (runtime/reports.py), so that no step waits.
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
-from ... import chunks
-from ...chunks import backward
+from ... import linear_cross_entropy as shared
+from ...linear_cross_entropy import backward
 from ..runtime import reports
 from ..runtime.source import FLOATS, source, type_of
 from .cross_entropy import _threads
@@ -58,7 +58,7 @@ def forward(
     device, of_options = device_of(hidden), (V, ignore_index, label_smoothing)
     reported = reports.reports(xp, device)
 
-    def rows(n, z, g):
+    def losses_of_rows(n, z, g):
         if b is not None:
             z += b
         ell = xp.empty(len(z), dtype=A)
@@ -70,6 +70,8 @@ def forward(
             kernels.launch("backward", *of_rows, g, None, z, *of_options, True)
         return ell
 
-    result = chunks.forward(rows, hidden, weight, bias, kept, S, target.shape, reduction, gradients)
+    result = shared.forward(
+        losses_of_rows, hidden, weight, bias, kept, S, target.shape, reduction, gradients
+    )
     reports.check(xp, device)
     return result
