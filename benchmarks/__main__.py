@@ -67,7 +67,7 @@ def options(argv):
         "--backend",
         choices=list(OURS),
         default="numpy",
-        help="what ours computes with (strict: the stand-in for CuPy, to try it)",
+        help="what ours computes with (strict: the fake of CuPy, to try it)",
     )
     p.add_argument(
         "--vs",

@@ -19,7 +19,7 @@ from .case import LR
 
 class Peer(ABC):
     """name: what it is called in options and tables. library: the methods of a Case that it runs.
-    device: "cpu" or "cuda" ("strict": the stand-in for CuPy, in tests). dtype: of weights and
+    device: "cpu" or "cuda" ("strict": the fake of CuPy, in tests). dtype: of weights and
     inputs; precisions: what it offers for the option --dtype."""
 
     dtype = "float32"

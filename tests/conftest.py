@@ -3,7 +3,7 @@
 pytest                                    each property on a few, fixed examples
 pytest --hypothesis-profile=thorough      many, and new ones in each run
 pytest -m "not slow", -m gpu, -m oracle   a part
-pytest --kernels                          the stand-in computes with the CUDA kernels, emulated
+pytest --kernels                          the fake computes with the CUDA kernels, emulated
 """
 
 import os
@@ -47,7 +47,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kernels",
         action="store_true",
-        help="the stand-in for CuPy computes with the CUDA kernels, on the CPU",
+        help="the fake of CuPy computes with the CUDA kernels, on the CPU",
     )
 
 
@@ -82,7 +82,7 @@ class Backend:
         return to_numpy(x.data if isinstance(x, nag.Tensor) else x)
 
     def allow_promotion(self):
-        """For tests that mix float32 and float64 on purpose, which the stand-in refuses."""
+        """For tests that mix float32 and float64 on purpose, which the fake refuses."""
         return strict.allow_promotion() if self.name == "strict" else nullcontext()
 
 
@@ -106,7 +106,7 @@ def _global_state():
         "numpy's errstate": np.geterr(),
         "numpy's global random state": (name, keys.tobytes(), position),
         "Python's global random state": random.getstate(),
-        "the stand-in's modes": (strict.rules.modes.no_sync, strict.rules.modes.promotion),
+        "the fake's modes": (strict.rules.modes.no_sync, strict.rules.modes.promotion),
     }
 
 
@@ -119,6 +119,6 @@ def no_leaks():
     leaked = [what for what in before if before[what] != after[what]]
     GRAD_ENABLED.set(before["recording (no_grad)"])  # so that the next test starts clean
     ANOMALY_MODE.set(before["inspecting (detect_anomaly)"])
-    strict.rules.modes.no_sync, strict.rules.modes.promotion = before["the stand-in's modes"]
+    strict.rules.modes.no_sync, strict.rules.modes.promotion = before["the fake's modes"]
     np.seterr(**before["numpy's errstate"])
     assert not leaked, f"the test left changed: {', '.join(leaked)}"

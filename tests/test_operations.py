@@ -75,7 +75,7 @@ def test_gradients_are_the_same_on_every_backend(name, backend):
 
 @each_operation
 def test_arrays_of_a_device_stay_in_one_thread(name, monkeypatch):
-    """Where the stream and the memory pool are that CuPy computes with; the stand-in refuses
+    """Where the stream and the memory pool are that CuPy computes with; the fake refuses
     others. Blocks are so small that all that is cut is cut here."""
     monkeypatch.setattr(threads, "BLOCK", 7)
     monkeypatch.setattr(threads, "LEAST", 1)

@@ -2,7 +2,7 @@
 
 The engine has no global backend. An operation asks the array that it was given, by
 `array_namespace(x)`, and computes with the module that made it: NumPy on the CPU, CuPy on an NVIDIA
-GPU, or the strict stand-in for CuPy (`strict/`) with which the GPU path is tested on machines that
+GPU, or the strict fake of CuPy (`strict/`) with which the GPU path is tested on machines that
 have no GPU.
 """
 
@@ -42,7 +42,7 @@ class Status(NamedTuple):
     detail: str
 
 
-# Array type -> the namespace that owns it. CuPy and the stand-in join when their first array is
+# Array type -> the namespace that owns it. CuPy and the fake join when their first array is
 # seen, so neither is imported by those who do not use it. None marks types that are no arrays.
 _OWNERS = {np.ndarray: np, float: None, int: None, bool: None, complex: None, type(None): None}
 
@@ -66,7 +66,7 @@ def _owner(cls):
         owner = importlib.import_module("cupy")
         for f in WHEN_CUPY_IS_SEEN:
             f()
-    elif cls.__module__.startswith(__name__):  # the stand-in
+    elif cls.__module__.startswith(__name__):  # the fake
         owner = importlib.import_module(".strict", __name__).xp
     else:
         owner = None
@@ -149,7 +149,7 @@ def available():
     return {
         "numpy": Status(True, f"numpy {np.__version__}"),
         "cupy": _cupy_status(),
-        "strict": Status(True, "the strict stand-in for cupy, for tests, on the CPU"),
+        "strict": Status(True, "the strict fake of cupy, for tests, on the CPU"),
     }
 
 

@@ -3,7 +3,7 @@
     python -m nanoautograd.backends.snapshot            write it (needs cupy, but no GPU)
     python -m nanoautograd.backends.snapshot --check    compare it, and say what differs
 
-The stand-in (`strict/`) and the namespace lint read that file, so both know what CuPy can do on
+The fake (`strict/`) and the namespace lint read that file, so both know what CuPy can do on
 machines where CuPy is not installed.
 """
 

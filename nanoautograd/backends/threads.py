@@ -22,7 +22,7 @@ others the rest (`Future`).
 How large a block is does not depend on the number of threads, so neither do the results. For CuPy,
 which has threads enough of its own, all rows are one block. Its arrays must not be used in other
 threads: the current stream and the memory pool belong to a thread, so what another one computes is
-in no order with the rest, and is not part of a step that is captured. (The strict stand-in refuses
+in no order with the rest, and is not part of a step that is captured. (The strict fake refuses
 it: `in_worker`.)
 
 Matrix products are cut among the same threads (`matmul`), instead of those of the BLAS that NumPy

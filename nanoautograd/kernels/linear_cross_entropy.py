@@ -9,7 +9,7 @@ With "none" there is a dL_n for each row, which only `backward` knows, so it com
 again. (Hsu et al. 2024, "Liger Kernel: efficient Triton kernels for LLM training", section 3.)
 
 For each chunk all of W is read, and all of dW is read and written. So a chunk has as many rows as
-memory allows, 8 times those in manual/. It is one array: δ is written in the place of z.
+128 MiB hold, 8 times those in manual/. It is one array: δ is written in the place of z.
 
 Letters: manual/linear_cross_entropy.py. Arrays are held in dicts by their letters, {"h": ..., "W":
 ..., "b": ...}.

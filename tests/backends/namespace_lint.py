@@ -2,7 +2,7 @@
 
 Checked against the committed snapshot of CuPy's API (nanoautograd/backends/cupy_api.json):
 every `xp.name`, `xp.linalg.name`, `array_namespace(x).name` and `getattr(xp, "name")` must exist,
-and a call must use parameters that CuPy's function has. The stand-in refuses the same at run time;
+and a call must use parameters that CuPy's function has. The fake refuses the same at run time;
 the lint also sees the lines that no test reaches.
 
 In the folders where arrays of either library are computed with, `np.name` is reported too: it

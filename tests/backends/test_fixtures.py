@@ -80,7 +80,7 @@ def test_leaks_of_global_state_fail_their_test(tmp_path):
         "test_errstate": "errstate",
         "test_numpys": "numpy's global random state",
         "test_pythons": "Python's global random state",
-        "test_stand": "the stand-in's modes",
+        "test_stand": "the fake's modes",
     }.items():
         assert any(name in line and what in line for line in failed), (name, run.stdout)
     assert len(failed) == 6 and "8 passed, 6 errors" in run.stdout
@@ -97,7 +97,7 @@ def test_backend_makes_arrays_and_tensors(backend):
     assert repr(backend) == backend.name
 
 
-def test_promotion_is_refused_by_the_stand_in_alone(backend):
+def test_promotion_is_refused_by_the_fake_alone(backend):
     x, y = backend.array(np.float32([1])), backend.array(np.float64([1]))
     with backend.allow_promotion():
         assert (x + y).dtype == np.float64

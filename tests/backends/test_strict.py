@@ -1,4 +1,4 @@
-"""The stand-in for CuPy refuses what it must, and computes what NumPy computes.
+"""The fake of CuPy refuses what it must, and computes what NumPy computes.
 
 Each refusal has its test here, and each test fails if that refusal is taken out.
 """

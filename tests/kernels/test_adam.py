@@ -1,4 +1,4 @@
-"""Adam and AdamW by kernels, on the stand-in, against NumPy's lines; test_kernels.py tests the
+"""Adam and AdamW by kernels, on the fake, against NumPy's lines; test_kernels.py tests the
 kernels alone."""
 
 import numpy as np

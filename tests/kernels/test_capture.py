@@ -1075,7 +1075,7 @@ def test_random_words_from_an_offset_on_the_device(offset, plus, device):
         assert backends.to_numpy(found).tolist() == right.tolist() and found.dtype == right.dtype
 
 
-# ---- real models take such steps: rehearsed on the stand-in, where waiting is an error
+# ---- real models take such steps: tried on the fake, where waiting is an error
 
 
 def gpt():

@@ -1,4 +1,4 @@
-"""clip_grad_norm_ on the stand-in, by kernels and line by line: as on NumPy, and nobody waits."""
+"""clip_grad_norm_ on the fake, by kernels and line by line: as on NumPy, and nobody waits."""
 
 from contextlib import nullcontext
 

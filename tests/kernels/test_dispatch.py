@@ -1,4 +1,4 @@
-"""Operations on Tensors reach kernels, with arrays of the stand-in, which the emulator takes."""
+"""Operations on Tensors reach kernels, with arrays of the fake, which the emulator takes."""
 
 import inspect
 import re
@@ -51,7 +51,7 @@ def test_a_gradient_by_kernels_is_that_of_the_generic_lines(launched):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_without_the_emulator_the_stand_in_computes_the_generic_lines(launched):
+def test_without_the_emulator_the_fake_computes_the_generic_lines(launched):
     x, y = scores(np.random.default_rng(0))
     F.cross_entropy(nag.Tensor(x), y)
     F.cross_entropy(x, y)

@@ -1,4 +1,4 @@
-"""Embedding by kernels, on the stand-in: bad ids, which nobody waits for, frequent ids, layouts."""
+"""Embedding by kernels, on the fake: bad ids, which nobody waits for, frequent ids, layouts."""
 
 import numpy as np
 import pytest

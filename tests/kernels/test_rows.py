@@ -194,7 +194,7 @@ def test_what_is_not_taken():
 
 @needs_compiler
 def test_through_the_functions():
-    """Arrays of the stand-in, which use kernels where they are on; the same numbers either way."""
+    """Arrays of the fake, which use kernels where they are on; the same numbers either way."""
     x, dy, w, b = (to_device(a, "strict") for a in drawn("layer_norm", 4, 33))
     calls = (
         lambda: F.layer_norm(x, 33, w, b),

@@ -1,6 +1,6 @@
 """Every operation that is derived by hand, in all its forms: one table says which there are.
 
-By hand (manual/) = kernels/cpu = kernels/cuda, emulated = line by line on the stand-in for CuPy =
+By hand (manual/) = kernels/cpu = kernels/cuda, emulated = line by line on the fake of CuPy =
 `reference` = finite differences = PyTorch, over the calls that the table of operations draws
 (nanoautograd/testing/operations.py).
 """

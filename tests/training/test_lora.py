@@ -170,7 +170,7 @@ def test_memory_shows_what_is_frozen():
     assert few < 0.02 * weights and little < 0.1 * weights
 
 
-def test_on_the_stand_in_for_the_gpu(rng):
+def test_on_the_fake_of_the_gpu(rng):
     model, x = (
         network(dtype=np.float32).to("strict"),
         nag.Tensor(rng.standard_normal((8, 6)), dtype=np.float32, device="strict"),

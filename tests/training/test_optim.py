@@ -276,7 +276,7 @@ def test_neither_blocks_nor_threads_change_a_bit(rng, monkeypatch, optimizer, op
 
 @pytest.mark.parametrize("optimizer, options", OPTIONS)
 def test_arrays_of_a_device_stay_in_one_thread(rng, monkeypatch, optimizer, options):
-    """Where their stream is: the stand-in refuses others. The steps are those of NumPy."""
+    """Where their stream is: the fake refuses others. The steps are those of NumPy."""
     monkeypatch.setattr(threads, "BLOCK", 7)
     shapes = [(), (3,), (40,), (2, 0), (6, 5), (1, 30), (2,)]
     starts, found = [rng.standard_normal(s) for s in shapes], []

@@ -692,7 +692,7 @@ def test_schedules_that_are_none(options):
         learning_rate(**{"step": 1, "peak": 0.1, "steps": 10, **options})
 
 
-def test_options_and_states_on_the_stand_in_wait_for_nothing():
+def test_options_and_states_on_the_fake_wait_for_nothing():
     w = Parameter(to_device(w0, "strict"))
     optimizer = AdamW([w])
     w.grad = Tensor(to_device(w0, "strict"))

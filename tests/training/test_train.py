@@ -139,7 +139,7 @@ def test_a_seed_decides_everything_and_another_differs(run, tmp_path):
     assert results[0] == results[1] != results[2]
 
 
-def test_on_the_stand_in_for_the_gpu_too(run, tmp_path):
+def test_on_the_fake_of_the_gpu_too(run, tmp_path):
     run("--steps", 5, "--decay", "constant")
     losses = [m["loss"] for m in metrics(tmp_path / "run") if "loss" in m]
     run("--steps", 3, "--overwrite", "--device", "strict", "--decay", "constant")

@@ -1,10 +1,10 @@
-"""A strict stand-in for CuPy, for machines that have no GPU.
+"""A strict fake of CuPy, for machines that have no GPU.
 
 `StrictArray` wraps a NumPy array and computes on the CPU, but it behaves as `cupy.ndarray` does,
 and `xp` as the module `cupy` does: what would fail on a GPU, would wait for it, or would differ
-in its result, fails or differs here in the same way. So a suite that passes on the stand-in has
+in its result, fails or differs here in the same way. So a suite that passes on the fake has
 said most of what can be said about the GPU without one; README.md lists what is refused, what is
-imitated and what a stand-in cannot see.
+imitated and what a fake cannot see.
 
     xp.asarray(x)                to this "device";  a.get() back, and nothing else goes back
     with no_sync(): ...          in here whatever makes the CPU wait for the GPU is refused

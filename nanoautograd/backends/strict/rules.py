@@ -1,4 +1,4 @@
-"""What the stand-in forbids that concerns no single function: mixing, waiting, promotion."""
+"""What the fake forbids that concerns no single function: mixing, waiting, promotion."""
 
 import threading
 from contextlib import contextmanager

@@ -37,7 +37,7 @@ def can_run(*arrays):
     xp = array_namespace(*arrays)
     if xp.__name__ != "strict":
         return xp.__name__ == "cupy"
-    from . import emulator  # the stand-in for CuPy
+    from . import emulator  # the fake of CuPy
 
     return emulator.is_on()
 

@@ -1,9 +1,9 @@
 """Kernels on the CPU: each .cu file built by g++ with `cuda.h`, and run one fiber a CUDA thread.
 
 For tests and for readers: it shows what a kernel computes and which mistakes it has, on any machine
-that has g++, a thousand times slower than a GPU. Arrays are those of NumPy or of the stand-in.
+that has g++, a thousand times slower than a GPU. Arrays are those of NumPy or of the fake.
 
-    with emulated(seed=3): ...      here arrays of the stand-in use the kernels, in a random order
+    with emulated(seed=3): ...      here arrays of the fake use the kernels, in a random order
 """
 
 import ctypes
@@ -50,13 +50,13 @@ def available():
 
 
 def is_on():
-    """Do arrays of the stand-in use the kernels?"""
+    """Do arrays of the fake use the kernels?"""
     return _state["on"]
 
 
 @contextmanager
 def emulated(seed=0, sanitize=False):
-    """In here kernels take the arrays of the stand-in, their threads in the random order of `seed`;
+    """In here kernels take the arrays of the fake, their threads in the random order of `seed`;
     0 is the order of their numbers. sanitize: indices and alignment are checked, by
     AddressSanitizer, which must be loaded first (LD_PRELOAD), and UndefinedBehaviorSanitizer."""
     before = dict(_state)
@@ -87,7 +87,7 @@ def run(source, kernel, grid, block, arguments, shared, cooperative):
 
 
 def _numpy(a):
-    """The NumPy array of one of the stand-in."""
+    """The NumPy array of one of the fake."""
     return a if isinstance(a, np.ndarray) else a._host
 
 

@@ -51,7 +51,7 @@ def address(array):
     """Of its first element."""
     if array_namespace(array).__name__ == "cupy":
         return array.data.ptr
-    return getattr(array, "_host", array).ctypes.data  # the stand-in's, or NumPy's
+    return getattr(array, "_host", array).ctypes.data  # the fake's, or NumPy's
 
 
 @cache
