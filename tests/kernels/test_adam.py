@@ -123,7 +123,7 @@ def test_many_parameters_take_few_launches(monkeypatch, launches):
     assert max(launches) == 4 and len(launches) <= 8
 
 
-def test_other_layouts_and_other_optimisers_are_left_to_the_generic_lines(launches):
+def test_other_layouts_and_other_optimisers_are_left_to_the_fallback(launches):
     right = trained("cpu", "Adam", {}, order="F")
     with emulator.emulated():
         agree(trained("strict", "Adam", {}, order="F"), right, "float32")

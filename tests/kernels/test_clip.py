@@ -98,7 +98,7 @@ def test_squares_that_are_no_floats(mode, unit):
         np.testing.assert_allclose(to_numpy(p.grad.data), wanted, rtol=1e-5)
 
 
-def test_other_dtypes_are_left_to_the_generic_lines():
+def test_other_dtypes_are_left_to_the_fallback():
     assert clip.takes([np.ones(2), np.ones(3)])
     assert not clip.takes([np.ones(2), np.ones(3, "f")])
     assert not clip.takes([np.ones(2, "e")])

@@ -36,7 +36,7 @@ def scores(rng, N=5, C=11):
     return [to_device(a, "strict") for a in (rng.standard_normal((N, C)), rng.integers(0, C, N))]
 
 
-def test_a_gradient_by_kernels_is_that_of_the_generic_lines(launched):
+def test_a_gradient_by_kernels_is_that_of_the_fallback(launched):
     x, y = scores(np.random.default_rng(0))
     found = []
     for on in (True, False):
@@ -51,7 +51,7 @@ def test_a_gradient_by_kernels_is_that_of_the_generic_lines(launched):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_without_the_emulator_the_fake_computes_the_generic_lines(launched):
+def test_without_the_emulator_the_fake_computes_by_the_fallback(launched):
     x, y = scores(np.random.default_rng(0))
     F.cross_entropy(nag.Tensor(x), y)
     F.cross_entropy(x, y)
@@ -67,7 +67,7 @@ def test_arrays_reach_the_kernels_too(launched):
 
 
 @pytest.mark.parametrize("options", [{"weight": True}, {"distributions": True}, {"axes": True}])
-def test_what_no_kernel_takes_is_computed_by_the_generic_lines(launched, options):
+def test_what_no_kernel_takes_is_computed_by_the_fallback(launched, options):
     rng = np.random.default_rng(2)
     x, y, weight = rng.standard_normal((5, 11)), rng.integers(0, 11, 5), None
     if "weight" in options:

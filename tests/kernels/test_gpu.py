@@ -1,4 +1,4 @@
-"""What only a GPU can show: kernels as compiled for it, beside NumPy and beside the generic lines;
+"""What only a GPU can show: kernels as compiled for it, beside NumPy and beside the fallback;
 training on both backends; memory that does not grow; NVIDIA's own checks."""
 
 import json

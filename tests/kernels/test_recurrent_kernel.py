@@ -69,7 +69,7 @@ def test_what_is_not_taken(kernel, gates, states):
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
-def test_a_gradient_by_kernels_is_that_of_the_generic_lines(kind, precision):
+def test_a_gradient_by_kernels_is_that_of_the_fallback(kind, precision):
     rng = np.random.default_rng(0)
     model = kind(3, 6, num_layers=2, bidirectional=True, batch_first=True, rng=1).to("strict")
     x = to_device(rng.standard_normal((3, 4, 3)).astype("float32"), "strict")

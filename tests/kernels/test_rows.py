@@ -1,5 +1,5 @@
 """Kernels that hold rows in registers, and those of single numbers: layouts of arrays, masks,
-and what is left to the generic lines."""
+and what is left to the fallback."""
 
 import numpy as np
 import pytest

@@ -1,12 +1,13 @@
 """CUDA kernels: second implementations of the hand-derived operations, for arrays on a GPU.
 
-README.md says how they are written, read and tested. An operation NAME that has one has two files
-here: NAME.cu, the kernels, and NAME.py, the host's half,
+First read naive/README.md, kernels with the equation beside each line; README.md says in which
+order to go on, and how kernels are tested. An operation NAME that has kernels has two files:
+sources/NAME.cu, the kernels, and launchers/NAME.py, the launcher,
 
     takes(*args, **options)      whether the kernels can compute this call (dtypes, axes, options)
     forward, backward            as in manual/NAME.py
 
-Whatever is not taken is computed by the generic lines of manual/ on CuPy, never wrongly.
+Whatever is not taken is computed by the fallback, the lines of manual/ on CuPy, and never wrongly.
 """
 
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ _state = {"on": True}
 
 @contextmanager
 def use_kernels(on):
-    """`with use_kernels(False):` the generic lines of manual/ compute on the GPU too."""
+    """`with use_kernels(False):` the fallback, the lines of manual/, computes on the GPU too."""
     before, _state["on"] = _state["on"], on
     try:
         yield
@@ -57,7 +58,7 @@ class Kernel:
 
     @property
     def module(self):
-        """The host's half; imported when it is first needed."""
+        """The launcher; imported when it is first needed."""
         if self._module is None:
             self._module = import_module(f".launchers.{self.name}", __name__)
         return self._module

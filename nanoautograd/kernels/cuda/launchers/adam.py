@@ -1,4 +1,4 @@
-"""Adam and AdamW on a GPU: the host's half of adam.cu."""
+"""Adam and AdamW on a GPU: the launcher of adam.cu."""
 
 from ....backends import array_namespace
 from ....backends.sums import sum_dtype

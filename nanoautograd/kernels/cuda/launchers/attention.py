@@ -1,4 +1,4 @@
-"""Scaled dot-product attention on a GPU: the host's half of attention.cu and attention_mma.cu.
+"""Scaled dot-product attention on a GPU: the launcher of attention.cu and attention_mma.cu.
 
 forward and backward are those of manual/attention.py for what `takes` allows. Both files have the
 same kernels; a Plan says which file, and how its blocks are cut.

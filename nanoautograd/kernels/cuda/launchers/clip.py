@@ -1,4 +1,4 @@
-"""Gradients clipped by their norm on a GPU: the host's half of clip.cu."""
+"""Gradients clipped by their norm on a GPU: the launcher of clip.cu."""
 
 from ....backends import array_namespace
 from ....backends.sums import sum_dtype

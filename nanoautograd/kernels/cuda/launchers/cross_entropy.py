@@ -1,4 +1,4 @@
-"""Cross entropy with class numbers on a GPU: the host's half of cross_entropy.cu.
+"""Cross entropy with class numbers on a GPU: the launcher of cross_entropy.cu.
 
 forward and backward are those of manual/cross_entropy.py for what `takes` allows.
 """

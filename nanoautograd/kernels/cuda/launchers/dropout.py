@@ -1,4 +1,4 @@
-"""Dropout on a GPU: the host's half of dropout.cu.
+"""Dropout on a GPU: the launcher of dropout.cu.
 
 forward and backward are those of manual/dropout.py where something is dropped.
 """

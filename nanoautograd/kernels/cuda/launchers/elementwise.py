@@ -1,4 +1,4 @@
-"""Functions of single numbers on a GPU: the host's half of elementwise.cuh."""
+"""Functions of single numbers on a GPU: what launchers need for elementwise.cuh."""
 
 from ....backends import array_namespace
 from ..runtime.source import source, type_of

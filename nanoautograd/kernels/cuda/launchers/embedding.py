@@ -1,4 +1,4 @@
-"""Embedding on a GPU: the host's half of embedding.cu.
+"""Embedding on a GPU: the launcher of embedding.cu.
 
 forward and backward are those of manual/embedding.py, but that an id out of range is reported
 (runtime/reports.py) and gives zeros.

@@ -1,4 +1,4 @@
-"""GELU on a GPU: the host's half of gelu.cu. forward and backward are those of manual/gelu.py."""
+"""GELU on a GPU: the launcher of gelu.cu. forward and backward are those of manual/gelu.py."""
 
 from math import prod
 

@@ -1,4 +1,4 @@
-"""The gated recurrent unit on a GPU: the host's half of gru.cu.
+"""The gated recurrent unit on a GPU: the launcher of gru.cu.
 
 forward and backward are those of manual/gru.py for what `takes` allows.
 """

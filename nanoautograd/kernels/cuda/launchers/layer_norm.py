@@ -1,4 +1,4 @@
-"""Layer normalisation on a GPU: the host's half of layer_norm.cu.
+"""Layer normalisation on a GPU: the launcher of layer_norm.cu.
 
 forward and backward are those of manual/layer_norm.py for rows that registers can hold.
 """

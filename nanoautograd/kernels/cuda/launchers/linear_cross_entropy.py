@@ -1,5 +1,5 @@
-"""Cross entropy of the scores of a linear map on a GPU: the host's half, which launches the kernels
-of cross_entropy.cu for a chunk of the scores at a time (../../linear_cross_entropy.py).
+"""Cross entropy of the scores of a linear map on a GPU: the launcher of the kernels of
+cross_entropy.cu, for a chunk of the scores at a time (../../linear_cross_entropy.py).
 
 forward and backward are those of manual/linear_cross_entropy.py for what `takes` allows, but that a
 target out of range is reported (runtime/reports.py), so that no step waits.

@@ -1,4 +1,4 @@
-"""Logarithm of the softmax along the last axis on a GPU: the host's half of log_softmax.cu.
+"""Logarithm of the softmax along the last axis on a GPU: the launcher of log_softmax.cu.
 
 forward and backward are those of manual/log_softmax.py for rows that registers can hold.
 """

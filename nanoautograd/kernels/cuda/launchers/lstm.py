@@ -1,4 +1,4 @@
-"""Long short-term memory on a GPU: the host's half of lstm.cu.
+"""Long short-term memory on a GPU: the launcher of lstm.cu.
 
 forward and backward are those of manual/lstm.py for what `takes` allows.
 """

@@ -1,4 +1,4 @@
-"""Many arrays in few launches: the host's half of many.cuh."""
+"""Many arrays in few launches: what launchers need for many.cuh."""
 
 import numpy as np
 

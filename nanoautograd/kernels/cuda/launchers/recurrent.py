@@ -1,5 +1,5 @@
-"""Recurrent networks on a GPU: what lstm.py, gru.py and rnn.py share, the host's half of
-recurrent.cuh.
+"""Recurrent networks on a GPU: what lstm.py, gru.py and rnn.py share, to launch the
+kernels of recurrent.cuh.
 
 Layers and directions are those of manual/recurrent.py; at padding the states are carried along.
 W x of all steps is one product before the launch; dW, dU, the biases' gradients and dx are products
@@ -136,7 +136,7 @@ def _plan(G, x, U, B):
 
 
 class Cell(NamedTuple):
-    """What the host has to know of a cell."""
+    """What a launcher has to know of a cell."""
 
     G: int  # gates
     keeps_more: bool = True  # what its `step` returns

@@ -1,4 +1,4 @@
-"""Root mean square normalisation on a GPU: the host's half of rms_norm.cu.
+"""Root mean square normalisation on a GPU: the launcher of rms_norm.cu.
 
 forward and backward are those of manual/rms_norm.py for rows that registers can hold.
 """

@@ -1,4 +1,4 @@
-"""Elman's recurrent network on a GPU: the host's half of rnn.cu.
+"""Elman's recurrent network on a GPU: the launcher of rnn.cu.
 
 forward and backward are those of manual/rnn.py for what `takes` allows.
 """

@@ -1,4 +1,4 @@
-"""How rows are laid on threads: the host's half of rows.cuh."""
+"""How rows are laid on threads: what launchers need for rows.cuh."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""SiLU on a GPU: the host's half of silu.cu. forward and backward are those of manual/silu.py."""
+"""SiLU on a GPU: the launcher of silu.cu. forward and backward are those of manual/silu.py."""
 
 from ....backends import array_namespace
 from ..runtime.source import FLOATS

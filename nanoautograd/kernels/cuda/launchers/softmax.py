@@ -1,4 +1,4 @@
-"""Softmax along the last axis on a GPU: the host's half of softmax.cu.
+"""Softmax along the last axis on a GPU: the launcher of softmax.cu.
 
 forward and backward are those of manual/softmax.py for rows that registers can hold.
 """
