@@ -1,5 +1,6 @@
 // Attention of N queries to S keys, in each of B heads. Equations and letters: manual/attention.py;
-// as T is the type of the numbers here, queries are counted by n, up to N.
+// as T is the type of the numbers here, queries are counted by n, up to N. Without dropout W = P and
+// dW = dP. The gradient do is called d_o, because `do` is a word of C.
 //
 //     q, dq  (B, N, d)      o, d_o  (B, N, e)      P, dA  (B, N, S)
 //     k, dk  (B, S, d)      v, dv   (B, S, e)      c      what scores are multiplied by
