@@ -346,7 +346,7 @@ using std::min;
 
 inline float exp2_(float x) { return exp2f(x); }
 
-inline void pause() {                           // in a loop that waits for another block
+inline void back_off() {                           // in a loop that waits for another block
     if (++emulator::pauses > emulator::PATIENCE) emulator::fail("another block is waited for in vain");
     emulator::ready.insert(emulator::ready.begin(), emulator::current);
     emulator::wait();

@@ -18,7 +18,7 @@ from . import dropout
 class Plan(NamedTuple):
     """source: the kernels. A block has `threads` threads and owns rows[0] queries on the way there,
     rows[1] keys or queries on the way back; shared: bytes of shared memory, there and back. The
-    file has these numbers too: they are given to it as PLANNED, and the compiler compares."""
+    file has these numbers too: they are given to it as LAUNCHER_EXPECTS, and the compiler compares."""
 
     source: Source
     threads: int
@@ -70,8 +70,10 @@ def _mma(q, macros):
 
 
 def _compiled(file, threads, rows, shared, room, macros):
-    planned = ", ".join(map(str, (threads, *rows, *shared)))
-    return Plan(source(file, MAX_HEAD_DIM=room, PLANNED=planned, **macros), threads, rows, shared)
+    expected = ", ".join(map(str, (threads, *rows, *shared)))
+    return Plan(
+        source(file, MAX_HEAD_DIM=room, LAUNCHER_EXPECTS=expected, **macros), threads, rows, shared
+    )
 
 
 def takes(

@@ -167,7 +167,7 @@ def forward(cell, source, x, starts, layers):
         SEQUENCES_PER_GROUP=p.S,
         PAIRS_PER_THREAD=p.pairs,
         TF32=int(p.tf32),
-        PLANNED=", ".join(map(str, _layout(p.tf32, p.S))),
+        LAUNCHER_EXPECTS=", ".join(map(str, _layout(p.tf32, p.S))),
     )
     given = [s is not None for s in starts]
     starts = [s if s is None else xp.ascontiguousarray(time_first(s, False)) for s in starts]

@@ -40,7 +40,7 @@ extern "C" __global__ void to_state(const T* da, const T* U, T* dh, long long B,
     dh[n] = sum;                                                // Uᵀ da_t = Σ_j U_jk da_tcj
 }
 
-// A thread computes an element of dx. Here r counts the steps and sequences together.
+// A thread computes an element of dx, dx_t = Wᵀ da_t. Here r counts steps and sequences together.
 extern "C" __global__ void to_input(const T* da, const T* W, T* dx, long long R, long long I,
                                     long long H) {
     long long n = blockIdx.x * (long long)blockDim.x + threadIdx.x;         // r I + i
@@ -48,7 +48,7 @@ extern "C" __global__ void to_input(const T* da, const T* W, T* dx, long long R,
     long long r = n / I, i = n % I;
     T sum = 0;
     for (long long j = 0; j < H; j++) sum += W[j * I + i] * da[r * H + j];
-    dx[n] = sum;                                                // dx_t = Wᵀ da_t = Σ_j W_ji da_rj
+    dx[n] = sum;                                                // dx_ri = Σ_j W_ji da_rj
 }
 
 // A thread computes an element of the gradient dM (H, K) of a matrix M that was multiplied by

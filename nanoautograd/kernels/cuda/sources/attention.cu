@@ -47,12 +47,12 @@ constexpr int COLUMNS = MAX_HEAD_DIM / (16 * WIDE); // and so many Wides of a ro
 constexpr int LD = MAX_HEAD_DIM + WIDE;             // from row to row in shared memory: 16 bytes
 constexpr int LW = R + WIDE;                        // more, so that 8 rows lie in different banks
 
-#ifdef PLANNED                                  // what attention.py has reckoned with
-constexpr int planned[] = {PLANNED};
-static_assert(planned[0] == THREADS_PER_BLOCK && planned[1] == ROWS_FORWARD &&
-              planned[2] == ROWS_BACKWARD &&
-              planned[3] == int(sizeof(T)) * (2 * R * LD + R * LW) &&
-              planned[4] == int(sizeof(T)) * (4 * R * LD + R * LW), "attention.py, _plain");
+#ifdef LAUNCHER_EXPECTS                                  // what attention.py has reckoned with
+constexpr int expected[] = {LAUNCHER_EXPECTS};
+static_assert(expected[0] == THREADS_PER_BLOCK && expected[1] == ROWS_FORWARD &&
+              expected[2] == ROWS_BACKWARD &&
+              expected[3] == int(sizeof(T)) * (2 * R * LD + R * LW) &&
+              expected[4] == int(sizeof(T)) * (4 * R * LD + R * LW), "attention.py, _plain");
 #endif
 
 // tile ← rows first, first + 1, ...
@@ -126,7 +126,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
     Wide acc[SIDE][COLUMNS] = {};
     AccumT m[SIDE], Z[SIDE];        // Z of the thread's columns only
     UNROLL_FOR(a, SIDE) {
-        m[a] = -AccumT(INFINITE);
+        m[a] = -AccumT(INFINITY_F);
         Z[a] = 0;
     }
     int end = task.causal ? min(k.n, task.first + R) : k.n;
@@ -142,11 +142,11 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
             UNROLL_FOR(b, SIDE) {
                 int n = task.first + ty + 16 * a, j = s + tx + 16 * b;
                 bool is_seen = j < k.n && (!task.causal || j <= n);
-                x[a][b] = is_seen ? x[a][b] * (task.c * AccumT(LOG2E)) : -AccumT(INFINITE);
+                x[a][b] = is_seen ? x[a][b] * (task.c * AccumT(LOG2E)) : -AccumT(INFINITY_F);
                 most = max_(most, x[a][b]);
             }
             for (int i = 8; i; i /= 2) most = max_(most, __shfl_xor_sync(ALL_LANES, most, i));
-            AccumT m_ = most == -AccumT(INFINITE) ? AccumT(0) : most;
+            AccumT m_ = most == -AccumT(INFINITY_F) ? AccumT(0) : most;
             AccumT f = exp2_(m[a] - m_);
             m[a] = most;
             Z[a] *= f;

@@ -40,12 +40,12 @@ constexpr int FEWER = DROPOUT ? 2 : 1;              // to draw random words take
 constexpr int C_FORWARD = (MAX_HEAD_DIM > 64 ? 32 : 64) / FEWER;
 constexpr int C_BACKWARD = BF16 && !DROPOUT ? 32 : 16;      // 32 in TF32: NVRTC 12.9 and 13.0 spill
 
-#ifdef PLANNED                                  // what attention.py has reckoned with
-constexpr int planned[] = {PLANNED};
-static_assert(planned[0] == THREADS_PER_BLOCK && planned[1] == ROWS_FORWARD &&
-              planned[2] == ROWS_BACKWARD &&
-              planned[3] == 4 * (ROWS_FORWARD + 4 * C_FORWARD) * LD &&
-              planned[4] == 4 * (2 * ROWS_BACKWARD * LD + 4 * C_BACKWARD * LD + 4 * C_BACKWARD),
+#ifdef LAUNCHER_EXPECTS                                  // what attention.py has reckoned with
+constexpr int expected[] = {LAUNCHER_EXPECTS};
+static_assert(expected[0] == THREADS_PER_BLOCK && expected[1] == ROWS_FORWARD &&
+              expected[2] == ROWS_BACKWARD &&
+              expected[3] == 4 * (ROWS_FORWARD + 4 * C_FORWARD) * LD &&
+              expected[4] == 4 * (2 * ROWS_BACKWARD * LD + 4 * C_BACKWARD * LD + 4 * C_BACKWARD),
               "attention.py, _mma");
 #endif
 
@@ -167,7 +167,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
 
     float acc[M][MAX_HEAD_DIM / 8][4] = {}, m_[M][2], Z[M][2];  // m_ is m / c; Z of own columns
     UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
-        m_[m][h] = -INFINITE;
+        m_[m][h] = -INFINITY_F;
         Z[m][h] = 0;
     }
     int count = tiles(task.causal ? min(k.n, task.first + ROWS_FORWARD) : k.n, C);
@@ -193,14 +193,14 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
         if (s + C > k.n || (task.causal && s + C > first + 1))
             UNROLL_FOR(m, M) UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 4) {
                 int row = first + 16 * m + l / 2 * 8 + g, j = s + 8 * n + 2 * t + l % 2;
-                if (j >= k.n || (task.causal && j > row)) x[m][n][l] = -INFINITE;
+                if (j >= k.n || (task.causal && j > row)) x[m][n][l] = -INFINITY_F;
             }
         UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
             float most = m_[m][h];
             UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 2) most = fmaxf(most, x[m][n][2 * h + l]);
             most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, 1));
             most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, 2));
-            float base = most == -INFINITE ? 0.0f : most * c;
+            float base = most == -INFINITY_F ? 0.0f : most * c;
             float f = exp2_(m_[m][h] * c - base);
             m_[m][h] = most;
             Z[m][h] *= f;

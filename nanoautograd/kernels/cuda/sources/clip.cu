@@ -14,12 +14,12 @@ __device__ inline AccumT abs_(AccumT x) { return x < 0 ? -x : x; }
 // √sum, where that is the sum of the squares of n numbers x; if it is out of range, their
 // √Σ (|x| / max |x|)² · max |x|. Called by, and for, all threads of a block.
 template <class V> __device__ inline AccumT root(AccumT sum, const V* x, long long n, AccumT* scratch) {
-    bool is_in_range = sum > AccumT(1e-24) && sum < AccumT(INFINITE);   // below, squares may vanish
+    bool is_in_range = sum > AccumT(1e-24) && sum < AccumT(INFINITY_F);   // below, squares may vanish
     if (is_in_range) return sqrt_(sum);
     AccumT top = 0;
     for (long long j = threadIdx.x; j < n; j += blockDim.x) top = max_(top, abs_(load(x + j)));
     top = block_max(top, scratch);
-    if (!(top > 0 && top < AccumT(INFINITE))) return top;
+    if (!(top > 0 && top < AccumT(INFINITY_F))) return top;
     sum = 0;
     for (long long j = threadIdx.x; j < n; j += blockDim.x) {
         AccumT y = load(x + j) / top;

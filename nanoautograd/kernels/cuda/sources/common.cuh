@@ -11,7 +11,7 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #define ALL_LANES 0xffffffffu
-#define INFINITE __uint_as_float(0x7f800000u)
+#define INFINITY_F __uint_as_float(0x7f800000u)
 
 #ifndef EMULATED
 // Shared memory: one piece, of the size given at the launch, cut by pointers.
@@ -20,7 +20,7 @@ typedef unsigned long long u64;
     type* name = reinterpret_cast<type*>(shared_memory)
 // In a loop that waits for other blocks: to ask all the time would slow down their writes. 20 ns are
 // little beside the microsecond or so that a barrier takes.
-__device__ inline void pause() { __nanosleep(20); }
+__device__ inline void back_off() { __nanosleep(20); }
 __device__ inline float exp2_(float x) {       // one instruction
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -134,7 +134,7 @@ __device__ inline void grid_barrier(u32* count, u32 blocks, u32 round) {
     if (threadIdx.x == 0) {
         __threadfence();
         atomicAdd(count, 1u);
-        while (*reinterpret_cast<volatile u32*>(count) < blocks * round) pause();
+        while (*reinterpret_cast<volatile u32*>(count) < blocks * round) back_off();
         __threadfence();
     }
     __syncthreads();

@@ -28,12 +28,12 @@ struct Pair {
 
 __device__ inline Pair join(Pair a, Pair b) {
     AccumT m = max_(a.m, b.m);
-    if (m == -AccumT(INFINITE)) return Pair{m, AccumT(0)};  // nothing but -inf so far
+    if (m == -AccumT(INFINITY_F)) return Pair{m, AccumT(0)};  // nothing but -inf so far
     return Pair{m, a.z * exp_(a.m - m) + b.z * exp_(b.m - m)};
 }
 
 __device__ inline Pair with(Pair p, AccumT x) {
-    if (x <= p.m) return Pair{p.m, p.z + (p.m == -AccumT(INFINITE) ? AccumT(0) : exp_(x - p.m))};
+    if (x <= p.m) return Pair{p.m, p.z + (p.m == -AccumT(INFINITY_F) ? AccumT(0) : exp_(x - p.m))};
     return Pair{x, p.z * exp_(p.m - x) + AccumT(1)};
 }
 
@@ -51,7 +51,7 @@ extern "C" __global__ void forward(const T* x, const TargetT* y, AccumT* lse, Ac
     SHARED(AccumT, scratch);                            // 3 · 32
     long long n = blockIdx.x;
     const T* x_n = x + n * C;
-    Pair p = {-AccumT(INFINITE), AccumT(0)};
+    Pair p = {-AccumT(INFINITY_F), AccumT(0)};
     AccumT sum = 0;
     int wide = C % WIDE == 0 && aligned(x) ? C / WIDE : 0;         // rows at multiples of 16 bytes
     for (int i = threadIdx.x; i < wide; i += blockDim.x) {
@@ -76,7 +76,7 @@ extern "C" __global__ void forward(const T* x, const TargetT* y, AccumT* lse, Ac
     }
     __syncthreads();
     bool is_warp = lane < warps;
-    p = Pair{is_warp ? scratch[lane] : -AccumT(INFINITE), is_warp ? scratch[32 + lane] : AccumT(0)};
+    p = Pair{is_warp ? scratch[lane] : -AccumT(INFINITY_F), is_warp ? scratch[32 + lane] : AccumT(0)};
     sum = is_warp ? scratch[64 + lane] : AccumT(0);
     warp_join(p, sum);
     if (threadIdx.x) return;

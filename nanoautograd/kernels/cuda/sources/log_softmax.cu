@@ -11,7 +11,7 @@ forward(const T* x, T* y, int M, int C) {
     SHARED(AccumT, scratch);                            // 32
     long long n = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (n >= M) return;                                 // a warp that has no row
-    AccumT z[ITEMS_PER_THREAD], m = -AccumT(INFINITE), sum = 0;
+    AccumT z[ITEMS_PER_THREAD], m = -AccumT(INFINITY_F), sum = 0;
     read_row(z, x + n * C, C);
     UNROLL_FOR(i, ITEMS_PER_THREAD) if (column(i) < C) m = max_(m, z[i]);
     m = row_max(m, scratch);

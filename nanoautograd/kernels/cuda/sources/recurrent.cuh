@@ -58,10 +58,10 @@ constexpr int S = SEQUENCES_PER_GROUP, PAIRS = PAIRS_PER_THREAD;
 #include "recurrent_float.cuh"
 #endif
 
-#ifdef PLANNED                  // what recurrent.py has reckoned with
-constexpr int planned[] = {PLANNED};
-static_assert(planned[0] == TILE_ROWS && planned[1] == TILE_DEPTH && planned[2] == W_PADDING &&
-              planned[3] == X_STRIDE, "recurrent.py, Layout");
+#ifdef LAUNCHER_EXPECTS                  // what recurrent.py has reckoned with
+constexpr int expected[] = {LAUNCHER_EXPECTS};
+static_assert(expected[0] == TILE_ROWS && expected[1] == TILE_DEPTH && expected[2] == W_PADDING &&
+              expected[3] == X_STRIDE, "recurrent.py, Layout");
 #endif
 
 __device__ inline int up(int n, int to) { return (n + to - 1) / to * to; }

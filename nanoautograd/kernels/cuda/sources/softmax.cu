@@ -11,7 +11,7 @@ forward(const T* x, T* p, int M, int C) {
     SHARED(AccumT, scratch);                            // 32
     long long n = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (n >= M) return;                                 // a warp that has no row
-    AccumT e[ITEMS_PER_THREAD], m = -AccumT(INFINITE), sum = 0;
+    AccumT e[ITEMS_PER_THREAD], m = -AccumT(INFINITY_F), sum = 0;
     read_row(e, x + n * C, C);
     UNROLL_FOR(i, ITEMS_PER_THREAD) if (column(i) < C) m = max_(m, e[i]);
     m = row_max(m, scratch);
