@@ -156,9 +156,9 @@ ROWS_SHAPES = st.tuples(
 )
 # Macros of rows.cuh: the most registers, for each way of reading and of adding up.
 ROWS = tuple(
-    {"T": T, "ITEMS_PER_THREAD": most, "VEC": step, "THREADS_PER_ROW": threads}
-    for T, most, wide in (("float", 32, 4), ("double", 16, 2), ("bf16", 32, 8))
-    for step, threads in ((wide, 256), (1, 32))
+    {"T": T, "ITEMS_PER_THREAD": most, "VEC": vec, "THREADS_PER_ROW": threads}
+    for T, most, max_vec in (("float", 32, 4), ("double", 16, 2), ("bf16", 32, 8))
+    for vec, threads in ((max_vec, 256), (1, 32))
 )
 
 

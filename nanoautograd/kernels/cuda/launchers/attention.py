@@ -18,7 +18,7 @@ from . import dropout
 class Plan(NamedTuple):
     """source: the kernels. A block has `threads` threads and owns rows[0] queries on the way there,
     rows[1] keys or queries on the way back; shared: bytes of shared memory, there and back. The
-    file has these numbers too: they are given to it as LAUNCHER_EXPECTS, and the compiler compares."""
+    file has these numbers too: it is given them as LAUNCHER_EXPECTS, and the compiler compares."""
 
     source: Source
     threads: int

@@ -10,7 +10,7 @@ from ..runtime.source import source
 from . import recurrent
 from .recurrent import Cell
 
-CELL = Cell(3, uses_h_before=True, apart=True)
+CELL = Cell(3, uses_h_prev=True, apart=True)
 
 
 def takes(

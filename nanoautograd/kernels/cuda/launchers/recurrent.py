@@ -140,7 +140,7 @@ class Cell(NamedTuple):
 
     G: int  # gates
     keeps_more: bool = True  # what its `step` returns
-    uses_h_before: bool = False  # its way back needs h_{t-1}
+    uses_h_prev: bool = False  # its way back needs h_{t-1}
     apart: bool = False  # de of the last gate is not its da
 
 
@@ -148,7 +148,7 @@ class Run(NamedTuple):
     """One layer and direction, as the gradient needs it."""
 
     y: object  # (G·H, steps, B)  the gates
-    h_before: object  # (H, steps, B)    h_{t-1}
+    h_prev: object  # (H, steps, B)    h_{t-1}
     more: object  # (H, steps, B)    what the cell's `step` returns; or None
 
 
@@ -185,8 +185,8 @@ def forward(cell, source, x, starts, layers):
         runs = []
         for d, (W, U, *biases) in enumerate(groups[i : i + D]):
             y = products.matmul(W, x.reshape(steps * B, -1).T).reshape(-1, steps, B)
-            h_before = xp.empty((H, steps, B), dtype=x.dtype)
-            more = xp.empty_like(h_before) if cell.keeps_more else None
+            h_prev = xp.empty((H, steps, B), dtype=x.dtype)
+            more = xp.empty_like(h_prev) if cell.keeps_more else None
             U, *biases = (xp.ascontiguousarray(w) for w in (U, *biases))
             _launch(
                 kernels,
@@ -200,13 +200,13 @@ def forward(cell, source, x, starts, layers):
                 *(biases or (None, None)),
                 *_two([s if s is None else s[i + d] for s in starts]),
                 valid,
-                h_before,
+                h_prev,
                 more,
                 _direction(out, d, H),
                 *_two([s[i + d] for s in lasts]),
                 exchange,
             )
-            runs.append(Run(y, h_before, more))
+            runs.append(Run(y, h_prev, more))
         levels.append((x, runs))
         x = out
     lasts = [s[:, 0] if layers.alone else s for s in lasts]
@@ -236,7 +236,7 @@ def backward(cell, gradients, cache, needs=None):
         dxs = []
         for d, (this, (W, U, *_)) in enumerate(zip(runs, groups[i : i + D])):
             da = xp.empty_like(this.y)
-            de_last = xp.empty_like(this.h_before) if cell.apart else None
+            de_last = xp.empty_like(this.h_prev) if cell.apart else None
             _launch(
                 kernels,
                 "backward",
@@ -246,7 +246,7 @@ def backward(cell, gradients, cache, needs=None):
                 dout,
                 this.y,
                 xp.ascontiguousarray(U),
-                this.h_before if cell.uses_h_before else None,
+                this.h_prev if cell.uses_h_prev else None,
                 this.more,
                 valid,
                 _direction(dout, d, H),
@@ -259,10 +259,10 @@ def backward(cell, gradients, cache, needs=None):
             columns, da = steps * B, da.reshape(-1, steps * B)
             # The rows of e, in pieces: their gradients, one or two matrices.
             de = [da] if de_last is None else [da[:-H], de_last.reshape(-1, columns)]
-            h_before = this.h_before.reshape(-1, columns).T
+            h_prev = this.h_prev.reshape(-1, columns).T
             terms = (
                 lambda: products.matmul(da, x.reshape(columns, -1)),
-                lambda: _joined(xp, [products.matmul(part, h_before) for part in de]),
+                lambda: _joined(xp, [products.matmul(part, h_prev) for part in de]),
                 lambda: row_sums(da),
                 lambda: _joined(xp, [row_sums(part) for part in de]),
             )

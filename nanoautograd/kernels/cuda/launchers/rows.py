@@ -45,10 +45,11 @@ def rows(file, N, *arrays):
     dtype, items = arrays[0].dtype, 8
     while items < _most(dtype) and 32 * items < N:
         items *= 2
-    threads, wide = 32 * max(1, -(-N // (32 * items))), 16 // dtype.itemsize
-    step = wide if N % wide == 0 and all(a is None or address(a) % 16 == 0 for a in arrays) else 1
+    threads, max_vec = 32 * max(1, -(-N // (32 * items))), 16 // dtype.itemsize
+    aligned = N % max_vec == 0 and all(a is None or address(a) % 16 == 0 for a in arrays)
+    vec = max_vec if aligned else 1
     kernels = source(
-        file, T=type_of(arrays[0]), ITEMS_PER_THREAD=items, VEC=step, THREADS_PER_ROW=threads
+        file, T=type_of(arrays[0]), ITEMS_PER_THREAD=items, VEC=vec, THREADS_PER_ROW=threads
     )
     return Rows(kernels, items, threads, _most(dtype) // items)
 

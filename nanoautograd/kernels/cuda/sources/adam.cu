@@ -54,15 +54,15 @@ extern "C" __global__ void update(Many<4> p, const AccumT* numbers) {
     T *w = p.x[0][i] + at, *m = p.x[2][i] + at, *v = p.x[3][i] + at;
     const T* g = p.x[1][i] + at;
     int n = int(min(p.size[i] - at, (long long)CHUNK_SIZE));
-    int wide = aligned(w, g, m, v) ? n / WIDE : 0;
-    for (int j = threadIdx.x; j < wide; j += blockDim.x) {
-        Wide x[4] = {reinterpret_cast<Wide*>(w)[j], reinterpret_cast<const Wide*>(g)[j],
-                     reinterpret_cast<Wide*>(m)[j], reinterpret_cast<Wide*>(v)[j]};
-        for (int k = 0; k < WIDE; k++) step(s, &x[0].x[k], &x[1].x[k], &x[2].x[k], &x[3].x[k]);
-        reinterpret_cast<Wide*>(w)[j] = x[0];
-        reinterpret_cast<Wide*>(m)[j] = x[2];
-        reinterpret_cast<Wide*>(v)[j] = x[3];
+    int vecs = aligned(w, g, m, v) ? n / MAX_VEC : 0;
+    for (int j = threadIdx.x; j < vecs; j += blockDim.x) {
+        Vec x[4] = {reinterpret_cast<Vec*>(w)[j], reinterpret_cast<const Vec*>(g)[j],
+                     reinterpret_cast<Vec*>(m)[j], reinterpret_cast<Vec*>(v)[j]};
+        for (int k = 0; k < MAX_VEC; k++) step(s, &x[0].x[k], &x[1].x[k], &x[2].x[k], &x[3].x[k]);
+        reinterpret_cast<Vec*>(w)[j] = x[0];
+        reinterpret_cast<Vec*>(m)[j] = x[2];
+        reinterpret_cast<Vec*>(v)[j] = x[3];
     }
-    for (int j = wide * WIDE + threadIdx.x; j < n; j += blockDim.x)
+    for (int j = vecs * MAX_VEC + threadIdx.x; j < n; j += blockDim.x)
         step(s, w + j, g + j, m + j, v + j);
 }

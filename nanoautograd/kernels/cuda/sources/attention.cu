@@ -42,10 +42,10 @@ constexpr int BACKWARD_PER_SM = sizeof(T) == 8 || MAX_HEAD_DIM > 64 || DROPOUT ?
 
 #include "attention.cuh"
 
-constexpr int SIDE = R / 16;                        // a thread has SIDE x SIDE scores,
-constexpr int COLUMNS = MAX_HEAD_DIM / (16 * WIDE); // and so many Wides of a row of results
-constexpr int LD = MAX_HEAD_DIM + WIDE;             // from row to row in shared memory: 16 bytes
-constexpr int LW = R + WIDE;                        // more, so that 8 rows lie in different banks
+constexpr int SIDE = R / 16;                            // a thread has SIDE x SIDE scores,
+constexpr int COLUMNS = MAX_HEAD_DIM / (16 * MAX_VEC);  // and so many Vecs of a row of results
+constexpr int LD = MAX_HEAD_DIM + MAX_VEC;              // from row to row in shared memory: 16 bytes
+constexpr int LW = R + MAX_VEC;                         // more, so that 8 rows lie in different banks
 
 #ifdef LAUNCHER_EXPECTS                                  // what attention.py has reckoned with
 constexpr int expected[] = {LAUNCHER_EXPECTS};
@@ -57,13 +57,13 @@ static_assert(expected[0] == THREADS_PER_BLOCK && expected[1] == ROWS_FORWARD &&
 
 // tile ← rows first, first + 1, ...
 __device__ inline void fill(T* tile, Rows rows, int first, int d) {
-    const int W = MAX_HEAD_DIM / WIDE;
-    for (int i = threadIdx.x; i < R * W; i += THREADS_PER_BLOCK) {
-        int r = i / W, c = i % W * WIDE;
-        Wide w = {};
+    const int VECS_PER_ROW = MAX_HEAD_DIM / MAX_VEC;
+    for (int i = threadIdx.x; i < R * VECS_PER_ROW; i += THREADS_PER_BLOCK) {
+        int r = i / VECS_PER_ROW, c = i % VECS_PER_ROW * MAX_VEC;
+        Vec w = {};
         if (first + r < rows.n && c < d)
-            w = *reinterpret_cast<const Wide*>(rows.at(first + r) + c);
-        *reinterpret_cast<Wide*>(tile + r * LD + c) = w;
+            w = *reinterpret_cast<const Vec*>(rows.at(first + r) + c);
+        *reinterpret_cast<Vec*>(tile + r * LD + c) = w;
     }
 }
 
@@ -71,30 +71,30 @@ __device__ inline void fill(T* tile, Rows rows, int first, int d) {
 __device__ inline void dots(AccumT (&w)[SIDE][SIDE], const T* x, const T* y) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     UNROLL_FOR(a, SIDE) UNROLL_FOR(b, SIDE) w[a][b] = 0;
-    for (int c = 0; c != MAX_HEAD_DIM; c += WIDE) {
-        Wide y_[SIDE];
-        UNROLL_FOR(b, SIDE) y_[b] = *reinterpret_cast<const Wide*>(y + (tx + 16 * b) * LD + c);
+    for (int c = 0; c != MAX_HEAD_DIM; c += MAX_VEC) {
+        Vec y_[SIDE];
+        UNROLL_FOR(b, SIDE) y_[b] = *reinterpret_cast<const Vec*>(y + (tx + 16 * b) * LD + c);
         UNROLL_FOR(a, SIDE) {
-            Wide x_ = *reinterpret_cast<const Wide*>(x + (ty + 16 * a) * LD + c);
-            UNROLL_FOR(b, SIDE) UNROLL_FOR(i, WIDE) w[a][b] += x_.x[i] * y_[b].x[i];
+            Vec x_ = *reinterpret_cast<const Vec*>(x + (ty + 16 * a) * LD + c);
+            UNROLL_FOR(b, SIDE) UNROLL_FOR(i, MAX_VEC) w[a][b] += x_.x[i] * y_[b].x[i];
         }
     }
 }
 
-// acc += w y; of a thread the rows ty + 16 a, and the Wides tx + 16 c of each. A row of w is written
+// acc += w y; of a thread the rows ty + 16 a, and the Vecs tx + 16 c of each. A row of w is written
 // and read by the same half of a warp. scratch: (R, LW) numbers of shared memory.
-__device__ inline void add(Wide (&acc)[SIDE][COLUMNS], const AccumT (&w)[SIDE][SIDE], const T* y,
+__device__ inline void add(Vec (&acc)[SIDE][COLUMNS], const AccumT (&w)[SIDE][SIDE], const T* y,
                            T* scratch) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     UNROLL_FOR(a, SIDE) UNROLL_FOR(b, SIDE) scratch[(ty + 16 * a) * LW + tx + 16 * b] = w[a][b];
     __syncwarp();
-    for (int j = 0; j != R; j += WIDE) {
-        Wide w_[SIDE];
+    for (int j = 0; j != R; j += MAX_VEC) {
+        Vec w_[SIDE];
         UNROLL_FOR(a, SIDE)
-            w_[a] = *reinterpret_cast<const Wide*>(scratch + (ty + 16 * a) * LW + j);
-        UNROLL_FOR(i, WIDE) UNROLL_FOR(c, COLUMNS) {
-            Wide y_ = *reinterpret_cast<const Wide*>(y + (j + i) * LD + (tx + 16 * c) * WIDE);
-            UNROLL_FOR(a, SIDE) UNROLL_FOR(l, WIDE) acc[a][c].x[l] += w_[a].x[i] * y_.x[l];
+            w_[a] = *reinterpret_cast<const Vec*>(scratch + (ty + 16 * a) * LW + j);
+        UNROLL_FOR(i, MAX_VEC) UNROLL_FOR(c, COLUMNS) {
+            Vec y_ = *reinterpret_cast<const Vec*>(y + (j + i) * LD + (tx + 16 * c) * MAX_VEC);
+            UNROLL_FOR(a, SIDE) UNROLL_FOR(l, MAX_VEC) acc[a][c].x[l] += w_[a].x[i] * y_.x[l];
         }
     }
     __syncwarp();
@@ -106,14 +106,14 @@ __device__ inline AccumT factor(const Task& task, int S, int n, int s) {
 }
 
 // rows ← factor acc, those from `first` on.
-__device__ inline void write(Rows rows, int first, int d, const Wide (&acc)[SIDE][COLUMNS],
+__device__ inline void write(Rows rows, int first, int d, const Vec (&acc)[SIDE][COLUMNS],
                              const AccumT (&factor)[SIDE]) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     UNROLL_FOR(a, SIDE) UNROLL_FOR(c, COLUMNS) {
-        int r = first + ty + 16 * a, i = (tx + 16 * c) * WIDE;
-        Wide w = acc[a][c];
-        UNROLL_FOR(l, WIDE) w.x[l] *= factor[a];
-        if (r < rows.n && i < d) *reinterpret_cast<Wide*>(rows.at(r) + i) = w;
+        int r = first + ty + 16 * a, i = (tx + 16 * c) * MAX_VEC;
+        Vec w = acc[a][c];
+        UNROLL_FOR(l, MAX_VEC) w.x[l] *= factor[a];
+        if (r < rows.n && i < d) *reinterpret_cast<Vec*>(rows.at(r) + i) = w;
     }
 }
 
@@ -123,7 +123,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     fill(tile_q, q, task.first, task.d);
 
-    Wide acc[SIDE][COLUMNS] = {};
+    Vec acc[SIDE][COLUMNS] = {};
     AccumT m[SIDE], Z[SIDE];        // Z of the thread's columns only
     UNROLL_FOR(a, SIDE) {
         m[a] = -AccumT(INFINITY_F);
@@ -155,7 +155,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
                 Z[a] += x[a][b];
                 x[a][b] *= factor(task, k.n, task.first + ty + 16 * a, s + tx + 16 * b);
             }
-            UNROLL_FOR(i, COLUMNS) UNROLL_FOR(l, WIDE) acc[a][i].x[l] *= f;
+            UNROLL_FOR(i, COLUMNS) UNROLL_FOR(l, MAX_VEC) acc[a][i].x[l] *= f;
         }
         __syncthreads();
         add(acc, x, tile_kv, scratch);
@@ -178,7 +178,7 @@ template <bool KEYS> __device__ inline void backward_rows(
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     fill(tile_x1, x1, task.first, task.d);
     fill(tile_x2, x2, task.first, task.d);
-    Wide acc1[SIDE][COLUMNS] = {}, acc2[SIDE][COLUMNS] = {};
+    Vec acc1[SIDE][COLUMNS] = {}, acc2[SIDE][COLUMNS] = {};
     int begin = KEYS && task.causal ? min(task.first, tiles(y1.n, R) * R) : 0;
     int end = !KEYS && task.causal ? min(y1.n, task.first + R) : y1.n;
     for (int y = begin; y != tiles(end, R) * R; y += R) {

@@ -124,10 +124,10 @@ extern "C" __global__ void rows_dots(const T* o, const T* d_o, AccumT* D, int H,
     if (row >= rows) return;
     long long head = row / N, n = row % N, from = head / H * o_b + head % H * o_h + n * o_n;
     AccumT sum = 0;
-    for (int i = threadIdx.x % 32 * WIDE; i < d; i += 32 * WIDE) {
-        Wide x = *reinterpret_cast<const Wide*>(o + from + i);
-        Wide y = *reinterpret_cast<const Wide*>(d_o + from + i);
-        UNROLL_FOR(l, WIDE) sum += load(&x.x[l]) * load(&y.x[l]);
+    for (int i = threadIdx.x % 32 * MAX_VEC; i < d; i += 32 * MAX_VEC) {
+        Vec x = *reinterpret_cast<const Vec*>(o + from + i);
+        Vec y = *reinterpret_cast<const Vec*>(d_o + from + i);
+        UNROLL_FOR(l, MAX_VEC) sum += load(&x.x[l]) * load(&y.x[l]);
     }
     sum = warp_sum(sum);
     if (threadIdx.x % 32 == 0) D[head * padded(N) + n] = sum;

@@ -51,15 +51,15 @@ static_assert(expected[0] == THREADS_PER_BLOCK && expected[1] == ROWS_FORWARD &&
 
 // tile ← the rows first ... first + count - 1; zeros where there are none, and beyond d.
 __device__ inline void fetch(u32* tile, Rows rows, int first, int count, int d) {
-    const int W = MAX_HEAD_DIM / WIDE;
+    const int VECS_PER_ROW = MAX_HEAD_DIM / MAX_VEC;
 #pragma unroll 1                                // few registers are left
-    for (int i = threadIdx.x; i < count * W; i += THREADS_PER_BLOCK) {
-        int r = i / W, c = i % W;
+    for (int i = threadIdx.x; i < count * VECS_PER_ROW; i += THREADS_PER_BLOCK) {
+        int r = i / VECS_PER_ROW, c = i % VECS_PER_ROW;
         u32* to = tile + r * LD + 4 * c;
-        if (first + r < rows.n && c * WIDE < d)
-            cp_async(to, rows.at(first + r) + c * WIDE);
+        if (first + r < rows.n && c * MAX_VEC < d)
+            cp_async(to, rows.at(first + r) + c * MAX_VEC);
         else
-            *reinterpret_cast<Wide*>(to) = Wide{};
+            *reinterpret_cast<Vec*>(to) = Vec{};
     }
 }
 

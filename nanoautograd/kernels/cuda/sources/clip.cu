@@ -33,13 +33,14 @@ extern "C" __global__ void chunk_norms(Many<1> many, AccumT* norms) {
     int i = owner(many);
     long long at = (blockIdx.x - many.begin[i]) * CHUNK_SIZE;
     const T* g = many.x[0][i] + at;
-    int n = int(min(many.size[i] - at, (long long)CHUNK_SIZE)), wide = aligned(g) ? n / WIDE : 0;
+    int n = int(min(many.size[i] - at, (long long)CHUNK_SIZE));
+    int vecs = aligned(g) ? n / MAX_VEC : 0;
     AccumT sum = 0;
-    for (int j = threadIdx.x; j < wide; j += blockDim.x) {
-        Wide w = reinterpret_cast<const Wide*>(g)[j];
-        for (int k = 0; k < WIDE; k++) sum += load(&w.x[k]) * load(&w.x[k]);
+    for (int j = threadIdx.x; j < vecs; j += blockDim.x) {
+        Vec w = reinterpret_cast<const Vec*>(g)[j];
+        for (int k = 0; k < MAX_VEC; k++) sum += load(&w.x[k]) * load(&w.x[k]);
     }
-    for (int j = wide * WIDE + threadIdx.x; j < n; j += blockDim.x)
+    for (int j = vecs * MAX_VEC + threadIdx.x; j < n; j += blockDim.x)
         sum += load(g + j) * load(g + j);
     AccumT norm = root(block_sum(sum, scratch), g, n, scratch);
     if (threadIdx.x == 0) norms[blockIdx.x] = norm;
@@ -62,12 +63,13 @@ extern "C" __global__ void scaled(Many<2> many, const AccumT* scale) {
     long long at = (blockIdx.x - many.begin[i]) * CHUNK_SIZE;
     const T* g = many.x[0][i] + at;
     T* y = many.x[1][i] + at;
-    int n = int(min(many.size[i] - at, (long long)CHUNK_SIZE)), wide = aligned(g, y) ? n / WIDE : 0;
+    int n = int(min(many.size[i] - at, (long long)CHUNK_SIZE));
+    int vecs = aligned(g, y) ? n / MAX_VEC : 0;
     AccumT s = *scale;
-    for (int j = threadIdx.x; j < wide; j += blockDim.x) {
-        Wide w = reinterpret_cast<const Wide*>(g)[j];
-        for (int k = 0; k < WIDE; k++) store(&w.x[k], s * load(&w.x[k]));
-        reinterpret_cast<Wide*>(y)[j] = w;
+    for (int j = threadIdx.x; j < vecs; j += blockDim.x) {
+        Vec w = reinterpret_cast<const Vec*>(g)[j];
+        for (int k = 0; k < MAX_VEC; k++) store(&w.x[k], s * load(&w.x[k]));
+        reinterpret_cast<Vec*>(y)[j] = w;
     }
-    for (int j = wide * WIDE + threadIdx.x; j < n; j += blockDim.x) store(y + j, s * load(g + j));
+    for (int j = vecs * MAX_VEC + threadIdx.x; j < n; j += blockDim.x) store(y + j, s * load(g + j));
 }

@@ -59,8 +59,8 @@ template <class V, int N> struct alignas(N * sizeof(V) < 16 ? N * sizeof(V) : 16
 #ifdef T
 typedef AccumulatorOf<T>::type AccumT;
 
-constexpr int WIDE = 16 / sizeof(T);
-typedef Pack<T, WIDE> Wide;
+constexpr int MAX_VEC = 16 / sizeof(T);     // numbers that one instruction moves, at most
+typedef Pack<T, MAX_VEC> Vec;
 #endif
 
 // Do arrays begin at multiples of 16 bytes? Those that CuPy makes do, parts of them may not.

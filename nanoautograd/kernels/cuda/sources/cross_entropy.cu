@@ -53,16 +53,16 @@ extern "C" __global__ void forward(const T* x, const TargetT* y, AccumT* lse, Ac
     const T* x_n = x + n * C;
     Pair p = {-AccumT(INFINITY_F), AccumT(0)};
     AccumT sum = 0;
-    int wide = C % WIDE == 0 && aligned(x) ? C / WIDE : 0;         // rows at multiples of 16 bytes
-    for (int i = threadIdx.x; i < wide; i += blockDim.x) {
-        Wide w = reinterpret_cast<const Wide*>(x_n)[i];
-        for (int j = 0; j < WIDE; j++) {
+    int vecs = C % MAX_VEC == 0 && aligned(x) ? C / MAX_VEC : 0;      // rows at multiples of 16 bytes
+    for (int i = threadIdx.x; i < vecs; i += blockDim.x) {
+        Vec w = reinterpret_cast<const Vec*>(x_n)[i];
+        for (int j = 0; j < MAX_VEC; j++) {
             AccumT v = load(&w.x[j]);
             p = with(p, v);
             sum += v;
         }
     }
-    for (int c = wide * WIDE + threadIdx.x; c < C; c += blockDim.x) {
+    for (int c = vecs * MAX_VEC + threadIdx.x; c < C; c += blockDim.x) {
         AccumT v = load(x_n + c);
         p = with(p, v);
         sum += v;
@@ -121,16 +121,16 @@ extern "C" __global__ void backward(const T* x, const TargetT* y, const AccumT* 
     if (W) g /= *W;
     if (y_n == ignored || y_n < 0 || y_n >= C) g = 0;
     AccumT l = lse[n], rest = eps / C;
-    int wide = C % WIDE == 0 && aligned(x, dx) ? C / WIDE : 0;
-    for (int i = threadIdx.x; i < wide; i += blockDim.x) {
-        Wide w = reinterpret_cast<const Wide*>(x_n)[i];
-        for (int j = 0; j < WIDE; j++) {
-            AccumT q = rest + (i * WIDE + j == y_n ? 1 - eps : AccumT(0));
+    int vecs = C % MAX_VEC == 0 && aligned(x, dx) ? C / MAX_VEC : 0;
+    for (int i = threadIdx.x; i < vecs; i += blockDim.x) {
+        Vec w = reinterpret_cast<const Vec*>(x_n)[i];
+        for (int j = 0; j < MAX_VEC; j++) {
+            AccumT q = rest + (i * MAX_VEC + j == y_n ? 1 - eps : AccumT(0));
             store(&w.x[j], g ? g * (exp_(load(&w.x[j]) - l) - q) : AccumT(0));
         }
-        reinterpret_cast<Wide*>(dx_n)[i] = w;
+        reinterpret_cast<Vec*>(dx_n)[i] = w;
     }
-    for (int c = wide * WIDE + threadIdx.x; c < C; c += blockDim.x) {
+    for (int c = vecs * MAX_VEC + threadIdx.x; c < C; c += blockDim.x) {
         AccumT q = rest + (c == y_n ? 1 - eps : AccumT(0));
         store(dx_n + c, g ? g * (exp_(load(x_n + c) - l) - q) : AccumT(0));
     }

@@ -53,7 +53,7 @@ extern "C" __global__ void forward(const IdT* n, const T* E, T* y, long long* k,
         k[m] = (is_row && v != padding ? v : V) << 32 | m;
     }
     const T* from = is_row ? E + v * D : nullptr;
-    if (D % WIDE == 0 && aligned(E, y)) copy_row<WIDE>(from, y + m * D, D);
+    if (D % MAX_VEC == 0 && aligned(E, y)) copy_row<MAX_VEC>(from, y + m * D, D);
     else copy_row<1>(from, y + m * D, D);
 }
 
@@ -107,7 +107,7 @@ extern "C" __global__ void sums(const T* dy, const long long* k, AccumT* part, T
                                 int D, int L) {
     long long c = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (c * L >= M) return;
-    if (D % WIDE == 0 && aligned(dy, dE)) sum_chunk<WIDE>(dy, k, part, dE, c, M, V, D, L);
+    if (D % MAX_VEC == 0 && aligned(dy, dE)) sum_chunk<MAX_VEC>(dy, k, part, dE, c, M, V, D, L);
     else sum_chunk<1>(dy, k, part, dE, c, M, V, D, L);
 }
 

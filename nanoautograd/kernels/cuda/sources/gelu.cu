@@ -6,8 +6,8 @@
 //     db_n = Σ_m dx_mn
 //
 // Each number is read and written once, and only x and b are kept for the way back. With a bias, a
-// thread has WIDE columns, of which it reads the bias once, and goes through every gridDim.y-th row;
-// what it has added up to db it leaves in `partial`, which `columns` adds up.
+// thread has MAX_VEC columns, of which it reads the bias once, and goes through every gridDim.y-th
+// row; what it has added up to db it leaves in `partial`, which `columns` adds up.
 
 #include "elementwise.cuh"
 #include "partials.cuh"
@@ -41,17 +41,17 @@ extern "C" __global__ void backward(const T* x, const T* dy, T* dx, long long n,
 }
 
 // The first of a thread's columns.
-__device__ inline int first_column() { return (blockIdx.x * blockDim.x + threadIdx.x) * WIDE; }
+__device__ inline int first_column() { return (blockIdx.x * blockDim.x + threadIdx.x) * MAX_VEC; }
 
 extern "C" __global__ void forward_with_bias(const T* x, const T* b, T* y, int M, int N,
                                              int by_tanh) {
     int n = first_column();
     if (n >= N) return;
-    bool whole = N % WIDE == 0 && aligned(x, b, y);
-    Wide bs = read(b + n, N - n, whole);
+    bool whole = N % MAX_VEC == 0 && aligned(x, b, y);
+    Vec bs = read(b + n, N - n, whole);
     for (int m = blockIdx.y; m < M; m += gridDim.y) {
-        Wide xs = read(x + (long long)m * N + n, N - n, whole);
-        for (int j = 0; j != WIDE; j++)
+        Vec xs = read(x + (long long)m * N + n, N - n, whole);
+        for (int j = 0; j != MAX_VEC; j++)
             store(&xs.x[j], gelu(load(&xs.x[j]) + load(&bs.x[j]), by_tanh));
         write(y + (long long)m * N + n, xs, N - n, whole);
     }
@@ -62,13 +62,13 @@ extern "C" __global__ void backward_with_bias(const T* x, const T* b, const T* d
                                               int M, int N, int by_tanh) {
     int n = first_column();
     if (n >= N) return;
-    bool whole = N % WIDE == 0 && aligned(x, b, dy, dx);
-    Wide bs = read(b + n, N - n, whole);
-    AccumT db[WIDE] = {};
+    bool whole = N % MAX_VEC == 0 && aligned(x, b, dy, dx);
+    Vec bs = read(b + n, N - n, whole);
+    AccumT db[MAX_VEC] = {};
     for (int m = blockIdx.y; m < M; m += gridDim.y) {
-        Wide xs = read(x + (long long)m * N + n, N - n, whole);
-        Wide dys = read(dy + (long long)m * N + n, N - n, whole);
-        for (int j = 0; j != WIDE; j++) {
+        Vec xs = read(x + (long long)m * N + n, N - n, whole);
+        Vec dys = read(dy + (long long)m * N + n, N - n, whole);
+        for (int j = 0; j != MAX_VEC; j++) {
             AccumT d = load(&dys.x[j]) * derivative(load(&xs.x[j]) + load(&bs.x[j]), by_tanh);
             db[j] += d;
             store(&dys.x[j], d);
@@ -76,7 +76,7 @@ extern "C" __global__ void backward_with_bias(const T* x, const T* b, const T* d
         write(dx + (long long)m * N + n, dys, N - n, whole);
     }
     if (!partial) return;
-    for (int j = 0; j != WIDE && n + j < N; j++) partial[blockIdx.y * (long long)N + n + j] = db[j];
+    for (int j = 0; j != MAX_VEC && n + j < N; j++) partial[blockIdx.y * (long long)N + n + j] = db[j];
 }
 
 // partial of `backward_with_bias`, P rows of it -> db.

@@ -13,11 +13,11 @@ __device__ inline T step(T* y, const T* e, T* s) {
     return e[2];
 }
 
-__device__ inline T step_back(const T* y, T e_n, T h_before, T* ds, T* da) {
+__device__ inline T step_back(const T* y, T e_n, T h_prev, T* ds, T* da) {
     T r = y[0], z = y[1], n = y[2], dh = ds[0];
     da[2] = dh * (1 - z) * (1 - n * n);
     da[0] = da[2] * e_n * r * (1 - r);
-    da[1] = dh * (h_before - n) * z * (1 - z);
+    da[1] = dh * (h_prev - n) * z * (1 - z);
     ds[0] = z * dh;
     return da[2] * r;                                   // de_n
 }

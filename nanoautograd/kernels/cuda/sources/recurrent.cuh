@@ -7,17 +7,17 @@
 //         y: a_t = W x_t + b_ih of the gates; e: U h_{t-1} + b_hh; s: the states before.
 //         Makes of y what the way back needs, and of s the states after; returns one more number
 //         that the way back needs.
-//     T step_back(const T* y, T more, T h_before, T* ds, T* da)
-//         more: that number; h_before: h_{t-1}; ds: the gradients of the states after. Makes of ds
+//     T step_back(const T* y, T more, T h_prev, T* ds, T* da)
+//         more: that number; h_prev: h_{t-1}; ds: the gradients of the states after. Makes of ds
 //         those of the states before, without the part that goes through e; fills da, and returns
 //         de of the last gate (de of the others is da).
 //
 //     U         (G H, H)         read once; then each block has those of its units in shared memory
 //     y         (G H, steps, B)  comes as W x, leaves as the gates
 //     more      (H, steps, B)    what `step` returns
-//     h_before  (H, steps, B)    h_{t-1}
+//     h_prev    (H, steps, B)    h_{t-1}
 //     out       (steps, B, H)    in memory out_t numbers from t to t, out_b from b to b
-//     keep      (steps, B)       0 where sequence b has ended before t: then its states stay as they
+//     valid     (steps, B)       0 where sequence b has ended before t: then its states stay as they
 //                                are, and out is 0; null if all sequences have all steps
 //
 // Who does what (after Diamos et al. 2016, "Persistent RNNs: stashing recurrent weights on-chip").
@@ -96,7 +96,7 @@ struct Block {
 
 extern "C" __global__ void __launch_bounds__(256, 1) forward(
     T* y, const T* U, const T* b_ih, const T* b_hh, const T* h0, const T* c0,
-    const unsigned char* keep, T* h_before, T* more, T* out, T* h_n, T* c_n, T* exchange,
+    const unsigned char* valid, T* h_prev, T* more, T* out, T* h_n, T* c_n, T* exchange,
     u32* arrived, int H, int B, int steps, int units, int blocks, int splits, int reverse,
     long long out_t, long long out_b) {
     Block my(H, B, units, blocks);
@@ -129,8 +129,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                 }
                 round++;
                 grid_barrier(arrived + 32 * my.set, blocks, round);
-                for (int k = threadIdx.x; k < H * S / WIDE; k += blockDim.x)
-                    cp_async(x + k * WIDE / S * X_STRIDE + k * WIDE % S, h_all + k * WIDE);
+                for (int k = threadIdx.x; k < H * S / MAX_VEC; k += blockDim.x)
+                    cp_async(x + k * MAX_VEC / S * X_STRIDE + k * MAX_VEC % S, h_all + k * MAX_VEC);
                 cp_async_commit();
                 UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
@@ -138,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                     long long at = p.j * all + (long long)t * B + p.b;
                     UNROLL_FOR(g, GATES)
                         a[q][g] = y[at + g * H * all] + (b_ih ? b_ih[g * H + p.j] : T(0));
-                    is_step[q] = !keep || keep[(long long)t * B + p.b];
+                    is_step[q] = !valid || valid[(long long)t * B + p.b];
                 }
             }
             if (i > 0) {                                            // what step i - 1 has given
@@ -148,7 +148,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                     if (!p.is) continue;
                     long long at = p.j * all + (long long)t * B + p.b;
                     UNROLL_FOR(g, GATES) y[at + g * H * all] = gates[q][g];
-                    h_before[at] = h[q];
+                    h_prev[at] = h[q];
                     if (more) more[at] = more_t[q];
                     out[t * out_t + p.b * out_b + p.j] = h_t[q];
                 }
@@ -183,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) backward(
-    const T* y, const T* U, const T* h_before, const T* more, const unsigned char* keep,
+    const T* y, const T* U, const T* h_prev, const T* more, const unsigned char* valid,
     const T* dout, const T* dh_n, const T* dc_n, T* da, T* de_last, T* dh0, T* dc0, T* exchange,
     u32* arrived, int H, int B, int steps, int units, int blocks, int splits, int reverse,
     long long out_t, long long out_b) {
@@ -231,9 +231,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
                     long long at = p.j * all + (long long)t * B + p.b;
                     UNROLL_FOR(g, GATES) gates[q][g] = y[at + g * H * all];
                     more_t[q] = more ? more[at] : T(0);
-                    h[q] = h_before ? h_before[at] : T(0);
+                    h[q] = h_prev ? h_prev[at] : T(0);
                     dh[q] = dout[t * out_t + p.b * out_b + p.j];
-                    is_step[q] = !keep || keep[(long long)t * B + p.b];
+                    is_step[q] = !valid || valid[(long long)t * B + p.b];
                 }
             }
             if (i == steps) continue;

@@ -6,8 +6,8 @@
 //
 //     THREADS_PER_ROW    blockDim.x
 //     ITEMS_PER_THREAD   numbers of a row that a thread holds, a multiple of VEC
-//     VEC                of them are neighbours, read at a time: WIDE, or 1 where not all rows begin
-//                        at multiples of 16 bytes
+//     VEC                of them are neighbours, read at a time: MAX_VEC, or 1 where not all rows
+//                        begin at multiples of 16 bytes
 
 #pragma once
 #include "common.cuh"
