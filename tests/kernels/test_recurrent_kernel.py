@@ -28,7 +28,7 @@ def test_every_plan_fits_and_covers_everything(G, tf32, machine):
                 continue
             assert p.sets * p.blocks <= machine.processors  # all blocks at once
             assert p.blocks * p.units >= H > (p.blocks - 1) * p.units
-            assert p.units * p.S <= p.pairs * p.threads
+            assert p.units * p.seqs <= p.pairs * p.threads
             assert max(p.shared) <= machine.shared
             assert p.tf32 <= tf32
 
@@ -36,7 +36,7 @@ def test_every_plan_fits_and_covers_everything(G, tf32, machine):
 def test_the_network_of_the_benchmark_fills_the_gpu():
     for tf32 in (False, True):
         p = plan(4, 512, 64, 4, tf32, H100)
-        assert (p.S, p.units, p.blocks, p.sets, p.pairs) == (16, 16, 32, 4, 1) and p.tf32 == tf32
+        assert (p.seqs, p.units, p.blocks, p.sets, p.pairs) == (16, 16, 32, 4, 1) and p.tf32 == tf32
 
 
 def test_where_tf32_has_no_room_float32_is_used():

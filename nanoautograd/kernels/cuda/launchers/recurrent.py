@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     """How the work is cut: see recurrent.cuh."""
 
     tf32: bool  # in this precision, or in that of the arrays
-    S: int  # sequences of a group
+    seqs: int  # sequences of a group: SEQUENCES_PER_GROUP
     units: int  # of a block
     blocks: int  # of a set
     sets: int
@@ -65,8 +65,8 @@ class Layout(NamedTuple):
     x_stride: int
 
 
-def _layout(tf32, S):
-    return Layout(16, 8, 8, S if S % 16 else S + 8) if tf32 else Layout(8, 1, 0, S)
+def _layout(tf32, seqs):
+    return Layout(16, 8, 8, seqs if seqs % 16 else seqs + 8) if tf32 else Layout(8, 1, 0, seqs)
 
 
 @lru_cache(256)
@@ -77,39 +77,40 @@ def plan(G, H, B, size, tf32, machine):
     def up(n, to):
         return -(-n // to) * to
 
-    def block(M, K, S):
+    def block(M, K, seqs):
         """Of a product: (splits, bytes of shared memory for w, x and sums, M padded)."""
-        of = _layout(tf32, S)
+        of = _layout(tf32, seqs)
         M, K = up(M, of.rows), up(K, of.depth)
-        # In TF32 a warp computes 64 × S numbers, else a thread 8 × 4.
-        tiles, workers = (
-            (-(-M // 64), machine.threads // 32) if tf32 else (M // 8 * (S // 4), machine.threads)
-        )
+        if tf32:  # a warp computes 64 × seqs numbers
+            tiles, workers = -(-M // 64), machine.threads // 32
+        else:  # a thread 8 × 4
+            tiles, workers = M // 8 * (seqs // 4), machine.threads
         splits = max(1, min(workers // tiles, K // 8))  # worth it for 8 rows of x or more
-        return splits, (K * (M + of.w_padding) + K * of.x_stride + splits * M * S) * size, M
+        return splits, (K * (M + of.w_padding) + K * of.x_stride + splits * M * seqs) * size, M
 
     best = None
-    for S in (8, 16) if tf32 else (4, 8, 16):
+    for seqs in (8, 16) if tf32 else (4, 8, 16):
         for blocks in range(1, machine.processors + 1):
             units = -(-H // blocks)
-            pairs = -(-units * S // machine.threads)
-            there, back = block(G * units, H, S), block(H, G * units, S)
+            pairs = -(-units * seqs // machine.threads)
+            there, back = block(G * units, H, seqs), block(H, G * units, seqs)
             if (
                 units * (blocks - 1) >= H
                 or pairs * size > 16
                 or max(there[1], back[1]) > machine.shared
             ):
                 continue  # superfluous blocks, too many registers, too much memory
-            groups = -(-B // S)
+            groups = -(-B // seqs)
             sets = min(groups, machine.processors // blocks)
-            time = BARRIER + H * S * size / BYTES + there[2] * H * S / (TF32 if tf32 else FLOAT)
+            speed = TF32 if tf32 else FLOAT
+            time = BARRIER + H * seqs * size / BYTES + there[2] * H * seqs / speed
             time *= -(-groups // sets)
             if best is None or time < best[0]:
                 best = (
                     time,
                     Plan(
                         tf32,
-                        S,
+                        seqs,
                         units,
                         blocks,
                         sets,
@@ -164,16 +165,16 @@ def forward(cell, source, x, starts, layers):
     p = _plan(cell.G, x, groups[0][1], B)
     kernels = source(
         T=type_of(x),
-        SEQUENCES_PER_GROUP=p.S,
+        SEQUENCES_PER_GROUP=p.seqs,
         PAIRS_PER_THREAD=p.pairs,
         TF32=int(p.tf32),
-        LAUNCHER_EXPECTS=", ".join(map(str, _layout(p.tf32, p.S))),
+        LAUNCHER_EXPECTS=", ".join(map(str, _layout(p.tf32, p.seqs))),
     )
     given = [s is not None for s in starts]
     starts = [s if s is None else xp.ascontiguousarray(time_first(s, False)) for s in starts]
     lasts = [xp.empty((len(groups), B, H), dtype=x.dtype) for _ in starts]
     valid = None if valid is None else valid.reshape(steps, B).astype(xp.uint8)
-    exchange = xp.empty((2, p.sets, H, p.S), dtype=x.dtype)
+    exchange = xp.empty((2, p.sets, H, p.seqs), dtype=x.dtype)
 
     levels = []  # for each layer its input, and its runs
     for i in range(0, len(groups), D):
@@ -227,7 +228,7 @@ def backward(cell, gradients, cache, needs=None):
     steps, B, _ = dout.shape
     H = groups[0][1].shape[1]
     dstarts = [xp.empty_like(d) if wanted else None for d, wanted in zip(dlasts, need_starts)]
-    exchange = xp.empty((2, p.sets, p.blocks, p.padded, p.S), dtype=dout.dtype)
+    exchange = xp.empty((2, p.sets, p.blocks, p.padded, p.seqs), dtype=dout.dtype)
     dweights = [None] * len(need)
 
     for i in range(len(groups) - D, -1, -D):

@@ -47,7 +47,7 @@ constexpr int COLUMNS = MAX_HEAD_DIM / (16 * MAX_VEC);  // and so many Vecs of a
 constexpr int LD = MAX_HEAD_DIM + MAX_VEC;              // from row to row in shared memory: 16 bytes
 constexpr int LW = R + MAX_VEC;                         // more, so that 8 rows lie in different banks
 
-#ifdef LAUNCHER_EXPECTS                                  // what attention.py has reckoned with
+#ifdef LAUNCHER_EXPECTS                         // what attention.py has reckoned with
 constexpr int expected[] = {LAUNCHER_EXPECTS};
 static_assert(expected[0] == THREADS_PER_BLOCK && expected[1] == ROWS_FORWARD &&
               expected[2] == ROWS_BACKWARD &&

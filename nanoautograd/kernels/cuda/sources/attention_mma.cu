@@ -40,7 +40,7 @@ constexpr int FEWER = DROPOUT ? 2 : 1;              // to draw random words take
 constexpr int C_FORWARD = (MAX_HEAD_DIM > 64 ? 32 : 64) / FEWER;
 constexpr int C_BACKWARD = BF16 && !DROPOUT ? 32 : 16;      // 32 in TF32: NVRTC 12.9 and 13.0 spill
 
-#ifdef LAUNCHER_EXPECTS                                  // what attention.py has reckoned with
+#ifdef LAUNCHER_EXPECTS                         // what attention.py has reckoned with
 constexpr int expected[] = {LAUNCHER_EXPECTS};
 static_assert(expected[0] == THREADS_PER_BLOCK && expected[1] == ROWS_FORWARD &&
               expected[2] == ROWS_BACKWARD &&

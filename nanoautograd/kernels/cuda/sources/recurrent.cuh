@@ -21,21 +21,22 @@
 //                                are, and out is 0; null if all sequences have all steps
 //
 // Who does what (after Diamos et al. 2016, "Persistent RNNs: stashing recurrent weights on-chip").
-// The B sequences are cut into groups of S = SEQUENCES_PER_GROUP. A group is computed by a set
-// of `blocks` blocks, of which each owns `units` units: it has their states for the S sequences in registers,
-// PAIRS pairs (unit, sequence) a thread, and their G · units rows of U in shared memory. There are
-// as many sets as the GPU has room for; a set does one group after another. All blocks run at the
-// same time (a cooperative launch), but only those of a set wait for one another, once a step.
+// The B sequences are cut into groups of SEQS = SEQUENCES_PER_GROUP. A group is computed by a set of
+// `blocks` blocks, of which each owns `units` units: it has their states for the SEQS sequences in
+// registers, PAIRS pairs (unit, sequence) a thread, and their G · units rows of U in shared memory.
+// There are as many sets as the GPU has room for; a set does one group after another. All blocks run
+// at the same time (a cooperative launch), but only those of a set wait for one another, once a step.
 //
-// Forward, a block needs h_{t-1} of all units for its S sequences: all blocks write theirs to
-// `exchange` (2, sets, H, S), wait, and copy the group's H · S numbers from there. Two places are
-// used in turn: who writes to one again has passed a barrier after which nobody reads it any more.
+// Forward, a block needs h_{t-1} of all units for its SEQS sequences: all blocks write theirs to
+// `exchange` (2, sets, H, SEQS), wait, and copy the group's H · SEQS numbers from there. Two places
+// are used in turn: who writes to one again has passed a barrier after which nobody reads it any more.
 //
 // Back, dh_{t-1} = Uᵀ de_t is a sum over all rows of U, and de_t has G times as many numbers as h.
 // So a block does not collect de_t, but multiplies de_t of its own rows by these rows: that is a
-// part of dh_{t-1} for all units. It writes the part to `exchange` (2, sets, blocks, M, S), where M
-// is H rounded up to whole pieces of the product, waits, and adds up what all blocks have written
-// there for its own units, in the order of the blocks. The weights that it needs are the same as forward.
+// part of dh_{t-1} for all units. It writes the part to `exchange` (2, sets, blocks, M, SEQS), where
+// M is H rounded up to whole pieces of the product, waits, and adds up what all blocks have written
+// there for its own units, in the order of the blocks. The weights that it needs are the same as
+// forward.
 //
 // What crosses the barrier is written by ordinary stores and read past the first cache (cp.async,
 // __ldcg), which does not learn what other multiprocessors write. Arrays that do not cross it are
@@ -44,9 +45,9 @@
 #pragma once
 #include "common.cuh"
 
-constexpr int S = SEQUENCES_PER_GROUP, PAIRS = PAIRS_PER_THREAD;
+constexpr int SEQS = SEQUENCES_PER_GROUP, PAIRS = PAIRS_PER_THREAD;
 
-// The product of a block, of w (K, M) and x (K, S) in shared memory:
+// The product of a block, of w (K, M) and x (K, SEQS) in shared memory:
 //
 //     to[i][m][s] = Σ_k w[k][m] x[k][s]      i < splits; over k = i, i + splits, ... (or 8 k each)
 //
@@ -58,7 +59,7 @@ constexpr int S = SEQUENCES_PER_GROUP, PAIRS = PAIRS_PER_THREAD;
 #include "recurrent_float.cuh"
 #endif
 
-#ifdef LAUNCHER_EXPECTS                  // what recurrent.py has reckoned with
+#ifdef LAUNCHER_EXPECTS         // what recurrent.py has reckoned with
 constexpr int expected[] = {LAUNCHER_EXPECTS};
 static_assert(expected[0] == TILE_ROWS && expected[1] == TILE_DEPTH && expected[2] == W_PADDING &&
               expected[3] == X_STRIDE, "recurrent.py, Layout");
@@ -82,8 +83,8 @@ struct Block {
 
     // The q-th of this thread.
     __device__ Pair pair(int q, int group) const {
-        int i = threadIdx.x + q * blockDim.x, own = i / S, s = i % S, j = first + own;
-        int b = group * S + s;
+        int i = threadIdx.x + q * blockDim.x, own = i / SEQS, s = i % SEQS, j = first + own;
+        int b = group * SEQS + s;
         return Pair{own, s, j, b, own < units && j < H && b < B};
     }
 
@@ -102,14 +103,14 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
     Block my(H, B, units, blocks);
     int M = up(GATES * units, TILE_ROWS), K = up(H, TILE_DEPTH), row = M + W_PADDING;
     SHARED(T, w);                                                   // (K, row)
-    T *x = w + K * row, *sums = x + K * X_STRIDE;                   // (K, X_STRIDE), (splits, M, S)
+    T *x = w + K * row, *sums = x + K * X_STRIDE;                   // (K, X_STRIDE), (splits, M, SEQS)
     for (int i = threadIdx.x; i < K * row; i += blockDim.x)
         w[i] = my.weight(U, i % row, i / row);
     for (int i = H * X_STRIDE + threadIdx.x; i < K * X_STRIDE; i += blockDim.x) x[i] = 0;
 
     long long all = (long long)steps * B;
     u32 round = 0;                                                  // barriers passed
-    for (int group = my.set; group * S < B; group += my.sets) {
+    for (int group = my.set; group * SEQS < B; group += my.sets) {
         T s[PAIRS][2], b[PAIRS][GATES], a[PAIRS][GATES];
         T gates[PAIRS][GATES], h[PAIRS], more_t[PAIRS], h_t[PAIRS];  // of a step, to be stored
         bool is_step[PAIRS];
@@ -122,15 +123,16 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
         for (int i = 0; i <= steps; i++) {
             if (i < steps) {                                        // what step i needs
                 int t = reverse ? steps - 1 - i : i;
-                T* h_all = exchange + (round % 2 * my.sets + my.set) * (long long)H * S;
+                T* h_all = exchange + (round % 2 * my.sets + my.set) * (long long)H * SEQS;
                 UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
-                    if (p.is) h_all[p.j * S + p.s] = rounded(s[q][0]);
+                    if (p.is) h_all[p.j * SEQS + p.s] = rounded(s[q][0]);
                 }
                 round++;
                 grid_barrier(arrived + 32 * my.set, blocks, round);
-                for (int k = threadIdx.x; k < H * S / MAX_VEC; k += blockDim.x)
-                    cp_async(x + k * MAX_VEC / S * X_STRIDE + k * MAX_VEC % S, h_all + k * MAX_VEC);
+                for (int k = threadIdx.x; k < H * SEQS / MAX_VEC; k += blockDim.x)
+                    cp_async(x + k * MAX_VEC / SEQS * X_STRIDE + k * MAX_VEC % SEQS,
+                             h_all + k * MAX_VEC);
                 cp_async_commit();
                 UNROLL_FOR(q, PAIRS) {
                     Pair p = my.pair(q, group);
@@ -165,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward(
                 UNROLL_FOR(g, GATES) e[g] = b[q][g];
 #pragma unroll 8
                 for (int l = 0; l < splits; l++)
-                    UNROLL_FOR(g, GATES) e[g] += sums[(l * M + g * units + p.own) * S + p.s];
+                    UNROLL_FOR(g, GATES) e[g] += sums[(l * M + g * units + p.own) * SEQS + p.s];
                 h[q] = s[q][0];
                 UNROLL_FOR(g, GATES) gates[q][g] = a[q][g];
                 more_t[q] = step(gates[q], e, after);
@@ -190,14 +192,14 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
     Block my(H, B, units, blocks);
     int R = GATES * units, M = up(H, TILE_ROWS), K = up(R, TILE_DEPTH), row = M + W_PADDING;
     SHARED(T, w);                                                   // (K, row)
-    T *x = w + K * row, *sums = x + K * X_STRIDE;                   // (K, X_STRIDE), (splits, M, S)
+    T *x = w + K * row, *sums = x + K * X_STRIDE;                   // (K, X_STRIDE), (splits, M, SEQS)
     for (int i = threadIdx.x; i < K * row; i += blockDim.x)
         w[i] = my.weight(U, i / row, i % row);
     for (int i = R * X_STRIDE + threadIdx.x; i < K * X_STRIDE; i += blockDim.x) x[i] = 0;
 
-    long long all = (long long)steps * B, part = (long long)M * S;
+    long long all = (long long)steps * B, part = (long long)M * SEQS;
     u32 round = 0;                                                  // barriers passed
-    for (int group = my.set; group * S < B; group += my.sets) {
+    for (int group = my.set; group * SEQS < B; group += my.sets) {
         T ds[PAIRS][2], gates[PAIRS][GATES], h[PAIRS], more_t[PAIRS], dh[PAIRS];
         T d[PAIRS][GATES], last[PAIRS];       // of a step, to be stored
         bool is_step[PAIRS];
@@ -254,7 +256,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward(
             UNROLL_FOR(q, PAIRS) {
                 Pair p = my.pair(q, group);
                 if (!p.is) continue;
-                const T* own = parts + p.j * S + p.s;
+                const T* own = parts + p.j * SEQS + p.s;
                 for (int n = 0; 32 * n < blocks; n++) {             // 32 reads under way at a time
                     T read[32];
                     UNROLL_FOR(l, 32)
