@@ -63,9 +63,9 @@ def _mma(q, macros):
     others = (32 if room > 64 else 64) // (1 + few), 16 if few or q.itemsize == 4 else 32
     there = rows[0] + 2 * 2 * others[0]  # rows of q; twice those of k and v
     back = 2 * rows[1] + 2 * 2 * others[1]  # of x1 and x2; twice of y1 and y2
-    L_and_D = 2 * 2 * others[1] * 4  # twice, of each of these y
+    lse_and_D = 2 * 2 * others[1] * 4  # twice, of each of these y
     return _compiled(
-        "attention_mma.cu", 128, rows, (there * step, back * step + L_and_D), room, macros
+        "attention_mma.cu", 128, rows, (there * step, back * step + lse_and_D), room, macros
     )
 
 
@@ -109,7 +109,7 @@ def forward(
     xp, c = array_namespace(q, k, v), scale_of(q, scale)
     q, k, v = (_aligned(xp, x) for x in (q, k, v))
     o = xp.empty_like(q)
-    L = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sum_dtype(q))
+    lse = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sum_dtype(q))
     plan = _plan(q, p)
     random = dropout.numbers(p, seed, offset) if p else (0, 0, None, 0, 1)
     options = Options(*_sizes(q, k), c, causal, *random)
@@ -118,22 +118,22 @@ def forward(
         _blocks(q, plan.rows[0]),
         plan.threads,
         *map(Strided, (q, k, v, o)),
-        L,
+        lse,
         *options,
         *_steps(q, k, v, o),
         shared=plan.shared[0],
     )
-    return o, (q, k, v, o, L, plan, options)
+    return o, (q, k, v, o, lse, plan, options)
 
 
 def backward(do, cache, needs=None):
-    q, k, v, o, L, plan, options = cache
+    q, k, v, o, lse, plan, options = cache
     need_q, need_k, need_v, _ = needs or (True,) * 4
     xp = array_namespace(q)
     if do.strides != o.strides or not _is_aligned(do):
         do, given = xp.empty_like(o), do
         do[...] = given
-    D, dq, dk, dv = xp.empty_like(L), None, None, None
+    D, dq, dk, dv = xp.empty_like(lse), None, None, None
     rows = q.size // q.shape[-1]
     plan.source.launch(
         "rows_dots",
@@ -148,7 +148,7 @@ def backward(do, cache, needs=None):
         rows,
         *_steps(o),
     )
-    inputs, steps = (*map(Strided, (q, k, v, do)), L, D), _steps(q, k, v, o)
+    inputs, steps = (*map(Strided, (q, k, v, do)), lse, D), _steps(q, k, v, o)
     if need_k or need_v:
         dk, dv = xp.empty_like(k), xp.empty_like(k)
         plan.source.launch(

@@ -26,7 +26,7 @@ def launch(file, kernel, *arrays):
     arrays = [xp.ascontiguousarray(a) for a in arrays]
     out = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
     C = out.shape[-1]
-    M = out.size // max(C, 1)
+    N = out.size // max(C, 1)
     of = rows(file, C, *arrays, out)
-    of.source.launch(kernel, *of.grid(M), *arrays, out, M, C, shared=32 * max(4, out.itemsize))
+    of.source.launch(kernel, *of.grid(N), *arrays, out, N, C, shared=32 * max(4, out.itemsize))
     return out

@@ -1,8 +1,8 @@
-// Attention in tiles that stay on the chip (derived in manual/attention.py; L and D in
+// Attention in tiles that stay on the chip (derived in manual/attention.py; lse and D in
 // kernels/cpu/attention.py; T is a type here, so the number of queries is N).
 //
-//     q, dq  (B, H, N, d)      o, do  (B, H, N, d)      L  (B, H, N)   base 2 logarithms, see below
-//     k, dk  (B, H, S, d)      v, dv  (B, H, S, d)      D  (B, H, N)   D_n = Σ_i do_ni o_ni
+//     q, dq  (B, H, N, d)      o, do  (B, H, N, d)      lse  (B, H, N)   base 2 logarithms, see below
+//     k, dk  (B, H, S, d)      v, dv  (B, H, S, d)      D    (B, H, N)   D_n = Σ_i do_ni o_ni
 //
 // The scores A = c q kᵀ are made and used up R x R at a time, by blocks of 256 threads (Dao, Fu,
 // Ermon, Rudra and Ré 2022, "FlashAttention", algorithms 1 and 4; the loops in the order of Dao
@@ -12,19 +12,19 @@
 // of what it has read Z = Σ 2^(x - m) and acc = Σ r 2^(x - m) v; when m grows to m', both are
 // multiplied by 2^(m - m'). In the end
 //
-//     o = acc / Z              L = m + log₂ Z           P_ns = 2^(x_ns - L_n)
+//     o = acc / Z              lse = m + log₂ Z         P_ns = 2^(x_ns - lse_n)
 //
 // Masks are not taken here, so every row sees a key: a causal one key 0 at least. Only if q kᵀ itself
 // is -inf throughout, a row is 0/0 = nan, which it is in manual/ too.
 //
-// Backward. P is made again from L. Nothing is added up by several blocks: one pass is over blocks
+// Backward. P is made again from lse. Nothing is added up by several blocks: one pass is over blocks
 // that own keys and go through the queries, for dk and dv, and another over blocks that own queries
 // and go through the keys, for dq. Seen from its own rows x1, x2 and the others y1, y2, both are
 //
 //     own keys      x1 = k,  x2 = v,  y1 = q,  y2 = do        dk = c dAᵀ q,  dv = Wᵀ do
 //     own queries   x1 = q,  x2 = do, y1 = k,  y2 = v         dq = c dA k
 //
-//     P = 2^(c log₂ e x1 y1ᵀ - L)      dP = r x2 y2ᵀ    dA = P (dP - D)
+//     P = 2^(c log₂ e x1 y1ᵀ - lse)    dP = r x2 y2ᵀ    dA = P (dP - D)
 //     dx1 = c dA y1                    dx2 = r P y2, for keys only
 //
 // transposed where keys are rows. That is seven products instead of five, and no atomics.
@@ -164,7 +164,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
     UNROLL_FOR(a, SIDE) {
         for (int i = 8; i; i /= 2) Z[a] += __shfl_xor_sync(ALL_LANES, Z[a], i);
         int n = task.first + ty + 16 * a;
-        if (tx == 0 && n < q.n) task.L[n] = m[a] + log2_(Z[a]);
+        if (tx == 0 && n < q.n) task.lse[n] = m[a] + log2_(Z[a]);
         Z[a] = AccumT(1) / Z[a];
     }
     write(o, task.first, task.d, acc, Z);
@@ -193,7 +193,7 @@ template <bool KEYS> __device__ inline void backward_rows(
             int n = KEYS ? j : i, s = KEYS ? i : j;
             bool is_seen = i < x1.n && j < y1.n && (!task.causal || s <= n);
             AccumT r = factor(task, KEYS ? x1.n : y1.n, n, s);
-            P[a][b] = is_seen ? exp2_(P[a][b] * (task.c * AccumT(LOG2E)) - task.L[n]) : AccumT(0);
+            P[a][b] = is_seen ? exp2_(P[a][b] * (task.c * AccumT(LOG2E)) - task.lse[n]) : AccumT(0);
             dA[a][b] = is_seen ? P[a][b] * (r * dA[a][b] - task.D[n]) : AccumT(0);
             P[a][b] *= r;                       // W
         }

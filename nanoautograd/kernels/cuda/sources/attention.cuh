@@ -23,11 +23,11 @@ struct Rows {
     __device__ T* at(int row) const { return x + row * step; }
 };
 
-// What a block does: it owns rows from `first` on. L, D: of its head; word: the number of its first.
+// What a block does: it owns rows from `first` on. lse, D: of its head; word: the number of its first.
 struct Task {
     int first, d, causal;
     AccumT c, scale;
-    AccumT *L, *D;
+    AccumT *lse, *D;
     u64 seed, word, least;
 };
 
@@ -66,11 +66,11 @@ __device__ inline Rows rows_of(const T* x, Place at, long long b, long long h, l
     return Rows{const_cast<T*>(x) + at.b * b + at.h * h, step, n};
 }
 
-// From one head to the next in L and D: every head begins at a multiple of 16 bytes.
+// From one head to the next in lse and D: every head begins at a multiple of 16 bytes.
 __device__ inline long long padded(int N) { return tiles(N, 32) * 32; }
 
 extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, FORWARD_PER_SM) forward(
-        const T* q, const T* k, const T* v, T* o, AccumT* L, int H, int N, int S, int d, AccumT c,
+        const T* q, const T* k, const T* v, T* o, AccumT* lse, int H, int N, int S, int d, AccumT c,
         int causal, u64 seed, u64 offset, const u64* there, u64 least, AccumT scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
         long long v_b, long long v_h, long long v_s, long long o_b, long long o_h, long long o_n) {
@@ -79,13 +79,13 @@ extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, FORWARD_PER_SM) 
     if (causal) at.tile = n - 1 - at.tile;      // what takes longest begins first
     long long l = at.head * padded(N);
     u64 word = offset + (there ? *there : 0) + at.head * N * S;
-    Task task = {at.tile * ROWS_FORWARD, d, causal, c, scale, L + l, nullptr, seed, word, least};
+    Task task = {at.tile * ROWS_FORWARD, d, causal, c, scale, lse + l, nullptr, seed, word, least};
     forward_rows(task, rows_of(q, at, q_b, q_h, q_n, N), rows_of(k, at, k_b, k_h, k_s, S),
                  rows_of(v, at, v_b, v_h, v_s, S), rows_of(o, at, o_b, o_h, o_n, N));
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, BACKWARD_PER_SM) backward_keys(
-        const T* q, const T* k, const T* v, const T* d_o, AccumT* L, AccumT* D, T* dk, T* dv,
+        const T* q, const T* k, const T* v, const T* d_o, AccumT* lse, AccumT* D, T* dk, T* dv,
         int H, int N, int S, int d, AccumT c,
         int causal, u64 seed, u64 offset, const u64* there, u64 least, AccumT scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
@@ -94,14 +94,14 @@ extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, BACKWARD_PER_SM)
     Place at = place(tiles(S, ROWS_BACKWARD), H);
     long long l = at.head * padded(N);
     u64 word = offset + (there ? *there : 0) + at.head * N * S;
-    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, scale, L + l, D + l, seed, word, least};
+    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, scale, lse + l, D + l, seed, word, least};
     backward_rows<true>(task, rows_of(k, at, k_b, k_h, k_s, S), rows_of(v, at, v_b, v_h, v_s, S),
                         rows_of(q, at, q_b, q_h, q_n, N), rows_of(d_o, at, o_b, o_h, o_n, N),
                         rows_of(dk, at, dk_b, dk_h, dk_s, S), rows_of(dv, at, dk_b, dk_h, dk_s, S));
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, BACKWARD_PER_SM) backward_queries(
-        const T* q, const T* k, const T* v, const T* d_o, AccumT* L, AccumT* D, T* dq,
+        const T* q, const T* k, const T* v, const T* d_o, AccumT* lse, AccumT* D, T* dq,
         int H, int N, int S, int d, AccumT c,
         int causal, u64 seed, u64 offset, const u64* there, u64 least, AccumT scale,
         long long q_b, long long q_h, long long q_n, long long k_b, long long k_h, long long k_s,
@@ -111,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(THREADS_PER_BLOCK, BACKWARD_PER_SM)
     if (causal) at.tile = n - 1 - at.tile;
     long long l = at.head * padded(N);
     u64 word = offset + (there ? *there : 0) + at.head * N * S;
-    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, scale, L + l, D + l, seed, word, least};
+    Task task = {at.tile * ROWS_BACKWARD, d, causal, c, scale, lse + l, D + l, seed, word, least};
     Rows dQ = rows_of(dq, at, o_b, o_h, o_n, N);
     backward_rows<false>(task, rows_of(q, at, q_b, q_h, q_n, N), rows_of(d_o, at, o_b, o_h, o_n, N),
                          rows_of(k, at, k_b, k_h, k_s, S), rows_of(v, at, v_b, v_h, v_s, S), dQ, dQ);

@@ -18,7 +18,7 @@
 // `scale`, 1/(1 - p), in the end.
 //
 // On the way back the rows owned are keys or queries, as in attention.cu; for keys, w is transposed,
-// and L and D belong to its columns.
+// and lse and D belong to its columns.
 //
 // In shared memory a row has 4 words more than numbers: then words t of 8 rows g, which a warp reads
 // at once, lie in 32 banks. The y of the next step are on their way while one computes (cp_async).
@@ -217,7 +217,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
         Z[m][h] += __shfl_xor_sync(ALL_LANES, Z[m][h], 1);
         Z[m][h] += __shfl_xor_sync(ALL_LANES, Z[m][h], 2);
         int row = first + 16 * m + 8 * h + g;
-        if (t == 0 && row < q.n) task.L[row] = m_[m][h] * c + log2_(Z[m][h]);
+        if (t == 0 && row < q.n) task.lse[row] = m_[m][h] * c + log2_(Z[m][h]);
         Z[m][h] = task.scale / Z[m][h];
     }
     write<M>(o, first, task.d, acc, Z);
@@ -226,7 +226,7 @@ __device__ inline void forward_rows(Task task, Rows q, Rows k, Rows v, Rows o) {
 template <bool KEYS> __device__ inline void backward_rows(
         Task task, Rows x1, Rows x2, Rows y1, Rows y2, Rows dx1, Rows dx2) {
     const int M = M_BACKWARD, C = C_BACKWARD, TILE = 2 * C * LD + 2 * C;
-    SHARED(u32, tile_x1);                       // twice (ROWS, LD), then twice y1, y2 (C, LD), L, D
+    SHARED(u32, tile_x1);                       // twice (ROWS, LD), then twice y1, y2 (C, LD), lse, D
     u32 *tile_x2 = tile_x1 + ROWS_BACKWARD * LD, *tile_y = tile_x2 + ROWS_BACKWARD * LD;
     int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     int first = task.first + 16 * M * warp, last = first + 16 * M - 1;
@@ -238,15 +238,15 @@ template <bool KEYS> __device__ inline void backward_rows(
         fetch(tile, y1, y, C, task.d);
         fetch(tile + C * LD, y2, y, C, task.d);
         u32 i = threadIdx.x;
-        if (KEYS && i < C / 2)                  // L and D, to a multiple of 32 queries
+        if (KEYS && i < C / 2)                  // lse and D, to a multiple of 32 queries
             cp_async(tile + 2 * C * LD + 4 * i,
-                     (i < C / 4 ? task.L + 4 * i : task.D + 4 * i - C) + y);
+                     (i < C / 4 ? task.lse + 4 * i : task.D + 4 * i - C) + y);
     };
 
-    float acc1[M][MAX_HEAD_DIM / 8][4] = {}, acc2[M][MAX_HEAD_DIM / 8][4] = {}, L[M][2], D[M][2];
+    float acc1[M][MAX_HEAD_DIM / 8][4] = {}, acc2[M][MAX_HEAD_DIM / 8][4] = {}, lse[M][2], D[M][2];
     UNROLL_FOR(m, M) UNROLL_FOR(h, 2) {
         int n = first + 16 * m + 8 * h + g;
-        L[m][h] = !KEYS && n < x1.n ? task.L[n] : 0;
+        lse[m][h] = !KEYS && n < x1.n ? task.lse[n] : 0;
         D[m][h] = !KEYS && n < x1.n ? task.D[n] : 0;
     }
     int end = tiles(!KEYS && task.causal ? min(y1.n, task.first + ROWS_BACKWARD) : y1.n, C) * C;
@@ -263,7 +263,7 @@ template <bool KEYS> __device__ inline void backward_rows(
         __syncthreads();                        // and the other tile is no longer needed
         if (y + C != end) fetch_y(y + C, 1 - place);
         if (task.causal && (KEYS ? y + C <= first : y > last)) continue;
-        const float *L_y = reinterpret_cast<const float*>(tile + 2 * C * LD), *D_y = L_y + C;
+        const float *lse_y = reinterpret_cast<const float*>(tile + 2 * C * LD), *D_y = lse_y + C;
         bool is_whole = y + C <= y1.n && !(task.causal && (KEYS ? y < last : y + C > first + 1));
         auto is_seen = [&](int m, int n, int l) {
             int i = first + 16 * m + l / 2 * 8 + g, j = y + 8 * n + 2 * t + l % 2;
@@ -274,8 +274,8 @@ template <bool KEYS> __device__ inline void backward_rows(
         float P[M][C / 8][4], dA[M][C / 8][4];          // dA is W at first
         dots<M, C>(P, own1, tile);
         UNROLL_FOR(m, M) UNROLL_FOR(n, C / 8) UNROLL_FOR(l, 4) {
-            float L_n = KEYS ? L_y[8 * n + 2 * t + l % 2] : L[m][l / 2];
-            P[m][n][l] = is_seen(m, n, l) ? exp2_(P[m][n][l] * c - L_n) : 0.0f;
+            float lse_n = KEYS ? lse_y[8 * n + 2 * t + l % 2] : lse[m][l / 2];
+            P[m][n][l] = is_seen(m, n, l) ? exp2_(P[m][n][l] * c - lse_n) : 0.0f;
             dA[m][n][l] = !DROPOUT || bits[m] >> (4 * n + l) & 1 ? P[m][n][l] : 0.0f;
         }
         if (KEYS) add<M, C>(acc2, dA, tile + C * LD);
