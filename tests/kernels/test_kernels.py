@@ -151,6 +151,13 @@ def test_constants_of_a_file_are_known_to_the_compiler(path):
     assert not wrong, f"these must be constexpr: {wrong}"
 
 
+def test_the_table_says_which_macros_launchers_give():
+    text = (HERE.parent / "README.md").read_text("utf-8")
+    section = text.partition("## Macros")[2].partition("\n## ")[0]
+    given = {macro for twin in ALL for macros in twin.sources for macro in macros}
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.M)) == given | {"LAUNCHER_EXPECTS"}
+
+
 def test_every_kernel_has_a_twin():
     files = {path.stem for path in HERE.glob("*.cu")}
     files |= {f"naive/{path.stem}" for path in HERE.parent.glob("naive/*.cu")}

@@ -1,5 +1,5 @@
-// Logarithm of the softmax of rows (derived in manual/log_softmax.py, where the letters are; n counts the N
-// rows).
+// Logarithm of the softmax of rows (derived in manual/log_softmax.py, where the letters are; n counts the
+// N rows).
 //
 //     y_i = (x_i - m) - log Σ_j exp(x_j - m)           dx_k = dy_k - exp(y_k) Σ_i dy_i
 //
