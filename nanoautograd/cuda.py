@@ -18,8 +18,8 @@ from .backends.memory import gpu_memory
 from .kernels.cuda import use_kernels
 from .kernels.cuda.runtime import reports
 from .kernels.cuda.runtime.capture import Captured
+from .kernels.cuda.runtime.capture_context import CaptureError
 from .kernels.cuda.runtime.precision import matmul_precision
-from .kernels.cuda.runtime.recording import CaptureError
 
 __all__ = [
     "CaptureError",

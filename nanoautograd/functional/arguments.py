@@ -7,7 +7,7 @@ import numpy as np
 from ..array_interface import array_of
 from ..backends import device_of, is_array, to_device
 from ..custom_vjp import MANUAL
-from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..kernels.cuda.runtime.capture_context import CaptureError, current
 from ..philox import Number
 from ..safety.arguments import as_array
 
@@ -36,7 +36,7 @@ def check_integers(name, **options):
 
 
 def any_seed(name):
-    if now.recording is not None:
+    if current.context is not None:
         raise CaptureError(
             f"{name} draws a new seed at each call, and a recorded step would have "
             "one for ever: use nn.Dropout, or give a seed and an offset that moves "

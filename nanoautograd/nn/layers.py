@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import functional as F
-from ..kernels.cuda.runtime.recording import now
+from ..kernels.cuda.runtime.capture_context import current
 from ..ops import tanh
 from . import one_position
 from .module import Module, Parameter, uniform
@@ -99,9 +99,9 @@ class Dropout(Module):
     def take(self, n):
         """The offset of the next n random numbers, which are used up while training. In a step that
         is recorded it is a Number: the next step's is another."""
-        if now.recording is not None and self.training:
-            now.recording.module(self)
-            return now.recording.number(lambda: self._take(n), np.uint64)
+        if current.context is not None and self.training:
+            current.context.module(self)
+            return current.context.number(lambda: self._take(n), np.uint64)
         return self._take(n)
 
     def _take(self, n):

@@ -13,7 +13,7 @@ import numpy as np
 from ..array_interface import array_of
 from ..backends import array_namespace, device_of, is_array, is_float, to_device
 from ..core.tensor import Tensor
-from ..kernels.cuda.runtime.recording import now
+from ..kernels.cuda.runtime.capture_context import current
 
 
 class Parameter(Tensor):
@@ -137,8 +137,8 @@ class Module:
     counters = ()  # attributes that a call changes
 
     def __call__(self, *args, **kwargs):
-        if now.recording is not None:
-            now.recording.module(self)
+        if current.context is not None:
+            current.context.module(self)
         return self.forward(*args, **kwargs)
 
     def _members(self, path=""):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..backends import array_namespace
-from ..kernels.cuda.runtime.recording import now
+from ..kernels.cuda.runtime.capture_context import current
 from ..nn.module import Module, arrays_of, fitting
 from .blocks import in_blocks
 from .checks import count_in
@@ -62,11 +62,11 @@ class AveragedModel:
                     f"AveragedModel: {name} has by now the shape {theta.shape}, its average "
                     f"{a.shape}; make a new one"
                 )
-        recording = now.recording
-        if recording is not None:  # these must be the same when it is replayed
-            recording.fact("AveragedModel.decay", lambda: self.decay)
-            recording.fact("whether AveragedModel has begun", lambda: self._begun)
-            recording.same(
+        context = current.context
+        if context is not None:  # these must be the same when it is replayed
+            context.guard("AveragedModel.decay", lambda: self.decay)
+            context.guard("whether AveragedModel has begun", lambda: self._begun)
+            context.same(
                 "the averages of AveragedModel (was a state loaded?)",
                 lambda: [self.updates, *self.averages.values()],
             )

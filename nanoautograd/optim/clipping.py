@@ -9,7 +9,7 @@ from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 from ..kernels.cuda import can_run
 from ..kernels.cuda.launchers import clip
-from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..kernels.cuda.runtime.capture_context import CaptureError, current
 from .blocks import in_blocks
 from .checks import check_leaf, listed, number
 from .master import wide
@@ -89,7 +89,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
 def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
     """The same, and nobody waits to see the norm: gradients are scaled also where by 1."""
-    if error_if_nonfinite and now.recording is not None:
+    if error_if_nonfinite and current.context is not None:
         raise CaptureError(
             "clip_grad_norm_(error_if_nonfinite=True) looks at the norm, and a step "
             "that is recorded cannot wait for it: look at the losses instead"

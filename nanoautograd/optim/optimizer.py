@@ -15,7 +15,7 @@ from itertools import chain
 
 from ..backends import is_array
 from ..custom_vjp import MANUAL
-from ..kernels.cuda.runtime.recording import CaptureError, now
+from ..kernels.cuda.runtime.capture_context import CaptureError, current
 from . import checks, fast, states
 from .master import master, wide
 from .on_device import Group, options_at
@@ -62,8 +62,8 @@ class Optimizer:
         requires one, stays as it is. Raises ValueError, before anything is changed, for options out
         of range, and where parameters, or their shapes or dtypes, are no longer what they were."""
         checks.check_unchanged(self)
-        if now.recording is not None:
-            self.guard(now.recording)
+        if current.context is not None:
+            self.guard(current.context)
         jobs, rounded, all_states = [], [], iter(self.state)
         for group in self.param_groups:
             for p, state in zip(group["params"], all_states):
@@ -101,7 +101,7 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
-    def guard(self, recording):
+    def guard(self, context):
         """Tells a step that is recorded what must be the same when it is replayed."""
         name = type(self).__name__
         for key, value in chain.from_iterable(state.items() for state in self.state):
@@ -111,21 +111,21 @@ class Optimizer:
                     "which a replay would not change: keep an array on the device"
                 )
         for i, p in enumerate(self.parameters()):
-            recording.parameter(f"parameter {i} of {name}", p)
-        recording.same(f"the list of parameters of {name}", self.parameters)
-        recording.same(f"the list of groups of {name}", lambda: self.param_groups)
-        recording.same(
+            context.parameter(f"parameter {i} of {name}", p)
+        context.same(f"the list of parameters of {name}", self.parameters)
+        context.same(f"the list of groups of {name}", lambda: self.param_groups)
+        context.same(
             f"the state of {name}",
             lambda: [
                 *(a for state in self.state for a in state.values()),
                 *(rate for group in self.param_groups for _, rate in getattr(group, "rates", ())),
             ],
         )
-        recording.fact(f"what {name} is made of", lambda: checks.check_unchanged(self))
+        context.guard(f"what {name} is made of", lambda: checks.check_unchanged(self))
         for group in self.param_groups:
             on_device = {"lr"} if type(group) is Group else set()
             for option in group.keys() - on_device - {"params"}:
-                recording.fact(f"{name}'s {option}", lambda g=group, o=option: g[o])
+                context.guard(f"{name}'s {option}", lambda g=group, o=option: g[o])
 
     def state_dict(self):
         """PyTorch's layout: {"state": {i: {name: array or int}}, "param_groups": [options]}, where

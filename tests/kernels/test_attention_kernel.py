@@ -8,8 +8,8 @@ from nanoautograd import functional as F
 from nanoautograd.backends import strict
 from nanoautograd.kernels.cuda import emulator
 from nanoautograd.kernels.cuda.launchers import attention
+from nanoautograd.kernels.cuda.runtime.capture_context import Number
 from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
-from nanoautograd.kernels.cuda.runtime.recording import Number
 from nanoautograd.manual import attention as manual
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")

@@ -25,9 +25,14 @@ from nanoautograd.checkpoint import load_checkpoint
 from nanoautograd.kernels import linear_cross_entropy as shared
 from nanoautograd.kernels.cuda import _state, emulator
 from nanoautograd.kernels.cuda.runtime import capture, reports
+from nanoautograd.kernels.cuda.runtime.capture_context import (
+    ROOM,
+    CaptureContext,
+    CaptureError,
+    current,
+)
 from nanoautograd.kernels.cuda.runtime.precision import _state as precisions
 from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
-from nanoautograd.kernels.cuda.runtime.recording import ROOM, CaptureError, Recording, now
 from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_
 
 REPORTS = reports.reports
@@ -301,7 +306,7 @@ def gpu(monkeypatch):
     monkeypatch.setitem(backends._OWNERS, Array, gpu)
     monkeypatch.setattr(reports, "reports", lambda *a: None)
     yield gpu
-    assert gpu.current is gpu.null and not gpu.allocators and now.recording is None
+    assert gpu.current is gpu.null and not gpu.allocators and current.context is None
 
 
 def on(gpu, model):
@@ -1054,11 +1059,11 @@ def test_without_a_gpu_it_says_what_is_missing():
 
 
 def test_too_many_numbers():
-    recording = Recording(np.zeros(8 * ROOM, np.uint8), live=True)
+    context = CaptureContext(np.zeros(8 * ROOM, np.uint8), live=True)
     for i in range(ROOM):
-        assert recording.number(lambda: i, "uint64").array == i
+        assert context.number(lambda: i, "uint64").array == i
     with pytest.raises(CaptureError, match=f"can read {ROOM} numbers"):
-        recording.number(lambda: 0, "uint64")
+        context.number(lambda: 0, "uint64")
 
 
 @pytest.mark.parametrize("offset", [0, 3, 4, 2**33 + 1])
@@ -1068,7 +1073,7 @@ def test_random_words_from_an_offset_on_the_device(offset, plus, device):
     from nanoautograd.philox import words
 
     memory = to_device(np.zeros(8 * ROOM, np.uint8), device)
-    number = plus + Recording(memory, live=True).number(lambda: offset, "uint64")
+    number = plus + CaptureContext(memory, live=True).number(lambda: offset, "uint64")
     for n in (0, 1, 7, 64):
         found = words(memory, n, 2**40 + 7, number)
         right = words(np.zeros(1), n, 2**40 + 7, offset + plus)
@@ -1085,17 +1090,17 @@ def gpt():
 
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
-def test_a_gpt_can_be_rehearsed_with_kernels():
+def test_a_gpt_can_be_warmed_up_with_kernels():
     """With numbers in memory, and without waiting: the losses of NumPy."""
-    rehearse(lambda net: AdamW(net.parameters(), lr=1e-2), True)
+    warm_up(lambda net: AdamW(net.parameters(), lr=1e-2), True)
 
 
-def test_a_gpt_can_be_rehearsed_without_kernels():
+def test_a_gpt_can_be_warmed_up_without_kernels():
     """Where operations look at their indices."""
-    rehearse(lambda net: SGD(net.parameters(), lr=0.1), False)
+    warm_up(lambda net: SGD(net.parameters(), lr=0.1), False)
 
 
-def rehearse(make_optimizer, by_kernels):
+def warm_up(make_optimizer, by_kernels):
     rng = np.random.default_rng(0)
     data, losses = [rng.integers(0, 11, (2, 3, 8)) for _ in range(3)], []
     for device in ("cpu", "strict"):
@@ -1107,7 +1112,7 @@ def rehearse(make_optimizer, by_kernels):
             x, y = (to_device(a, device) for a in (x, y))
             with ExitStack() as stack:
                 if device == "strict":
-                    stack.enter_context(now.being(Recording(memory, live=True)))
+                    stack.enter_context(current.using(CaptureContext(memory, live=True)))
                     if by_kernels:
                         stack.enter_context(strict.no_sync())
                         stack.enter_context(emulator.emulated())

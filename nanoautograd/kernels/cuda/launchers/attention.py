@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
 from ....manual.attention import scale_of
+from ..runtime.capture_context import Number
 from ..runtime.precision import precision
-from ..runtime.recording import Number
 from ..runtime.source import FLOATS, Source, Strided, address, shared_memory, source, type_of
 from . import dropout
 

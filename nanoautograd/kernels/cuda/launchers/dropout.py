@@ -5,7 +5,7 @@ forward and backward are those of manual/dropout.py where something is dropped.
 
 from ....backends import array_namespace
 from ....manual.dropout import least, scale
-from ..runtime.recording import Number
+from ..runtime.capture_context import Number
 from ..runtime.source import FLOATS, source, type_of
 from .elementwise import THREADS
 

@@ -26,7 +26,7 @@ What is fixed. A replay runs the same kernels on the same addresses. So
       graph and serves nobody else;
     - the batch is copied to where the recorded step reads it;
     - numbers that Python computes (the offset of a dropout's random numbers) are read by kernels in
-      the device's memory, and come with the batch (recording.py); the learning rate and the
+      the device's memory, and come with the batch (capture_context.py); the learning rate and the
       count of steps are arrays there (optim/on_device.py);
     - what modules and optimisers consist of (modes, numbers among their attributes, parameters and
       whether they learn) is looked at before each replay, which is refused if it has changed.
@@ -39,8 +39,8 @@ another's.
 A recording that was refused has counted as a step for dropout, and stays refused.
 
 How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a
-stream of its own copies it to a waiting place on the device, while the step before is computed; and
-from there it goes to where the step reads it. There are AHEAD such places, so the host is at most
+stream of its own copies it to a slot on the device, while the step before is computed; and
+from there it goes to where the step reads it. There are AHEAD slots, so the host is at most
 so many steps ahead. What the step returns comes back in the same way: copied to pinned memory
 behind it, and read when its event is over. With record=False a step does all that, but is computed
 as it is written at every call, and its batches may have any shapes.
@@ -63,8 +63,8 @@ from ....core.tensor import Tensor, wrap
 from ....custom_vjp import MANUAL
 from .. import _state
 from . import reports
+from .capture_context import ROOM, CaptureContext, CaptureError, current
 from .precision import precision
-from .recording import ROOM, CaptureError, Recording, now
 
 __all__ = ["Captured", "CaptureError"]
 
@@ -80,7 +80,7 @@ class Captured:
     def __init__(self, step, record=True):
         _check_forms(record)
         self.step, self.record, self.count = step, record, 0
-        self._cupy = self._graph = self._recording = None
+        self._cupy = self._graph = self._context = None
         self._layout = self._are_tensors = None
         self._known, self._results, self._refused = [], [], None
 
@@ -104,40 +104,40 @@ class Captured:
                 f"the step was captured on cuda:{self._device}, and the current "
                 f"device is cuda:{self._cupy.cuda.runtime.getDevice()}"
             )
-        place = self._places[self.count % AHEAD]
-        self._take_result(place)
+        slot = self._slots[self.count % AHEAD]
+        self._take_result(slot)
         if not self.record:
-            self._send(place, batch)
+            self._send(slot, batch)
             self._returned = self._checked_results(self.step(*self._arguments))
         elif self.count < WARM_UP:
-            self._send(place, batch)
-            self._returned = self._rehearse()
+            self._send(slot, batch)
+            self._returned = self._warm_up()
         else:
             if self._graph is None:
                 self._record()
-                values = self._recording.values
+                values = self._context.values
             else:
-                values = self._recording.following()
+                values = self._context.following()
                 for t, g in self._gradients:
                     if t.grad is not g:  # it was forgotten: the replay computes it again
                         t.grad = g
-            self._send(place, batch, values)
+            self._send(slot, batch, values)
             self._graph.launch()
-        self._fetch(place)
+        self._fetch(slot)
         self.count += 1
         if reports.debug:
-            self._take_result(place)
+            self._take_result(slot)
 
     def results(self, wait=False):
         """What has arrived since the last call of what the steps returned, oldest first: a Python
         float for each step, or a tuple of them; with `wait`, of all steps that were begun. Raises
         IndexError where a kernel met an index out of range."""
         for i in range(AHEAD):
-            place = self._places[(self.count + i) % AHEAD] if self._cupy else None
-            if place and place.returned and not wait and not place.ended.done:
+            slot = self._slots[(self.count + i) % AHEAD] if self._cupy else None
+            if slot and slot.returned and not wait and not slot.ended.done:
                 break
-            if place:
-                self._take_result(place)
+            if slot:
+                self._take_result(slot)
         arrived, self._results = self._results, []
         return arrived
 
@@ -158,13 +158,13 @@ class Captured:
             begins.append(size)
             size += _aligned(int(np.prod(shape)) * dtype.itemsize)
         if self._cupy is None or size > self._bytes.nbytes:
-            self._make_places(size if self.record else _aligned(size + size // 4))
+            self._make_slots(size if self.record else _aligned(size + size // 4))
         inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, layout)]
         self._arguments = [wrap(a) if is_one else a for a, is_one in zip(inputs, are_tensors)]
         self._inputs, self._begins, self._size = inputs, begins, size
         self._layout, self._are_tensors = layout, are_tensors
 
-    def _make_places(self, size):
+    def _make_slots(self, size):
         """Of so many bytes for a batch. Where memory is lacking, all is as before."""
         cupy = self._cupy or _cupy()
         if self._cupy:
@@ -172,12 +172,12 @@ class Captured:
         device, copying = cupy.cuda.runtime.getDevice(), cupy.cuda.Stream(non_blocking=True)
         try:
             memory = cupy.zeros(size, dtype=np.uint8)  # what the step reads
-            places = [_Place(cupy, size) for _ in range(AHEAD)]
+            slots = [_Slot(cupy, size) for _ in range(AHEAD)]
         except MemoryError as error:
             explain_full(error)
             raise
         reports.reports(cupy, f"cuda:{device}")
-        self._bytes, self._numbers, self._places = memory, memory[: 8 * ROOM], places
+        self._bytes, self._numbers, self._slots = memory, memory[: 8 * ROOM], slots
         self._device, self._copying, self._cupy = device, copying, cupy
 
     def _check(self, batch):
@@ -195,12 +195,12 @@ class Captured:
 
     # ---- a step, not recorded and recorded
 
-    def _rehearse(self):
+    def _warm_up(self):
         """The step, computed as it is written, but with its numbers in the device's memory."""
-        recording = Recording(self._numbers, live=True)
-        with now.being(recording), self._without_gradients():
+        context = CaptureContext(self._numbers, live=True)
+        with current.using(context), self._without_gradients():
             returned = self._checked_results(self.step(*self._arguments))
-        self._known = recording.tensors()
+        self._known = context.tensors()
         return returned
 
     def _record(self):
@@ -212,14 +212,14 @@ class Captured:
             )
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
-        recording = Recording(self._numbers, live=False)
-        recording.fact("nag.cuda.matmul_precision", precision)
-        recording.fact("nag.cuda.use_kernels", lambda: _state["on"])
+        context = CaptureContext(self._numbers, live=False)
+        context.guard("nag.cuda.matmul_precision", precision)
+        context.guard("nag.cuda.use_kernels", lambda: _state["on"])
         collecting = gc.isenabled()
         gc.disable()  # what it finds may be anything, on any stream
         try:
             with (
-                now.being(recording),
+                current.using(context),
                 self._without_gradients(),
                 cupy.cuda.using_allocator(self._pool.malloc),
                 self._stream,
@@ -239,8 +239,8 @@ class Captured:
         finally:
             if collecting:
                 gc.enable()
-        self._graph, self._recording, self._returned = graph, recording, returned
-        self._gradients = [(t, t.grad) for t in recording.tensors()]
+        self._graph, self._context, self._returned = graph, context, returned
+        self._gradients = [(t, t.grad) for t in context.tensors()]
 
     def _break_off(self):
         """Ends a recording that failed: the stream is as before."""
@@ -283,47 +283,47 @@ class Captured:
 
     # ---- to the device and back
 
-    def _send(self, place, batch, numbers=None):
-        """The batch to where the step reads it. The place is free, for its last step has ended
+    def _send(self, slot, batch, numbers=None):
+        """The batch to where the step reads it. The slot is free, for its last step has ended
         (`_take_result`). It is copied in one piece: where arrays of the device will lie is nothing
         yet."""
-        current = self._cupy.cuda.get_current_stream()
+        stream = self._cupy.cuda.get_current_stream()
         if numbers is not None:
-            place.host[: 8 * ROOM] = numbers
+            slot.host[: 8 * ROOM] = numbers
         for begin, (shape, dtype), a in zip(self._begins, self._layout, batch):
             if array_namespace(a) is np:
-                _view(place.host, begin, shape, dtype)[...] = a
-        place.device.data.copy_from_host_async(place.pinned.ptr, self._size, self._copying)
-        place.sent.record(self._copying)
-        current.wait_event(place.sent)
-        self._bytes.data.copy_from_device_async(place.device.data, self._size, current)
+                _view(slot.host, begin, shape, dtype)[...] = a
+        slot.device.data.copy_from_host_async(slot.pinned.ptr, self._size, self._copying)
+        slot.sent.record(self._copying)
+        stream.wait_event(slot.sent)
+        self._bytes.data.copy_from_device_async(slot.device.data, self._size, stream)
         for there, a in zip(self._inputs, batch):
             if array_namespace(a) is not np:  # it is on the device
                 there[...] = a
 
-    def _fetch(self, place):
+    def _fetch(self, slot):
         """What the step returned, behind it."""
-        current, (arrays, _) = self._cupy.cuda.get_current_stream(), self._returned
-        at = place.pinned.ptr + place.host.nbytes
+        stream, (arrays, _) = self._cupy.cuda.get_current_stream(), self._returned
+        at = slot.pinned.ptr + slot.host.nbytes
         for i, y in enumerate(arrays):
-            y.data.copy_to_host_async(at + 8 * i, y.dtype.itemsize, current)
-        place.ended.record(current)
-        place.returned = self._returned
+            y.data.copy_to_host_async(at + 8 * i, y.dtype.itemsize, stream)
+        slot.ended.record(stream)
+        slot.returned = self._returned
 
-    def _take_result(self, place):
-        """Waits for the step that used a place before, and notes down what it returned."""
-        if not place.returned:
+    def _take_result(self, slot):
+        """Waits for the step that used a slot before, and notes down what it returned."""
+        if not slot.returned:
             return
-        (arrays, is_tuple), place.returned = place.returned, None
-        place.ended.synchronize()
+        (arrays, is_tuple), slot.returned = slot.returned, None
+        slot.ended.synchronize()
         reports.check(self._cupy, f"cuda:{self._device}")
         numbers = tuple(
-            float(place.back[8 * i : 8 * i + 8].view(y.dtype)[0]) for i, y in enumerate(arrays)
+            float(slot.back[8 * i : 8 * i + 8].view(y.dtype)[0]) for i, y in enumerate(arrays)
         )
         self._results.append(numbers if is_tuple else numbers[0])
 
 
-class _Place:
+class _Slot:
     """What one step that is under way occupies. host: pinned memory of `size` bytes, the numbers
     and the batch; device: where they wait, once `sent` is over; back: pinned memory, where what the
     step returns has arrived once `ended` is over. returned: what is on its way there, the arrays

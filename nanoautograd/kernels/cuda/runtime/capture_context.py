@@ -1,14 +1,15 @@
-"""A training step that is being recorded: its parts register what a replay must do, or check.
+"""The context of a training step that is being captured: its parts say what a replay must do, or
+check.
 
 A replay is the same kernels on the same memory; no line of Python runs again (capture.py).
 So a number that Python changes from step to step must be in the memory of the device (`number`; the
-optimisers have arrays of their own there), and what Python decided must stay as it was (`fact`).
-While no step is recorded, `now.recording` is None:
+optimisers have arrays of their own there), and what Python decided must stay as it was (`guard`).
+While no step is captured, `current.context` is None:
 
-    recording = now.recording
-    if recording is not None:
-        offset = recording.number(lambda: self.take(n), "uint64")       # a Number
-        recording.fact("the mode", lambda: self.training)
+    context = current.context
+    if context is not None:
+        offset = context.number(lambda: self.take(n), "uint64")       # a Number
+        context.guard("the mode", lambda: self.training)
 
 Modules, layers that draw random numbers and optimisers do that; a model need not.
 """
@@ -20,7 +21,7 @@ import numpy as np
 
 from ....philox import Number
 
-__all__ = ["CaptureError", "Number", "Recording", "now"]
+__all__ = ["CaptureContext", "CaptureError", "Number", "current"]
 
 ROOM = 256  # numbers of a step
 
@@ -29,7 +30,7 @@ class CaptureError(RuntimeError):
     """Why a step cannot be recorded, or replayed."""
 
 
-class Recording:
+class CaptureContext:
     """What the parts of a step have said.
 
     memory: room for the numbers, bytes on the device (8·ROOM,). live: they are written there at
@@ -39,7 +40,7 @@ class Recording:
     def __init__(self, memory, live):
         self.memory, self.live = memory, live
         self.values = np.zeros(8 * ROOM, np.uint8)  # what is to be copied there
-        self.numbers, self.facts = [], []
+        self.numbers, self.guards = [], []
         self.parameters, self.kept = {}, []  # id -> Tensor, and arrays whose id must stay
 
     def number(self, following, dtype):
@@ -56,20 +57,20 @@ class Recording:
             array.fill(there[0])
         return Number(array)
 
-    def fact(self, what, read):
+    def guard(self, what, read):
         """read() must be the same at each replay."""
-        self.facts.append((what, read, read()))
+        self.guards.append((what, read, read()))
 
     def same(self, what, read):
         """The objects in the list that read() returns must be the same at each replay."""
         self.kept.extend(read())  # so that no other one gets the id
-        self.fact(what, lambda: [id(x) for x in read()])
+        self.guard(what, lambda: [id(x) for x in read()])
 
     def parameter(self, name, p):
         """A Tensor that is read, or changed: its array must stay, and whether it learns."""
         if id(p) not in self.parameters:
             self.parameters[id(p)] = p
-            self.fact(f"{name}.requires_grad", lambda: p.requires_grad)
+            self.guard(f"{name}.requires_grad", lambda: p.requires_grad)
             self.same(
                 f"the array of {name} (was a state loaded, or was it moved?)", lambda: [p.data]
             )
@@ -78,13 +79,13 @@ class Recording:
         """A Module that is called: its parameters and modules, its mode, and numbers and words
         among its attributes, but for its `counters`, must stay."""
         name = type(module).__name__
-        self.fact(f"{name}.training", lambda: module.training)
+        self.guard(f"{name}.training", lambda: module.training)
         for key, value, *_ in module._members():
             if hasattr(value, "requires_grad"):
                 self.parameter(f"{name}.{key}", value)
         for key, value in vars(module).items():
             if type(value) in (bool, int, float, str, type(None)) and key not in module.counters:
-                self.fact(f"{name}.{key}", lambda key=key: getattr(module, key, "no more there"))
+                self.guard(f"{name}.{key}", lambda key=key: getattr(module, key, "no more there"))
         self.same(f"what {name} is made of", lambda: [value for _, value, *_ in module._members()])
 
     def tensors(self):
@@ -92,8 +93,8 @@ class Recording:
         return [p for p in self.parameters.values() if p.requires_grad]
 
     def following(self):
-        """Before a replay: checks the facts, and sets the numbers. Raises CaptureError."""
-        for what, read, before in self.facts:
+        """Before a replay: checks the guards, and sets the numbers. Raises CaptureError."""
+        for what, read, before in self.guards:
             value = read()
             if value != before:
                 how = "" if type(value) is list else f", from {before} to {value}"
@@ -106,17 +107,17 @@ class Recording:
         return self.values
 
 
-class _Now(threading.local):
-    recording = None  # the Recording of this thread, or None
+class _Current(threading.local):
+    context = None  # the CaptureContext of this thread, or None
 
     @contextmanager
-    def being(self, recording):
-        """Within it a Recording is the one."""
-        before, self.recording = self.recording, recording
+    def using(self, context):
+        """Within it this context is the current one."""
+        before, self.context = self.context, context
         try:
-            yield recording
+            yield context
         finally:
-            self.recording = before
+            self.context = before
 
 
-now = _Now()
+current = _Current()
