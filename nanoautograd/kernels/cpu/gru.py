@@ -67,7 +67,7 @@ def _run(this, steps, valid):
     """Some steps of a block in one layer and direction."""
     a, h, h_prev, _, e_n, U, _, b_hh = this
     H = len(h[0])
-    e, room = np.empty_like(a[0]), np.empty_like(h[0])
+    e, scratch = np.empty_like(a[0]), np.empty_like(h[0])
     for t in steps:
         np.matmul(U, h_prev[t], out=e)
         if b_hh is not None:
@@ -80,7 +80,7 @@ def _run(this, steps, valid):
         np.tanh(rz, out=rz)
         rz *= 0.5
         rz += 0.5
-        n += np.multiply(r, e_n[t], out=room)
+        n += np.multiply(r, e_n[t], out=scratch)
         np.tanh(n, out=n)
         h_t = np.subtract(h_prev[t], n, out=h[t])  # n + z (h - n)
         h_t *= z
@@ -93,7 +93,7 @@ def _bptt(this, steps, valid, dout, dstates, UT, da, de_n):
     """Backward through them: fills da (T', 3H, B) and de_n (T', H, B); and dh before them."""
     y, h_prev, e_n, first = this.a, this.h_prev, this.e_n, min(steps)
     H = len(h_prev[0])
-    d, slope, room = np.empty_like(y[0]), np.empty_like(y[0, : 2 * H]), np.empty_like(e_n[0])
+    d, slope, scratch = np.empty_like(y[0]), np.empty_like(y[0, : 2 * H]), np.empty_like(e_n[0])
     da_rz, da_n, (da_r, da_z) = d[: 2 * H], d[2 * H :], _halves(d[: 2 * H])
     (dh,) = dstates
     for t in reversed(steps):
@@ -101,7 +101,7 @@ def _bptt(this, steps, valid, dout, dstates, UT, da, de_n):
         dh += dout[t - first]
         np.subtract(1.0, rz, out=slope)  # 1 - r and 1 - z
         np.multiply(dh, slope[H:], out=da_n)
-        da_n -= np.multiply(da_n, np.multiply(n, n, out=room), out=room)
+        da_n -= np.multiply(da_n, np.multiply(n, n, out=scratch), out=scratch)
         np.multiply(da_n, e_n[t], out=da_r)
         np.subtract(h_prev[t], n, out=da_z)
         da_z *= dh
@@ -113,7 +113,7 @@ def _bptt(this, steps, valid, dout, dstates, UT, da, de_n):
         da_n *= r  # which is de_n: d is now de_t
         de_n[t - first] = da_n
         new = np.matmul(UT, d)
-        new += np.multiply(z, dh, out=room)
+        new += np.multiply(z, dh, out=scratch)
         dh = new if valid is None else np.where(valid[t], new, dh)
     return (dh,)
 

@@ -78,7 +78,7 @@ def _run(this, steps, valid):
     """Some steps of a block in one layer and direction."""
     a, h, h_prev, _, c, c_prev, s, U, _ = this
     shift = 1.0 - s
-    Uh, room = np.empty_like(s), np.empty_like(h[0])
+    Uh, scratch = np.empty_like(s), np.empty_like(h[0])
     for t in steps:
         a_t = y_t = a[t]
         a_t += np.matmul(U, h_prev[t], out=Uh)
@@ -88,8 +88,8 @@ def _run(this, steps, valid):
         y_t += shift
         i, f, g, o = _gates(y_t)
         c_t = np.multiply(f, c_prev[t], out=c[t])
-        c_t += np.multiply(i, g, out=room)
-        np.multiply(o, np.tanh(c_t, out=room), out=h[t])
+        c_t += np.multiply(i, g, out=scratch)
+        np.multiply(o, np.tanh(c_t, out=scratch), out=h[t])
         if valid is not None:
             h[t] = np.where(valid[t], h[t], h_prev[t])
             c[t] = np.where(valid[t], c_t, c_prev[t])
@@ -100,7 +100,7 @@ def _bptt(this, steps, valid, dout, dstates, UT, da):
     y, c, c_prev, first = this.a, this.c, this.c_prev, min(steps)
     k = 2.0 * this.s - 1.0
     dh, dc = dstates
-    slope, room = np.empty_like(k), np.empty_like(k)
+    slope, scratch = np.empty_like(k), np.empty_like(k)
     tanh_c, step = np.empty_like(dh), np.empty_like(dh)
     for t in reversed(steps):
         y_t, da_t = y[t], da[t - first]
@@ -117,7 +117,7 @@ def _bptt(this, steps, valid, dout, dstates, UT, da):
         np.multiply(dc, c_prev[t], out=da_f)
         np.multiply(dc, i, out=da_g)
         np.subtract(1.0, y_t, out=slope)  # y' = (1 - y)(y + k)
-        slope *= np.add(y_t, k, out=room)
+        slope *= np.add(y_t, k, out=scratch)
         da_t *= slope
         if valid is None:
             dc *= f

@@ -6,7 +6,7 @@ products W x_t come before the loop over the steps, and the gradients of the wei
 the work is cut so that it stays in the cache, and so that threads can share it. A cell is given as
 three functions:
 
-    begin(T, starts, times, U, biases)         room for T steps: a Run
+    begin(T, starts, times, U, biases)         memory for T steps: a Run
     run(this, steps, valid)                    forward through some steps of the Run `this`
     bptt(this, steps, valid, dout, dstates, UT, da)
                                                and back: fills da, which is de too, and returns the
@@ -59,7 +59,7 @@ def blocks(layers, B):
 
 
 def empty(layers, T, B, width, dtype):
-    """Room for an array (T, B, width), in memory in the order of x."""
+    """A new array (T, B, width), in memory in the order of x."""
     if layers.batch_first:
         return np.empty((B, T, width), dtype=dtype).swapaxes(0, 1)
     return np.empty((T, B, width), dtype=dtype)
@@ -217,11 +217,11 @@ def columns(x):
 
 
 def memory(start, times):
-    """Room for a state at all steps, and the same a step earlier: (T, H, B) twice, one memory."""
-    room = np.empty((len(times) + 1, *start.shape), dtype=start.dtype)
-    now, prev = (room[1:], room[:-1]) if times.step == 1 else (room[:-1], room[1:])
-    prev[times[0]] = start
-    return now, prev
+    """Memory for a state after all steps, and the same before them: (T, H, B) twice, one buffer."""
+    buffer = np.empty((len(times) + 1, *start.shape), dtype=start.dtype)
+    after, before = (buffer[1:], buffer[:-1]) if times.step == 1 else (buffer[:-1], buffer[1:])
+    before[times[0]] = start
+    return after, before
 
 
 def _times(T, d):
