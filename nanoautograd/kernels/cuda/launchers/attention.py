@@ -1,7 +1,7 @@
 """Scaled dot-product attention on a GPU: the launcher of attention.cu and attention_mma.cu.
 
 forward and backward are those of manual/attention.py for what `takes` allows. Both files have the
-same kernels; a Plan says which file, and how its blocks are cut.
+same kernels; a Tiling says which file, and how its blocks are cut.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from ..runtime.source import FLOATS, Source, Strided, address, shared_memory, so
 from . import dropout
 
 
-class Plan(NamedTuple):
+class Tiling(NamedTuple):
     """source: the kernels. A block has `threads` threads and owns rows[0] queries on the way there,
     rows[1] keys or queries on the way back; shared: bytes of shared memory, there and back. The
     file has these numbers too: it is given them as LAUNCHER_EXPECTS, and the compiler compares."""
@@ -42,38 +42,36 @@ class Options(NamedTuple):
     scale: float
 
 
-def _plan(q, p):
+def _tiling(q, p):
     """For these queries. Tensor cores multiply in TF32 also where bfloat16 was asked for."""
     is_bf16 = q.dtype.name == "bfloat16"
     by_tensor_cores = is_bf16 or q.dtype.name == "float32" and precision() != "float32"
-    return (_mma if by_tensor_cores else _plain)(q, {"T": type_of(q), "DROPOUT": int(p > 0)})
+    return (_mma if by_tensor_cores else _plain)(q, T=type_of(q), DROPOUT=int(p > 0))
 
 
-def _plain(q, macros):
-    room, R = -(-q.shape[-1] // 64) * 64, 256 // q.itemsize
-    tile, scratch = R * (room * q.itemsize + 16), R * (R * q.itemsize + 16)
+def _plain(q, **macros):
+    d, R = -(-q.shape[-1] // 64) * 64, 256 // q.itemsize
+    tile, scratch = R * (d * q.itemsize + 16), R * (R * q.itemsize + 16)
     there, back = 2 * tile, 4 * tile  # q, k or v; x1, x2, y1, y2
-    return _compiled("attention.cu", 256, (R, R), (there + scratch, back + scratch), room, macros)
+    shared = there + scratch, back + scratch
+    return _compiled("attention.cu", 256, (R, R), shared, MAX_HEAD_DIM=d, **macros)
 
 
-def _mma(q, macros):
-    room = -(-q.shape[-1] // 32) * 32
-    step = room * q.itemsize + 16  # bytes of a row in shared memory
-    rows, few = (128, 64 if room > 64 else 128), macros["DROPOUT"]
-    others = (32 if room > 64 else 64) // (1 + few), 16 if few or q.itemsize == 4 else 32
+def _mma(q, **macros):
+    d, few = -(-q.shape[-1] // 32) * 32, macros["DROPOUT"]
+    step = d * q.itemsize + 16  # bytes of a row in shared memory
+    rows = 128, 64 if d > 64 else 128
+    others = (32 if d > 64 else 64) // (1 + few), 16 if few or q.itemsize == 4 else 32
     there = rows[0] + 2 * 2 * others[0]  # rows of q; twice those of k and v
     back = 2 * rows[1] + 2 * 2 * others[1]  # of x1 and x2; twice of y1 and y2
     lse_and_D = 2 * 2 * others[1] * 4  # twice, of each of these y
-    return _compiled(
-        "attention_mma.cu", 128, rows, (there * step, back * step + lse_and_D), room, macros
-    )
+    shared = there * step, back * step + lse_and_D
+    return _compiled("attention_mma.cu", 128, rows, shared, MAX_HEAD_DIM=d, **macros)
 
 
-def _compiled(file, threads, rows, shared, room, macros):
+def _compiled(file, threads, rows, shared, **macros):
     expected = ", ".join(map(str, (threads, *rows, *shared)))
-    return Plan(
-        source(file, MAX_HEAD_DIM=room, LAUNCHER_EXPECTS=expected, **macros), threads, rows, shared
-    )
+    return Tiling(source(file, LAUNCHER_EXPECTS=expected, **macros), threads, rows, shared)
 
 
 def takes(
@@ -99,7 +97,7 @@ def takes(
             and 0 <= seed < 2**64
             and (isinstance(offset, Number) or 0 <= offset < 2**64)
         )
-        and max(_plan(q, p).shared) <= shared_memory(device_of(q))
+        and max(_tiling(q, p).shared) <= shared_memory(device_of(q))
     )
 
 
@@ -110,24 +108,24 @@ def forward(
     q, k, v = (_aligned(xp, x) for x in (q, k, v))
     o = xp.empty_like(q)
     lse = xp.empty((*q.shape[:-2], -(-q.shape[-2] // 32) * 32), dtype=sum_dtype(q))
-    plan = _plan(q, p)
+    tiling = _tiling(q, p)
     random = dropout.numbers(p, seed, offset) if p else (0, 0, None, 0, 1)
     options = Options(*_sizes(q, k), c, causal, *random)
-    plan.source.launch(
+    tiling.source.launch(
         "forward",
-        _blocks(q, plan.rows[0]),
-        plan.threads,
+        _blocks(q, tiling.rows[0]),
+        tiling.threads,
         *map(Strided, (q, k, v, o)),
         lse,
         *options,
         *_steps(q, k, v, o),
-        shared=plan.shared[0],
+        shared=tiling.shared[0],
     )
-    return o, (q, k, v, o, lse, plan, options)
+    return o, (q, k, v, o, lse, tiling, options)
 
 
 def backward(do, cache, needs=None):
-    q, k, v, o, lse, plan, options = cache
+    q, k, v, o, lse, tiling, options = cache
     need_q, need_k, need_v, _ = needs or (True,) * 4
     xp = array_namespace(q)
     if do.strides != o.strides or not _is_aligned(do):
@@ -135,7 +133,7 @@ def backward(do, cache, needs=None):
         do[...] = given
     D, dq, dk, dv = xp.empty_like(lse), None, None, None
     rows = q.size // q.shape[-1]
-    plan.source.launch(
+    tiling.source.launch(
         "rows_dots",
         -(-rows // 8),
         256,
@@ -151,29 +149,29 @@ def backward(do, cache, needs=None):
     inputs, steps = (*map(Strided, (q, k, v, do)), lse, D), _steps(q, k, v, o)
     if need_k or need_v:
         dk, dv = xp.empty_like(k), xp.empty_like(k)
-        plan.source.launch(
+        tiling.source.launch(
             "backward_keys",
-            _blocks(k, plan.rows[1]),
-            plan.threads,
+            _blocks(k, tiling.rows[1]),
+            tiling.threads,
             *inputs,
             Strided(dk),
             Strided(dv),
             *options,
             *steps,
             *_steps(dk),
-            shared=plan.shared[1],
+            shared=tiling.shared[1],
         )
     if need_q:
         dq = xp.empty_like(o)
-        plan.source.launch(
+        tiling.source.launch(
             "backward_queries",
-            _blocks(q, plan.rows[1]),
-            plan.threads,
+            _blocks(q, tiling.rows[1]),
+            tiling.threads,
             *inputs,
             Strided(dq),
             *options,
             *steps,
-            shared=plan.shared[1],
+            shared=tiling.shared[1],
         )
     return dq, dk if need_k else None, dv if need_v else None, None
 
