@@ -783,7 +783,7 @@ def test_the_number_of_threads(run, tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "BLOCK", 64)
     monkeypatch.setattr(recurrent, "COLUMNS", 1)
     monkeypatch.setattr(recurrent, "PRODUCTS", 1)
-    monkeypatch.setattr(recurrent, "STRETCH", 4)
+    monkeypatch.setattr(recurrent, "CHUNK", 4)
     for n in (1, 2, 3):
         assert run("--threads", n, "--deterministic", "--out", tmp_path / f"d{n}") is None
         assert run("--threads", n, "--out", tmp_path / f"n{n}") is None
