@@ -78,7 +78,8 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     norm = _norm(p, np.array(norms)) if norms else 0.0
     if error_if_nonfinite and not math.isfinite(norm):
         raise FloatingPointError(f"{who}: the norm of the gradients is {norm}")
-    scale = min(1.0, max_norm / (norm + 1e-6)) if norm == norm else norm
+    scale = max_norm / (norm + 1e-6)
+    scale = 1.0 if scale > 1.0 else scale  # nan stays: of a nan, or of inf/inf
     if scale != 1.0:  # a new array each: two gradients may share one, or be a view
         scaled = [array_namespace(w.grad.data).empty_like(w.grad.data) for w in parameters]
         in_blocks(_scale, [((scale,), (out, w.grad.data)) for out, w in zip(scaled, parameters)])

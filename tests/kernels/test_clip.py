@@ -49,6 +49,24 @@ def test_is_as_on_numpy(mode, monkeypatch, norm_type, max_norm, dtype):
         np.testing.assert_allclose(to_numpy(p.grad.data), q.grad.data, rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, INF])
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, INF])
+@pytest.mark.parametrize("number", [INF, -INF, np.nan, 1e200, 0.0])
+def test_extremes_are_as_on_numpy_and_spread(mode, norm_type, max_norm, number):
+    gradients = [np.array([number, 1.0]), np.array([3.0])]
+    right, found = (with_gradients(device, gradients) for device in ("cpu", "strict"))
+    with np.errstate(all="ignore"), mode:
+        right_norm = optim.clip_grad_norm_(right, max_norm, norm_type)
+        norm = optim.clip_grad_norm_(found, max_norm, norm_type)
+    np.testing.assert_allclose(float(norm), right_norm)
+    for p, q in zip(found, right):
+        np.testing.assert_allclose(to_numpy(p.grad.data), q.grad.data)
+    if not np.isfinite(right_norm):
+        for q, g in zip(right, gradients):
+            with np.errstate(invalid="ignore"):
+                np.testing.assert_array_equal(q.grad.data, g * (max_norm / right_norm))
+
+
 @pytest.mark.gpu
 def test_is_as_on_numpy_on_a_gpu():
     if not available()["cupy"].usable:
