@@ -1,4 +1,4 @@
-"""Kernels beside their twins: the same call by both, on any device."""
+"""Kernels beside their references: the same call by both, on any device."""
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
 TOLERANCE = {"float32": 3e-5, "float64": 1e-10, "bfloat16": 6e-3}
 
 
-def drawn(twin, shape, dtype, seed):
+def drawn(case, shape, dtype, seed):
     """(args, options) of a call."""
-    args, options = twin.make(
+    args, options = case.make(
         np.random.default_rng(seed),
         np.dtype("float32" if dtype == "bfloat16" else dtype).name,
         *shape,
@@ -37,15 +37,15 @@ def copied(a, device):
     return flat[more:].reshape(a.shape)
 
 
-def results_of(twin, module, args, options, device="cpu", needs=None, seed=0):
+def results_of(case, module, args, options, device="cpu", needs=None, seed=0):
     """Results and gradients of `module`, for gradients that arrive drawn with `seed`; as NumPy
     arrays or None."""
-    if device != "cpu" or twin.results:  # they are written to
+    if device != "cpu" or case.results:  # they are written to
         args = [copied(a, device) for a in args]
         options = {name: copied(a, device) for name, a in options.items()}
-    with matmul_precision(twin.precision):
-        if twin.results:
-            found = twin.results(module, args, options)
+    with matmul_precision(case.precision):
+        if case.results:
+            found = case.results(module, args, options)
         else:
             out, cache = module.forward(*args, **options)
             outs = out if isinstance(out, (tuple, list)) else (out,)
@@ -58,7 +58,7 @@ def results_of(twin, module, args, options, device="cpu", needs=None, seed=0):
     return [None if a is None else to_numpy(a) for a in found]
 
 
-def compare(twin, args, options, device="cpu", needs=None, seed=0, module=None, looser=1):
+def compare(case, args, options, device="cpu", needs=None, seed=0, module=None, looser=1):
     """Raises AssertionError where a kernel, or another module, differs from the lines of manual/ in
     float64 by more than the tolerance, which is so many times `looser`."""
 
@@ -66,12 +66,12 @@ def compare(twin, args, options, device="cpu", needs=None, seed=0, module=None, 
         return a.astype(np.float64) if is_float(a) else a
 
     dtype = next(a.dtype.name for a in args if is_float(a))
-    assert twin.results or twin.kernel.takes(*args, **options)
+    assert case.results or case.kernel.takes(*args, **options)
     with np.errstate(all="ignore"):
-        found = results_of(twin, module or twin.kernel, args, options, device, needs, seed)
+        found = results_of(case, module or case.kernel, args, options, device, needs, seed)
         right = results_of(
-            twin,
-            twin.by_hand,
+            case,
+            case.reference,
             [exact(a) for a in args],
             {name: exact(a) for name, a in options.items()},
             "cpu",
@@ -79,7 +79,7 @@ def compare(twin, args, options, device="cpu", needs=None, seed=0, module=None, 
             seed,
         )
     assert len(found) == len(right)
-    tolerance = looser * max(twin.tolerance, TOLERANCE[dtype])
+    tolerance = looser * max(case.tolerance, TOLERANCE[dtype])
     for i, (a, b) in enumerate(zip(found, right)):
         if a is None and (b is None or needs):
             continue

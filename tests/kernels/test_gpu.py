@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 import pytest
+from cases import ALL, IN_BFLOAT16
 from comparing import compare, drawn, results_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import ALL, IN_BFLOAT16
 
 from nanoautograd import functional as F
 from nanoautograd import nn, optim
@@ -20,8 +20,8 @@ from nanoautograd.backends import to_device
 from nanoautograd.kernels.cuda import use_kernels
 
 pytestmark = pytest.mark.gpu
-EACH = pytest.mark.parametrize("twin", ALL, ids=lambda twin: twin.title)
-BFLOAT16 = pytest.mark.parametrize("twin", IN_BFLOAT16, ids=lambda twin: twin.title)
+EACH = pytest.mark.parametrize("case", ALL, ids=lambda case: case.title)
+BFLOAT16 = pytest.mark.parametrize("case", IN_BFLOAT16, ids=lambda case: case.title)
 DEVICE = "cuda"
 
 
@@ -33,35 +33,35 @@ def cupy():
     return module
 
 
-def agree(twin, args, options):
+def agree(case, args, options):
     """By kernels, and line by line on CuPy, where float32 is summed in any order."""
-    compare(twin, args, options, DEVICE, looser=4)
+    compare(case, args, options, DEVICE, looser=4)
     with use_kernels(False):
-        compare(twin, args, options, DEVICE, module=twin.by_hand, looser=4)
+        compare(case, args, options, DEVICE, module=case.reference, looser=4)
 
 
 @EACH
 @settings(max_examples=100)
 @given(data=st.data())
-def test_is_its_twin(twin, data):
-    shape, dtype = data.draw(twin.shapes), data.draw(st.sampled_from(twin.dtypes))
-    agree(twin, *drawn(twin, shape, dtype, data.draw(st.integers(0, 99))))
+def test_computes_what_its_reference_does(case, data):
+    shape, dtype = data.draw(case.shapes), data.draw(st.sampled_from(case.dtypes))
+    agree(case, *drawn(case, shape, dtype, data.draw(st.integers(0, 99))))
 
 
 @BFLOAT16
-def test_bfloat16(twin):
+def test_bfloat16(case):
     pytest.importorskip("ml_dtypes")
-    for shape in twin.examples:
-        compare(twin, *drawn(twin, shape, "bfloat16", 0), DEVICE, looser=2)
+    for shape in case.examples:
+        compare(case, *drawn(case, shape, "bfloat16", 0), DEVICE, looser=2)
 
 
 @EACH
-def test_the_same_bits_every_time(twin):
-    for shape in twin.examples:
-        args, options = drawn(twin, shape, "float32", 0)
-        first = results_of(twin, twin.kernel, args, options, DEVICE)
+def test_the_same_bits_every_time(case):
+    for shape in case.examples:
+        args, options = drawn(case, shape, "float32", 0)
+        first = results_of(case, case.kernel, args, options, DEVICE)
         for _ in range(20):
-            for a, b in zip(first, results_of(twin, twin.kernel, args, options, DEVICE)):
+            for a, b in zip(first, results_of(case, case.kernel, args, options, DEVICE)):
                 assert a is b is None or a.tobytes() == b.tobytes()
 
 
@@ -174,12 +174,12 @@ def test_train_py_is_the_same_on_both_and_recorded(preset, tmp_path):
 
 @EACH
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
-def test_compute_sanitizer_is_content(twin, tool):
+def test_compute_sanitizer_is_content(case, tool):
     program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not os.path.exists(program):
         pytest.skip("there is no compute-sanitizer")
     done = subprocess.run(
-        [program, "--tool", tool, "--error-exitcode", "9", sys.executable, __file__, twin.title],
+        [program, "--tool", tool, "--error-exitcode", "9", sys.executable, __file__, case.title],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -188,9 +188,9 @@ def test_compute_sanitizer_is_content(twin, tool):
 
 
 def run_examples(title):
-    twin = next(twin for twin in ALL if twin.title == title)
-    for shape in twin.examples:
-        agree(twin, *drawn(twin, shape, "float32", 0))
+    case = next(case for case in ALL if case.title == title)
+    for shape in case.examples:
+        agree(case, *drawn(case, shape, "float32", 0))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
-"""Every kernel, run on the CPU: against its twin, with mistakes planted, under AddressSanitizer;
+"""Every kernel, run on the CPU: against its reference; its mutants; under AddressSanitizer;
 compiled for GPUs."""
 
 import inspect
 import re
 
+import mutants
 import numpy as np
-import planted
 import pytest
+from cases import ALL, CASES, IN_BFLOAT16
 from comparing import compare, drawn, results_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import ALL, IN_BFLOAT16, TWINS
 
 from nanoautograd.kernels.cuda import emulator
 from nanoautograd.kernels.cuda.runtime import compiled
 from nanoautograd.kernels.cuda.runtime.source import HERE, source
 
-TWIN = pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.title)
-EACH = pytest.mark.parametrize("twin", ALL, ids=lambda twin: twin.title)
+CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+EACH = pytest.mark.parametrize("case", ALL, ids=lambda case: case.title)
 needs_compiler = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 
 
@@ -25,94 +25,94 @@ needs_compiler = pytest.mark.skipif(not emulator.available(), reason="needs g++"
 @EACH
 @settings(max_examples=40)
 @given(data=st.data())
-def test_is_its_twin(twin, data):
+def test_computes_what_its_reference_does(case, data):
     """Any shape, any order of the threads."""
-    shape, dtype = data.draw(twin.shapes), data.draw(st.sampled_from(twin.dtypes))
-    args, options = drawn(twin, shape, dtype, data.draw(st.integers(0, 99)))
+    shape, dtype = data.draw(case.shapes), data.draw(st.sampled_from(case.dtypes))
+    args, options = drawn(case, shape, dtype, data.draw(st.integers(0, 99)))
     with emulator.emulated(seed=data.draw(st.integers(0, 5))):
-        compare(twin, args, options)
+        compare(case, args, options)
 
 
 @needs_compiler
 @EACH
-def test_the_order_of_the_threads_changes_no_bit(twin):
-    for shape in twin.examples:
-        args, options = drawn(twin, shape, "float32", 1)
+def test_the_order_of_the_threads_changes_no_bit(case):
+    for shape in case.examples:
+        args, options = drawn(case, shape, "float32", 1)
         results = []
         for seed in range(4):
             with emulator.emulated(seed=seed):
-                results.append(results_of(twin, twin.kernel, args, options))
+                results.append(results_of(case, case.kernel, args, options))
         for other in results[1:]:
             for a, b in zip(results[0], other):
                 assert a is b is None or a.tobytes() == b.tobytes()
 
 
 @needs_compiler
-@pytest.mark.parametrize("twin", IN_BFLOAT16, ids=lambda twin: twin.title)
-def test_bfloat16(twin):
+@pytest.mark.parametrize("case", IN_BFLOAT16, ids=lambda case: case.title)
+def test_bfloat16(case):
     """As in float64, but for the rounding of what is written."""
     pytest.importorskip("ml_dtypes")
-    for shape in twin.examples:
+    for shape in case.examples:
         with emulator.emulated(seed=1):
-            compare(twin, *drawn(twin, shape, "bfloat16", 0))
+            compare(case, *drawn(case, shape, "bfloat16", 0))
 
 
 @needs_compiler
-@TWIN
-def test_inputs_are_left_alone_and_so_is_what_nobody_needs(twin):
-    args, options = drawn(twin, twin.examples[0], "float32", 2)
+@CASE
+def test_inputs_are_left_alone_and_so_is_what_nobody_needs(case):
+    args, options = drawn(case, case.examples[0], "float32", 2)
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
-    kinds = [p.kind for p in inspect.signature(twin.by_hand.forward).parameters.values()]
+    kinds = [p.kind for p in inspect.signature(case.reference.forward).parameters.values()]
     n = max(len(args), kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD))
     with emulator.emulated(seed=1):
         for i, a in enumerate(args):
             if isinstance(a, np.ndarray) and a.dtype.kind == "f":
-                compare(twin, args, options, needs=tuple(i == j for j in range(n)))
+                compare(case, args, options, needs=tuple(i == j for j in range(n)))
     for a, b in zip(args, before):
         assert a is b or a.tobytes() == b.tobytes()
 
 
-# ---- under AddressSanitizer, with a mistake and without one
+# ---- under AddressSanitizer, the mutants and the kernel itself
 
-MISTAKES = planted.plant()
+MUTANTS = mutants.plant()
 
 
 @needs_compiler
 @EACH
-def test_stays_within_its_arrays(twin):
-    """With the mistakes in place of which none is made."""
-    done = planted.run(twin, 0)
+def test_stays_within_its_arrays(case):
+    """With the switches of the mutants in place."""
+    done = mutants.run(case, 0)
     assert done.returncode == 0 and done.stdout == "0\n", done.stderr[-3000:]
 
 
 @needs_compiler
-@pytest.mark.parametrize("file", sorted({mistake.file for mistake in MISTAKES}))
-def test_planted_mistakes_are_caught(file):
-    """Every barrier, and of the other mistakes the first few; all of them in the thorough run. Some
-    twin that compiles the file has to notice."""
+@pytest.mark.parametrize("file", sorted({mutant.file for mutant in MUTANTS}))
+def test_mutants_are_caught(file):
+    """Every barrier, and of the other mutants one in four; all of them in the thorough run. Some
+    case that compiles the file has to notice."""
     all_of_them = settings.default is not settings.get_profile("default")
     left = [
         i
-        for i, mistake in enumerate(MISTAKES, 1)
-        if mistake.file == file and (all_of_them or mistake.is_barrier or i % 4 == 0)
+        for i, mutant in enumerate(MUTANTS, 1)
+        if mutant.file == file and (all_of_them or mutant.is_barrier or i % 4 == 0)
     ]
-    for twin in ALL:
-        if left and file in (f"{twin.name}.cu", *twin.headers):
-            done = planted.run(twin, *left)
+    for case in ALL:
+        if left and file in (f"{case.name}.cu", *case.headers):
+            done = mutants.run(case, *left)
             assert done.returncode == 0, done.stderr[-3000:]
             left = [int(number) for number in done.stdout.split()]
-    assert not left, "\n".join(str(MISTAKES[number - 1]) for number in left)
+    assert not left, "\n".join(str(MUTANTS[number - 1]) for number in left)
 
 
 @needs_compiler
 def test_an_index_out_of_range_is_found():
-    twin = next(twin for twin in ALL if twin.name == "cross_entropy")
+    case = next(case for case in ALL if case.name == "cross_entropy")
     number = next(
         i
-        for i, mistake in enumerate(MISTAKES, 1)
-        if mistake.file == "cross_entropy.cu" and "<=" in mistake.wrong
+        for i, mutant in enumerate(MUTANTS, 1)
+        if mutant.file == "cross_entropy.cu" and "<=" in mutant.wrong
     )
-    done = planted.run(twin, number)
+    done = mutants.run(case, number)
     assert done.stdout == "\n"
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr, done.stderr[-3000:]
 
@@ -124,7 +124,7 @@ def test_an_index_out_of_range_is_found():
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize(
     "source",
-    [source(twin.file, **macros) for twin in ALL for macros in twin.sources],
+    [source(case.file, **macros) for case in ALL for macros in case.sources],
     ids=str,
 )
 def test_compiles_for_a_gpu(source, architecture):
@@ -143,6 +143,16 @@ def test_the_options_that_are_listed_are_those_of_cupy():
     assert [option for option in asked if not option.startswith("-I")] == listed
 
 
+def test_what_is_compiled_is_what_cupy_compiles(monkeypatch):
+    """With the options that it adds by itself, and with none but a report beside them."""
+    given = []
+    monkeypatch.setattr(compiled, "nvrtc_path", lambda: "libnvrtc.so")
+    monkeypatch.setattr(compiled, "_compile", lambda _, options: given.extend(options) or "")
+    compiled.compiled(source("silu.cu", T="float"), "sm_90")
+    assert {"-ftz=true", "--device-as-default-execution-space"} <= set(given)
+    assert given == [*compiled.cupy_options("sm_90"), "--ptxas-options=-v"]
+
+
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.cu*")), ids=lambda path: path.name)
 def test_constants_of_a_file_are_known_to_the_compiler(path):
     """CuPy makes functions and variables those of the device, where no constant may be computed
@@ -154,11 +164,11 @@ def test_constants_of_a_file_are_known_to_the_compiler(path):
 def test_the_table_says_which_macros_launchers_give():
     text = (HERE.parent / "README.md").read_text("utf-8")
     section = text.partition("## Macros")[2].partition("\n## ")[0]
-    given = {macro for twin in ALL for macros in twin.sources for macro in macros}
+    given = {macro for case in ALL for macros in case.sources for macro in macros}
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.M)) == given | {"LAUNCHER_EXPECTS"}
 
 
-def test_every_kernel_has_a_twin():
+def test_every_kernel_has_a_case():
     files = {path.stem for path in HERE.glob("*.cu")}
     files |= {f"naive/{path.stem}" for path in HERE.parent.glob("naive/*.cu")}
-    assert files == {twin.name for twin in ALL}
+    assert files == {case.name for case in ALL}

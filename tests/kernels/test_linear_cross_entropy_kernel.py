@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from cases import Case, normal
 from comparing import compare, drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import Twin, normal
 
 import nanoautograd as nag
 from nanoautograd import functional as F
@@ -33,7 +33,7 @@ def call(rng, dtype, N, V, D, bias, reduction, ignored, smoothing, early):
     }
 
 
-TWIN = Twin(
+CASE = Case(
     "cross_entropy",
     st.tuples(
         st.integers(0, 9),
@@ -58,11 +58,11 @@ TWIN = Twin(
 def test_is_that_of_manual(dtype, data):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
-    shape = data.draw(TWIN.shapes)
-    args, options = drawn(TWIN, shape, dtype, data.draw(st.integers(0, 99)))
+    shape = data.draw(CASE.shapes)
+    args, options = drawn(CASE, shape, dtype, data.draw(st.integers(0, 99)))
     with emulator.emulated(seed=1), pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared, "CHUNK", data.draw(st.sampled_from([1, 3, 100])) * shape[1])
-        compare(TWIN, args, options)
+        compare(CASE, args, options)
 
 
 def operands(*learn):

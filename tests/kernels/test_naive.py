@@ -1,26 +1,26 @@
 """The kernels that are written to be read: the fast ones compute the same, and no trick is in them.
 
-(test_kernels.py holds them to manual/, with mistakes planted, and compiles them.)
+(test_kernels.py holds them to manual/, tests their mutants, and compiles them.)
 """
 
 import re
 
 import numpy as np
 import pytest
+from cases import CASES, NAIVE
 from comparing import TOLERANCE, drawn, results_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import NAIVE, TWINS
 
 from nanoautograd.kernels.cuda import emulator
 from nanoautograd.kernels.cuda.runtime.source import HERE
 
-FAST = {twin.title: twin for twin in TWINS}
+FAST = {case.title: case for case in CASES}
 FILES = sorted(HERE.parent.glob("naive/*.cu"))
 
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
-@pytest.mark.parametrize("naive", NAIVE, ids=lambda twin: twin.title)
+@pytest.mark.parametrize("naive", NAIVE, ids=lambda case: case.title)
 @settings(max_examples=30)
 @given(data=st.data())
 def test_the_fast_kernels_compute_the_same(naive, data):
@@ -32,7 +32,7 @@ def test_the_fast_kernels_compute_the_same(naive, data):
     args, options = drawn(naive, shape, dtype, data.draw(st.integers(0, 99)))
     assert naive.kernel.takes(*args, **options) and fast.kernel.takes(*args, **options)
     with emulator.emulated(seed=1), np.errstate(all="ignore"):  # a mean of no rows is nan
-        ours, theirs = [results_of(twin, twin.kernel, args, options) for twin in (naive, fast)]
+        ours, theirs = [results_of(case, case.kernel, args, options) for case in (naive, fast)]
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
         if a is not None:

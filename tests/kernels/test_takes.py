@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import Case, normal
 from comparing import compare
-from twins import Twin, normal
 
 from nanoautograd.custom_vjp import CustomVJP
 from nanoautograd.kernels.cuda import emulator, operations
@@ -21,7 +21,7 @@ OPERATIONS = {
     if isinstance(operation, CustomVJP)
 }
 LAUNCHERS = [
-    Twin(name, None, None, (), host=f"{folder}/{name}")
+    Case(name, None, None, (), host=f"{folder}/{name}")
     for folder in ("launchers", "naive")
     for name in OPERATIONS
     if (Path(operations.__file__).parent / folder / f"{name}.py").exists()
@@ -34,7 +34,7 @@ def test_takes_is_told_all_that_forward_is(launcher):
     """By name: what is gathered as **others is forgotten."""
     told, derived = (
         [(p.name, p.kind, p.default) for p in inspect.signature(f).parameters.values()]
-        for f in (launcher.kernel.takes, launcher.by_hand.forward)
+        for f in (launcher.kernel.takes, launcher.reference.forward)
     )
     assert told == derived
 
@@ -170,7 +170,7 @@ def calls(name, usual):
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
 @EACH
 def test_what_is_taken_is_computed(launcher):
-    parameters = inspect.signature(launcher.by_hand.forward).parameters.values()
+    parameters = inspect.signature(launcher.reference.forward).parameters.values()
     usual = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     usual |= {name: value for name, value in REQUIRED.items() if name in usual}
     unusual, taken = set(), 0

@@ -1,4 +1,4 @@
-"""What kernels have to say: that an index was out of range.
+"""Device-side assertions: kernels report an index that is out of range.
 
 On the CPU an operation looks at its indices before it uses them. On a GPU to look at them from the
 host is to wait for them, at every step. So the kernel that reads an index checks it, and if it is

@@ -1,9 +1,9 @@
-"""Mistakes planted in the text of the kernels, to see whether the tests would notice.
+"""Mutants of the kernels, each with one mistake, to see whether the tests would notice.
 
-Each place where one can be made becomes a switch, `planted == 7 ? wrong : right`, so that a kernel
-with all of its mistakes is compiled once; the variable PLANTED says which one is made, and 0 makes
-none. As a program, `planted.py TITLE 7 8 9`, it runs the examples of a twin for each of these
-numbers under AddressSanitizer, and prints those numbers with which nothing goes wrong.
+Each place where one can be made becomes a switch, `mutant == 7 ? wrong : right`, so that a kernel
+with all of its mutants is compiled once; the variable MUTANT says which one runs, and 0 is the
+kernel as it is. As a program, `mutants.py TITLE 7 8 9`, it runs the examples of a case for each of
+these numbers under AddressSanitizer, and prints those with which nothing goes wrong.
 """
 
 import os
@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from cases import ALL
 from comparing import compare, drawn
-from twins import ALL
 
 from nanoautograd.kernels.cuda import emulator
 from nanoautograd.kernels.cuda.runtime import source as sources
@@ -36,7 +36,7 @@ WRONG = (
 )
 
 
-class Mistake(NamedTuple):
+class Mutant(NamedTuple):
     file: str
     line: int
     right: str
@@ -51,9 +51,9 @@ class Mistake(NamedTuple):
 
 
 def plant(folder=None):
-    """All mistakes, of which the first has the number 1. Writes the kernels with their switches to
+    """All mutants, of which the first has the number 1. Writes the kernels with their switches to
     folders of the same names in this one."""
-    mistakes = []
+    mutants = []
     if folder:
         for name in ("sources", "naive"):
             (folder / name).mkdir()
@@ -63,14 +63,14 @@ def plant(folder=None):
         file = name.removeprefix("sources/")
         text, done, to = path.read_text("utf-8"), "", 0
         if path.suffix == ".cu":
-            done = '#include <cstdlib>\nstatic const int planted = atoi(getenv("PLANTED"));\n'
+            done = '#include <cstdlib>\nstatic const int mutant = atoi(getenv("MUTANT"));\n'
         places = [(m, wrong) for right, wrong in WRONG for m in re.finditer(right, text)]
         for match, wrong in sorted(places, key=lambda place: place[0].start()):
             before = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
             if "//" in before or before.startswith("#") or match.start() < to:
                 continue
-            mistakes.append(
-                Mistake(
+            mutants.append(
+                Mutant(
                     file,
                     text.count("\n", 0, match.start()) + 1,
                     match[0],
@@ -78,16 +78,16 @@ def plant(folder=None):
                 )
             )
             done += (
-                f"{text[to : match.start()]}(planted == {len(mistakes)} ? "
-                f"{mistakes[-1].wrong} : {match[0]})"
+                f"{text[to : match.start()]}(mutant == {len(mutants)} ? "
+                f"{mutants[-1].wrong} : {match[0]})"
             )
             to = match.end()
         if folder:
             (folder / name).write_text(done + text[to:], "utf-8")
-    return mistakes
+    return mutants
 
 
-def run(twin, *numbers):
+def run(case, *numbers):
     """In a process of its own, into which AddressSanitizer was loaded first."""
     library = subprocess.run(
         ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
@@ -101,22 +101,22 @@ def run(twin, *numbers):
         "OPENBLAS_NUM_THREADS": "1",
     }
     return subprocess.run(
-        [sys.executable, __file__, twin.title, *map(str, numbers)],
+        [sys.executable, __file__, case.title, *map(str, numbers)],
         env=environment,
         capture_output=True,
         text=True,
     )
 
 
-def unnoticed(twin, number):
+def unnoticed(case, number):
     """Does nothing show that the kernels are wrong? In yet another process: they may write where
     they should not, and bring it down."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] == 0
-    os.environ["PLANTED"] = str(number)
+    os.environ["MUTANT"] = str(number)
     try:
-        with_seeds(twin, 6 if number else 2)
+        with_seeds(case, 6 if number else 2)
         os._exit(0)
     except (AssertionError, emulator.KernelError, IndexError) as problem:
         print(problem, file=sys.stderr, flush=True)
@@ -124,12 +124,12 @@ def unnoticed(twin, number):
         os._exit(1)
 
 
-def with_seeds(twin, n):
-    for shape in twin.examples:
+def with_seeds(case, n):
+    for shape in case.examples:
         for seed in range(n):
-            args, options = drawn(twin, shape, "float32", seed)
+            args, options = drawn(case, shape, "float32", seed)
             with emulator.emulated(seed=seed, sanitize=True):
-                compare(twin, args, options)
+                compare(case, args, options)
 
 
 if __name__ == "__main__":
@@ -137,5 +137,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         plant(Path(folder))
         sources.HERE = Path(folder) / "sources"
-        of = next(twin for twin in ALL if twin.title == sys.argv[1])
+        of = next(case for case in ALL if case.title == sys.argv[1])
         print(*[number for number in map(int, sys.argv[2:]) if unnoticed(of, number)])

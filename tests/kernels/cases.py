@@ -1,6 +1,6 @@
-"""Kernels and the operations that they are second implementations of, with calls to compare on.
+"""Kernels, their reference implementations, and calls of both to compare.
 
-A Twin draws calls of an operation: `shapes` is a Hypothesis strategy of what `make` takes after a
+A Case draws calls of an operation: `shapes` is a Hypothesis strategy of what `make` takes after a
 random generator and a dtype, and returns (args, options) of `forward`. `examples` are a few shapes
 for tests that take long: among them more than one block, and lengths that are no multiple of
 anything.
@@ -18,7 +18,7 @@ from nanoautograd.core.tensor import Tensor
 from nanoautograd.nn import Parameter
 
 
-class Twin(NamedTuple):
+class Case(NamedTuple):
     name: str  # of the file: nanoautograd/kernels/cuda/sources/<name>.cu, or naive/...
     shapes: object  # strategy of tuples
     make: Callable  # (rng, dtype, *shape) -> (args, options)
@@ -28,7 +28,7 @@ class Twin(NamedTuple):
     dtypes: tuple = ("float32", "float64")
     sources: tuple = ()  # ({macro: value}, ...) with which the .cu is compiled for a GPU
     results: Callable = None  # (module, args, options) -> arrays, if forward has no backward
-    headers: tuple = ()  # in which planted mistakes are looked for, beside the .cu
+    headers: tuple = ()  # of which mutants are tested, beside those of the .cu
     precision: str = "float32"  # of products
     tolerance: float = 0  # 0: that of the dtype
 
@@ -47,7 +47,7 @@ class Twin(NamedTuple):
         return f"{'../' * self.name.startswith('naive/')}{self.name}.cu"
 
     @property
-    def by_hand(self):
+    def reference(self):
         return import_module(f".{self.manual or self.name}", "nanoautograd.manual")
 
 
@@ -227,8 +227,8 @@ CUTS = tuple(
 )
 
 
-TWINS = [
-    Twin(
+CASES = [
+    Case(
         "attention",
         ATTENTION,
         attention,
@@ -241,7 +241,7 @@ TWINS = [
         ),
         headers=("attention.cuh",),
     ),
-    Twin(
+    Case(
         "attention_mma",
         ATTENTION,
         attention,
@@ -258,7 +258,7 @@ TWINS = [
             for r in (0, 1)
         ),
     ),
-    Twin(
+    Case(
         "cross_entropy",
         st.tuples(
             st.integers(0, 9),
@@ -280,7 +280,7 @@ TWINS = [
         ),
         headers=("common.cuh",),
     ),
-    Twin(
+    Case(
         "dropout",
         st.tuples(
             st.integers(0, 3000),
@@ -292,7 +292,7 @@ TWINS = [
         sources=tuple({"T": T} for T in ("float", "double", "bf16")),
         headers=("philox.cuh",),
     ),
-    Twin(
+    Case(
         "embedding",
         st.tuples(
             st.integers(0, 150),
@@ -314,7 +314,7 @@ TWINS = [
             for T, ID in (("float", "int"), ("double", "long long"), ("bf16", "unsigned char"))
         ),
     ),
-    Twin(
+    Case(
         "gelu",
         st.tuples(
             st.integers(0, 40),
@@ -332,7 +332,7 @@ TWINS = [
         sources=tuple({"T": T} for T in ("float", "double", "bf16")),
         headers=("elementwise.cuh", "partials.cuh"),
     ),
-    Twin(
+    Case(
         "layer_norm",
         st.tuples(ROWS_SHAPES, st.booleans(), st.booleans(), st.integers(0, 2)).map(
             lambda a: (*a[0], *a[1:])
@@ -347,7 +347,7 @@ TWINS = [
         sources=ROWS,
         headers=("columns.cuh", "rows.cuh"),
     ),
-    Twin(
+    Case(
         "log_softmax",
         ROWS_SHAPES,
         softmax,
@@ -355,8 +355,8 @@ TWINS = [
         sources=ROWS,
         headers=("rows.cuh", "common.cuh"),
     ),
-    Twin("softmax", ROWS_SHAPES, softmax, ((9, 12), (3, 1100), (2, 1101)), sources=ROWS),
-    Twin(
+    Case("softmax", ROWS_SHAPES, softmax, ((9, 12), (3, 1100), (2, 1101)), sources=ROWS),
+    Case(
         "rms_norm",
         st.tuples(ROWS_SHAPES, st.booleans(), st.integers(0, 2)).map(lambda a: (*a[0], *a[1:])),
         rms_norm,
@@ -364,7 +364,7 @@ TWINS = [
         sources=ROWS,
         headers=("columns.cuh",),
     ),
-    Twin(
+    Case(
         "silu",
         st.tuples(st.integers(0, 3000)),
         silu,
@@ -372,7 +372,7 @@ TWINS = [
         sources=tuple({"T": T} for T in ("float", "double", "bf16")),
         headers=("elementwise.cuh",),
     ),
-    Twin(
+    Case(
         "gru",
         NETWORKS,
         recurrent(3, 1),
@@ -380,10 +380,10 @@ TWINS = [
         sources=CUTS,
         headers=("recurrent.cuh", "recurrent_float.cuh", "common.cuh"),
     ),
-    Twin(
+    Case(
         "lstm", NETWORKS, recurrent(4, 2), SOME_NETWORKS, sources=CUTS, headers=("recurrent.cuh",)
     ),
-    Twin(
+    Case(
         "lstm",
         NETWORKS,
         recurrent(4, 2),
@@ -393,7 +393,7 @@ TWINS = [
         precision="tf32",
         tolerance=3e-3,
     ),
-    Twin(
+    Case(
         "rnn",
         NETWORKS,
         recurrent(1, 1, nonlinearity=["tanh", "relu"]),
@@ -464,7 +464,7 @@ MANY = tuple(
 )
 # Second implementations of what is in optim/, not in manual/.
 OTHERS = [
-    Twin(
+    Case(
         "adam",
         st.tuples(
             st.lists(st.integers(0, 90) | st.just(4500), min_size=1, max_size=9),
@@ -483,7 +483,7 @@ OTHERS = [
         sources=MANY,
         headers=("many.cuh",),
     ),
-    Twin(
+    Case(
         "clip",
         st.tuples(
             st.lists(st.integers(0, 90) | st.just(4500), min_size=1, max_size=9),
@@ -515,7 +515,7 @@ def network(rng, dtype, T, B, inputs, H):
 # In naive/, where they are written to be read.
 IN_TWO_TYPES = {"T": "float"}, {"T": "double"}
 NAIVE = [
-    Twin(
+    Case(
         "naive/cross_entropy",
         st.tuples(
             st.integers(0, 200),
@@ -530,7 +530,7 @@ NAIVE = [
         host="naive/cross_entropy",
         sources=IN_TWO_TYPES,
     ),
-    Twin(
+    Case(
         "naive/attention",
         st.tuples(
             st.integers(0, 3),
@@ -546,7 +546,7 @@ NAIVE = [
         host="naive/attention",
         sources=IN_TWO_TYPES,
     ),
-    Twin(
+    Case(
         "naive/rnn",
         st.tuples(*[st.integers(1, n) for n in (5, 20, 9, 20)]),
         network,
@@ -557,5 +557,5 @@ NAIVE = [
     ),
 ]
 
-ALL = TWINS + OTHERS + NAIVE
-IN_BFLOAT16 = [twin for twin in ALL if any(m["T"] == "bf16" for m in twin.sources)]
+ALL = CASES + OTHERS + NAIVE
+IN_BFLOAT16 = [case for case in ALL if any(m["T"] == "bf16" for m in case.sources)]
