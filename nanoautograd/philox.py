@@ -59,7 +59,7 @@ def words(like, n, seed, offset=0):
     out = xp.empty((last - first, 4), dtype=xp.uint32)
     step = max(1, BLOCKS if xp is np else len(out))
 
-    def part(i):
+    def draw(i):
         rows = out[i : i + step]
         c0 = xp.arange(first + i, first + i + len(rows), dtype=xp.uint64)
         c = [c0, c0 >> 32, xp.zeros_like(c0), xp.zeros_like(c0)]
@@ -68,7 +68,7 @@ def words(like, n, seed, offset=0):
         for lane in range(4):
             rows[:, lane] = c[lane]
 
-    parallel_map(part, range(0, len(out), step))
+    parallel_map(draw, range(0, len(out), step))
     return out.reshape(-1)[offset % 4 :][:n]
 
 

@@ -397,10 +397,10 @@ def erf(x):
     flat, y_ = x.reshape(-1), y.reshape(-1)
     f = _erf_by_taylor if x.dtype == "float64" else _erf_by_tanh
 
-    def part(i):
+    def erf_of(i):
         y_[i] = f(xp, flat[i])
 
-    parallel_rows(part, xp, x.size, 1)
+    parallel_rows(erf_of, xp, x.size, 1)
     return y
 
 

@@ -13,7 +13,7 @@ def in_blocks(f, jobs):
     and stay in the calling thread, which is the one that has their device and stream; their results
     come first.
     """
-    parts, room, results = [], 0, []
+    chunks, room, results = [], 0, []
     for options, arrays in jobs:
         if array_namespace(*arrays) is not np:
             results.append(f(*options, *arrays))
@@ -27,12 +27,12 @@ def in_blocks(f, jobs):
             blocks = [slice(i, i + step) for i in range(0, rows, step)]
         for i in blocks:
             if room <= 0:
-                parts.append([])
+                chunks.append([])
                 room = threads.BLOCK
-            parts[-1].append((options, arrays, i))
+            chunks[-1].append((options, arrays, i))
             room -= size // len(blocks)
 
-    def work(part):
-        return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in part]
+    def work(chunk):
+        return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in chunk]
 
-    return results + [y for ys in threads.parallel_map(work, parts) for y in ys]
+    return results + [y for ys in threads.parallel_map(work, chunks) for y in ys]
