@@ -3,10 +3,15 @@
 It is made of three functions of arrays (nanoautograd/manual/ has them, one operation a file):
 
     forward(x, weight, ..., *, option=...)      -> out, cache
-    backward(dout, cache, needs=None)           -> dx, dweight, ...
+    backward(dout, cache)                       -> dx, dweight, ...
     reference(x, weight, ..., *, option=...)    -> out, from primitives
 
     softmax = custom_vjp("softmax", forward, backward, reference)
+
+`backward` is the chain rule, and no more. A gradient may have the shape that its argument was
+broadcast to, and there may be one that nobody wants: the walk sums the one, casts it, and drops the
+other. To save the time of what is not wanted, `backward` may take a third argument `needs`, a tuple
+that says for each argument whether it needs a gradient.
 
 The first derivative is `backward`. It computes on plain arrays, so it cannot record itself: where
 the gradient is to be differentiated again (`create_graph`), the walk computes `reference` anew, on
@@ -43,7 +48,7 @@ from .safety.in_place import (
     storage_of,
 )
 from .safety.modes import Mode
-from .signature import Signature
+from .signature import Signature, parameters
 from .sixteen_bits import functions_in_float32, reference_in_float32
 
 __all__ = ["CustomVJP", "Form", "custom_vjp", "use_manual"]
@@ -65,10 +70,12 @@ class use_manual(Mode):
 
 
 class Form(NamedTuple):
-    """One way to compute an operation."""
+    """One way to compute an operation. early: whether `forward` computes gradients, too, and so
+    takes the keyword `needs`, which says of which arguments; () where nothing is recorded."""
 
     forward: Callable
     backward: Callable
+    early: bool = False
 
 
 class Saved(NamedTuple):
@@ -86,9 +93,8 @@ class Saved(NamedTuple):
 class CustomVJP:
     """An operation made of `forward`, `backward` and `reference`; see the text above.
 
-    Positional arguments are arrays (or None), and each has a gradient in what `backward` returns:
-    None where there is none, or where `needs`, a tuple of booleans, says that nobody wants it.
-    Options are given by keyword. It is called as a Primitive is.
+    Positional arguments are arrays (or None), and each has a gradient in what `backward` returns,
+    or None. Options are given by keyword. It is called as a Primitive is.
     """
 
     check: Callable | None = None  # called with what `forward` gets, before it: raises errors
@@ -107,9 +113,9 @@ class CustomVJP:
         self.name = self.__name__ = self.__qualname__ = name
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
         self.__wrapped__, self.in_float32 = forward, in_float32
+        self.signature = Signature(name, forward)
         self.backward, self.forward = backward, checks.watched(self, forward)
         self.reference = reference_in_float32(reference) if in_float32 else reference
-        self.signature = Signature(name, forward)
 
     @property
     def forward(self) -> Callable:
@@ -121,9 +127,11 @@ class CustomVJP:
 
     def form(self, forward: Callable, backward: Callable) -> Form:
         """Two functions as a Form of this operation: with arrays of 16 bits in float32, if so."""
-        return Form(
-            *functions_in_float32(forward, backward) if self.in_float32 else (forward, backward)
-        )
+        early = "needs" in {*parameters(forward)[1]} - self.signature.known  # no option of its own
+        backward = given_needs(backward)
+        if self.in_float32:
+            forward, backward = functions_in_float32(forward, backward)
+        return Form(forward, backward, early)
 
     def form_for(self, xp: Any) -> Form:
         """The Form that computes on the arrays of a namespace."""
@@ -159,7 +167,8 @@ class CustomVJP:
             if self.check is not None:
                 self.check(*arrays, **options)
             form = self.form_for(xp)
-            out, cache = form.forward(*arrays, **options)
+            early = {"needs": tuple(map(bool, edges))} if is_recorded and form.early else {}
+            out, cache = form.forward(*arrays, **options, **early)
         except Exception as error:
             if hook is not None and (usual := hook.failed(self, args, error)):
                 return self(*usual, **options)
@@ -252,6 +261,14 @@ def custom_vjp(
     (sixteen_bits.py)."""
     f, b, r = [checks.checked_function("custom_vjp", f) for f in (forward, backward, reference)]
     return CustomVJP(name, f, b, r, in_float32)
+
+
+def given_needs(backward: Callable) -> Callable:
+    """The function, which may be given `needs`, whether it takes it or not."""
+    positional, _, variadic, _ = parameters(backward)
+    if variadic or len(positional) > 2:
+        return backward
+    return lambda dout, cache, needs=None: backward(dout, cache)
 
 
 @function

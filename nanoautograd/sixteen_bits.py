@@ -12,16 +12,16 @@ from .ops import astype
 from .ops.reductions import wide
 
 
-class Rounded(NamedTuple):
-    """The cache of a call in float32, and the dtype of its arguments."""
+class Wide(NamedTuple):
+    """The cache of a call in float32 of arguments of 16 bits."""
 
     cache: Any
-    dtype: Any
 
 
 def functions_in_float32(forward, backward):
     """The two functions of an operation, for floating arguments of 16 bits too, if all have one
-    dtype. The results and gradients have that dtype."""
+    dtype. The results have that dtype; the gradients are float32, and the walk rounds them, after
+    it has summed what was broadcast."""
 
     @wraps(forward)
     def forward_(*args, **options):
@@ -29,13 +29,13 @@ def functions_in_float32(forward, backward):
         if dtype is None:
             return forward(*args, **options)
         out, cache = forward(*map(wide, args), **options)
-        return _cast(out, dtype), Rounded(cache, dtype)
+        return _cast(out, dtype), Wide(cache)
 
     @wraps(backward)
     def backward_(dout, cache, needs=None):
-        if type(cache) is not Rounded:
+        if type(cache) is not Wide:
             return backward(dout, cache, needs)
-        return _cast(backward(_cast(dout, "float32"), cache.cache, needs), cache.dtype)
+        return backward(_cast(dout, "float32"), cache.cache, needs)
 
     return forward_, backward_
 

@@ -21,7 +21,8 @@ def as_array_like(x, like):
 
 
 def by_kernel(operation, *args, **options):
-    """Whether a kernel computes this call of an operation, and so looks at the values itself."""
+    """Whether a kernel computes this call of an operation, and so looks at the values itself; to
+    look at them before would be to wait for them."""
     return not (type(args[0]) is np.ndarray or operation.cuda is None or MANUAL.get()) and (
         operation.cuda.takes(*args, **options)
     )

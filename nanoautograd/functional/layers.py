@@ -8,9 +8,11 @@ from .arguments import any_seed, as_array_like, by_kernel, check_integers
 
 
 def linear(input, weight, bias=None):
-    """x Wᵀ + b: input (..., I), weight (O, I), bias (O,) or None -> (..., O). See manual/linear.py.
+    """x Wᵀ + b: input (..., I), weight (O, I), bias (O,) or None -> (..., O).
 
     Raises ValueError if the shapes do not fit.
+
+    Gradients: `backward` in manual/linear.py; step into it within `nag.use_manual()`.
     """
     return _linear(input, weight, bias)
 
@@ -32,9 +34,11 @@ def embedding(input, weight, padding_idx=None):
     """The rows of weight (V, D) that input, integers of any shape, names -> (*input.shape, D).
 
     The gradient of a row is the sum over all places where it was used, and zero for the row
-    padding_idx, from -V to V-1. See manual/embedding.py.
+    padding_idx, from -V to V-1.
 
     Raises IndexError for an id outside 0 ... V-1; TypeError and ValueError for dtypes and shapes.
+
+    Gradients: `backward` in manual/embedding.py; step into it within `nag.use_manual()`.
     """
     return _embedding(as_array_like(input, weight), weight, padding_idx=padding_idx)
 
@@ -54,7 +58,6 @@ def check_embedding(ids, weight, *, padding_idx=None):
             f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
             f"is {V}, so it goes from {-V} to {V - 1}"
         )
-    # A kernel looks at the ids itself; to look at them here would be to wait for them.
     if ids.size and not by_kernel(_embedding, ids, weight, padding_idx=padding_idx):
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= V:
@@ -65,7 +68,7 @@ def check_embedding(ids, weight, *, padding_idx=None):
 
 
 def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
-    """Elements are 0 with probability p, and otherwise divided by 1 - p. See manual/dropout.py.
+    """Elements are 0 with probability p, and otherwise divided by 1 - p.
 
     input: any shape, floating. training: if False, the result is the input.
     seed: an integer from 0 to 2⁶⁴ - 1 that decides what is dropped, the same on every device; None
@@ -73,6 +76,8 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
     input.size of them.
 
     Raises ValueError if p is no probability, TypeError for dtypes.
+
+    Gradients: `backward` in manual/dropout.py; step into it within `nag.use_manual()`.
     """
     if seed is None:
         seed = any_seed("dropout") if training and p else 0

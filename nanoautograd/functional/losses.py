@@ -5,7 +5,6 @@ import numpy as np
 from .. import _deprecated
 from ..array_interface import array_of
 from ..backends import array_namespace, is_float
-from ..core.grad_mode import is_grad_enabled
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
 from ..manual.crf import steps
@@ -16,7 +15,7 @@ from ..ops import astype, mean, sum
 from ..ops.reductions import wide
 from ..safety.class_numbers import check_class_numbers
 from ..sixteen_bits import of_16_bits
-from .arguments import as_array_like, check_integers
+from .arguments import as_array_like, by_kernel, check_integers
 
 
 def cross_entropy(
@@ -29,7 +28,7 @@ def cross_entropy(
     label_smoothing=0.0,
     overwrite_input=None,
 ):
-    """Cross entropy of logits: -log softmax(input) at the target. See manual/cross_entropy.py.
+    """Cross entropy of logits: -log softmax(input) at the target.
 
     input: logits (C,), (N, C) or (N, C, d1, ..., dk), floating.
     target: class numbers, integers (), (N,) or (N, d1, ..., dk); or distributions over the classes,
@@ -43,6 +42,8 @@ def cross_entropy(
 
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
+
+    Gradients: `backward` in manual/cross_entropy.py; step into it within `nag.use_manual()`.
     """
     if overwrite_input is not None:
         _deprecated.overwrite_input()
@@ -99,7 +100,7 @@ def check_cross_entropy(
             f"cross_entropy: weight must be ({C},) {logits.dtype}, one for each class; "
             f"got {weight.shape} {weight.dtype}"
         )
-    if type(target) is np.ndarray and not is_float(target.dtype):
+    if not is_float(target.dtype) and not by_kernel(_cross_entropy, logits, target, weight):
         check_class_numbers("cross_entropy", target, C, ignore_index)
 
 
@@ -130,7 +131,7 @@ def linear_cross_entropy(
 
     The same as cross_entropy(linear(hidden, weight, bias), target, class_weight, ...), but only a
     few rows of the logits (N, V) are in memory at a time: 128 MiB in float32. For many classes,
-    where the logits would be the largest array. See manual/linear_cross_entropy.py.
+    where the logits would be the largest array.
 
     hidden: (..., D), floating: the states before the last layer.
     weight, bias: (V, D) and (V,) or None, as in nn.Linear, of the dtype of hidden.
@@ -146,14 +147,18 @@ def linear_cross_entropy(
 
     Raises IndexError for a class number out of range; ValueError and TypeError for shapes, options
     and dtypes. If all targets are ignored the mean is nan (and its gradient zero).
+
+    Gradients: `backward` in manual/linear_cross_entropy.py; step into it within `nag.use_manual()`.
     """
-    arrays = hidden, weight, as_array_like(target, hidden), bias, class_weight
     return _linear_cross_entropy(
-        *arrays,
+        hidden,
+        weight,
+        as_array_like(target, hidden),
+        bias,
+        class_weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
-        gradients=tuple([is_grad_enabled() and getattr(a, "requires_grad", False) for a in arrays]),
     )
 
 
@@ -167,7 +172,6 @@ def check_linear_cross_entropy(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
-    gradients=None,
 ):
     NAME = "linear_cross_entropy"
     check_options(NAME, ignore_index, reduction, label_smoothing)
@@ -202,7 +206,7 @@ def check_linear_cross_entropy(
                 f"{NAME}: {name} must be ({V},) {dtype}, one number for each class; "
                 f"got {a.shape} {a.dtype}"
             )
-    if type(target) is np.ndarray:
+    if not by_kernel(_linear_cross_entropy, hidden, weight, target, bias, class_weight):
         check_class_numbers(NAME, target, V, ignore_index)
 
 
@@ -211,7 +215,7 @@ _linear_cross_entropy.check = check_linear_cross_entropy
 
 def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):
     """log Σ exp(score) over all sequences of tags of a linear-chain conditional random field. Its
-    gradient is the marginal probabilities of tags and transitions. See manual/crf.py.
+    gradient is the marginal probabilities of tags and transitions.
 
     emissions: (T, B, K), scores of K tags at T steps of B sequences; floating.
     transitions: (K, K), from the row's tag to the column's; start_transitions, end_transitions:
@@ -219,6 +223,8 @@ def crf_log_partition(emissions, transitions, start_transitions, end_transitions
     mask: (T, B), booleans, True for the steps of a sequence and then False; None for all True.
 
     Returns (B,). Raises ValueError and TypeError for shapes, dtypes and masks with gaps.
+
+    Gradients: `backward` in manual/crf.py; step into it within `nag.use_manual()`.
     """
     return _crf_log_partition(emissions, transitions, start_transitions, end_transitions, mask=mask)
 
@@ -299,14 +305,15 @@ def check_tags(tags, x, mask):
 
 
 def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
-    """KL(N(mu, exp logvar), N(mu_2, exp logvar_2)) of diagonal Gaussians. See
-    manual/kl_divergence.py.
+    """KL(N(mu, exp logvar), N(mu_2, exp logvar_2)) of diagonal Gaussians.
 
     mu, logvar: (..., d), means and logarithms of variances; floating. mu_2, logvar_2: arrays that
     broadcast to that, of the same dtype; None for both is N(0, 1).
 
     Returns (...), the sums over the d dimensions. Raises ValueError and TypeError for shapes and
     dtypes.
+
+    Gradients: `backward` in manual/kl_divergence.py; step into it within `nag.use_manual()`.
     """
     return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)
 

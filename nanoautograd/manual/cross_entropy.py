@@ -7,8 +7,12 @@ Written for N rows of C scores; an input (N, C, d1, ..., dk) is N·d1·...·dk r
     t   (N, C)   or targets: distributions over the classes
     w   (C,)     class weights; 1 if not given
     ε            label smoothing, 0 ≤ ε ≤ 1
+    m   (N,)     largest scores of the rows of x
+    Z   (N,)     sums of the exponentials of x less m
     p   (N, C)   softmax of the rows of x
     q   (N, C)   smoothed targets
+    a   (N, C)   w q
+    s   (N,)     sums of the rows of a
     W            what a mean divides by
     ℓ   (N,)     losses of the rows
     L            the loss
@@ -47,14 +51,17 @@ For class numbers without smoothing a row has one a_nc, that of c = y_n, and
 From q_nc and from ℓ_n directly:
 
     dt_nk = - g_n (1 - ε) w_k log p_nk
-    dw_k = - Σ_n g_n q_nk log p_nk  -  [mean of class numbers]  dL/W · L · #{n not ignored: y_n = k}
+    dw_k = - Σ_n g_n q_nk log p_nk
 
-The last term is there because W depends on w: ∂(Σℓ/W)/∂W = -L/W, and ∂W/∂w_k counts the rows of
-class k.
+and for the mean of class numbers W depends on w, too: ∂(Σℓ/W)/∂W = -L/W, and ∂W/∂w_k counts the
+rows of class k. There
 
-In the code class numbers are distributions too: t_nc = [c = y_n], and none where a row is ignored.
-They are booleans, which choose, so that 0 · ∞ is 0 for a score of -∞, or for the infinite weight of
-a class that does not occur. The scores of a row that is ignored count as 0, whatever they are.
+    dw_k = - Σ_n g_n q_nk log p_nk  -  dL/W · L · #{n not ignored: y_n = k}
+
+In the code `axis` is that of c, and class numbers are distributions too: t_nc = [c = y_n], and none
+where a row is ignored. They are booleans, which choose, so that 0 · ∞ is 0 for a score of -∞, or
+for the infinite weight of a class that does not occur. The scores of a row that is ignored count as
+0, whatever they are.
 """
 
 from ..array_interface import array_of
@@ -62,7 +69,6 @@ from ..backends import array_namespace, is_float
 from ..backends.sums import summed, unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import logsumexp, reshape, squeeze, sum, where
-from ..safety.class_numbers import check_class_numbers
 
 NAN = float("nan")
 
@@ -76,41 +82,39 @@ def forward(
     has the shape of the integer targets with reduction "none", and no axes otherwise.
     """
     xp, ε = array_namespace(logits), float(label_smoothing)
-    x, t, q, w, W, kept, c = arguments(logits, target, weight, ignore_index, ε)
-    z = x - x.max(axis=c, keepdims=True)
-    log_p = z - xp.log(summed(xp.exp(z), c, keepdims=True))
-    ell = xp.where(kept, -summed(times(q, w * log_p), c, keepdims=True), 0.0)  # (N, 1)
-    loss = ell.squeeze(c) if reduction == "none" else summed(ell)
+    x, t, q, w, W, kept, axis = arguments(logits, target, weight, ignore_index, ε)
+    x = x - x.max(axis=axis, keepdims=True)  # x - m
+    log_p = x - xp.log(summed(xp.exp(x), axis, keepdims=True))
+    ell = xp.where(kept, -summed(times(q, w * log_p), axis, keepdims=True), 0.0)  # (N, 1)
+    loss = ell.squeeze(axis) if reduction == "none" else summed(ell)
     loss = loss / W if reduction == "mean" else loss
-    return loss, (log_p, t, q, w, weight is not None, W, kept, c, loss, reduction, ε)
+    return loss, (log_p, t, q, w, W, kept, axis, loss, reduction, ε)
 
 
-def backward(dL, cache, needs=None):
-    """dL like the loss -> dlogits, dtarget (None for integers), dweight (None without weights)."""
-    log_p, t, q, w, weighted, W, kept, c, loss, reduction, ε = cache
-    need_x, need_t, need_w = needs or (True,) * 3
-    xp, numbers, dx, dt, dw = array_namespace(log_p), t.dtype == bool, None, None, None
-    g = xp.expand_dims(dL, c) if reduction == "none" else dL / W if reduction == "mean" else dL
+def backward(dL, cache):
+    """dL like the loss -> dlogits, dtarget (None for class numbers), dweight."""
+    log_p, t, q, w, W, kept, axis, loss, reduction, ε = cache
+    xp, numbers = array_namespace(log_p), t.dtype == bool
+    g = xp.expand_dims(dL, axis) if reduction == "none" else dL / W if reduction == "mean" else dL
     g = xp.where(kept, g, 0.0)  # (N, 1)
-    if need_x:
-        a = times(q, w)
-        dx = g * (summed(a, c, keepdims=True) * xp.exp(log_p) - a)
-    if need_t and not numbers:
-        dt = -g * (1 - ε) * w * log_p
-    if need_w and weighted:
-        by_W = times(t, loss) if numbers and reduction == "mean" else 0.0
-        dw = -unbroadcast(g * (times(q, log_p) + by_W), w.shape).reshape(-1)
-    return dx, dt, dw
+    a = times(q, w)
+    s = summed(a, axis, keepdims=True)
+    dx = g * (s * xp.exp(log_p) - a)  # g_n (s_n p_nk - a_nk)
+    dt = None if numbers else -g * (1 - ε) * w * log_p
+    by_W = times(t, loss) if numbers and reduction == "mean" else 0.0  # L [k = y_n], through W
+    dw = -unbroadcast(g * (times(q, log_p) + by_W), w.shape)  # - Σ_n g_n (q_nk log p_nk + by_W)
+    return dx, dt, dw.reshape(-1)
 
 
 def reference(
     logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """The same from primitives."""
-    x, t, q, w, W, kept, c = arguments(logits, target, weight, ignore_index, float(label_smoothing))
-    log_p = x - logsumexp(x, axis=c, keepdims=True)
-    ell = where(kept, -sum(times(q, w * log_p), axis=c, keepdims=True), 0.0)
-    loss = squeeze(ell, axis=c) if reduction == "none" else sum(ell)
+    ε = float(label_smoothing)
+    x, t, q, w, W, kept, axis = arguments(logits, target, weight, ignore_index, ε)
+    log_p = x - logsumexp(x, axis=axis, keepdims=True)
+    ell = where(kept, -sum(times(q, w * log_p), axis=axis, keepdims=True), 0.0)
+    loss = squeeze(ell, axis=axis) if reduction == "none" else sum(ell)
     return loss / W if reduction == "mean" else loss
 
 
@@ -120,20 +124,19 @@ cross_entropy = custom_vjp("cross_entropy", forward, backward, reference, in_flo
 def arguments(logits, target, weight, ignore_index, ε):
     """x, t, q, w and W, arrays or Tensors that broadcast; which rows are kept; and the axis of the
     classes."""
-    c, xp, y = min(1, logits.ndim - 1), array_namespace(array_of(logits)), array_of(target)
-    C, dtype = logits.shape[c], logits.dtype
+    axis, xp, y = min(1, logits.ndim - 1), array_namespace(array_of(logits)), array_of(target)
+    C, dtype = logits.shape[axis], logits.dtype
     w = xp.ones(C, dtype=dtype) if weight is None else weight
-    w = reshape(w, (C, *(1,) * (logits.ndim - c - 1)))
+    w = reshape(w, (C, *(1,) * (logits.ndim - axis - 1)))
     if is_float(y.dtype):
         kept, t, W = xp.asarray(True), target, xp.full((), logits.size / C, dtype=dtype)
     else:
-        check_class_numbers("cross_entropy", y, C, ignore_index)  # of a GPU: nobody has looked yet
-        y = xp.expand_dims(y, c)
+        y = xp.expand_dims(y, axis)
         kept = y != ignore_index
         t = (xp.arange(C).reshape(w.shape) == y) & kept
         W = sum(times(t, w))
     q = (1 - ε) * t.astype(dtype) + ε / C if ε else t
-    return where(kept, logits, 0.0), t, q, w, where(W == 0, NAN, W), kept, c
+    return where(kept, logits, 0.0), t, q, w, where(W == 0, NAN, W), kept, axis
 
 
 def times(q, a):

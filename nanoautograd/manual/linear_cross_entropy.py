@@ -13,7 +13,7 @@ and the gradient of the matrix is a sum over the rows, to which each chunk adds 
     w    (V,)     class weights, 1 if not given
     ε             label smoothing, 0 ≤ ε ≤ 1
     z    (N, V)   scores (logits), of which only a chunk exists
-    p    (N, V)   softmax of the rows of z
+    m, Z, p, a, s    of the rows of z, as in cross_entropy.py those of x
     q    (N, V)   smoothed targets
     S             what a mean divides by
     ℓ    (N,)     losses of the rows
@@ -48,7 +48,8 @@ It goes through the linear map as in linear.py:
 Row n of dH needs row n of δ and no other. dW and db are sums over n, so over chunks. The class
 weights act on ℓ, through q, and on S, as in cross_entropy.py:
 
-    dw_k = - Σ_n g_n q_nk log p_nk  -  [mean]  dL/S · L · #{n not ignored: y_n = k}
+    dw_k = - Σ_n g_n q_nk log p_nk                                           "none" and "sum"
+    dw_k = - Σ_n g_n q_nk log p_nk  -  dL/S · L · #{n not ignored: y_n = k}  "mean"
 
 The scores of a chunk are gone when the next one is computed, so the way back computes them again.
 
@@ -58,13 +59,11 @@ large-vocabulary language models".)
 """
 
 from ..backends import array_namespace, scatter_add
-from ..backends.products import matmul
-from ..backends.sums import column_sums, summed
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
-from ..safety.class_numbers import check_class_numbers
+from ..ops import matmul
 from . import cross_entropy, linear
 
-NAME = "linear_cross_entropy"
 CHUNK = 1 << 22  # scores that exist at a time: 16 MiB in float32
 
 
@@ -78,15 +77,10 @@ def forward(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
-    gradients=(),
 ):
-    """hidden (..., D), weight (V, D), target (...) of integers -> loss, and the cache.
-
-    The loss has the shape of the target with reduction "none", and no axes otherwise. gradients:
-    for each array whether `backward` will be asked for its gradient; fast forms compute it here.
-    """
+    """hidden (..., D), weight (V, D), target (...) of integers -> loss, and the cache. The loss has
+    the shape of the target with reduction "none", and no axes otherwise."""
     xp, (V, D), dtype = array_namespace(hidden), weight.shape, hidden.dtype
-    check_class_numbers(NAME, target, V, ignore_index)  # of a GPU: nobody has looked at them
     h, y = hidden.reshape(target.size, D), target.reshape(-1)
     w = xp.ones(V, dtype=dtype) if class_weight is None else class_weight
     rows = h, weight, bias, y, w, ignore_index, label_smoothing
@@ -97,13 +91,12 @@ def forward(
     S = summed(xp.where(kept, w[y * kept], 0.0))
     S = xp.where(S == 0, float("nan"), S) if reduction == "mean" else 1.0
     loss = ell.reshape(target.shape) if reduction == "none" else summed(ell) / S
-    given = True, True, False, bias is not None, class_weight is not None
-    return loss, (rows, kept, S, loss if reduction == "mean" else 0.0, hidden.shape, given)
+    return loss, (rows, kept, S, loss if reduction == "mean" else 0.0, hidden.shape)
 
 
-def backward(dL, cache, needs=None):
-    """dL like the loss -> dhidden, dweight, None, dbias, dclass_weight (None if not given)."""
-    rows, kept, S, L, shape, given = cache
+def backward(dL, cache):
+    """dL like the loss -> dhidden, dweight, None, dbias, dclass_weight."""
+    rows, kept, S, L, shape = cache
     (h, W, _, y, w, *_), xp = rows, array_namespace(kept)
     g = xp.where(kept, dL.reshape(-1) / S, 0.0)  # (N,)
     dh, dW, dw, db = (xp.zeros(a.shape, dtype=a.dtype) for a in (h, W, w, w))
@@ -111,11 +104,10 @@ def backward(dL, cache, needs=None):
         δ, _, dw_n = cross_entropy.backward(g[n], cache_n)
         dh[n] = matmul(δ, W)
         dW += matmul(δ.T, h[n])
-        db += column_sums(δ)
+        db += summed(δ, 0)  # δᵀ 1
         dw += dw_n
-    scatter_add(dw, y * kept, xp.where(kept, -g * L, 0.0))
-    ds = zip((dh.reshape(shape), dW, None, db, dw), given, needs or given)
-    return tuple([d if is_given and need else None for d, is_given, need in ds])
+    scatter_add(dw, y * kept, xp.where(kept, -g * L, 0.0))  # through S
+    return dh.reshape(shape), dW, None, db, dw
 
 
 def chunks(h, W, b, y, w, ignore_index, ε):
@@ -127,11 +119,13 @@ def chunks(h, W, b, y, w, ignore_index, ε):
         yield n, *cross_entropy.forward(z, y[n], w, ignore_index=ignore_index, **options)
 
 
-def reference(hidden, weight, target, bias=None, class_weight=None, *, gradients=(), **options):
+def reference(hidden, weight, target, bias=None, class_weight=None, **options):
     """The same from primitives, with all scores at once. options: those of cross_entropy."""
     z = linear.reference(hidden.reshape(target.size, weight.shape[1]), weight, bias)
     loss = cross_entropy.reference(z, target.reshape(-1), class_weight, **options)
     return loss.reshape(target.shape) if loss.ndim else loss
 
 
-linear_cross_entropy = custom_vjp(NAME, forward, backward, reference, in_float32=True)
+linear_cross_entropy = custom_vjp(
+    "linear_cross_entropy", forward, backward, reference, in_float32=True
+)

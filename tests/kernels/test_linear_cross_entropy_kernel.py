@@ -29,7 +29,7 @@ def call(rng, dtype, N, V, D, bias, reduction, ignored, smoothing, early):
     ), {
         "reduction": reduction,
         "label_smoothing": smoothing,
-        "gradients": (early,) * 5,
+        "needs": (early,) * 5,
     }
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from nanoautograd import backends
 from nanoautograd.backends import threads
+from nanoautograd.backends.sums import unbroadcast_as
+from nanoautograd.custom_vjp import given_needs
 from nanoautograd.kernels import cpu
 from nanoautograd.testing import gradcheck
 
@@ -67,7 +70,7 @@ def as_tuple(x):
 
 
 def is_float(a):
-    return a is not None and a.dtype.kind == "f"
+    return a is not None and backends.is_float(a.dtype)
 
 
 def close(a, b, what, **tolerance):
@@ -93,13 +96,22 @@ def by_hand(backend, module, arrays, gs=None, needs=None, seed=0, **options):
         rng = np.random.default_rng(seed)
         gs = [rng.standard_normal(o.shape).astype(o.dtype) for o in outs]
     gs_here = [backend.array(g) for g in gs]
-    ds = module.backward(tuple(gs_here) if isinstance(out, tuple) else gs_here[0], cache, needs)
+    dout = tuple(gs_here) if isinstance(out, tuple) else gs_here[0]
+    ds = given_needs(module.backward)(dout, cache, needs)
     for given, now in zip([*arrays, *gs], [*here, *gs_here], strict=True):
         if given is not None:
             np.testing.assert_array_equal(backend.numpy(now), given, "this was written to")
-    assert len(ds) >= len(arrays) and all(d is None for d in ds[len(arrays) :])  # left out: no d
-    ds = [d if d is None else np.asarray(backend.numpy(d)) for d in ds[: len(arrays)]]
-    return outs, gs, ds
+    assert len(ds) >= len(arrays)
+    return outs, gs, [None if d is None else backend.numpy(d) for d in walked(here, ds, needs)]
+
+
+def walked(arrays, ds, needs=None):
+    """What the walk makes of the gradients that `backward` gives: nothing of those that nobody
+    wants, and of the others one in the shape and dtype of its array."""
+    return [
+        unbroadcast_as(d, a.shape, a.dtype) if d is not None and is_float(a) and need else None
+        for a, d, need in zip(arrays, ds, needs or [True] * len(arrays))
+    ]
 
 
 def by_composition(backend, module, arrays, gs, **options):
@@ -147,7 +159,7 @@ def differences(module, arrays, varied, seed, **options):
         return module.forward(*whole, **options)
 
     def vjp(g, *xs):
-        ds = module.backward(g, forward(*xs)[1])
+        ds = walked(arrays, module.backward(g, forward(*xs)[1]))
         return [ds[i][finite] for i, finite in at.items()]
 
     if at:

@@ -60,7 +60,7 @@ def forward(logits, target, weight=None, **options):
 
 def backward(dL, cache, needs=None):
     if len(cache) == 1:
-        return manual.backward(dL, *cache, needs)
+        return manual.backward(dL, *cache)
     shape, dtype, blocks, kept, W, k, a, s, reduction, arguments = cache
     need_x, _, need_w = needs or (True,) * 3
     dx = dw = None
@@ -85,7 +85,7 @@ def backward(dL, cache, needs=None):
     if need_w and arguments is not None:
         *arrays, options = arguments
         _, of_manual = manual.forward(*arrays, **options)
-        *_, dw = manual.backward(dL, of_manual, (False, False, True))
+        *_, dw = manual.backward(dL, of_manual)
     return dx, None, dw
 
 

@@ -64,7 +64,7 @@ def forward(
 
 def backward(dy, cache, needs=None):
     if len(cache) == 1:
-        return manual.backward(dy, *cache, needs)
+        return manual.backward(dy, *cache)
     z, mu, r, q, weight, bias, is_sum, return_sum = cache
     need_x, need_w, need_b, need_a = needs or (True,) * 4
     need_w, need_b = need_w and weight is not None, need_b and bias is not None

@@ -15,7 +15,7 @@ from .. import linear_cross_entropy as shared
 from .cross_entropy import factors
 
 
-def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(), **options):
+def forward(hidden, weight, target, bias=None, class_weight=None, *, needs=(), **options):
     y, kept, S, k, a, s = factors(target, class_weight, len(weight), hidden.dtype, **options)
     k, s = (np.broadcast_to(1.0 if f is None else f, y.shape).astype(hidden.dtype) for f in (k, s))
     all_kept = kept is None
@@ -53,7 +53,7 @@ def forward(hidden, weight, target, bias=None, class_weight=None, *, gradients=(
         S,
         target.shape,
         options.get("reduction", "mean"),
-        gradients,
+        needs,
     )
     arguments = hidden, weight, target, bias, class_weight
     return loss, (cache, arguments, options)
@@ -72,7 +72,7 @@ def backward(dL, cache, needs=None):
     *ds, dw = shared.backward(dL, cache, needs)
     if arguments[-1] is not None and (needs is None or needs[-1]):
         _, of_manual = manual.forward(*arguments, **options)
-        *_, dw = manual.backward(dL, of_manual, (False, False, False, False, True))
+        *_, dw = manual.backward(dL, of_manual)
     return *ds, dw
 
 

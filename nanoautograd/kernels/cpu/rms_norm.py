@@ -48,7 +48,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
 
 def backward(dy, cache, needs=None):
     if len(cache) == 1:
-        return manual.backward(dy, *cache, needs)
+        return manual.backward(dy, *cache)
     z, r, q, weight, is_sum, return_sum = cache
     need_x, need_w, need_a = needs or (True,) * 3
     need_w, need_a = need_w and weight is not None, need_a and is_sum

@@ -51,10 +51,10 @@ class ByKernel(NamedTuple):
 
 class Kernel:
     """The form of an operation for arrays that are not NumPy's: by its kernels where they take the
-    call, by the lines of manual/ elsewhere. name: of the file in launchers/."""
+    call, by the lines of manual/ elsewhere. name: of the file in launchers/. early: see Form."""
 
-    def __init__(self, name, operation):
-        self.name, self.operation, self._module = name, operation, None
+    def __init__(self, name, operation, early=False):
+        self.name, self.operation, self.early, self._module = name, operation, early, None
 
     @property
     def module(self):
@@ -67,9 +67,10 @@ class Kernel:
         """Whether the kernels compute this call."""
         return can_run(*filter(is_array, args)) and self.module.takes(*args, **options)
 
-    def forward(self, *args, **options):
+    def forward(self, *args, needs=(), **options):
         if self.takes(*args, **options):
-            out, cache = self.module.forward(*args, **options)
+            early = {"needs": needs} if self.early else {}
+            out, cache = self.module.forward(*args, **options, **early)
             return out, ByKernel(cache)
         return self.operation.manual.forward(*args, **options)
 

@@ -34,4 +34,4 @@ for operation, launcher in {
     silu: "silu",
     softmax: "softmax",
 }.items():
-    operation.cuda = Kernel(launcher, operation)
+    operation.cuda = Kernel(launcher, operation, early=operation is linear_cross_entropy)

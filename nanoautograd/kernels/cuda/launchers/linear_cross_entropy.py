@@ -46,7 +46,7 @@ def forward(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
-    gradients=(),
+    needs=(),
 ):
     xp, V, A = array_namespace(hidden, weight, target, bias), len(weight), sum_dtype(hidden)
     y = xp.ascontiguousarray(target).reshape(-1)
@@ -71,7 +71,7 @@ def forward(
         return ell
 
     result = shared.forward(
-        losses_of_rows, hidden, weight, bias, kept, S, target.shape, reduction, gradients
+        losses_of_rows, hidden, weight, bias, kept, S, target.shape, reduction, needs
     )
     reports.check(xp, device)
     return result
