@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from second_order import second_order
-from three_ways import agree, by_composition, by_hand, close, each_alone
+from three_ways import agree, by_composition, by_hand, close, each_alone, walked
 
 import nanoautograd as nag
 from nanoautograd.manual import kl_divergence
@@ -48,7 +48,7 @@ def test_pytorch(arrays):
     np.testing.assert_allclose(y, ty.detach().numpy(), rtol=1e-9, atol=1e-12)
     given = [t for t in ts if t is not None]
     wants = torch.autograd.grad(ty, given, torch.tensor(g))
-    ds = [d for d in kl_divergence.backward(g, cache) if d is not None]
+    ds = [d for d in walked(arrays, kl_divergence.backward(g, cache)) if d is not None]
     for d, want in zip(ds, wants, strict=True):
         close(d, want.numpy(), "a gradient")
 
@@ -78,6 +78,26 @@ def test_equal_distributions_have_none(backend, dtype):
     near = np.array([1e-4, -1e-3, 1e-8], dtype)  # u²/4 + u³/12
     (y,), _, _ = by_hand(backend, kl_divergence, [0 * near[:, None], near[:, None]])
     np.testing.assert_allclose(y, near**2 / 4 + near**3 / 12, atol=5e-3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # where the result is infinite
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(kappa=st.floats(-3000, 100), u=st.floats(-1, 1))
+def test_equal_means_are_no_distance_at_any_variance(backend, dtype, kappa, u):
+    """0 · ∞ is 0, and the second derivative by a mean is 1 / variance, perhaps infinite."""
+    mu, logvar, nu, kappa = (np.array([a], dtype) for a in (1.0, kappa + u, 1.0, kappa))
+    ratio = np.expm1(logvar - kappa)
+    right = 0.5 * (ratio - (logvar - kappa))[0], [0.0], ratio / 2, [0.0], -ratio / 2
+    (y,), gs, ds = by_hand(backend, kl_divergence, [mu, logvar, nu, kappa], [np.array(1.0, dtype)])
+    (y2,), ds2 = by_composition(backend, kl_divergence, [mu, logvar, nu, kappa], gs)
+    for found in ((y, *ds), (y2, *ds2)):
+        for a, b in zip(found, right, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    x, *rest = (backend.tensor(a, requires_grad=a is mu) for a in (mu, logvar, nu, kappa))
+    (d,) = nag.autograd.grad(kl_divergence.reference(x, *rest), [x], create_graph=True)
+    (dd,) = nag.autograd.grad(d.sum(), [x])
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(backend.numpy(dd), np.exp(-kappa), rtol=2e-3)
 
 
 def test_a_point_is_infinitely_far_from_a_density(backend):
