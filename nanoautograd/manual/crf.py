@@ -47,10 +47,15 @@ and likewise A_ij occurs once for each step from i to j, s_j if y_1 = j, e_j if 
 The probabilities are sums of exp(S(y))/Z over the sequences that pass through. Every such sequence
 is a beginning and an end, whose sums α and β have:
 
-    P(y_t = j) = exp(α_tj + β_tj - log Z)
+    p_tj = P(y_t = j) = exp(α_tj + β_tj - log Z)
     P(y_{t-1} = i, y_t = j) = exp(α_{t-1,i} + A_ij + x_tj + β_tj - log Z)
 
-With these, dx = dz p, dA = Σ dz P(i, j), and so on, summed over the sequences of the batch.
+Each sequence has a dz of its own, and all share A, s and e, so with Σ over the sequences
+
+    dx_tj = dz p_tj                                  0 where step t is padding
+    dA_ij = Σ dz Σ_{t>1} P(y_{t-1} = i, y_t = j)
+    ds_j  = Σ dz p_1j
+    de_j  = Σ dz p_Tj
 
 A score of -inf forbids a tag or a transition. Where that forbids all sequences, log Z is -inf and
 there are no probabilities: the gradients are zero.
@@ -70,40 +75,41 @@ INF = float("inf")
 def forward(x, A, s, e, *, mask=None):
     """x (T, B, K), A (K, K), s (K,), e (K,) -> log Z (B,), and the cache."""
     xp, m = array_namespace(x), steps(x, mask)
-    alpha = xp.empty(x.shape, dtype=x.dtype)
-    alpha[0] = s + x[0]
+    α = xp.empty(x.shape, dtype=x.dtype)
+    α[0] = s + x[0]
     for t in range(1, len(x)):
-        a = x[t] + lse(alpha[t - 1][:, :, None] + A, axis=1)  # (B, K)
-        alpha[t] = xp.where(m[t][:, None], a, alpha[t - 1])
-    z = lse(alpha[-1] + e, axis=1)
-    return z, (x, A, e, m, alpha, z)
+        a = x[t] + lse(α[t - 1][:, :, None] + A, axis=1)  # (B, K)
+        α[t] = xp.where(m[t][:, None], a, α[t - 1])
+    z = lse(α[-1] + e, axis=1)
+    return z, (x, A, e, m, α, z)
 
 
-def backward(dz, cache, needs=None):
+def backward(dz, cache):
     """dz (B,) -> dx, dA, ds, de."""
-    x, A, e, m, alpha, z = cache
-    xp, m = array_namespace(x), m[:, :, None]
+    x, A, e, m, α, z = cache
+    xp, dz, m = array_namespace(x), dz[:, None], m[:, :, None]
     z = xp.where(z == -INF, 0.0, z)[:, None]  # where nothing is possible, P = 0
-    dz, dA, beta = dz[:, None], [xp.zeros_like(A)], xp.empty_like(alpha)
-    beta[-1] = e
-    for t in range(len(x) - 1, 0, -1):
-        after = A + (x[t] + beta[t])[:, None, :]  # (B, i, j)
-        pair = xp.exp(alpha[t - 1][:, :, None] + after - z[:, :, None])
-        dA.append(summed(xp.where(m[t][:, :, None], dz[:, :, None] * pair, 0.0), 0))
-        beta[t - 1] = xp.where(m[t], lse(after, axis=2), beta[t])
-    dp = dz * xp.exp(alpha + beta - z)  # (T, B, K)
-    ds = xp.where(m, dp, 0.0), total(dA), summed(dp[0], 0), summed(dp[-1], 0)
-    return tuple([d if need else None for d, need in zip(ds, needs or (True,) * 4)])
+    β, dAs = xp.empty_like(α), [xp.zeros_like(A)]  # dAs: what each step gives to dA
+    β[-1] = e
+    for t in reversed(range(1, len(x))):
+        after = A + (x[t] + β[t])[:, None, :]  # (B, i, j)
+        pairs = xp.exp(α[t - 1][:, :, None] + after - z[:, :, None])  # P(y_{t-1} = i, y_t = j)
+        dAs.append(summed(xp.where(m[t][:, :, None], dz[:, :, None] * pairs, 0.0), 0))
+        β[t - 1] = xp.where(m[t], lse(after, axis=2), β[t])
+    p = xp.exp(α + β - z)
+    dx = xp.where(m, dz * p, 0.0)
+    ds, de = summed(dz * p[0], 0), summed(dz * p[-1], 0)
+    return dx, total(dAs), ds, de
 
 
 def reference(x, A, s, e, *, mask=None):
     """The same from primitives."""
     m = steps(x, mask)
-    alpha = s + x[0]
+    α = s + x[0]
     for t in range(1, len(x)):
-        a = x[t] + lse(expand_dims(alpha, 2) + A, axis=1)
-        alpha = where(m[t][:, None], a, alpha)
-    return lse(alpha + e, axis=1)
+        a = x[t] + lse(expand_dims(α, 2) + A, axis=1)
+        α = where(m[t][:, None], a, α)
+    return lse(α + e, axis=1)
 
 
 crf_log_partition = custom_vjp("crf_log_partition", forward, backward, reference, in_float32=True)

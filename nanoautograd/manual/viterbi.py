@@ -20,16 +20,16 @@ def viterbi(x, A, s, e, *, mask=None):
     """The best tags (T, B), 0 where the mask is False, and their scores (B,), of arrays."""
     xp = array_namespace(x, A, s, e)
     m, (T, B) = steps(x, mask), x.shape[:2]
-    delta, came_from = s + x[0], []
+    δ, came_from = s + x[0], []
     for t in range(1, T):
-        d = delta[:, :, None] + A  # (B, i, j)
+        d = δ[:, :, None] + A  # (B, i, j)
         came_from.append(xp.argmax(d, axis=1))
-        delta = xp.where(m[t][:, None], x[t] + xp.max(d, axis=1), delta)
-    delta = delta + e
+        δ = xp.where(m[t][:, None], x[t] + xp.max(d, axis=1), δ)
+    δ = δ + e
     y = xp.zeros((T, B), dtype=int)
-    rows, tag = xp.arange(B), xp.argmax(delta, axis=1)
+    rows, tag = xp.arange(B), xp.argmax(δ, axis=1)
     for t in range(T - 1, -1, -1):
         y[t] = xp.where(m[t], tag, 0)
         if t:
             tag = xp.where(m[t], came_from[t - 1][rows, tag], tag)
-    return y, xp.max(delta, axis=1)
+    return y, xp.max(δ, axis=1)
