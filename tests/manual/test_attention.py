@@ -15,6 +15,7 @@ from three_ways import (
     each_alone,
     each_form,
     each_form_on_numpy,
+    walked,
 )
 
 import nanoautograd as nag
@@ -116,7 +117,7 @@ def test_blocks(case, return_weights, seed, p, rows, numbers):
         gs = [np.random.default_rng(seed).standard_normal(y.shape) for y in outs]
         for g in gs:
             g.flags.writeable = False
-        ds = module.backward(gs if return_weights else gs[0], cache)
+        ds = walked(arrays, module.backward(gs if return_weights else gs[0], cache))
         return [*outs, *(d for d in ds if d is not None)]
 
     found = []
@@ -192,7 +193,7 @@ def test_pytorch(module, case):
         arrays[3] = None  # PyTorch takes one of the two
     out, cache = module.forward(*arrays, **options)
     g = np.random.default_rng(0).standard_normal(out.shape)
-    ds = module.backward(g, cache)
+    ds = walked(arrays, module.backward(g, cache))
     ts = [a if a is None else torch.tensor(a, requires_grad=a.dtype == float) for a in arrays]
     # PyTorch wants the batch axes of q, k and v written out
     full = [t.broadcast_to(out.shape[:-2] + t.shape[-2:]) for t in ts[:3]]
