@@ -7,10 +7,12 @@
     b    (N,)     bias, 0 if not given
     ε             a small number, so that a row of equal numbers divides by no zero
     z    (M, N)   x + a, an output too where it is asked for ("return_sum")
-    s    (M, 1)   powers of two, by which rows are divided before
     μ    (M, 1)   means of the rows of z
     r    (M, 1)   reciprocals of their standard deviations
     x̂    (M, N)   the rows with mean 0 and variance 1
+    s    (M, 1)   powers of two, by which rows are divided before their squares are taken
+    d, h          (z - μ)/s and √ε/s
+    sr            s r, of the size of 1
     y    (M, N)   output
     dy, dz        the gradients that arrive at the outputs y and z; dz is 0 where z is none
     dx̂            ∂L/∂x̂
@@ -47,17 +49,20 @@ stretch. x and a both reach L through z alone, and ∂z/∂x = ∂z/∂a = 1, so
 
     dx_k = da_k = dz_k  +  r (dx̂_k  -  1/N Σ_i dx̂_i  -  x̂_k 1/N Σ_i dx̂_i x̂_i)
 
-Squares of numbers beyond 10¹⁹ are beyond float32, and those below 10⁻¹⁹ are 0 there. So each row is
-first divided by s, a power of two near its largest number, which changes no digit, and √ε, too: x̂
-and y are the same, and by the chain rule dx less dz is the gradient of z/s, divided by s. What is
-left of large numbers without their mean may be small, or 0, so it is divided once more.
+Squares of numbers beyond 10¹⁹ are beyond float32, and those below 10⁻¹⁹ are 0 there. So in the code
+a row is first divided by s, a power of two near its largest number or √ε, which changes no digit:
+
+    d_i = (z_i - μ)/s,   h = √ε/s,   s r = (1/N Σ_i d_i² + h²)^(-1/2),   x̂_i = d_i (s r)
+
+and the r in dx_k is (s r)/s. s is the product of two: z/s₁ has a sum in range, and as z - μ may be
+small beside z, or 0, (z - μ)/s₁ is divided by s₂.
 """
 
 from math import prod
 
 from ..array_interface import array_of
 from ..backends import array_namespace
-from ..backends.sums import column_sums, row_sums
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
 
@@ -68,32 +73,27 @@ def forward(
     """x (..., *normalized_shape), weight and bias of that shape or None, residual like x or None
     -> y like x, or with return_sum the pair (y, z); and the cache."""
     z = x if residual is None else x + residual
-    d, h, s1 = in_range(z.reshape(sizes(x, normalized_shape)), float(eps) ** 0.5)
+    z_, h, s1 = in_range(z.reshape(sizes(x, normalized_shape)), float(eps) ** 0.5)
+    d, h, s2 = in_range(z_ - mean(z_), h)
+    sr = 1 / array_namespace(x).sqrt(mean(d * d) + h * h)
+    xhat = d * sr
     w, b = flat(weight, 1.0), flat(bias, 0.0)
-    d, h, s2 = in_range(d - row_means(d), h)
-    r = 1 / array_namespace(x).sqrt(row_means(d * d) + h * h)
-    xhat = d * r
     y = (w * xhat + b).reshape(x.shape)
-    cache = xhat, r, s1 * s2, weight, bias, residual is not None, return_sum
-    return (y, z) if return_sum else y, cache
+    return (y, z) if return_sum else y, (xhat, sr, s1, s2, w, normalized_shape, return_sum)
 
 
-def backward(dy, cache, needs=None):
-    """dy like y, or the pair (dy, dz) -> dx, dweight, dbias, dresidual (None for those that were
-    not given); dx and dresidual are one array."""
-    xhat, r, s, weight, bias, is_sum, return_sum = cache
-    need_x, need_w, need_b, need_a = needs or (True,) * 4
+def backward(dy, cache):
+    """dy like y, or the pair (dy, dz) -> dx, dweight, dbias, dresidual."""
+    xhat, sr, s1, s2, w, shape, return_sum = cache
     dy, dz = dy if return_sum else (dy, 0.0)
-    shape, dy, w = dy.shape, dy.reshape(xhat.shape), flat(weight, 1.0)
+    x_shape, dy = dy.shape, dy.reshape(xhat.shape)
     dxhat = w * dy
-    dx = r * (dxhat - row_means(dxhat) - xhat * row_means(dxhat * xhat)) / s
-    dx = dz + dx.reshape(shape)
-    dw = db = None
-    if need_w and weight is not None:
-        dw = column_sums(dy * xhat).reshape(weight.shape)
-    if need_b and bias is not None:
-        db = column_sums(dy).reshape(bias.shape)
-    return dx if need_x else None, dw, db, dx if need_a and is_sum else None
+    # dz_k + r (dx̂_k - 1/N Σ_i dx̂_i - x̂_k 1/N Σ_i dx̂_i x̂_i),   r = (s r)/s
+    dx = sr * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat)) / s1 / s2
+    dx = dz + dx.reshape(x_shape)
+    dw = summed(dy * xhat, 0)  # Σ_m dy_mi x̂_mi
+    db = summed(dy, 0)  # Σ_m dy_mi
+    return dx, dw.reshape(shape), db.reshape(shape), dx
 
 
 def reference(
@@ -102,8 +102,8 @@ def reference(
     """The same from primitives."""
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else x + residual
-    d, h, _ = in_range(reshape(z, (M, N)), float(eps) ** 0.5)
-    d, h, _ = in_range(d - sum(d, axis=1, keepdims=True) / max(N, 1), h)
+    z_, h, _ = in_range(reshape(z, (M, N)), float(eps) ** 0.5)
+    d, h, _ = in_range(z_ - sum(z_, axis=1, keepdims=True) / max(N, 1), h)
     y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + h * h)
     y = y if weight is None else y * reshape(weight, (N,))
     y = y if bias is None else y + reshape(bias, (N,))
@@ -124,9 +124,9 @@ def flat(parameter, without=None):
     return without if parameter is None else parameter.reshape(-1)
 
 
-def row_means(a):
-    """(M, N) -> (M, 1)."""
-    return row_sums(a)[:, None] / max(a.shape[1], 1)
+def mean(a):
+    """1/N Σ_i a_mi: (M, N) -> (M, 1)."""
+    return summed(a, 1, keepdims=True) / max(a.shape[1], 1)
 
 
 def in_range(z, h):

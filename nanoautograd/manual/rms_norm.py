@@ -7,6 +7,9 @@
     z    (M, N)   x + a, an output too where it is asked for ("return_sum")
     r    (M, 1)   reciprocals of the root mean squares of the rows of z
     x̂    (M, N)   the rows with mean square 1
+    s    (M, 1)   powers of two, by which rows are divided before their squares are taken
+    d, h          z/s and √ε/s
+    sr            s r, of the size of 1
     y    (M, N)   output
     dy, dz        the gradients that arrive at the outputs y and z; dz is 0 where z is none
     dx̂            ∂L/∂x̂
@@ -37,52 +40,49 @@ and x and a reach L through z alone:
 
     dx_k = da_k = dz_k + Σ_i dx̂_i ∂x̂_i/∂z_k  =  dz_k + r (dx̂_k - x̂_k 1/N Σ_i dx̂_i x̂_i)
 
-Each row is first divided by s and √ε, too, as in layer_norm.py, which also has the letters that are
-not here.
+In the code each row is first divided by s, as in layer_norm.py:
+
+    d_i = z_i/s,   h = √ε/s,   s r = (1/N Σ_i d_i² + h²)^(-1/2),   x̂_i = d_i (s r),   r = (s r)/s
 """
 
 from ..array_interface import array_of
 from ..backends import array_namespace
-from ..backends.sums import column_sums
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
 from ..ops import reshape, sqrt, sum
-from .layer_norm import flat, in_range, row_means, sizes
+from .layer_norm import flat, in_range, mean, sizes
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     """x (..., *normalized_shape), weight of that shape or None, residual like x or None -> y like
     x, or with return_sum the pair (y, z); and the cache."""
     z = x if residual is None else x + residual
-    z_, h, s = in_range(z.reshape(sizes(x, normalized_shape)), epsilon(x, eps) ** 0.5)
-    r = 1 / array_namespace(x).sqrt(row_means(z_ * z_) + h * h)
-    xhat = z_ * r
-    y = (flat(weight, 1.0) * xhat).reshape(x.shape)
-    cache = xhat, r, s, weight, residual is not None, return_sum
-    return (y, z) if return_sum else y, cache
+    d, h, s = in_range(z.reshape(sizes(x, normalized_shape)), epsilon(x, eps) ** 0.5)
+    sr = 1 / array_namespace(x).sqrt(mean(d * d) + h * h)
+    xhat, w = d * sr, flat(weight, 1.0)
+    y = (w * xhat).reshape(x.shape)
+    return (y, z) if return_sum else y, (xhat, sr, s, w, normalized_shape, return_sum)
 
 
-def backward(dy, cache, needs=None):
-    """dy like y, or the pair (dy, dz) -> dx, dweight, dresidual (None for those that were not
-    given); dx and dresidual are one array."""
-    xhat, r, s, weight, is_sum, return_sum = cache
-    need_x, need_w, need_a = needs or (True,) * 3
+def backward(dy, cache):
+    """dy like y, or the pair (dy, dz) -> dx, dweight, dresidual."""
+    xhat, sr, s, w, shape, return_sum = cache
     dy, dz = dy if return_sum else (dy, 0.0)
-    shape, dy = dy.shape, dy.reshape(xhat.shape)
-    dxhat = flat(weight, 1.0) * dy
-    dx = r * (dxhat - xhat * row_means(dxhat * xhat)) / s
-    dx = dz + dx.reshape(shape)
-    dw = None
-    if need_w and weight is not None:
-        dw = column_sums(dy * xhat).reshape(weight.shape)
-    return dx if need_x else None, dw, dx if need_a and is_sum else None
+    x_shape, dy = dy.shape, dy.reshape(xhat.shape)
+    dxhat = w * dy
+    # dz_k + r (dx̂_k - x̂_k 1/N Σ_i dx̂_i x̂_i),   r = (s r)/s
+    dx = sr * (dxhat - xhat * mean(dxhat * xhat)) / s
+    dx = dz + dx.reshape(x_shape)
+    dw = summed(dy * xhat, 0)  # Σ_m dy_mi x̂_mi
+    return dx, dw.reshape(shape), dx
 
 
 def reference(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
     """The same from primitives."""
     M, N = sizes(x, normalized_shape)
     z = x if residual is None else x + residual
-    y, h, _ = in_range(reshape(z, (M, N)), epsilon(x, eps) ** 0.5)
-    y = y / sqrt(sum(y * y, axis=1, keepdims=True) / max(N, 1) + h * h)
+    d, h, _ = in_range(reshape(z, (M, N)), epsilon(x, eps) ** 0.5)
+    y = d / sqrt(sum(d * d, axis=1, keepdims=True) / max(N, 1) + h * h)
     y = y if weight is None else y * reshape(weight, (N,))
     y = reshape(y, x.shape)
     return (y, z) if return_sum else y

@@ -15,6 +15,7 @@ from three_ways import (
     each_form_on_numpy,
     forms,
     same_by_blocks,
+    walked,
 )
 
 import nanoautograd as nag
@@ -101,7 +102,7 @@ def test_pytorch(module, case):
     close(y, ty.detach().numpy(), "the output")
     given = [t for t in ts if t is not None]
     wants = iter(torch.autograd.grad(ty, given, torch.tensor(g), allow_unused=True))
-    for a, d in zip(arrays, module.backward(g, cache), strict=True):
+    for a, d in zip(arrays, walked(arrays, module.backward(g, cache)), strict=True):
         if a is None:
             assert d is None
         elif (want := next(wants)) is not None:  # PyTorch has none for some empty inputs
