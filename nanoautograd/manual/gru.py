@@ -12,7 +12,7 @@ For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
     U    (3H, H)     weights from the state before                `weight_hh`
     b_ih, b_hh (3H,) biases beside each of the two
     h_n  (L·D, B, H) the last states, of L layers in D directions
-    dh_t, da_t, ...  ∂L/∂h_t, ∂L/∂a_t, ... with all that follows from them
+    dh_t, da_t, ...  ∂L/∂h_t, ∂L/∂a_t, ..., total derivatives: through all later steps, too
     dout, dh_n       what arrives at the output and at the last states
 
 Forward (Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder for statistical
@@ -51,11 +51,10 @@ In the equations a sequence is a column; in the code it is a row, where W x_t is
 directions and padding are in recurrent.py.
 """
 
-from .. import ops
 from ..backends import array_namespace
-from ..backends.products import matmul
-from ..backends.sums import column_sums
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
+from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, begin, previous, rows
 
@@ -63,14 +62,14 @@ from .recurrent import arrange, begin, previous, rows
 def layer_forward(x, h0, W, U, b_ih=0.0, b_hh=0.0):
     """x (T, B, I), h0 (B, H) -> (h, h_n), and the cache."""
     xp, T = array_namespace(x), len(x)
-    a, h = matmul(x, W.T) + b_ih, begin(h0, T)
+    a, h = matmul(x, W.T) + b_ih, begin(h0, T)  # h[-1] is h0
     r, z, n, e_n = kept = xp.empty((4, *h[:T].shape), dtype=x.dtype)
     for t in range(T):
-        a_r, a_z, a_n = ops.split(a[t], 3, axis=-1)
-        e_r, e_z, e_n[t] = ops.split(matmul(h[t - 1], U.T) + b_hh, 3, axis=-1)
-        r[t] = ops.sigmoid(a_r + e_r)
-        z[t] = ops.sigmoid(a_z + e_z)
-        n[t] = xp.tanh(a_n + r[t] * e_n[t])
+        a_r, a_z, a_n = split(a[t], 3, axis=-1)
+        e_r, e_z, e_n[t] = split(matmul(h[t - 1], U.T) + b_hh, 3, axis=-1)
+        r[t] = sigmoid(a_r + e_r)
+        z[t] = sigmoid(a_z + e_z)
+        n[t] = tanh(a_n + r[t] * e_n[t])
         h[t] = (1.0 - z[t]) * n[t] + z[t] * h[t - 1]
     return (h[:T], h[T - 1]), (x, h, kept, W, U)
 
@@ -90,8 +89,9 @@ def layer_backward(gradients, cache):
         dh_next = matmul(de[t], U) + z[t] * dh_t  # Uᵀ de_t + z_t ⊙ dh_t; at last dh0
     dW = matmul(rows(da).T, rows(x))  # Σ_t da_t x_tᵀ
     dU = matmul(rows(de).T, rows(previous(h)))  # Σ_t de_t h_{t-1}ᵀ
+    db_ih, db_hh = summed(rows(da), 0), summed(rows(de), 0)  # Σ_t da_t, Σ_t de_t
     dx = matmul(da, W)  # Wᵀ da_t
-    return dx, dh_next, dW, dU, column_sums(rows(da)), column_sums(rows(de))
+    return dx, dh_next, dW, dU, db_ih, db_hh
 
 
 def forward(
@@ -105,23 +105,15 @@ def forward(
     dropout=0.0,
     masks=None,
 ):
-    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache.
-
-    x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 (L·D, B, H), or (L·D, H)
-    for one sequence, or None for zeros. weights: for each layer and direction W (3H, I; D·H after
-    the first layer), U (3H, H) and, with `bias`, b_ih (3H,), b_hh (3H,). lengths: B integers, 1 to
-    T. masks: booleans, for each layer but the last an array like out that says which outputs are
-    kept; dropout: the probability p that they were drawn with: they are divided by 1-p.
-
-    out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
-    """
+    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache. The
+    arguments are described in recurrent.py."""
     layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
     return recurrent.forward(layer_forward, x, (h0,), layers)
 
 
-def backward(gradients, cache, needs=None):
+def backward(gradients, cache):
     """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
-    return recurrent.backward(layer_backward, gradients, cache, needs)
+    return recurrent.backward(layer_backward, gradients, cache)
 
 
 def reference(x, h0, *weights, **options):
@@ -132,10 +124,10 @@ def reference(x, h0, *weights, **options):
 def step(Wx, states, U, b_ih=0.0, b_hh=0.0):
     """h_t from W x_t and h_{t-1}."""
     (h,) = states
-    a_r, a_z, a_n = ops.split(Wx + b_ih, 3, axis=-1)
-    e_r, e_z, e_n = ops.split(ops.matmul(h, U.T) + b_hh, 3, axis=-1)
-    r, z = ops.sigmoid(a_r + e_r), ops.sigmoid(a_z + e_z)
-    n = ops.tanh(a_n + r * e_n)
+    a_r, a_z, a_n = split(Wx + b_ih, 3, axis=-1)
+    e_r, e_z, e_n = split(matmul(h, U.T) + b_hh, 3, axis=-1)
+    r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
+    n = tanh(a_n + r * e_n)
     return ((1.0 - z) * n + z * h,)
 
 

@@ -12,7 +12,7 @@ For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
     U    (4H, H)     weights from the state before                   `weight_hh`
     b    (4H,)       the sum of its two biases, `bias_ih` and `bias_hh`
     h_n, c_n         (L·D, B, H) the last states, of L layers in D directions
-    dh_t, dc_t, ...  ∂L/∂h_t, ∂L/∂c_t, ... with all that follows from them
+    dh_t, dc_t, ...  ∂L/∂h_t, ∂L/∂c_t, ..., total derivatives: through all later steps, too
     dout, dh_n, dc_n what arrives at the output and at the last states
 
 Forward (Hochreiter and Schmidhuber 1997, "Long short-term memory", equations 3 to 9; with the
@@ -49,11 +49,10 @@ In the equations a sequence is a column; in the code it is a row, where W x_t is
 directions and padding are in recurrent.py.
 """
 
-from .. import ops
 from ..backends import array_namespace
-from ..backends.products import matmul
-from ..backends.sums import column_sums
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
+from ..ops import matmul, sigmoid, split, tanh
 from . import recurrent
 from .recurrent import arrange, begin, previous, rows
 
@@ -61,13 +60,14 @@ from .recurrent import arrange, begin, previous, rows
 def layer_forward(x, h0, c0, W, U, b_ih=0.0, b_hh=0.0):
     """x (T, B, I), h0 and c0 (B, H) -> (h, h_n, c_n), and the cache."""
     xp, T = array_namespace(x), len(x)
-    Wx, h, c = matmul(x, W.T) + b_ih, begin(h0, T), begin(c0, T)
+    a_x, h, c = matmul(x, W.T) + b_ih, begin(h0, T), begin(c0, T)  # h[-1] is h0, c[-1] is c0
     i, f, g, o = gates = xp.empty((4, *h[:T].shape), dtype=x.dtype)
     for t in range(T):
-        a_i, a_f, a_g, a_o = ops.split(Wx[t] + matmul(h[t - 1], U.T) + b_hh, 4, axis=-1)
-        i[t], f[t], g[t], o[t] = ops.sigmoid(a_i), ops.sigmoid(a_f), xp.tanh(a_g), ops.sigmoid(a_o)
+        a = a_x[t] + matmul(h[t - 1], U.T) + b_hh
+        a_i, a_f, a_g, a_o = split(a, 4, axis=-1)
+        i[t], f[t], g[t], o[t] = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
         c[t] = f[t] * c[t - 1] + i[t] * g[t]
-        h[t] = o[t] * xp.tanh(c[t])
+        h[t] = o[t] * tanh(c[t])
     return (h[:T], h[T - 1], c[T - 1]), (x, h, c, gates, W, U)
 
 
@@ -77,7 +77,7 @@ def layer_backward(gradients, cache):
     xp, T = array_namespace(dout), len(dout)
     da = xp.empty((*x.shape[:2], len(W)), dtype=x.dtype)
     for t in reversed(range(T)):
-        dh_t, tanh_c = dout[t] + dh_next, xp.tanh(c[t])
+        dh_t, tanh_c = dout[t] + dh_next, tanh(c[t])
         dc_t = dc_next + dh_t * o[t] * (1.0 - tanh_c**2)
         da_i = dc_t * g[t] * i[t] * (1.0 - i[t])
         da_f = dc_t * c[t - 1] * f[t] * (1.0 - f[t])
@@ -87,9 +87,9 @@ def layer_backward(gradients, cache):
         dh_next, dc_next = matmul(da[t], U), f[t] * dc_t  # Uᵀ da_t; at last dh0 and dc0
     dW = matmul(rows(da).T, rows(x))  # Σ_t da_t x_tᵀ
     dU = matmul(rows(da).T, rows(previous(h)))  # Σ_t da_t h_{t-1}ᵀ
-    db = column_sums(rows(da))  # Σ_t da_t
+    db = summed(rows(da), 0)  # Σ_t da_t
     dx = matmul(da, W)  # Wᵀ da_t
-    return dx, dh_next, dc_next, dW, dU, db, db.copy()
+    return dx, dh_next, dc_next, dW, dU, db, db
 
 
 def forward(
@@ -104,23 +104,15 @@ def forward(
     dropout=0.0,
     masks=None,
 ):
-    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n, c_n), and the cache.
-
-    x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 and c0 (L·D, B, H), or
-    (L·D, H) for one sequence, or None for zeros. weights: for each layer and direction W (4H, I;
-    D·H after the first layer), U (4H, H) and, with `bias`, b_ih (4H,), b_hh (4H,). lengths: B
-    integers, 1 to T. masks: booleans, for each layer but the last an array like out that says which
-    outputs are kept; dropout: the probability p that they were drawn with: they are divided by 1-p.
-
-    out is x with D·H in place of I: the h of the last layer. h_n, c_n are the last states, like h0.
-    """
+    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n, c_n), and the cache. The
+    arguments are described in recurrent.py."""
     layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
     return recurrent.forward(layer_forward, x, (h0, c0), layers)
 
 
-def backward(gradients, cache, needs=None):
+def backward(gradients, cache):
     """gradients, (dout, dh_n, dc_n) -> dx, dh0, dc0, *dweights."""
-    return recurrent.backward(layer_backward, gradients, cache, needs)
+    return recurrent.backward(layer_backward, gradients, cache)
 
 
 def reference(x, h0, c0, *weights, **options):
@@ -131,9 +123,9 @@ def reference(x, h0, c0, *weights, **options):
 def step(Wx, states, U, b_ih=0.0, b_hh=0.0):
     """(h_t, c_t) from W x_t and (h_{t-1}, c_{t-1})."""
     h, c = states
-    i, f, g, o = ops.split(Wx + b_ih + ops.matmul(h, U.T) + b_hh, 4, axis=-1)
-    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-    return ops.sigmoid(o) * ops.tanh(c), c
+    i, f, g, o = split(Wx + b_ih + matmul(h, U.T) + b_hh, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
 
 
 lstm = custom_vjp("lstm", forward, backward, reference, in_float32=True)

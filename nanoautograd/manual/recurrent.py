@@ -19,6 +19,18 @@ so
 
     out = [out→, out←]         dx = dx→ + dx←
 
+Arguments. Each of the three files has the same, by the letters of its own:
+
+    x            (T, B, I), or (B, T, I) if `batch_first`, or one sequence (T, I)
+    h0 (and c0)  (L·D, B, H), or (L·D, H) for one sequence, or None for zeros
+    weights      for each layer, and in it for each direction, W (G·H, I; after the first layer
+                 G·H, D·H), U (G·H, H) and, with `bias`, b_ih and b_hh (G·H,)
+    lengths      B integers from 1 to T, or None: all have T steps
+    dropout      p
+    masks        m: booleans (L-1, *out.shape), True where an output is kept; or None
+    out          x with D·H in the place of I: the h of the last layer
+    h_n (and c_n)   the last states, like h0
+
 Padding. With `lengths`, sequence c has lengths[c] steps, and the rest of x is padding. Time is cut
 where a sequence ends, and in a piece between two cuts there are only the sequences that go on: they
 have one length there, and a cell meets no padding. The last states of a piece are the first of the
@@ -69,16 +81,17 @@ class Layers(NamedTuple):
             return None
         return xp.arange(T)[:, None, None] < xp.asarray(self.lengths)[:, None]
 
-    def pieces(self, xp, T, d):
-        """Pairs, in the order of direction d: some steps, and the sequences that have them."""
+    def pieces(self, xp, T, direction):
+        """Pairs, in the order of a direction: some steps, and the sequences that have them. In the
+        second direction the steps run back, so that the cell reads x reversed in time."""
         lengths, found = self.lengths or [T], []
         ends = sorted({*lengths})
         for start, end in zip([0, *ends], ends):
             c = [i for i, length in enumerate(lengths) if length >= end]
             c = xp.asarray(c) if start else slice(None)  # all of them have the first steps
             back = slice(end - 1, start - 1 if start else None, -1)
-            found.append((back if d else slice(start, end), c))
-        return found[::-1] if d else found
+            found.append((back if direction else slice(start, end), c))
+        return found[::-1] if direction else found
 
 
 def arrange(
@@ -113,22 +126,23 @@ def forward(layer_forward, x, starts, layers):
     caches = []
     for i in range(0, len(groups), D):
         x, out = layers.dropout(x, i), xp.zeros((T, B, D * H), dtype=x.dtype)
-        for d in range(D):
-            for t, c in layers.pieces(xp, T, d):
-                first = [s[i + d, c] for s in states]
-                (h, *last), cache = layer_forward(x[t, c], *first, *groups[i + d])
-                out[t, c, d * H : (d + 1) * H] = h
+        for direction in range(D):
+            j, of_h = i + direction, slice(direction * H, (direction + 1) * H)
+            for t, c in layers.pieces(xp, T, direction):
+                first = [s[j, c] for s in states]
+                (h, *last), cache = layer_forward(x[t, c], *first, *groups[j])
+                out[t, c, of_h] = h
                 for s, new in zip(states, last):
-                    s[i + d, c] = new
+                    s[j, c] = new
                 caches.append(cache)
         x = out
     lasts = [s[:, 0] if layers.alone else s for s in states]
-    return (as_given(x, layers), *lasts), (caches, layers, [s is not None for s in starts])
+    return (as_given(x, layers), *lasts), (caches, layers)
 
 
-def backward(layer_backward, gradients, cache, needs=None):
+def backward(layer_backward, gradients, cache):
     """Down the layers: gradients of (out, *last states) -> dx, *dstarts, *dweights."""
-    caches, layers, given = cache
+    caches, layers = cache
     caches, groups, D = list(caches), layers.groups, layers.D
     xp = array_namespace(*gradients)
     dout = time_first(gradients[0], layers.batch_first)
@@ -137,21 +151,19 @@ def backward(layer_backward, gradients, cache, needs=None):
     dgroups = [[xp.zeros_like(w) for w in group] for group in groups]
     for i in reversed(range(0, len(groups), D)):
         dx = xp.zeros((T, B, groups[i][0].shape[1]), dtype=dout.dtype)
-        for d in reversed(range(D)):
-            for t, c in reversed(layers.pieces(xp, T, d)):
-                dlast = [s[i + d, c] for s in dstates]
-                gradient = dout[t, c, d * H : (d + 1) * H], *dlast
-                dx_tc, *ds = layer_backward(gradient, caches.pop())
+        for direction in reversed(range(D)):
+            j, of_h = i + direction, slice(direction * H, (direction + 1) * H)
+            for t, c in reversed(layers.pieces(xp, T, direction)):
+                dlast = [ds[j, c] for ds in dstates]
+                dx_tc, *grads = layer_backward((dout[t, c, of_h], *dlast), caches.pop())
                 dx[t, c] += dx_tc
-                for s, new in zip(dstates, ds):
-                    s[i + d, c] = new
-                for dw, term in zip(dgroups[i + d], ds[len(dstates) :]):
-                    dw += term
+                for ds, dfirst in zip(dstates, grads):
+                    ds[j, c] = dfirst
+                for dw, of_piece in zip(dgroups[j], grads[len(dstates) :]):
+                    dw += of_piece  # the sum over the pieces
         dout = layers.dropout(dx, i)
-    dstarts = [s[:, 0] if layers.alone else s for s in dstates]
-    dstarts = [s if here else None for s, here in zip(dstarts, given)]
-    ds = [as_given(dout, layers), *dstarts, *[dw for dgroup in dgroups for dw in dgroup]]
-    return [d if need else None for d, need in zip(ds, needs or [True] * len(ds))]
+    dstarts = [ds[:, 0] if layers.alone else ds for ds in dstates]
+    return [as_given(dout, layers), *dstarts, *[dw for dgroup in dgroups for dw in dgroup]]
 
 
 def reference(step, x, starts, layers):
@@ -168,12 +180,12 @@ def reference(step, x, starts, layers):
     lasts = []
     for i in range(0, len(groups), D):
         x, outs = layers.dropout(x, i), []
-        for d, (W, U, *biases) in enumerate(groups[i : i + D]):
+        for j, (W, U, *biases) in enumerate(groups[i : i + D], i):
             Wx = split(matmul(x, W.T), T)  # T pieces (1, B, G·H)
             zeros = zeros_like(Wx[0][..., : U.shape[1]])
-            states = [zeros if s is None else s[i + d : i + d + 1] for s in starts]
+            states = [zeros if s is None else s[j : j + 1] for s in starts]
             h = [None] * T
-            for t in reversed(range(T)) if d else range(T):
+            for t in reversed(range(T)) if j > i else range(T):
                 new = step(Wx[t], states, U, *biases)
                 if valid is not None:
                     new = [where(valid[t], *pair) for pair in zip(new, states)]

@@ -10,7 +10,7 @@ For one layer in one direction; T steps, B sequences, I inputs, H hidden units:
     U    (H, H)      weights from the state before   `weight_hh`
     b    (H,)        the sum of its two biases, `bias_ih` and `bias_hh`
     h_n  (L·D, B, H) the last states, of L layers in D directions
-    dh_t, da_t, ...  ∂L/∂h_t, ∂L/∂a_t, ... with all that follows from them
+    dh_t, da_t, ...  ∂L/∂h_t, ∂L/∂a_t, ..., total derivatives: through all later steps, too
     dout, dh_n       what arrives at the output and at the last states
 
 Forward (Elman 1990, "Finding structure in time", figure 2; in this notation torch.nn.RNN):
@@ -47,11 +47,10 @@ together are one axis. Layers, directions and padding are in recurrent.py.
 
 from functools import partial
 
-from .. import ops
 from ..backends import array_namespace
-from ..backends.products import matmul
-from ..backends.sums import column_sums
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
+from ..ops import matmul, maximum, tanh
 from . import recurrent
 from .recurrent import arrange, begin, previous, rows
 
@@ -59,11 +58,11 @@ from .recurrent import arrange, begin, previous, rows
 def layer_forward(x, h0, W, U, b_ih=0.0, b_hh=0.0, *, nonlinearity):
     """x (T, B, I), h0 (B, H) -> (h, h_n), and the cache."""
     xp, T = array_namespace(x), len(x)
-    Wx, h = matmul(x, W.T) + b_ih, begin(h0, T)
-    a = xp.empty_like(h[:T])
+    a_x, h = matmul(x, W.T) + b_ih, begin(h0, T)  # h[-1] is h0
+    a = xp.empty_like(a_x)
     for t in range(T):
-        a[t] = Wx[t] + matmul(h[t - 1], U.T) + b_hh
-        h[t] = xp.tanh(a[t]) if nonlinearity == "tanh" else xp.maximum(a[t], 0.0)
+        a[t] = a_x[t] + matmul(h[t - 1], U.T) + b_hh
+        h[t] = tanh(a[t]) if nonlinearity == "tanh" else maximum(a[t], 0.0)
     return (h[:T], h[T - 1]), (x, a, h, W, U, nonlinearity)
 
 
@@ -79,9 +78,9 @@ def layer_backward(gradients, cache):
         dh_next = matmul(da[t], U)  # Uᵀ da_t; at last it is dh0
     dW = matmul(rows(da).T, rows(x))  # Σ_t da_t x_tᵀ
     dU = matmul(rows(da).T, rows(previous(h)))  # Σ_t da_t h_{t-1}ᵀ
-    db = column_sums(rows(da))  # Σ_t da_t
+    db = summed(rows(da), 0)  # Σ_t da_t
     dx = matmul(da, W)  # Wᵀ da_t
-    return dx, dh_next, dW, dU, db, db.copy()
+    return dx, dh_next, dW, dU, db, db
 
 
 def forward(
@@ -96,36 +95,28 @@ def forward(
     dropout=0.0,
     masks=None,
 ):
-    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache.
-
-    x (T, B, I), or (B, T, I) if batch_first, or one sequence (T, I). h0 (L·D, B, H), or (L·D, H)
-    for one sequence, or None for zeros. weights: for each layer and direction W (H, I; D·H after
-    the first layer), U (H, H) and, with `bias`, b_ih (H,), b_hh (H,). lengths: B integers, 1 to T.
-    masks: booleans, for each layer but the last an array like out that says which outputs are kept;
-    dropout: the probability p that they were drawn with: they are divided by 1-p.
-
-    out is x with D·H in place of I: the states of the last layer. h_n is the last states, like h0.
-    """
+    """L layers in D directions (2 if bidirectional, else 1): -> (out, h_n), and the cache. The
+    arguments are described in recurrent.py."""
     layers = arrange(x, weights, bidirectional, lengths, batch_first, bias, dropout, masks)
     layer = partial(layer_forward, nonlinearity=nonlinearity)
     return recurrent.forward(layer, x, (h0,), layers)
 
 
-def backward(gradients, cache, needs=None):
+def backward(gradients, cache):
     """gradients, (dout, dh_n) -> dx, dh0, *dweights."""
-    return recurrent.backward(layer_backward, gradients, cache, needs)
+    return recurrent.backward(layer_backward, gradients, cache)
 
 
 def reference(x, h0, *weights, nonlinearity="tanh", **options):
     """The same from primitives, one step at a time."""
-    f = partial(step, nonlinearity=nonlinearity)
-    return recurrent.reference(f, x, (h0,), arrange(x, weights, **options))
+    one_step = partial(step, nonlinearity=nonlinearity)
+    return recurrent.reference(one_step, x, (h0,), arrange(x, weights, **options))
 
 
 def step(Wx, states, U, b_ih=0.0, b_hh=0.0, *, nonlinearity):
     """h_t from W x_t and h_{t-1}."""
-    a = Wx + b_ih + ops.matmul(states[0], U.T) + b_hh
-    return (ops.tanh(a) if nonlinearity == "tanh" else ops.maximum(a, 0.0),)
+    a = Wx + b_ih + matmul(states[0], U.T) + b_hh
+    return (tanh(a) if nonlinearity == "tanh" else maximum(a, 0.0),)
 
 
 rnn = custom_vjp("rnn", forward, backward, reference, in_float32=True)
