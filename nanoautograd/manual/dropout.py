@@ -39,10 +39,10 @@ def forward(x, *, p=0.5, training=True, seed, offset=0):
     return x.copy() if r is None else r * x, r
 
 
-def backward(dy, cache, needs=None):
+def backward(dy, cache):
     """dy like y -> (dx,)."""
     r = cache
-    return (dy.copy() if r is None else r * dy,)
+    return (dy if r is None else r * dy,)
 
 
 def factors(x, p, training, seed, offset):

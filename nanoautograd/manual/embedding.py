@@ -32,13 +32,11 @@ def forward(ids, weight, *, padding_idx=None):
     return weight[ids], (ids, weight, padding_idx)
 
 
-def backward(dy, cache, needs=None):
+def backward(dy, cache):
     """dy like y -> None, for the ids, and dweight (V, D)."""
-    ids, weight, padding_idx = cache
-    if needs and not needs[1]:
-        return None, None
-    dE = array_namespace(weight).zeros_like(weight)
-    scatter_add(dE, ids, dy)
+    n, E, padding_idx = cache
+    dE = array_namespace(E).zeros_like(E)
+    scatter_add(dE, n, dy)  # Σ_m [v = n_m] dy_m
     if padding_idx is not None:
         dE[padding_idx] = 0.0
     return None, dE
@@ -46,12 +44,12 @@ def backward(dy, cache, needs=None):
 
 def reference(ids, weight, *, padding_idx=None):
     """The same from primitives."""
-    n = array_of(ids)
-    y = weight[n]
+    n, E = array_of(ids), weight
+    y = E[n]
     if padding_idx is None:
         return y
-    is_padding = n == padding_idx % len(weight)
-    return where(is_padding[..., None], array_of(y), y)
+    is_padding = n == padding_idx % len(E)
+    return where(is_padding[..., None], array_of(y), y)  # the same numbers, there as constants
 
 
 embedding = custom_vjp("embedding", forward, backward, reference)

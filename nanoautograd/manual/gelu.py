@@ -8,13 +8,14 @@
     dy  (M, N)      ∂L/∂y, the gradient that arrives
     dx, db          ∂L/∂x, ∂L/∂b, the gradients that leave
     Φ, φ            distribution function and density of the standard normal distribution
-    c, a            √(2/π) and 0.044715, the constants of the approximation
+    u               by whose tanh Φ is approximated
+    C, A            √(2/π) and 0.044715, the constants of u
 
 Forward, elementwise (Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2):
 
     v_mn = x_mn + b_n
     y = v Φ(v) = v/2 (1 + erf(v/√2))                           approximate "none"
-    y = v/2 (1 + tanh u),      u = c (v + a v³)                approximate "tanh"
+    y = v/2 (1 + tanh u),      u = C (v + A v³)                approximate "tanh"
 
 In words: v times the probability that a normal number is smaller than v. The bias is that of the
 linear map before.
@@ -23,9 +24,9 @@ Backward. With Φ' = φ, φ(v) = exp(-v²/2) / √(2π), the product rule gives 
 
     dx = dy (Φ(v) + v φ(v))
 
-and with tanh' = 1 - tanh², u' = c (1 + 3a v²) for the second
+and with tanh' = 1 - tanh², u' = C (1 + 3A v²) for the second
 
-    dx = dy (1/2 (1 + tanh u)  +  v/2 (1 - tanh² u) c (1 + 3a v²))
+    dx = dy (1/2 (1 + tanh u)  +  v/2 (1 - tanh² u) u')  =  dy (Φ + 2v Φ (1 - Φ) u')
 
 where 1/2 (1 + tanh u), too, is called Φ, so that 1 - tanh² u = 4 Φ (1 - Φ). All rows have the same
 bias: db_n = Σ_m dx_mn.
@@ -35,10 +36,9 @@ and u are computed of z, and y = max(v, -40) Φ(z): no power of v overflows, and
 y(-∞) is 0, the limit, and y(∞) = ∞.
 """
 
-from math import pi, prod, sqrt
+from math import pi, sqrt
 
 from ..backends import array_namespace
-from ..backends.sums import column_sums
 from ..custom_vjp import custom_vjp
 from ..ops import clip, erf, maximum, tanh
 
@@ -52,9 +52,9 @@ def forward(x, bias=None, *, approximate="none"):
     xp = array_namespace(x)
     v = x if bias is None else x + bias
     z = xp.clip(v, -LIMIT, LIMIT)
-    Phi = distribution(xp, z, approximate)
-    y = xp.maximum(v, -LIMIT) * Phi
-    return y, (z, Phi, bias, approximate)
+    Φ = distribution(xp, z, approximate)
+    y = xp.maximum(v, -LIMIT) * Φ
+    return y, (z, Φ, approximate)
 
 
 def distribution(xp, z, approximate):
@@ -64,20 +64,16 @@ def distribution(xp, z, approximate):
     return (xp.tanh(C * (z + A * z * z * z)) + 1) / 2
 
 
-def backward(dy, cache, needs=None):
-    """dy like y -> dx, dbias (None if there was none)."""
-    z, Phi, bias, approximate = cache
-    need_x, need_b = needs or (True, True)
+def backward(dy, cache):
+    """dy like y -> dx, dbias, which is summed over the rows elsewhere (README.md)."""
+    z, Φ, approximate = cache
     if approximate == "none":
-        phi = array_namespace(z).exp(-z * z / 2) / sqrt(2 * pi)
-        dx = dy * (Phi + z * phi)
+        φ = array_namespace(z).exp(-z * z / 2) / sqrt(2 * pi)
+        dx = dy * (Φ + z * φ)
     else:
-        slope = C * (1 + 3 * A * z * z)  # u'
-        dx = dy * (Phi + 2 * z * Phi * (1 - Phi) * slope)
-    db = None
-    if need_b and bias is not None:
-        db = column_sums(dx.reshape(prod(dx.shape[:-1]), len(bias)))
-    return dx if need_x else None, db
+        du = C * (1 + 3 * A * z * z)  # u'
+        dx = dy * (Φ + 2 * z * Φ * (1 - Φ) * du)
+    return dx, dx
 
 
 def reference(x, bias=None, *, approximate="none"):
@@ -85,10 +81,10 @@ def reference(x, bias=None, *, approximate="none"):
     v = x if bias is None else x + bias
     z = clip(v, -LIMIT, LIMIT)
     if approximate == "none":
-        Phi = (erf(z * sqrt(0.5)) + 1) * 0.5
+        Φ = (erf(z * sqrt(0.5)) + 1) * 0.5
     else:
-        Phi = (tanh(z * (C + C * A * z * z)) + 1) * 0.5
-    return maximum(v, -LIMIT) * Phi
+        Φ = (tanh(z * (C + C * A * z * z)) + 1) * 0.5
+    return maximum(v, -LIMIT) * Φ
 
 
 gelu = custom_vjp("gelu", forward, backward, reference, in_float32=True)

@@ -27,8 +27,7 @@ section 2.2.2.)
 
 from math import prod
 
-from ..backends import products
-from ..backends.sums import column_sums
+from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
 from ..ops import matmul
 
@@ -37,21 +36,20 @@ def forward(x, weight, bias=None):
     """x (..., I), weight (O, I), bias (O,) or None -> y (..., O), and the cache."""
     *axes, I = x.shape
     X, W = x.reshape(prod(axes), I), weight
-    Y = products.matmul(X, W.T)
+    Y = matmul(X, W.T)
     if bias is not None:
         Y = Y + bias
-    return Y.reshape(*axes, len(W)), (X, W, bias, x.shape)
+    return Y.reshape(*axes, len(W)), (X, W, x.shape)
 
 
-def backward(dy, cache, needs=None):
-    """dy like y -> dx, dweight, dbias (None if there was none)."""
-    X, W, bias, shape = cache
-    need_x, need_w, need_b = needs or (True, True, True)
+def backward(dy, cache):
+    """dy like y -> dx, dweight, dbias."""
+    X, W, shape = cache
     dY = dy.reshape(len(X), len(W))
-    dX = products.matmul(dY, W).reshape(shape) if need_x else None
-    dW = products.matmul(dY.T, X) if need_w else None
-    db = column_sums(dY) if need_b and bias is not None else None
-    return dX, dW, db
+    dX = matmul(dY, W)
+    dW = matmul(dY.T, X)
+    db = summed(dY, 0)  # dYᵀ 1
+    return dX.reshape(shape), dW, db
 
 
 def reference(x, weight, bias=None):

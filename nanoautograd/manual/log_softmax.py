@@ -17,7 +17,7 @@ exp(y_k), so
 
     ∂y_i/∂x_k = [i = k] - exp(y_k)
 
-    dx_k = Σ_i dy_i ([i = k] - exp(y_k))  =  dy_k - exp(y_k) Σ_i dy_i
+    dx_k = Σ_i dy_i ([i = k] - exp(y_k))  =  dy_k - p_k Σ_i dy_i
 
 Source: the softmax is Bridle (1990); the shift by the maximum is analysed by Blanchard, Higham and
 Higham (2021), "Accurately computing the log-sum-exp and softmax functions", equations 1.1 and 1.2
@@ -35,15 +35,16 @@ def forward(x, *, axis=-1):
     xp = array_namespace(x)
     if x.size == 0:  # no row has a maximum
         return x.copy(), (x, axis)
-    z = x - x.max(axis=axis, keepdims=True)
-    y = z - xp.log(summed(xp.exp(z), axis, keepdims=True))
+    x = x - x.max(axis=axis, keepdims=True)  # x - m
+    y = x - xp.log(summed(xp.exp(x), axis, keepdims=True))
     return y, (y, axis)
 
 
-def backward(dy, cache, needs=None):
+def backward(dy, cache):
     """dy like y -> (dx,)."""
     y, axis = cache
-    dx = dy - array_namespace(y).exp(y) * summed(dy, axis, keepdims=True)
+    p = array_namespace(y).exp(y)
+    dx = dy - p * summed(dy, axis, keepdims=True)  # dy_k - p_k Σ_i dy_i
     return (dx,)
 
 

@@ -42,7 +42,7 @@ def forward(x, *, base=10000.0, offset=0, interleaved=True):
     return turned(x, cos, sin, interleaved), (cos, sin, interleaved)
 
 
-def backward(dy, cache, needs=None):
+def backward(dy, cache):
     """dy like y -> (dx,)."""
     cos, sin, interleaved = cache
     dx = turned(dy, cos, -sin, interleaved)  # by -φ

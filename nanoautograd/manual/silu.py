@@ -33,7 +33,7 @@ def forward(x):
     return y, (x, s)
 
 
-def backward(dy, cache, needs=None):
+def backward(dy, cache):
     """dy like y -> (dx,)."""
     x, s = cache
     x = array_namespace(x).clip(x, -LIMIT, LIMIT)

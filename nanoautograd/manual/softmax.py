@@ -45,10 +45,10 @@ def forward(x, *, axis=-1):
     return p, (p, axis)
 
 
-def backward(dp, cache, needs=None):
+def backward(dp, cache):
     """dp like p -> (dx,)."""
     p, axis = cache
-    dx = p * (dp - summed(dp * p, axis, keepdims=True))
+    dx = p * (dp - summed(dp * p, axis, keepdims=True))  # p_k (dp_k - Σ_i dp_i p_i)
     return (dx,)
 
 
