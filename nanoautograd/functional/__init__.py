@@ -5,7 +5,7 @@ derivation of their own are in manual/, one file each; the rest is written from 
 Arrays of 16 bits are computed in float32 where there is something to add (sixteen_bits.py).
 
 What may be given to an operation that is derived by hand is checked here, before any of its forms
-computes: `check` beside the function.
+computes: `check` beside the function. Which form computes: README.md.
 """
 
 from ..kernels import connect

@@ -23,7 +23,7 @@ relu.defvjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
 
 
 def gelu(input, approximate="none", bias=None):
-    """x Φ(x), Φ the normal distribution function; elementwise. See manual/gelu.py.
+    """x Φ(x), Φ the normal distribution function; elementwise.
 
     input: any shape, floating. approximate: "none", or "tanh" for the approximation
     x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). bias: (N,), of the input's dtype, is added to an input
@@ -31,6 +31,8 @@ def gelu(input, approximate="none", bias=None):
     memory.
 
     Returns an array like the input. Raises ValueError and TypeError for others.
+
+    Gradients: `backward` in manual/gelu.py; step into it within `nag.use_manual()`.
     """
     return _gelu(input, bias, approximate=approximate)
 
@@ -55,7 +57,10 @@ def check_gelu(x, bias=None, *, approximate="none"):
 
 
 def silu(input):
-    """x / (1 + e⁻ˣ), elementwise; any shape, floating (else TypeError). See manual/silu.py."""
+    """x / (1 + e⁻ˣ), elementwise; any shape, floating (else TypeError).
+
+    Gradients: `backward` in manual/silu.py; step into it within `nag.use_manual()`.
+    """
     return _silu(input)
 
 
@@ -65,7 +70,10 @@ def check_silu(x):
 
 
 def softmax(input, dim=-1):
-    """exp(x_i) / Σ_j exp(x_j) along the axis `dim`; any shape, floating. See manual/softmax.py."""
+    """exp(x_i) / Σ_j exp(x_j) along the axis `dim`; any shape, floating.
+
+    Gradients: `backward` in manual/softmax.py; step into it within `nag.use_manual()`.
+    """
     return _softmax(input, axis=dim)
 
 
@@ -76,7 +84,10 @@ def check_softmax(x, *, axis=-1, name="softmax"):
 
 
 def log_softmax(input, dim=-1):
-    """log softmax(x) along the axis `dim`, also where softmax is 0. See manual/log_softmax.py."""
+    """log softmax(x) along the axis `dim`, also where softmax is 0.
+
+    Gradients: `backward` in manual/log_softmax.py; step into it within `nag.use_manual()`.
+    """
     return _log_softmax(input, axis=dim)
 
 

@@ -21,7 +21,7 @@ def scaled_dot_product_attention(
     seed=None,
     offset=0,
 ):
-    """softmax(scale · query keyᵀ + attn_mask) value. See manual/attention.py.
+    """softmax(scale · query keyᵀ + attn_mask) value.
 
     query (..., T, d), key (..., S, d), value (..., S, e) -> (..., T, e); batch axes, such as heads,
     broadcast.
@@ -32,6 +32,8 @@ def scaled_dot_product_attention(
     as there are weights.
 
     A query that sees no key gives zeros. Raises ValueError and TypeError for shapes and dtypes.
+
+    Gradients: `backward` in manual/attention.py; step into it within `nag.use_manual()`.
     """
     if seed is None and dropout_p:
         seed = any_seed("scaled_dot_product_attention")
@@ -98,13 +100,15 @@ def check_attention(q, k, v, mask=None, *, p=0.0, seed=0, offset=0, **options):
 
 
 def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
-    """Turns pairs of features by angles that grow with the position. See manual/rotary.py.
+    """Turns pairs of features by angles that grow with the position.
 
     input: (..., T, d), queries or keys, floating, d even. At position offset + t, pair i is turned
     by (offset + t) base^(-2i/d). interleaved: pairs are neighbours, (0, 1), (2, 3), ...; otherwise
     feature i of the first half goes with i of the second.
 
     Returns an array like the input. Raises ValueError and TypeError for shapes and dtypes.
+
+    Gradients: `backward` in manual/rotary.py; step into it within `nag.use_manual()`.
     """
     return _rotary_embedding(input, base=base, offset=offset, interleaved=interleaved)
 

@@ -20,7 +20,7 @@ def as_shape(name, n):
 def layer_norm(
     input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None, return_sum=False
 ):
-    """Over the last axes, (x - mean x) / √(var x + eps) · weight + bias. See manual/layer_norm.py.
+    """Over the last axes, (x - mean x) / √(var x + eps) · weight + bias.
 
     input: (..., *normalized_shape), floating. normalized_shape: the sizes of the axes that are
     normalised together, or one integer. weight, bias: of that shape and the input's dtype, or None.
@@ -29,6 +29,8 @@ def layer_norm(
 
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
     TypeError for shapes and dtypes, and ValueError for eps.
+
+    Gradients: `backward` in manual/layer_norm.py; step into it within `nag.use_manual()`.
     """
     return _layer_norm(
         input,
@@ -42,13 +44,15 @@ def layer_norm(
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
-    """Over the last axes, x / √(mean x² + eps) · weight. See manual/rms_norm.py.
+    """Over the last axes, x / √(mean x² + eps) · weight.
 
     input, normalized_shape, weight, residual, return_sum: as for layer_norm. eps: None is the
     dtype's machine epsilon; for 16 bits that of float32, as in PyTorch.
 
     Returns y, an array like the input, or the pair (y, input + residual). Raises ValueError and
     TypeError for shapes and dtypes, and ValueError for eps.
+
+    Gradients: `backward` in manual/rms_norm.py; step into it within `nag.use_manual()`.
     """
     return _rms_norm(
         input,

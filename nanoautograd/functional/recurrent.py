@@ -21,7 +21,7 @@ def rnn(
     dropout=0.0,
     masks=None,
 ):
-    """Elman's recurrent network, h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh). See manual/rnn.py.
+    """Elman's recurrent network, h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh).
 
     L layers, D = 2 directions if `bidirectional`, else 1; the semantics of torch.nn.RNN.
 
@@ -37,6 +37,8 @@ def rnn(
 
     Returns (output, h_n): input with D·H in place of I, and the last states, like hx. Raises
     ValueError and TypeError for shapes, dtypes and options.
+
+    Gradients: `layer_backward` in manual/rnn.py; step into it within `nag.use_manual()`.
     """
     return _rnn(
         input,
@@ -63,7 +65,7 @@ def lstm(
     dropout=0.0,
     masks=None,
 ):
-    """Long short-term memory; the semantics of torch.nn.LSTM. See manual/lstm.py.
+    """Long short-term memory; the semantics of torch.nn.LSTM.
 
     hx: the pair (h_0, c_0) to begin with, each as in `rnn`; None for zeros, as a whole or in it.
     weights: as in `rnn`, with those of the gates i, f, g, o below one another: W (4H, I; after the
@@ -71,6 +73,8 @@ def lstm(
     The rest is as in `rnn`.
 
     Returns (output, (h_n, c_n)). Raises ValueError and TypeError for shapes, dtypes and options.
+
+    Gradients: `layer_backward` in manual/lstm.py; step into it within `nag.use_manual()`.
     """
     if hx is not None and not (isinstance(hx, (tuple, list)) and len(hx) == 2):
         raise TypeError(
@@ -103,13 +107,15 @@ def gru(
     dropout=0.0,
     masks=None,
 ):
-    """The gated recurrent unit; the semantics of torch.nn.GRU. See manual/gru.py.
+    """The gated recurrent unit; the semantics of torch.nn.GRU.
 
     weights: as in `rnn`, with those of the gates r, z and of n below one another: W (3H, I; after
     the first layer 3H, D·H), U (3H, H), b_ih (3H,), b_hh (3H,).
     The rest is as in `rnn`.
 
     Returns (output, h_n). Raises ValueError and TypeError for shapes, dtypes and options.
+
+    Gradients: `layer_backward` in manual/gru.py; step into it within `nag.use_manual()`.
     """
     return _gru(
         input,

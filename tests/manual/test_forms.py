@@ -6,6 +6,8 @@ By hand (manual/) = kernels/cpu = kernels/cuda, emulated = line by line on the f
 """
 
 import ast
+import re
+import sys
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -181,24 +183,107 @@ def test_the_table_is_whole():
         assert TABLE[name].torch, f"why is {name} not compared with PyTorch?"
 
 
+SOURCES = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in Path(manual.__file__).parent.glob("*.py")
+}
+
+
+def code_lines(text, tree):
+    """The lines of code in a part of a file, without blank ones, comments and docstrings."""
+    kinds = ast.Module | ast.FunctionDef | ast.ClassDef
+    documented = [n for n in ast.walk(tree) if isinstance(n, kinds) and ast.get_docstring(n)]
+    firsts = [node.body[0] for node in documented]
+    docstrings = {n for first in firsts for n in range(first.lineno, first.end_lineno + 1)}
+    first, last = getattr(tree, "lineno", 1), getattr(tree, "end_lineno", None)
+    lines = list(enumerate(map(str.strip, text.splitlines()), 1))[first - 1 : last]
+    return [n for n, line in lines if line and line[0] != "#" and n not in docstrings]
+
+
 def test_what_is_read_is_short():
-    """Lines of code, without blank ones, comments and docstrings."""
-    found = {}
-    for path in Path(manual.__file__).parent.glob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        docstrings = set()
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
-                first = node.body[0] if ast.get_docstring(node) else None
-                docstrings |= set(range(first.lineno, first.end_lineno + 1)) if first else set()
-        lines = enumerate(map(str.strip, text.splitlines()), 1)
-        code = [n for n, line in lines if line and line[0] != "#" and n not in docstrings]
-        found[path.stem] = len(text.splitlines()), len(code)
-    assert not {
-        n: code for n, (_, code) in found.items() if code > (150 if n == "recurrent" else 60)
-    }
-    lines, code = map(sum, zip(*found.values()))
-    assert lines <= 2200 and code <= 900
+    found = {name: code_lines(text, ast.parse(text)) for name, text in SOURCES.items()}
+    limits = dict.fromkeys(found, 60) | {"recurrent": 150}
+    assert not {n: len(code) for n, code in found.items() if len(code) > limits[n]}
+    assert sum(map(len, found.values())) <= 900
+    assert sum(len(text.splitlines()) for text in SOURCES.values()) <= 2200
+
+
+def test_what_is_read_is_neither_fast_nor_safe():
+    """No closures, threads, blocks, arrays to write into, or checks: these are elsewhere."""
+    for name, text in SOURCES.items():
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.Lambda)]
+            assert not isinstance(node, ast.FunctionDef) or inner == [node], f"{name}: a closure"
+            assert not isinstance(node, ast.Lambda | ast.Raise | ast.Assert), (name, node.lineno)
+            if isinstance(node, ast.Call):
+                assert not {"out", "needs"} & {k.arg for k in node.keywords}, (name, node.lineno)
+            if isinstance(node, ast.arguments):
+                assert "needs" not in {a.arg for a in [*node.args, *node.kwonlyargs]}, name
+            if isinstance(node, ast.ImportFrom):
+                source = node.module or ""
+                assert not re.search("threads|safety|kernels|functional", source), (name, source)
+
+
+GRADIENTS = re.compile(r"Gradients: `(\w+)` in manual/(\w+)\.py; step into it within `nag.use_man")
+LINES = {"lstm": 17, "gru": 17}  # of the gradient; of the others 15 at most
+
+
+@each_operation
+def test_the_docstring_names_the_gradient_into_which_a_debugger_steps(name):
+    ((function, file),) = GRADIENTS.findall(getattr(nag.functional, name).__doc__)
+    gradient = getattr(import_module(f"{manual.__name__}.{file}"), function)
+    (tree,) = [f for f in ast.parse(SOURCES[file]).body if getattr(f, "name", "") == function]
+    assert len(code_lines(SOURCES[file], tree)) - 1 <= LINES.get(name, 15)  # without `def`
+    seen = set()
+
+    @settings(max_examples=5)
+    @given(OPERATIONS[f"functional.{name}"].calls)
+    def check(call):
+        xs = [nag.Tensor(x, requires_grad=True) for x in call.inputs]
+        with nag.use_manual():
+            outs = call(*xs)
+        before = sys.getprofile()
+        sys.setprofile(lambda frame, event, arg: seen.add(frame.f_code))
+        try:
+            nag.autograd.grad([y.sum() for y in outs], xs, allow_unused=True)
+        finally:
+            sys.setprofile(before)
+
+    check()
+    assert gradient.__code__ in seen
+
+
+def test_a_gradient_may_ask_what_is_needed_and_what_nobody_needs_is_dropped():
+    asked = []
+
+    def forward(a, b, c=None):
+        return a + b, None
+
+    def with_needs(dy, cache, needs):
+        asked.append(needs)
+        return dy, dy, dy
+
+    a, b = nag.Tensor(np.ones((2, 3)), requires_grad=True), np.ones(3)
+    for backward in (with_needs, lambda dy, cache: (dy, dy, dy)):
+        f = nag.custom_vjp("f", forward, backward, lambda a, b, c=None: a + b)
+        f(a, b).sum().backward()
+        x = nag.Tensor(b, requires_grad=True)
+        f(a.detach(), x).sum().backward()
+        assert x.grad.tolist() == [2, 2, 2]  # summed where it was broadcast
+    assert (
+        asked == [(True, False, False), (False, True, False)] and a.grad.tolist() == [[2] * 3] * 2
+    )
+
+
+def test_needs_is_an_option_as_others():
+    f = nag.custom_vjp(
+        "f",
+        lambda x, *, needs=2.0: (x * needs, needs),
+        lambda dy, cache: (dy * cache,),
+        lambda x, *, needs=2.0: x * needs,
+    )
+    assert nag.grad(lambda x: f(x, needs=3.0))(1.0).item() == 3.0
 
 
 @contextmanager
