@@ -134,6 +134,20 @@ def test_equal_numbers_of_any_size(backend, module, size):
 
 
 @EACH
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of blocks, which are then computed anew
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_large_gradient_at_the_largest_numbers(backend, module, dtype):
+    """There the scale s, a power of two, is itself more than the dtype holds."""
+    largest = float(np.finfo(dtype).max)
+    x = (np.array([[1.0, -1.0, -1.0, -1.0]]) * 0.99 * largest).astype(dtype)
+    g = (np.array([[1.0, 2.0, -1.0, 6.0]]) * largest**0.8).astype(dtype)
+    _, _, (dx, *_) = by_hand(backend, module, [x], [g], normalized_shape=(4,))
+    r = 2 / np.sqrt(3.0) / x[0, 0]  # the first feature is its own direction, which dx leaves out
+    right = r * g[0, 0] * np.array([[0.0, -1 / 3, -10 / 3, 11 / 3]])
+    np.testing.assert_allclose(dx, right, rtol=1e-5, atol=1e-5 * abs(right).max())
+
+
+@EACH
 def test_float32_stays_and_any_layout_will_do(backend, module):
     rng = np.random.default_rng(0)
     arrays = [
