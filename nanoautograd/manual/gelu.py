@@ -39,6 +39,7 @@ y(-∞) is 0, the limit, and y(∞) = ∞.
 from math import pi, sqrt
 
 from ..backends import array_namespace
+from ..backends.sums import unbroadcast
 from ..custom_vjp import custom_vjp
 from ..ops import clip, erf, maximum, tanh
 
@@ -54,7 +55,7 @@ def forward(x, bias=None, *, approximate="none"):
     z = xp.clip(v, -LIMIT, LIMIT)
     Φ = distribution(xp, z, approximate)
     y = xp.maximum(v, -LIMIT) * Φ
-    return y, (z, Φ, approximate)
+    return y, (z, Φ, bias, approximate)
 
 
 def distribution(xp, z, approximate):
@@ -65,15 +66,16 @@ def distribution(xp, z, approximate):
 
 
 def backward(dy, cache):
-    """dy like y -> dx, dbias, which is summed over the rows elsewhere (README.md)."""
-    z, Φ, approximate = cache
+    """dy like y -> dx, dbias (None if there was none)."""
+    z, Φ, bias, approximate = cache
     if approximate == "none":
         φ = array_namespace(z).exp(-z * z / 2) / sqrt(2 * pi)
         dx = dy * (Φ + z * φ)
     else:
         du = C * (1 + 3 * A * z * z)  # u'
         dx = dy * (Φ + 2 * z * Φ * (1 - Φ) * du)
-    return dx, dx
+    db = None if bias is None else unbroadcast(dx, bias.shape)  # Σ_m dx_mn
+    return dx, db
 
 
 def reference(x, bias=None, *, approximate="none"):
