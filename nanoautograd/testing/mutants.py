@@ -96,7 +96,7 @@ def sites():
             if isinstance(value, Primitive):
                 forward |= _reached(value.forward)
             elif isinstance(value, types.FunctionType):
-                (backward if value.__name__ == "backward" else forward).update(
+                (backward if value.__name__.endswith("backward") else forward).update(
                     _reached(value) if not value.__name__.startswith("_") else ()
                 )
     for f in (backward - forward) | engine():
