@@ -57,8 +57,8 @@ def backward(dy, cache):
     expm1_u, e, t = cache
     g = dy[..., None]
     dμ = g * t * e
-    dℓ = 0.5 * g * expm1_u
-    return dμ, dℓ, -dμ, -dℓ - 0.5 * g * t * t
+    dell = 0.5 * g * expm1_u
+    return dμ, dell, -dμ, -dell - 0.5 * g * t * t
 
 
 def reference(mu, logvar, nu=None, kappa=None):
@@ -72,11 +72,11 @@ gaussian_kl_divergence = custom_vjp(
 )
 
 
-def arguments(μ, ℓ, ν, κ):
+def arguments(μ, ell, ν, κ):
     """u, e and t, of arrays or of Tensors."""
     Δ = μ if ν is None else μ - ν
     if κ is None:
-        return ℓ, 1.0, Δ
+        return ell, 1.0, Δ
     limit = 0.9 * log(limits(μ.dtype)[1])
     e = exp(where(array_of(Δ) == 0, minimum(-0.5 * κ, limit), -0.5 * κ))
-    return ℓ - κ, e, Δ * e
+    return ell - κ, e, Δ * e
