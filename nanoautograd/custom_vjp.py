@@ -127,7 +127,9 @@ class CustomVJP:
 
     def form(self, forward: Callable, backward: Callable) -> Form:
         """Two functions as a Form of this operation: with arrays of 16 bits in float32, if so."""
-        early = "needs" in {*parameters(forward)[1]} - self.signature.known  # no option of its own
+        early = (
+            "needs" in {*parameters(forward)[1]} - self.signature.keyword_set
+        )  # no option of its own
         backward = given_needs(backward)
         if self.in_float32:
             forward, backward = functions_in_float32(forward, backward)

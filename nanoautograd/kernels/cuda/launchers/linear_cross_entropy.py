@@ -26,7 +26,6 @@ def takes(
     ignore_index=-100,
     reduction="mean",
     label_smoothing=0.0,
-    gradients=(),
 ):
     """All classes alike."""
     return (
