@@ -276,6 +276,8 @@ class Point:
                 verdict = self.confirmed(i, d, scale, found, verdict)
             if verdict == "right" and found.kink() and not self.on_kink(i, d, found, scale):
                 verdict = "kink"
+        if verdict == "wrong" and self.between_kinks(i, d, found, scale):
+            verdict = "unknown"
         if verdict == "unknown" and self.at_rest(i, d, near):
             verdict = "right"
         return verdict, found, sharpness
@@ -315,6 +317,33 @@ class Point:
         if tolerance > PROMISE * abs(analytic):
             return "unknown", 0.0
         return "right", tolerance / abs(analytic)
+
+    def between_kinks(self, i, d, found, scale):
+        """May the gradient be right after all, between kinks that all steps of `found` cross?
+
+        It is where two steps in a row see it that are narrower still. It may be where one kink is
+        seen however narrow they are, until rounding hides it: that may be several. (Rounding is
+        measured aside as well, as kinks here pass for noise. Where f stands still, it must move
+        aside: else that, too, is rounding.)
+        """
+        x, g, away = self.xs[i], self.gs[i], 0.01 * scale
+        left, right = found.kink() or (0.0, 0.0)
+        gap, bend = abs(np.vdot(g, d) - found.value), abs(right - left)
+        phi, agreed, bends = Along(self, i, d), False, True
+        measured = min(noise(lambda h: phi(a + h) - phi(a), scale)[1] for a in (away, -away))
+        h = 1e-7 * scale
+        while h > 4 * np.spacing(scale):
+            ahead, behind = phi(h), phi(-h)
+            step = (x + h * d) - (x - h * d)  # as rounded
+            rounding = 4 * (EPS * phi.changed() + measured + SMALLEST)
+            if rounding > gap * h:
+                return bends and gap < 3 * bend
+            agrees = abs(ahead - behind - np.vdot(g, step)) + rounding < gap * h
+            if agrees and agreed and (ahead != behind or phi(away + h) != phi(away - h)):
+                return True
+            agreed, bends = agrees, abs(ahead + behind) > 0.2 * bend * h
+            h /= 2
+        return False
 
     def at_rest(self, i, d, near):
         """Is f constant here, and the gradient zero, but for rounding?

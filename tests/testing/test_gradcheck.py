@@ -1,10 +1,11 @@
 """gradcheck passes right gradients, refuses wrong ones, and guesses what is wrong with them."""
 
+import contextlib
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
@@ -339,6 +340,41 @@ def test_a_right_gradient_is_wrong_beside_no_kink(kind, c, distances, seed):
         gradcheck(f, [x], seed=seed)
     except (KinkNearby, Inconclusive):
         pass
+
+
+KINKS = st.tuples(st.floats(-11, 0), st.sampled_from([1, -1]), st.floats(-2, 0.7), st.booleans())
+
+
+@example(1.0, [(-9.0, -1, -0.4, False), (-11.0, 1, -1.4, True)], 0.0, 0.0, 0)  # one of each sign
+@example(1.0, [(-9.6, 1, -2.0, True), (-10.2, -1, -2.0, False)], 0.0, 0.4, 0)
+@example(1e-8, [(-9.6, -1, -0.4, False), (-11.0, 1, -1.4, True)], 0.0, 0.0, 0)
+@example(1.0, [(-8, -1, 0.4, False), (-5, -1, -0.6, True), (-11, 1, 0.4, True)], 3.2, 0.0, 0)
+@example(1.0, [(-11.0, -1, -2.0, False), (-11.0, 1, -2.0, False)], 1.0, 0.0, 0)  # 0 between them
+@given(
+    st.sampled_from([1.0, -1.0, 1e-3, 1e-8, 1e6]),
+    st.lists(KINKS, min_size=2, max_size=4),
+    st.floats(-2, 2),
+    st.floats(-1, 1),
+    st.integers(0, 99),
+)
+def test_a_right_gradient_is_wrong_between_no_kinks(x, kinks, slope, offset, seed):
+    """The differences of all steps that cross several kinks may agree, on another slope."""
+    size, x = abs(x), np.array([x])
+    bends = [(x * (1 + sign * 10.0**k), (-1) ** down * 10.0**s) for k, sign, s, down in kinks]
+
+    def f(x):
+        return slope * x + offset * size + sum(s * np.abs(x - c) for c, s in bends)
+
+    def vjp(u, x):
+        return u * (slope + sum(s * np.sign(x - c) for c, s in bends))
+
+    def wrong(u, x):
+        return vjp(u, x) + u * 3 * (1 + abs(slope) + sum(abs(s) for c, s in bends))
+
+    with contextlib.suppress(Inconclusive):
+        gradcheck(f, [x], vjp=vjp, seed=seed)
+    with pytest.raises(GradientError):
+        gradcheck(f, [x], vjp=wrong, seed=seed)
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
