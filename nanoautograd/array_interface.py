@@ -75,9 +75,9 @@ class ArrayInterface:
         if self._edge is not None:
             raise GraphError(
                 f"{way} of a Tensor that requires a gradient would lose the gradient silently; use "
-                "nag.stack for a list of Tensors, .item() for a number, or .detach() first if that "
-                "is what you want; what is assigned into a Tensor, as by u[i] = t, keeps its "
-                "gradient"
+                "nag.stack or nag.concatenate for a list of Tensors, .item() for a number, or "
+                ".detach() first if that is what you want; what is assigned into a Tensor, as by "
+                "u[i] = t, keeps its gradient"
             )
 
     # ---- exchange with NumPy, PyTorch, CuPy

@@ -10,6 +10,7 @@ from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 from ..safety.arguments import check_operand
+from ..safety.checks import DEEPEST, check_depth, without_tensors
 
 
 def without_gradient(f):
@@ -20,14 +21,31 @@ def without_gradient(f):
         for a in (*args, *kwargs.values()):
             if hasattr(type(a), "__array__"):  # else an axis, a dtype, ...
                 check_operand(a, f.__name__)
-        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        if not tensors:
+        t = _first_tensor((*args, *kwargs.values()))
+        if t is None:
             return f(*args, **kwargs)
-        arrays = [array_of(a) for a in args]
-        options = {name: array_of(a) for name, a in kwargs.items()}
-        return _wrapped(f(*arrays, **options), array_namespace(tensors[0]._array))
+        values = [_value(a) for a in args]
+        options = {name: _value(a) for name, a in kwargs.items()}
+        return _wrapped(f(*values, **options), array_namespace(t._array))
 
     return operation
+
+
+def _first_tensor(a, deepest=DEEPEST):
+    """The first Tensor in a nested list, or None."""
+    if isinstance(a, (list, tuple)):
+        check_depth(deepest)
+        found = (_first_tensor(b, deepest - 1) for b in a)
+        return next((t for t in found if t is not None), None)
+    return a if isinstance(a, Tensor) else None
+
+
+def _value(a):
+    """The array in a Tensor, or of a list with Tensors in it; anything else as it is."""
+    t = _first_tensor(a)
+    if t is None or t is a:
+        return array_of(a)
+    return array_namespace(t._array).asarray(without_tensors(a, forget=True))
 
 
 def _wrapped(result, xp):

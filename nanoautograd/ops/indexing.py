@@ -38,9 +38,10 @@ def _plain_part(i, x):
         return i
     if hasattr(i, "__index__") and not hasattr(i, "__array__"):
         return i.__index__()
-    dtype = "int64" if _is_empty(i) else None  # [] would be float64
     try:
-        return array_namespace(array_of(x)).asarray(without_tensors(i), dtype=dtype)
+        i = without_tensors(i)
+        dtype = "int64" if _is_empty(i) else None  # [] would be float64
+        return array_namespace(array_of(x)).asarray(i, dtype=dtype)
     except RuntimeError as error:  # what PyTorch says of a tensor with a gradient
         raise IndexError(
             f"an index is made of integers, not of {type(i).__name__}: {error}"

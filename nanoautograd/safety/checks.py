@@ -14,13 +14,24 @@ from ..errors import GraphError, ShapeError
 from .in_place import IMMUTABLE
 
 
-def without_tensors(data: Any) -> Any:
+DEEPEST = 64  # so many axes an array of NumPy has at most
+
+
+def check_depth(left: int) -> None:
+    """Raises ValueError for a list within DEEPEST others, of which `left` levels are left."""
+    if not left:
+        raise ValueError(f"a list is nested more than {DEEPEST} deep: does it contain itself?")
+
+
+def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> Any:
     """A Tensor's array, and nested lists with the Tensors in them replaced by theirs. Raises for
-    what requires a gradient."""
+    what requires a gradient, unless `forget`, and for a list that contains itself."""
     if isinstance(data, (list, tuple)):
-        return [without_tensors(x) for x in data]
+        check_depth(deepest)
+        return [without_tensors(x, forget, deepest - 1) for x in data]
     if hasattr(data, "_storage"):
-        data._refuse_to_leave("making a new Tensor")
+        if not forget:
+            data._refuse_to_leave("making a new Tensor")
         return data._array
     if getattr(data, "requires_grad", False):
         raise TypeError(
@@ -269,16 +280,18 @@ def result(name: str, y: Any, is_recorded: bool) -> Any:
     return y
 
 
-def option(name: str, key: str, value: Any) -> Any:
+def option(name: str, key: str, value: Any, deepest: int = DEEPEST) -> Any:
     """The value of an option, with a Tensor in it as its value. Raises TypeError for one that
     requires a gradient, since an option has no rule."""
     if type(value) is tuple and IMMUTABLE.issuperset(map(type, value)):  # numbers, as most are
         return value
+    if isinstance(value, (tuple, list, dict)):
+        check_depth(deepest)
     if isinstance(value, (tuple, list)):
-        items = [option(name, key, x) for x in value]
+        items = [option(name, key, x, deepest - 1) for x in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
-        return {k: option(name, key, x) for k, x in value.items()}
+        return {k: option(name, key, x, deepest - 1) for k, x in value.items()}
     if not hasattr(value, "_storage"):
         return value
     if value.requires_grad:

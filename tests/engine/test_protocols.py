@@ -269,6 +269,94 @@ def test_operators_with_what_is_no_number(other):
     assert (leaf([1.0]) == other) is False
 
 
+# ---- lists of Tensors, given to any function of NumPy
+
+LISTS = {
+    "f([t, u])": lambda f, t, u: f([t, u]),
+    "f((t, u))": lambda f, t, u: f((t, u)),
+    "f([t, 1.0])": lambda f, t, u: f([t, 1.0]),
+    "f([[t], [u]])": lambda f, t, u: f([[t], [u]]),
+    "f([t, u], 0)": lambda f, t, u: f([t, u], 0),
+    "f([t, u], [u, t])": lambda f, t, u: f([t, u], [u, t]),
+    "f(array, [t, u])": lambda f, t, u: f(np.array([True, False]), [t, u]),
+    "f([t, u], array)": lambda f, t, u: f([t, u], np.array([1, 0])),
+    "f([t, u], t)": lambda f, t, u: f([t, u], t),
+    "f(t, [t, u])": lambda f, t, u: f(t, [t, u]),
+    "f(array, [t, u], t)": lambda f, t, u: f(np.array([True, False]), [t, u], t),
+    "f([array], [t, u])": lambda f, t, u: f([np.array([True, False])], [t, u]),
+    "f[t, u]": lambda f, t, u: f[t, u],
+    "f[[t, u], 1.0]": lambda f, t, u: f[[t, u], 1.0],
+}
+OF_NUMPY = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (np, np.linalg, np.fft)
+    for name in module.__all__
+    if not inspect.ismodule(getattr(module, name)) and not inspect.isclass(getattr(module, name))
+}
+LEFT_OUT = {f"numpy.{name}" for name in "save savetxt savez savez_compressed test info".split()}
+LEFT_OUT |= {"numpy.array_equal", "numpy.array_equiv"}  # which take any error for False
+LEFT_OUT |= {"numpy.bmat"}  # which returns None for what it does not know
+CONSTANT = {NUMPY[f] for f in NUMPY if NUMPY[f].__name__ in ops.CONSTANT}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(set(OF_NUMPY) - LEFT_OUT))
+@pytest.mark.parametrize("x", [0.6, [0.7, -1.3]], ids=["0-d", "1-d"])
+def test_no_list_of_tensors_loses_its_gradient_in_numpy(name, x):
+    """A function that depends on the Tensors in a list returns a gradient, or refuses."""
+    f = OF_NUMPY[name]
+    for form, call in LISTS.items():
+        try:
+            y = call(f, leaf(x), leaf(x) + 0.3)
+        except Exception:
+            continue
+        if "requires_grad=True" in repr(y) or "from=" in repr(y) or NUMPY.get(f) in CONSTANT:
+            continue
+        there, moved = (_said(call, f, np.array(x) + h, np.array(x) + 0.3 + 2 * h) for h in (0, 0.1))
+        assert there == moved, f"{form}: {y}"
+
+
+def _said(call, f, *xs):
+    try:
+        return repr(call(f, *xs))
+    except Exception:
+        return "refused"
+
+
+def test_a_list_of_tensors_is_refused_with_the_way_out():
+    t = leaf([1.0, 2.0])
+    for f in (np.mean, np.sum, np.sin, np.asarray, lambda ts: np.r_[ts[0], ts[1]], nag.mean):
+        with pytest.raises(nag.GraphError, match=r"nag\.stack or nag\.concatenate for a list"):
+            f([t, t])
+    with pytest.raises(TypeError, match=r"vstack has no rule.*nag\.concatenate"):
+        np.vstack([t, t])
+
+
+def test_functions_without_a_gradient_of_lists_of_tensors():
+    t = leaf([1.0, 2.0])
+    for f, args in [
+        (nag.array_equal, ([t, t], [[1, 2], [1, 2]])),
+        (np.array_equal, ([t, t], nag.Tensor([[1, 2], [1, 2]]))),
+        (nag.allclose, ([[t], [t]], [[t], [t]])),
+        (nag.isclose, ((t, [1.0, 3.0]), t)),
+        (nag.argmax, ([t, 2 * t],)),
+        (nag.less, (np.array([1.0, 3.0]), [t[0], t[1]])),
+        (nag.isfinite, ([t[0], 1.0],)),
+    ]:
+        y = f(*args)
+        expected = f(
+            *[np.array(a.tolist() if isinstance(a, nag.Tensor) else _values(a)) for a in args]
+        )
+        assert not getattr(y, "requires_grad", False)
+        np.testing.assert_array_equal(y, expected)
+
+
+def _values(a):
+    if isinstance(a, list | tuple):
+        return [*map(_values, a)]
+    return a.tolist() if isinstance(a, nag.Tensor) else a
+
+
 # ---- conversions
 
 
