@@ -228,8 +228,8 @@ NUMPY |= {
 
 def _without_rule(name):
     return TypeError(
-        f"{name} has no rule for Tensors; write it with operations that have one, as nag.concatenate "
-        "or nag.where, or, to compute it without a gradient, pass t.detach().numpy()"
+        f"{name} has no rule for Tensors; write it with operations that have one, as "
+        "nag.concatenate, or, to compute it without a gradient, pass t.detach().numpy()"
     )
 
 

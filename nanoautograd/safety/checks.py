@@ -13,7 +13,6 @@ from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
 from .in_place import IMMUTABLE
 
-
 DEEPEST = 64  # so many axes an array of NumPy has at most
 
 
