@@ -9,7 +9,7 @@ All raise TypeError for an argument or a result that has no derivative, an integ
 does not return Tensors, and ShapeError for values or directions of the wrong shape.
 """
 
-from functools import wraps
+from functools import partial, wraps
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .core.grad_mode import enable_grad, is_grad_enabled
 from .core.tensor import Leaf, Tensor, wrap
 from .errors import ShapeError
 from .ops import copy, reshape, stack, sum
-from .safety.checks import seed
+from .safety.checks import DEEPEST, check_depth, seed
 from .safety.in_place import check_version
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -28,12 +28,15 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 # ---- nested arguments
 
 
-def _tree_map(f, tree, *others):
+def _tree_map(f, tree, *others, deepest=DEEPEST):
     """f applied to the arrays in a nested list, tuple or dict (and those at the same places)."""
+    if isinstance(tree, (dict, list, tuple)):
+        check_depth(deepest)
+        below = partial(_tree_map, f, deepest=deepest - 1)
     if isinstance(tree, dict):
-        return {k: _tree_map(f, v, *(o[k] for o in others)) for k, v in tree.items()}
+        return {k: below(v, *(o[k] for o in others)) for k, v in tree.items()}
     if isinstance(tree, (list, tuple)):
-        items = [_tree_map(f, *parts) for parts in zip(tree, *others, strict=True)]
+        items = [below(*parts) for parts in zip(tree, *others, strict=True)]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return f(tree, *others)
 

@@ -37,9 +37,13 @@ def gelu(input, approximate="none", bias=None):
     return _gelu(input, bias, approximate=approximate)
 
 
+def check_approximate(name, approximate):
+    if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
+        raise ValueError(f"{name}: approximate must be 'none' or 'tanh'; got {approximate!r}")
+
+
 def check_gelu(x, bias=None, *, approximate="none"):
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate must be 'none' or 'tanh'; got {approximate!r}")
+    check_approximate("gelu", approximate)
     if not is_float(x.dtype):
         raise TypeError(f"gelu: the input must be floating; got {x.dtype}")
     if bias is None:

@@ -5,6 +5,7 @@ from numpy import broadcast_shapes
 from ..backends import is_float
 from ..manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
 from ..manual.rotary import rotary_embedding as _rotary_embedding
+from ..safety.options import check_flags, check_numbers, check_probability
 from .arguments import any_seed, check_integers
 
 
@@ -35,6 +36,7 @@ def scaled_dot_product_attention(
 
     Gradients: `backward` in manual/attention.py; step into it within `nag.use_manual()`.
     """
+    check_probability("attention", dropout_p=dropout_p)
     if seed is None and dropout_p:
         seed = any_seed("scaled_dot_product_attention")
     return _scaled_dot_product_attention(
@@ -51,7 +53,19 @@ def scaled_dot_product_attention(
     )
 
 
-def check_attention(q, k, v, mask=None, *, p=0.0, seed=0, offset=0, **options):
+def check_attention(
+    q,
+    k,
+    v,
+    mask=None,
+    *,
+    scale=None,
+    causal=False,
+    return_weights=False,
+    p=0.0,
+    seed=0,
+    offset=0,
+):
     def got():
         return f"got q {q.shape}, k {k.shape}, v {v.shape}"
 
@@ -70,8 +84,10 @@ def check_attention(q, k, v, mask=None, *, p=0.0, seed=0, offset=0, **options):
             "attention: q, k, v must be floating and of one dtype; "
             f"got {q.dtype}, {k.dtype}, {v.dtype}"
         )
-    if not 0 <= p <= 1:
-        raise ValueError(f"attention: dropout_p must be a probability, from 0 to 1; got {p}")
+    check_flags("attention", is_causal=causal, return_weights=return_weights)
+    check_probability("attention", dropout_p=p)
+    if scale is not None:
+        check_numbers("attention", scale=scale)
     if p:
         check_integers("attention", seed=seed, offset=offset)
     batch = q.shape[:-2]
@@ -113,7 +129,7 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     return _rotary_embedding(input, base=base, offset=offset, interleaved=interleaved)
 
 
-def check_rotary(x, *, base=10000.0, **options):
+def check_rotary(x, *, base=10000.0, offset=0, interleaved=True):
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ValueError(
             "rotary_embedding: the input must be (..., time, features) with an even "
@@ -121,8 +137,15 @@ def check_rotary(x, *, base=10000.0, **options):
         )
     if not is_float(x.dtype):
         raise TypeError(f"rotary_embedding: the input must be floating; got {x.dtype}")
+    check_base("rotary_embedding", base)
+    check_numbers("rotary_embedding", offset=offset)
+    check_flags("rotary_embedding", interleaved=interleaved)
+
+
+def check_base(name, base):
+    check_numbers(name, base=base)
     if not base > 0:
-        raise ValueError(f"rotary_embedding: base must be positive; got {base}")
+        raise ValueError(f"{name}: base must be positive; got {base}")
 
 
 _scaled_dot_product_attention.check = check_attention

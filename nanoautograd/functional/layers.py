@@ -4,6 +4,7 @@ from ..backends import is_float
 from ..manual.dropout import dropout as _dropout
 from ..manual.embedding import embedding as _embedding
 from ..manual.linear import linear as _linear
+from ..safety.options import check_flags, check_probability
 from .arguments import any_seed, as_array_like, by_kernel, check_integers
 
 
@@ -51,13 +52,8 @@ def check_embedding(ids, weight, *, padding_idx=None):
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: the ids must be integers; got {ids.dtype}")
     V = len(weight)
-    if padding_idx is not None:
-        check_integers("embedding", padding_idx=padding_idx)
-    if padding_idx is not None and not -V <= padding_idx < V:
-        raise IndexError(
-            f"embedding: padding_idx {padding_idx} is not in the vocabulary; its size "
-            f"is {V}, so it goes from {-V} to {V - 1}"
-        )
+    check_padding("embedding", padding_idx, V)
+    # A kernel looks at the ids itself; to look at them here would be to wait for them.
     if ids.size and not by_kernel(_embedding, ids, weight, padding_idx=padding_idx):
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= V:
@@ -65,6 +61,17 @@ def check_embedding(ids, weight, *, padding_idx=None):
                 f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
                 f"its size is {V}, so ids go from 0 to {V - 1}"
             )
+
+
+def check_padding(name, padding_idx, V):
+    if padding_idx is None:
+        return
+    check_integers(name, padding_idx=padding_idx)
+    if not -V <= padding_idx < V:
+        raise IndexError(
+            f"{name}: padding_idx {padding_idx} is not in the vocabulary; its size "
+            f"is {V}, so it goes from {-V} to {V - 1}"
+        )
 
 
 def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
@@ -79,14 +86,16 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
 
     Gradients: `backward` in manual/dropout.py; step into it within `nag.use_manual()`.
     """
+    check_probability("dropout", p=p)
+    check_flags("dropout", training=training)
     if seed is None:
         seed = any_seed("dropout") if training and p else 0
     return _dropout(input, p=p, training=training, seed=seed, offset=offset)
 
 
 def check_dropout(x, *, p=0.5, training=True, seed, offset=0):
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p must be a probability, from 0 to 1; got {p}")
+    check_probability("dropout", p=p)
+    check_flags("dropout", training=training)
     if not is_float(x.dtype):
         raise TypeError(f"dropout: the input must be floating; got {x.dtype}")
     check_integers("dropout", seed=seed, offset=offset)

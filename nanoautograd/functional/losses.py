@@ -13,7 +13,9 @@ from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_diverg
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
 from ..ops import astype, mean, sum
 from ..ops.reductions import wide
+from ..safety.arguments import as_input
 from ..safety.class_numbers import check_class_numbers
+from ..safety.options import check_probability
 from ..sixteen_bits import of_16_bits
 from .arguments import as_array_like, by_kernel, check_integers
 
@@ -110,10 +112,13 @@ _cross_entropy.check = check_cross_entropy
 def check_options(name, ignore_index, reduction, label_smoothing):
     """Of either."""
     check_integers(name, ignore_index=ignore_index)
-    if reduction not in ("none", "mean", "sum"):
+    check_reduction(name, reduction)
+    check_probability(name, label_smoothing=label_smoothing)
+
+
+def check_reduction(name, reduction):
+    if not isinstance(reduction, str) or reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{name}: label_smoothing must be from 0 to 1; got {label_smoothing}")
 
 
 def linear_cross_entropy(
@@ -276,9 +281,9 @@ def crf_loss(
 
     Raises IndexError for a tag out of range; ValueError and TypeError for shapes, dtypes, options.
     """
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"crf_loss: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
+    check_reduction("crf_loss", reduction)
     scores = emissions, transitions, start_transitions, end_transitions
+    scores = emissions, *_ = [as_input(a, "crf_loss") for a in scores]
     if dtype := of_16_bits(scores):  # a small difference of large numbers
         ell = crf_loss(
             wide(emissions), tags, *map(wide, scores[1:]), mask=mask, reduction=reduction

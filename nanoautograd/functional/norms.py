@@ -5,6 +5,7 @@ from operator import index
 from ..backends import is_float
 from ..manual.layer_norm import layer_norm as _layer_norm
 from ..manual.rms_norm import rms_norm as _rms_norm
+from ..safety.options import check_flags
 
 
 def as_shape(name, n):
@@ -94,6 +95,7 @@ def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameter
             f"{name}: the residual must have the shape and dtype of the input; {got()} and "
             f"residual {residual.shape} {residual.dtype}"
         )
+    check_flags(name, return_sum=return_sum)
     if return_sum and residual is None:
         raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
     for what, a in parameters.items():
@@ -105,6 +107,10 @@ def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameter
             raise TypeError(
                 f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
             )
+    check_eps(name, eps)
+
+
+def check_eps(name, eps):
     try:
         fits = eps is None and name == "rms_norm" or float(eps) >= 0
     except (TypeError, ValueError):

@@ -7,6 +7,7 @@ from ..backends import array_namespace, is_array, is_float, to_numpy
 from ..manual.gru import gru as _gru
 from ..manual.lstm import lstm as _lstm
 from ..manual.rnn import rnn as _rnn
+from ..safety.options import check_flags, check_probability
 
 
 def rnn(
@@ -143,6 +144,8 @@ def check_recurrent(
 ):
     """Raises the error that names what does not fit. name: of the operation, for messages. G: its
     gates. starts: h0, or h0 and c0; each may be None."""
+    check_flags(name, bidirectional=bidirectional, batch_first=batch_first, bias=bias)
+    check_probability(name, dropout=dropout)
     D = 2 if bidirectional else 1
     n = 4 if bias else 2
     if not weights or len(weights) % (n * D):
@@ -190,10 +193,10 @@ def check_recurrent(
             raise ValueError(f"{name}: lengths must be from 1 to T = {T}; got {lengths.tolist()}")
     masks = array_of(masks)
     got = f"{masks.shape} {masks.dtype}" if is_array(masks) else f"{masks!r}"
-    if not 0 <= dropout <= 1 or dropout and masks is None:
+    if dropout and masks is None:
         raise ValueError(
-            f"{name}: dropout must be a probability, from 0 to 1, and beside it masks "
-            f"are needed that say what is kept; got {dropout}, masks: {got}"
+            f"{name}: beside dropout masks are needed that say what is kept; got "
+            f"{dropout}, masks: {got}"
         )
     right = (len(groups) // D - 1, *x.shape[:-1], D * H)
     if masks is not None and (
@@ -207,7 +210,7 @@ def check_recurrent(
 
 
 def check_rnn(x, h0, *weights, nonlinearity="tanh", **options):
-    if nonlinearity not in ("tanh", "relu"):
+    if not isinstance(nonlinearity, str) or nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}")
     check_recurrent("rnn", 1, x, (h0,), weights, **options)
 

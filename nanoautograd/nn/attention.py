@@ -7,7 +7,10 @@ import numpy as np
 from .. import functional as F
 from ..array_interface import array_of
 from ..backends import is_float
+from ..functional.attention import check_base
 from ..ops import expand_dims, mean, reshape, split, squeeze, where
+from ..safety.arguments import as_input
+from ..safety.options import check_flags, check_probability, check_sizes, generator
 from . import one_position
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform
@@ -41,14 +44,21 @@ class MultiheadAttention(Module):
         rng=None,
         dtype=np.float32,
     ):
-        if min(embed_dim, num_heads) < 1 or embed_dim % num_heads:
+        name = type(self).__name__
+        check_sizes(name, 1, embed_dim=embed_dim, num_heads=num_heads)
+        for size, n in (("kdim", kdim), ("vdim", vdim)):
+            if n is not None:
+                check_sizes(name, 1, **{size: n})
+        check_flags(name, bias=bias, batch_first=batch_first)
+        check_probability(name, dropout=dropout)
+        if embed_dim % num_heads:
             raise ValueError(
                 "MultiheadAttention: embed_dim must be a multiple of num_heads, both "
                 f"at least 1; got {embed_dim} and {num_heads}"
             )
-        rng, E = np.random.default_rng(rng), embed_dim
+        rng, E = generator(name, rng), embed_dim
         self.embed_dim, self.num_heads, self.batch_first = embed_dim, num_heads, batch_first
-        self.kdim, self.vdim = kdim or E, vdim or E
+        self.kdim, self.vdim = E if kdim is None else kdim, E if vdim is None else vdim
         if self.kdim == self.vdim == E:
             self.in_proj_weight = xavier_uniform(rng, 3 * E, E, dtype=dtype)
         else:
@@ -86,11 +96,16 @@ class MultiheadAttention(Module):
         `out_proj`. (PyTorch's are nan there.) Raises ValueError and TypeError for shapes and
         dtypes.
         """
+        inputs = {id(a): as_input(a, "MultiheadAttention") for a in (query, key, value)}
+        query, key, value = (inputs[id(a)] for a in (query, key, value))
+        check_flags("MultiheadAttention", need_weights=need_weights, is_causal=is_causal)
+        check_flags("MultiheadAttention", average_attn_weights=average_attn_weights)
         single = query.ndim == key.ndim == value.ndim == 2
         if single:
             axis = 0 if self.batch_first else 1
             query, key, value = self._one_batch(axis, query, key, value)
             if key_padding_mask is not None:
+                key_padding_mask = as_input(key_padding_mask, "MultiheadAttention's mask")
                 key_padding_mask = expand_dims(key_padding_mask, 0)
         q, k, v = self.heads(query, key, value)
         mask = _joined(self._attn_mask(attn_mask, q, k), self._padding(key_padding_mask, k))
@@ -191,6 +206,7 @@ class MultiheadAttention(Module):
         """`attn_mask` as functional.scaled_dot_product_attention takes it."""
         if mask is None:
             return None
+        mask = as_input(mask, "MultiheadAttention's attn_mask")
         B, H, T, S = *q.shape[:3], k.shape[2]
         if mask.shape not in ((T, S), (B * H, T, S)):
             raise ValueError(
@@ -203,6 +219,7 @@ class MultiheadAttention(Module):
     def _padding(self, mask, k):
         if mask is None:
             return None
+        mask = as_input(mask, "MultiheadAttention's key_padding_mask")
         B, S = k.shape[0], k.shape[2]
         if mask.shape != (B, S):
             raise ValueError(
@@ -225,6 +242,7 @@ class CausalSelfAttention(MultiheadAttention):
 
     def forward(self, x, cache=None):
         """As MultiheadAttention.causal."""
+        x = as_input(x, "CausalSelfAttention")
         return self.causal(x, cache)
 
 
@@ -232,6 +250,7 @@ class RotaryEmbedding(Module):
     """Queries or keys turned by angles that grow with the position: functional.rotary_embedding."""
 
     def __init__(self, base=10000.0):
+        check_base("RotaryEmbedding", base)
         self.base = base
 
     def forward(self, x, offset=0):

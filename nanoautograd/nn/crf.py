@@ -6,6 +6,7 @@ from .. import functional as F
 from ..array_interface import array_of
 from ..functional.losses import check_crf
 from ..manual.viterbi import viterbi
+from ..safety.options import check_sizes, generator
 from .module import Module, uniform
 
 
@@ -17,9 +18,8 @@ class CRF(Module):
     """
 
     def __init__(self, num_tags, *, rng=None, dtype=np.float32):
-        if num_tags < 1:
-            raise ValueError(f"CRF: num_tags must be at least 1, got {num_tags}")
-        rng = np.random.default_rng(rng)
+        check_sizes("CRF", 1, num_tags=num_tags)
+        rng = generator("CRF", rng)
         self.num_tags = num_tags
         self.start_transitions = uniform(rng, 0.1, num_tags, dtype=dtype)
         self.end_transitions = uniform(rng, 0.1, num_tags, dtype=dtype)

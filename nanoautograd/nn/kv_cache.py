@@ -4,6 +4,7 @@ from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.tensor import Tensor
 from ..ops import concatenate
+from ..safety.arguments import as_input
 
 
 class KVCache:
@@ -18,6 +19,10 @@ class KVCache:
     """
 
     def __init__(self, k=None, v=None):
+        if (k is None) != (v is None):
+            raise ValueError("KVCache: keys and values come together, or are both None")
+        if k is not None:
+            k, v = as_input(k, "KVCache"), as_input(v, "KVCache")
         self.k, self.v, self.buffer = k, v, None
 
     def __len__(self):

@@ -5,10 +5,14 @@ import math
 import numpy as np
 
 from .. import functional as F
+from ..functional.activations import check_approximate
+from ..functional.layers import check_padding
 from ..kernels.cuda.runtime.capture_context import current
 from ..ops import tanh
+from ..safety.arguments import as_input
+from ..safety.options import check_flags, check_probability, check_sizes, generator
 from . import one_position
-from .module import Module, Parameter, uniform
+from .module import Module, Parameter, check_module, uniform
 
 
 class Linear(Module):
@@ -20,7 +24,9 @@ class Linear(Module):
     """
 
     def __init__(self, in_features, out_features, bias=True, *, rng=None, dtype=np.float32):
-        rng, bound = np.random.default_rng(rng), 1.0 / math.sqrt(max(1, in_features))
+        check_sizes("Linear", in_features=in_features, out_features=out_features)
+        check_flags("Linear", bias=bias)
+        rng, bound = generator("Linear", rng), 1.0 / math.sqrt(max(1, in_features))
         self.in_features, self.out_features = in_features, out_features
         self.weight = uniform(rng, bound, out_features, in_features, dtype=dtype)
         self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
@@ -45,9 +51,12 @@ class Embedding(Module):
     def __init__(
         self, num_embeddings, embedding_dim, padding_idx=None, *, rng=None, dtype=np.float32
     ):
+        V = num_embeddings
+        check_sizes("Embedding", num_embeddings=V, embedding_dim=embedding_dim)
+        check_padding("Embedding", padding_idx, V)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
-        rows = np.random.default_rng(rng).standard_normal((num_embeddings, embedding_dim))
+        rows = generator("Embedding", rng).standard_normal((V, embedding_dim))
         if padding_idx is not None:
             rows[padding_idx] = 0.0
         self.weight = Parameter(rows, dtype=dtype)
@@ -81,12 +90,12 @@ class Dropout(Module):
     counters = ("offset",)
 
     def __init__(self, p=0.5, *, rng=None):
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must be a probability, from 0 to 1; got {p}")
+        check_probability("Dropout", p=p)
         self.p, self.offset = p, 0
-        self.seed = int(np.random.default_rng(rng).integers(2**63))
+        self.seed = int(generator("Dropout", rng).integers(2**63))
 
     def forward(self, x):
+        x = as_input(x, "Dropout")
         if not self.training or self.p == 0:
             return x
         return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size))
@@ -132,6 +141,7 @@ class GELU(Module):
     """x Φ(x), elementwise: functional.gelu. approximate: "none" or "tanh"."""
 
     def __init__(self, approximate="none"):
+        check_approximate("GELU", approximate)
         self.approximate = approximate
 
     def forward(self, x):
@@ -153,6 +163,7 @@ def random_state(module):
 
     A checkpoint holds it beside the weights; it is what JSON can hold.
     """
+    check_module("random_state", module)
     return {
         name: [m.seed, m.offset] for name, m in module.named_modules() if isinstance(m, Dropout)
     }
@@ -162,6 +173,7 @@ def load_random_state(module, state):
     """Take over what `random_state` returned. Raises TypeError for what is no dict; ValueError,
     before anything is changed, that lists every missing and unexpected name, and every value that
     is not two integers in range."""
+    check_module("load_random_state", module)
     if not isinstance(state, dict):
         raise TypeError(
             "load_random_state: takes what random_state() returned, a dict of names and pairs; got "

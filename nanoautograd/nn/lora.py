@@ -11,13 +11,15 @@ and section 4.1.
 """
 
 import math
+from collections.abc import Sequence, Set
 from types import MappingProxyType
 
 import numpy as np
 
 from ..ops import matmul
+from ..safety.options import check_numbers, check_sizes, generator
 from .layers import Linear
-from .module import Module, Parameter, uniform
+from .module import Module, Parameter, check_module, uniform
 from .one_position import linear
 
 ALPHA = 16.0  # α, where nothing else is said
@@ -31,13 +33,17 @@ class LoRALinear(Module):
     """
 
     def __init__(self, linear, rank, alpha=ALPHA, *, rng=None):
+        if not isinstance(linear, Linear):
+            raise TypeError(f"LoRALinear: takes an nn.Linear; got {type(linear).__name__}")
+        check_sizes("LoRALinear", rank=rank)
+        check_numbers("LoRALinear", alpha=alpha)
         if not 1 <= rank <= min(linear.weight.shape):
             raise ValueError(
                 f"LoRALinear: the rank must be from 1 to {min(linear.weight.shape)}, "
                 f"the smaller side of the weight {linear.weight.shape}; got {rank}"
             )
         out, n = linear.weight.shape
-        rng, dtype, device = np.random.default_rng(rng), linear.weight.dtype, linear.weight.device
+        rng, dtype, device = generator("LoRALinear", rng), linear.weight.dtype, linear.weight.device
         self.weight, self.bias = linear.weight, linear.bias  # W, b
         self.lora_A = uniform(rng, 1.0 / math.sqrt(n), rank, n, dtype=dtype)  # A
         self.lora_B = Parameter(np.zeros((out, rank)), dtype=dtype)  # B
@@ -75,7 +81,10 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
     Raises ValueError where none is found, or the rank is too large for one, and TypeError for one
     in a tuple, before anything is changed.
     """
-    rng = np.random.default_rng(rng)
+    check_module("add_adapters", model)
+    if isinstance(names, str) or not isinstance(names, (Sequence, Set)):
+        raise TypeError(f"add_adapters: names is a list of names; got {names!r:.100}")
+    rng = generator("add_adapters", rng)
     linear = [place for place in _places(model) if type(place[1]) is Linear]
     called = [place for place in linear if not names or place[0].rpartition(".")[2] in names]
     found = [place for place in called if place[1].weight.requires_grad]
@@ -121,6 +130,7 @@ def _replace(places, made):
 def merge_adapters(model):
     """Put one nn.Linear in the place of each LoRALinear inside `model`: the same results, at the
     cost of a model without adapters. Returns the model."""
+    check_module("merge_adapters", model)
     found = [place for place in _places(model) if isinstance(place[1], LoRALinear)]
     made = {id(layer): layer.merged() for _, layer, *_ in found}
     _replace(found, made)
@@ -130,6 +140,7 @@ def merge_adapters(model):
 def adapters(model):
     """{dotted name: Parameter} of all A and B inside `model`: what to save where they are kept
     apart from it."""
+    check_module("adapters", model)
     return {
         name: p
         for name, p in model.named_parameters()

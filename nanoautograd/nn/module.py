@@ -4,6 +4,7 @@ devices; and modules made of modules."""
 import math
 import warnings
 from collections import ChainMap, UserDict, UserList, deque
+from collections.abc import Iterable
 from inspect import isroutine
 from reprlib import recursive_repr
 from types import MappingProxyType
@@ -14,6 +15,8 @@ from ..array_interface import array_of
 from ..backends import array_namespace, device_of, is_array, is_float, to_device
 from ..core.tensor import Tensor
 from ..kernels.cuda.runtime.capture_context import current
+from ..safety.arguments import check_operand
+from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator
 
 
 class Parameter(Tensor):
@@ -22,6 +25,9 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True, dtype=None, device=None):
+        check_operand(data, "Parameter")
+        if dtype is not None:
+            check_dtype("Parameter", dtype)
         super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
@@ -242,6 +248,7 @@ class Module:
         mis-shaped key, and every array that the dtype cannot hold, before anything is changed; with
         `strict=False` missing and unexpected ones are left alone.
         """
+        check_flags("load_state_dict", strict=strict)
         slots = dict(self.named_parameters(remove_duplicate=False))
         wanted = {name: p.data for name, p in slots.items()}
         who, lines = f"{type(self).__name__}.load_state_dict", []
@@ -272,6 +279,8 @@ class ModuleList(Module):
     """Modules in a row, named "0", "1", ...: what is done with them is up to who holds the list."""
 
     def __init__(self, modules=()):
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList takes a sequence of Modules; got {modules!r:.100}")
         for module in modules:
             self.append(module)
 
@@ -327,12 +336,24 @@ class Sequential(ModuleList):
         return Sequential(*found) if isinstance(index, slice) else found
 
 
+def check_module(name, module):
+    """Raises TypeError for what is no Module."""
+    if not isinstance(module, Module):
+        raise TypeError(f"{name} takes a Module; got {type(module).__name__}")
+
+
 def uniform(rng, bound, *shape, dtype):
     """A Parameter drawn from U(−bound, bound)."""
+    rng = generator("uniform", rng)
+    check_numbers("uniform", bound=bound)
+    for n in shape:
+        check_sizes("uniform", size=n)
     return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)
 
 
 def xavier_uniform(rng, *shape, dtype):
     """A Parameter (outputs, inputs) drawn from U(−√(6/(outputs + inputs)), the same positive)
     (Glorot & Bengio 2010, equation 16)."""
-    return uniform(rng, math.sqrt(6.0 / sum(shape)), *shape, dtype=dtype)
+    for n in shape:
+        check_sizes("xavier_uniform", size=n)
+    return uniform(rng, math.sqrt(6.0 / max(1, sum(shape))), *shape, dtype=dtype)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..functional.norms import as_shape
+from ..functional.norms import as_shape, check_eps
+from ..safety.options import check_flags
 from . import one_position
 from .module import Module, Parameter
 
@@ -18,6 +19,8 @@ class LayerNorm(Module):
         self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *, dtype=np.float32
     ):
         shape = as_shape("LayerNorm", normalized_shape)
+        check_flags("LayerNorm", elementwise_affine=elementwise_affine, bias=bias)
+        check_eps("layer_norm", eps)
         self.normalized_shape, self.eps = shape, eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
         self.bias = Parameter(np.zeros(shape), dtype=dtype) if elementwise_affine and bias else None
@@ -39,6 +42,8 @@ class RMSNorm(Module):
 
     def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=np.float32):
         shape = as_shape("RMSNorm", normalized_shape)
+        check_flags("RMSNorm", elementwise_affine=elementwise_affine)
+        check_eps("rms_norm", eps)
         self.normalized_shape, self.eps = shape, eps
         self.weight = Parameter(np.ones(shape), dtype=dtype) if elementwise_affine else None
 

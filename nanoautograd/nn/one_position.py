@@ -22,6 +22,7 @@ from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..custom_vjp import MANUAL
 from ..safety.modes import Mode
+from ..safety.options import check_sizes
 from .causal_attention import causal_attention as of_many
 
 ON_ARRAYS: ContextVar[int] = ContextVar("on_arrays", default=False)
@@ -46,7 +47,13 @@ def can_compute(weight):
 def embedding(index, weight, padding_idx=None):
     """The rows of weight (V, D) that index, integers or a slice, names -> (..., D)."""
     rows = array_of(weight) if _is_on() else weight
-    return rows[index] if type(index) is slice else F.embedding(index, rows, padding_idx)
+    if type(index) is not slice:
+        return F.embedding(index, rows, padding_idx)
+    start, stop, V = index.start or 0, index.stop, len(rows)
+    check_sizes("embedding", start=start, stop=V if stop is None else stop)
+    if index.step not in (None, 1) or stop is not None and not start <= stop <= V:
+        raise IndexError(f"embedding: the slice {index} is not one of the rows, 0:{V}")
+    return rows[index] if padding_idx is None else F.embedding(range(V)[index], rows, padding_idx)
 
 
 def linear(x, weight, bias=None):

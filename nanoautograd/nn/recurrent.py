@@ -6,6 +6,8 @@ import numpy as np
 
 from .. import functional as F
 from ..backends import array_namespace
+from ..safety.arguments import as_input
+from ..safety.options import check_flags, check_probability, check_sizes, generator
 from .layers import Dropout
 from .module import Module, uniform
 
@@ -35,15 +37,14 @@ class Recurrent(Module):
         rng=None,
         dtype=np.float32,
     ):
-        if min(input_size, hidden_size, num_layers) < 1:
-            raise ValueError(
-                f"{type(self).__name__}: input_size, hidden_size and num_layers must "
-                f"be at least 1, got {input_size}, {hidden_size}, {num_layers}"
-            )
+        name = type(self).__name__
+        check_sizes(name, 1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_flags(name, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
+        check_probability(name, dropout=dropout)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout = dropout
-        rng, bound = np.random.default_rng(rng), 1.0 / math.sqrt(hidden_size)
+        rng, bound = generator(name, rng), 1.0 / math.sqrt(hidden_size)
         directions = ("", "_reverse") if bidirectional else ("",)
         rows = self.gates * hidden_size
         self._names = []  # of the weights, in the order that functional.rnn takes
@@ -64,6 +65,7 @@ class Recurrent(Module):
 
     def weights_and_options(self, x):
         """What the function in functional/ takes after the states, for input x."""
+        shape = as_input(x, type(self).__name__).shape
         weights = [getattr(self, name) for name in self._names]
         options = {
             "bias": self.bias,
@@ -72,7 +74,7 @@ class Recurrent(Module):
         }
         if self.between and self.training:
             width = self.hidden_size * (2 if self.bidirectional else 1)
-            shape = (self.num_layers - 1, *x.shape[:-1], width)
+            shape = (self.num_layers - 1, *shape[:-1], width)
             # The layers apply the dropout themselves, in between, and take what it keeps as masks.
             # Of ones dropout makes 0 or 1/(1 - p): above 0 where an element is kept.
             ones = array_namespace(weights[0].data).ones(shape, dtype=weights[0].dtype)
@@ -104,7 +106,7 @@ class RNN(Recurrent):
         rng=None,
         dtype=np.float32,
     ):
-        if nonlinearity not in ("tanh", "relu"):
+        if not isinstance(nonlinearity, str) or nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
             input_size,

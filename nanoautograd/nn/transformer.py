@@ -5,9 +5,10 @@ from copy import deepcopy
 import numpy as np
 
 from .. import functional as F
+from ..safety.options import check_flags, check_sizes, generator
 from .attention import MultiheadAttention
 from .layers import Dropout, Linear
-from .module import Module, ModuleList
+from .module import Module, ModuleList, check_module
 from .norms import LayerNorm
 
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
@@ -44,13 +45,16 @@ class TransformerLayer(Module):
         rng=None,
         dtype=np.float32,
     ):
-        if activation not in ACTIVATIONS and not callable(activation):
+        name = type(self).__name__
+        f = ACTIVATIONS.get(activation) if isinstance(activation, str) else activation
+        if not callable(f):
             raise ValueError(
-                f"{type(self).__name__}: activation must be 'relu', 'gelu' or a "
-                f"function; got {activation!r}"
+                f"{name}: activation must be 'relu', 'gelu' or a function; got {activation!r}"
             )
-        rng, self.norm_first = np.random.default_rng(rng), norm_first
-        self.activation = ACTIVATIONS.get(activation, activation)
+        check_sizes(name, dim_feedforward=dim_feedforward)
+        check_flags(name, norm_first=norm_first, bias=bias)
+        rng, self.norm_first = generator(name, rng), norm_first
+        self.activation = f
         for name in self.attentions:
             setattr(
                 self,
@@ -155,9 +159,13 @@ class TransformerDecoderLayer(TransformerLayer):
         return self.sublayers(x, attention, over_memory)
 
 
-def copies(layer, n):
-    """A ModuleList of n copies of a layer: the same weights, but each drops elements of its own."""
-    made = ModuleList(deepcopy(layer) for _ in range(n))
+def copies(name, layer, num_layers, norm):
+    """A ModuleList of copies of a layer: the same weights, but each drops elements of its own."""
+    check_module(name, layer)
+    if not (norm is None or callable(norm)):
+        raise TypeError(f"{name}: norm must be a Module, a function, or None; got {norm!r:.100}")
+    check_sizes(name, num_layers=num_layers)
+    made = ModuleList(deepcopy(layer) for _ in range(num_layers))
     for i, copy in enumerate(made):
         for _, module in copy.named_modules():
             if isinstance(module, Dropout):
@@ -172,7 +180,8 @@ class TransformerEncoder(Module):
     """
 
     def __init__(self, encoder_layer, num_layers, norm=None):
-        self.layers, self.norm = copies(encoder_layer, num_layers), norm
+        self.layers = copies("TransformerEncoder", encoder_layer, num_layers, norm)
+        self.norm = norm
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=False):
         """As TransformerEncoderLayer."""
@@ -188,7 +197,8 @@ class TransformerDecoder(Module):
     """
 
     def __init__(self, decoder_layer, num_layers, norm=None):
-        self.layers, self.norm = copies(decoder_layer, num_layers), norm
+        self.layers = copies("TransformerDecoder", decoder_layer, num_layers, norm)
+        self.norm = norm
 
     def forward(
         self,

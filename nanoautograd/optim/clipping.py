@@ -10,6 +10,7 @@ from ..core.tensor import Tensor, wrap
 from ..kernels.cuda import can_run
 from ..kernels.cuda.launchers import clip
 from ..kernels.cuda.runtime.capture_context import CaptureError, current
+from ..safety.options import check_flags, check_numbers
 from .blocks import in_blocks
 from .checks import check_leaf, listed, number
 from .master import wide
@@ -61,7 +62,10 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     for, and otherwise spreads to the gradients as in PyTorch. Raises TypeError and ValueError for
     what are no parameters, and for a `max_norm` below 0 or nan.
     """
-    p, who = float(norm_type), "clip_grad_norm_"
+    who = "clip_grad_norm_"
+    check_numbers(who, norm_type=norm_type)
+    check_flags(who, error_if_nonfinite=error_if_nonfinite)
+    p = float(norm_type)
     if not p > 0.0:
         raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
     max_norm = number(who, "max_norm", max_norm, high=math.inf)  # which clips nothing

@@ -13,7 +13,7 @@ def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
     numbers = {"step": step, "peak": peak, "steps": steps, "warmup": warmup, "floor": floor}
     for name, value in numbers.items():
         number("learning_rate", name, value)
-    if decay not in ("cosine", "linear", "constant"):
+    if not isinstance(decay, str) or decay not in ("cosine", "linear", "constant"):
         raise ValueError(f"learning_rate: decay must be cosine, linear or constant, got {decay!r}")
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)

@@ -10,7 +10,15 @@ from ..array_interface import ArrayInterface
 from ..backends import array_namespace, is_array, is_float
 from .checks import without_tensors
 
-__all__ = ["as_array", "as_arrays", "check_operand", "is_foreign", "is_sequence", "usual_arguments"]
+__all__ = [
+    "as_array",
+    "as_arrays",
+    "as_input",
+    "check_operand",
+    "is_foreign",
+    "is_sequence",
+    "usual_arguments",
+]
 
 NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -44,6 +52,12 @@ def check_operand(x: Any, name: str) -> None:
 def as_array(x: Any) -> Any:
     """x itself if it is an array or a Tensor, else the array of a number or a sequence."""
     return x if isinstance(x, (ArrayInterface, np.ndarray)) else as_arrays(x)[0]
+
+
+def as_input(x: Any, name: str) -> Any:
+    """The same for the input of `name`. Raises TypeError for what is no array."""
+    check_operand(x, name)
+    return as_array(x)
 
 
 def as_arrays(*xs: Any) -> list:

@@ -116,6 +116,7 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
         gradient = xp.ones(y.shape, dtype=y.dtype)
     else:
         check_complex(gradient, y.dtype)
+        gradient = gradient if hasattr(gradient, "shape") else _as_gradient(xp, gradient, y)
     array = array_of(gradient)
     if array is gradient:
         array = xp.asarray(gradient, dtype=y.dtype)
@@ -128,6 +129,15 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
     if wrap is None:
         return array.astype(y.dtype, copy=False)
     return wrap(array) if array_of(gradient) is gradient else gradient
+
+
+def _as_gradient(xp: Any, gradient: Any, y: Any) -> Any:
+    try:
+        return xp.asarray(gradient, dtype=y.dtype)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"a gradient is an array, a Tensor or numbers, of shape {y.shape}, not {gradient!r:.99}"
+        ) from None
 
 
 NO_SUBCLASS = (

@@ -8,6 +8,8 @@ inspected; outside of it a call looks at two flags.
 
 from typing import Any
 
+import numpy as np
+
 from ..backends import is_array
 from ..backends.memory import explain_full
 from ..core import backward, operation
@@ -45,6 +47,8 @@ class CallHook:
             if usual := usual_arguments(op, args, numbers=True):
                 return usual
         for a in args:
+            if isinstance(a, np.ndarray) and a.dtype.kind in "OUSMm":  # objects, texts, dates
+                raise TypeError(f"{operation.name} takes numbers; got {_described(a)}") from None
             if _is_no_array(a) and _is_about(error, a):
                 raise TypeError(
                     f"{op.name} cannot compute with {_described(a)} ({type(a).__name__}); "

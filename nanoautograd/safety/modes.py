@@ -36,7 +36,17 @@ class _Block(ref):
     __slots__ = "value", "close"
 
 
-class Mode:
+class _Modes(type):
+    """The class of the modes themselves."""
+
+    def __enter__(cls) -> None:
+        raise TypeError(f"with {cls.__name__}: lacks parentheses; write `with {cls.__name__}():`")
+
+    def __exit__(cls, *exception: object) -> None:
+        """There must be one, or Python speaks first."""
+
+
+class Mode(metaclass=_Modes):
     """A `with` block, or a decorator of functions, generators and coroutines."""
 
     variable: ClassVar[ContextVar[int]]

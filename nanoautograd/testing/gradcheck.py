@@ -21,6 +21,7 @@ from math import isfinite
 import numpy as np
 
 from ..backends import to_device, to_numpy
+from ..safety.options import check_flags, check_sizes, generator
 from . import report
 from .differences import EPS, SMALLEST, noise, sweep
 from .differences import complex_step as imaginary_step
@@ -107,27 +108,32 @@ def gradcheck(
                         nothing that depends on them, or results whose shape depends on their values
     Warns with PrecisionWarning if f computes in less than double precision.
     """
-    if order not in (1, 2):
-        raise ValueError(f"gradcheck: order is 1 or 2; got {order!r}")
-    if not vjp:
+    if not isinstance(order, int) or order not in (1, 2):
+        raise ValueError(f"gradcheck: order is 1 or 2; got {order!r:.100}")
+    check_sizes("gradcheck", 1, directions=directions)
+    check_flags("gradcheck", entries=entries, complex_step=complex_step)
+    for name, given in (("f", f), ("vjp", vjp), ("reference", reference)):
+        if not (callable(given) or given is None and name != "f"):
+            raise TypeError(f"gradcheck: {name} is a function; got {given!r:.100}")
+    if vjp is None:
         refuse_foreign_function(f)
     xs = accepted(inputs)
     device = device_for(inputs, backend)
     options = dict(entries=entries, directions=directions, seed=seed)
-    subject = ByHand(f, vjp) if vjp else Differentiated(f, device)
-    if not vjp:
+    subject = ByHand(f, vjp) if vjp is not None else Differentiated(f, device)
+    if vjp is None:
         refuse_foreign_calls(subject, xs)
     result = _check(subject, xs, **options)
-    rng = np.random.default_rng(seed)
+    rng = generator("gradcheck", seed)
     if complex_step:
         _compare_complex(subject, xs, device, rng)
     if reference is not None:
         _compare_reference(subject, Differentiated(reference, device), xs, rng)
-    if not vjp and len(xs) > 1:
+    if vjp is None and len(xs) > 1:
         us = [_random(y.shape, rng) for y in subject.values(xs)]
         subject.compare_alone(xs, us, subject.gradients(xs, us))
     if order == 2:
-        if vjp:
+        if vjp is not None:
             raise ValueError("gradcheck: order=2 needs a function that the engine differentiates")
         second = Gradient(f, device, len(xs))
         us = [_random(y.shape, rng) for y in subject.values(xs)]
@@ -146,7 +152,7 @@ def gradgradcheck(f, inputs, **options):
 
 
 def _check(subject, xs, entries, directions, seed):
-    rng = np.random.default_rng(seed)
+    rng = generator("gradcheck", seed)
     ys, again = subject.values(xs), subject.values(xs)
     for k, (y, y2) in enumerate(zip(ys, again)):
         if not np.isfinite(y).all():

@@ -9,6 +9,7 @@ Each subject has a name and two methods on lists of float64 arrays:
 import functools
 import inspect
 import sys
+from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..autograd import grad
 from ..backends import device_of, is_array, is_float, to_numpy
 from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
+from ..safety.checks import DEEPEST, check_depth
 from .report import GUESSES, GradientError
 
 
@@ -255,14 +257,12 @@ def name_of(f):
     return getattr(f, "__name__", None) or type(f).__name__
 
 
-def flat(value):
+def flat(value, deepest=DEEPEST):
     """The leaves of nested tuples, lists and dicts."""
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from flat(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from flat(item)
+    if isinstance(value, (tuple, list, dict)):
+        check_depth(deepest)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from flat(item, deepest - 1)
     elif value is not None:
         yield value
 
@@ -272,6 +272,8 @@ def flat(value):
 
 def device_for(inputs, backend):
     if backend is not None:
+        if not isinstance(backend, str):
+            raise TypeError(f"backend is a name, such as 'numpy' or 'cuda'; got {backend!r:.100}")
         return {"numpy": "cpu", "cupy": "cuda"}.get(backend, backend)
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     return next((device_of(a) for a in arrays if is_array(a)), "cpu")
@@ -285,6 +287,9 @@ def accepted(inputs):
             "inputs is a sequence with one array for each argument; for a function "
             "of one array x write [x]"
         )
+    if not isinstance(inputs, Iterable):
+        raise CheckRefused(f"inputs is a sequence of arrays, as [x]; got {inputs!r:.100}")
+    inputs = list(inputs)
     for i, x in enumerate(inputs):
         for part in flat(x):
             refuse_foreign(f"input {i}", part)

@@ -132,7 +132,7 @@ def test_crf_learns_which_tags_follow(backend, rng):
     np.testing.assert_array_equal(backend.numpy(layer.decode(x))[:, 0], tags[:, 0])
     np.testing.assert_array_equal(backend.numpy(layer.decode(nag.Tensor(x), mask))[4:, 1], 0)
     assert repr(layer) == "CRF(3)"
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="an integer, 1 or more; got 0"):
         nn.CRF(0)
 
 
