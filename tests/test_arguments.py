@@ -668,6 +668,43 @@ def test_results_that_are_no_numbers_are_refused(call):
             call(t)
 
 
+INTO = {
+    "pad": lambda a, c: nag.pad(a, 1, constant_values=c),
+    "numpy.pad": lambda a, c: np.pad(a, 1, constant_values=c),
+    "full_like": lambda a, c: nag.full_like(a, c),
+    "full_like, dtype": lambda a, c: nag.full_like(nag.astype(a, "int8"), c, dtype=a.dtype),
+    "index_put": lambda a, c: nag.index_put(a, 0, c),
+}
+COMPLEX = [
+    1j,
+    2 + 0j,
+    np.complex64(1j),
+    [1j, 2.0],
+    np.array(3 + 1j),
+    np.array([1j, 2]),
+    nag.Tensor(1j),
+]
+
+
+@pytest.mark.parametrize("into", INTO)
+@given(
+    st.sampled_from(COMPLEX),
+    st.sampled_from(["float32", "float64", "float16", "int64", "bool"]),
+    st.booleans(),
+)
+def test_no_imaginary_part_is_dropped(backend, into, value, dtype, requires_grad):
+    a = backend.tensor(np.ones(2, dtype))
+    if requires_grad and dtype.startswith("float"):
+        a = backend.tensor(np.ones(2, dtype), requires_grad=True) * 1
+    value = value if np.size(value) < 2 or into != "index_put" else value[0]
+    if isinstance(value, (np.ndarray, nag.Tensor)):
+        make = backend.array if isinstance(value, np.ndarray) else backend.tensor
+        value = make(np.asarray(value))
+    with pytest.raises(TypeError, match="complex"):
+        INTO[into](a, value)
+    assert "complex" in str(nag.index_put(a.detach().astype(complex), 0, 1j).dtype)
+
+
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @given(integers_below(9, shapes(1, 2, 1, 4)), st.integers(0, 2**16))
 def test_complex_variances_and_norms_are_numpys(dtype, x, seed):

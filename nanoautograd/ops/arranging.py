@@ -14,6 +14,7 @@ from ..backends import array_namespace
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..safety.arguments import as_array, as_arrays
+from ..safety.checks import check_complex
 from .elementwise import astype
 from .indexing import along, getitem, take
 from .shaping import (
@@ -187,7 +188,9 @@ def full_like(a, fill_value, dtype=None, *, shape=None):
     a, value = as_arrays(a, fill_value)
     if isinstance(a, Tensor) and not isinstance(value, Tensor):
         value = wrap(value)
-    value = astype(value, a.dtype if dtype is None else dtype)
+    dtype = a.dtype if dtype is None else np.dtype(dtype)
+    check_complex(value, dtype)
+    value = astype(value, dtype)
     return copy(broadcast_to(value, a.shape if shape is None else integers(shape, "full_like")))
 
 
@@ -240,6 +243,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
         )
     widths = tuple(map(tuple, np.broadcast_to(widths, (ndim, 2)).tolist()))  # on the host
     if mode == "constant":
+        check_complex(as_arrays(array, constant_values)[1], array.dtype)
         return _pad_constant(array, widths, constant_values) if widths else copy(array)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(

@@ -50,10 +50,10 @@ def check_numbers(array: Any, data: Any) -> None:
 def check_complex(data: Any, dtype: Any) -> None:
     """Raises TypeError if complex numbers would go into an array of a dtype that is not complex:
     NumPy drops the imaginary parts, with a warning."""
-    data = array_of(data)
-    if is_array(data) and data.dtype.kind == "c" and dtype.kind != "c":
+    given = np.dtype(complex) if isinstance(data, complex) else getattr(data, "dtype", None)
+    if getattr(given, "kind", "") == "c" and dtype.kind != "c":
         raise TypeError(
-            f"complex numbers, of dtype {data.dtype}, do not fit into a Tensor of dtype {dtype}; "
+            f"complex numbers, of dtype {given}, do not fit into a Tensor of dtype {dtype}; "
             "take their real parts, x.real, if that is meant"
         )
 
