@@ -251,6 +251,21 @@ def test_a_class_of_infinite_weight_that_occurs(backend, module, weight):
 
 
 @EACH
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@given(st.integers(0, 99), st.lists(st.booleans(), min_size=3, max_size=3).filter(any))
+def test_an_infinite_weight_with_smoothing_is_an_infinite_loss(
+    backend, module, reduction, seed, infinite
+):
+    """And no NaN, at whichever class the largest score is."""
+    rng = np.random.default_rng(seed)
+    w = np.where(infinite, np.inf, rng.random(3) + 0.5)
+    arrays = [rng.standard_normal((4, 3)), rng.integers(0, 3, 4), w]
+    with np.errstate(all="ignore"):
+        (loss,), *_ = by_hand(backend, module, arrays, reduction=reduction, label_smoothing=0.1)
+    assert (loss == np.inf).all()
+
+
+@EACH
 def test_a_class_that_does_not_occur_may_have_an_infinite_weight(backend, module):
     """As 1 / its frequency is."""
     x, y = np.array([[0.5, 3.0, 1.0], [1.0, 2.0, 0.0]]), np.array([0, 2])

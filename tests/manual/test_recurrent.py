@@ -379,6 +379,20 @@ def several_lengths(draw):
     return lengths, draw(st.integers(max(lengths), 10))
 
 
+@EACH
+@given(st.data(), st.booleans(), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_weights_that_are_not_finite_reach_no_padding(backend, module, data, bidirectional, bad):
+    """Neither its output nor its gradient, which are 0."""
+    options = {"bidirectional": bidirectional, "lengths": [2, 5, 1]}
+    arrays = of(module, bidirectional=bidirectional)
+    k = data.draw(st.integers(1 + CELLS[module.name].states, len(arrays) - 1))
+    arrays[k].flat[data.draw(st.integers(0, arrays[k].size - 1))] = bad
+    with np.errstate(all="ignore"):
+        (out, *_), _, (dx, *_) = by_hand(backend, module, arrays, **options)
+    for c, length in enumerate(options["lengths"]):
+        assert not out[length:, c].any() and not dx[length:, c].any()
+
+
 @given(several_lengths(), st.integers(0, 1))
 def test_pieces_are_all_steps_once(case, d):
     """In their order, of the sequences that have them; and none of the padding."""

@@ -12,7 +12,7 @@ and with s_n = k_n + Σ_c a_c and e_nc = exp(x_nc - m_n)
 
 so e is the one array that is made of x, and dx is made of e, in blocks that threads share. Without
 weights and smoothing k and s are 1, and a is 0. Distributions are computed by the lines of manual/,
-and so is the gradient of the class weights, which hardly anybody needs.
+and so are infinite a_c and the gradient of the class weights, which hardly anybody needs.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ from ...manual.cross_entropy import NAN, cross_entropy
 
 
 def forward(logits, target, weight=None, **options):
-    if is_float(target.dtype):
+    if is_float(target.dtype) or not is_smoothing_finite(weight, options):
         loss, cache = manual.forward(logits, target, weight, **options)
         return loss, (cache,)
     x = logits if logits.ndim < 3 else np.moveaxis(logits, 1, -1)
@@ -90,6 +90,12 @@ def backward(dL, cache, needs=None):
 
 
 cross_entropy.cpu = cross_entropy.form(forward, backward)
+
+
+def is_smoothing_finite(weight, options):
+    """Whether all a_c are. Where one is not, there would be an ∞ · 0 at the largest score, as its
+    x_nc - m_n is 0."""
+    return weight is None or not options.get("label_smoothing") or bool(np.isfinite(weight).all())
 
 
 def factors(target, weight, C, dtype, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):

@@ -12,10 +12,13 @@ from ...backends.threads import parallel_rows
 from ...manual import linear_cross_entropy as manual
 from ...manual.linear_cross_entropy import linear_cross_entropy
 from .. import linear_cross_entropy as shared
-from .cross_entropy import factors
+from .cross_entropy import factors, is_smoothing_finite
 
 
 def forward(hidden, weight, target, bias=None, class_weight=None, *, needs=(), **options):
+    if not is_smoothing_finite(class_weight, options):
+        loss, cache = manual.forward(hidden, weight, target, bias, class_weight, **options)
+        return loss, (cache,)
     y, kept, S, k, a, s = factors(target, class_weight, len(weight), hidden.dtype, **options)
     k, s = (np.broadcast_to(1.0 if f is None else f, y.shape).astype(hidden.dtype) for f in (k, s))
     all_kept = kept is None
@@ -68,6 +71,8 @@ def to_delta(e, Z, at, g, k, a, s):
 
 
 def backward(dL, cache, needs=None):
+    if len(cache) == 1:
+        return manual.backward(dL, *cache)
     cache, arguments, options = cache
     *ds, dw = shared.backward(dL, cache, needs)
     if arguments[-1] is not None and (needs is None or needs[-1]):

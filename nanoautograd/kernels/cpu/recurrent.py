@@ -202,9 +202,11 @@ def backward(bptt, gradients, cache, needs=None, apart=False):
             wanted = [k for k in range(j, j + n) if need[k]]
             for k, *terms in zip(wanted, *[s for (of, _), s in zip(pairs, sums) if of == d]):
                 dweights[k] = total(terms)
-        dx = total(dxs) if below else None
         if not below:
             break
+        dx = total(dxs)
+        if valid is not None:  # 0 · w is NaN if w is not finite
+            dx = np.where(valid, dx, 0.0)
         dout = layers.dropout(dx, i)  # of the layer below
     dx = as_given(dx, layers) if need_x else None
     dstarts = [d[:, 0] if alone and d is not None else d for d in dstarts]
