@@ -55,11 +55,11 @@ def check_embedding(ids, weight, *, padding_idx=None):
     check_padding("embedding", padding_idx, V)
     # A kernel looks at the ids itself; to look at them here would be to wait for them.
     if ids.size and not by_kernel(_embedding, ids, weight, padding_idx=padding_idx):
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= V:
+        if int(ids.min()) < 0 or int(ids.max()) >= V:
+            place = int(((ids < 0) | (ids >= V)).reshape(-1).argmax())
             raise IndexError(
-                f"embedding: id {low if low < 0 else high} is not in the vocabulary; "
-                f"its size is {V}, so ids go from 0 to {V - 1}"
+                f"embedding: id {int(ids.reshape(-1)[place])} at place {place} is out of range: "
+                f"there are {V} rows, 0 to {V - 1}"
             )
 
 

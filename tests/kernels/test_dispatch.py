@@ -99,9 +99,11 @@ def test_the_second_derivative_goes_through_primitives():
 def test_a_target_out_of_range_is_named_and_reported_once():
     x, y = scores(np.random.default_rng(4))
     with emulator.emulated():
-        with pytest.raises(IndexError, match="target 11 in row 3 is out of range: there are 11"):
+        with pytest.raises(
+            IndexError, match=r"target 11 at position \(3,\) is out of range: there are 11"
+        ):
             F.cross_entropy(x, to_device(np.array([0, 1, 2, 11, 12]), "strict"))
-        with pytest.raises(IndexError, match=f"target {-(2**40)} in row 0"):
+        with pytest.raises(IndexError, match=rf"target {-(2**40)} at position \(0,\)"):
             F.cross_entropy(x, to_device(np.array([-(2**40), 1, 2, 3, 4]), "strict"))
         F.cross_entropy(x, y)
         reports.check(*_where(x))
@@ -124,7 +126,9 @@ def test_what_a_kernel_reported_meanwhile_comes_with_what_is_read(read):
     with emulator.emulated():
         loss = F.cross_entropy(nag.Tensor(x), y)
         reports.reports(*_where(x)).host[:] = 1, 3, 0, 99, 0, 11  # as a kernel writes it
-        with pytest.raises(IndexError, match="target 99 in row 3 is out of range: there are 11"):
+        with pytest.raises(
+            IndexError, match=r"target 99 at position \(3,\) is out of range: there are 11"
+        ):
             read(loss)
         read(loss)
 

@@ -10,8 +10,8 @@ from ..runtime.source import FLOATS, source, type_of
 
 reports.register(
     1,  # REPORT in cross_entropy.cu
-    "(linear_)cross_entropy: target {value} in row {place} is out of range: there are {limit} "
-    "classes, 0 to {last}",
+    "(linear_)cross_entropy: target {value} at position ({place},) is out of range: there are "
+    "{limit} classes, 0 to {last}, and it is not ignore_index",
 )
 
 
