@@ -304,6 +304,25 @@ def test_the_layout_stays():
         assert a.shape == (2, 3, 5, 4) and a.swapaxes(1, 2).flags.c_contiguous
 
 
+@pytest.mark.parametrize("T", [16, 150])  # in one block of queries, and in several
+@given(st.integers(0, 99), st.floats(20, 100))
+def test_blocks_are_as_exact_where_each_query_sees_one_key(T, seed, score):
+    """There dP - D is the small difference of large numbers."""
+    rng = np.random.default_rng(seed)
+    q = rng.standard_normal((T, 32))
+    q *= np.sqrt(score * np.sqrt(32)) / np.linalg.norm(q, axis=-1, keepdims=True)
+    arrays = [a.astype("float32") for a in (q, q, *rng.standard_normal((2, T, 32)))]
+
+    def gradients(module, dtype):
+        *inputs, do = (a.astype(dtype) for a in arrays)
+        return module.backward(do, module.forward(*inputs)[1])[:3]
+
+    right = gradients(attention, "float64")
+    by_hand, by_blocks = (gradients(m, "float32") for m in (attention, in_blocks))
+    for d, a, b in zip(right, by_hand, by_blocks, strict=True):
+        assert np.abs(b - d).max() <= 4 * np.abs(a - d).max() + 1e-12
+
+
 @EACH
 def test_second_order(backend, module):
     """The gradient's own gradient against differences of the gradient by hand."""

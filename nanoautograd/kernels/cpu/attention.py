@@ -5,24 +5,22 @@ manual/attention.py writes and reads a dozen arrays of T·S numbers, and keeps t
 Here only W is made, if it is asked for, and dA, if a mask needs a gradient. A row of A depends on
 no other, so all is done block by block, for a few queries of a few heads, and what is A, P or dA in
 such a block stays in the cache; threads share the heads. If `causal`, a block reads only the keys
-up to its last query. What is kept for the way back is o, and of each row the logarithm of a sum of
-exponentials
+up to its last query. What is kept for the way back is of each row
 
-    lse_t = log Σ_s exp(A_ts) = m_t + log Z_t       m_t = max_s A_ts, Z_t = Σ_s E_ts,
-                                                    E_ts = exp(A_ts - m_t)
+    m_t = max_s A_ts,  Z_t = Σ_s E_ts               E_ts = exp(A_ts - m_t)
 
-from which P_ts = E_ts / Z_t = exp(A_ts - lse_t) is computed again, and r is drawn again. Of ROWS
-queries or fewer P and r are kept instead of lse: no more than ROWS numbers for a key and a head.
+of which P_ts = E_ts / Z_t is computed again, and r is drawn again. (FlashAttention keeps
+m_t + log Z_t, which is rounded as coarsely as the scores are large.) Of ROWS queries or fewer P and
+r are kept instead: no more than ROWS numbers for a key and a head.
 
-Small arrays have the work that they can have. Not the S numbers of a row of E are divided by Z_t,
-but the e numbers of a row of o:
+Where less work is done on a smaller array, it is done there. Not the S numbers of a row of E are
+divided by Z_t, but the e numbers of a row of o:
 
     o_ti = Σ_s r_ts E_ts v_si / Z_t
 
-And D is a sum over e numbers, not over S:
-
-    D_t = Σ_s r_ts dW_ts P_ts = Σ_s W_ts (Σ_i do_ti v_si + dweights_ts)
-        = Σ_i do_ti o_ti + Σ_s W_ts dweights_ts
+But D_t = Σ_s dP_ts P_ts is a sum over S numbers, where FlashAttention takes Σ_i do_ti o_ti: where
+one P_ts is 1 and the others are 0, dP_ts - D_t is then exactly 0, and not the rounding of two
+products.
 
 Keys meet the queries of several blocks: what these give to dk and dv is added up from the last
 block to the first.
@@ -59,7 +57,7 @@ def forward(
     W = np.zeros((*of_A, T, S), dtype=q.dtype) if return_weights else None
 
     def o_of(h):
-        """Of these heads. Returns what is kept of each block: (P, r), or lse."""
+        """Of these heads. Returns what is kept of each block: (P, r), or (m, Z)."""
         kept = []
         for t, s in blocks.rows:
             A = blocks.scores(c * q[*h, t, :], k[*h, s, :], mask, h, t, s)
@@ -76,7 +74,7 @@ def forward(
                 E /= Z  # P
                 kept.append((E, r))
             else:
-                kept.append(m + np.log(Z))
+                kept.append((m, Z))
             W_t = E if r is None else r * E  # W, or if there are more queries Z W
             o_t = np.matmul(W_t, v[*h, s, :], out=o[*h, t, :])
             if not blocks.few:
@@ -86,12 +84,12 @@ def forward(
         return kept
 
     kept = threads.parallel_map(o_of, blocks.heads)
-    cache = o, q, k, v, mask, c, shapes, blocks, kept, return_weights
+    cache = q, k, v, mask, c, shapes, blocks, kept, return_weights
     return ((o, W) if return_weights else o), cache
 
 
 def backward(dout, cache, needs=None):
-    o, q, k, v, mask, c, shapes, blocks, kept, return_weights = cache
+    q, k, v, mask, c, shapes, blocks, kept, return_weights = cache
     need_q, need_k, need_v, need_mask = needs or (True,) * 4
     need_mask = need_mask and mask is not None and is_float(mask.dtype)
     do, dweights = dout if return_weights else (dout, None)
@@ -108,8 +106,10 @@ def backward(dout, cache, needs=None):
                 P, r = kept_t
             else:
                 A = blocks.scores(q_t, k_s, mask, h, t, s)
-                A -= kept_t
+                m, Z = kept_t
+                A -= m
                 P = np.exp(A, out=A)
+                P /= Z
                 r = blocks.factors(P, h, t, s)
             W = P if r is None else r * P
             if need_v:
@@ -117,13 +117,11 @@ def backward(dout, cache, needs=None):
             if not (need_q or need_k or need_mask):
                 continue
             dA = unbroadcast(_product(do_t, v[*h, s, :]), P.shape)  # dW
-            D = unbroadcast(row_dots(do_t, o[*h, t, :]), P.shape[:-1])
             if dweights is not None:
                 dA += dweights[*h, t, s]
-                D += row_dots(W, dweights[*h, t, s])
             if r is not None:
                 dA *= r  # dP
-            dA -= D[..., None]
+            dA -= row_dots(P, dA)[..., None]  # D
             dA *= P
             if need_mask:
                 dmask[*h, t, s] = dA
