@@ -47,7 +47,10 @@ class _Modes(type):
 
 
 class Mode(metaclass=_Modes):
-    """A `with` block, or a decorator of functions, generators and coroutines."""
+    """A `with` block, or a decorator of functions, generators and coroutines.
+
+    Whoever calls `__enter__` without `with` keeps the object: when it is gone, so is its mode.
+    """
 
     variable: ClassVar[ContextVar[int]]
     value: ClassVar[bool]
