@@ -4,6 +4,7 @@ picture."""
 import json
 import math
 import os
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -136,6 +137,13 @@ def draw_curves(path, png, title, metric="loss", baseline=None):
         if ax.lines:
             ax.legend()
     fig.suptitle(title)
-    fig.savefig(png)
+    save_figure(fig, png)
     plt.close(fig)
     return png
+
+
+def save_figure(figure, path, **options):
+    """Draw a figure of matplotlib into a file, whole: what was there before stays until then."""
+    picture = BytesIO()
+    figure.savefig(picture, format=Path(path).suffix.removeprefix("."), **options)
+    write_whole(path, picture.getvalue())

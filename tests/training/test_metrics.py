@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from models.training.metrics import Metrics, draw_curves  # noqa: E402
+from models.training.metrics import Metrics, draw_curves, save_figure  # noqa: E402
+from nanoautograd import checkpoint  # noqa: E402
 
 
 def test_lines_after_the_step_and_broken_ones_are_dropped(tmp_path):
@@ -33,3 +34,20 @@ def test_a_picture_of_whatever_there_is(tmp_path, training, validation):
     metrics.close()
     draw_curves(tmp_path / "metrics.jsonl", tmp_path / "loss.png", "title")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure, path = pyplot.figure(), tmp_path / "loss.png"
+    save_figure(figure, path, dpi=20)
+    before = path.read_bytes()
+    assert before.startswith(b"\x89PNG")
+
+    def fails(*paths):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(checkpoint.os, "replace", fails)
+    with pytest.raises(OSError, match="full"):
+        save_figure(figure, path, dpi=40)
+    pyplot.close(figure)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["loss.png"]
