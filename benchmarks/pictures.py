@@ -5,6 +5,8 @@ from pathlib import Path
 
 import matplotlib
 
+from models.training.metrics import save_figure
+
 from .report import columns, is_limit, limit, title
 
 matplotlib.use("Agg")  # to files, not to a screen
@@ -30,7 +32,7 @@ def draw(report, folder):
         if figure:
             figure.suptitle(where, fontsize=9)
             pictures.append(folder / f"{name}.png")
-            figure.savefig(pictures[-1])
+            save_figure(figure, pictures[-1])
             plt.close(figure)
     return pictures
 

@@ -26,6 +26,7 @@ from ..data import (
     split_by_class,
 )
 from ..data.labelled import read_reviews, read_topics, words
+from ..training.metrics import save_figure
 from ..training.pictures import draw_confusion
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
@@ -172,7 +173,7 @@ class Classification(Task):
         """Of the texts of each class, the shares that were put into each."""
         guess = self.predict(model).argmax(axis=1)
         figure = draw_confusion(self.classes, self.held_out_y, guess, "texts")
-        figure.savefig(out / "confusion.png")
+        save_figure(figure, out / "confusion.png")
         return [out / "confusion.png"]
 
 

@@ -26,6 +26,7 @@ from ..data import (
     split,
 )
 from ..inference.decoding import beam_search, greedy, sample
+from ..training.metrics import save_figure
 from ..training.pictures import draw_attention
 from .task import Task, number, sampling_options, share_or_fold
 
@@ -230,7 +231,8 @@ class Dates(Task):
                     beta.numpy()[0, : len(answer)],
                 )
             )
-        draw_attention(panels, "character", "the ISO date").savefig(out / "attention.png")
+        figure = draw_attention(panels, "character", "the ISO date")
+        save_figure(figure, out / "attention.png")
         return [out / "attention.png"]
 
 

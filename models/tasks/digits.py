@@ -15,6 +15,7 @@ from nanoautograd.backends import to_device
 from .. import autoencoder
 from ..data import Batches, DataError, fingerprint, generator, purpose, split_by_class
 from ..data.digits import DIGITS, read_digits
+from ..training.metrics import save_figure
 from ..training.pictures import figure
 from .task import Task, share_or_fold
 
@@ -140,7 +141,7 @@ class Digits(Task):
             (self.draw_plane, "plane.png"),
         ]
         for draw, name in pictures:
-            draw(model).savefig(out / name, dpi=150)
+            save_figure(draw(model), out / name, dpi=150)
         return [out / name for _, name in pictures]
 
     def examples(self, n):

@@ -29,6 +29,7 @@ from ..data import (
     split_at_random,
 )
 from ..data.tagging import MostFrequentTag, features, read_entities, read_parts_of_speech
+from ..training.metrics import save_figure
 from ..training.pictures import draw_confusion, draw_table
 from ..training.scores import entity_scores
 from .task import Task, number, share_or_fold
@@ -173,7 +174,7 @@ class Tagging(Task):
         if getattr(model, "crf", None) is not None:
             figures["transitions.png"] = draw_transitions(self.tags, model.crf)
         for name, figure in figures.items():
-            figure.savefig(out / name)
+            save_figure(figure, out / name)
         return [out / name for name in figures]
 
     def generate(self, model, prompt):

@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import seq2seq
 from ..data import DataError, alike, read_dictionary, read_names
+from ..training.metrics import save_figure
 from ..training.pictures import draw_attention
 from ..training.scores import bleu_and_chrf
 from .task import number
@@ -188,7 +189,8 @@ class Translation(TextToText):
                     beta.numpy()[0],
                 )
             )
-        draw_attention(panels, "piece", "the translation").savefig(out / "attention.png")
+        figure = draw_attention(panels, "piece", "the translation")
+        save_figure(figure, out / "attention.png")
         return [out / "attention.png"]
 
 

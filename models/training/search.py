@@ -35,6 +35,7 @@ from ..tasks import PRESETS
 from ..tasks.task import number
 from .compare import Setting, draw, rank, rows, verdict
 from .folder import lock
+from .metrics import save_figure
 from .options import OptionError, attribute, check_state, cores, momentary, option, parse, parser
 from .table import command, markdown, read_result
 
@@ -376,6 +377,7 @@ def main(argv=None):
     )
     print(text)
     if not ranked[0].failures:
-        draw(ranked, grid, task.metric, task.larger_is_better).savefig(folder / "search.png")
+        figure = draw(ranked, grid, task.metric, task.larger_is_better)
+        save_figure(figure, folder / "search.png")
         print(f"{folder / 'search.png'} shows it")
     return 1 if ranked[0].failures else 0
