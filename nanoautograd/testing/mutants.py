@@ -48,6 +48,7 @@ from ..core.tensor import Leaf, Tensor
 from ..custom_vjp import CustomVJP, use_manual
 from ..errors import GraphError, ShapeError
 from ..kernels import cpu, linear_cross_entropy
+from ..safety import in_place
 from ..safety.anomaly import AnomalyError, detect_anomaly
 from .gradcheck import gradcheck
 from .operations import EDGES, KINKS, LARGE, OPERATIONS
@@ -112,7 +113,7 @@ def sites():
 def engine():
     """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
     found = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
-    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference}
+    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference, in_place.is_new, in_place.opened}
     found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
     found |= {linear_cross_entropy.backward, linear_cross_entropy.add_linear}
     found.add(cpu.linear_cross_entropy.to_delta)

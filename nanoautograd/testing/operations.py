@@ -806,6 +806,15 @@ EDGES = {
     "cross entropy of large logits": call(
         "functional.cross_entropy", np.array([[90.0, 91.0], [-90.0, 90.0]]), np.array([0, 1])
     ),
+    "a class that is ignored": call(
+        "functional.cross_entropy", np.eye(3) + 0.3, np.array([0, -100, 2]), label_smoothing=0.1
+    ),
+    "a class of hidden states that is ignored": call(
+        "functional.linear_cross_entropy",
+        np.array([[0.3, -0.5], [0.1, 0.2], [-0.4, 0.6]]),
+        np.array([[0.7, -0.4], [0.2, 0.9], [-0.6, 0.1]]),
+        np.array([0, -100, 2]),
+    ),
     "softmax of nothing": call("functional.softmax", np.zeros((0, 3))),
     "log_softmax of nothing": call("functional.log_softmax", np.zeros((0, 3))),
     "a mean over weighted classes": call(

@@ -135,7 +135,6 @@ CALLS = {  # make, and for each option a value, or a tuple of some, that is not 
         | {
             "bias": np.arange(3.0),
             "class_weight": np.array([1.0, 0.5, 2.0]),
-            "gradients": ((True,) * 5,),
         },
     ),
     "layer_norm": layer_norm(2),

@@ -11,12 +11,13 @@ from nanoautograd.testing import mutants
 PLANTED = 60
 # How many there are in each folder: they are found through the source, and must not get lost.
 BY_FOLDER = {
-    "core": 415,
-    "custom_vjp": 127,
-    "ops": 1477,
-    "manual": 934,
+    "core": 383,
+    "safety": 80,
+    "custom_vjp": 137,
+    "ops": 1490,
+    "manual": 1114,
     "kernels": 1608,
-    "backends": 359,
+    "backends": 413,
 }
 
 
