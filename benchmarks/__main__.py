@@ -133,7 +133,7 @@ def prepare(o):
         if o.text:
             from . import time_to_loss
 
-            time_to_loss.characters(Path(o.text), time_to_loss.sizes(o.text, tiny(o)).block)
+            time_to_loss.characters(Path(o.text), time_to_loss.sizes(o.text, tiny(o)).block_size)
         if o.plot:
             Path(o.plot).mkdir(parents=True, exist_ok=True)
         if o.json and Path(o.json).is_dir():

@@ -25,7 +25,9 @@ from nanoautograd import no_grad
 from nanoautograd.backends import DeviceError, to_device
 from nanoautograd.optim import AdamW, clip_grad_norm_, learning_rate
 
-TINY = "--layers 1 --heads 1 --width 8 --block 4 --batch 2 --steps 4 --evaluate-every 2".split()
+TINY = (
+    "--layers 1 --heads 1 --d-model 8 --block-size 4 --batch 2 --steps 4 --evaluate-every 2".split()
+)
 
 
 def options(argv):
@@ -46,8 +48,8 @@ def options(argv):
     for name, default in (
         ("layers", 6),
         ("heads", 6),
-        ("width", 384),
-        ("block", 256),
+        ("d_model", 384),
+        ("block_size", 256),
         ("batch", 64),
         ("steps", 5000),
         ("evaluate_every", 250),
@@ -79,8 +81,10 @@ def characters(path, block):
 def trained(o, show=print):
     """[(step, seconds of training, validation loss), ...], until the loss is reached or the steps
     are taken."""
-    train, validation, V = characters(o.text, o.block)
-    model = GPT(Config(V, o.block, o.layers, o.heads, o.width, o.dropout), o.seed).to(o.device)
+    train, validation, V = characters(o.text, o.block_size)
+    model = GPT(Config(V, o.block_size, o.layers, o.heads, o.d_model, o.dropout), o.seed).to(
+        o.device
+    )
     matrices = [p for p in model.parameters() if p.ndim == 2]  # the others do not decay
     vectors = [p for p in model.parameters() if p.ndim < 2]
     optimizer = AdamW(
@@ -101,12 +105,12 @@ def trained(o, show=print):
         return loss
 
     def windows(text, starts):
-        at = starts[:, None] + np.arange(o.block)
+        at = starts[:, None] + np.arange(o.block_size)
         return text[at], text[at + 1]
 
     def validation_loss():
         """The mean over windows that lie end to end."""
-        starts = np.arange(0, len(validation) - o.block, o.block)
+        starts = np.arange(0, len(validation) - o.block_size, o.block_size)
         model.eval()
         with no_grad():
             losses = [
@@ -127,7 +131,7 @@ def trained(o, show=print):
         for i in range(n, min(n + o.evaluate_every, o.steps)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(i, 1e-3, o.steps, 100, "cosine", 1e-4)
-            take(*windows(train, rng.integers(0, len(train) - o.block, o.batch)))
+            take(*windows(train, rng.integers(0, len(train) - o.block_size, o.batch)))
         if on_gpu:
             nag.cuda.synchronize()
         seconds += time.perf_counter() - began

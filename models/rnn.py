@@ -63,7 +63,7 @@ from nanoautograd.nn.padding import mask
 class Config:
     """Of the language model."""
 
-    vocabulary: int  # V
+    vocab_size: int  # V
     embedding: int = 128  # D
     hidden: int = 256  # H
     layers: int = 1
@@ -76,7 +76,7 @@ class Config:
 class ClassifierConfig:
     """Of the classifier."""
 
-    vocabulary: int  # V
+    vocab_size: int  # V
     classes: int  # C
     embedding: int = 128  # D
     hidden: int = 128  # H, of each direction
@@ -96,9 +96,9 @@ class RNNLanguageModel(Module):
     def __init__(self, config, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         self.config = config
-        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)  # E
+        self.embedding = Embedding(config.vocab_size, config.embedding, rng=rng, dtype=dtype)  # E
         self.rnn = recurrent_layers(config, rng, dtype)
-        self.output = Linear(config.hidden, config.vocabulary, rng=rng, dtype=dtype)  # O, a
+        self.output = Linear(config.hidden, config.vocab_size, rng=rng, dtype=dtype)  # O, a
         self.dropout = Dropout(config.dropout, rng=rng) if config.dropout else None
 
     def state_shape(self, B):
@@ -161,7 +161,7 @@ class RNNClassifier(Module):
         rng = np.random.default_rng(rng)
         self.config = config
         self.directions = 2 if config.bidirectional else 1
-        self.embedding = Embedding(config.vocabulary, config.embedding, rng=rng, dtype=dtype)  # E
+        self.embedding = Embedding(config.vocab_size, config.embedding, rng=rng, dtype=dtype)  # E
         # From N(0, 0.01) where the language model's E is from N(0, 1): most words are rare, and
         # what one means cannot be learnt from a few texts, so it must not say much either.
         self.embedding.weight.data *= 0.1

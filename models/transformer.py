@@ -82,7 +82,7 @@ from .pointer_generator import Copy
 class Config:
     source: int  # N, symbols of the source
     target: int  # R, symbols of the target
-    width: int = 128  # D
+    d_model: int = 128  # D
     heads: int = 4  # H
     layers: int = 2  # of the encoder, and of the decoder
     feed_forward: int = 512  # U
@@ -118,7 +118,7 @@ class Transformer(Module):
     """
 
     def __init__(self, config, rng=None, dtype=np.float32):
-        rng, D = np.random.default_rng(rng), config.width
+        rng, D = np.random.default_rng(rng), config.d_model
         self.config = config
         self.source = Embedding(config.source, D, rng=rng, dtype=dtype)  # E_x
         self.target = Embedding(config.target, D, rng=rng, dtype=dtype)  # E_y
@@ -182,7 +182,7 @@ class Transformer(Module):
 
     def embed(self, table, x, first=0):
         """Tokens x (B, T), the positions first, first + 1, ... -> z (B, T, D)."""
-        T, longest, D = x.shape[1], self.config.longest, self.config.width
+        T, longest, D = x.shape[1], self.config.longest, self.config.d_model
         if first + T > longest:
             raise ValueError(
                 f"Transformer: a sequence of {first + T} tokens, but the model takes "

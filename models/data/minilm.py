@@ -10,8 +10,8 @@ from nanoautograd.interop import check_sizes, load_safetensors, read_config, sha
 from .sources import package_path
 
 SIZES = {  # in config.json: in a Config
-    "vocab_size": "vocabulary",
-    "hidden_size": "width",
+    "vocab_size": "vocab_size",
+    "hidden_size": "d_model",
     "num_hidden_layers": "layers",
     "num_attention_heads": "heads",
     "intermediate_size": "feed_forward",

@@ -22,7 +22,7 @@ class Streams:
             raise DataError(
                 f"the text to train on has {len(tokens)} tokens, and a batch of {B} "
                 f"sequences of {T} needs at least {B * T + 1}; lower --batch or "
-                "--block, or give more text"
+                "--block-size, or give more text"
             )
         self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
         self.length = (len(tokens) - 1) // B  # of a stream
@@ -50,7 +50,7 @@ class Windows:
         if len(tokens) < T + 1:
             raise DataError(
                 f"the text to train on has {len(tokens)} tokens, and sequences of {T} "
-                f"need at least {T + 1}; lower --block, or give more text"
+                f"need at least {T + 1}; lower --block-size, or give more text"
             )
         self.tokens, self.B, self.T, self.seed = tokens, B, T, seed
 

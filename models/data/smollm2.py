@@ -81,10 +81,10 @@ def sizes_of(file):
             f"and it has {arrays:,} arrays with {there:,}"
         )
     return {
-        "vocabulary": V,
-        "block": value("llama.context_length"),
+        "vocab_size": V,
+        "block_size": value("llama.context_length"),
         "layers": layers,
-        "width": width,
+        "d_model": width,
         "heads": heads,
         "kv_heads": kv_heads,
         "feed_forward": U,

@@ -46,8 +46,8 @@ def conversation(o):
         question = chat.turn("user", text)
         if forgotten := chat.make_room(question, o.length):
             note(
-                f"the context of {chat.model.config.block} tokens is full: the oldest {forgotten} "
-                "of your messages are forgotten, with their answers"
+                f"the context of {chat.model.config.block_size} tokens is full: the oldest "
+                f"{forgotten} of your messages are forgotten, with their answers"
             )
         tokens, times, read = chat.answer(question, pick, o.length), [], [chat.tokens_read]
         began = time.perf_counter()

@@ -59,7 +59,7 @@ class Chat:
         answer do not fit into the model's block: until what remains, this question and its answer
         fill at most half of it. Returns how many. Raises DataError where the question alone is too
         long."""
-        block, before = self.model.config.block, len(self.exchanges)
+        block, before = self.model.config.block_size, len(self.exchanges)
         alone = len(self.system) + len(question) + len(self.opening("assistant")) + length
 
         def taken():

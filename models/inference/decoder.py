@@ -20,8 +20,8 @@ CHUNK = 512  # positions read at once of a long text
 
 
 class Decoder(Module):
-    """A language model whose `layers` see what lies before. A subclass has a `config` with the size
-    of a `block`, and defines
+    """A language model whose `layers` see what lies before. A subclass has a `config` with a
+    `block_size`, and defines
 
         hidden(x, past) -> z, past      tokens x (B, T) after `past` -> vectors (B, T, D)
         logits(z)                       (..., D) -> (..., V)
@@ -42,10 +42,10 @@ class Decoder(Module):
         ValueError where t positions and those of x exceed the block."""
         after = [KVCache() for _ in self.layers] if past is None else [c.copy() for c in past]
         t = 0 if past is None else len(past[0])
-        if t + x.shape[1] > self.config.block:
+        if t + x.shape[1] > self.config.block_size:
             raise ValueError(
                 f"{type(self).__name__}: {t + x.shape[1]} positions, but a block has "
-                f"{self.config.block}; give fewer tokens, or train a model with a longer block"
+                f"{self.config.block_size}; give fewer tokens, or train with a larger block_size"
             )
         return t, after
 
@@ -73,7 +73,7 @@ class Decoder(Module):
         a new one begins with the last half of its tokens, at the positions 0, 1, ...: what lies
         before is forgotten. Of a long prompt the end counts. Raises ValueError where it is empty.
         """
-        block = self.config.block
+        block = self.config.block_size
         seen = list(prompt)[-block:]
         if not seen:
             raise ValueError(f"{type(self).__name__}.generate: the prompt needs a token or more")

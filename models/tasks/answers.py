@@ -94,7 +94,7 @@ class Answers(Task):
         else:
             self.pieces = WordPieces(known["pieces"])
         self.known = {"pieces": self.pieces.symbols}
-        self.sizes = {"vocabulary": len(self.pieces)}
+        self.sizes = {"vocab_size": len(self.pieces)}
 
     def prepare(self, q):
         """One question as the model reads it: x (n,), the position `first` of the text in it, where
@@ -124,7 +124,7 @@ class Answers(Task):
         examples = [self.examples[i] for i in self.order(step)]
         return *self.arrays(examples), np.stack([e["span"] for e in examples])
 
-    def loss(self, model, carried, x, lengths, types, inside, spans):
+    def loss(self, model, state, x, lengths, types, inside, spans):
         return model.loss(x, lengths, types, inside, spans), None
 
     def answer(self, model, questions):

@@ -111,7 +111,7 @@ class Classification(Task):
             self.vocabulary = (WordPieces if o.tokens == "pieces" else Vocabulary)(known[o.tokens])
             self.classes = known["classes"]
         self.known = {o.tokens: self.vocabulary.symbols, "classes": self.classes}
-        self.sizes = {"vocabulary": len(self.vocabulary), "classes": len(self.classes)}
+        self.sizes = {"vocab_size": len(self.vocabulary), "classes": len(self.classes)}
 
     def encode(self, text):
         """The numbers of its first tokens: int64 (n,)."""
@@ -123,7 +123,7 @@ class Classification(Task):
         index = self.order(step)
         return *pad([self.x[i] for i in index]), self.y[index]  # (B, T), (B,), (B,)
 
-    def loss(self, model, carried, x, lengths, y):
+    def loss(self, model, state, x, lengths, y):
         return F.cross_entropy(model(x, lengths), y), None
 
     def predict(self, model, every=1):

@@ -64,7 +64,7 @@ class Dates(Task):
         ),
         "dates-transformer": dict(
             model="transformer",
-            width=64,
+            d_model=64,
             feed_forward=256,
             layers=2,
             dropout=0.0,
@@ -137,7 +137,7 @@ class Dates(Task):
     def batch(self, step):
         return self.arrays([self.training[i] for i in self.order(step)])
 
-    def loss(self, model, carried, x, x_lengths, y):
+    def loss(self, model, state, x, x_lengths, y):
         logits = model(x, x_lengths, y[:, :-1])  # (B, T, R)
         return F.cross_entropy(
             logits.transpose(0, 2, 1), y[:, 1:], ignore_index=self.target.pad

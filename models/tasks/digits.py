@@ -88,7 +88,7 @@ class Digits(Task):
         rng = generator(self.o.seed, purpose, step)
         return rng.standard_normal((B, self.o.latent)).astype(self.o.dtype)
 
-    def loss(self, model, carried, *batch):
+    def loss(self, model, state, *batch):
         return model.loss(*batch).mean(), None
 
     def evaluate(self, model, final=False):

@@ -78,7 +78,7 @@ def cross_entropy(model, z, y):
     """The mean of -log p(y_i | z_i): hidden states z (n, D), tokens y (n,). Many logits (n, V), of
     which a step would keep several arrays, are made for a part of the rows at a time."""
     head = model.head()
-    if head is None or y.size * model.config.vocabulary < MANY:
+    if head is None or y.size * model.config.vocab_size < MANY:
         return F.cross_entropy(model.logits(z), y)
     weight, bias = head
     return F.linear_cross_entropy(z, weight, y, bias)
@@ -133,8 +133,8 @@ class Language(Task):
             "what is predicted: characters, or byte pairs",
             choices=["characters", "bpe"],
         )
-        add("--vocabulary", number(int, least=256), 1024, "how many different byte pairs")
-        add("--block", number(int, least=1), 64, "tokens of a sequence in a step")
+        add("--vocab-size", number(int, least=256), 1024, "how many different byte pairs")
+        add("--block-size", number(int, least=1), 64, "tokens of a sequence in a step")
 
     @staticmethod
     def answer_options(add):
@@ -154,12 +154,12 @@ class Language(Task):
             if is_run(o.pretrained):  # its weights are those of its tokens
                 known = known_to(o.pretrained)
             else:  # Byte pairs are learnt without what is held out, characters never fail.
-                known = BytePairs.of(self.text, o.vocabulary).symbols if o.tokens == "bpe" else text
+                known = BytePairs.of(self.text, o.vocab_size).symbols if o.tokens == "bpe" else text
             self.vocabulary = self.tokens(known)
             self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
             if o.steps:
                 order = Streams if self.recurrent else Windows
-                self.order = order(self.training, o.batch, o.block, o.seed)
+                self.order = order(self.training, o.batch, o.block_size, o.seed)
             self.held_out, self.fingerprint = held_out, fingerprint(text)
             self.summary = (
                 f"{o.data}: {len(self.training):,} {o.tokens} to train on, "
@@ -168,7 +168,7 @@ class Language(Task):
             )
         else:
             self.vocabulary = self.tokens(known)
-        self.known, self.sizes = self.vocabulary.symbols, {"vocabulary": len(self.vocabulary)}
+        self.known, self.sizes = self.vocabulary.symbols, {"vocab_size": len(self.vocabulary)}
 
     def tokens(self, known):
         """The vocabulary of these symbols. Raises DataError where they are none."""
@@ -190,10 +190,10 @@ class Language(Task):
     def batch(self, step):
         return self.order(step)
 
-    def loss(self, model, carried, x, y, begins=None):
-        if carried is not None:
-            carried = array_namespace(carried).where(begins, 0.0, carried)
-        z, h = model.hidden(x, carried)  # (B, T, D)
+    def loss(self, model, state, x, y, begins=None):
+        if state is not None:
+            state = array_namespace(state).where(begins, 0.0, state)
+        z, h = model.hidden(x, state)  # (B, T, D)
         loss = cross_entropy(model, z.reshape(-1, z.shape[-1]), y.reshape(-1))
         return loss, h.data if self.recurrent else None  # without its history
 
@@ -210,7 +210,7 @@ class Language(Task):
         """Of the tokens (n,), in order: the sum of the losses, in nats, how often the likeliest was
         right, and how many were predicted."""
         loss, right, count, state = 0.0, 0, 0, None
-        T = self.o.block * (4 if self.recurrent else 1)  # fewer calls, where T is free
+        T = self.o.block_size * (4 if self.recurrent else 1)  # fewer calls, where T is free
         for x, y in in_order(tokens, self.o.batch, T):
             x, y = self.on_device(x, y)
             logits, h = model(x, state)  # (B, T, V)

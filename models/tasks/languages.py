@@ -27,7 +27,7 @@ class Languages(Language):
             hidden=384,
             data="wiki",
             tokens="bpe",
-            vocabulary=2048,
+            vocab_size=2048,
             batch=32,
             steps=1400,
             lr=4e-3,

@@ -114,7 +114,7 @@ class Masked(Task):
         else:
             self.pieces = WordPieces(known["pieces"])
         self.known = {"pieces": self.pieces.symbols}
-        self.sizes = {"vocabulary": len(self.pieces)}
+        self.sizes = {"vocab_size": len(self.pieces)}
 
     def cut(self, texts):
         """Texts as lists of at most `longest` numbers, the whole of each, in parts that each begin
@@ -146,7 +146,7 @@ class Masked(Task):
         places = np.flatnonzero(y != IGNORED)
         return x, lengths, places, y.reshape(-1)[places]
 
-    def loss(self, model, carried, x, lengths, places, y):
+    def loss(self, model, state, x, lengths, places, y):
         return F.cross_entropy(model(x, lengths, places=places), y), None
 
     def evaluate(self, model, final=False):

@@ -80,7 +80,7 @@ class Phonemes(Task):
     def batch(self, step):
         return self.arrays([self.pairs[i] for i in self.order(step)])
 
-    def loss(self, model, carried, x, lengths, y):
+    def loss(self, model, state, x, lengths, y):
         logits = model(x, lengths, y[:, :-1])  # (B, T, R)
         return F.cross_entropy(
             logits.reshape(-1, logits.shape[-1]),

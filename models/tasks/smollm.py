@@ -84,7 +84,7 @@ class SmolLM(Task):
     def __init__(self, o, known=None):
         super().__init__(o)
         self.vocabulary = ByteLevel.of_gguf(read_gguf(llama.weights_path()).metadata)
-        self.known, self.sizes = [], {"vocabulary": len(self.vocabulary), "block": BLOCK}
+        self.known, self.sizes = [], {"vocab_size": len(self.vocabulary), "block_size": BLOCK}
         if known is None:
             items, keys, left_out = self.read()
             training, held_out = split_families(o.validation, o.seed, *keys)
@@ -112,7 +112,7 @@ class SmolLM(Task):
         ]
         return x, np.concatenate(rows), np.concatenate([tokens[i:] for tokens, i in examples])
 
-    def loss(self, model, carried, x, rows, y):
+    def loss(self, model, state, x, rows, y):
         z, _ = model.hidden(x)  # (B, T, D)
         return cross_entropy(model, z.reshape(-1, z.shape[-1])[rows], y), None
 

@@ -53,7 +53,7 @@ class Descriptions(Summaries):
     presets = {
         "summaries": dict(
             model="seq2seq",
-            vocabulary=2500,
+            vocab_size=2500,
             embedding=128,
             hidden=192,
             copy=True,
@@ -101,7 +101,7 @@ class Docstrings(Summaries):
     presets = {
         "docstrings": dict(
             model="seq2seq",
-            vocabulary=1000,
+            vocab_size=1000,
             embedding=128,
             hidden=192,
             copy=True,

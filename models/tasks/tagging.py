@@ -125,7 +125,7 @@ class Tagging(Task):
         x[..., 0] = np.where(unseen, Vocabulary.unknown, x[..., 0])
         return x, lengths, y
 
-    def loss(self, model, carried, x, lengths, y):
+    def loss(self, model, state, x, lengths, y):
         return model.loss(x, lengths, y), None
 
     def tag(self, model, sentences):
@@ -242,7 +242,7 @@ class EntitiesByPieces(Entities):
 
     def remember(self, known):
         self.pieces = WordPieces(known["pieces"])
-        self.known["pieces"], self.sizes["vocabulary"] = self.pieces.symbols, len(self.pieces)
+        self.known["pieces"], self.sizes["vocab_size"] = self.pieces.symbols, len(self.pieces)
 
     def cut(self, words):
         """The pieces of each word, a list of lists; one at least: a word of signs that mean nothing

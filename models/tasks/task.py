@@ -124,13 +124,14 @@ class Task(ABC):
         Always of the same shapes, where --captured is to work."""
 
     @abstractmethod
-    def loss(self, model, carried, *batch):
-        """(the mean loss of a batch, a Tensor; what to carry into the next step, an array or
-        None). The batch is on the device."""
+    def loss(self, model, state, *batch):
+        """(the mean loss of a batch, a Tensor; the recurrent state after it, an array, or None).
+        state: that which the step before returned, None at the first. The batch is on the
+        device."""
 
     def carries(self, model):
-        """(shape, dtype) of the array that `loss` carries from step to step; None where it carries
-        nothing."""
+        """(shape, dtype) of the recurrent state that `loss` returns and the next step begins with;
+        None where there is none."""
         return None
 
     @abstractmethod

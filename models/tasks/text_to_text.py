@@ -56,7 +56,7 @@ class TextToText(Task):
             "pairs that are used, from all over the data; 0 for all",
         )
         add(
-            "--vocabulary",
+            "--vocab-size",
             number(int, least=259),
             4000,
             "pieces of words, the 256 bytes and 3 signs among them, for both sides",
@@ -137,7 +137,7 @@ class TextToText(Task):
                 self.pieces = Pieces(pieces_known(o.pretrained))
             else:
                 self.pieces = Pieces.of(
-                    [text for pair in self.training for text in pair], o.vocabulary
+                    [text for pair in self.training for text in pair], o.vocab_size
                 )
             self.known = {**self.learn(self.training), "pieces": self.pieces.symbols}
             self.encoded = self.examples()
@@ -172,7 +172,7 @@ class TextToText(Task):
     def batch(self, step):
         return self.arrays([self.encoded[i] for i in self.order(step)])
 
-    def loss(self, model, carried, x, x_lengths, y, smoothing=None):
+    def loss(self, model, state, x, x_lengths, y, smoothing=None):
         logits = model(x, x_lengths, y[:, :-1])  # (B, T, R)
         smoothing = self.o.smoothing if smoothing is None else smoothing
         return F.cross_entropy(

@@ -37,7 +37,7 @@ class Translation(TextToText):
     presets = {
         "translation": dict(
             model="seq2seq",
-            vocabulary=3000,
+            vocab_size=3000,
             embedding=128,
             hidden=256,
             copy=True,
@@ -53,8 +53,8 @@ class Translation(TextToText):
         ),
         "translation-transformer": dict(
             model="transformer",
-            vocabulary=3000,
-            width=128,
+            vocab_size=3000,
+            d_model=128,
             feed_forward=512,
             layers=2,
             copy=True,
@@ -202,7 +202,7 @@ class Names(Translation):
     presets = {
         "translation-names": {
             **Translation.presets["translation"],
-            "vocabulary": 1000,
+            "vocab_size": 1000,
             "hidden": 192,
             "steps": 800,
             "warmup": 100,

@@ -36,22 +36,22 @@ def make_model(task, o, tensors=None, behind=()):
         check_options(o, parser(o.preset).get_default)
         rng = generator(o.seed, "weights")
         if tensors is not None:
-            rng = Rationed(rng.bit_generator, tensors)
+            rng = WeightBudget(rng.bit_generator, tensors)
         model = Model(Config(**task.sizes, **own), rng=rng, dtype=o.dtype)
         behind = (*behind, os.path.realpath(o.out))
         prepare(model, o, tensors is None, lambda folder: model_of(folder, behind))
     except (CheckpointError, DataError):
         raise
-    except ValueError as e:  # such as heads that do not fit a width
+    except ValueError as e:  # such as heads that do not fit d_model
         raise OptionError(f"these options do not fit together: {e}") from None
     return model.to(o.device)
 
 
-class Rationed(np.random.Generator):
-    """Draws hardly more weights than a checkpoint has, each at most three times: what its options
-    say of the model's sizes is not believed before its arrays are seen. SPARE more, so that of a
-    small model each array that is missing is named. What is frozen is not among them, and has
-    FROZEN numbers at most. Raises CheckpointError."""
+class WeightBudget(np.random.Generator):
+    """A budget of random weights, hardly more than a checkpoint has: what its options say of the
+    model's sizes is not believed before its arrays are seen. Each may be drawn three times, and
+    SPARE more, so that of a small model each array that is missing is named. What is frozen is not
+    in the checkpoint, and has FROZEN numbers at most. Raises CheckpointError."""
 
     SPARE, FROZEN = 1_000_000, 200_000_000
 

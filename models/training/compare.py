@@ -25,8 +25,9 @@ class Setting:
     """Some values of options, and what its runs have reached.
 
     values: {option: as typed}. words: the preset and all options, for train.py. scores: of the runs
-    that have finished, one a fold and seed, always in the same order. baselines: what these had to
-    beat. seconds: of those that were not interrupted. failures: why the others have failed.
+    that have finished, one a fold and seed, always in the same order. baselines: the
+    scores of their baselines. seconds: of those that were not interrupted. failures: why the others
+    have failed.
     """
 
     values: dict
@@ -101,7 +102,7 @@ def verdict(settings):
 
 def rows(settings, metric):
     """The table of the ranked settings, its head first: tuples of strings."""
-    table = [("", *settings[0].values, metric, "of each run", "to beat", "seconds")]
+    table = [("", *settings[0].values, metric, "of each run", "baseline", "seconds")]
     for i, s in enumerate(settings, start=1):
         error = f" ± {s.error:.2g}" if len(s.scores) > 1 else ""
         why = f"{len(s.failures)} failed: {s.failures[0]}" if s.failures else ""

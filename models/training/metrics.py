@@ -131,7 +131,7 @@ def draw_curves(path, png, title, metric="loss", baseline=None):
         if name != "loss":
             ax.margins(y=0.1)  # room for the number above
             if baseline is not None:
-                ax.axhline(baseline, color="0.5", linestyle="--", label="to beat")
+                ax.axhline(baseline, color="0.5", linestyle="--", label="baseline")
         ax.set(xlabel="step", ylabel=name)
         ax.grid(alpha=0.3)
         if ax.lines:

@@ -49,6 +49,11 @@ CHANGEABLE = {
     "clip",
     "evaluate_every",
 }  # options that --resume can change
+RENAMED = {
+    "width": "d_model",
+    "block": "block_size",
+    "vocabulary": "vocab_size",
+}  # options of runs of older versions: what they are called now
 
 
 class OptionError(ValueError):
@@ -292,8 +297,9 @@ def parse(argv):
     early, _ = p.parse_known_args(words)
     checkpoint, kept = None, {}
     if early.generate is not None or early.resume and (early.out / "checkpoint.json").exists():
-        checkpoint = load_checkpoint(early.out)
-        kept = check_state(checkpoint[1], early.out)["options"]
+        tensors, state = load_checkpoint(early.out)
+        checkpoint = tensors, check_state(state, early.out)
+        kept = checkpoint[1]["options"]
     p = parser(kept.get("preset", preset or DEFAULT))
     p.set_defaults(**kept)
     o = p.parse_args(words)
@@ -359,9 +365,9 @@ def check_data(o, about, saved):
 
 
 def check_state(state, folder):
-    """Return the state, or raise CheckpointError unless it is one that `describe` makes, of options
-    that could have been typed: they are typed here once more, and must come out the same. The
-    arrays are checked by `unpack`."""
+    """Return the state, with the names that options have in this version. Raise CheckpointError
+    unless it is one that `describe` makes, of options that could have been typed: they are typed
+    here once more, and must come out the same. The arrays are checked by `unpack`."""
 
     def refuse(why):
         raise CheckpointError(
@@ -369,6 +375,7 @@ def check_state(state, folder):
         )
 
     try:
+        state = {**state, "options": renamed(state["options"])}
         given, step = state["options"], state["step"]
         if state["kind"] != KIND:
             refuse(f"it is of {state['kind']!r}")
@@ -399,6 +406,12 @@ def check_state(state, folder):
             raise
         refuse(f"{type(e).__name__}: {e}")
     return state
+
+
+def renamed(options):
+    """The options of a run of this or an older version, under the names of this one."""
+    now = {name: RENAMED.get(name, name) for name in options}
+    return {name if now[name] in options else now[name]: v for name, v in options.items()}
 
 
 def of_another_version(unknown, missing):

@@ -1,4 +1,4 @@
-"""The table of all models: what each reaches, beside what it has to beat.
+"""The table of all models: what each reaches, beside its baseline.
 
     python -m models.table                      runs every preset, one after another, in some hours,
                                                 and prints the table
@@ -21,10 +21,10 @@ from nanoautograd.checkpoint import read_file
 
 from ..data import install
 from ..tasks import PRESETS
-from .options import parse
+from .options import parse, renamed
 
 LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
-HEAD = ("task", "preset", "parameters", "score", "to beat", "published", "seconds", "command")
+HEAD = ("task", "preset", "parameters", "score", "baseline", "published", "seconds", "command")
 
 
 def on_any_text(preset):
@@ -72,7 +72,7 @@ def read_result(path, words):
         if result["seconds"] is not None:
             numbers.append(result["seconds"])
         is_whole = (
-            result["options"].items() <= vars(wanted).items()
+            renamed(result["options"]).items() <= vars(wanted).items()
             and metric == PRESETS[wanted.preset].metric
             and isinstance(what, str)
             and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)

@@ -101,7 +101,7 @@ def test_the_variable_of_the_environment(value, on):
 def test_training_gives_the_same_losses():
     def losses():
         rng = np.random.default_rng(0)
-        model = GPT(Config(vocabulary=11, block=8, layers=2, heads=2, width=16), rng)
+        model = GPT(Config(vocab_size=11, block_size=8, layers=2, heads=2, d_model=16), rng)
         optimizer = optim.AdamW(model.parameters(), lr=1e-2)
         found = []
         for _ in range(5):

@@ -1086,7 +1086,9 @@ def test_random_words_from_an_offset_on_the_device(offset, plus, device):
 def gpt():
     from models.gpt import GPT, Config
 
-    return GPT(Config(vocabulary=11, block=8, layers=2, width=16, heads=2, dropout=0.2), rng=0)
+    return GPT(
+        Config(vocab_size=11, block_size=8, layers=2, d_model=16, heads=2, dropout=0.2), rng=0
+    )
 
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")

@@ -149,7 +149,7 @@ def test_train_py_is_the_same_on_both_and_recorded(preset, tmp_path):
                     "40",
                     "--batch",
                     "4",
-                    "--block",
+                    "--block-size",
                     "16",
                     "--length",
                     "20",

@@ -8,14 +8,14 @@ from models.data.smollm2 import names_of
 
 def metadata(c):
     return {
-        "vocab_size": c.vocabulary,
-        "context_length": c.block,
+        "vocab_size": c.vocab_size,
+        "context_length": c.block_size,
         "block_count": c.layers,
-        "embedding_length": c.width,
+        "embedding_length": c.d_model,
         "attention.head_count": c.heads,
         "attention.head_count_kv": c.kv_heads,
         "feed_forward_length": c.feed_forward,
-        "rope.dimension_count": c.width // c.heads,
+        "rope.dimension_count": c.d_model // c.heads,
         "rope.freq_base": float(c.base),
         "attention.layer_norm_rms_epsilon": c.eps,
     }

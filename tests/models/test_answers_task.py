@@ -91,13 +91,13 @@ def test_learning_and_answering(task, capsys):
     assert len(task.held_out) == 20 and "80 questions to train on, 20 to validate" in task.summary
     assert all(map(np.array_equal, task.batch(3), task.batch(3)))
     model = SpanExtractor(
-        Config(**task.sizes, width=16, layers=1, heads=2, feed_forward=16, dropout=0.0), 0
+        Config(**task.sizes, d_model=16, layers=1, heads=2, feed_forward=16, dropout=0.0), 0
     )
     optimizer = nag.optim.AdamW(model.parameters(), lr=2e-2)
     for step in range(60):
         optimizer.zero_grad()
-        loss, carried = task.loss(model, None, *task.batch(step))
-        assert carried is None
+        loss, state = task.loss(model, None, *task.batch(step))
+        assert state is None
         loss.backward()
         optimizer.step()
     with nag.no_grad():

@@ -182,9 +182,9 @@ def test_a_task_from_data_to_pictures(tmp_path, monkeypatch, preset, latent):
     model = Model(c(**task.sizes, latent=latent, hidden=20), 0)
     a, b = task.batch(7), task.batch(7)
     assert all(np.array_equal(*pair) and pair[0].dtype == np.float32 for pair in zip(a, b))
-    loss, carried = task.loss(model, None, *a)
+    loss, state = task.loss(model, None, *a)
     loss.backward()
-    assert loss.shape == () and carried is None
+    assert loss.shape == () and state is None
     with nag.no_grad():
         scores = task.evaluate(model)
         what, baseline = task.baseline()

@@ -23,7 +23,9 @@ from models.data import WordPieces, installed, package_path, pad
 from models.data.minilm import SIZES, names_of
 from nanoautograd.checkpoint import CheckpointError
 
-SMALL = dict(vocabulary=11, width=8, layers=2, heads=2, feed_forward=12, positions=10, dropout=0.0)
+SMALL = dict(
+    vocab_size=11, d_model=8, layers=2, heads=2, feed_forward=12, positions=10, dropout=0.0
+)
 X = np.array([[2, 7, 8, 9, 3, 5, 3], [2, 6, 3, 0, 0, 0, 0], [2, 5, 5, 3, 4, 3, 0]])
 LENGTHS = np.array([7, 3, 6])
 TYPES = np.array([[0, 0, 0, 0, 0, 1, 1], [0] * 7, [0, 0, 0, 0, 1, 1, 0]])
@@ -275,7 +277,7 @@ def test_weights_start_as_documented():
 
 
 def test_sizes_and_texts_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="multiple of the heads; got 8 and 3"):
+    with pytest.raises(ValueError, match="d_model must be a multiple of heads; got 8 and 3"):
         Bert(Config(**SMALL | {"heads": 3}))
     with pytest.raises(ValueError, match="a text of 11 tokens, but the model takes 10"):
         Bert(Config(**SMALL), 0)(np.ones((1, 11), np.int64), [11])
@@ -329,7 +331,7 @@ def test_weights_of_another_model(folder):
         match="(?s)of another model:\n  hidden_size is 8, the model"
         " has 16\n  num_attention_heads is 2, the model has 4$",
     ):
-        Bert(Config(**SMALL | {"width": 16, "heads": 4})).load_pretrained(folder)
+        Bert(Config(**SMALL | {"d_model": 16, "heads": 4})).load_pretrained(folder)
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"gelu"', '"relu"'))
     with pytest.raises(CheckpointError, match="hidden_act is 'relu', the model has 'gelu'"):

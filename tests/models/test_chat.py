@@ -27,7 +27,9 @@ tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("gguf")
 
 TOKENS = [BEGIN, END, *sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()), "ab"]
-CONFIG = Config(len(TOKENS), block=400, layers=2, width=8, heads=2, kv_heads=1, feed_forward=8)
+CONFIG = Config(
+    len(TOKENS), block_size=400, layers=2, d_model=8, heads=2, kv_heads=1, feed_forward=8
+)
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_the_oldest_is_forgotten_when_the_context_is_full(model, vocabulary):
         np.testing.assert_allclose(
             script.logits[-1], model.read(everything[:-2])[0], rtol=1e-3, atol=1e-4
         )
-        assert len(everything) <= CONFIG.block
+        assert len(everything) <= CONFIG.block_size
         assert text_of(everything).startswith(f"{BEGIN}system\nS{END}\n{BEGIN}user\nquestion ")
         assert talk.memory[0] == everything[: len(talk.memory[0])]
     assert forgotten[0] == 0 and 1 < sum(map(bool, forgotten)) < 10 and len(talk.exchanges) > 2
@@ -290,7 +292,7 @@ def test_the_averaged_adapters_of_a_run_are_used(tmp_path, capsys):
         "1",
         "--heads",
         "2",
-        "--width",
+        "--d-model",
         "8",
         "--lr",
         "0.5",

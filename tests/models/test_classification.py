@@ -80,8 +80,8 @@ def test_a_task_from_texts_to_pictures(task, tmp_path):
     model = RNNClassifier(ClassifierConfig(**task.sizes, embedding=8, hidden=8), 0)
     optimizer = nag.optim.AdamW(model.parameters(), lr=3e-2)
     for step in range(40):
-        loss, carried = task.loss(model, None, *task.batch(step))
-        assert carried is None
+        loss, state = task.loss(model, None, *task.batch(step))
+        assert state is None
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -131,7 +131,7 @@ def test_bert_has_the_same_texts_and_the_same_to_beat(task, monkeypatch):
     assert max(map(len, other.x)) == 12 and all(x[-1] == 3 for x in other.x)
     model = Classifier(
         ClassifierConfigOfBert(
-            **other.sizes, width=8, layers=1, heads=2, feed_forward=8, dropout=0.0
+            **other.sizes, d_model=8, layers=1, heads=2, feed_forward=8, dropout=0.0
         ),
         0,
     )

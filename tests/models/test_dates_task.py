@@ -85,15 +85,15 @@ def test_dates_longer_than_the_model_takes(task):
 @pytest.mark.parametrize("name", ["seq2seq", "transformer"])
 def test_it_learns(task, name):
     """A few steps on what can be told from one word and some digits."""
-    options = {"seq2seq": dict(hidden=32), "transformer": dict(width=32, layers=1, dropout=0.0)}
+    options = {"seq2seq": dict(hidden=32), "transformer": dict(d_model=32, layers=1, dropout=0.0)}
     model = model_of(task, name, **options[name]).train()
     optimizer = nag.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(60):
-        loss, carried = task.loss(model, None, *task.batch(step))
+        loss, state = task.loss(model, None, *task.batch(step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        assert carried is None
+        assert state is None
     with nag.no_grad():
         scores, first = task.evaluate(model.eval()), task.evaluate(model_of(task, name))
         final = task.evaluate(model, final=True)

@@ -24,13 +24,13 @@ from nanoautograd.optim import AdamW, clip_grad_norm_  # noqa: E402
 
 TINY = [
     "gpt",
-    "--width",
+    "--d-model",
     "8",
     "--heads",
     "2",
     "--layers",
     "1",
-    "--block",
+    "--block-size",
     "8",
     "--batch",
     "2",
@@ -196,7 +196,7 @@ def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
         (["--lora-to", "nonsense"], "--lora-to ['nonsense'] does nothing without --lora"),
         (["--lora-alpha", 3], "--lora-alpha 3.0 does nothing without --lora"),
         (["--lr-pretrained", 0.1], "--lr-pretrained 0.1 does nothing without --pretrained"),
-        (["--pretrained", "FIRST", "--width", 4], "mis-shaped: embedding.weight is"),
+        (["--pretrained", "FIRST", "--d-model", 4], "mis-shaped: embedding.weight is"),
         (["--pretrained", "FIRST", "--layers", 2], "missing: layers.1.norm1.weight"),
     ],
 )
@@ -265,14 +265,14 @@ def test_runs_that_begin_with_one_another(run, pretrained, tmp_path):
 def test_options_of_a_larger_model_than_the_arrays(run, pretrained, tmp_path, monkeypatch, options):
     """Whoever writes a checkpoint.json can make its check sum fit."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("models.training.build.Rationed.FROZEN", 10_000)
+    monkeypatch.setattr("models.training.build.WeightBudget.FROZEN", 10_000)
     assert run("it", "--steps", 2, *options) is None
     tensors, state = load_checkpoint(tmp_path / "it")
-    state["options"]["width"] = 4096
+    state["options"]["d_model"] = 4096
     save_checkpoint(tmp_path / "it", tensors, state)
     for use in (["--generate", "t"], ["--resume"]):
         tracemalloc.start()
-        assert "of a larger model than its arrays" in run("it", "--width", 4096, *use)
+        assert "of a larger model than its arrays" in run("it", "--d-model", 4096, *use)
         assert tracemalloc.get_traced_memory()[1] < 50e6
         tracemalloc.stop()
 
@@ -333,7 +333,7 @@ def finetune_model(o):
     class OneTask:
         models = {"gpt": (gpt.Config, gpt.GPT)}
         presets = {"gpt": dict(model="gpt")}
-        sizes = {"vocabulary": 5}
+        sizes = {"vocab_size": 5}
 
     return make_model(OneTask, o)
 
@@ -352,7 +352,7 @@ def test_minilm_learns_as_in_pytorch():
         (rng.integers(1000, 20000, (4, 12)), np.array([12, 9, 12, 5]), rng.integers(0, 2, 4))
         for _ in range(4)
     ]
-    model = bert.Classifier(bert.ClassifierConfig(vocabulary=30522, classes=2, dropout=0.0), 0)
+    model = bert.Classifier(bert.ClassifierConfig(vocab_size=30522, classes=2, dropout=0.0), 0)
     finetune.prepare(model, o, True, model_of)
     groups, factors = finetune.groups(model, o)
     assert factors == [0.1, 0.1, 1.0, 1.0]

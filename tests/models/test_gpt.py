@@ -10,7 +10,7 @@ from nanoautograd import functional as F
 from nanoautograd import no_grad
 from nanoautograd.nn import add_adapters, load_random_state, random_state
 
-SMALL = dict(vocabulary=7, block=8, layers=2, heads=2, width=6)
+SMALL = dict(vocab_size=7, block_size=8, layers=2, heads=2, d_model=6)
 
 
 def reference(torch, w, x, layers, heads):
@@ -112,7 +112,7 @@ def test_a_position_does_not_see_what_follows(rng):
 
 def without_cache(model, prompt, choose):
     """What GPT.generate promises, each token from the whole window at once."""
-    block = model.config.block
+    block = model.config.block_size
     window = list(prompt)[-block:]
     while True:
         with no_grad():
@@ -128,7 +128,7 @@ def without_cache(model, prompt, choose):
 @pytest.mark.parametrize("length", [1, 4, 8, 30])
 def test_generation_with_a_cache_is_that_without(rng, block, length):
     """Tokens are the same and logits too, over several windows."""
-    model = GPT(Config(**SMALL | {"block": block}), rng=0, dtype=np.float64)
+    model = GPT(Config(**SMALL | {"block_size": block}), rng=0, dtype=np.float64)
     for p in model.parameters():
         p.data += 0.3 * rng.standard_normal(p.shape)  # far from uniform
     prompt = rng.integers(7, size=length).tolist()
@@ -195,7 +195,7 @@ def test_generation_in_training_drops_out():
 
 
 def test_weights_start_as_documented():
-    model = GPT(Config(200, block=100, layers=8, width=64), rng=0)
+    model = GPT(Config(200, block_size=100, layers=8, d_model=64), rng=0)
     for name, p in model.named_parameters():
         if p.ndim == 2:
             added = name.endswith(("out_proj.weight", "down.weight"))
@@ -218,7 +218,7 @@ def test_more_positions_than_a_block():
 
 
 def test_a_full_block_is_refused_by_one_token_too():
-    model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
+    model = GPT(Config(7, block_size=4, layers=1, heads=2, d_model=8), 0)
     _, past = model.read([1, 2, 3])
     _, past = model.read([4], past)
     with pytest.raises(ValueError, match="5 positions, but a block has 4"):
@@ -226,7 +226,7 @@ def test_a_full_block_is_refused_by_one_token_too():
 
 
 def test_what_are_no_tokens_is_refused():
-    model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
+    model = GPT(Config(7, block_size=4, layers=1, heads=2, d_model=8), 0)
     with pytest.raises(ValueError, match="GPT.read: there must be a token or more"):
         model.read([])
     for tokens in ([1.5], [True], [1, 2.5]):
@@ -236,7 +236,7 @@ def test_what_are_no_tokens_is_refused():
 
 @pytest.mark.parametrize("token", [-1, 7])
 def test_a_token_that_is_none_is_refused_alone_and_among_others(token):
-    model = GPT(Config(7, block=4, layers=1, heads=2, width=8), 0)
+    model = GPT(Config(7, block_size=4, layers=1, heads=2, d_model=8), 0)
     _, past = model.read([1])
     for tokens in ([token], [1, token]):
         with pytest.raises(IndexError, match=f"{token}"):

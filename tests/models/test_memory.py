@@ -17,7 +17,7 @@ V = 11  # symbols
 
 
 def recurrent(cell, width):
-    config = rnn.Config(vocabulary=V, embedding=width, hidden=width, cell=cell, layers=2)
+    config = rnn.Config(vocab_size=V, embedding=width, hidden=width, cell=cell, layers=2)
     return rnn.RNNLanguageModel(config, 0)
 
 
@@ -26,7 +26,7 @@ MODELS = {
     "lstm": lambda width: recurrent("lstm", width),
     "gru": lambda width: recurrent("gru", width),
     "gpt": lambda width: gpt.GPT(
-        gpt.Config(V, 16, layers=2, heads=2, width=4 * width, dropout=0.2), 0
+        gpt.Config(V, 16, layers=2, heads=2, d_model=4 * width, dropout=0.2), 0
     ),
 }
 

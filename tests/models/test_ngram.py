@@ -206,7 +206,7 @@ def _at_random():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="vocabulary and order must be at least 1, got 3 and 0"):
+    with pytest.raises(ValueError, match="vocab_size and order must be at least 1, got 3 and 0"):
         NGramLanguageModel(Config(3, 0))
     with pytest.raises(ValueError, match="'witten-bell' or 'kneser-ney', got 'x'"):
         NGramLanguageModel(Config(3, 2, "x"))

@@ -149,7 +149,7 @@ def test_dropout_while_training_alone(backend, rng, layers, Model, config):
     rest = (backend.array([6, 6, 6, 6]),) if Model is RNNClassifier else ()
 
     def outputs(dropout, train):
-        c = config(vocabulary=7, embedding=3, hidden=5, layers=layers, cell="lstm", dropout=dropout)
+        c = config(vocab_size=7, embedding=3, hidden=5, layers=layers, cell="lstm", dropout=dropout)
         model = Model(c, 0)
         out = model.to(backend.device).train(train)(x, *rest)
         return backend.numpy(out if rest else out[0]), model.state_dict().keys()

@@ -48,7 +48,7 @@ PAIRS = [(f"The number {i} is about", f"Number {i * i}") for i in range(40)]
 @pytest.fixture
 def model(monkeypatch, tmp_path):
     """A small one, and a file with its weights and vocabulary in place of SmolLM2's."""
-    model = Llama(Config(len(TOKENS), block=400, layers=1, width=8), rng=0)
+    model = Llama(Config(len(TOKENS), block_size=400, layers=1, d_model=8), rng=0)
     rng = np.random.default_rng(0)
     for p in model.parameters():
         p.data += (0.3 * rng.standard_normal(p.shape)).astype(np.float32)
@@ -108,8 +108,8 @@ def test_the_loss_is_of_the_description_alone(model):
     pairs = task.training[:3]
     examples = [task.example(pair) for pair in pairs]
     expected = np.concatenate([nll(model, tokens)[first - 1 :] for tokens, first in examples])
-    loss, carried = task.loss(model, None, *task.arrays(examples))
-    assert loss.item() == pytest.approx(expected.mean(), rel=1e-5) and carried is None
+    loss, state = task.loss(model, None, *task.arrays(examples))
+    assert loss.item() == pytest.approx(expected.mean(), rel=1e-5) and state is None
     loss.backward()  # padding is behind, and has no part in it
     gradient = model.layers[0].attention.q.weight.grad.numpy()
     model.zero_grad()
@@ -150,7 +150,7 @@ def test_what_a_trained_model_needs_no_data_for(model, monkeypatch):
     monkeypatch.setattr(smollm, "read_articles", gone)
     for Task in Extracts, LoraDescriptions:
         task = Task(OPTIONS, known=[])
-        assert task.sizes == {"vocabulary": len(TOKENS), "block": smollm.BLOCK}
+        assert task.sizes == {"vocab_size": len(TOKENS), "block_size": smollm.BLOCK}
         assert "".join(task.generate(model, "The number"))
         with pytest.raises(DataError):
             Task(OPTIONS)

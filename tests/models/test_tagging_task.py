@@ -87,8 +87,8 @@ def test_learning_scores_pictures_and_answers(folder, capsys, output):
     model = model_of(task, output=output, dropout=0.0)
     optimizer = Adam(model.parameters(), lr=0.03)
     for step in range(60):
-        loss, carried = task.loss(model, None, *task.batch(step))
-        assert carried is None
+        loss, state = task.loss(model, None, *task.batch(step))
+        assert state is None
         model.zero_grad()
         loss.backward()
         optimizer.step()
@@ -178,7 +178,7 @@ def test_bert_tags_the_first_pieces(folder, monkeypatch):
     assert y.tolist() == [[-100, 0, -100, 2, 2, 2, -100, -100], [-100, 1] + [-100] * 6]
     model = TokenClassifier(
         TokenClassifierConfig(
-            **task.sizes, width=16, layers=1, heads=2, feed_forward=16, dropout=0.0, positions=40
+            **task.sizes, d_model=16, layers=1, heads=2, feed_forward=16, dropout=0.0, positions=40
         ),
         0,
     )

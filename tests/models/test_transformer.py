@@ -11,7 +11,7 @@ from nanoautograd import functional as F
 from nanoautograd import no_grad
 
 SMALL = dict(
-    source=7, target=6, width=8, heads=2, layers=2, feed_forward=9, dropout=0.0, longest=10
+    source=7, target=6, d_model=8, heads=2, layers=2, feed_forward=9, dropout=0.0, longest=10
 )
 COPY = {"target": 7, "copy": True}
 X = np.array([[1, 2, 3, 4, 5], [6, 5, 0, 0, 0], [3, 3, 1, 0, 0]])
@@ -142,7 +142,7 @@ def test_it_decodes(backend):
 
 
 def test_weights_start_as_documented():
-    model = Transformer(Config(50, 60, width=64, layers=2, feed_forward=96), rng=0)
+    model = Transformer(Config(50, 60, d_model=64, layers=2, feed_forward=96), rng=0)
     first, second = (layer.state_dict() for layer in model.encoder.layers)
     for name, p in model.named_parameters():
         if name in ("source.weight", "target.weight"):

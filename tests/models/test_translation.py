@@ -33,7 +33,7 @@ OPTIONS = Namespace(
     gloss=True,
     validation=0.3,
     pairs=0,
-    vocabulary=300,
+    vocab_size=300,
     read=40,
     smoothing=0.1,
     seed=0,
@@ -164,16 +164,16 @@ def test_what_no_run_knows(known):
 def test_it_learns(task, name):
     small = {
         "seq2seq": dict(embedding=16, hidden=32, attention=8),
-        "transformer": dict(width=32, feed_forward=32, layers=1, dropout=0.0),
+        "transformer": dict(d_model=32, feed_forward=32, layers=1, dropout=0.0),
     }[name]
     model = model_of(task, name, **small).train()
     optimizer = nag.optim.Adam(model.parameters(), lr=1e-2)
     for step in range(40):
-        loss, carried = task.loss(model, None, *task.batch(step))
+        loss, state = task.loss(model, None, *task.batch(step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        assert carried is None
+        assert state is None
     with nag.no_grad():
         scores, first = task.evaluate(model.eval()), task.evaluate(model_of(task, name, **small))
         final = task.evaluate(model, final=True)
@@ -301,7 +301,7 @@ def test_a_pretrained_model_keeps_its_pieces(task, tmp_path, monkeypatch):
 def test_odd_texts_get_an_answer(task, text):
     model = model_of(task, hidden=8)
     assert isinstance("".join(task.generate(model, text)), str)
-    transformer = model_of(task, "transformer", width=8, feed_forward=8, layers=1, longest=64)
+    transformer = model_of(task, "transformer", d_model=8, feed_forward=8, layers=1, longest=64)
     assert isinstance("".join(task.generate(transformer, text)), str)
 
 
@@ -340,7 +340,7 @@ def test_a_package_that_is_missing(task, monkeypatch, module, message):
 def test_pictures(task, tmp_path, capsys):
     with nag.no_grad():
         (png,) = task.show(model_of(task, hidden=8), tmp_path)
-        small = dict(width=8, feed_forward=8, layers=1)
+        small = dict(d_model=8, feed_forward=8, layers=1)
         assert task.show(model_of(task, "transformer", **small), tmp_path) == []
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 5000
     assert task.test[0][0] in capsys.readouterr().out

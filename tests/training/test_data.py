@@ -130,7 +130,7 @@ def test_windows():
     assert set(seen) == set(range(100))  # the first token and the last one too
     x, y = Windows(np.arange(8), 2, 7)(0)  # the only window that there is
     assert (x == np.arange(7)).all() and (y == np.arange(1, 8)).all()
-    with pytest.raises(DataError, match="has 7 tokens.*need at least 8; lower --block"):
+    with pytest.raises(DataError, match="has 7 tokens.*need at least 8; lower --block-size"):
         Windows(np.arange(7), 2, 7)
 
 

@@ -136,7 +136,7 @@ def words(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "draw_curves", lambda *args: [])
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk need not be real
     (tmp_path / "text.txt").write_text("abcd" * 100)
-    sizes = "--hidden 4 --embedding 4 --batch 2 --block 8"
+    sizes = "--hidden 4 --embedding 4 --batch 2 --block-size 8"
     loop = "--warmup 0 --steps 2 --evaluate-every 2 --threads 1"
     return ["--data", str(tmp_path / "text.txt"), *f"{sizes} {loop}".split()]
 

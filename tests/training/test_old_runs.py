@@ -19,6 +19,8 @@ pytest.importorskip("safetensors")
 
 import nanoautograd as nag  # noqa: E402
 import train  # noqa: E402
+from models.tasks import PRESETS  # noqa: E402
+from models.training.options import RENAMED, parser  # noqa: E402
 from nanoautograd import nn  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, load_metadata, save_checkpoint  # noqa: E402
 
@@ -122,6 +124,27 @@ def test_an_old_run_goes_on_as_its_own_version_did(name, folder):
     assert differences(folder, name) == []
 
 
+def test_a_renamed_option_of_an_old_run_is_read_and_kept_under_its_new_name(name, folder, capsys):
+    old = load_checkpoint(folder)[1]["options"]
+    found = RENAMED.keys() & old.keys()
+    assert found
+    assert resume(folder) is None  # nothing left to do
+    for before in found:
+        word = "--" + RENAMED[before].replace("_", "-")
+        assert resume(folder, word, old[before]) is None
+        with pytest.raises(SystemExit):
+            resume(folder, word, old[before] + 1)
+        assert f"has {word} {old[before]}, and it cannot" in capsys.readouterr().err
+    assert resume(folder, "--steps", old["steps"] + 1) is None
+    now = load_checkpoint(folder)[1]["options"]
+    assert now == {RENAMED.get(k, k): v for k, v in old.items()} | {"steps": old["steps"] + 1}
+
+
+def test_renamed_options_are_options_and_their_old_names_are_none():
+    known = set().union(*(vars(parser(preset).parse_args([])) for preset in PRESETS))
+    assert set(RENAMED.values()) <= known and not RENAMED.keys() & known
+
+
 @pytest.mark.parametrize(
     "name, kind",
     [(name, kind) for name in RUNS for kind in sorted(kinds_of_arrays(name))],
@@ -178,6 +201,12 @@ def test_an_option_that_this_version_does_not_know(folder, capsys, options):
 
 
 @pytest.mark.parametrize("options", [["--resume"], ["--generate", "The "]])
+def test_an_option_under_its_old_and_its_new_name(folder, capsys, options):
+    edit(folder, lambda kept: kept.update(block_size=kept["block"] + 1))
+    assert "does not know --block" in refused(folder, capsys, *options)
+
+
+@pytest.mark.parametrize("options", [["--resume"], ["--generate", "The "]])
 def test_an_option_that_the_checkpoint_lacks(folder, capsys, options):
     edit(folder, lambda kept: kept.pop("lr_floor"))
     message = refused(folder, capsys, *options)
@@ -188,7 +217,7 @@ def test_an_option_that_the_checkpoint_lacks(folder, capsys, options):
 def test_the_way_out_is_one(folder):
     edit(folder, lambda kept: kept.update(spread=3))
     text = folder.with_name("text.txt")
-    words = ["--batch", "2", "--block", "8", "--steps", "1", "--length", "5", "--threads", "1"]
+    words = ["--batch", "2", "--block-size", "8", "--steps", "1", "--length", "5", "--threads", "1"]
     assert train.main(["--out", str(folder), "--overwrite", "--data", str(text), *words]) is None
     assert load_checkpoint(folder)[1]["step"] == 1
 

@@ -27,7 +27,7 @@ from models.training.options import OptionError, parse  # noqa: E402
 from models.training.search import plan, read_grid  # noqa: E402
 from models.training.table import read_result  # noqa: E402
 
-TINY = ["--embedding", "4", "--batch", "2", "--block", "8", "--length", "5", "--warmup", "0"]
+TINY = ["--embedding", "4", "--batch", "2", "--block-size", "8", "--length", "5", "--warmup", "0"]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_grid_on_folds_with_a_failure(arguments, tmp_path, text, capsys):
 
 
 def test_all_fail(arguments, capsys):
-    assert search.main(arguments("--grid", "layers=1", "--steps", "2", "--block", "700")) == 1
+    assert search.main(arguments("--grid", "layers=1", "--steps", "2", "--block-size", "700")) == 1
     out = capsys.readouterr().out
     assert "1 failed: the text to train on has 540 tokens" in out
     assert "no setting of which all runs have finished" in out
@@ -173,6 +173,8 @@ def test_what_is_a_result(tmp_path):
     for seconds in (3, None):
         path.write_text(json.dumps({**RESULT, "seconds": seconds}))
         assert read_result(path, ["rnn", "--lr=1e-3"]) == {**RESULT, "seconds": seconds}
+    path.write_text(json.dumps({**RESULT, "options": {"block": 8}}))  # of an older version
+    assert read_result(path, ["rnn", "--block-size=8"]) and not read_result(path, ["rnn"])
 
 
 def test_what_is_no_result_is_made_anew(arguments, tmp_path, capsys):
@@ -387,7 +389,7 @@ def test_from_best_to_worst():
         for larger_is_better in (False, True):
             assert rank([worst, c, a], larger_is_better) == [a, worst, c]
     table = rows([b, a, c], "bits")
-    assert table[0] == ("", "lr", "bits", "of each run", "to beat", "seconds")
+    assert table[0] == ("", "lr", "bits", "of each run", "baseline", "seconds")
     assert table[1] == ("1", "b", "**0.35** ± 0.05", "0.3 0.4", "0.5", "10")
     assert table[3] == ("3", "c", "1 failed: no", "9", "0.5", "10")
 

@@ -23,12 +23,12 @@ from models.training.options import option, parser, presets  # noqa: E402
 # Options of any model that make it small; pretrained weights are large.
 SMALL = {
     "hidden": 8,
-    "width": 8,
+    "d_model": 8,
     "embedding": 8,
     "feed_forward": 8,
     "heads": 2,
     "layers": 1,
-    "block": 16,
+    "block_size": 16,
     "length": 10,
     "batch": 4,
     "pretrained": "none",

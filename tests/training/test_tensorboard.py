@@ -19,7 +19,7 @@ TINY = [
     "4",
     "--batch",
     "2",
-    "--block",
+    "--block-size",
     "8",
     "--length",
     "5",

@@ -34,7 +34,7 @@ TINY = [
     "4",
     "--batch",
     "2",
-    "--block",
+    "--block-size",
     "8",
     "--length",
     "20",
@@ -338,7 +338,16 @@ def test_bad_text(tmp_path, capsys, content, expected):
     fails(
         capsys,
         train.main(
-            ["--data", str(path), "--out", str(tmp_path / "out"), "--batch", "4", "--block", "16"]
+            [
+                "--data",
+                str(path),
+                "--out",
+                str(tmp_path / "out"),
+                "--batch",
+                "4",
+                "--block-size",
+                "16",
+            ]
         ),
         expected,
     )
@@ -411,7 +420,7 @@ def test_a_rate_below_the_floor_stays_where_it_is(run, tmp_path):
 
 def test_byte_pairs_train_resume_and_write(run, tmp_path, capsys):
     pytest.importorskip("tokenizers")
-    options = ["--tokens", "bpe", "--vocabulary", "300", "--decay", "constant"]
+    options = ["--tokens", "bpe", "--vocab-size", "300", "--decay", "constant"]
     run("--steps", 6, "--evaluate-every", 3, *options)
     straight = result(tmp_path / "run")
     run("--steps", 3, "--evaluate-every", 3, "--overwrite", *options)
