@@ -39,7 +39,7 @@ is finite for all a. Grey pixels count here as probabilities of ink.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -52,18 +52,18 @@ from nanoautograd.nn import GELU, Linear, Module, ReLU, Sequential
 class Config:
     """Of the dense autoencoder."""
 
-    pixels: int  # P
-    latent: int = 30  # Z
-    hidden: int = 512  # H
-    layers: int = 1  # hidden ones, on each side
-    activation: Literal["relu", "gelu"] = "gelu"  # f
+    pixels: Annotated[int, "pixels of a picture, P"]
+    latent: Annotated[int, "numbers in the code of a picture, Z"] = 30
+    hidden: Annotated[int, "units in a hidden layer, H"] = 512
+    layers: Annotated[int, "hidden layers of the encoder, and of the decoder"] = 1
+    activation: Annotated[Literal["relu", "gelu"], "function of the hidden layers, f"] = "gelu"
 
 
 @dataclass
 class VariationalConfig(Config):
     """Of the variational autoencoder."""
 
-    latent: int = 2  # Z: all codes fit on one picture
+    latent: int = 2  # all codes fit on one picture
     layers: int = 2  # L of held-out MNIST after 1,200 steps: 159; with one, 170
 
 

@@ -56,7 +56,7 @@ run.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -75,24 +75,26 @@ EPS = 1e-12  # of all norms
 
 @dataclass
 class Config:
-    vocab_size: int  # V
-    d_model: int = 384  # D
-    layers: int = 6
-    heads: int = 12  # H
-    feed_forward: int = 1536  # U
-    positions: int = 512  # the longest text
-    dropout: float = 0.1
+    vocab_size: Annotated[int, "different tokens, V"]
+    d_model: Annotated[int, "numbers in the vector of a position, D"] = 384
+    layers: Annotated[int, "layers of attention and network"] = 6
+    heads: Annotated[int, "heads of attention, H, a divisor of D"] = 12
+    feed_forward: Annotated[int, "hidden units of the network of a layer, U"] = 1536
+    positions: Annotated[int, "tokens of the longest text"] = 512
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.1
 
 
 @dataclass(kw_only=True)
 class ClassifierConfig(Config):
-    classes: int  # C
-    pooling: Literal["mean", "first"] = "mean"
+    classes: Annotated[int, "classes, C"]
+    pooling: Annotated[
+        Literal["mean", "first"], "what is taken of all positions: the mean, or the first"
+    ] = "mean"
 
 
 @dataclass(kw_only=True)
 class TokenClassifierConfig(Config):
-    tags: int  # K
+    tags: Annotated[int, "different tags, K"]
 
 
 # ------------------------------------------------------------------------------------ the encoder

@@ -18,6 +18,7 @@ nanoautograd/manual/gru.py.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -48,10 +49,11 @@ LONGEST = 20  # phonemes of a word, as in g2p-en
 
 @dataclass
 class Config:
-    source: int  # N, symbols of the source
-    target: int  # R, symbols of the target
-    hidden: int = 256  # H
-    dropout: float = 0.0  # of what the encoder and the decoder read, and of what O reads
+    source: Annotated[int, "symbols of the source, N"]
+    target: Annotated[int, "symbols of the target, R"]
+    hidden: Annotated[int, "numbers in a state, and in the vector of a symbol, H"] = 256
+    # of what the encoder, the decoder and O read
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.0
 
 
 class G2P(Module):

@@ -43,6 +43,7 @@ where a residual is added); D. Hendrycks and K. Gimpel 2016 (gelu, by tanh).
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Annotated
 
 import numpy as np
 
@@ -63,12 +64,12 @@ from .inference.decoder import Decoder
 
 @dataclass
 class Config:
-    vocab_size: int  # V
-    block_size: int = 64  # N, positions that see one another
-    layers: int = 4
-    heads: int = 4  # H
-    d_model: int = 128  # D
-    dropout: float = 0.0
+    vocab_size: Annotated[int, "different tokens, V"]
+    block_size: Annotated[int, "positions that see one another, N"] = 64
+    layers: Annotated[int, "layers of attention and network"] = 4
+    heads: Annotated[int, "heads of attention, H, a divisor of D"] = 4
+    d_model: Annotated[int, "numbers in the vector of a position, D"] = 128
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.0
 
 
 class Block(Module):

@@ -51,6 +51,7 @@ code is run).
 
 from dataclasses import dataclass, field
 from math import sqrt
+from typing import Annotated
 
 import numpy as np
 
@@ -73,16 +74,16 @@ from .inference.decoder import Decoder
 
 @dataclass
 class Config:
-    vocab_size: int  # V
-    block_size: int = 64  # positions that see one another
-    layers: int = 4
-    d_model: int = 128  # D
-    heads: int = 4  # H
-    kv_heads: int = 2  # K, a divisor of H
-    feed_forward: int = 384  # U
-    base: int = 10000  # b
-    eps: float = 1e-5  # ε
-    tied: bool = True  # O = E
+    vocab_size: Annotated[int, "different tokens, V"]
+    block_size: Annotated[int, "positions that see one another"] = 64
+    layers: Annotated[int, "layers of attention and network"] = 4
+    d_model: Annotated[int, "numbers in the vector of a position, D"] = 128
+    heads: Annotated[int, "heads of attention, H; D/H must be even"] = 4
+    kv_heads: Annotated[int, "heads of keys and values, K, a divisor of H"] = 2
+    feed_forward: Annotated[int, "hidden units of the network of a layer, U"] = 384
+    base: Annotated[int, "base b of the angles that stand for positions"] = 10000
+    eps: Annotated[float, "ε, added to the mean square in norms"] = 1e-5
+    tied: Annotated[bool, "use the table of token vectors as the output too, O = E"] = True
 
 
 @dataclass

@@ -54,7 +54,7 @@ k = 0. The counts for k = 1 are (2, 1); those for k = 0 are (2, 2), or (2, 1) wi
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -65,9 +65,11 @@ UNSEEN = -1  # in place of the number of what was never seen
 
 @dataclass
 class Config:
-    vocab_size: int  # V
-    order: int = 5  # n: with n = 1 there is no history
-    smoothing: Literal["kneser-ney", "witten-bell"] = "kneser-ney"
+    vocab_size: Annotated[int, "different tokens, V"]
+    order: Annotated[int, "tokens that are counted together, n: with 1 there is no history"] = 5
+    smoothing: Annotated[
+        Literal["kneser-ney", "witten-bell"], "how counts are shared with shorter histories"
+    ] = "kneser-ney"
 
 
 class NGramLanguageModel(Module):

@@ -49,7 +49,7 @@ gradients of the cells are derived in nanoautograd/manual/rnn.py, lstm.py and gr
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -63,29 +63,31 @@ from nanoautograd.nn.padding import mask
 class Config:
     """Of the language model."""
 
-    vocab_size: int  # V
-    embedding: int = 128  # D
-    hidden: int = 256  # H
-    layers: int = 1
-    nonlinearity: Literal["tanh", "relu"] = "tanh"  # of the cell rnn
-    cell: Literal["rnn", "lstm", "gru"] = "rnn"
-    dropout: float = 0.0
+    vocab_size: Annotated[int, "different tokens, V"]
+    embedding: Annotated[int, "numbers in the vector of a token, D"] = 128
+    hidden: Annotated[int, "numbers in the state, H"] = 256
+    layers: Annotated[int, "recurrent layers, one above the other"] = 1
+    nonlinearity: Annotated[Literal["tanh", "relu"], "function of the cell rnn"] = "tanh"
+    cell: Annotated[Literal["rnn", "lstm", "gru"], "kind of recurrent cell"] = "rnn"
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.0
 
 
 @dataclass
 class ClassifierConfig:
     """Of the classifier."""
 
-    vocab_size: int  # V
-    classes: int  # C
-    embedding: int = 128  # D
-    hidden: int = 128  # H, of each direction
-    layers: int = 1
-    nonlinearity: Literal["tanh", "relu"] = "tanh"  # of the cell rnn
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    bidirectional: bool = True
-    pooling: Literal["mean", "max", "last"] = "mean"
-    dropout: float = 0.0
+    vocab_size: Annotated[int, "different tokens, V"]
+    classes: Annotated[int, "classes, C"]
+    embedding: Annotated[int, "numbers in the vector of a token, D"] = 128
+    hidden: Annotated[int, "numbers in the state of each direction, H"] = 128
+    layers: Annotated[int, "recurrent layers, one above the other"] = 1
+    nonlinearity: Annotated[Literal["tanh", "relu"], "function of the cell rnn"] = "tanh"
+    cell: Annotated[Literal["rnn", "lstm", "gru"], "kind of recurrent cell"] = "lstm"
+    bidirectional: Annotated[bool, "read the text from both ends"] = True
+    pooling: Annotated[
+        Literal["mean", "max", "last"], "what is taken of all states: mean, largest, or the last"
+    ] = "mean"
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.0
 
 
 class RNNLanguageModel(Module):

@@ -47,7 +47,7 @@ ACL 2017 (copying).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -61,17 +61,18 @@ from .pointer_generator import Copy
 
 @dataclass
 class Config:
-    source: int  # N, symbols of the source
-    target: int  # R, symbols of the target
-    embedding: int = 64  # D
-    hidden: int = 128  # H
-    attention: int = 64  # A, width of the queries and keys
-    layers: int = 1  # of the encoder, and of the decoder
-    cell: Literal["gru", "lstm"] = "gru"
-    bidirectional: bool = True  # the encoder
-    scaled: bool = False  # divide the scores of attention by the root of their width
-    dropout: float = 0.0  # of e, of F[y], of o, and between layers
-    copy: bool = False  # symbols from the source; N = R
+    source: Annotated[int, "symbols of the source, N"]
+    target: Annotated[int, "symbols of the target, R"]
+    embedding: Annotated[int, "numbers in the vector of a symbol, D"] = 64
+    hidden: Annotated[int, "numbers in the state, H; in the encoder, of each direction"] = 128
+    attention: Annotated[int, "numbers in a query and in a key of the encoder, A"] = 64
+    layers: Annotated[int, "recurrent layers of the encoder, and of the decoder"] = 1
+    cell: Annotated[Literal["gru", "lstm"], "kind of recurrent cell"] = "gru"
+    bidirectional: Annotated[bool, "read the source from both ends"] = True
+    scaled: Annotated[bool, "divide the scores of attention by √A and √H"] = False
+    # of e, of F[y], of o, and between layers
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.0
+    copy: Annotated[bool, "let the target take symbols from the source"] = False
 
 
 class Seq2Seq(Module):

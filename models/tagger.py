@@ -31,7 +31,7 @@ nanoautograd/manual/lstm.py and crf.py, where the emissions u are the inputs x.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -43,14 +43,16 @@ from nanoautograd.nn.padding import mask
 
 @dataclass
 class Config:
-    features: tuple  # V_1, ..., V_F, of the word itself first
-    tags: int  # K
-    embedding: int = 64  # D_1, of the word
-    spelling: int = 24  # D_2 = ... = D_F, of the other features
-    hidden: int = 64  # H, of each direction
-    layers: int = 1
-    dropout: float = 0.5
-    output: Literal["crf", "softmax"] = "crf"
+    features: Annotated[tuple, "values of each feature, V_1, ..., V_F, of the word itself first"]
+    tags: Annotated[int, "different tags, K"]
+    embedding: Annotated[int, "numbers in the vector of a word, D_1"] = 64
+    spelling: Annotated[int, "numbers in the vector of each other feature, D_2 = ... = D_F"] = 24
+    hidden: Annotated[int, "numbers in the state of each direction, H"] = 64
+    layers: Annotated[int, "recurrent layers, one above the other"] = 1
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.5
+    output: Annotated[
+        Literal["crf", "softmax"], "crf: all tags of a sentence together; softmax: each alone"
+    ] = "crf"
 
 
 class Tagger(Module):

@@ -55,7 +55,7 @@ ICML 2020.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -80,16 +80,16 @@ from .pointer_generator import Copy
 
 @dataclass
 class Config:
-    source: int  # N, symbols of the source
-    target: int  # R, symbols of the target
-    d_model: int = 128  # D
-    heads: int = 4  # H
-    layers: int = 2  # of the encoder, and of the decoder
-    feed_forward: int = 512  # U
-    dropout: float = 0.1
-    norm: Literal["pre", "post"] = "pre"
-    longest: int = 256  # positions of a source or target
-    copy: bool = False  # symbols from the source; N = R
+    source: Annotated[int, "symbols of the source, N"]
+    target: Annotated[int, "symbols of the target, R"]
+    d_model: Annotated[int, "numbers in the vector of a position, D"] = 128
+    heads: Annotated[int, "heads of attention, H, a divisor of D"] = 4
+    layers: Annotated[int, "layers of the encoder, and of the decoder"] = 2
+    feed_forward: Annotated[int, "hidden units of the network of a layer, U"] = 512
+    dropout: Annotated[float, "share of the numbers set to 0 while training"] = 0.1
+    norm: Annotated[Literal["pre", "post"], "norm what a layer reads, or its result"] = "pre"
+    longest: Annotated[int, "positions of the longest source or target"] = 256
+    copy: Annotated[bool, "let the target take symbols from the source"] = False
 
 
 class LayerState(NamedTuple):

@@ -179,7 +179,7 @@ def parser():
         "--threads",
         type=number(int, least=1),
         default=cores(),
-        help="that compute (default: one a core)",
+        help="threads that compute (default: one a core)",
     )
     p.add_argument("--speed", action="store_true", help="print tokens a second after each answer")
     return p

@@ -76,8 +76,8 @@ class Classification(Task):
             "--min-count",
             number(int, least=1),
             2,
-            "how often a word must come in the training "
-            "texts not to be unknown; of pieces all are known",
+            "how often a word comes in the training texts, at least, if it is not read as unknown; "
+            "pieces are never unknown",
         )
         add("--longest", number(int, least=3), 60, "tokens of a text that are read")
 

@@ -124,7 +124,10 @@ class Language(Task):
             "(its end, or of the wiki some of the articles), or a fold such as 2/5",
         )
         add(
-            "--limit", number(int, least=0), 0, "characters that are used, the beginning; 0 for all"
+            "--limit",
+            number(int, least=0),
+            0,
+            "use only so many characters, from the beginning; 0 for all",
         )
         add(
             "--tokens",
@@ -133,7 +136,7 @@ class Language(Task):
             "what is predicted: characters, or byte pairs",
             choices=["characters", "bpe"],
         )
-        add("--vocab-size", number(int, least=256), 1024, "how many different byte pairs")
+        add("--vocab-size", number(int, least=256), 1024, "different byte pairs, with --tokens bpe")
         add("--block-size", number(int, least=1), 64, "tokens of a sequence in a step")
 
     @staticmethod

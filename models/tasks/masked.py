@@ -82,14 +82,14 @@ class Masked(Task):
             "--pieces",
             number(int, least=100),
             4000,
-            "how many different pieces of words, learnt from the texts",
+            "different pieces of words, learnt from the texts",
         )
         add("--longest", number(int, least=3), 64, "pieces of a text in a step")
         add(
             "--masked",
             number(float, above=0, below=1),
             0.15,
-            "share of the pieces to predict: 0.15 is that of BERT; twice as many teach more a step",
+            "share of the pieces to predict; 0.15 is that of BERT",
         )
 
     def __init__(self, o, known=None):

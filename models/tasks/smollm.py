@@ -65,9 +65,9 @@ class SmolLM(Task):
             "--limit",
             number(int, least=0),
             0,
-            "characters that are used, the beginning of all; 0 for all",
+            "use only so many characters, from the beginning; 0 for all",
         )
-        add("--scored", number(int, least=1), 100, "of the held-out articles, how many are scored")
+        add("--scored", number(int, least=1), 100, "held-out articles that are scored")
 
     @staticmethod
     def answer_options(add):

@@ -53,13 +53,13 @@ class TextToText(Task):
             "--pairs",
             number(int, least=0),
             0,
-            "pairs that are used, from all over the data; 0 for all",
+            "use only so many pairs, from all over the data; 0 for all",
         )
         add(
             "--vocab-size",
             number(int, least=259),
             4000,
-            "pieces of words, the 256 bytes and 3 signs among them, for both sides",
+            "different pieces of words, the 256 bytes and 3 signs among them, for both sides",
         )
         add(
             "--read",

@@ -86,7 +86,10 @@ class Translation(TextToText):
             "the most words that a sentence, phrase or name may have, on either side",
         )
         add(
-            "--times", number(int, least=1), 3, "times that a sentence is read for once of a phrase"
+            "--times",
+            number(int, least=1),
+            3,
+            "how often a sentence is read for each time that a phrase is",
         )
 
     def read(self, o):

@@ -49,6 +49,7 @@ CHANGEABLE = {
     "clip",
     "evaluate_every",
 }  # options that --resume can change
+METAVARS = {"int": "N", "float": "X", "Path": "FOLDER", "share or fold": "SHARE"}  # in --help
 RENAMED = {
     "width": "d_model",
     "block": "block_size",
@@ -92,7 +93,6 @@ def parser(preset):
         prog="train.py",
         usage="train.py [PRESET] [options]",
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description=f"The preset {preset!r}: {task.about}. train.py --list shows all presets.",
     )
 
@@ -108,7 +108,11 @@ def parser(preset):
                 kwargs["action"] = argparse.BooleanOptionalAction if default else "store_true"
             else:
                 kwargs["type"] = type
-            group.add_argument(name, default=default, help=help, **kwargs)
+                if "choices" not in kwargs:
+                    kwargs.setdefault("metavar", METAVARS.get(type.__name__))
+            action = group.add_argument(name, default=default, **kwargs)
+            help = with_default(help, name if default is True else default)
+            action.help = help.replace("%", "%%")  # argparse formats it
 
         return add
 
@@ -121,7 +125,7 @@ def parser(preset):
         "go on with the run in --out, from its start if it has no checkpoint yet",
     )
     add("--overwrite", bool, False, "start anew where --out holds a run")
-    add("--list", bool, False, "show presets, models and data, and what must be installed")
+    add("--list", bool, False, "show all presets, their data, and what must be installed")
     add(
         "--tensorboard", bool, False, "write event files for TensorBoard too (package tensorboardX)"
     )
@@ -130,19 +134,19 @@ def parser(preset):
         "--captured",
         bool,
         False,
-        "on a GPU: record a step as one CUDA graph, and replay it; all "
-        "batches of the preset must have one shape",
+        "on a GPU: record a step as one CUDA graph, and replay it; all batches of the preset must "
+        "have one shape",
     )
     add(
         "--precision",
         str,
         "float32",
-        "of products on a GPU; weights stay what they are",
+        "number format of matrix products on a GPU; the weights keep theirs",
         choices=["float32", "tf32", "bfloat16"],
     )
-    add("--threads", number(int, least=1), cores(), "that compute on the CPU")
+    add("--threads", number(int, least=1), cores(), "threads that compute on the CPU")
     add("--deterministic", bool, False, "the same result, to the bit, for any number of threads")
-    add("--dtype", str, "float32", "of the weights", choices=["float32", "float64"])
+    add("--dtype", str, "float32", "number format of the weights", choices=["float32", "float64"])
     add(
         "--seed",
         number(int, least=0, below=math.inf),
@@ -162,32 +166,39 @@ def parser(preset):
                 option(field.name),
                 checker(types[field.name]),
                 field.default,
-                f"{field.name} of its Config",
+                explanation(Config, field.name),
                 **{"choices": list(allowed)} if allowed else {},
             )
 
     add = adder("the loop")
     add("--steps", number(int, least=0), 1000, "updates of the weights")
     add("--batch", number(int, least=1), 64, "examples in a batch")
-    add(
-        "--accumulate",
-        number(int, least=1),
-        1,
-        "batches whose gradients are summed up for one step",
-    )
+    add("--accumulate", number(int, least=1), 1, "batches whose gradients are summed for a step")
     add("--lr", number(float, above=0), 1e-3, "highest learning rate")
-    add("--warmup", number(int, least=0), 50, "steps in which the rate rises to it")
-    add("--decay", str, "cosine", "how it falls then", choices=["cosine", "linear", "constant"])
-    add("--lr-floor", number(float, least=0), 1e-4, "the rate at the end of the fall, at most --lr")
-    add("--weight-decay", number(float, least=0), 0.01, "of AdamW, for matrices alone")
-    add("--betas", number(float, least=0, below=1), [0.9, 0.999], "of AdamW", nargs=2)
-    add("--clip", number(float, least=0), 1.0, "highest norm of the gradient; 0 for no limit")
+    add("--warmup", number(int, least=0), 50, "steps in which the learning rate rises to --lr")
+    add(
+        "--decay",
+        str,
+        "cosine",
+        "how the learning rate falls after the warm-up",
+        choices=["cosine", "linear", "constant"],
+    )
+    add("--lr-floor", number(float, least=0), 1e-4, "learning rate at the end, at most --lr")
+    add("--weight-decay", number(float, least=0), 0.01, "weight decay in AdamW, of matrices alone")
+    add(
+        "--betas",
+        number(float, least=0, below=1),
+        [0.9, 0.999],
+        "decay of the averages of gradients, and of their squares, in AdamW",
+        nargs=2,
+    )
+    add("--clip", number(float, least=0), 1.0, "largest norm of the gradient; 0 for no limit")
     add(
         "--average",
         number(float, least=0, below=1),
         0.0,
-        "decay of the exponential moving "
-        "average of the weights, which is what is then evaluated; 0 for none",
+        "decay of the exponential moving average of the weights, which is evaluated in their "
+        "place; 0 for none",
     )
     add(
         "--evaluate-every",
@@ -201,8 +212,9 @@ def parser(preset):
         "--pretrained",
         weights_source,
         NOTHING,
-        "weights to begin with: those that the model "
-        "knows by a name (minilm, smollm2, g2p), or the folder of a run of train.py",
+        "weights to begin with: a name that the model knows (minilm, smollm2, g2p), or the folder "
+        "of a run of train.py",
+        metavar="WEIGHTS",
     )
     add(
         "--lr-pretrained",
@@ -214,7 +226,7 @@ def parser(preset):
         "--freeze",
         str,
         [],
-        "what does not learn: parameters whose names begin so, or 'pretrained' for all that is",
+        "what does not learn: parameters whose names begin so, or 'pretrained' for all that are",
         nargs="*",
         metavar="NAME",
     )
@@ -222,16 +234,16 @@ def parser(preset):
         "--lora",
         number(int, least=0),
         0,
-        "rank of the adapters that learn in place of what is "
-        "pretrained, but for what --freeze names; 0 for none",
+        "rank of the adapters that learn in place of what is pretrained, but for what --freeze "
+        "names; 0 for none",
     )
-    add("--lora-alpha", number(float, above=0), ALPHA, "their strength")
+    add("--lora-alpha", number(float, above=0), ALPHA, "strength of the adapters")
     add(
         "--lora-to",
         str,
         [],
-        "last parts of the names of the layers that get them, such as query "
-        "value; all, if none is given",
+        "last parts of the names of the layers that get adapters, such as query value; all, if "
+        "none is given",
         nargs="*",
         metavar="NAME",
     )
@@ -253,6 +265,23 @@ def parser(preset):
         )
     p.set_defaults(preset=preset)
     return p
+
+
+def with_default(help, default):
+    """The help of an option, with its default if it has one."""
+    if default is None or default is False or default == []:
+        return help
+    shown = " ".join(map(str, default)) if isinstance(default, list) else default
+    return f"{help} (default: {shown})"
+
+
+def explanation(Config, name):
+    """What this field is: as the Config has it in an Annotated, or a class that it extends."""
+    for cls in Config.__mro__:
+        hint = typing.get_type_hints(cls, include_extras=True).get(name)
+        if typing.get_origin(hint) is typing.Annotated:
+            return hint.__metadata__[0]
+    return ""
 
 
 def momentary(preset):

@@ -340,9 +340,14 @@ def main(argv=None):
         "--jobs",
         type=number(int, least=1),
         default=cores(),
-        help="runs side by side; as many as there are cores",
+        help="runs side by side (default: one a core)",
     )
-    p.add_argument("--runs", type=Path, help="folder of the runs and the table; runs/search-PRESET")
+    p.add_argument(
+        "--runs",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the runs and the table (default: runs/search-PRESET)",
+    )
     o, rest = p.parse_known_args(argv)
     folder, task = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset]
     for package in ("safetensors", "tqdm", "matplotlib"):

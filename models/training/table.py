@@ -101,7 +101,9 @@ def markdown(rows):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    p = argparse.ArgumentParser(
+        prog="python -m models.table", description=__doc__.partition("\n")[0]
+    )
     p.add_argument(
         "presets",
         nargs="*",
@@ -109,8 +111,20 @@ def main():
         metavar="preset",
         help="those to run; all, if none is given",
     )
-    p.add_argument("--texts", nargs="+", default=["python"], help="for the language models")
-    p.add_argument("--runs", type=Path, default=Path("runs/table"), help="folder of the runs")
+    p.add_argument(
+        "--texts",
+        nargs="+",
+        default=["python"],
+        metavar="TEXT",
+        help="what the language models learn to write on: each as --data (default: python)",
+    )
+    p.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs/table"),
+        metavar="FOLDER",
+        help="folder of the runs (default: runs/table)",
+    )
     o = p.parse_args()
     unknown = [preset for preset in o.presets if preset not in PRESETS]
     if unknown:
