@@ -19,7 +19,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -173,7 +173,7 @@ def write_whole(path, data):
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with naming(temporary), open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -185,9 +185,21 @@ def write_whole(path, data):
     if os.name == "posix":  # the rename itself, onto the disk
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            with naming(path.parent):
+                os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def naming(path):
+    """Within it, an error of the system that names no file, as those of open files, names this."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno is not None and e.filename is None:
+            e.filename = str(path)
+        raise
 
 
 def _check(document):
@@ -198,7 +210,7 @@ def _check(document):
 def read_file(path, most=None):
     """The bytes of a regular file; OSError where it is none, or reading fails. CheckpointError,
     before any is read, where there are more than `most` bytes."""
-    with open_file(path) as file:
+    with naming(path), open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if most is not None and size > most:
             raise CheckpointError(f"{path} has {size:,} bytes, and at most {most:,} are read")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nanoautograd.checkpoint import read_file
+
 from .sources import DataError, package_path
 
 
@@ -42,7 +44,7 @@ def read_text(source):
 
 
 def _read_utf8(file):
-    data = file.read_bytes()
+    data = read_file(file)
     try:
         return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as e:

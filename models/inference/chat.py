@@ -10,7 +10,6 @@ Ctrl-C stops an answer, Ctrl-D ends. Lines may come from a pipe.
 What the model reads is in conversation.py.
 """
 
-import argparse
 import sys
 import time
 
@@ -27,7 +26,7 @@ from ..tasks.language import Language
 from ..tasks.smollm import SmolLM
 from ..tasks.task import number
 from ..training.build import trained
-from ..training.options import OptionError, cores, option, parse
+from ..training.options import OptionError, Parser, cores, folder_path, option, parse
 from ..training.terminal import out_of_memory
 from .conversation import SYSTEM, Chat
 from .sampling import as_text, choose
@@ -80,7 +79,7 @@ def continuation(o):
         for name, value in vars(o).items()
         if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None
     ]
-    ours, checkpoint = parse(["--out", o.folder, "--generate", "", *options])
+    ours, checkpoint = parse(["--out", str(o.folder), "--generate", "", *options])
     if not issubclass(PRESETS[ours.preset], (Language, SmolLM)):
         raise OptionError(
             f"{o.folder} is a run of the preset {ours.preset}, which is no language "
@@ -130,9 +129,8 @@ def show(pieces):
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog="python -m models.chat",
-        allow_abbrev=False,
+    p = Parser(
+        "python -m models.chat",
         description="Talk with SmolLM2, or have texts continued by a model that train.py made. "
         "Ctrl-C stops an answer, Ctrl-D ends.",
     )
@@ -140,6 +138,7 @@ def parser():
     p.add_argument(
         "--from",
         dest="folder",
+        type=folder_path,
         metavar="FOLDER",
         help="continue texts with the checkpoint in this folder of train.py, instead",
     )

@@ -5,6 +5,7 @@ Perplexity, e to the loss, is the number of equally probable tokens between whic
 undecided as the model is.
 """
 
+import argparse
 import os
 from itertools import islice
 
@@ -43,7 +44,9 @@ TRANSFORMER = dict(
 
 
 def text_source(argument):
-    """The name of a text, or its path from anywhere."""
+    """A checker for argparse: the name of a text, or its path from anywhere."""
+    if not argument:
+        raise argparse.ArgumentTypeError("must be a name or a path, got an empty text")
     return argument if argument in TEXTS else os.path.abspath(argument)
 
 

@@ -26,6 +26,7 @@ section 3 (both losses); J. Howard and S. Ruder, "Universal language model fine-
 classification", ACL 2018, section 3.2 (rates that differ); E. Hu et al., ICLR 2022 (adapters).
 """
 
+import argparse
 import hashlib
 import os
 from pathlib import Path
@@ -43,7 +44,9 @@ NOTHING = "none"  # of --pretrained
 
 
 def weights_source(text):
-    """The value of --pretrained: the name of weights, or the path of a run from anywhere."""
+    """A checker for argparse: the name of weights, or the path of a run from anywhere."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a name or a folder, got an empty text")
     is_folder = os.sep in text or (Path(text) / "checkpoint.json").exists()
     return os.path.abspath(text) if is_folder else text
 

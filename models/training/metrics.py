@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from nanoautograd.checkpoint import read_file, write_whole
+from nanoautograd.checkpoint import naming, read_file, write_whole
 
 matplotlib.use("Agg")  # pictures go to files, not to a screen
 
@@ -36,7 +36,7 @@ class Metrics:
         damaged = [line for line, s in zip(lines, steps) if s is None]
         self.damaged = len(damaged)
         if damaged:
-            with open(self.aside, "ab") as file:
+            with naming(self.aside), open(self.aside, "ab") as file:
                 file.writelines(damaged)
         kept = [line for line, s in zip(lines, steps) if s is not None and s <= step]
         if kept != found:
@@ -45,19 +45,22 @@ class Metrics:
 
     def note(self, step, **values):
         """Add a line of finite numbers."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        with naming(self.path):
+            self.file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items() if self.events else ():
             self.events.add_scalar(name.replace("validation_", "validation/"), value, step)
 
     def sync(self):
         """Bring all lines to the disk: before a checkpoint, which relies on them."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with naming(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
         if self.events:
             self.events.flush()
 
     def close(self):
-        self.file.close()
+        with naming(self.path):
+            self.file.close()
         if self.events:
             self.events.close()
 

@@ -8,9 +8,11 @@ program could have written.
 
 import argparse
 import dataclasses
+import difflib
 import json
 import math
 import os
+import shlex
 import textwrap
 import typing
 from pathlib import Path
@@ -50,7 +52,12 @@ CHANGEABLE = {
     "clip",
     "evaluate_every",
 }  # options that --resume can change
-METAVARS = {"int": "N", "float": "X", "Path": "FOLDER", "share or fold": "SHARE"}  # in --help
+METAVARS = {
+    "int": "N",
+    "float": "X",
+    "folder_path": "FOLDER",
+    "share or fold": "SHARE",
+}  # in --help, for what an option takes
 RENAMED = {
     "width": "d_model",
     "block": "block_size",
@@ -63,6 +70,63 @@ class OptionError(ValueError):
 
     def __init__(self, message):
         super().__init__(shortened(message))
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors are one line, and say which option may have been meant."""
+
+    def __init__(self, prog, help_command=None, **kwargs):
+        super().__init__(prog=prog, allow_abbrev=False, **kwargs)
+        self.help_command = help_command or f"{prog} --help"
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def parse_args(self, args=None, namespace=None):
+        o, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self.about_unknown(unknown))
+        return o
+
+    def about_unknown(self, words):
+        """What is wrong with the words that belong to no option."""
+        options = [word.partition("=")[0] for word in words if word.startswith("-")]
+        if not options:
+            first = "; a preset comes before all options" * (words[0] in PRESETS)
+            return f"{words[0]!r} belongs to no option{first}"
+        name, known = options[0], list(self._option_string_actions)
+        now = option(RENAMED.get(attribute(name), ""))
+        return f"there is no option {name}" + (
+            f"; it is called {now} now"
+            if now in known
+            else did_you_mean(name, known) or f"; {self.help_command} shows all"
+        )
+
+
+def did_you_mean(word, known):
+    """The known words that are like this one, or that it is a part of, as an end of a message."""
+    word, bare = word.lstrip("-"), {name.lstrip("-"): name for name in known}
+    found = difflib.get_close_matches(word, bare, 1)
+    if not found and len(word) > 1:
+        found = [name for name in bare if word in name][:3]
+    return f"; did you mean {' or '.join(bare[name] for name in found)}?" if found else ""
+
+
+def preset_name(text):
+    """A checker for argparse."""
+    if text not in PRESETS:
+        everything = f"; there are {', '.join(PRESETS)} (python train.py --list tells more)"
+        raise argparse.ArgumentTypeError(
+            f"there is no preset {text!r}{did_you_mean(text, PRESETS) or everything}"
+        )
+    return text
+
+
+def folder_path(text):
+    """A checker for argparse: the path of a folder, which need not be there."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the path of a folder, got an empty text")
+    return Path(text)
 
 
 def cores():
@@ -90,10 +154,10 @@ def parser(preset):
     task, defaults = PRESETS[preset], PRESETS[preset].presets[preset]
     Config, Model = task.models[defaults["model"]]
     source = Config.__module__.replace(".", "/") + ".py"
-    p = argparse.ArgumentParser(
-        prog="train.py",
+    p = Parser(
+        "train.py",
+        f"python train.py {preset} --help",
         usage="train.py [PRESET] [options]",
-        allow_abbrev=False,
         description=f"The preset {preset!r}: {task.about}. train.py --list shows all presets.",
     )
 
@@ -118,7 +182,7 @@ def parser(preset):
         return add
 
     add = adder("the run")
-    add("--out", Path, Path("runs", preset), "folder of the run")
+    add("--out", folder_path, Path("runs", preset), "folder of the run")
     add(
         "--resume",
         bool,
@@ -312,20 +376,25 @@ def parse(argv):
     """The options of a command line, and the (tensors, state) of the checkpoint in --out, or None.
     A checkpoint's own options are the defaults where it is resumed or used."""
     words, preset = list(argv), None
-    if words and not words[0].startswith("-"):
-        preset = words.pop(0)
-        if preset not in PRESETS:
-            raise SystemExit(
-                f"train.py: there is no preset {preset!r}; there are "
-                f"{', '.join(PRESETS)} (python train.py --list tells more)"
-            )
     # Which preset it is, and so which options there are, may stand in the checkpoint alone.
-    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    p.add_argument("--out", type=Path, default=Path("runs", preset or DEFAULT))
+    p = Parser("train.py", add_help=False)
+    if words and not words[0].startswith("-"):
+        try:
+            preset = preset_name(words.pop(0))
+        except argparse.ArgumentTypeError as e:
+            p.error(e)
+    p.add_argument("--out", type=folder_path, default=Path("runs", preset or DEFAULT))
     p.add_argument("--generate")
     p.add_argument("--resume", action="store_true")
     early, _ = p.parse_known_args(words)
     checkpoint, kept = None, {}
+    if early.generate is not None and not (early.out / "checkpoint.json").exists():
+        command = ["python", "train.py", *[preset] * (preset is not None)]
+        if early.out != Path("runs", preset or DEFAULT):
+            command += ["--out", str(early.out)]
+        raise OptionError(
+            f"there is no run in {early.out} to answer with; train one first: {shlex.join(command)}"
+        )
     if early.generate is not None or early.resume and (early.out / "checkpoint.json").exists():
         tensors, state = load_checkpoint(early.out)
         checkpoint = tensors, check_state(state, early.out)

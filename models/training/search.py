@@ -13,7 +13,6 @@ that is printed as the best: another number of threads rounds otherwise, and wou
 different score.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -36,7 +35,20 @@ from ..tasks.task import number
 from .compare import Setting, draw, rank, rows, verdict
 from .folder import lock
 from .metrics import save_figure
-from .options import OptionError, attribute, check_state, cores, momentary, option, parse, parser
+from .options import (
+    OptionError,
+    Parser,
+    attribute,
+    check_state,
+    cores,
+    did_you_mean,
+    folder_path,
+    momentary,
+    option,
+    parse,
+    parser,
+    preset_name,
+)
 from .table import command, markdown, read_result
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
@@ -115,8 +127,8 @@ def plan(preset, grid, folds=0, repeat=1, folder=Path("runs/search"), rest=()):
     for name in names:
         if name not in options or name in momentary(preset) | {"preset"}:
             raise OptionError(
-                f"the preset {preset} has no option {option(name)} that makes a "
-                f"difference to a run; python train.py {preset} --help shows all"
+                f"the preset {preset} has no option {option(name)} that makes a difference to a run"
+                + (did_you_mean(name, options) or f"; python train.py {preset} --help shows all")
             )
         # --seed beside --repeat is the first of the seeds.
         if names.count(name) > 1 or name in fixed and (name in grid or name != "seed"):
@@ -306,13 +318,12 @@ def report(settings, preset, folds, repeat):
 def main(argv=None):
     """Run the command line. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    p = argparse.ArgumentParser(
-        prog="python -m models.search",
-        allow_abbrev=False,
+    p = Parser(
+        "python -m models.search",
         description=__doc__.partition("\n")[0],
         epilog="All other options go to train.py: python train.py PRESET --help.",
     )
-    p.add_argument("preset", choices=list(PRESETS), metavar="preset", help="as for train.py")
+    p.add_argument("preset", type=preset_name, help="as for train.py")
     p.add_argument(
         "--grid",
         nargs="+",
@@ -344,7 +355,7 @@ def main(argv=None):
     )
     p.add_argument(
         "--runs",
-        type=Path,
+        type=folder_path,
         metavar="FOLDER",
         help="folder of the runs and the table (default: runs/search-PRESET)",
     )

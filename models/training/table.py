@@ -10,7 +10,6 @@ again, and what was interrupted goes on, so the command can be repeated. Presets
 installed are left out, and named with the command that installs it.
 """
 
-import argparse
 import json
 import math
 import subprocess
@@ -21,7 +20,7 @@ from nanoautograd.checkpoint import read_file
 
 from ..data import install
 from ..tasks import PRESETS
-from .options import parse, renamed
+from .options import Parser, folder_path, parse, preset_name, renamed
 
 LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
 HEAD = ("task", "preset", "parameters", "score", "baseline", "published", "seconds", "command")
@@ -100,13 +99,12 @@ def markdown(rows):
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *others])
 
 
-def main():
-    p = argparse.ArgumentParser(
-        prog="python -m models.table", description=__doc__.partition("\n")[0]
-    )
+def main(argv=None):
+    p = Parser("python -m models.table", description=__doc__.partition("\n")[0])
     p.add_argument(
         "presets",
         nargs="*",
+        type=preset_name,
         default=list(PRESETS),
         metavar="preset",
         help="those to run; all, if none is given",
@@ -120,15 +118,12 @@ def main():
     )
     p.add_argument(
         "--runs",
-        type=Path,
+        type=folder_path,
         default=Path("runs/table"),
         metavar="FOLDER",
         help="folder of the runs (default: runs/table)",
     )
-    o = p.parse_args()
-    unknown = [preset for preset in o.presets if preset not in PRESETS]
-    if unknown:
-        p.error(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
+    o = p.parse_args(argv)
     names = [Path(text).stem for text in o.texts]
     if len(set(names)) < len(names):
         p.error(f"two of the --texts have the same name: {', '.join(names)}")

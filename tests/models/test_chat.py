@@ -278,7 +278,7 @@ def test_a_run_of_train_py(tmp_path, capsys, monkeypatch):
     assert [len(line) for line in out_.replace("\n\n", "\n").splitlines()][0] >= 2
     assert "[the vocabulary of" in err and "lacks 'q'" in err
     message = main(["--from", str(tmp_path / "none"), "--prompt", "x"])
-    assert message.startswith("chat: no checkpoint in ")
+    assert message.startswith("chat: there is no run in ")
 
 
 def test_the_averaged_adapters_of_a_run_are_used(tmp_path, capsys):

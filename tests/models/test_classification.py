@@ -108,7 +108,7 @@ def test_texts_longer_than_the_model_reads(task):
         Topics(SimpleNamespace(**OPTIONS, positions=11))
 
 
-def test_bert_has_the_same_texts_and_the_same_to_beat(task, monkeypatch):
+def test_bert_has_the_same_texts_and_the_same_baseline(task, monkeypatch):
     pytest.importorskip("tokenizers")
     symbols = "\n".join(
         [

@@ -303,7 +303,7 @@ def test_a_beginning_that_vanished(run, pretrained, tmp_path):
     message = run("second", "--steps", 2, *options, "--resume")
     assert f"no checkpoint in {pretrained}" in message
     message = train.main(["--out", str(tmp_path / "second"), "--generate", "t"])
-    assert f"no checkpoint in {pretrained}" in message
+    assert f"there is no run in {pretrained}" in message
 
 
 def test_what_is_frozen_by_name_gets_no_adapter(run, pretrained, tmp_path):

@@ -34,11 +34,14 @@ class Disk:
     def __init__(self, folder, n, error):
         self.folder, self.n, self.error, self.calls = str(folder), n, error, 0
 
-    def fail(self):
-        """Count a call, and raise where it is the one."""
+    def fail(self, *path):
+        """Count a call, and raise where it is the one. path: as the system tells it, if the call
+        has one and no open file."""
         self.calls += 1
         if self.calls == self.n or self.calls > self.n and self.error is Killed:
-            raise Killed if self.error is Killed else OSError(self.error, os.strerror(self.error))
+            if self.error is Killed:
+                raise Killed
+            raise OSError(self.error, os.strerror(self.error), *path)
 
     def concerns(self, path):
         return isinstance(path, int) or os.path.abspath(path).startswith(self.folder)
@@ -58,7 +61,7 @@ class Disk:
     def failing(self, function):
         def call(path, *args, **kwargs):
             if self.concerns(path):
-                self.fail()
+                self.fail(*[path] * (not isinstance(path, int)))
             return function(path, *args, **kwargs)
 
         return call
@@ -67,7 +70,7 @@ class Disk:
         def call(path, mode="r", *args, **kwargs):
             if isinstance(path, int) or not self.concerns(path):
                 return function(path, mode, *args, **kwargs)
-            self.fail()
+            self.fail(path)
             file = function(path, mode, *args, **kwargs)
             return file if mode in ("r", "rb") else File(file, self)
 
@@ -115,7 +118,9 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
             with Disk(tmp_path, n, error) as disk:
                 try:
                     write_whole(path, b"the new content")
-                except (OSError, Killed):
+                except OSError as e:
+                    assert str(tmp_path) in str(e)
+                except Killed:
                     pass
             seen.append(path.read_bytes())
             write_whole(path, b"again")
@@ -133,7 +138,7 @@ def words(tmp_path, monkeypatch):
     """The command of a tiny run, in which little but its folder takes time."""
     monkeypatch.setattr(Language, "baseline", lambda self: ("nothing", 1.0))
     monkeypatch.setattr(Language, "show", lambda self, model, out: [])
-    monkeypatch.setattr(train, "draw_curves", lambda *args: [])
+    monkeypatch.setattr("models.training.evaluation.draw_curves", lambda *args: [])
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk need not be real
     (tmp_path / "text.txt").write_text("abcd" * 100)
     sizes = "--hidden 4 --embedding 4 --batch 2 --block-size 8"
@@ -189,6 +194,7 @@ def test_a_run_is_the_old_or_the_new_one_and_goes_on(words, tmp_path, capsys, be
             break
         if error is not Killed and status is not None:
             assert status.startswith("train.py: ") and os.strerror(error) in status
+            assert str(folder) in status  # of which file
         assert "Traceback" not in capsys.readouterr().err
         if not (folder / "checkpoint.json").exists():
             assert not first  # else it is lost

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import re
+import shlex
 from typing import Annotated, Literal
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 pytest.importorskip("rouge_score.rouge_scorer")  # its import draws from Python's random numbers
 pytest.importorskip("sacrebleu")
 
+from models.inference import chat  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
-from models.training.options import explanation, parser  # noqa: E402
+from models.training import search, table  # noqa: E402
+from models.training.options import OptionError, explanation, parse, parser  # noqa: E402
 
 CONFIGS = {Config for task in PRESETS.values() for Config, _ in task.models.values()}
 
@@ -61,3 +64,68 @@ def test_what_is_in_a_help_is_not_taken_for_a_format(monkeypatch):
     monkeypatch.setattr(PRESETS["rnn"], "prompt", "100% of %s")
     help = re.sub(r"\s+", " ", parser("rnn").format_help())
     assert "answer this text, such as '100% of %s', with" in help
+
+
+def wrong(capsys, main, *words):
+    """The one line that these words end in, with status 2."""
+    with pytest.raises(SystemExit) as e:
+        main(list(words))
+    err = capsys.readouterr().err
+    assert e.value.code == 2 and err.count("\n") == 1 and err.endswith("\n")
+    return err[:-1]
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["--hiden", "3"], "there is no option --hiden; did you mean --hidden?"),
+        (["--hiden=3"], "there is no option --hiden; did you mean --hidden?"),
+        (
+            ["--evaluate_every", "3"],
+            "there is no option --evaluate_every; did you mean --evaluate-every?",
+        ),
+        (["--floor", "3"], "there is no option --floor; did you mean --lr-floor?"),
+        (["--block", "8"], "there is no option --block; it is called --block-size now"),
+        (["gpt", "--width", "8"], "there is no option --width; it is called --d-model now"),
+        (["--width", "8"], "there is no option --width; python train.py rnn --help shows all"),
+        (["gpt", "-q"], "there is no option -q; python train.py gpt --help shows all"),
+        (["--steps", "3", "gpt"], "'gpt' belongs to no option; a preset comes before all options"),
+        (["gpt", "tiny"], "'tiny' belongs to no option"),
+        (["--generate"], "argument --generate: expected one argument"),
+        (["--out", ""], "argument --out: must be the path of a folder, got an empty text"),
+    ],
+)
+def test_a_wrong_word_is_one_line_that_says_which_is_right(capsys, words, expected):
+    assert wrong(capsys, parse, *words) == f"train.py: {expected}"
+
+
+@pytest.mark.parametrize(
+    "main, words, expected",
+    [
+        (search.main, ["rnm"], "there is no preset 'rnm'; did you mean rnn?"),
+        (search.main, ["rnn", "--grid", "lr=1", "--thread=2"], "; did you mean --threads?"),
+        (search.main, ["rnn", "--runs", ""], "must be the path of a folder, got an empty text"),
+        (table.main, ["rnm"], "there is no preset 'rnm'; did you mean rnn?"),
+        (table.main, ["--text=a"], "there is no option --text; did you mean --texts?"),
+        (table.main, ["--runs", ""], "must be the path of a folder, got an empty text"),
+        (chat.main, ["--thread=2"], "there is no option --thread; did you mean --threads?"),
+        (chat.main, ["--from", ""], "must be the path of a folder, got an empty text"),
+    ],
+)
+def test_the_other_programs_say_so_too(capsys, main, words, expected):
+    assert wrong(capsys, main, *words).endswith(expected)
+
+
+@pytest.mark.parametrize("preset", [[], ["gpt"]])
+def test_generate_without_a_run_says_how_to_train_one(tmp_path, preset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = f"runs/{(*preset, 'rnn')[0]}"
+    for more, command in (
+        ([], ["python", "train.py", *preset]),
+        (["--out", "my run"], ["python", "train.py", *preset, "--out", "my run"]),
+    ):
+        with pytest.raises(OptionError) as e:
+            parse([*preset, "--generate", "The ", *more])
+        said, _, then = str(e.value).partition("; train one first: ")
+        assert said == f"there is no run in {more[1] if more else out} to answer with"
+        assert shlex.split(then) == command

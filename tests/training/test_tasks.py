@@ -97,7 +97,7 @@ def test_a_preset_trains_stops_and_goes_on_to_the_same_bits(preset, tmp_path, ca
     report = json.loads((straight / "result.json").read_text())
     assert report["options"]["preset"] == preset and report["metric"] in report["scores"]
     assert all(np.isfinite(score) for score in report["scores"].values())
-    assert np.isfinite(report["baseline"][1]) and "to beat: " in capsys.readouterr().out
+    assert np.isfinite(report["baseline"][1]) and "baseline: " in capsys.readouterr().out
     message = train.main(["--out", str(straight), "--generate", PRESETS[preset].prompt])
     assert message is None and capsys.readouterr().out.strip()
 
@@ -128,7 +128,7 @@ def test_the_task_in_the_readme(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(PRESETS, "reverse", scope["Reverse"])
     options = ["reverse", "--batch", "4", "--hidden", "8", "--decay", "constant"]
     assert train.main([*options, "--out", str(tmp_path / "a"), "--steps", "4"]) is None
-    assert "to beat: exact" in capsys.readouterr().out
+    assert "baseline: exact" in capsys.readouterr().out
     for steps in ("2", "4"):
         assert (
             train.main([*options, "--out", str(tmp_path / "b"), "--steps", steps, "--resume"])
@@ -148,8 +148,16 @@ def test_a_task_that_lacks_a_method_says_which():
 
 
 def test_a_preset_that_is_not_there(capsys):
-    with pytest.raises(SystemExit, match="no preset 'bert'; there are .*rnn.*--list"):
-        train.main(["bert"])
+    for wrong, expected in (
+        ("rnm", "; did you mean rnn?"),
+        ("bert", "; did you mean topics-bert or sentiment-bert or tagger-bert?"),
+        ("perceptron", f"; there are {', '.join(PRESETS)} (python train.py --list tells more)"),
+        ("", f"; there are {', '.join(PRESETS)} (python train.py --list tells more)"),
+    ):
+        with pytest.raises(SystemExit) as e:
+            train.main([wrong])
+        assert e.value.code == 2
+        assert capsys.readouterr().err == f"train.py: there is no preset {wrong!r}{expected}\n"
 
 
 def test_missing_data_is_one_line_with_the_command(monkeypatch, tmp_path):
@@ -166,7 +174,7 @@ def test_missing_data_is_one_line_with_the_command(monkeypatch, tmp_path):
 def test_options_of_other_presets_are_not_accepted(capsys):
     with pytest.raises(SystemExit):
         train.main(["gpt", "--hidden", "8"])
-    assert "unrecognized arguments: --hidden" in capsys.readouterr().err
+    assert "no option --hidden; python train.py gpt --help shows all" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         train.main(["gpt", "--help"])
     assert "--heads" in capsys.readouterr().out

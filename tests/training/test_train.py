@@ -397,14 +397,18 @@ def test_unwritable_folder(run, tmp_path, capsys):
         (["--layers", "1.5"], "--layers: invalid int value: '1.5'"),
         (["--cell", "transformer"], "--cell: invalid choice: 'transformer'"),
         (["--average", "1"], "--average: must be at least 0 and below 1, got 1"),
-        (["--hiden", "3"], "unrecognized arguments: --hiden"),
+        (["--hiden", "3"], "there is no option --hiden; did you mean --hidden?"),
+        (["--out", ""], "--out: must be the path of a folder, got an empty text"),
+        (["--data", ""], "--data: must be a name or a path, got an empty text"),
+        (["--pretrained", ""], "--pretrained: must be a name or a folder, got an empty text"),
     ],
 )
 def test_option_out_of_range(run, capsys, options, expected):
     with pytest.raises(SystemExit) as e:
         run(*options)
     assert e.value.code == 2
-    assert expected in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert expected in err and err.startswith("train.py: ") and err.count("\n") == 1
 
 
 def test_options_that_do_not_fit(tmp_path, capsys):
@@ -497,7 +501,8 @@ def test_standard_streams_that_are_closed_or_full(text, tmp_path, closed):
 
 
 def test_generation_mistakes(run, tmp_path, capsys):
-    fails(capsys, run("--generate", "alpha"), "no checkpoint in")
+    way = re.escape(f"train one first: python train.py --out {tmp_path / 'run'}")
+    fails(capsys, run("--generate", "alpha"), f"there is no run in {tmp_path / 'run'} .*{way}$")
     run("--steps", 2)
     fails(capsys, run("--generate", "alphaß"), r"lacks 'ß' \(U\+00DF\)")
     fails(capsys, run("--generate", ""), "empty")
