@@ -62,8 +62,8 @@ import numpy as np
 
 import nanoautograd as nag
 from nanoautograd import functional as F
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import to_numpy
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.interop import fill
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
 from nanoautograd.nn.padding import mask

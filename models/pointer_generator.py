@@ -18,9 +18,9 @@ equations 8 and 9, which have λ = 0, so that γ = β: that γ leans forward is 
 import numpy as np
 
 from nanoautograd import concatenate, exp, log, matmul, sigmoid
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import array_namespace
 from nanoautograd.functional import softmax
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.nn import Linear, Module, Parameter
 
 TINY = 1e-9  # added to p, whose logarithm is taken

@@ -12,15 +12,16 @@ README.md beside this file is the map of the package, in the order in which to r
 
 from importlib import import_module
 
-from . import _deprecated, autograd, backends, kernels, methods, ops
+from . import _deprecated, autograd, backends, kernels, ops
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
 from .core.grad_mode import enable_grad, is_grad_enabled, no_grad
 from .core.operation import function
 from .core.tensor import Tensor
 from .custom_vjp import custom_vjp, use_manual
-from .dlpack import from_dlpack
 from .errors import AnomalyError, GraphError, ShapeError
+from .interface import methods
+from .interface.dlpack import from_dlpack
 from .ops import *  # noqa: F403
 from .safety import hooks
 from .safety.anomaly import detect_anomaly

@@ -7,12 +7,13 @@ import sys
 import warnings
 from types import ModuleType
 
-from . import array_interface, backends, errors
+from . import backends, errors
 from .core import grad_mode
 from .core.operation import Primitive, function
 from .core.tensor import Tensor
 from .custom_vjp import CustomVJP, custom_vjp
-from .dlpack import from_dlpack
+from .interface import array_interface
+from .interface.dlpack import from_dlpack
 from .safety.anomaly import detect_anomaly
 
 __all__ = ["NAMES", "overwrite_input", "renamed"]

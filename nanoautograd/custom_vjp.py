@@ -36,6 +36,8 @@ from .core.backward import Edge, backpropagate
 from .core.grad_mode import GRAD_ENABLED, enable_grad
 from .core.operation import PLAIN, Node, function, next_number, tensors, with_zeros
 from .core.tensor import Tensor, wrap
+from .interface.signature import Signature, parameters
+from .ops.sixteen_bits import functions_in_float32, reference_in_float32
 from .safety import checks
 from .safety.in_place import (
     IMMUTABLE,
@@ -48,8 +50,6 @@ from .safety.in_place import (
     storage_of,
 )
 from .safety.modes import Mode
-from .signature import Signature, parameters
-from .sixteen_bits import functions_in_float32, reference_in_float32
 
 __all__ = ["CustomVJP", "Form", "custom_vjp", "use_manual"]
 
@@ -260,7 +260,7 @@ def custom_vjp(
 ) -> CustomVJP:
     """The operation on Tensors that the three functions define; see the text above. in_float32:
     whether floating arrays of 16 bits are given to them in float32, and results rounded
-    (sixteen_bits.py)."""
+    (ops/sixteen_bits.py)."""
     f, b, r = [checks.checked_function("custom_vjp", f) for f in (forward, backward, reference)]
     return CustomVJP(name, f, b, r, in_float32)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanoautograd import philox
+from nanoautograd.backends import philox
 from nanoautograd.testing import oracle
 
 # Counter, key, result: from the tests that the authors of the paper publish with their code.

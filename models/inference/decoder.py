@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import numpy as np
 
 from nanoautograd import no_grad
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import to_device, to_numpy
 from nanoautograd.backends.threads import of_blas
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.nn import KVCache, Module
 from nanoautograd.nn.one_position import can_compute, on_arrays
 

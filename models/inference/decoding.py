@@ -16,9 +16,9 @@ symbol, or `longest` tokens if it did not come before. The model should be in ev
 import numpy as np
 
 from nanoautograd import no_grad
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import device_of, to_device
 from nanoautograd.functional import log_softmax
+from nanoautograd.interface.array_interface import array_of
 
 from .sampling import choose
 

@@ -12,8 +12,8 @@ from collections import deque
 from itertools import chain
 
 import nanoautograd as nag
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import to_device
+from nanoautograd.interface.array_interface import array_of
 
 
 class Steps:

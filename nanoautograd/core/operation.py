@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 from numpy import generic, ndarray
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_float
+from ..interface.array_interface import array_of
+from ..interface.signature import Signature, rule_reads
 from ..safety import checks
 from ..safety.in_place import IMMUTABLE, Storage, check_version, opened, save, storage_of
-from ..signature import Signature, rule_reads
 from .grad_mode import GRAD_ENABLED
 from .tensor import Tensor, wrap
 

@@ -3,7 +3,7 @@
 A Tensor holds an array (`.data`, NumPy's or CuPy's) and, if it takes part in a differentiation,
 the edge of the graph that produced it. Operations make the edges (operation.py); `backward()`
 walks along them (backward.py, the last file to read). Elsewhere: shape, dtype and what others ask
-of an array (../array_interface.py); operators and methods, which are operations (../methods.py).
+of an array, and operators and methods, which are operations (../interface).
 """
 
 import threading
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..array_interface import ArrayInterface
 from ..backends import array_namespace, to_device
+from ..interface.array_interface import ArrayInterface
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, replace_data
 from .backward import Edge, backpropagate

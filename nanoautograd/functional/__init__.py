@@ -2,7 +2,7 @@
 
 Each takes Tensors or plain arrays of any backend, and returns what it was given. Those with a
 derivation of their own are in manual/, one file each; the rest is written from primitives here.
-Arrays of 16 bits are computed in float32 where there is something to add (sixteen_bits.py).
+Arrays of 16 bits are computed in float32 where there is something to add (ops/sixteen_bits.py).
 
 What may be given to an operation that is derived by hand is checked here, before any of its forms
 computes: `check` beside the function. Which form computes: README.md.

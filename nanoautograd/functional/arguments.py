@@ -4,11 +4,11 @@ from os import urandom
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import device_of, is_array, to_device
+from ..backends.philox import Number
 from ..custom_vjp import MANUAL
+from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import CaptureError, current
-from ..philox import Number
 from ..safety.arguments import as_array
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import _deprecated
-from ..array_interface import array_of
 from ..backends import array_namespace, is_float
+from ..interface.array_interface import array_of
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
 from ..manual.crf import steps
@@ -13,10 +13,10 @@ from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_diverg
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
 from ..ops import astype, mean, sum
 from ..ops.reductions import wide
+from ..ops.sixteen_bits import of_16_bits
 from ..safety.arguments import as_input
 from ..safety.class_numbers import check_class_numbers
 from ..safety.options import check_probability
-from ..sixteen_bits import of_16_bits
 from .arguments import as_array_like, by_kernel, check_integers
 
 

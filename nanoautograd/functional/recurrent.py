@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_array, is_float, to_numpy
+from ..interface.array_interface import array_of
 from ..manual.gru import gru as _gru
 from ..manual.lstm import lstm as _lstm
 from ..manual.rnn import rnn as _rnn

@@ -50,10 +50,10 @@ mask is added to A, so dmask = dA. From A_ts = c Σ_i q_ti k_si + mask_ts:
 
 from math import sqrt
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..backends.sums import summed, unbroadcast
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import exp, matmul, max, sum, swapaxes, where
 from .dropout import factors
 

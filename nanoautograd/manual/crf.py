@@ -63,10 +63,10 @@ there are no probabilities: the gradients are zero.
 The best sequence is found by the same algorithm with max for LSE: viterbi.py.
 """
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..backends.sums import summed, total
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import exp, expand_dims, log, max, reshape, squeeze, sum, take_along_axis, where
 
 INF = float("inf")

@@ -64,10 +64,10 @@ for the infinite weight of a class that does not occur. The scores of a row that
 0, whatever they are.
 """
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..backends.sums import summed, unbroadcast
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import logsumexp, reshape, squeeze, sum, where
 
 NAN = float("nan")

@@ -21,16 +21,16 @@ Backward. y is linear in x, and r does not depend on x:
 
     dx_i = r_i dy_i                  or dx = dy
 
-The words are computed from a seed and the position of the element (philox.py): w_i is number
-offset + i of the seed's words, i counting in the order of the axes. So NumPy and CuPy drop the same
+The words are computed from a seed and the position of the element (backends/philox.py): w_i is
+number offset + i of the seed's words, i counting in the order of the axes. So NumPy and CuPy drop the same
 elements.
 """
 
 from math import ceil
 
-from ..array_interface import array_of
+from ..backends.philox import WORD, words
 from ..custom_vjp import custom_vjp
-from ..philox import WORD, words
+from ..interface.array_interface import array_of
 
 
 def forward(x, *, p=0.5, training=True, seed, offset=0):

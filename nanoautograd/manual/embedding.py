@@ -21,9 +21,9 @@ used have the gradient zero. If one id is padding, `padding_idx`, its row is a c
 gradient is zero too, though the row is read like any other.
 """
 
-from ..array_interface import array_of
 from ..backends import array_namespace, scatter_add
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import where
 
 

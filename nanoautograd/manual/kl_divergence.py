@@ -36,10 +36,10 @@ all the same, and not 0·∞: such an e is limited to what is in range.
 
 from math import log
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..backends.sums import limits, summed
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import exp, expm1, minimum, sum, where
 
 

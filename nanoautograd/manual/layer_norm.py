@@ -60,10 +60,10 @@ small beside z, or 0, (z - μ)/s₁ is divided by s₂.
 
 from math import prod
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import reshape, sqrt, sum
 
 

@@ -52,8 +52,8 @@ The masks m are given by the caller: with them the result is a function of its a
 from math import prod
 from typing import Any, NamedTuple
 
-from ..array_interface import array_of
 from ..backends import array_namespace
+from ..interface.array_interface import array_of
 from ..ops import concatenate, matmul, split, where, zeros_like
 
 

@@ -45,10 +45,10 @@ In the code each row is first divided by s, as in layer_norm.py:
     d_i = z_i/s,   h = √ε/s,   s r = (1/N Σ_i d_i² + h²)^(-1/2),   x̂_i = d_i (s r),   r = (s r)/s
 """
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..backends.sums import summed
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import reshape, sqrt, sum
 from .layer_norm import flat, in_range, mean, sizes
 

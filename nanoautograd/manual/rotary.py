@@ -30,9 +30,9 @@ Backward. y is linear in x, and the transpose of a rotation is its inverse, that
     dx = R_tᵀ dy:       da = da' cos φ + db' sin φ        db = db' cos φ - da' sin φ
 """
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..custom_vjp import custom_vjp
+from ..interface.array_interface import array_of
 from ..ops import concatenate, reshape, stack
 
 

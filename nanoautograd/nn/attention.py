@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from .. import functional as F
-from ..array_interface import array_of
 from ..backends import is_float
 from ..functional.attention import check_base
+from ..interface.array_interface import array_of
 from ..ops import expand_dims, mean, reshape, split, squeeze, where
 from ..safety.arguments import as_input
 from ..safety.options import check_flags, check_probability, check_sizes, generator

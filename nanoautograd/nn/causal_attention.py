@@ -13,8 +13,8 @@ a text is written T is 1: one_position.py is shorter then.
 """
 
 from .. import functional as F
-from ..array_interface import array_of
 from ..backends import array_namespace
+from ..interface.array_interface import array_of
 
 
 def causal_attention(q, k, v, dropout=None):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import functional as F
-from ..array_interface import array_of
 from ..functional.losses import check_crf
+from ..interface.array_interface import array_of
 from ..manual.viterbi import viterbi
 from ..safety.options import check_sizes, generator
 from .module import Module, uniform

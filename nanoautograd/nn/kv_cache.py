@@ -1,8 +1,8 @@
 """The KV cache: what a decoder that writes keeps of the positions that it has read."""
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.tensor import Tensor
+from ..interface.array_interface import array_of
 from ..ops import concatenate
 from ..safety.arguments import as_input
 

@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, device_of, is_array, is_float, to_device
 from ..core.tensor import Tensor
+from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import current
 from ..safety.arguments import check_operand
 from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator

@@ -17,10 +17,10 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
-from ..array_interface import array_of
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..custom_vjp import MANUAL
+from ..interface.array_interface import array_of
 from ..safety.modes import Mode
 from ..safety.options import check_sizes
 from .causal_attention import causal_attention as of_many

@@ -9,10 +9,10 @@ from operator import index
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
+from ..interface.array_interface import array_of
 from ..safety.arguments import as_array, as_arrays
 from ..safety.checks import check_complex
 from .elementwise import astype

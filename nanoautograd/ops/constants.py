@@ -6,9 +6,9 @@ almost everywhere, as `floor` is, that is also its derivative: none flows throug
 
 from functools import wraps
 
-from ..array_interface import array_of
 from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
+from ..interface.array_interface import array_of
 from ..safety.arguments import check_operand
 from ..safety.checks import DEEPEST, check_depth, without_tensors
 

@@ -16,10 +16,10 @@ import math
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, device_of, to_device
 from ..backends.threads import parallel_rows
 from ..core.operation import function
+from ..interface.array_interface import array_of
 
 # ---- arithmetic
 

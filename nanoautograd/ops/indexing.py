@@ -10,13 +10,13 @@ from numbers import Integral
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_array, is_fancy, last_writers
 from ..backends import scatter_add as scatter_add_
 from ..core import operation
 from ..core.grad_mode import GRAD_ENABLED
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
+from ..interface.array_interface import array_of
 from ..safety.arguments import as_array, as_arrays, is_sequence
 from ..safety.checks import check_complex, without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write

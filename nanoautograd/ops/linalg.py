@@ -9,9 +9,9 @@ from numbers import Integral
 from operator import index
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from ..array_interface import array_of
 from ..backends import array_namespace, products, threads
 from ..core.operation import function
+from ..interface.array_interface import array_of
 from ..safety.arguments import as_arrays
 from .arranging import diagonal
 from .elementwise import astype, multiply

@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..backends.sums import ROWS, limits, squares, sum_dtype, summed
 from ..core.operation import function
+from ..interface.array_interface import array_of
 from ..safety.arguments import as_array
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, isfinite, not_equal

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_array, to_device
+from ..interface.array_interface import array_of
 from .checks import count_in
 from .master import wide
 from .on_device import counter

@@ -10,9 +10,9 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_float
 from ..errors import AnomalyError
+from ..interface.array_interface import array_of
 from .modes import Mode
 
 __all__ = ["ANOMALY_MODE", "detect_anomaly", "inspect_result", "inspect_gradients"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..array_interface import ArrayInterface
 from ..backends import array_namespace, is_array, is_float
+from ..interface.array_interface import ArrayInterface
 from .checks import without_tensors
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
+from ..interface.array_interface import array_of
 from .in_place import IMMUTABLE
 
 DEEPEST = 64  # so many axes an array of NumPy has at most

@@ -4,7 +4,7 @@ gradient.
 Arrays can be written to (`y[0] = 7`, `y *= 2`, an optimiser's step), and several Tensors can share
 one memory (`y.T`, `y[1:]`, `y.detach()`). Two numbers beside the memory, and one beside each
 Tensor, are enough to notice what would go wrong. (`t[i] = u` is `assign` in ../ops/indexing.py, and
-`t *= u` is `in_place` in ../methods.py; both end in `write` below, which counts.)
+`t *= u` is `in_place` in ../interface/methods.py; both end in `write` below, which counts.)
 
     storage.version     how often the memory was written to, through any Tensor
     storage.recorded    the version after the last write that became part of a graph

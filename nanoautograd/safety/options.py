@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..array_interface import array_of
 from ..backends import is_array, is_float
+from ..interface.array_interface import array_of
 
 __all__ = ["check_dtype", "check_flags", "check_numbers", "check_probability", "check_sizes"]
 

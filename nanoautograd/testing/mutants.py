@@ -38,7 +38,6 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 from .. import backends, functional, manual, ops
-from ..array_interface import array_of
 from ..autograd import grad
 from ..backends import device_of, is_float, sums, threads, to_numpy
 from ..core import backward as walk
@@ -47,6 +46,7 @@ from ..core.operation import Primitive, function
 from ..core.tensor import Leaf, Tensor
 from ..custom_vjp import CustomVJP, use_manual
 from ..errors import GraphError, ShapeError
+from ..interface.array_interface import array_of
 from ..kernels import cpu, linear_cross_entropy
 from ..safety import in_place
 from ..safety.anomaly import AnomalyError, detect_anomaly

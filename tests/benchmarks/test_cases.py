@@ -8,7 +8,7 @@ from benchmarks.cases import ALL, MODELS, OPERATIONS, PRECISIONS, make
 from benchmarks.clock import Processes, measure
 from benchmarks.peers import Captured
 from benchmarks.registry import peer
-from nanoautograd.array_interface import array_of
+from nanoautograd.interface.array_interface import array_of
 
 OURS = ["numpy", "strict", "manual", "manual@strict", "by hand", "by hand@strict"]
 OURS += ["products", "copy"]

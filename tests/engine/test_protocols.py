@@ -8,7 +8,7 @@ import pytest
 
 import nanoautograd as nag
 from nanoautograd import ops
-from nanoautograd.methods import NUMPY
+from nanoautograd.interface.methods import NUMPY
 
 
 def leaf(x):

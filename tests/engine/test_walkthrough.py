@@ -63,7 +63,7 @@ def shown(call):
     _, file, name, caller = call
     if (
         file.startswith("backends/")
-        or file == "array_interface.py"
+        or file == "interface/array_interface.py"
         or re.search("<[^l]|comp>", name)
     ):
         return False

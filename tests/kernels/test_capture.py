@@ -1070,7 +1070,7 @@ def test_too_many_numbers():
 @pytest.mark.parametrize("plus", [0, 5])
 @pytest.mark.parametrize("device", ["cpu", "strict"])
 def test_random_words_from_an_offset_on_the_device(offset, plus, device):
-    from nanoautograd.philox import words
+    from nanoautograd.backends.philox import words
 
     memory = to_device(np.zeros(8 * ROOM, np.uint8), device)
     number = plus + CaptureContext(memory, live=True).number(lambda: offset, "uint64")

@@ -7,6 +7,7 @@ import pytest
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd.backends import to_device, to_numpy
+from nanoautograd.backends.philox import words
 from nanoautograd.kernels.cuda import emulator
 from nanoautograd.kernels.cuda.launchers import (
     dropout,
@@ -18,7 +19,6 @@ from nanoautograd.kernels.cuda.launchers import (
     softmax,
 )
 from nanoautograd.kernels.cuda.launchers.rows import MULTIPROCESSORS, THREADS, rows
-from nanoautograd.philox import words
 
 needs_compiler = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import nanoautograd as nag
 from nanoautograd import nn
-from nanoautograd.array_interface import array_of
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.nn import one_position
 from nanoautograd.nn.causal_attention import causal_attention as of_many
 from nanoautograd.nn.one_position import can_compute, causal_attention, on_arrays

@@ -7,9 +7,9 @@ that the threads share that too.
 
 import numpy as np
 
+from ...backends.philox import words
 from ...backends.threads import parallel_rows
 from ...manual.dropout import dropout, least, scale
-from ...philox import words
 
 
 def forward(x, *, p=0.5, training=True, seed, offset=0):

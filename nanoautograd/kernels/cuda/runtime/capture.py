@@ -56,11 +56,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ....array_interface import array_of
 from ....backends import array_namespace, is_array
 from ....backends.memory import explain_full
 from ....core.tensor import Tensor, wrap
 from ....custom_vjp import MANUAL
+from ....interface.array_interface import array_of
 from .. import _state
 from . import reports
 from .capture_context import ROOM, CaptureContext, CaptureError, current

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ....philox import Number
+from ....backends.philox import Number
 
 __all__ = ["CaptureContext", "CaptureError", "Number", "current"]
 

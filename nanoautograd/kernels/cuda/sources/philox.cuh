@@ -1,4 +1,4 @@
-// The random words of philox.py, where the derivation and the letters are.
+// The random words of backends/philox.py, where the derivation and the letters are.
 
 #pragma once
 #include "common.cuh"

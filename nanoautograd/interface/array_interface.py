@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .backends import array_namespace, device_of, to_numpy
-from .errors import GraphError
+from ..backends import array_namespace, device_of, to_numpy
+from ..errors import GraphError
 
 __all__ = ["ArrayInterface", "array_of"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .core.tensor import Tensor, wrap
+from ..core.tensor import Tensor, wrap
 
 __all__ = ["from_dlpack"]
 

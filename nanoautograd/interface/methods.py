@@ -5,11 +5,11 @@ Each is an operation of `ops/` under another spelling; here is the list of spell
 
 import numpy as np
 
-from . import ops
-from .core.tensor import Tensor
-from .ops.indexing import assign
-from .safety.arguments import as_array, is_foreign
-from .safety.in_place import spare_old
+from .. import ops
+from ..core.tensor import Tensor
+from ..ops.indexing import assign
+from ..safety.arguments import as_array, is_foreign
+from ..safety.in_place import spare_old
 
 # ---- operators
 

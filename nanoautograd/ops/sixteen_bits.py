@@ -7,9 +7,9 @@ and what is rounded on the way, as the scores of attention, is wrong by far more
 from functools import wraps
 from typing import Any, NamedTuple
 
-from .backends import is_float
-from .ops import astype
-from .ops.reductions import wide
+from ..backends import is_float
+from . import astype
+from .reductions import wide
 
 
 class Wide(NamedTuple):

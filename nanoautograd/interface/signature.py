@@ -5,8 +5,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from .safety.checks import option
-from .safety.in_place import IMMUTABLE
+from ..safety.checks import option
+from ..safety.in_place import IMMUTABLE
 
 
 def parameters(f: Callable) -> tuple[tuple[str, ...], tuple[str, ...], str | None, dict[str, Any]]:

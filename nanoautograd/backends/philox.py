@@ -23,8 +23,8 @@ The words of the blocks 0, 1, 2, ... one after the other are the random numbers 
 
 import numpy as np
 
-from .backends import array_namespace
-from .backends.threads import parallel_map
+from . import array_namespace
+from .threads import parallel_map
 
 WORD = 2**32 - 1
 M0, M1 = 0xD2511F53, 0xCD9E8D57
