@@ -181,10 +181,12 @@ class Operation(Case):
     def by_hand(self, peer, inputs, constants, dy):
         (form,) = forms(dy, self.manual)
         args = self.arguments(inputs, constants)
+        needs = tuple(any(a is x for x in inputs) for a in args)
 
         def step():
             y, cache = form.forward(*args, **self.options)
-            return y, *(d for d in form.backward(dy, cache) if d is not None)
+            ds = form.backward(dy, cache, needs)
+            return y, *(d for d, need in zip(ds, needs) if need)
 
         return step
 

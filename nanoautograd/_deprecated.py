@@ -42,7 +42,7 @@ MODULES = {
     "node": {"AnomalyError": ("nanoautograd.AnomalyError", errors.AnomalyError)},
     "tensor": {
         "Tensor": ("nanoautograd.Tensor", Tensor),
-        "array_of": ("nanoautograd.array_interface.array_of", array_interface.array_of),
+        "array_of": ("nanoautograd.interface.array_interface.array_of", array_interface.array_of),
         "from_dlpack": ("nanoautograd.from_dlpack", from_dlpack),
     },
 }

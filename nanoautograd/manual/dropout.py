@@ -22,8 +22,8 @@ Backward. y is linear in x, and r does not depend on x:
     dx_i = r_i dy_i                  or dx = dy
 
 The words are computed from a seed and the position of the element (backends/philox.py): w_i is
-number offset + i of the seed's words, i counting in the order of the axes. So NumPy and CuPy drop the same
-elements.
+number offset + i of the seed's words, i counting in the order of the axes. So NumPy and CuPy drop
+the same elements.
 """
 
 from math import ceil

@@ -48,7 +48,7 @@ class CallHook:
                 return usual
         for a in args:
             if isinstance(a, np.ndarray) and a.dtype.kind in "OUSMm":  # objects, texts, dates
-                raise TypeError(f"{operation.name} takes numbers; got {_described(a)}") from None
+                raise TypeError(f"{op.name} takes numbers; got {_described(a)}") from None
             if _is_no_array(a) and _is_about(error, a):
                 raise TypeError(
                     f"{op.name} cannot compute with {_described(a)} ({type(a).__name__}); "
