@@ -181,11 +181,11 @@ class Operation(Case):
     def by_hand(self, peer, inputs, constants, dy):
         (form,) = forms(dy, self.manual)
         args = self.arguments(inputs, constants)
-        needs = tuple(any(a is x for x in inputs) for a in args)
+        needs = [any(a is x for x in inputs) for a in args]
 
         def step():
             y, cache = form.forward(*args, **self.options)
-            ds = form.backward(dy, cache, needs)
+            ds = form.backward(dy, cache)
             return y, *(d for d, need in zip(ds, needs) if need)
 
         return step

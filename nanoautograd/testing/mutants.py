@@ -39,7 +39,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from .. import backends, functional, manual, ops
 from ..autograd import grad
-from ..backends import device_of, is_float, sums, threads, to_numpy
+from ..backends import device_of, is_float, sums, threads, to_device, to_numpy
 from ..core import backward as walk
 from ..core import operation
 from ..core.operation import Primitive, function
@@ -600,7 +600,7 @@ def _cotangent(y, requires_grad):
     return Tensor(u, requires_grad=requires_grad, device=device_of(array_of(y)))
 
 
-# ---- what is to be refused, or explained: each returns whether it was
+# ---- what is to be refused, explained, or right where no call goes: each returns whether it was
 
 
 def _raises(error, words, f, *args, **options):
@@ -679,7 +679,40 @@ def row_out_of_range():
     )
 
 
-REFUSALS = [freed_graph, overwritten_value, gradient_that_is_nan, rule_that_fails, row_out_of_range]
+def sums_at_repeated_indices():
+    """`scatter_add` of every dtype, on each device, and of many numbers: as it is in float64."""
+    found, rng = True, np.random.default_rng(0)
+    for device in ("cpu", "strict"):
+        for dtype in ("float16", "float32", "float64"):
+            for shape, n in (((3,), 2), ((3,), 5), ((3, 2), 5), ((20_000,), backends.MANY)):
+                rows = rng.integers(0, min(shape[0], 2 * n), n)
+                index = rows if len(shape) == 1 else (rows, rng.integers(0, 2, n))
+                for at in (index, slice(0, 2), 1):
+                    buffer, values = np.ones(shape), np.float64(3.0)
+                    if not isinstance(at, (int, slice)):
+                        values = rng.integers(0, 4, n) / 4
+                    y = to_device(buffer.astype(dtype), device)
+                    backends.scatter_add(y, _on(at, device), _on(values.astype(dtype), device))
+                    np.add.at(buffer, at, values)
+                    found &= to_numpy(y).tolist() == buffer.astype(dtype).tolist()
+    return found
+
+
+def _on(x, device):
+    """An array, or a tuple of them, on a device; anything else as it is."""
+    if type(x) is tuple:
+        return tuple(_on(part, device) for part in x)
+    return to_device(x, device) if isinstance(x, np.ndarray) else x
+
+
+REFUSALS = [
+    freed_graph,
+    overwritten_value,
+    gradient_that_is_nan,
+    rule_that_fails,
+    row_out_of_range,
+    sums_at_repeated_indices,
+]
 
 
 # ---- the verdict
