@@ -1,6 +1,6 @@
 """Train a model, watch it learn, and use it.
 
-    python train.py                     the preset rnn: a recurrent network learns to write
+    python train.py                     the preset gru: a recurrent network learns to write
     python train.py PRESET              another model or task
     python train.py --list              all presets, and what must be installed for their data
     python train.py PRESET --help       all options of one

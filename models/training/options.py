@@ -27,7 +27,7 @@ from ..tasks.task import number
 from .finetune import NOTHING, weights_source
 
 KIND = "nanoautograd run"  # how train.py knows its checkpoints
-DEFAULT = "rnn"  # the preset of python train.py
+DEFAULT = "gru"  # the preset of python train.py
 MOMENTARY = {
     "out",
     "device",
