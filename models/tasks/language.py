@@ -259,14 +259,16 @@ class Language(Task):
         return [bits(-log_p.mean()) for log_p in n_gram(order, self.text, texts)]
 
     def show(self, model, out):
-        """Prints a line of what was held out, the longest near its beginning, and what the model
-        writes after it."""
-        line = max(self.held_out[:2000].splitlines(), key=len)[:WIDTH] or self.held_out[0]
-        print(f"\n{heading('a line of the text held out')}\n{line}")
+        """Prints a line of what was held out, near its beginning that with the most letters, and
+        how the model goes on."""
+        lines = self.held_out[:2000].splitlines()
+        line = max(lines, key=lambda line: sum(map(str.isalpha, line))).strip()[: WIDTH - 4]
+        line = line or self.held_out[0]
+        print(f"\n{heading('a line of the text held out')}\n{line} ...")
         for temperature in (0.5, 0.8):
             text = "".join(islice(self.write(model, line, temperature), 1, 1 + SHOWN))
             print(f"\n{heading(f'how the model goes on, temperature {temperature}')}")
-            print(wrapped(text.strip("\n")))
+            print(wrapped("..." + text.rstrip()))
         return []
 
     def generate(self, model, prompt):
