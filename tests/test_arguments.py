@@ -146,7 +146,13 @@ def test_take_along_axis_takes_lists_and_no_masks(backend):
         nag.take_along_axis(x, [[True, False]], 0)
 
 
-@pytest.mark.parametrize("index", ["a", b"a", {1}, 1.0, [1.5], [None], {}, object(), [slice(1)]])
+@pytest.mark.parametrize(
+    "index",
+    [
+        *("a", b"a", {1}, 1.0, [1.5], [None], {}, object(), [slice(1)]),
+        *(np.array([0], object), np.array(["0"]), np.array(["2026"], "M8[Y]"), iter([0])),
+    ],
+)
 def test_what_is_no_index_is_refused_as_by_numpy(index):
     for f in (operator.getitem, lambda x, i: nag.index_put(x, i, 0.0)):
         with pytest.raises(REFUSALS):

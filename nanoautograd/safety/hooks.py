@@ -46,7 +46,7 @@ class CallHook:
         if isinstance(error, (AttributeError, TypeError)):  # a number has no shape, no sum()
             if usual := usual_arguments(op, args, numbers=True):
                 return usual
-        for a in args:
+        for a in args if not isinstance(error, IndexError) else ():  # which says all
             if isinstance(a, np.ndarray) and a.dtype.kind in "OUSMm":  # objects, texts, dates
                 raise TypeError(f"{op.name} takes numbers; got {_described(a)}") from None
             if _is_no_array(a) and _is_about(error, a):
