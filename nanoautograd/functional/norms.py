@@ -5,7 +5,7 @@ from operator import index
 from ..backends import is_float
 from ..manual.layer_norm import layer_norm as _layer_norm
 from ..manual.rms_norm import rms_norm as _rms_norm
-from ..safety.options import check_flags
+from ..safety.options import check_flags, is_real
 
 
 def as_shape(name, n):
@@ -111,11 +111,7 @@ def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameter
 
 
 def check_eps(name, eps):
-    try:
-        fits = eps is None and name == "rms_norm" or float(eps) >= 0
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
+    if not (eps is None and name == "rms_norm" or is_real(eps) and eps >= 0):
         raise ValueError(f"{name}: eps must be a number, 0 or more; got {eps!r}")
 
 

@@ -10,7 +10,14 @@ import numpy as np
 from ..backends import is_array, is_float
 from ..interface.array_interface import array_of
 
-__all__ = ["check_dtype", "check_flags", "check_numbers", "check_probability", "check_sizes"]
+__all__ = [
+    "check_dtype",
+    "check_flags",
+    "check_numbers",
+    "check_probability",
+    "check_sizes",
+    "is_real",
+]
 
 
 def check_sizes(name: str, least: int = 0, **sizes: Any) -> None:
@@ -36,7 +43,7 @@ def check_flags(name: str, **flags: Any) -> None:
 def check_probability(name: str, **probabilities: Any) -> None:
     """Raises TypeError for what is no number, ValueError for one outside 0 to 1."""
     for option, p in probabilities.items():
-        if not _is_real(p):
+        if not is_real(p):
             raise TypeError(f"{name}: {option} must be a number, from 0 to 1; got {p!r:.100}")
         if not 0 <= p <= 1:
             raise ValueError(f"{name}: {option} must be a probability, from 0 to 1; got {p}")
@@ -45,11 +52,12 @@ def check_probability(name: str, **probabilities: Any) -> None:
 def check_numbers(name: str, **numbers: Any) -> None:
     """Raises TypeError for what is no real number."""
     for option, x in numbers.items():
-        if not _is_real(x):
+        if not is_real(x):
             raise TypeError(f"{name}: {option} must be a number; got {x!r:.100}")
 
 
-def _is_real(x: Any) -> bool:
+def is_real(x: Any) -> bool:
+    """Whether x is a real number, or an array or Tensor of shape ()."""
     x = array_of(x)
     return isinstance(x, Real) or is_array(x) and x.shape == () and x.dtype.kind in "fiub"
 

@@ -273,7 +273,7 @@ def test_sizes_are_integers_of_any_kind(f):
 
 
 @pytest.mark.parametrize("f", [F.layer_norm, F.rms_norm])
-@pytest.mark.parametrize("eps", [-5.0, -1e-9, np.nan, "a", 1j, np.ones(2), [1e-5]])
+@pytest.mark.parametrize("eps", [-5.0, -1e-9, np.nan, "a", "1", 1j, np.ones(2), [1e-5]])
 def test_an_epsilon_that_is_none(f, eps):
     with pytest.raises(ValueError, match="norm: eps must be a number, 0 or more; got"):
         f(X, 3, eps=eps)
