@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays, floating_dtypes
 
 import nanoautograd as nag
 from nanoautograd import functional as F
+from nanoautograd.array_interface import array_of
 from nanoautograd.backends import scatter_add
 from nanoautograd.backends.sums import (
     column_dots,
@@ -538,3 +539,40 @@ def test_pytorch(name, dtype):
             )
 
     check()
+
+
+# ---- longdouble, which no function may take for a shorter one
+
+
+def of_float64(f, x, unit):
+    """Value and gradient of f at x, in longdouble and in float64; f is homogeneous of degree 1 if
+    unit is not 1."""
+    long = np.asarray(x, np.longdouble) * unit
+    return (f(long), gradient(f, long)), (f(np.asarray(x)) * unit, gradient(f, np.asarray(x)))
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(float).max, reason="it is float64 here")
+@pytest.mark.parametrize("power", [0, 2000, -2000])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: nag.cumsum(x)[-1],
+        lambda x: F.layer_norm(x, (3,), eps=0.0)[0] * array_of(x).max(),
+        lambda x: F.rms_norm(x, (3,), eps=0.0)[0] * array_of(x).max(),
+        lambda x: nag.norm(x),
+        lambda x: nag.std(x),
+    ],
+)
+def test_longdouble_has_its_range(f, power):
+    found, wanted = of_float64(f, [3.0, 1.0, 4.0], np.longdouble(10) ** power)
+    for a, b in zip(found, wanted):
+        assert array_of(a).dtype == np.longdouble
+        np.testing.assert_allclose(array_of(a) / array_of(b), 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("f", [nag.erf, F.gelu, F.silu, nag.cumsum, nag.sigmoid, nag.softplus])
+@given(x=arrays(np.float64, 3, elements=st.floats(-9, 9)))
+def test_longdouble_has_the_digits_of_float64(f, x):
+    found, wanted = of_float64(lambda x: nag.sum(f(x)), x, 1)
+    for a, b in zip(found, wanted):
+        np.testing.assert_allclose(array_of(a).astype(float), array_of(b), rtol=1e-13, atol=1e-14)

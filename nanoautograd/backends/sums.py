@@ -54,8 +54,9 @@ def _ones(n, dtype):
 
 @lru_cache
 def limits(dtype):
-    """The smallest normal and the largest number of a floating dtype."""
-    info = np.finfo(dtype)
+    """The smallest normal and the largest number of a floating dtype; of a longer one than float64
+    those of that, as the limits are Python's numbers."""
+    info = np.finfo(dtype if dtype.itemsize <= 8 else np.float64)
     return float(info.smallest_normal), float(info.max)
 
 

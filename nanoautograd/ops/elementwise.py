@@ -378,9 +378,9 @@ _A = (
 def erf(x):
     """The error function 2/√π ∫₀ˣ e^(-t²) dt:  x̄ = ȳ 2/√π e^(-x²).
 
-    In float64 it is computed by Taylor's formula about the nearest c of a grid, x = c + d with
-    |d| ≤ 1/64. Since erf'(c) = 2/√π e^(-c²), and each further derivative brings a Hermite
-    polynomial,
+    In float64, and to its digits in longdouble, it is computed by Taylor's formula about the
+    nearest c of a grid, x = c + d with |d| ≤ 1/64. Since erf'(c) = 2/√π e^(-c²), and each further
+    derivative brings a Hermite polynomial,
 
         erf(c + d) = erf(c) + erf'(c) Σ_n (-1)ⁿ Hₙ(c) dⁿ⁺¹ / (n+1)!
 
@@ -395,7 +395,7 @@ def erf(x):
     x = x.astype(float) if x.dtype.kind in "iub" else x
     y = xp.empty(x.shape, dtype=x.dtype)
     flat, y_ = x.reshape(-1), y.reshape(-1)
-    f = _erf_by_taylor if x.dtype == "float64" else _erf_by_tanh
+    f = _erf_by_tanh if x.dtype.itemsize <= 4 else _erf_by_taylor
 
     def erf_of(i):
         y_[i] = f(xp, flat[i])

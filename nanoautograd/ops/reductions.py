@@ -154,11 +154,12 @@ def _without_axes(y, axis, keepdims):
 @function
 def cumsum(a, axis=None, dtype=None):
     """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array. Floating
-    elements are added in float64: each is added to all that were before."""
+    elements are added in float64 or longer: each is added to all that were before."""
     wanted = a.dtype if dtype is None else np.dtype(dtype)
     if not is_float(wanted):
         return array_namespace(a).cumsum(a, axis=axis, dtype=dtype)
-    return array_namespace(a).cumsum(a, axis=axis, dtype="float64").astype(wanted, copy=False)
+    wide = wanted if wanted.itemsize > 8 else "float64"
+    return array_namespace(a).cumsum(a, axis=axis, dtype=wide).astype(wanted, copy=False)
 
 
 cumsum.defvjp(
