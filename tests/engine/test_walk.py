@@ -223,6 +223,34 @@ def test_the_walks_order_takes_steps_in_proportion_to_the_size(n):
     )
 
 
+KEPT = np.full((100, 100), 2.0)  # more than LARGE numbers
+
+
+@nag.function
+def total_of_doubles(a):
+    return (a * KEPT).sum()
+
+
+total_of_doubles.defvjp(a=lambda g: KEPT)
+by_hand = nag.custom_vjp(
+    "by_hand",
+    lambda a: ((a * KEPT).sum(), None),
+    lambda dy, cache: (KEPT,),
+    lambda a: nag.sum(a * KEPT),
+)
+
+
+@pytest.mark.parametrize("f", [total_of_doubles, by_hand])
+def test_a_gradient_that_a_users_rule_keeps_is_not_given_away(f):
+    w = nag.Tensor(np.ones(KEPT.shape), requires_grad=True)
+    f(w).backward()
+    assert not np.shares_memory(w.grad.numpy(), KEPT)
+    with nag.no_grad():
+        w.grad *= 0.5
+    f(w).backward()
+    assert (KEPT == 2).all() and (w.grad.numpy() == 3).all()
+
+
 # ---- memory
 
 
