@@ -156,12 +156,14 @@ def _document(path):
     """The content of a checkpoint.json, which is found to be what `save_checkpoint` wrote."""
     try:
         document = json.loads(read_file(path, LONGEST))
+        if not isinstance(document, dict):
+            raise TypeError("it holds no object")
         intact = document.pop("check") == _check(document)
         if not isinstance(document["tensors"], str) or not {"sha256", "state"} <= document.keys():
             raise TypeError("it names no arrays")
     except OSError as e:
         raise CheckpointError(f"no checkpoint in {path.parent}: {e}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise CheckpointError(f"{path} is damaged, or no checkpoint: {error_text(e)}") from None
     if not intact:
         raise CheckpointError(f"{path} is damaged: its content does not match its own check sum")
