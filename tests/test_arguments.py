@@ -334,11 +334,36 @@ def test_an_operation_of_ones_own_with_lists_as_options():
         lambda x: nag.prod(x, axis=0.5),
         lambda x: nag.norm(x, axis=0.5),
         lambda x: nag.full_like(x, 1.0, shape=0.5),
+        lambda x: nag.tril(x, 0.5),
+        lambda x: nag.triu(x, 0.5),
     ],
 )
 def test_a_fraction_is_no_axis_and_no_count(call):
     with pytest.raises(TypeError, match=r"0\.5"):
         call(leaf(X))
+
+
+@pytest.mark.parametrize("order", [{1, 0}, frozenset({0, 1}), {1: 0, 0: 1}, b"\1\0", iter((1, 0))])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, i: x.reshape(i),
+        lambda x, i: nag.broadcast_to(x, i),
+        lambda x, i: nag.transpose(x, i),
+        lambda x, i: nag.flip(x, i),
+        lambda x, i: nag.roll(x, i, (0, 1)),
+        lambda x, i: nag.roll(x, 1, i),
+        lambda x, i: nag.tile(x, i),
+        lambda x, i: nag.repeat(x, i, 0),
+        lambda x, i: nag.split(x, i),
+        lambda x, i: nag.expand_dims(x, i),
+        lambda x, i: nag.squeeze(x, i),
+        lambda x, i: nag.full_like(x, 1.0, shape=i),
+    ],
+)
+def test_what_has_no_order_is_no_shape_and_no_axes(call, order):
+    with pytest.raises(TypeError, match="neither an integer nor a sequence|an axis is an integer"):
+        call(leaf(np.ones((2, 2))), order)
 
 
 @pytest.mark.parametrize("f", [np.sum, np.mean, np.max, np.prod, np.cumsum, np.argmax, np.squeeze])
@@ -727,7 +752,7 @@ def test_complex_variances_and_norms_are_numpys(dtype, x, seed):
 
 @pytest.mark.parametrize("f", [nag.sigmoid, nag.softplus, nag.erf])
 def test_what_is_for_real_numbers_refuses_complex_ones(f):
-    for z in (Z, nag.Tensor(Z), 1j, np.complex64(1j)):
+    for z in (Z, nag.Tensor(Z), 1j, np.complex64(1j), np.ones(2, np.clongdouble)):
         with pytest.raises(TypeError, match="real"):
             f(z)
 

@@ -267,7 +267,7 @@ def tril(m, k=0):
 
     m̄ = tril(ȳ, k).
     """
-    return array_namespace(m).tril(m, k)
+    return array_namespace(m).tril(m, *integers(k, "tril"))
 
 
 @function
@@ -276,7 +276,7 @@ def triu(m, k=0):
 
     m̄ = triu(ȳ, k).
     """
-    return array_namespace(m).triu(m, k)
+    return array_namespace(m).triu(m, *integers(k, "triu"))
 
 
 tril.defvjp(m=lambda g, k: tril(g, k))

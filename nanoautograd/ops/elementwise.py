@@ -234,7 +234,7 @@ softplus.defvjp(x=lambda g, x: g * sigmoid(x))
 
 def _namespace_of_reals(x, name):
     """The namespace of x. Raises TypeError for complex numbers, for which the formula is wrong."""
-    if type(x) is complex or getattr(x, "dtype", None) in ("complex64", "complex128"):
+    if type(x) is complex or getattr(getattr(x, "dtype", None), "kind", "") == "c":
         raise TypeError(f"{name} is computed of real numbers only")
     return array_namespace(x)
 

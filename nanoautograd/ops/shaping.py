@@ -4,6 +4,7 @@ Each is a linear map y = Px with a matrix P of zeros and ones, so its rule is th
 x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
 """
 
+from collections.abc import Sequence
 from operator import index
 
 from ..backends import array_namespace
@@ -23,7 +24,8 @@ def integers(x, name):
 
 
 def _each(x):
-    return tuple(x) if hasattr(x, "__iter__") and getattr(x, "ndim", 1) else (x,)
+    several = isinstance(x, Sequence) and not isinstance(x, bytes)  # a set has no order
+    return tuple(x) if getattr(x, "ndim", several) else (x,)
 
 
 def checked(axis, ndim, name):
