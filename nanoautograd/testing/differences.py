@@ -90,10 +90,12 @@ class Sweep:
         return value != 0 and (two or min(off, default=inf) < 1e-3 * gap)
 
     def jump(self):
-        """The height of a discontinuity at or very near 0, else None: then D(h) grows like 1/h."""
-        heights = [2 * row.h * row.central for row in self.rows[4:]]
-        if len(heights) > 2 and heights[-1] and all(_alike(h, heights[-1]) for h in heights[-3:]):
-            return heights[-1]
+        """The height of a discontinuity at or very near 0, else None: then D(h), or the quotient to
+        one side, grows like 1/h."""
+        for height in (lambda r: 2 * r.central, lambda r: r.left, lambda r: r.right):
+            last = [row.h * height(row) for row in self.rows[4:]][-3:]
+            if len(last) > 2 and last[-1] and all(_alike(h, last[-1]) for h in last):
+                return last[-1]
         return None
 
 

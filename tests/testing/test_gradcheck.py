@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
+from nanoautograd.array_interface import array_of
 from nanoautograd.testing import (
     CheckRefused,
     GradientError,
@@ -403,6 +404,16 @@ def test_a_kink_elsewhere_does_not_hide_a_mistake():
 def test_a_jump_is_inconclusive():
     with pytest.raises(Inconclusive, match="jumps"):
         gradcheck(np.floor, [np.array([1.0, 1.5])], vjp=lambda u, x: 0 * x)
+
+
+@pytest.mark.parametrize("at", [0.0, 1.0, 1e-9, -3.0])
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("side", [np.sign, np.floor, lambda d: d == 0, lambda d: d > 0])
+def test_a_gradient_of_zero_passes_at_no_jump(at, shape, side):
+    x = np.full(shape, at)
+    with pytest.raises(Inconclusive, match="jumps"):
+        gradcheck(lambda x: nag.Tensor(1.0 * side(array_of(x) - at)) + 0 * x, [x])
+    gradcheck(lambda x: nag.Tensor(1.0 * side(array_of(x) - at)) + 0 * x, [x + 0.5])
 
 
 # ---- what is refused
