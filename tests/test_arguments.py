@@ -699,6 +699,35 @@ def test_results_that_are_no_numbers_are_refused(call):
             call(t)
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["a", "b"]),
+        np.array([b"a", b"b"]),
+        np.array([None, "a"]),
+        np.array([object(), 2.0]),
+        np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
+    ],
+    ids=["texts", "bytes", "none", "objects", "dates"],
+)
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        ("tanh", lambda t, a: nag.tanh(a)),
+        ("multiply", lambda t, a: t * a),
+        ("multiply", lambda t, a: nag.multiply(a, 2.0)),
+        ("matmul", lambda t, a: t @ a),
+        ("getitem", lambda t, a: t[a]),
+        ("softmax", lambda t, a: nag.functional.softmax(a)),
+        ("linear", lambda t, a: nag.functional.linear(t, a[None])),
+    ],
+)
+def test_arrays_of_what_are_no_numbers_are_named(name, call, array):
+    for t in (leaf([1.0, 2.0]), nag.Tensor([1.0, 2.0])):
+        with pytest.raises(TypeError, match=f"{name} takes numbers; got array"):
+            call(t, array)
+
+
 INTO = {
     "pad": lambda a, c: nag.pad(a, 1, constant_values=c),
     "numpy.pad": lambda a, c: np.pad(a, 1, constant_values=c),

@@ -7,7 +7,7 @@ around calls and rules (hooks.py) tell of every value, and here it is inspected.
 import sys
 import threading
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from ..backends import array_namespace, is_float
@@ -30,11 +30,11 @@ class detect_anomaly(Mode):
     variable, value = ANOMALY_MODE, True
     hooks: tuple = ()  # told that there is somebody to watch for; set by hooks.py
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         _count(self, 1)  # first: one too many only takes time
         return super().__enter__()
 
-    def close(self, block):
+    def close(self, block: Any) -> bool:
         was_open = super().close(block)
         _count(self, -was_open)
         return was_open

@@ -86,7 +86,8 @@ def _made(x: Any, xp: Any, first: list) -> Any:
 def usual_arguments(operation: Any, args: tuple, numbers: bool = False) -> tuple | None:
     """The arguments, with sequences, and numbers if so asked, as arrays where an array is meant;
     None if there are none. Raises TypeError for what is no array there."""
-    rules, signature = getattr(operation, "rules", None), operation.signature
+    rules: Any = getattr(operation, "rules", None)
+    signature = operation.signature
     everywhere = rules is None or signature.variadic
     names = args if everywhere else signature.names
     meant = [everywhere or name in rules for name in names]

@@ -37,6 +37,9 @@ class CallHook:
     def failed(self, op: Any, args: tuple, error: Exception) -> tuple | None:
         """Told of an error. Returns arguments to call with instead, or None: then the error is
         raised after this. May raise a better one."""
+        for a in args if not isinstance(error, IndexError) else ():  # which says all
+            if isinstance(a, np.ndarray) and a.dtype.kind in "OUSMm":  # objects, texts, dates
+                raise TypeError(f"{op.name} takes numbers; got {_described(a)}") from None
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
             raise ValueError(
@@ -46,9 +49,7 @@ class CallHook:
         if isinstance(error, (AttributeError, TypeError)):  # a number has no shape, no sum()
             if usual := usual_arguments(op, args, numbers=True):
                 return usual
-        for a in args if not isinstance(error, IndexError) else ():  # which says all
-            if isinstance(a, np.ndarray) and a.dtype.kind in "OUSMm":  # objects, texts, dates
-                raise TypeError(f"{op.name} takes numbers; got {_described(a)}") from None
+        for a in args:
             if _is_no_array(a) and _is_about(error, a):
                 raise TypeError(
                     f"{op.name} cannot compute with {_described(a)} ({type(a).__name__}); "

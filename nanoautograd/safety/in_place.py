@@ -269,7 +269,8 @@ def completes(t: Any, index: Any, value: Any) -> bool:
     """
     storage = t._storage
     return (
-        getattr(value, "_storage", None) is storage
+        hasattr(value, "_storage")
+        and value._storage is storage
         and storage.version == value._version == t._version + 1
         and not value.is_leaf
         and value._edge[0].number == storage.writer

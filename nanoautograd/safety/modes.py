@@ -6,6 +6,7 @@ need not close in the reverse order, as those of generators do not.
 """
 
 import inspect
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial, wraps
 from operator import methodcaller
@@ -34,6 +35,8 @@ class _Block(ref):
     from leaving, it calls `close` as it goes: no line of Python, so there Ctrl-C cannot come."""
 
     __slots__ = "value", "close"
+    value: bool
+    close: Callable[[], Any]
 
 
 class _Modes(type):
@@ -60,7 +63,8 @@ class Mode(metaclass=_Modes):
         return mode if f is None else mode(f)  # @no_grad, without parentheses
 
     def __enter__(self) -> Self:
-        before, block = self.variable.get(), None
+        before: Any = self.variable.get()
+        block = None
         try:
             block = _Block(self, methodcaller("close"))
             block.value, block.close = self.value, partial(self.variable.set, before)
@@ -88,7 +92,7 @@ class Mode(metaclass=_Modes):
 
     def close(self, block: _Block | None) -> bool:
         """Closes a block; whether it was open."""
-        state = self.variable.get()
+        state: Any = self.variable.get()
         blocks = getattr(state, "blocks", ())
         others = [b for b in blocks if b is not block]
         if is_open := len(others) < len(blocks):
