@@ -1,9 +1,9 @@
 """The matrix product of any library's arrays: the one place where it is decided who computes it.
 
 A library computes the products of its own arrays, unless something else has entered itself for it
-in COMPUTED_BY: for CuPy that is kernels/cuda/runtime/cublas.py, which computes in the precision
-that was asked for, and so that it can be part of a recorded step. On the CPU this is a product in
-one piece, in one thread; `threads.matmul` is one that threads share.
+in COMPUTED_BY, as cuBLAS does for CuPy: it computes in the precision that was asked for, and in a
+way that can be part of a recorded step. On the CPU this is a product in one piece, in one thread;
+`threads.matmul` is one that threads share.
 """
 
 import numpy as np

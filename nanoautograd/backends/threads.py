@@ -27,9 +27,9 @@ it: `in_worker`.)
 
 Matrix products are cut among the same threads (`matmul`), instead of those of the BLAS that NumPy
 brings: two pools of threads on the same cores would wait for each other. Where a product is cut
-changes its last bits, so with `deterministic` it is always cut in the same way. (So is a batch of
-sequences: kernels/cpu/recurrent.py.) Where all products are with a vector, and short, the threads
-of the BLAS, which are awake sooner, have them instead (`of_blas`).
+changes its last bits, so with `deterministic` it is always cut in the same way. Where all products
+are with a vector, and short, the threads of the BLAS, which are awake sooner, have them instead
+(`of_blas`).
 """
 
 import os
