@@ -82,6 +82,14 @@ def test_erf_to_the_last_digits(backend, dtype, most):
     np.testing.assert_array_equal(far, [-1, 1, np.nan])
 
 
+@pytest.mark.parametrize("f", [nag.erf, nag.functional.gelu])
+def test_in_wider_numbers_no_digits_of_float64_are_lost(f):
+    x = np.linspace(-7, 7, 9001)
+    y = f(x.astype(np.longdouble))
+    assert y.dtype == np.longdouble
+    np.testing.assert_allclose(y, f(x), rtol=0, atol=4e-15)
+
+
 @ON_NUMPY
 @pytest.mark.oracle
 @given(SHAPES, SEEDS)
