@@ -44,10 +44,10 @@ from .safety.in_place import (
     arrays_in,
     check_version,
     copied,
-    opened,
     overwritten,
     save,
     storage_of,
+    unpack,
 )
 from .safety.modes import Mode
 
@@ -235,7 +235,7 @@ class CustomVJP:
         """The same through `reference`, recorded. Each argument gets an edge of its own, so that
         the gradient is that of this operation alone, also where one argument was computed from
         another."""
-        arrays = [opened(a, node, "argument", wrap) for a in s.inputs]
+        arrays = [unpack(a, node, "argument", wrap) for a in s.inputs]
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
             out = self.reference(*inputs, **s.options)

@@ -37,7 +37,7 @@ from ..backends import array_namespace, is_float
 from ..interface.array_interface import array_of
 from ..interface.signature import Signature, rule_reads
 from ..safety import checks
-from ..safety.in_place import IMMUTABLE, Storage, check_version, opened, save, storage_of
+from ..safety.in_place import IMMUTABLE, Storage, check_version, save, storage_of, unpack
 from .grad_mode import GRAD_ENABLED
 from .tensor import Tensor, wrap
 
@@ -166,7 +166,7 @@ class Primitive:
             if is_shape:
                 node.saved.append((getattr(arrays[at], "shape", ()), None, 0, None))
             elif isinstance(a, Tensor):
-                edge = 0 if a is result else a._edge  # no cycle; `opened` puts the node to it
+                edge = 0 if a is result else a._edge  # no cycle; `unpack` puts the node to it
                 node.saved.append((a._array, a._storage, a._version, edge))
             else:
                 node.saved.append((a, None, 0, None) if type(a) in IMMUTABLE else save(a, node))
@@ -211,7 +211,7 @@ class Primitive:
             value, storage, version, _ = saved
             if storage is not None and (create_graph or storage.version != version):
                 name = node.reads[len(values) - 1][0]
-                value = opened(saved, node, name, wrap if create_graph else None)
+                value = unpack(saved, node, name, wrap if create_graph else None)
             values.append(value)
         for place, rule, take in node.steps:
             d = rule(*take(values))

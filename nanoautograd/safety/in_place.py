@@ -95,12 +95,12 @@ def save(a: Any, node: Any) -> tuple:
     return copied(a), None, 0, None
 
 
-def opened(saved: tuple, node: Any, name: str, wrap: Any) -> Any:
+def unpack(saved: tuple, node: Any, name: str, wrap: Any) -> Any:
     """A saved value: an array, or a Tensor that has its history. Raises GraphError if it was
     overwritten since. wrap: None, or what makes a Tensor (core/tensor.py, which imports this)."""
     value, storage, version, edge = saved
     if storage is SEVERAL:
-        return tuple(opened(x, node, name, wrap) for x in value)
+        return tuple(unpack(x, node, name, wrap) for x in value)
     if storage is not None and storage.version != version:
         raise overwritten(node.operation.name, name)
     if storage is None or wrap is None:

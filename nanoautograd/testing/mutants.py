@@ -113,7 +113,7 @@ def sites():
 def engine():
     """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
     found = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
-    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference, in_place.is_new, in_place.opened}
+    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference, in_place.is_new, in_place.unpack}
     found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
     found |= {linear_cross_entropy.backward, linear_cross_entropy.add_linear}
     found.add(cpu.linear_cross_entropy.to_delta)
