@@ -55,6 +55,6 @@ def test_all_bits_are_even_and_neighbours_independent():
 @pytest.mark.parametrize(
     "seed, offset, says", [(-1, 0, "seed.*-1"), (2**64, 0, "seed"), (0, -4, "offset.*-4")]
 )
-def test_errors(seed, offset, says):
+def test_wrong_arguments_are_named(seed, offset, says):
     with pytest.raises(ValueError, match=says):
         philox.words(np.zeros(()), 3, seed, offset)

@@ -518,7 +518,7 @@ REDUCTIONS = {
 @pytest.mark.oracle
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_pytorch(name, dtype):
+def test_pytorch_computes_the_same(name, dtype):
     torch = pytest.importorskip("torch")
     ours, theirs = REDUCTIONS[name]
     accuracy = max(4 * EPS[dtype], 1e-5)  # in float32 it adds one after the other, too

@@ -63,7 +63,7 @@ def test_gelu_with_a_bias(backend, module, shape, seed):
 
 @IN_BLOCKS
 @given(st.integers(0, 40), st.sampled_from(["float32", "float64"]))
-def test_blocks(module, n, dtype):
+def test_blocks_give_the_same_numbers(module, n, dtype):
     x, b = (np.random.default_rng(n).standard_normal(s).astype(dtype) for s in ((n, 3), 3))
     same_by_blocks(module, [x], **module.options)
     if module.name == "gelu":
@@ -93,7 +93,7 @@ def test_in_wider_numbers_no_digits_of_float64_are_lost(f):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(SHAPES, SEEDS)
-def test_pytorch(module, shape, seed):
+def test_pytorch_computes_the_same(module, shape, seed):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     x, g = np.asarray(4 * rng.standard_normal(shape)), np.asarray(rng.standard_normal(shape))
@@ -165,7 +165,7 @@ def test_second_order(backend, module):
         )
 
 
-def test_errors(backend):
+def test_wrong_arguments_are_named(backend):
     gelu, silu = nag.functional.gelu, nag.functional.silu
     x = backend.array(np.ones(2))
     with pytest.raises(ValueError, match="'none' or 'tanh'; got 'erf'"):

@@ -102,7 +102,7 @@ def batches(of_q, of_v):
 @example(batches((2, 3, 2), (2, 3, 2)), False, 0, 0.4, 2, 12)  # parts of two heads
 @example(batches((1, 3), (2, 3)), False, 0, 0.4, 2, 6)  # one array of weights for two of v
 @example(batches((3, 1, 3), (3, 2, 3)), True, 0, 0.4, 1, 3)
-def test_blocks(case, return_weights, seed, p, rows, numbers):
+def test_blocks_give_the_same_numbers(case, return_weights, seed, p, rows, numbers):
     """The same as in manual/, whatever has an axis and however it is cut; the same dropout too; and
     the same to the bit for any number of threads."""
     arrays, options = case
@@ -186,7 +186,7 @@ def test_against_a_loop(backend, module, case):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases(masks=("none", "boolean", "added")))
-def test_pytorch(module, case):
+def test_pytorch_computes_the_same(module, case):
     torch = pytest.importorskip("torch")
     arrays, options = case
     if options["causal"] and arrays[3] is not None:
@@ -395,7 +395,7 @@ def test_second_order(backend, module):
         ),
     ],
 )
-def test_errors(q, k, v, mask, error, says):
+def test_wrong_arguments_are_named(q, k, v, mask, error, says):
     with pytest.raises(error, match=says):
         nag.functional.scaled_dot_product_attention(q, k, v, mask)
 

@@ -220,7 +220,7 @@ X, A, S = np.zeros((3, 2, 4)), np.zeros((4, 4)), np.zeros(4)
         ((X, A, S, S), np.array([[1, 1], [0, 1], [1, 0]], bool), ValueError, "empty or has a gap"),
     ],
 )
-def test_errors(arrays, mask, error, says):
+def test_wrong_arguments_are_named(arrays, mask, error, says):
     tags = np.zeros(arrays[0].shape[:2], int)
     with pytest.raises(error, match=says):
         nag.functional.crf_log_partition(*arrays, mask=mask)

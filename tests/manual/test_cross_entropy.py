@@ -77,7 +77,7 @@ def test_only_what_is_needed(backend, module, case):
 
 @IN_BLOCKS
 @given(cases())
-def test_blocks(module, case):
+def test_blocks_give_the_same_numbers(module, case):
     arrays, options = case
     same_by_blocks(module, arrays, **options)
 
@@ -110,7 +110,7 @@ def test_against_a_loop(backend, module, case):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(module, case):
+def test_pytorch_computes_the_same(module, case):
     torch = pytest.importorskip("torch")
     (x, y, w), options = case
     loss, cache = module.forward(x, y, w, **options)
@@ -370,7 +370,7 @@ def test_a_target_out_of_range_is_named(backend, by_manual, case, recorded):
         (X, np.array([0, 1]), np.ones(3, "f"), {}, TypeError, "float64.*float32"),
     ],
 )
-def test_errors(x, y, w, options, error, says):
+def test_wrong_arguments_are_named(x, y, w, options, error, says):
     for arrays in ((x, y), (nag.Tensor(x), nag.Tensor(y))):
         with pytest.raises(error, match=says):
             F.cross_entropy(*arrays, w, **options)

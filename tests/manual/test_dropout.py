@@ -60,7 +60,7 @@ def test_three_ways(backend, module, shape, options):
 
 @IN_BLOCKS
 @given(st.integers(0, 50), st.integers(0, 9), st.sampled_from([0.0, 0.3, 1.0]))
-def test_blocks(module, n, offset, p):
+def test_blocks_give_the_same_numbers(module, n, offset, p):
     x = np.random.default_rng(n).standard_normal(n)
     same_by_blocks(module, [x], p=p, seed=n, offset=offset)
 
@@ -164,7 +164,7 @@ def test_second_order(backend, module):
         (np.ones(2, int), 0.5, TypeError, "floating; got int64"),
     ],
 )
-def test_errors(backend, x, p, error, says):
+def test_wrong_arguments_are_named(backend, x, p, error, says):
     with pytest.raises(error, match=says):
         nag.functional.dropout(backend.array(x), p=p, seed=0)
 

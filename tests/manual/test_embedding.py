@@ -63,7 +63,7 @@ def test_a_plain_loop(backend, module, case):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(module, case):
+def test_pytorch_computes_the_same(module, case):
     torch = pytest.importorskip("torch")
     (ids, E), options = case
     y, cache = module.forward(ids, E, **options)
@@ -120,7 +120,7 @@ def test_second_order(backend, module):
         ),
     ],
 )
-def test_errors(backend, ids, E, padding, error, says):
+def test_wrong_arguments_are_named(backend, ids, E, padding, error, says):
     """Ids out of range, too, that the GPU would take for others."""
     with pytest.raises(error, match=says):
         backend.numpy(F.embedding(backend.array(ids), backend.array(E), padding_idx=padding))

@@ -35,7 +35,7 @@ def test_three_ways(backend, arrays, seed):
 
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(arrays):
+def test_pytorch_computes_the_same(arrays):
     torch = pytest.importorskip("torch")
     y, cache = kl_divergence.forward(*arrays)
     g = np.asarray(np.random.default_rng(0).standard_normal(np.shape(y)))
@@ -144,6 +144,6 @@ X = np.zeros((3, 2))
         ((X.astype(int), X.astype(int)), TypeError, "floating.*int64"),
     ],
 )
-def test_errors(arrays, error, says):
+def test_wrong_arguments_are_named(arrays, error, says):
     with pytest.raises(error, match=says):
         nag.functional.gaussian_kl_divergence(*arrays)

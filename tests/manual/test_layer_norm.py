@@ -55,7 +55,7 @@ def test_three_ways(backend, module, case, seed):
 
 @IN_BLOCKS
 @given(cases())
-def test_blocks(module, case):
+def test_blocks_give_the_same_numbers(module, case):
     arrays, options = case
     same_by_blocks(module, arrays, **options)
 
@@ -85,7 +85,7 @@ def test_rows_have_mean_0_and_variance_1(backend, module, case):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(module, case):
+def test_pytorch_computes_the_same(module, case):
     torch = pytest.importorskip("torch")
     arrays, options = case
     y, cache = module.forward(*arrays, **{**options, "return_sum": False})
@@ -244,7 +244,7 @@ X = np.zeros((2, 3))
         (X, (3,), np.ones(3, "f"), None, TypeError, "weight must have the dtype.*float32"),
     ],
 )
-def test_errors(x, shape, w, b, error, says):
+def test_wrong_arguments_are_named(x, shape, w, b, error, says):
     with pytest.raises(error, match=says):
         nag.functional.layer_norm(nag.Tensor(x), shape, w, b)
 

@@ -46,7 +46,7 @@ def test_three_ways(backend, module, arrays, seed):
 
 @IN_BLOCKS
 @given(cases())
-def test_blocks(module, arrays):
+def test_blocks_give_the_same_numbers(module, arrays):
     same_by_blocks(module, arrays)
 
 
@@ -70,7 +70,7 @@ def test_a_plain_loop(backend, module, arrays):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases())
-def test_pytorch(module, arrays):
+def test_pytorch_computes_the_same(module, arrays):
     torch = pytest.importorskip("torch")
     y, cache = module.forward(*arrays)
     g = np.random.default_rng(0).standard_normal(y.shape)
@@ -156,7 +156,7 @@ def test_second_order(backend, module):
         ((2, 4), (5, 4), (1, 5), r"bias \(1, 5\)"),
     ],
 )
-def test_errors(backend, x, W, b, says):
+def test_wrong_arguments_are_named(backend, x, W, b, says):
     arrays = [None if shape is None else backend.array(np.ones(shape)) for shape in (x, W, b)]
     with pytest.raises(ValueError, match=says):
         F.linear(*arrays)

@@ -99,7 +99,7 @@ def test_only_what_is_needed(backend, module, case, is_early):
 
 @IN_BLOCKS
 @given(cases())
-def test_threads(module, case):
+def test_threads_give_the_same_numbers(module, case):
     arrays, options = case
     same_by_blocks(early(module), arrays, **options)
 
@@ -166,7 +166,7 @@ def test_many_classes_in_threads(module):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases(), st.booleans())
-def test_pytorch(module, case, is_early):
+def test_pytorch_computes_the_same(module, case, is_early):
     torch = pytest.importorskip("torch")
     (h, W, y, b, w), options = case
     loss, cache = early(module, (is_early,) * 5).forward(h, W, y, b, w, **options)
@@ -513,6 +513,6 @@ def test_a_target_out_of_range_is_named(backend, target, by_manual, ignore_index
         (H, W, Y, None, np.ones(4, "f"), {}, TypeError, "class_weight.*float64.*float32"),
     ],
 )
-def test_errors(h, W, y, b, w, options, error, says):
+def test_wrong_arguments_are_named(h, W, y, b, w, options, error, says):
     with pytest.raises(error, match="linear_cross_entropy: .*" + says):
         F.linear_cross_entropy(h, W, y, b, w, **options)

@@ -77,7 +77,7 @@ def test_only_what_is_needed(backend, module, data):
 @pytest.mark.oracle
 @ON_NUMPY
 @given(data=st.data(), seed=SEEDS)
-def test_pytorch(module, data, seed):
+def test_pytorch_computes_the_same(module, data, seed):
     torch = pytest.importorskip("torch")
     arrays, options = data.draw(cases(CELLS[module.name]))
     options = {k: v for k, v in options.items() if k not in ("dropout", "masks")}  # draws its own
@@ -235,7 +235,7 @@ def results(module, arrays, options, columns=1, n=1):
 
 @IN_BLOCKS
 @given(data=st.data())
-def test_blocks(module, data):
+def test_blocks_give_the_same_numbers(module, data):
     """One sequence or two at a time, or all of them: the same but for rounding; and to the bit for
     any number of threads."""
     arrays, options = data.draw(cases(CELLS[module.name]))
@@ -351,7 +351,7 @@ def test_gates_far_open_or_shut(backend, module, size):
         ),
     ],
 )
-def test_errors(cell, changed, options, error, says):
+def test_wrong_arguments_are_named(cell, changed, options, error, says):
     G = cell.gates
     x = np.zeros(changed.get("x", (5, 2, 3)), changed.get("dtype", "float64"))
     starts = [np.zeros(changed["h0"]) if "h0" in changed else None] + [None] * (cell.states - 1)

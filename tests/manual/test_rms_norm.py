@@ -53,7 +53,7 @@ def test_three_ways(backend, module, case, seed):
 
 @IN_BLOCKS
 @given(cases())
-def test_blocks(module, case):
+def test_blocks_give_the_same_numbers(module, case):
     arrays, options = case
     same_by_blocks(module, arrays, **options)
 
@@ -68,7 +68,7 @@ def test_only_what_is_needed(backend, module, case):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases(), st.sampled_from([None, 0.1]), st.sampled_from(["float32", "float64"]))
-def test_pytorch(module, case, eps, dtype):
+def test_pytorch_computes_the_same(module, case, eps, dtype):
     torch = pytest.importorskip("torch")
     arrays, options = case
     options["eps"] = eps
@@ -156,6 +156,6 @@ X = np.zeros((2, 3))
         (X, (3,), np.ones(3, "f"), TypeError, "rms_norm: weight must have the dtype.*float32"),
     ],
 )
-def test_errors(x, shape, w, error, says):
+def test_wrong_arguments_are_named(x, shape, w, error, says):
     with pytest.raises(error, match=says):
         nag.functional.rms_norm(nag.Tensor(x), shape, w)

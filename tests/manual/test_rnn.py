@@ -115,7 +115,7 @@ def test_only_what_is_needed(backend, module, case):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(cases(), SEEDS)
-def test_pytorch(module, case, seed):
+def test_pytorch_computes_the_same(module, case, seed):
     torch = pytest.importorskip("torch")
     (x, h0, *weights), options = case
     lengths = options.get("lengths")
@@ -328,7 +328,7 @@ X, W = np.zeros((5, 2, 3)), [np.zeros((4, 3)), np.zeros((4, 4)), np.zeros(4), np
         (X, None, W, {"lengths": [6, 3]}, ValueError, r"from 1 to T = 5; got \[6, 3\]"),
     ],
 )
-def test_errors(x, h0, weights, options, error, says):
+def test_wrong_arguments_are_named(x, h0, weights, options, error, says):
     for wrap in (np.array, nag.Tensor):
         with pytest.raises(error, match=says):
             nag.functional.rnn(wrap(x), h0, *weights, **options)

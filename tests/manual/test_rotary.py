@@ -133,6 +133,6 @@ def test_second_order(backend, module, interleaved):
         (np.ones((2, 4)), {"base": 0.0}, ValueError, "positive; got 0.0"),
     ],
 )
-def test_errors(x, options, error, says):
+def test_wrong_arguments_are_named(x, options, error, says):
     with pytest.raises(error, match=says):
         nag.functional.rotary_embedding(x, **options)

@@ -34,7 +34,7 @@ def test_three_ways(backend, module, case, seed):
 
 @IN_BLOCKS
 @given(shapes_and_axes(), SEEDS)
-def test_blocks(module, case, seed):
+def test_blocks_give_the_same_numbers(module, case, seed):
     shape, axis = case
     same_by_blocks(module, [np.random.default_rng(seed).standard_normal(shape)], axis=axis)
 
@@ -59,7 +59,7 @@ def test_against_a_plain_formula(backend, module, case, seed):
 @ON_NUMPY
 @pytest.mark.oracle
 @given(shapes_and_axes(), SEEDS)
-def test_pytorch(module, case, seed):
+def test_pytorch_computes_the_same(module, case, seed):
     torch = pytest.importorskip("torch")
     shape, axis = case
     rng = np.random.default_rng(seed)

@@ -276,7 +276,7 @@ def test_the_baseline_is_the_best_of_them(task):
     assert task.baseline() == ("good; chrf 100, exact 1", pytest.approx(100))
 
 
-def test_names(monkeypatch):
+def test_names_are_scored_by_those_that_are_exact(monkeypatch):
     monkeypatch.setattr(translation, "read_names", lambda: (made_up()[0], ""))
     task = Names(options(preset="translation-names"))
     right = dict(task.watched + task.test)

@@ -83,7 +83,7 @@ def test_the_dictionary_of_debian():
 
 
 @pytest.mark.data
-def test_names():
+def test_each_pair_of_names_is_read_once():
     pytest.importorskip("babel")
     pairs, left_out = read_names()
     assert len(pairs) > 1500 and len(set(pairs)) == len(pairs)

@@ -32,7 +32,7 @@ NAMES = [
 ]
 
 
-def test_names():
+def test_parameters_are_named_by_the_way_to_them():
     model = Tagger()
     assert [name for name, _ in model.named_parameters()] == NAMES
     assert list(model.state_dict()) == NAMES + ["output.weight"]
@@ -235,7 +235,7 @@ def test_dropout_keeps_the_expectation():
     assert y.mean() == pytest.approx(1, abs=0.03)
 
 
-def test_errors():
+def test_wrong_arguments_are_named():
     with pytest.raises(TypeError, match=r"lstm: hx must be a pair of arrays \(h_0, c_0\), or None"):
         LSTM(3, 4)(np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32))
     with pytest.raises(ValueError, match="GRU: input_size must be an integer, 1 or more; got 0"):

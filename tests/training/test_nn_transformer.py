@@ -281,7 +281,7 @@ def test_weights_start_where_those_of_pytorch_do():
                 assert abs(p.data).max() == pytest.approx(abs(q).max(), rel=0.3, abs=1e-9), name
 
 
-def test_errors():
+def test_wrong_arguments_are_named():
     x = np.ones((2, 3, 4), np.float32)
     layer = nn.MultiheadAttention(4, 2, batch_first=True)
     with pytest.raises(ValueError, match="embed_dim must be a multiple.*got 5 and 2"):

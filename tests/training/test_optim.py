@@ -378,7 +378,7 @@ def test_schedule(decay):
         assert (rates[9] + rates[99]) / 2 == pytest.approx(rates[54])  # symmetric
 
 
-def test_errors():
+def test_wrong_arguments_are_named():
     p = Parameter(np.ones(2))
     with pytest.raises(ValueError, match="no parameters"):
         SGD([])
