@@ -95,12 +95,7 @@ for _name, _operation in OF_ONE.items():
     _attach_unary(f"__{_name}__", _operation)
 
 
-def _getitem(self, index):
-    return ops.getitem(self, index)
-
-
-Tensor.__getitem__ = _getitem
-Tensor.__setitem__ = assign
+Tensor.__getitem__, Tensor.__setitem__ = ops.getitem, assign
 Tensor.T = property(lambda self: ops.transpose(self), doc="The Tensor with its axes reversed.")
 
 # ---- methods: the operation with the Tensor as its first argument

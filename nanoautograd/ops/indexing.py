@@ -68,7 +68,10 @@ def getitem(x, index):
 
     An element that is read twice, as by x[[0, 0]], gets both gradients.
     """
-    return _getitem(x, index if type(index) in READY else _plain(index, x))
+    kind = type(index)
+    if kind not in READY and not (kind is tuple and READY.issuperset(map(type, index))):
+        index = _plain(index, x)
+    return _getitem(x, index)
 
 
 def _scattered(g, index, shape):

@@ -90,6 +90,8 @@ def save(a: Any, node: Any) -> tuple:
         edge = a._edge
         is_own = edge is not None and edge[0] is node
         return a._array, storage, a._version, edge[1] if is_own else edge
+    if type(a) is tuple and IMMUTABLE.issuperset(map(type, a)):
+        return a, None, 0, None
     if type(a) is tuple and any(hasattr(x, "_storage") for x in a):
         return tuple(save(x, node) for x in a), SEVERAL, -1, None
     return copied(a), None, 0, None

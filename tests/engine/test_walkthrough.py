@@ -147,11 +147,13 @@ z = w * 1.0
         (lambda: z * 0.5, 4),
         (lambda: nag.tanh(z), 4),
         (lambda: z[1:], 6),
+        (lambda: z[0, 1], 6),
+        (lambda: z[:, 1], 6),
         (lambda: z.sum(), 6),
         (lambda: w @ z, 6),
         (lambda: w @ v, 6),
     ],
-    ids=["w * z", "z * 0.5", "tanh(z)", "z[1:]", "z.sum()", "w @ z", "w @ v"],
+    ids=["w * z", "z * 0.5", "tanh(z)", "z[1:]", "z[0, 1]", "z[:, 1]", "z.sum()", "w @ z", "w @ v"],
 )
 def test_a_call_takes_few_python_frames_and_leaves_one_node(call, most):
     y = call()
