@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays, floating_dtypes
 
 import nanoautograd as nag
 from nanoautograd import functional as F
-from nanoautograd.array_interface import array_of
 from nanoautograd.backends import scatter_add
 from nanoautograd.backends.sums import (
     column_dots,
@@ -22,6 +21,7 @@ from nanoautograd.backends.sums import (
     total,
     unbroadcast,
 )
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.optim import SGD, Adam, AdamW, AveragedModel, clip_grad_norm_
 
 DTYPES = {

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
-from nanoautograd.array_interface import array_of
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.testing import (
     CheckRefused,
     GradientError,
