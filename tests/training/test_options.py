@@ -16,7 +16,7 @@ from models.tasks import PRESETS  # noqa: E402
 from models.training import search, table  # noqa: E402
 from models.training.options import OptionError, explanation, parse, parser  # noqa: E402
 
-CONFIGS = {Config for task in PRESETS.values() for Config, _ in task.models.values()}
+CONFIGS = dict.fromkeys(C for task in PRESETS.values() for C, _ in task.models.values())  # in order
 
 
 @pytest.mark.parametrize("preset", PRESETS)
