@@ -11,7 +11,7 @@ import numpy as np
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
 from ..interface.array_interface import array_of
-from .in_place import IMMUTABLE
+from .in_place import IMMUTABLE, arrays_in
 
 DEEPEST = 64  # so many axes an array of NumPy has at most
 
@@ -248,6 +248,31 @@ def watched(operation: Any, forward: Any) -> Any:
         seen += any(b is not None for b in before)
         if seen == WATCHED:
             operation.forward = forward
+        return out
+
+    return first
+
+
+def watched_backward(name: str, backward: Any) -> Any:
+    """The backward of an operation; that of a user is watched likewise. What arrives may arrive at
+    others too, and the cache may hold an argument, or be read again."""
+    if is_ours(backward):
+        return backward
+    seen = 0
+
+    @wraps(backward)
+    def first(*args: Any, **options: Any) -> Any:
+        nonlocal seen
+        given = arrays_in(args) if seen < WATCHED else []
+        before = list(map(_sample, given))
+        out = backward(*args, **options)
+        for a, was in zip(given, before):
+            if _sample(a) != was:
+                raise TypeError(
+                    f"the backward of {name} wrote into an array of shape {a.shape} that it was "
+                    "given; compute a new one, as dx = dy * 2 instead of dy *= 2"
+                )
+        seen += 1
         return out
 
     return first

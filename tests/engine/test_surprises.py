@@ -345,3 +345,24 @@ def test_pickle():
 def test_torch_gets_a_copy_of_what_is_read_backwards():
     torch = pytest.importorskip("torch")
     assert torch.from_dlpack(nag.flip(nag.Tensor([1.0, 2.0]))).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("with_needs", [False, True])
+def test_a_backward_that_writes_into_what_it_was_given(with_needs):
+    def overwrites(dy, cache, needs=None):
+        dy *= 2
+        return (dy,)
+
+    def empties(dy, cache, needs=None):
+        cache[0][...] = 0
+        return (2 * dy,)
+
+    for backward in (overwrites, empties):
+        given = backward if with_needs else lambda dy, cache: backward(dy, cache)
+        double = nag.custom_vjp("double", lambda a: (a * 2, [a]), given, lambda a: a * 2)
+        w = nag.Tensor(np.ones(3), requires_grad=True)
+        y = w * 1.0
+        loss = ((double(y) + y) * np.arange(3.0)).sum()  # one array arrives at both terms
+        with pytest.raises(TypeError, match=r"backward of double wrote into .* shape \(3,\)"):
+            loss.backward()
+        assert w.grad is None
