@@ -5,9 +5,10 @@ import math
 import warnings
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from inspect import isroutine
 from reprlib import recursive_repr
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
@@ -50,11 +51,20 @@ def _inside(holder, path="", above=()):
         elif isinstance(value, CONTAINERS):
             if all(value is not one for one in above):
                 yield from _inside(value, name, (*above, value))
-        elif isinstance(value, NAMELESS) and learns([*getattr(value, "flat", value)]):
+        elif learns(_unnamed(value)):
             raise TypeError(
                 f"{name} is of type {kind.__name__} and holds Parameters or Modules, which have no "
                 "names in it: use a list or a dict"
             )
+
+
+def _unnamed(value):
+    """What is in a set or in an array of objects, and what learns among the fields of a record."""
+    if isinstance(value, NAMELESS):
+        return [*getattr(value, "flat", value)]
+    if isinstance(value, SimpleNamespace) or is_dataclass(value) and hasattr(value, "__dict__"):
+        return [x for x in vars(value).values() if isinstance(x, (Parameter, Module))]
+    return []
 
 
 def learns(value):

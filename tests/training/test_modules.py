@@ -4,6 +4,8 @@ import copy
 import pickle
 import warnings
 from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
+from dataclasses import make_dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -165,7 +167,11 @@ def test_what_cannot_be_found_is_refused():
     model = holding(ones={parameter()})
     with pytest.raises(TypeError, match="ones is of type set and holds Parameters or Modules"):
         model.parameters()
-    for held in ({"a": parameter()}.values(), np.array([Linear(1, 1), None], dtype=object)):
+    record = make_dataclass("Record", ["size", "layer"])(3, Linear(1, 1))
+    for held in (
+        *({"a": parameter()}.values(), np.array([Linear(1, 1), None], dtype=object)),
+        *(record, [record], SimpleNamespace(a=parameter())),
+    ):
         with pytest.raises(TypeError, match="which have no names in it"):
             holding(held=held).parameters()
     assert holding(words={"a", 1}).parameters() == []
