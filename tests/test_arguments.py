@@ -818,3 +818,14 @@ def test_what_is_a_number_is_no_tensor():
     for f in (nag.var, nag.std):
         with pytest.raises(TypeError, match="ddof is a number"):
             f(leaf([1.0, 2.0]), ddof=leaf(1.0))
+
+
+def test_what_is_given_in_the_place_of_an_array_is_named():
+    for f in (nag.sin, nag.exp, nag.functional.relu):
+        with pytest.raises(TypeError, match=f"{f.name} cannot compute with None"):
+            f(None)
+    with pytest.raises(TypeError, match="sin takes .* not type"):  # which has __dlpack__
+        nag.sin(nag.Tensor)
+    for array in (np.array([None]), np.array(["1"]), np.array(["2026"], "M8[Y]")):
+        with pytest.raises(TypeError, match="sin takes numbers; got array"):
+            nag.sin(array)

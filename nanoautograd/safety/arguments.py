@@ -38,7 +38,7 @@ def check_operand(x: Any, name: str) -> None:
     """Raises TypeError if x is foreign; `name` is what it was given to."""
     if is_foreign(x):
         kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
-        if hasattr(x, "__dlpack__"):
+        if hasattr(x, "__dlpack__") and not isinstance(x, type):
             raise TypeError(
                 f"{name} was given an array of another library, {kind}; gradients do not pass from "
                 "one to the other. nag.from_dlpack(x) is a Tensor that shares its memory"

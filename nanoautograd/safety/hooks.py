@@ -87,7 +87,7 @@ def _is_about(error: Exception, a: Any) -> bool:
         return error.obj is a or isinstance(a, type)
     text = str(error)
     unreadable = f"'{type(a).__name__}' object is not subscriptable" in text
-    return isinstance(error, TypeError) and (unreadable or a is None and "'NoneType'" in text)
+    return isinstance(error, TypeError) and (unreadable or a is None and "NoneType" in text)
 
 
 def _described(a: Any) -> str:
