@@ -87,7 +87,7 @@ def wrong(capsys, main, *words):
         (["--floor", "3"], "there is no option --floor; did you mean --lr-floor?"),
         (["--block", "8"], "there is no option --block; it is called --block-size now"),
         (["gpt", "--width", "8"], "there is no option --width; it is called --d-model now"),
-        (["--width", "8"], "there is no option --width; python train.py rnn --help shows all"),
+        (["--width", "8"], "there is no option --width; python train.py gru --help shows all"),
         (["gpt", "-q"], "there is no option -q; python train.py gpt --help shows all"),
         (["--steps", "3", "gpt"], "'gpt' belongs to no option; a preset comes before all options"),
         (["gpt", "tiny"], "'tiny' belongs to no option"),
@@ -119,7 +119,7 @@ def test_the_other_programs_say_so_too(capsys, main, words, expected):
 @pytest.mark.parametrize("preset", [[], ["gpt"]])
 def test_generate_without_a_run_says_how_to_train_one(tmp_path, preset, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    out = f"runs/{(*preset, 'rnn')[0]}"
+    out = f"runs/{(*preset, 'gru')[0]}"
     for more, command in (
         ([], ["python", "train.py", *preset]),
         (["--out", "my run"], ["python", "train.py", *preset, "--out", "my run"]),
