@@ -829,6 +829,6 @@ def test_what_is_given_in_the_place_of_an_array_is_named():
             f(None)
     with pytest.raises(TypeError, match="sin takes .* not type"):  # which has __dlpack__
         nag.sin(nag.Tensor)
-    for array in (np.array([None]), np.array(["1"]), np.array(["2026"], "M8[Y]")):
+    for numbers in (np.array([None]), np.array(["1"]), np.array(["2026"], "M8[Y]")):
         with pytest.raises(TypeError, match="sin takes numbers; got array"):
-            nag.sin(array)
+            nag.sin(numbers)
