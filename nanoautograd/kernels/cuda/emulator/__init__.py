@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -101,26 +101,49 @@ def _library(source):
 def build(source, sanitize=False):
     """The path of the library, compiled if it is not there yet."""
     flags = (*FLAGS, *(SANITIZE if sanitize else ()))
-    text = "\n".join(
-        (f'#include "{HEADER}"', source.text, *(_entry(source, name) for name in source.kernels))
-    )
-    content = "\0".join((text, HEADER.read_text(encoding="utf-8"), *flags))
-    name = hashlib.sha256(content.encode()).hexdigest()[:32]
-    path = _cache() / f"{name}.so"
+    text = "\n".join((source.text, *(_entry(source, name) for name in source.kernels)))
+    header = HEADER.read_text(encoding="utf-8")
+    path = _cache() / f"{_hash(text, header, *flags)}.so"
     if path.exists():
         return path
-    if not available():
-        raise KernelError("kernels run on the CPU only where g++ is: apt install g++")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / "kernel"
+        text = f'#include "{_precompiled(header, flags)}"\n{text}'
         made.with_suffix(".cpp").write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            ["g++", *flags, "-o", made, made.with_suffix(".cpp")], capture_output=True, text=True
-        )
-        if done.returncode:
-            raise KernelError(f"{source} does not compile:\n{done.stderr}")
+        problem = _compile(*flags, "-o", made, made.with_suffix(".cpp"))
+        if problem:
+            raise KernelError(f"{source} does not compile:\n{problem}")
         os.replace(made, path)  # whole or not at all
     return path
+
+
+def _precompiled(header, flags):
+    """The path of a copy of cuda.h beside which g++ finds it parsed, which takes as long as the
+    rest of what a kernel takes."""
+    path = _cache() / _hash(header, *flags)
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / "made"
+            made.mkdir()
+            (made / "cuda.h").write_text(header, encoding="utf-8")
+            problem = _compile(*flags, "-x", "c++-header", made / "cuda.h")
+            if problem:
+                raise KernelError(f"{HEADER} does not compile:\n{problem}")
+            with suppress(OSError):  # another process was first
+                made.rename(path)
+    return path / "cuda.h"
+
+
+def _compile(*arguments):
+    """What g++ says is wrong."""
+    if not available():
+        raise KernelError("kernels run on the CPU only where g++ is: apt install g++")
+    done = subprocess.run(["g++", *arguments], capture_output=True, text=True)
+    return done.stderr if done.returncode else ""
+
+
+def _hash(*texts):
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
 def _cache():
