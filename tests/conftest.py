@@ -1,13 +1,15 @@
 """What all tests share: the backends they run on, Hypothesis's profiles, a watch over globals.
 
 pytest                                    each property on a few, fixed examples
-pytest --hypothesis-profile=thorough      many, and new ones in each run
-pytest -m "not slow", -m gpu, -m oracle   a part
+pytest --hypothesis-profile=ci            on more, and what is slow
+pytest --hypothesis-profile=thorough      on many, which are new in each run
+pytest -m gpu, -m oracle, -m data         a part
 pytest --kernels                          the fake computes with the CUDA kernels, emulated
 """
 
 import os
 import random
+from collections import Counter
 from contextlib import nullcontext
 
 import numpy as np
@@ -24,17 +26,13 @@ from nanoautograd.safety.anomaly import ANOMALY_MODE
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=25,
+    max_examples=10,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.register_profile("ci", settings.get_profile("default"), print_blob=True)
+settings.register_profile("ci", settings.get_profile("default"), max_examples=25, print_blob=True)
 settings.register_profile(
-    "thorough",
-    settings.get_profile("default"),
-    max_examples=500,
-    derandomize=False,
-    print_blob=True,
+    "thorough", settings.get_profile("ci"), max_examples=500, derandomize=False
 )
 settings.load_profile("default")
 
@@ -51,11 +49,60 @@ def pytest_addoption(parser):
     )
 
 
+LEFT_OUT = pytest.StashKey[Counter]()  # reason -> how many tests are not run for it
+
+
 def pytest_configure(config):
+    config.stash[LEFT_OUT] = Counter()
     if config.getoption("--kernels"):
         emulated = emulator.emulated(seed=1)
         emulated.__enter__()
         config.add_cleanup(lambda: emulated.__exit__(None, None, None))
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what cannot run here, and what the command does not ask for; the end of the run
+    says how many tests that are, and why."""
+    cupy = available()["cupy"]
+    reasons = {} if cupy.usable else {"gpu": f"no GPU: {cupy.detail}"}
+    for part in ("oracle", "data"):
+        if part not in config.option.markexpr:
+            reasons[part] = f"needs pytest -m {part}"
+    if settings.default is settings.get_profile("default"):
+        reasons["slow"] = "needs pytest --hypothesis-profile=ci"
+
+    def why(item):
+        found = [reasons[mark.name] for mark in item.iter_markers() if mark.name in reasons]
+        found += [mark.kwargs["reason"] for mark in item.iter_markers("skipif") if mark.args[0]]
+        return found[0] if found else None
+
+    out = {item: reason for item in items if (reason := why(item))}
+    config.stash[LEFT_OUT].update(out.values())
+    config.hook.pytest_deselected(items=list(out))
+    items[:] = [item for item in items if item not in out]
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # of a worker, for pytest_testnodedown
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Each worker collects, and leaves out, the same."""
+    if hasattr(node, "workeroutput"):
+        node.config.stash[LEFT_OUT] = Counter(node.workeroutput["left_out"])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+    )
+    for what, reasons in ("left out", config.stash[LEFT_OUT]), ("skipped", skipped):
+        for reason, n in reasons.most_common():
+            terminalreporter.write_line(f"{n:,} {what}: {reason}")
 
 
 class Backend:

@@ -28,7 +28,7 @@ def test_every_operation_passes_a_nan_on_and_back(name):
     """If the result depends on an entry, and that entry becomes NaN, the result holds NaN, and the
     entry's gradient is not 0."""
 
-    @settings(max_examples=10)
+    @settings(max_examples=settings.default.max_examples // 2)
     @given(OPERATIONS[name].calls, st.integers(0, 99))
     def check(call, k):
         def run(xs):

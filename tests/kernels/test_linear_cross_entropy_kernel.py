@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cases import Case, normal
 from comparing import compare, drawn
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nanoautograd as nag
@@ -53,7 +53,6 @@ CASE = Case(
 
 
 @given(data=st.data())
-@settings(max_examples=20)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_is_that_of_manual(dtype, data):
     if dtype == "bfloat16":

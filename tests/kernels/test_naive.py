@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import CASES, NAIVE
 from comparing import TOLERANCE, drawn, results_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoautograd.kernels.cuda import emulator
@@ -21,7 +21,6 @@ FILES = sorted(HERE.parent.glob("naive/*.cu"))
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
 @pytest.mark.parametrize("naive", NAIVE, ids=lambda case: case.title)
-@settings(max_examples=30)
 @given(data=st.data())
 def test_the_fast_kernels_compute_the_same(naive, data):
     """Shapes that the fast ones take: heads of 8, 16 or 24 features."""

@@ -148,15 +148,15 @@ CALLS = {  # make, and for each option a value, or a tuple of some, that is not 
 REQUIRED = {"normalized_shape": (5,), "seed": 1}  # options without a default
 
 
-def calls(name, usual):
-    """(args, options): with the `usual` options, and with one or two other choices."""
+def calls(name, usual, most):
+    """(args, options): with the `usual` options, and with at most so many other choices."""
     make, others = CALLS[name]
     choices = [
         (option, value)
         for option, values in others.items()
         for value in (values if type(values) is tuple else (values,))
     ]
-    for changes in chain(*(combinations(choices, n) for n in range(3))):
+    for changes in chain(*(combinations(choices, n) for n in range(most + 1))):
         if len(dict(changes)) == len(changes):
             args, options = make(**usual | dict(changes))
             try:
@@ -167,13 +167,14 @@ def calls(name, usual):
 
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
+@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow)])
 @EACH
-def test_what_is_taken_is_computed(launcher):
+def test_what_is_taken_is_computed(launcher, most):
     parameters = inspect.signature(launcher.reference.forward).parameters.values()
     usual = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     usual |= {name: value for name, value in REQUIRED.items() if name in usual}
     unusual, taken = set(), 0
-    for args, options in calls(launcher.name, usual) if usual else ():
+    for args, options in calls(launcher.name, usual, most) if usual else ():
         unusual |= {name for name, value in options.items() if value is not usual[name]}
         if launcher.kernel.takes(*args, **options):
             taken += 1

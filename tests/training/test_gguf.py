@@ -281,7 +281,7 @@ def test_little_of_a_file_is_quoted(path, data):
     assert len(str(e.value)) < 1000
 
 
-@settings(max_examples=200)
+@settings(max_examples=8 * settings.default.max_examples)
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 3))
 def test_noise(tmp_path_factory, noise, tensors, entries):
     path = tmp_path_factory.getbasetemp() / "noise.gguf"

@@ -191,7 +191,7 @@ def test_a_bool_is_one_whatever_its_byte_is(tmp_path):
         lambda inside: st.one_of(st.lists(inside), st.dictionaries(st.text(), inside)),
     )
 )
-@settings(max_examples=50)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_any_json_is_no_checkpoint(tmp_path, document):
     (tmp_path / "checkpoint.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="damaged"):

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nanoautograd as nag
@@ -36,7 +36,6 @@ def value(t):
 
 
 @given(n=st.integers(1, 7), m=st.integers(1, 7), data=st.data())
-@settings(max_examples=30, deadline=None)
 def test_it_is_the_formula_and_merges(n, m, data):
     r, alpha = data.draw(st.integers(1, min(n, m))), data.draw(st.floats(0.1, 50.0))
     rng = np.random.default_rng(0)
