@@ -126,7 +126,7 @@ def _precompiled(header, flags):
             made = Path(folder) / "made"
             made.mkdir()
             (made / "cuda.h").write_text(header, encoding="utf-8")
-            problem = _compile(*flags, "-x", "c++-header", made / "cuda.h")
+            problem = _compile(*flags, "-c", "-x", "c++-header", made / "cuda.h")
             if problem:
                 raise KernelError(f"{HEADER} does not compile:\n{problem}")
             with suppress(OSError):  # another process was first
