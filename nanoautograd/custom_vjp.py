@@ -130,7 +130,7 @@ class CustomVJP:
         early = (
             "needs" in {*parameters(forward)[1]} - self.signature.keyword_set
         )  # no option of its own
-        backward = given_needs(checks.watched_backward(self.name, backward))
+        backward = given_needs(checks.watched_backward(f"the backward of {self.name}", backward))
         if self.in_float32:
             forward, backward = functions_in_float32(forward, backward)
         return Form(forward, backward, early)

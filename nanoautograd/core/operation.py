@@ -94,7 +94,7 @@ class Primitive:
         checks.check_return(self.name, *rules.values())
         reads = {name: rule_reads(rule) for name, rule in rules.items()}
         checks.check_rules(self.name, self.signature, reads)
-        self.rules |= rules
+        self.rules |= checks.watched_rules(self.name, rules)
         self.reads |= {name: read[1:] for name, read in reads.items()}
         self.plans.clear()
         # A tuple may be axes or a shape; where every argument has a rule, it is numbers.

@@ -253,9 +253,17 @@ def watched(operation: Any, forward: Any) -> Any:
     return first
 
 
+def watched_rules(name: str, rules: dict) -> dict:
+    """The rules of an operation; those of a user are watched likewise."""
+    return {
+        argument: watched_backward(f"the rule of {name} for {argument!r}", rule)
+        for argument, rule in rules.items()
+    }
+
+
 def watched_backward(name: str, backward: Any) -> Any:
     """The backward of an operation; that of a user is watched likewise. What arrives may arrive at
-    others too, and the cache may hold an argument, or be read again."""
+    others too, and what was saved may be an argument, or be read again. name: in an error."""
     if is_ours(backward):
         return backward
     seen = 0
@@ -269,8 +277,8 @@ def watched_backward(name: str, backward: Any) -> Any:
         for a, was in zip(given, before):
             if _sample(a) != was:
                 raise TypeError(
-                    f"the backward of {name} wrote into an array of shape {a.shape} that it was "
-                    "given; compute a new one, as dx = dy * 2 instead of dy *= 2"
+                    f"{name} wrote into an array of shape {a.shape} that it was given; compute a "
+                    "new one, as dx = dy * 2 instead of dy *= 2"
                 )
         seen += 1
         return out

@@ -366,3 +366,29 @@ def test_a_backward_that_writes_into_what_it_was_given(with_needs):
         with pytest.raises(TypeError, match=r"backward of double wrote into .* shape \(3,\)"):
             loss.backward()
         assert w.grad is None
+
+
+def test_a_rule_that_writes_into_what_it_was_given():
+    """Another term has the same g, and what was saved of an argument is that argument."""
+
+    def overwrites(g, a):
+        g *= 2
+        return g
+
+    def empties(g, a):
+        a *= 0
+        return 2 * g
+
+    for rule in (overwrites, empties):
+
+        @nag.function
+        def double(a):
+            return a * 2
+
+        double.defvjp(a=rule)
+        w = nag.Tensor(np.ones(3), requires_grad=True)
+        y = w * 1.0
+        loss = ((double(y) + y) * np.arange(3.0)).sum()
+        with pytest.raises(TypeError, match=r"the rule of double for 'a' wrote into .* \(3,\)"):
+            loss.backward()
+        assert w.grad is None
