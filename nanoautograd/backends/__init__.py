@@ -66,7 +66,7 @@ def _owner(cls):
         owner = importlib.import_module("cupy")
         for f in WHEN_CUPY_IS_SEEN:
             f()
-    elif cls.__module__.startswith(__name__):  # the fake
+    elif cls.__module__.startswith(f"{__name__}.strict"):  # the fake
         owner = importlib.import_module(".strict", __name__).xp
     else:
         owner = None
