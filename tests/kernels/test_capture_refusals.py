@@ -54,7 +54,7 @@ def test_a_copy_from_the_host_is_refused(gpu):
     def copies(x, y):
         return step(x, y * gpu.asarray(np.ones((7, 3), "f4")))
 
-    refused(gpu, copies, r"test_capture_refusals.py:\d+, `.*copies from the host.*the batch")
+    refused(gpu, copies, r"fake_gpu.py:\d+, `.*copies from the host.*the batch")
 
 
 def test_other_errors_of_the_step_are_its_own(gpu):

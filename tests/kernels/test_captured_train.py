@@ -30,7 +30,7 @@ class Line(nn.Module):
 
 @dataclass
 class LineConfig:
-    width: int = 3
+    d_model: int = 3
 
 
 class Lines(Task):
