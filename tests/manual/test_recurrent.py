@@ -276,7 +276,7 @@ def test_chunks_are_all_steps_once(T, n, d):
 
 
 @ON_NUMPY
-@pytest.mark.parametrize("B", [1, 5])
+@pytest.mark.parametrize("B", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_memory_is_linear_in_the_steps(module, B):
     """Of twice as many steps it is twice as much, but for what does not depend on them.
 
