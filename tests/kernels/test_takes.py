@@ -180,4 +180,5 @@ def test_what_is_taken_is_computed(launcher, most):
             taken += 1
             with emulator.emulated(seed=1):
                 compare(launcher, args, options)
-    assert unusual == usual.keys() and bool(taken) == bool(usual)
+    assert bool(taken) == bool(usual)
+    assert unusual == usual.keys() or most == 1  # some choices go with others alone

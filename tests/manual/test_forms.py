@@ -375,8 +375,14 @@ def weights(shape, dtype):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form, dtype",
+    [
+        pytest.param(form, dtype, marks=[pytest.mark.slow] * ((form, dtype) == ("cuda", "float64")))
+        for form in FORMS
+        for dtype in ("float64", "float32")
+    ],
+)
 @each_operation
 def test_each_form_is_that_by_hand(name, form, dtype, monkeypatch):
     if form == "cuda" and not emulator.available():

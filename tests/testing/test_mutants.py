@@ -4,11 +4,12 @@ thousand, is run by `python -m nanoautograd.testing.mutants`; this is an even sa
 from collections import Counter
 
 import pytest
+from hypothesis import settings
 
 from nanoautograd import ops
 from nanoautograd.testing import mutants
 
-PLANTED = 60
+PLANTED = 3 * settings.default.max_examples
 # How many there are in each folder: they are found through the source, and must not get lost.
 BY_FOLDER = {
     "core": 383,

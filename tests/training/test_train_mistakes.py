@@ -503,6 +503,7 @@ def test_missing_package(tmp_path, package):
     assert process.stderr == f"train.py needs the package {package}: pip install '.[train]'\n"
 
 
+@pytest.mark.slow
 def test_the_number_of_threads(run, tmp_path, monkeypatch):
     """With --deterministic no bit depends on it, and without only the last ones do. (The products
     of these sizes are cut, and so are blocks of so few numbers, and batches of so few sequences.)
