@@ -127,9 +127,8 @@ class CustomVJP:
 
     def form(self, forward: Callable, backward: Callable) -> Form:
         """Two functions as a Form of this operation: with arrays of 16 bits in float32, if so."""
-        early = (
-            "needs" in {*parameters(forward)[1]} - self.signature.keyword_set
-        )  # no option of its own
+        # (An operation may have an option of that name.)
+        early = "needs" in {*parameters(forward)[1]} - self.signature.keyword_set
         backward = given_needs(checks.watched_backward(f"the backward of {self.name}", backward))
         if self.in_float32:
             forward, backward = functions_in_float32(forward, backward)

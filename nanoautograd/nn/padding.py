@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nanoautograd.backends import array_namespace, device_of, is_array, to_device
-from nanoautograd.interface.array_interface import array_of
+from ..backends import array_namespace, device_of, is_array, to_device
+from ..interface.array_interface import array_of
 
 
 def mask(x, lengths):

@@ -61,10 +61,8 @@ def forward(
         if b is not None:
             z += b
         ell = xp.empty(len(z), dtype=A)
-        of_rows, shared = (len(z), _threads(V), z, y[n], lse[n]), 3 * 32 * lse.itemsize
-        kernels.launch(
-            "forward", *of_rows, ell, reported.array, n.start, *of_options, shared=shared
-        )
+        of_rows, size = (len(z), _threads(V), z, y[n], lse[n]), 3 * 32 * lse.itemsize
+        kernels.launch("forward", *of_rows, ell, reported.array, n.start, *of_options, shared=size)
         if g is not None:
             kernels.launch("backward", *of_rows, g, None, z, *of_options, True)
         return ell
