@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import CASES, NAIVE
 from comparing import TOLERANCE, drawn, results_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoautograd.kernels.cuda import emulator
@@ -19,6 +19,7 @@ FAST = {case.title: case for case in CASES}
 FILES = sorted(HERE.parent.glob("naive/*.cu"))
 
 
+@settings(max_examples=settings.default.max_examples * 6 // 5)
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
 @pytest.mark.parametrize("naive", NAIVE, ids=lambda case: case.title)
 @given(data=st.data())

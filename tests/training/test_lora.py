@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nanoautograd as nag
@@ -35,6 +35,7 @@ def value(t):
     return t.detach().numpy()
 
 
+@settings(max_examples=settings.default.max_examples * 6 // 5)
 @given(n=st.integers(1, 7), m=st.integers(1, 7), data=st.data())
 def test_it_is_the_formula_and_merges(n, m, data):
     r, alpha = data.draw(st.integers(1, min(n, m))), data.draw(st.floats(0.1, 50.0))
