@@ -6,6 +6,7 @@ python -m benchmarks --ops --sizes small            all operations, at one size
 python -m benchmarks --backend cupy --vs torch      on the GPU
 python -m benchmarks --json A.json --plot pictures  also keep the figures, and draw them
 python -m benchmarks compare A.json B.json          what got slower from A to B
+python -m benchmarks pair BEFORE AFTER              the same of two checkouts, in turn
 """
 
 import argparse
@@ -17,11 +18,11 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from . import compare, crossover, growth, imports, throughput
+from . import compare, crossover, growth, imports, pair, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import PeerError, Processes, measure
 from .registry import LIMITS, OTHERS, OURS, peer
-from .report import environment, load, row, save, tables
+from .report import environment, load, row, save, tables, usable
 
 
 def options(argv):
@@ -77,13 +78,7 @@ def options(argv):
         help=f"the peers: {', '.join(OTHERS)}, and with --backend cupy numpy; by default those "
         "that are installed",
     )
-    p.add_argument(
-        "--threads",
-        type=int,
-        default=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-    )
+    p.add_argument("--threads", type=int, default=usable())
     p.add_argument(
         "--dtype",
         choices=("float32", "float64", "tf32", "bfloat16"),
@@ -272,6 +267,8 @@ def train_until(o, report, show):
 def main(argv):
     if argv[:1] == ["compare"]:
         return compare.main(argv[1:])
+    if argv[:1] == ["pair"]:
+        return pair.main(argv[1:])
     o, report, begin, status = options(argv), {}, time.perf_counter(), 0
     try:
         prepare(o)

@@ -32,12 +32,12 @@ def environment(threads, precision, libraries, before):
     }
 
 
-def commit():
+def commit(folder=ROOT):
     """Of this project, with a + where files are others; None outside of its repository."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--abbrev=10", "--dirty=+"],
-            cwd=ROOT,
+            cwd=folder,
             capture_output=True,
             text=True,
         )
@@ -55,6 +55,11 @@ def processor():
     name = found.get("model name", platform.machine())
     best = [flag for flag in ("avx512f", "avx2") if flag in found.get("flags", "").split()][:1]
     return " ".join([name, *best])
+
+
+def usable():
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def load():

@@ -124,7 +124,7 @@ class Primitive:
         try:
             if not is_plain:
                 array_namespace(*arrays)  # raises where arrays of two libraries are mixed
-            out = self.forward(*arrays, **options)
+            out = self.forward(*arrays, **options) if options else self.forward(*arrays)
         except Exception as error:
             if call_hook is not None and (usual := call_hook.failed(self, args, error)):
                 return self(*usual, **options)

@@ -17,13 +17,14 @@ from benchmarks import (
     growth,
     imports,
     memory,
+    pair,
     pictures,
     report,
     throughput,
 )
 from benchmarks.case import Product, Work, attention, linear
 from benchmarks.cases import make
-from benchmarks.clock import Measurement, PeerError, Process, differ, measure, quartiles
+from benchmarks.clock import ROOT, Measurement, PeerError, Process, differ, measure, quartiles
 from benchmarks.registry import peer
 from benchmarks.worker import fingerprint
 from nanoautograd.backends import products
@@ -691,3 +692,50 @@ def test_labels_stand_apart(places, gap):
     assert np.isclose(sum(moved), sum(places))
     if all(b - a >= gap for a, b in zip(places, places[1:])):
         assert np.allclose(moved, places)
+
+
+def test_a_pair_is_slower_only_if_it_is_so_in_every_turn():
+    ms, mb = 1e-3, 1e6
+    turns = [
+        (
+            {"a": (ms, mb), "b": (ms, mb), "c": (ms, mb), "d": (ms, mb), "e": (ms, 0)},
+            {
+                "a": (2 * ms, mb),
+                "b": (2 * ms, mb),
+                "c": (ms, 2 * mb),
+                "d": "no memory",
+                "e": (ms, 0),
+            },
+        ),
+        (
+            {"a": (ms, mb), "b": (ms, mb), "c": (ms, mb), "d": (ms, mb)},
+            {"a": (1.1 * ms, mb), "b": (ms, mb), "c": (ms, 2 * mb), "d": (ms, mb)},
+        ),
+    ]
+    rows = {row[0]: row[1:] for row in pair.compared(turns, 0.05)}
+    assert rows["a"] == ("1, 1", "2, 1.1", "2.00, 1.10", "1.00, 1.00", "slower")
+    assert rows["b"][-1] == "" and rows["c"][-1] == "more"
+    assert rows["d"][-1] == "failed: no memory" and rows["e"][-1] == "failed: is not there"
+
+
+@pytest.mark.slow
+def test_a_pair_of_one_checkout(capsys):
+    here = str(ROOT)
+    some = ["--ops", "sum", "--sizes", "tiny", "--rounds", "1", "--seconds", "0.01"]
+    status = pair.main([here, here, *some, "--threshold", "1000"])
+    printed = capsys.readouterr().out
+    assert status == 0 and "| sum tiny |" in printed and "0 of 1 got worse" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["/", "."], "no checkout of this project"),
+        ([".", ".", "--ops", "sums"], "there is no 'sums'"),
+        ([".", ".", "--repeats", "0"], "above 0"),
+    ],
+)
+def test_a_pair_that_cannot_be(arguments, says, capsys):
+    with pytest.raises(SystemExit):
+        pair.main([str(ROOT) if a == "." else a for a in arguments])
+    assert says in capsys.readouterr().err
