@@ -55,14 +55,14 @@ def output(command, environment):
 
 
 class Process:
-    """The process of a peer (worker.py)."""
+    """The process of a peer (worker.py), of this checkout or of that in another folder."""
 
-    def __init__(self, name, threads, precision):
+    def __init__(self, name, threads, precision, folder=ROOT):
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")
         environment = {**os.environ, **peer(name).environment(threads)}
         environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+            filter(None, [str(folder), os.environ.get("PYTHONPATH")])
         )
         with restricted(threads):
             self.process = subprocess.Popen(
@@ -72,6 +72,7 @@ class Process:
                 stderr=self.errors,
                 text=True,
                 env=environment,
+                cwd=folder,  # where python -m looks first
             )
 
     def ask(self, do, **request):
@@ -168,6 +169,14 @@ def differ(prints, reference, tolerance):
                 )
 
 
+def warm_up(process, turn):
+    """What a process is asked for in each of its turns of so many seconds."""
+    once = min(process.ask("measure", steps=1, samples=1, warm=1)["seconds"])
+    steps = max(1, round(SAMPLE / once))
+    samples = max(1, min(100, int(turn / (once * steps))))
+    return {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
+
+
 def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda text: None):
     """({peer: Measurement}, {peer: error}) of the peers in `processes`, the first of which is the
     one that the others must agree with.
@@ -202,12 +211,6 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
         measured[name] = Measurement(peak=peak, prints=prints)
         return prints
 
-    def warm_up(process):
-        once = min(process.ask("measure", steps=1, samples=1, warm=1)["seconds"])
-        steps = max(1, round(SAMPLE / once))
-        samples = max(1, min(100, int(turn / (once * steps))))
-        return {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
-
     def take_turn(process, name):
         measured[name].rounds.append(process.ask("measure", **plan[name])["seconds"])
 
@@ -219,7 +222,7 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
     plan = {}
     for name in list(measured):
         show(f"{name} warms up")
-        plan[name] = attempt(name, warm_up)
+        plan[name] = attempt(name, warm_up, turn)
     for i in range(rounds):
         order = list(measured)
         first = i % len(order) if order else 0
