@@ -144,7 +144,7 @@ class CustomVJP:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         args, options = self.signature.bind(args, options)
-        arrays, edges, is_tensor = [], [], False  # as in Primitive.__call__: no call for it
+        arrays, edges, is_tensor, is_plain = [], [], False, True  # as in Primitive.__call__
         for a in args:
             if isinstance(a, Tensor):
                 if a._version != a._storage.version:
@@ -153,16 +153,21 @@ class CustomVJP:
                 a, is_tensor = a._array, True
             else:
                 edges.append(None)
+            if type(a) not in PLAIN:
+                is_plain = False
             arrays.append(a)
-        is_plain, hook = PLAIN.issuperset(map(type, arrays)), operation.call_hook
+        hook = operation.call_hook
         if not is_plain and hook is not None:
             if usual := hook.before(self, args):
                 return self(*usual, **options)
         is_recorded = any(edges) and GRAD_ENABLED.get()
         if is_recorded:  # the cache may hold an array, and nobody would notice that it changed
-            if None in edges:
-                arrays = [copied(x) if x is a else x for x, a in zip(arrays, args)]
-            options = {k: v if type(v) in IMMUTABLE else copied(v) for k, v in options.items()}
+            for i, a in enumerate(args):
+                if a is arrays[i] and a is not None:
+                    arrays[i] = copied(a)
+            for k, v in options.items():
+                if type(v) not in IMMUTABLE:
+                    options[k] = copied(v)
         try:
             xp = np if is_plain else array_namespace(*arrays)
             if self.check is not None:
@@ -283,10 +288,20 @@ alias.defvjp(a=lambda g: g)
 
 def _is_among(y: Any, arrays: list) -> bool:
     """Whether y shares memory with one of the arrays: it is the same, or one of both is a view."""
+    owner = _owner(y)
     for a in arrays:
-        if y is a or (
-            (y.base is not None or a.base is not None)
-            and bool(array_namespace(y).may_share_memory(y, a))
-        ):
+        if y is a:
             return True
+        other = _owner(a)
+        if owner is other or owner is None or other is None:
+            if bool(array_namespace(y).may_share_memory(y, a)):
+                return True
     return False
+
+
+def _owner(a: Any) -> Any:
+    """The array whose memory a is, or is a view of; None if an object of another kind owns it."""
+    base = a.base
+    if base is None:
+        return a
+    return base if type(base) is type(a) and base.base is None else None

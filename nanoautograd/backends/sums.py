@@ -160,6 +160,8 @@ def row_dots(a, b):
         return _rounded(a * b, -1)
     if N <= SHORT and b.ndim == 1:
         return a.dot(b) if a.ndim == 2 else a @ b
+    if 2 * ROWS < N <= LONG and b.ndim > 1 and a.strides[-2] == b.strides[-2] == a.itemsize:
+        return _column_dots(a.swapaxes(-1, -2), b.swapaxes(-1, -2))
     if N <= LONG:
         return np.vecdot(a, b)
     m = -(-N // -(-N // LONG))
@@ -167,6 +169,15 @@ def row_dots(a, b):
     parts = np.vecdot(*[x[..., : q * m].reshape(*x.shape[:-1], q, m) for x in (a, b)])
     y = row_sums(parts)
     return y if q * m == N else y + np.vecdot(a[..., q * m :], b[..., q * m :])
+
+
+def _column_dots(a, b):
+    """Σ_n a_nm b_nm: twice (..., N, M) -> (..., M), where the numbers of one n are neighbours."""
+    *batch, N, M = a.shape
+    n = N // ROWS * ROWS
+    parts = [x[..., :n, :].reshape(*batch, n // ROWS, ROWS, M) for x in (a, b)]
+    y = np.einsum("...nm,...nm->...m", *parts).sum(-2)
+    return y + np.einsum("...nm,...nm->...m", a[..., n:, :], b[..., n:, :]) if n < N else y
 
 
 def column_sums(a):

@@ -29,7 +29,6 @@ from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
 
-
 # A hook around the rules of a node, None unless other code sets it: RuleHook in safety/hooks.py.
 rule_hook: Any = None
 
@@ -39,8 +38,7 @@ class GradientAccumulator:
 
     What a rule returned is never added into, since others may hold the same array. In x*5 + (x + y)
     the rule of the inner + gives one array to x and to y; if what x*5 brings to x were added into
-    it, y would get 6 instead of 1. So the first sum is a new array, `owned`, and later ones are
-    added into it.
+    it, y would get 6 instead of 1. So the first sum is a new array, `owned`, for later ones.
     """
 
     def __init__(self) -> None:

@@ -20,12 +20,13 @@ It returns an array in the shape of the argument, or in one that the argument wa
 (backward.py undoes that, and casts the dtype), or None for zero. It must not change what it gets,
 nor return an array that is kept elsewhere.
 
-Several results: return a tuple; `g` and `out` are then tuples too, `g` with zeros for a result that
-was not used. Any number of arrays: take `*arrays`, and options by keyword; their one rule returns a
-gradient for each, and may read `needs`, a tuple that says for which ones it is wanted.
+Several results: return a tuple; `g` and `out` are then tuples, `g` with zeros for an unused result.
+Any number of arrays: take `*arrays`, and options by keyword; their one rule returns a gradient for
+each, and may read `needs`, a tuple that says for which ones it is wanted.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import count
 from operator import itemgetter
 from typing import Any
@@ -62,6 +63,8 @@ class Node:
 
 
 _new, next_number = object.__new__, count().__next__
+# `outputs` of a node with one result: one list for all alike, as the collector looks at each.
+one_output = lru_cache(4096)(lambda *output: [output])
 
 
 class Primitive:
@@ -118,9 +121,8 @@ class Primitive:
                 if type(a) not in self.plain:
                     is_plain = False
             arrays.append(a)
-        # Of another library, or something unusual?
         if not is_plain and call_hook is not None and (usual := call_hook.before(self, args)):
-            return self(*usual, **options)
+            return self(*usual, **options)  # of another library, or something unusual
         try:
             if not is_plain:
                 array_namespace(*arrays)  # raises where arrays of two libraries are mixed
@@ -149,7 +151,7 @@ class Primitive:
         if type(out) is not ndarray and isinstance(out, generic):
             out = np.asarray(out)  # NumPy's 0-d results are scalars, which cannot be written to
         if type(out) is ndarray and out.dtype.kind == "f":  # as `tensors` does it, but faster
-            node.outputs = [(out.shape, out.dtype)]
+            node.outputs = one_output(out.shape, out.dtype)
             is_new = self.is_ours and out.base is None
             for a in arrays:
                 if a is out:
@@ -160,16 +162,17 @@ class Primitive:
             result._storage, result._version = storage, storage.version
         else:
             result = tensors(self.name, args, out, node)
-        node.saved, values = [], (*args, result)  # `out` is the last
+        saved: list[tuple] = []
+        node.saved, values = saved, (*args, result)  # `out` is the last
         for name, at, is_shape in node.reads:
             a = self.readable(name, args, options, node.needs) if at is None else values[at]
             if is_shape:
-                node.saved.append((getattr(arrays[at], "shape", ()), None, 0, None))
+                saved.append((getattr(arrays[at], "shape", ()), None, 0, None))
             elif isinstance(a, Tensor):
                 edge = 0 if a is result else a._edge  # no cycle; `unpack` puts the node to it
-                node.saved.append((a._array, a._storage, a._version, edge))
+                saved.append((a._array, a._storage, a._version, edge))
             else:
-                node.saved.append((a, None, 0, None) if type(a) in IMMUTABLE else save(a, node))
+                saved.append((a, None, 0, None) if type(a) in IMMUTABLE else save(a, node))
         return result
 
     def readable(self, name: str, args: tuple, options: dict, needs: tuple) -> Any:

@@ -136,8 +136,7 @@ class Tensor(ArrayInterface):
 def wrap(array: Any, edge: Edge | None = None, storage: Storage | None = None) -> Tensor:
     """A Tensor around an array itself, without a copy."""
     t = object.__new__(Tensor)
-    # An operation on 0-d arrays gives NumPy scalars, which cannot be written to.
-    t._array = np.asarray(array) if isinstance(array, np.generic) else array
+    t._array = np.asarray(array) if isinstance(array, np.generic) else array  # no NumPy scalar
     t._edge = edge
     t._storage = storage or Storage()
     t._version = t._storage.version

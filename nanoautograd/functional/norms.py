@@ -95,15 +95,18 @@ def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameter
             f"{name}: the residual must have the shape and dtype of the input; {got()} and "
             f"residual {residual.shape} {residual.dtype}"
         )
-    check_flags(name, return_sum=return_sum)
-    if return_sum and residual is None:
-        raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
+    if return_sum is not False:
+        check_flags(name, return_sum=return_sum)
+        if return_sum and residual is None:
+            raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
     for what, a in parameters.items():
-        if a is not None and a.shape != shape:
+        if a is None:
+            continue
+        if a.shape != shape:
             raise ValueError(
                 f"{name}: {what} must have the normalized_shape; {got()} and {what} {a.shape}"
             )
-        if a is not None and a.dtype != x.dtype:
+        if a.dtype != x.dtype:
             raise TypeError(
                 f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
             )

@@ -106,7 +106,11 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
             "backward() of a Tensor that does not depend on any Tensor with requires_grad=True (or "
             "was computed within no_grad)"
         )
-    xp = array_namespace(y._array)
+    a = y._array
+    if type(gradient) is type(a) is np.ndarray and wrap is None:  # as most are
+        if (gradient.shape, gradient.dtype) == (a.shape, a.dtype):
+            return gradient
+    xp = array_namespace(a)
     if gradient is None:
         if y.size != 1:
             raise ShapeError(
@@ -121,11 +125,8 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
     if array is gradient:
         array = xp.asarray(gradient, dtype=y.dtype)
     if array.shape != y.shape:
-        raise ShapeError(
-            f"the gradient has shape {array.shape}, but the Tensor that it belongs to has shape "
-            f"{y.shape}"
-        )
-    array_namespace(array, y._array)  # both on one device
+        raise ShapeError(f"the gradient has shape {array.shape}, its Tensor shape {y.shape}")
+    array_namespace(array, a)  # both on one device
     if wrap is None:
         return array.astype(y.dtype, copy=False)
     return wrap(array) if array_of(gradient) is gradient else gradient

@@ -58,6 +58,8 @@ def check_numbers(name: str, **numbers: Any) -> None:
 
 def is_real(x: Any) -> bool:
     """Whether x is a real number, or an array or Tensor of shape ()."""
+    if type(x) in (float, int):  # as most are
+        return True
     x = array_of(x)
     return isinstance(x, Real) or is_array(x) and x.shape == () and x.dtype.kind in "fiub"
 

@@ -133,8 +133,11 @@ def fits(root, r):
 def column_dots(w, a):
     """Σ_m w_m a_mn of few rows at a time: (M,), (M, N) -> (N,)."""
     M, N = a.shape
-    if M <= 2 * ROWS:
-        return w.dot(a)
+    if M <= 8 * ROWS:
+        y = w[: 2 * ROWS].dot(a[: 2 * ROWS])
+        for i in range(2 * ROWS, M, 2 * ROWS):
+            y += w[i : i + 2 * ROWS].dot(a[i : i + 2 * ROWS])
+        return y
     k = M // FEW
     m = k * FEW
     s = (w[:m].reshape(k, 1, FEW) @ a[:m].reshape(k, FEW, N))[:, 0]
