@@ -31,16 +31,22 @@ def choose(logits, rng, temperature=1.0, top_k=None, top_p=None):
 
 
 def as_text(tokens, decode):
-    """Tokens, one after another -> their text in pieces, each as soon as it ends with a whole
-    character (a token may be a part of one).
+    """Tokens, one after another -> their text in pieces that together are decode(tokens). Each
+    comes as soon as its characters are there; where a token ends inside a character, this one waits
+    for the next token.
 
-    decode: a list of tokens -> their text, in which U+FFFD stands for what is no character.
+    decode: a list of tokens -> their text, in which U+FFFD stands for bytes that are no character.
+    What a token is in it may depend on the one before, such as a space between words.
     """
-    waiting = []
+    window, given = [], 0  # the last tokens, and how many characters of their text are given out
     for token in tokens:
-        waiting.append(token)
-        text = decode(waiting)
-        if not text.endswith("\ufffd") or len(waiting) > 4:  # no character has more bytes
-            yield text
-            waiting = []
-    yield decode(waiting)
+        window.append(token)
+        text = decode(window)
+        waiting = text.endswith("\ufffd")  # which may be a character that has only begun
+        end = len(text) - waiting
+        if end > given:
+            yield text[given:end]
+            # What waits has begun in this token, so those before it are needed no more.
+            window = [token]
+            given = len(decode(window)) - waiting
+    yield decode(window)[given:]
