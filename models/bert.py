@@ -67,8 +67,10 @@ from nanoautograd.interface.array_interface import array_of
 from nanoautograd.interop import fill
 from nanoautograd.nn import Dropout, Embedding, LayerNorm, Linear, Module, ModuleList, Parameter
 from nanoautograd.nn.padding import mask
+from nanoautograd.safety.options import check_sizes
 
 from .data.minilm import check_kind, load, names_of, sizes_of, weights_path
+from .inference.sampling import check_logits
 
 EPS = 1e-12  # of all norms
 
@@ -164,9 +166,9 @@ class Bert(Module):
         draw_weights(self, rng)
 
     def forward(self, x, lengths, types=None):
-        """Tokens x (B, T), of which row b has lengths[b] and then padding, which has no influence;
-        types (B, T), 0 or 1, None for all 0 -> z (B, T, D). Raises ValueError for a text that is
-        too long."""
+        """Tokens x (B, T), of which row b has lengths[b], one or more, and then padding, which has
+        no influence; types (B, T), 0 or 1, None for all 0 -> z (B, T, D). Raises ValueError for a
+        text that is too long, or of no tokens."""
         T = x.shape[1]
         if T > self.config.positions:
             raise ValueError(
@@ -294,9 +296,12 @@ class TokenClassifier(Head):
         return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1))
 
     def decode(self, x, lengths):
-        """argmax p_t: an array of integers (B, T), with no meaning where tokens have no tag."""
+        """argmax p_t: an array of integers (B, T), with no meaning where tokens have no tag. Raises
+        LogitsError where the logits are not finite."""
         with nag.no_grad():
-            return nag.argmax(self(x, lengths).data, axis=-1)
+            logits = self(x, lengths)
+        check_logits(logits.numpy())
+        return nag.argmax(logits.data, axis=-1)
 
 
 class SpanExtractor(Head):
@@ -323,11 +328,15 @@ class SpanExtractor(Head):
 
 
 def best_spans(begin, end, longest):
-    """argmax P(i, j) over i ≤ j < i + longest: int64 (B, 2), from the logits (B, T) of both."""
+    """argmax P(i, j) over i ≤ j < i + longest: int64 (B, 2), from the logits (B, T) of both, which
+    are -∞ where the answer cannot be. Raises LogitsError where it can be nowhere, or one is NaN."""
+    check_sizes("best_spans", 1, longest=longest)
     begin, end = (to_numpy(array_of(a)) for a in (begin, end))
     T = begin.shape[1]
     scores = np.full((len(begin), min(longest, T), T), -np.inf, dtype=begin.dtype)
     for n in range(scores.shape[1]):  # j = i + n
         scores[:, n, : T - n] = begin[:, : T - n] + end[:, n:]
-    n, i = np.divmod(scores.reshape(len(begin), -1).argmax(axis=1), T)
+    scores = scores.reshape(len(begin), -1)
+    check_logits(scores)
+    n, i = np.divmod(scores.argmax(axis=1), T)
     return np.stack([i, i + n], axis=1)

@@ -118,8 +118,6 @@ class G2P(Module):
     def pronounce(self, words):
         """The likeliest phonemes of words, step by step: a list of lists of strings. What is not
         one of the letters a to z is read as unknown."""
-        if not words:
-            return []
         x, lengths = (
             to_device(a, self.output.weight.device) for a in pad([spell(word) for word in words])
         )

@@ -40,6 +40,8 @@ from nanoautograd.functional import cross_entropy
 from nanoautograd.nn import CRF, LSTM, Dropout, Embedding, Linear, Module, ModuleList
 from nanoautograd.nn.padding import mask
 
+from .inference.sampling import check_logits
+
 
 @dataclass
 class Config:
@@ -102,9 +104,11 @@ class Tagger(Module):
         return total / float(m.sum())
 
     def decode(self, x, lengths):
-        """argmax_y P(y): an array of integers (B, T), 0 at padding."""
+        """argmax_y P(y): an array of integers (B, T), 0 at padding. Raises LogitsError where u is
+        not finite."""
         with no_grad():
             u, m = self(x, lengths), mask(x, lengths)
+        check_logits(u.numpy())
         if self.crf is None:
             return where(m, argmax(u.data, axis=-1), 0)
         return self.crf.decode(u.transpose(1, 0, 2), m.T).T

@@ -7,6 +7,7 @@ from .text import require_tokenizers
 
 NORMAL = 1  # the type of a token that text is made of, in GGUF
 KIND = "gpt2 smollm"  # pairs of bytes as in GPT-2, texts cut as for SmolLM
+ENDS = "<|endoftext|>", "<|im_end|>"  # after one of these there is no more to say
 
 
 class ByteLevel:
@@ -18,7 +19,8 @@ class ByteLevel:
     that stand for no text, such as the end of a turn in a chat.
 
     No text is ever encoded as a special token, whatever is written in it: who types "<|im_end|>"
-    ends no turn. What a program means by one it takes from `special`, {token: number}.
+    ends no turn. What a program means by one it takes from `special`, {token: number}. `ends`: the
+    numbers of those with which a text, or a turn, ends.
 
     Raises DataError where tokens and merges do not go together, ImportError where the package
     `tokenizers` is missing.
@@ -33,6 +35,7 @@ class ByteLevel:
                 f"{len(numbers)} differ, and {len(self.special)} of the "
                 f"{len(special)} special ones"
             )
+        self.ends = {self.special[token] for token in ENDS if token in self.special}
         text = {token: i for token, i in numbers.items() if token not in self.special}
         pairs = [tuple(merge.split(" ")) for merge in merges]
         for merge, pair in zip(merges, pairs):  # the package would end the program

@@ -24,12 +24,12 @@ from ..llama import Llama
 from ..tasks import PRESETS
 from ..tasks.language import Language
 from ..tasks.smollm import SmolLM
-from ..tasks.task import number
+from ..tasks.task import number, sampling, sampling_options
 from ..training.build import trained
 from ..training.options import OptionError, Parser, cores, folder_path, option, parse
 from ..training.terminal import out_of_memory
 from .conversation import SYSTEM, Chat
-from .sampling import as_text, choose
+from .sampling import OPTIONS, LogitsError, Sampler, as_text
 
 
 def conversation(o):
@@ -38,9 +38,6 @@ def conversation(o):
     vocabulary = ByteLevel.of_gguf(read_gguf(path).metadata)
     chat, rng = Chat(Llama.pretrained(path), vocabulary, o.system), generator(o.seed, "sampling")
 
-    def pick(logits):
-        return choose(logits, rng, o.temperature, o.top_k, o.top_p)
-
     def reply(text):
         question = chat.turn("user", text)
         if forgotten := chat.make_room(question, o.length):
@@ -48,7 +45,8 @@ def conversation(o):
                 f"the context of {chat.model.config.block_size} tokens is full: the oldest "
                 f"{forgotten} of your messages are forgotten, with their answers"
             )
-        tokens, times, read = chat.answer(question, pick, o.length), [], [chat.tokens_read]
+        tokens = chat.answer(question, Sampler(rng, **sampling(o)), o.length)
+        times, read = [], [chat.tokens_read]
         began = time.perf_counter()
 
         def timed():
@@ -77,7 +75,7 @@ def continuation(o):
     options = [
         f"{option(name)}={value}"
         for name, value in vars(o).items()
-        if name in ("temperature", "top_k", "top_p", "length", "seed") and value is not None
+        if name in (*OPTIONS, "length", "seed") and value is not None
     ]
     ours, checkpoint = parse(["--out", str(o.folder), "--generate", "", *options])
     if not issubclass(PRESETS[ours.preset], (Language, SmolLM)):
@@ -99,7 +97,7 @@ def messages():
     typed = sys.stdin.isatty()
     while True:
         try:
-            line = input("> " if typed else "")
+            line = input("> " if typed else "").removesuffix("\r")  # from a pipe, of CRLF
         except EOFError:
             return
         except KeyboardInterrupt:
@@ -145,26 +143,14 @@ def parser():
     p.add_argument(
         "--system", help="what the model is told at first (default: what it was trained with)"
     )
-    p.add_argument(
-        "--temperature",
-        type=number(float, least=0),
-        help="above 1 bolder, below 1 "
-        "safer; 0 takes the likeliest, greedily (default: 0.2, or with --from that of "
-        "train.py)",
-    )
-    p.add_argument(
-        "--top-k",
-        type=number(int, least=1),
-        metavar="K",
-        help="choose among the K likeliest tokens only",
-    )
-    p.add_argument(
-        "--top-p",
-        type=number(float, above=0, below=1),
-        metavar="P",
-        help="choose "
-        "among the fewest of the likeliest that have the probability P together "
-        "(default: 0.9, or with --from all)",
+    shown = {
+        "--temperature": " (default: 0.2, or with --from that of train.py)",
+        "--top-p": " (default: 0.9, or with --from all)",
+    }
+    sampling_options(
+        lambda name, type, default, help, **kwargs: p.add_argument(
+            name, type=type, help=help + shown.get(name, ""), **kwargs
+        )
     )
     p.add_argument(
         "--length",
@@ -208,9 +194,17 @@ def main(argv=None):
         for text in messages():
             try:
                 show(reply(text))
-            except DataError as e:  # this text cannot be answered, others can
+            except (DataError, LogitsError) as e:  # this text cannot be answered, others can
                 note(e)
-    except (OptionError, CheckpointError, DataError, DeviceError, OSError, ImportError) as e:
+    except (
+        OptionError,
+        CheckpointError,
+        DataError,
+        LogitsError,
+        DeviceError,
+        OSError,
+        ImportError,
+    ) as e:
         return f"chat: {shortened(str(e))}"
     except MemoryError as e:
         return f"chat: {out_of_memory(e)}"

@@ -51,7 +51,9 @@ class Chat:
         return [*self.opening(role, text), self.end, *self.newline]
 
     def opening(self, role, text=""):
-        """The tokens of a turn without its end."""
+        """The tokens of a turn without its end. A line ends with \\n, also where it was typed with
+        \\r\\n."""
+        text = text.replace("\r\n", "\n")
         return [self.begin, *self.vocabulary.encode(f"{role}\n{text}").tolist()]
 
     def make_room(self, question, length):
@@ -78,11 +80,12 @@ class Chat:
     def answer(self, question, choose, length):
         """Yields the tokens of the answer to a question, a turn, as they are chosen: up to its end,
         which is not among them, or `length`. However it is stopped, what was said is part of the
-        conversation."""
+        conversation. Makes room for it first, and raises DataError as `make_room`."""
+        self.make_room(question, length)
         said, opening = [], self.opening("assistant")
         try:
             logits = self.read([*self.system, *chain(*self.exchanges), *question, *opening])
-            while (token := choose(logits)) != self.end:
+            while (token := choose(logits)) not in self.vocabulary.ends:
                 said.append(token)
                 yield token
                 if len(said) == length:

@@ -10,7 +10,8 @@ A state is made of arrays, Tensors and None, in dicts, lists and NamedTuples, wi
 along the first axis of each: so that a search can drop some and go on twice with others.
 
 All three give, for each source, a list of tokens without the begin symbol, up to and with the end
-symbol, or `longest` tokens if it did not come before. The model should be in eval mode.
+symbol, or `longest` tokens if it did not come before; of no sources none. The model should be in
+eval mode. They raise LogitsError where it gives scores of which none is the largest, such as NaN.
 """
 
 import numpy as np
@@ -19,32 +20,39 @@ from nanoautograd import no_grad
 from nanoautograd.backends import device_of, to_device
 from nanoautograd.functional import log_softmax
 from nanoautograd.interface.array_interface import array_of
+from nanoautograd.safety.options import check_numbers, check_sizes
 
-from .sampling import choose
+from .sampling import Sampler, check_logits, check_options
 
 
 def greedy(model, x, x_lengths, begin, end, longest):
     """The likeliest token at each step: B lists of tokens."""
-    return _write(model, x, x_lengths, begin, end, longest, lambda logits: logits.argmax(axis=-1))
+
+    def likeliest(logits):
+        check_logits(logits)
+        return logits.argmax(axis=-1)
+
+    return _write(model, x, x_lengths, begin, end, longest, likeliest)
 
 
-def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, top_k=None, top_p=None):
-    """Tokens drawn as by sampling.choose; rng: a numpy Generator, from which B numbers are drawn a
-    step. B lists of tokens."""
-    return _write(
-        model,
-        x,
-        x_lengths,
-        begin,
-        end,
-        longest,
-        lambda logits: np.array([choose(row, rng, temperature, top_k, top_p) for row in logits]),
-    )
+def sample(model, x, x_lengths, begin, end, longest, rng, temperature=1.0, **options):
+    """Tokens drawn as by sampling.choose, with its options; rng: a numpy Generator, from which B
+    numbers are drawn a step. B lists of tokens. Raises as `choose` does."""
+    check_options(temperature=temperature, **options)
+    samplers = [Sampler(rng, temperature=temperature, **options) for _ in range(len(x))]
+
+    def drawn(logits):
+        return np.array([sampler(row) for sampler, row in zip(samplers, logits)])
+
+    return _write(model, x, x_lengths, begin, end, longest, drawn)
 
 
 @no_grad()
 def _write(model, x, x_lengths, begin, end, longest, pick):
     """pick: logits, a NumPy array (B, V), -> tokens (B,)."""
+    check_sizes("decoding", longest=longest)
+    if not len(x):
+        return []
     state = model.start(x, x_lengths)
     tokens, written = np.full(len(x), begin), []
     ended = np.zeros(len(x), dtype=bool)
@@ -67,9 +75,17 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     With width V^longest all targets are compared; with width 1 the search is `greedy`. Equals go to
     the smaller token.
 
-    Returns for each source up to `width` pairs (worth, tokens), the best first.
+    Returns for each source one to `width` pairs (worth, tokens), the best first. Raises ValueError
+    and TypeError for a width below 1, a negative `longest`, and an alpha that is not finite.
     """
+    check_sizes("beam_search", 1, width=width)
+    check_sizes("beam_search", longest=longest)
+    check_numbers("beam_search", alpha=alpha)
+    if not np.isfinite(alpha):
+        raise ValueError(f"beam_search: alpha must be finite; got {alpha}")
     B, W = len(x), width
+    if not B:
+        return []
     state = _take(model.start(x, x_lengths), np.repeat(np.arange(B), W))  # (B W, ...)
     written = np.empty((B, W, 0), dtype=np.int64)
     log_p = np.full((B, W), -np.inf)  # one beginning, and W - 1 free places
@@ -78,10 +94,13 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     last = np.full(B * W, begin)
     for _ in range(longest):
         logits, state = model.next(to_device(last, device_of(x)), state)
-        V = logits.shape[-1]
-        new = log_softmax(logits.numpy().astype(np.float64)).reshape(B, W, V)
-        new[ended] = np.where(np.arange(V) == end, 0.0, -np.inf)  # stays as it is: one candidate
-        new = log_p[..., None] + new  # (B, W, V)
+        logits, V = logits.numpy().astype(np.float64).reshape(B, W, -1), logits.shape[-1]
+        goes_on = ~ended & (log_p > -np.inf)  # (B, W)
+        check_logits(logits[goes_on])
+        new = np.full((B, W, V), -np.inf)
+        new[goes_on] = log_softmax(logits[goes_on])
+        new[ended, end] = 0.0  # stays as it is: one candidate
+        new = log_p[..., None] + new
         lengths = (length + ~ended)[..., None] + np.zeros(V)
         worth = (new / lengths**alpha).reshape(B, W * V)
         best = np.argsort(-worth, axis=1, kind="stable")[:, :W]  # (B, W)

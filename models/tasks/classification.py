@@ -26,6 +26,7 @@ from ..data import (
     split_by_class,
 )
 from ..data.labelled import read_reviews, read_topics, words
+from ..inference.sampling import check_logits
 from ..training.metrics import save_figure
 from ..training.pictures import draw_confusion
 from .task import Task, number, share_or_fold, stride
@@ -165,7 +166,9 @@ class Classification(Task):
         if not words(prompt):
             raise DataError(f"the text to classify needs a word or more; got {prompt!r}")
         x, lengths = self.on_device(*pad([self.encode(prompt)]))
-        p = F.softmax(model(x, lengths)).numpy()[0]
+        logits = model(x, lengths).numpy()
+        check_logits(logits)
+        p = F.softmax(logits)[0]
         for c in np.argsort(-p)[:5]:
             yield f"{p[c]:6.1%}  {self.classes[c]}\n"
 

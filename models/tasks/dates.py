@@ -28,7 +28,7 @@ from ..data import (
 from ..inference.decoding import beam_search, greedy, sample
 from ..training.metrics import save_figure
 from ..training.pictures import draw_attention
-from .task import Task, number, sampling_options, share_or_fold
+from .task import Task, number, sampling, sampling_options, share_or_fold
 
 WATCHED = 1000  # held-out dates that are watched during training
 # Locales in pictures, whose letters the default font of matplotlib has.
@@ -199,7 +199,7 @@ class Dates(Task):
                 yield f"{''.join(self.target.decode(target))}   {np.exp(log_p):.4f}\n"
             return
         rng = generator(self.o.seed, "sampling")
-        (target,) = sample(*args, rng, self.o.temperature, self.o.top_k, self.o.top_p)
+        (target,) = sample(*args, rng, **sampling(self.o))
         yield "".join(self.target.decode(target))
 
     def show(self, model, out):

@@ -24,17 +24,17 @@ from ..data import (
     Windows,
     fingerprint,
     first_characters,
-    generator,
     in_order,
     read_text,
     read_wiki,
     split,
     split_by_class,
 )
-from ..inference.sampling import as_text, choose
+from ..inference.decoder import Decoder
+from ..inference.sampling import as_text
 from ..training.finetune import is_run, known_to
 from ..training.scores import bits, perplexity
-from .task import Task, number, sampling_options, share_or_fold
+from .task import Task, number, sampler, sampling_options, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}  # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI  # those with a name
@@ -87,6 +87,14 @@ def cross_entropy(model, z, y):
         return F.cross_entropy(model.logits(z), y)
     weight, bias = head
     return F.linear_cross_entropy(z, weight, y, bias)
+
+
+def continued(task, model, prompts, beginnings, ends=()):
+    """The prompts, each with the --length tokens, or those up to one of `ends`, that a Decoder adds
+    to it, all in one batch. beginnings: the tokens of each."""
+    choose = [sampler(task.o) for _ in prompts]
+    written = model.write(beginnings, choose, task.o.length, ends)
+    return [[a, task.vocabulary.decode(b)] for a, b in zip(prompts, written)]
 
 
 def heading(words):
@@ -274,14 +282,19 @@ class Language(Task):
     def generate(self, model, prompt):
         return self.write(model, prompt, self.o.temperature)
 
+    def generate_all(self, model, prompts):
+        if len(prompts) == 1 or not isinstance(model, Decoder):
+            return super().generate_all(model, prompts)
+        return continued(self, model, prompts, map(self.encode, prompts))
+
     def write(self, model, prompt, temperature):
         """The prompt, and --length tokens that the model adds to it, one after another."""
-        if not prompt:
-            raise DataError("the text to --generate from is empty; it needs a character or more")
-        rng = generator(self.o.seed, "sampling")
-        tokens = model.generate(
-            self.vocabulary.encode(prompt),
-            lambda logits: choose(logits, rng, temperature, self.o.top_k, self.o.top_p),
-        )
+        choose = sampler(self.o, temperature=temperature)
+        tokens = model.generate(self.encode(prompt), choose)
         yield prompt
         yield from as_text(islice(tokens, self.o.length), self.vocabulary.decode)
+
+    def encode(self, prompt):
+        if not prompt:
+            raise DataError("the text to --generate from is empty; it needs a character or more")
+        return self.vocabulary.encode(prompt)

@@ -39,6 +39,7 @@ from ..data import (
     split,
 )
 from ..data.wordpieces import SPECIAL
+from ..inference.sampling import check_logits
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
@@ -187,6 +188,7 @@ class Masked(Task):
         logits = model(
             *self.on_device(x[None], np.array([len(x)])), places=self.on_device(places)[0]
         )
+        check_logits(logits.numpy())
         return [
             [(self.pieces.pieces[i], float(p[i])) for i in np.argsort(-p)[:n]]
             for p in F.softmax(logits).numpy()

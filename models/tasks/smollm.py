@@ -15,7 +15,7 @@ summaries.py.
 
 import reprlib
 from abc import abstractmethod
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -30,7 +30,6 @@ from ..data import (
     by_length,
     fingerprint,
     first_characters,
-    generator,
     pad,
     read_articles,
     read_descriptions,
@@ -39,12 +38,16 @@ from ..data import (
 from ..inference.conversation import Chat
 from ..inference.sampling import as_text, choose
 from ..training.scores import bits, perplexity, rouge
-from .language import cross_entropy, n_gram
+from .language import continued, cross_entropy, n_gram
 from .summaries import print_summaries
-from .task import Task, number, sampling_options, share_or_fold
+from .task import Task, number, sampler, sampling_options, share_or_fold
 
 BLOCK = 2048  # tokens of a text, at most; SmolLM2 takes 8,192
 QUESTION = "Describe in a few words what this text is about:\n\n"
+
+
+def greedily(logits):
+    return choose(logits, None, temperature=0.0)
 
 
 class SmolLM(Task):
@@ -128,10 +131,6 @@ class SmolLM(Task):
     def scores(self, model, loss, n, final):
         """Beside the mean: `loss` is the sum over n tokens."""
 
-    def chooser(self):
-        rng, o = generator(self.o.seed, "sampling"), self.o
-        return lambda logits: choose(logits, rng, o.temperature, o.top_k, o.top_p)
-
 
 class Extracts(SmolLM):
     about = "SmolLM2, as it is, on the beginnings of articles"
@@ -184,11 +183,23 @@ class Extracts(SmolLM):
         return []
 
     def generate(self, model, prompt):
+        tokens = islice(model.generate(self.beginning(prompt), sampler(self.o)), self.o.length)
+        yield prompt
+        yield from as_text(
+            takewhile(lambda token: token not in self.vocabulary.ends, tokens),
+            self.vocabulary.decode,
+        )
+
+    def generate_all(self, model, prompts):
+        if len(prompts) == 1:
+            return super().generate_all(model, prompts)
+        beginnings = map(self.beginning, prompts)
+        return continued(self, model, prompts, beginnings, self.vocabulary.ends)
+
+    def beginning(self, prompt):
         if not prompt:
             raise DataError("the text to --generate from is empty; it needs a character or more")
-        tokens = model.generate(self.example(prompt)[0], self.chooser())
-        yield prompt
-        yield from as_text(islice(tokens, self.o.length), self.vocabulary.decode)
+        return self.example(prompt)[0]
 
 
 class LoraDescriptions(SmolLM):
@@ -235,6 +246,7 @@ class LoraDescriptions(SmolLM):
         """The conversation before the question about this text, and the question."""
         chat = Chat(model, self.vocabulary)
         text = self.vocabulary.decode(self.vocabulary.encode(text)[: self.o.read])
+        text = text.removesuffix("\ufffd")  # a character that is cut off
         return chat, chat.turn("user", QUESTION + text)
 
     def example(self, pair):
@@ -252,9 +264,9 @@ class LoraDescriptions(SmolLM):
             [description for _, description in self.scored],
         )
 
-    def answer(self, model, text, choose=lambda logits: int(logits.argmax()), length=24):
+    def answer(self, model, text, pick=greedily, length=24):
         chat, question = self.asked(model, text)
-        return self.vocabulary.decode(chat.answer(question, choose, length))
+        return self.vocabulary.decode(chat.answer(question, pick, length))
 
     def baseline(self):
         if self.o.pretrained != llama.Llama.weights:  # it began with nothing to compare with
@@ -279,4 +291,4 @@ class LoraDescriptions(SmolLM):
                 f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
                 f"as {self.prompt!r}"
             )
-        yield self.answer(model, prompt, self.chooser(), self.o.length)
+        yield self.answer(model, prompt, sampler(self.o), self.o.length)

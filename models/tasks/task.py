@@ -6,20 +6,19 @@ from abc import ABC, abstractmethod
 
 from nanoautograd.backends import is_array, to_device
 
-from ..data import DataError, installed
+from ..data import DataError, generator, installed
+from ..inference.sampling import OPTIONS, Sampler, out_of_range
 
 
-def number(kind, least=-math.inf, above=-math.inf, below=None):
+def number(kind, least=-math.inf, above=-math.inf, below=None, most=math.inf):
     """A checker for argparse: a finite number of this kind and range, a whole one below 10⁹ where
     `below` does not say otherwise (the product of two still counts bytes in 64 bits)."""
     below = below or (10**9 if kind is int else math.inf)
 
     def check(text):
         value = kind(text)
-        if not (least <= value and above < value < below):
-            bounds = {"at least": least, "above": above, "below": below}
-            bounds = [f"{word} {bound}" for word, bound in bounds.items() if math.isfinite(bound)]
-            raise argparse.ArgumentTypeError(f"must be {' and '.join(bounds)}, got {text}")
+        if allowed := out_of_range(value, least, above, below, most):
+            raise argparse.ArgumentTypeError(f"must be {allowed}, got {text}")
         return value
 
     check.__name__ = kind.__name__  # argparse says "invalid int value"
@@ -43,25 +42,50 @@ def share_or_fold(text):
 share_or_fold.__name__ = "share or fold"  # argparse says "invalid ... value"
 
 
-def sampling_options(add, temperature, length=None):
+def sampling_options(add, temperature=None, length=None):
     """Options of answers that are written token by token, with these defaults, for
     `answer_options`: what models/inference/sampling.py takes, and how long they may be."""
     if length:
         add("--length", number(int, least=1), length, "tokens to write, at most")
-    add(
+
+    def option(name, default, help, **kwargs):
+        kind, bounds = OPTIONS[name.lstrip("-").replace("-", "_")]
+        add(name, number(kind, **bounds), default, help, **kwargs)
+
+    option(
         "--temperature",
-        number(float, least=0),
         temperature,
         "above 1 bolder, below 1 safer; 0 for the likeliest, without chance",
     )
-    add("--top-k", number(int, least=1), None, "choose among the K likeliest only", metavar="K")
-    add(
+    option("--top-k", None, "choose among the K likeliest only", metavar="K")
+    option(
         "--top-p",
-        number(float, above=0, below=1),
         None,
         "choose among the fewest of the likeliest that have the probability P together",
         metavar="P",
     )
+    option(
+        "--min-p",
+        None,
+        "choose among those only that have P times the probability of the likeliest, or more",
+        metavar="P",
+    )
+    option(
+        "--repetition-penalty",
+        None,
+        "above 1: what was written already becomes less likely; 1.2 is usual",
+        metavar="X",
+    )
+
+
+def sampling(o):
+    """Those of the options o that models/inference/sampling.py takes, where they are given."""
+    return {name: value for name, value in vars(o).items() if name in OPTIONS and value is not None}
+
+
+def sampler(o, **others):
+    """What chooses the tokens of one answer, as the options o say, or `others` in their place."""
+    return Sampler(generator(o.seed, "sampling"), **sampling(o) | others)
 
 
 def stride(n, about, final):
@@ -153,6 +177,11 @@ class Task(ABC):
         """The model's answer to a text that the user typed, in pieces (for a terminal). Raises
         DataError where it cannot be answered."""
         raise DataError(f"the preset {self.o.preset} answers no text")
+
+    def generate_all(self, model, prompts):
+        """The answers to several texts, one after another, each as `generate` gives it. A model
+        that can read them side by side does so."""
+        return (self.generate(model, prompt) for prompt in prompts)
 
     def on_device(self, *values):
         """The same values, arrays among them on the device of the run."""

@@ -19,7 +19,7 @@ from ..data import (
 )
 from ..inference.decoding import beam_search, greedy, sample
 from ..training.finetune import is_run
-from .task import Task, number, sampling_options, share_or_fold
+from .task import Task, number, sampling, sampling_options, share_or_fold
 from .word_pieces import pieces_known
 
 
@@ -240,7 +240,5 @@ class TextToText(Task):
             yield self.answers(model, [prompt], self.o.beam)[0]
             return
         rng = generator(self.o.seed, "sampling")
-        (target,) = sample(
-            *self.decoding(model, [prompt]), rng, self.o.temperature, self.o.top_k, self.o.top_p
-        )
+        (target,) = sample(*self.decoding(model, [prompt]), rng, **sampling(self.o))
         yield self.pieces.decode(target)

@@ -122,6 +122,23 @@ def test_only_what_is_new_is_read(model, vocabulary, monkeypatch):
     np.testing.assert_allclose(first[0], read(model, everything[:start])[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("end", ["<|im_end|>", "<|endoftext|>"])
+def test_an_answer_ends_where_the_model_ends_it(model, end):
+    vocabulary = ByteLevel([BEGIN, END, "<|endoftext|>", *TOKENS[2:-1]], [], {0, 1, 2})
+    talk, said = Chat(model, vocabulary), vocabulary.encode("ab").tolist()
+    script = iter([*said, vocabulary.special[end]])
+    assert list(talk.answer(talk.turn("user", "a"), lambda logits: next(script), 50)) == said
+    # Whichever it was, the turn ends as the model was trained to see it.
+    assert talk.exchanges[0][-2 - len(said) :] == [*said, talk.end, *talk.newline]
+
+
+def test_an_answer_that_does_not_fit_is_refused(model, vocabulary):
+    talk = Chat(model, vocabulary)
+    with pytest.raises(DataError, match="--length 400 are 4.. tokens, and the model sees 400"):
+        next(talk.answer(talk.turn("user", "a"), np.argmax, 400))
+    assert not talk.exchanges
+
+
 def test_an_answer_that_is_stopped_is_part_of_the_conversation(model, vocabulary):
     talk = Chat(model, vocabulary)
     answer = talk.answer(talk.turn("user", "one"), Script(vocabulary, "a long answer"), 50)
@@ -210,6 +227,28 @@ def test_lines_from_a_pipe(small, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out.count("\n") >= 2 and "> " not in out[:2]
     assert err.count("and the model sees 400; shorten one of them]") == 1
+
+
+def test_lines_that_end_with_crlf(small, capsys, monkeypatch):
+    """As a pipe of a file from Windows gives them."""
+    said = []
+    for end in "\n", "\r\n":
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"Hello{end}{end}Again{end}"))
+        assert main(["--length", "9", "--temperature", "0"]) is None
+        assert main(["--length", "9", "--temperature", "0", "--prompt", f"a{end}b"]) is None
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+
+
+def test_options_of_sampling_are_used(small, capsys):
+    def answer(*options):
+        assert main(["--prompt", "Hello", "--length", "40", *options]) is None
+        return capsys.readouterr().out
+
+    greedy = answer("--temperature", "0")
+    assert answer("--temperature", "1", "--top-p", "1", "--min-p", "1") == greedy
+    assert answer("--temperature", "0", "--repetition-penalty", "1") == greedy
+    assert answer("--temperature", "0", "--repetition-penalty", "5") != greedy
 
 
 def test_a_full_context_is_said(small, capsys, monkeypatch):
@@ -344,7 +383,9 @@ def test_a_run_of_no_language_model(tmp_path, monkeypatch):
     [
         (["--temperature", "-1"], "--temperature: must be at least 0"),
         (["--top-k", "0"], "--top-k: must be at least 1"),
-        (["--top-p", "1.5"], "--top-p: must be above 0 and below 1"),
+        (["--top-p", "1.5"], "--top-p: must be above 0 and at most 1"),
+        (["--min-p", "nan"], "--min-p: must be at least 0 and at most 1"),
+        (["--repetition-penalty", "0"], "--repetition-penalty: must be above 0"),
         (["--length", "0"], "--length: must be at least 1"),
         (["--seed", "-1"], "--seed: must be at least 0"),
         (["--from", "x", "--system", "y"], "--system and --speed are for the conversation"),

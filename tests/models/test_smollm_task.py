@@ -94,6 +94,37 @@ def test_extracts(model):
         list(task.generate(model, ""))
 
 
+@pytest.mark.parametrize("end", [END, "<|endoftext|>"])
+def test_a_text_ends_where_the_model_ends_it(model, monkeypatch, end):
+    task, special = Extracts(OPTIONS), TOKENS.index(end)
+    a, b = task.vocabulary.encode("ab cd").tolist(), task.vocabulary.encode("xyz").tolist()
+    tokens = iter([*a[:2], special, *b])
+    monkeypatch.setattr(model, "generate", lambda prompt, choose: tokens)
+    text = task.vocabulary.decode(a[:2])
+    assert "".join(task.generate(model, "The")) == "The" + text
+    assert next(tokens) == b[0]  # nothing is read behind the end
+
+    def rows(prompts, choose):
+        assert [prompt[0] for prompt in prompts] == [2, 2]  # <|endoftext|>, where a text begins
+        yield from zip([*a[:2], special, *b], b + b)
+
+    monkeypatch.setattr(model, "generate_batch", rows)
+    answers = ["".join(pieces) for pieces in task.generate_all(model, ["The", "A"])]
+    assert answers == ["The" + text, "A" + task.vocabulary.decode((b + b)[:5])]
+
+
+def test_an_answer_that_does_not_fit_is_refused(model):
+    task = LoraDescriptions(Namespace(**vars(OPTIONS) | {"length": 400}))
+    with pytest.raises(DataError, match="--length 400 are 555 tokens, and the model sees 400"):
+        list(task.generate(model, "The number"))
+
+
+def test_no_character_is_cut_in_two(model):
+    task = LoraDescriptions(OPTIONS)
+    tokens, first = task.example(("é" * 9, "a letter"))  # of two bytes, and 9 are read
+    assert task.vocabulary.decode(tokens[:first]).endswith(f"\n{QUESTION}éééé\nassistant\n")
+
+
 def test_the_loss_is_of_the_description_alone(model):
     task = LoraDescriptions(OPTIONS)
     text, description = pair = task.training[0]
