@@ -85,9 +85,10 @@ class Block(Module):
         self.down = Linear(4 * D, D, rng=rng, dtype=dtype)  # W₂, b₂
         self.dropout1, self.dropout2 = Dropout(dropout, rng=rng), Dropout(dropout, rng=rng)
 
-    def forward(self, z, cache=None):
-        """z (B, T, D) after the positions in `cache`, to which these are added -> z (B, T, D)."""
-        z = z + self.dropout1(self.attention(self.norm1(z), cache))
+    def forward(self, z, cache=None, seen=None):
+        """z (B, T, D) after the positions in `cache`, to which these are added -> z (B, T, D).
+        seen (B, 1, 1, t + T): which of all these positions are no padding; None for all."""
+        z = z + self.dropout1(self.attention(self.norm1(z), cache, seen))
         z = z + self.dropout2(self.mlp(self.norm2(z)))
         return z
 
@@ -118,13 +119,16 @@ class GPT(Decoder):
                 std = 0.02 / sqrt(2 * config.layers) if added else 0.02
                 parameter.data[:] = std * rng.standard_normal(parameter.shape)
 
-    def hidden(self, x, past=None):
+    def hidden(self, x, past=None, padding=None):
         """Tokens x (B, T) after `past` -> norm(z) (B, T, D), and the past after them; see
         Decoder."""
-        t, past = self.begin(x, past)
-        z = self.dropout(self.embedding(x) + self.positions(slice(t, t + x.shape[1])))  # (B, T, D)
-        for layer, cache in zip(self.layers, past):
-            z = layer(z, cache)
+        t, past, seen = self.begin(x, past, padding)
+        places = slice(t, t + x.shape[1])
+        if seen is not None:  # each text counts its own
+            places = (seen.cumsum(axis=-1) - 1).clip(0)[:, 0, 0, places]  # (B, T)
+        z = self.dropout(self.embedding(x) + self.positions(places))  # (B, T, D)
+        for layer, cache in zip(self.layers, past, strict=True):
+            z = layer(z, cache, seen)
         return self.norm(z), past
 
     def logits(self, z):

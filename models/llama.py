@@ -115,20 +115,22 @@ class Attention(Module):
         self.v = Linear(D, K * self.d, bias=False, rng=rng, dtype=dtype)  # W_V
         self.o = Linear(D, D, bias=False, rng=rng, dtype=dtype)  # W_O, for o below
 
-    def forward(self, z, cache=None):
+    def forward(self, z, cache=None, seen=None):
         """z (B, T, D) after the t positions in `cache`, to which these are added; None for t = 0
-        -> (B, T, D)."""
+        -> (B, T, D). seen (B, 1, 1, t + T): which of all these positions are no padding; None for
+        all. Padding turns queries and keys of a text further by the same angle, which is nothing to
+        their products."""
         t = 0 if cache is None else len(cache)
         q, k, v = (self.heads(a) for a in (self.q(z), self.k(z), self.v(z)))  # (B, ·, T, d)
         q, k = (self.turn(a, offset=t) for a in (q, k))
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, K, t + T, d)
-        o = causal_attention(q, k, v)  # (B, H, T, d)
+        o = causal_attention(q, k, v, seen=seen)  # (B, H, T, d)
         return self.o(o.swapaxes(1, 2).reshape(z.shape))
 
     def heads(self, a):
         """(B, T, n d) -> (B, n, T, d)."""
-        return a.reshape(*a.shape[:2], -1, self.d).swapaxes(1, 2)
+        return a.reshape(*a.shape[:2], a.shape[2] // self.d, self.d).swapaxes(1, 2)
 
 
 class Block(Module):
@@ -144,9 +146,9 @@ class Block(Module):
         self.up = Linear(D, U, bias=False, rng=rng, dtype=dtype)  # W_up
         self.down = Linear(U, D, bias=False, rng=rng, dtype=dtype)  # W_down
 
-    def forward(self, z, cache=None):
+    def forward(self, z, cache=None, seen=None):
         """As Attention."""
-        z = z + self.attention(self.norm1(z), cache)
+        z = z + self.attention(self.norm1(z), cache, seen)
         z = z + self.mlp(self.norm2(z))
         return z
 
@@ -196,13 +198,13 @@ class Llama(Decoder):
         check_sizes(file.path, sizes, vars(self.config))
         return fill(self, names_of(self.config), file.load)
 
-    def hidden(self, x, past=None):
+    def hidden(self, x, past=None, padding=None):
         """Tokens x (B, T) after `past` -> norm(z) (B, T, D), and the past after them; see
         Decoder."""
-        _, past = self.begin(x, past)
+        _, past, seen = self.begin(x, past, padding)
         z = self.embedding(x)  # (B, T, D)
-        for layer, cache in zip(self.layers, past):
-            z = layer(z, cache)
+        for layer, cache in zip(self.layers, past, strict=True):
+            z = layer(z, cache, seen)
         return self.norm(z), past
 
     def logits(self, z):

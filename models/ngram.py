@@ -145,7 +145,8 @@ class NGramLanguageModel(Module):
         return p.astype(self.dtype)
 
     def generate(self, prompt, choose):
-        """Continue `prompt`, a sequence of tokens: yields one token after another, without end.
+        """Continue `prompt`, a sequence of tokens: yields one token after another, without end. It
+        may be empty: the first token then has the frequency of all.
 
         choose: log p of the next token, a NumPy array (V,), -> a token.
         """

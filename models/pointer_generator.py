@@ -17,7 +17,7 @@ equations 8 and 9, which have λ = 0, so that γ = β: that γ leans forward is 
 
 import numpy as np
 
-from nanoautograd import concatenate, exp, log, matmul, sigmoid
+from nanoautograd import concatenate, exp, log, matmul, sigmoid, where
 from nanoautograd.backends import array_namespace
 from nanoautograd.functional import softmax
 from nanoautograd.interface.array_interface import array_of
@@ -42,6 +42,8 @@ class Copy(Module):
     def forward(self, logits, u, beta, x, y):
         """logits (B, T, R), u a list of parts that are (B, T, ·), β (B, T, S), Tensors; x (B, S)
         and y (B, T), integers below R -> log p (B, T, R), whose softmax is p again: logits too.
+        Where β is 0 everywhere, as attention to a source without symbols is, nothing is copied, and
+        that softmax is the one of `logits`.
 
         y is what the decoder reads, as in the equations, not the target, which is one symbol ahead.
         """
@@ -51,7 +53,8 @@ class Copy(Module):
         before = xp.concatenate([xp.full_like(x[:, :1], -1), x[:, :-1]], axis=1)
         behind = (before[:, None] == y[:, :, None]).astype(dtype)  # (B, T, S)
         gamma = beta * exp(self.follow * behind)
-        gamma = gamma / gamma.sum(axis=-1, keepdims=True)
+        total = gamma.sum(axis=-1, keepdims=True)
+        gamma = gamma / where(total == 0, 1.0, total)
         # Where each symbol stands: S numbers for each symbol, as the logits are T, so it fits too.
         here = (x[..., None] == xp.arange(logits.shape[-1])).astype(dtype)  # (B, S, R)
         return log(g * softmax(logits) + (1.0 - g) * matmul(gamma, here) + TINY)

@@ -166,13 +166,14 @@ class MultiheadAttention(Module):
         o = o.transpose(0, 2, 1, 3) if self.batch_first else o.transpose(2, 0, 1, 3)
         return self.out_proj(o.reshape(*o.shape[:2], self.embed_dim))
 
-    def causal(self, x, cache=None):
+    def causal(self, x, cache=None, seen=None):
         """Causal self-attention (causal_attention.py) of x, T positions, after the t positions of
-        `cache`, a KVCache to which they are added; None for t = 0 -> output like x."""
+        `cache`, a KVCache to which they are added; None for t = 0 -> output like x. seen:
+        (B, 1, 1, t + T), booleans, False where there is padding; None for all True."""
         q, k, v = self.heads(x, x, x)
         if cache is not None:
             k, v = cache.extend(k, v)
-        return self._merge(one_position.causal_attention(q, k, v, self.dropout))
+        return self._merge(one_position.causal_attention(q, k, v, self.dropout, seen))
 
     @staticmethod
     def _one_batch(axis, query, key, value):
@@ -240,10 +241,10 @@ class CausalSelfAttention(MultiheadAttention):
             embed_dim, num_heads, dropout, bias, batch_first=True, rng=rng, dtype=dtype
         )
 
-    def forward(self, x, cache=None):
+    def forward(self, x, cache=None, seen=None):
         """As MultiheadAttention.causal."""
         x = as_input(x, "CausalSelfAttention")
-        return self.causal(x, cache)
+        return self.causal(x, cache, seen)
 
 
 class RotaryEmbedding(Module):

@@ -17,9 +17,10 @@ from ..backends import array_namespace
 from ..interface.array_interface import array_of
 
 
-def causal_attention(q, k, v, dropout=None):
+def causal_attention(q, k, v, dropout=None, seen=None):
     """q (B, H, T, d), k and v (B, K, S, d) -> o (B, H, T, d). dropout: a Dropout for the weights α,
-    or None. Raises ValueError where H is no multiple of K."""
+    or None. seen: (B, 1, 1, S), booleans, False for positions s that no query sees, as they are
+    padding; None for all True. Raises ValueError where H is no multiple of K."""
     (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
     if H % K:
         raise ValueError(f"causal_attention: {H} heads of queries cannot share {K} heads of keys")
@@ -27,9 +28,11 @@ def causal_attention(q, k, v, dropout=None):
     if T == S:
         options["is_causal"] = True
     else:  # is_causal says s ≤ t, and here it is s ≤ S - T + t
-        options["attn_mask"] = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
+        before = array_namespace(array_of(q)).tri(T, S, S - T, dtype=bool)
+        seen = before if seen is None else before & seen
     if H == K:
-        return F.scaled_dot_product_attention(q, k, v, **options)
+        return F.scaled_dot_product_attention(q, k, v, seen, **options)
     groups = q.reshape(B, K, H // K, T, d)  # each with its one head of keys, and of values
-    o = F.scaled_dot_product_attention(groups, k[:, :, None], v[:, :, None], **options)
+    seen = None if seen is None else seen[..., None, :, :]
+    o = F.scaled_dot_product_attention(groups, k[:, :, None], v[:, :, None], seen, **options)
     return o.reshape(q.shape)

@@ -119,12 +119,13 @@ def split(a, n):
     return [a[:, i * m : (i + 1) * m] for i in range(n)]
 
 
-def causal_attention(q, k, v, dropout=None):
-    """See causal_attention.py. One query sees all keys, so there is no mask, and the heads that
-    share keys are as many queries of one head."""
+def causal_attention(q, k, v, dropout=None, seen=None):
+    """See causal_attention.py. Where there is no padding one query sees all keys, so there is no
+    mask, and the heads that share keys are as many queries of one head."""
     (B, H, T, d), K = q.shape, k.shape[1]
-    if T != 1 or H % K or (dropout is not None and dropout.training and dropout.p):
-        return of_many(q, k, v, dropout)
+    drops = dropout is not None and dropout.training and dropout.p
+    if T != 1 or H % K or drops or seen is not None:
+        return of_many(q, k, v, dropout, seen)
     if H == K:
         return attention(q, k, v)
     return attention(q.reshape(B, K, H // K, d), k, v).reshape(q.shape)

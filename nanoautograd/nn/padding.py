@@ -1,4 +1,7 @@
-"""Sequences of different lengths in one array: each begins a row, and padding fills up the rest."""
+"""Sequences of different lengths in one array: each has a row, and padding fills up the rest.
+
+How long they are is looked at where NumPy has it. On a GPU it is not: that would be to wait for it.
+"""
 
 import numpy as np
 
@@ -7,9 +10,32 @@ from ..interface.array_interface import array_of
 
 
 def mask(x, lengths):
-    """Booleans (B, T), on the device of x: True where row b has one of its lengths[b] tokens, False
-    where it has padding. x: array or Tensor (B, T, ...). lengths: B integers, a list or an array
-    of any device."""
-    x, lengths = array_of(x), array_of(lengths)
-    lengths = lengths if is_array(lengths) else np.asarray(lengths)
-    return array_namespace(x).arange(x.shape[1]) < to_device(lengths, device_of(x))[:, None]
+    """Booleans (B, T), on the device of x: True where row b has one of its lengths[b] tokens, which
+    begin it, False where it has padding. x: array or Tensor (B, T, ...). lengths: B integers from 1
+    to T, a list or an array of any device. Raises ValueError for others."""
+    lengths = integers(x, lengths, "lengths", 1, x.shape[1])
+    return array_namespace(array_of(x)).arange(x.shape[1]) < lengths[:, None]
+
+
+def mask_before(x, padding, S):
+    """Booleans (B, S), on the device of x: False for the first padding[b] of the S positions of row
+    b, which are padding, True for its tokens. x: array or Tensor (B, ...). padding: B integers from
+    0 to S - 1, as the lengths of `mask`. Raises ValueError for others."""
+    padding = integers(x, padding, "padding", 0, S - 1)
+    return array_namespace(array_of(x)).arange(S) >= padding[:, None]
+
+
+def integers(x, counts, name, least, most):
+    """`counts` on the device of x, (B,). Raises ValueError, with its name, unless they are integers
+    from `least` to `most`, one for each row of x."""
+    counts = array_of(counts)
+    counts = counts if is_array(counts) else np.asarray(counts)
+    if counts.shape != x.shape[:1] or counts.size and counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be an integer for each of the {x.shape[0]} rows; "
+            f"got {counts.dtype} of shape {counts.shape}"
+        )
+    if type(counts) is np.ndarray and counts.size:
+        if not least <= counts.min() <= counts.max() <= most:
+            raise ValueError(f"{name} must be from {least} to {most}; got {counts.tolist()!r:.200}")
+    return to_device(counts, device_of(array_of(x)))
