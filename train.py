@@ -42,6 +42,7 @@ try:
     from tqdm import tqdm
 
     from models.data import DataError
+    from models.inference.sampling import LogitsError
     from models.training import evaluation, folder
     from models.training.build import make_model, trained
     from models.training.evaluation import Diverged, check_finite, eval_mode, format_scores
@@ -159,12 +160,16 @@ def train(o, checkpoint):
 
 
 def generate(o, checkpoint):
-    """Print what the model in the checkpoint answers to --generate."""
+    """Print what the model in the checkpoint answers to --generate, to several texts with an empty
+    line between."""
     task, model = trained(o, checkpoint)
     with nag.no_grad():
-        for piece in task.generate(model, o.generate):
-            print(piece, end="", flush=True)
-    print()
+        for i, answer in enumerate(task.generate_all(model, o.generate)):
+            if i:
+                print()
+            for piece in answer:
+                print(piece, end="", flush=True)
+            print()
 
 
 def main(argv=None):
@@ -185,7 +190,15 @@ def main(argv=None):
             f"train.py: {e}. Training has stopped; {o.out} keeps the last good checkpoint. Try "
             f"a lower --lr (now {o.lr}), a longer --warmup ({o.warmup}), a smaller --clip"
         )
-    except (OptionError, CheckpointError, DataError, DeviceError, OSError, ImportError) as e:
+    except (
+        OptionError,
+        CheckpointError,
+        DataError,
+        LogitsError,
+        DeviceError,
+        OSError,
+        ImportError,
+    ) as e:
         return f"train.py: {shortened(str(e))}"
     except MemoryError as e:
         return f"train.py: {terminal.out_of_memory(e)}"

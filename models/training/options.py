@@ -318,7 +318,9 @@ def parser(preset):
         "--generate",
         str,
         None,
-        f"answer this text, such as {task.prompt!r}, with the checkpoint in --out",
+        f"answer this text, such as {task.prompt!r}, or several, with the checkpoint in --out",
+        nargs="+",
+        action="extend",
         metavar="TEXT",
     )
     task.answer_options(add)
@@ -384,7 +386,7 @@ def parse(argv):
         except argparse.ArgumentTypeError as e:
             p.error(e)
     p.add_argument("--out", type=folder_path, default=Path("runs", preset or DEFAULT))
-    p.add_argument("--generate")
+    p.add_argument("--generate", nargs="+", action="extend")
     p.add_argument("--resume", action="store_true")
     early, _ = p.parse_known_args(words)
     checkpoint, kept = None, {}

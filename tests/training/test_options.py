@@ -91,7 +91,7 @@ def wrong(capsys, main, *words):
         (["gpt", "-q"], "there is no option -q; python train.py gpt --help shows all"),
         (["--steps", "3", "gpt"], "'gpt' belongs to no option; a preset comes before all options"),
         (["gpt", "tiny"], "'tiny' belongs to no option"),
-        (["--generate"], "argument --generate: expected one argument"),
+        (["--generate"], "argument --generate: expected at least one argument"),
         (["--out", ""], "argument --out: must be the path of a folder, got an empty text"),
     ],
 )
