@@ -76,13 +76,17 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     the smaller token.
 
     Returns for each source one to `width` pairs (worth, tokens), the best first. Raises ValueError
-    and TypeError for a width below 1, a negative `longest`, and an alpha that is not finite.
+    and TypeError for a width below 1, a negative `longest`, and an alpha that is not finite, or
+    with which |y|^alpha overflows.
     """
     check_sizes("beam_search", 1, width=width)
     check_sizes("beam_search", longest=longest)
     check_numbers("beam_search", alpha=alpha)
-    if not np.isfinite(alpha):
-        raise ValueError(f"beam_search: alpha must be finite; got {alpha}")
+    with np.errstate(over="ignore"):
+        if not np.isfinite([alpha, np.float64(max(longest, 1)) ** abs(alpha)]).all():
+            raise ValueError(
+                f"beam_search: alpha must be finite, and so must {longest}^|alpha|; got {alpha}"
+            )
     B, W = len(x), width
     if not B:
         return []

@@ -318,7 +318,7 @@ def parser(preset):
         "--generate",
         str,
         None,
-        f"answer this text, such as {task.prompt!r}, or several, with the checkpoint in --out",
+        f"answer this text, such as {task.prompt!r}, with the checkpoint in --out; or several",
         nargs="+",
         action="extend",
         metavar="TEXT",

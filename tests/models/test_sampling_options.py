@@ -174,7 +174,9 @@ def test_no_place_in_the_beam_is_lost_to_a_token_that_cannot_be(backend):
         (dict(width=0), "width must be an integer, 1 or more; got 0"),
         (dict(width=2.0), "width must be an integer, 1 or more; got 2.0"),
         (dict(longest=-1), "longest must be an integer, 0 or more; got -1"),
-        (dict(alpha=math.nan), "alpha must be finite; got nan"),
+        (dict(alpha=math.nan), "alpha must be finite, .*; got nan"),
+        (dict(alpha=1e3), r"so must 3\^\|alpha\|; got 1000.0"),
+        (dict(alpha=-1e3), r"so must 3\^\|alpha\|; got -1000.0"),
     ],
 )
 def test_a_search_that_cannot_be(options, why):
