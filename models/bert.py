@@ -315,7 +315,10 @@ class SpanExtractor(Head):
     def forward(self, x, lengths, types=None, inside=None):
         """As Bert.forward -> logits (B, T) of the beginning, and of the end. inside (B, T):
         booleans, where the answer may be; elsewhere the logits are -∞. None for everywhere, padding
-        too."""
+        too. Raises ValueError where it may be nowhere (not on a GPU, see nn/padding.py)."""
+        if inside is not None and type(inside) is np.ndarray and not inside.any(axis=1).all():
+            rows = np.flatnonzero(~inside.any(axis=1)).tolist()
+            raise ValueError(f"SpanExtractor: the answer may be nowhere in the texts {rows}")
         logits = self.output(self.bert(x, lengths, types))  # (B, T, 2)
         if inside is not None:
             logits = nag.where(inside[:, :, None], logits, -np.inf)

@@ -128,6 +128,16 @@ def test_nothing_is_copied_from_nothing(backend, rng, S):
         assert np.isfinite(backend.numpy(a)).all()
 
 
+def test_an_answer_that_may_be_nowhere():
+    model = bert.SpanExtractor(bert.Config(**SMALL_BERT), 0)
+    x, inside = np.ones((3, 4), int), np.zeros((3, 4), bool)
+    inside[1, 2] = True
+    with pytest.raises(ValueError, match=r"the answer may be nowhere in the texts \[0, 2\]"):
+        model.loss(x, [4, 4, 4], None, inside, np.full((3, 2), 2))
+    inside[:, 2] = True
+    assert np.isfinite(model.loss(x, [4, 4, 4], None, inside, np.full((3, 2), 2)).item())
+
+
 # ----------------------------------------------------------------- reading nothing, language models
 
 
