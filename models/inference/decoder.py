@@ -29,9 +29,10 @@ class Decoder(Module):
         logits(z)                               (..., D) -> (..., V)
 
     Texts of different lengths are one batch if they end together: padding (B,), integers, says with
-    how many tokens, whatever they are, each row of `past` and x begins that are none of its text.
-    No position sees these, and those of the text count from behind them, so that a row gives what
-    its text gives alone. At padding itself z has no meaning. None is for no padding.
+    how many tokens, whatever they are, each row of x begins that are none of its text. No position
+    sees these, and those of the text count from behind them, so that a row gives what its text
+    gives alone. At padding itself z has no meaning. None is for no padding. It is told where a
+    block begins; the past keeps it.
     """
 
     def forward(self, x, past=None, padding=None):
@@ -39,7 +40,8 @@ class Decoder(Module):
         p, and the past of what comes next: for each layer a KVCache of t + T positions.
 
         past: of the t positions before, which stays as it is; None where x begins a block, t = 0.
-        Raises ValueError where t + T exceeds the block, and where a row is nothing but padding.
+        Raises ValueError where t + T exceeds the block, where a row is nothing but padding, and for
+        padding after a past.
         """
         z, past = self.hidden(x, past, padding)
         return self.logits(z), past
@@ -48,8 +50,15 @@ class Decoder(Module):
         """What `hidden` begins with: t; for each layer a cache of `past` that can grow; and which
         of the t + T positions are of a text, (B, 1, 1, t + T), None for all. Raises ValueError as
         `forward`."""
-        after = [KVCache() for _ in self.layers] if past is None else [c.copy() for c in past]
-        t = 0 if past is None else len(past[0])
+        if past is None:
+            t, after = 0, [KVCache(padding=padding) for _ in self.layers]
+        elif padding is None:
+            t, after, padding = len(past[0]), [cache.copy() for cache in past], past[0].padding
+        else:
+            raise ValueError(
+                f"{type(self).__name__}: padding is told where a block begins, and the past keeps "
+                "it; give None after a past"
+            )
         if t + x.shape[1] > self.config.block_size:
             raise ValueError(
                 f"{type(self).__name__}: {t + x.shape[1]} positions, but a block has "
@@ -77,7 +86,7 @@ class Decoder(Module):
             )
         weight, T = self.embedding.weight, x.shape[1]
         x = to_device(x, weight.device)
-        chunk = CHUNK if padding is None else T  # for one of padding alone has no text
+        chunk = CHUNK if padding is None else T  # no text has a chunk of padding alone
         with ExitStack() as blocks:
             if x.size == 1 and can_compute(weight):
                 blocks.enter_context(of_blas())
@@ -107,6 +116,7 @@ class Decoder(Module):
             if past is None:
                 x, padding = side_by_side(texts)
             logits, past = self.read_batch(x, past, padding)
+            padding = None
             tokens = [pick(row) for pick, row in zip(choose, logits, strict=True)]
             yield tokens
             for text, token in zip(texts, tokens):

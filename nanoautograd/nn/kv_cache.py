@@ -9,7 +9,8 @@ from ..safety.arguments import as_input
 
 class KVCache:
     """The keys and values of the t positions that one layer has read: k, v (B, K, t, d), Tensors
-    or arrays, or None at first, when t = 0.
+    or arrays, or None at first, when t = 0. padding: B integers, how many of the first positions of
+    each row are padding (padding.py); None for none.
 
     A text that is generated grows by a position at a time. To copy all that is there each time
     would cost as much as reading the weights once there are some thousand positions. So there is a
@@ -18,19 +19,19 @@ class KVCache:
     second gets a buffer of its own.
     """
 
-    def __init__(self, k=None, v=None):
+    def __init__(self, k=None, v=None, padding=None):
         if (k is None) != (v is None):
             raise ValueError("KVCache: keys and values come together, or are both None")
         if k is not None:
             k, v = as_input(k, "KVCache"), as_input(v, "KVCache")
-        self.k, self.v, self.buffer = k, v, None
+        self.k, self.v, self.padding, self.buffer = k, v, padding, None
 
     def __len__(self):
         return 0 if self.k is None else self.k.shape[2]
 
     def copy(self):
         """A cache of the same positions: what is added to it is not added here."""
-        other = KVCache(self.k, self.v)
+        other = KVCache(self.k, self.v, self.padding)
         other.buffer = self.buffer
         return other
 

@@ -2,7 +2,7 @@
 GPT and Llama the same logits, gradients and tokens as one by one."""
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_logits_are_those_of_each_text_alone(backend, name, data, lengths):
     parts, past = [], None
     with no_grad():
         for i, j in zip([0, *sorted(cuts)], [*sorted(cuts), T]):
-            logits, past = model(backend.array(x[:, i:j]), past, padding)
+            logits, past = model(backend.array(x[:, i:j]), past, padding if i == 0 else None)
             parts.append(backend.numpy(logits))
     found = np.concatenate(parts, axis=1)
     for row, n in enumerate(lengths):
@@ -75,6 +75,19 @@ def test_logits_in_single_precision(backend, name):
     for row, n in zip(padding, range(3)):
         alone = model(backend.array(x[n : n + 1, row:]))[0]
         np.testing.assert_allclose(found[n, row:], backend.numpy(alone)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("B", [1, 2])
+def test_one_token_at_a_time_behind_padding(backend, name, B):
+    """As `read` does it, by the shorter way for one position where there is one."""
+    model = random(name).to(backend.device)
+    x, padding = padded(np.random.default_rng(0), [5, 6][:B], 9)
+    whole = backend.numpy(model(backend.array(x), None, padding)[0])
+    _, past = model.read_batch(x[:, :5], None, padding)
+    for t in range(5, 9):
+        logits, past = model.read_batch(x[:, t : t + 1], past)
+        np.testing.assert_allclose(logits, whole[:, t], rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -151,8 +164,8 @@ def test_what_is_no_padding(backend):
         with pytest.raises(ValueError, match=why):
             model(x, None, padding)
     _, past = model(x, None, [0, 2])
-    logits, _ = model(x, past, [0, 2])
-    assert logits.shape == (2, 3, 7)
+    with pytest.raises(ValueError, match="padding is told where a block begins, and"):
+        model(x, past, [0, 2])
     with pytest.raises(ValueError, match="the prompt needs a token or more"):
         next(model.generate_batch([[1], []], [None, None]))
 
@@ -161,16 +174,17 @@ def test_what_is_no_padding(backend):
 def test_one_token_more_than_a_block_is_refused(name):
     """By each way into the model, with padding and without, one token at a time or several."""
     model = random(name)
-    for piece in 1, 2, 9:
+    for piece, padding in product((1, 2, 9), (None, [0])):
         past = None
         for _ in range(0, 9 - 9 % piece, piece):
-            _, past = model.read([1] * piece, past)
+            pad = padding if past is None else None
+            _, past = model.read_batch(np.ones((1, piece), int), past, pad)
         n = 9 - len(past[0]) + 1
         for read in (
             lambda past: model.read([1] * n, past),
             lambda past: model(np.ones((1, n), int), past),
             lambda past: model.hidden(np.ones((1, n), int), past),
-            lambda past: model.read_batch(np.ones((1, n), int), past, [3]),
+            lambda past: model.read_batch(np.ones((1, n), int), past),
         ):
             with pytest.raises(ValueError, match="10 positions, but a block has 9"):
                 read(past)
