@@ -25,17 +25,17 @@ from ..safety.options import check_flags, check_sizes, generator
 from . import report
 from .differences import EPS, SMALLEST, noise, sweep
 from .differences import complex_step as imaginary_step
+from .frameworks import subjects
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import (
     ByHand,
     CheckRefused,
     Differentiated,
-    Gradient,
+    Ours,
     accepted,
-    device_for,
     flat,
-    refuse_foreign_calls,
-    refuse_foreign_function,
+    listed,
+    our_inputs,
 )
 
 __all__ = ["CheckRefused", "Passed", "PrecisionWarning", "gradcheck", "gradgradcheck"]
@@ -75,6 +75,7 @@ def gradcheck(
     vjp=None,
     complex_step=False,
     reference=None,
+    framework=None,
 ):
     """Checks the gradient of `f` at `inputs`; returns a `Passed` or raises.
 
@@ -82,7 +83,9 @@ def gradcheck(
                 lists and dicts of them; outputs that are not floating are ignored. Options, and
                 arguments without a gradient (indices, masks), go into a lambda or a partial
     inputs      arrays (NumPy's, CuPy's) or Tensors, float64, which is what finite differences
-                need; not changed
+                need; not changed. Or tensors of PyTorch, or arrays of JAX, perhaps in pytrees, of
+                which one may be complex: then f is called with such, and the derivatives of that
+                library are checked (frameworks.py)
     order       2: afterwards checks the gradient of the gradient likewise, and that gradients
                 which record themselves equal those which do not
     backend     "numpy", "cupy", "strict" or a device; by default, that of the inputs
@@ -95,6 +98,7 @@ def gradcheck(
     complex_step  True: also compares with the complex-step derivative, exact to rounding. For
                 analytic functions of which each operation accepts complex arrays
     reference   a second formula for f; its results and gradients must equal those of f
+    framework   "torch" or "jax", where inputs are NumPy's; else it is that of the inputs
 
     The tolerance is not an option: it is estimated from f itself (differences.py), at each point.
 
@@ -115,29 +119,31 @@ def gradcheck(
     for name, given in (("f", f), ("vjp", vjp), ("reference", reference)):
         if not (callable(given) or given is None and name != "f"):
             raise TypeError(f"gradcheck: {name} is a function; got {given!r:.100}")
-    if vjp is None:
-        refuse_foreign_function(f)
-    xs = accepted(inputs)
-    device = device_for(inputs, backend)
+    if vjp is not None and (framework is not None or order == 2):
+        given = "order=2" if order == 2 else f"framework={framework!r}"
+        raise ValueError(
+            f"gradcheck: {given} is for a function that a library differentiates, not "
+            "for one that is given by vjp"
+        )
+    if vjp is not None:
+        xs = accepted(our_inputs(listed(inputs)))
+        subject, again = ByHand(f, vjp), lambda g: Differentiated(g, Ours("cpu"))
+    else:
+        again, xs = subjects(f, listed(inputs), framework, backend)
+        subject = again(f)
     options = dict(entries=entries, directions=directions, seed=seed)
-    subject = ByHand(f, vjp) if vjp is not None else Differentiated(f, device)
-    if vjp is None:
-        refuse_foreign_calls(subject, xs)
     result = _check(subject, xs, **options)
     rng = generator("gradcheck", seed)
     if complex_step:
-        _compare_complex(subject, xs, device, rng)
+        _compare_complex(subject, xs, rng)
     if reference is not None:
-        _compare_reference(subject, Differentiated(reference, device), xs, rng)
+        _compare_reference(subject, again(reference), xs, rng)
     if vjp is None and len(xs) > 1:
         us = [_random(y.shape, rng) for y in subject.values(xs)]
         subject.compare_alone(xs, us, subject.gradients(xs, us))
     if order == 2:
-        if vjp is not None:
-            raise ValueError("gradcheck: order=2 needs a function that the engine differentiates")
-        second = Gradient(f, device, len(xs))
         us = [_random(y.shape, rng) for y in subject.values(xs)]
-        second.compare_recorded(xs + us)
+        second = subject.of_gradient(xs, us)
         again = _check(second, xs + us, **options)
         result = Passed(max(result.sharpness, again.sharpness), result.checks + again.checks)
     return result
@@ -665,8 +671,11 @@ def _by_size(x):
 # ---- second opinions
 
 
-def _compare_complex(subject, xs, device, rng):
+def _compare_complex(subject, xs, rng):
     """Im f(x + ihv) / h against the gradient: no differences, so no loss of digits."""
+    if not isinstance(subject.library, Ours):
+        raise ValueError("gradcheck: complex_step is for functions of NumPy's or CuPy's arrays")
+    device = subject.library.device
     ys = subject.values(xs)
     us = [_random(y.shape, rng) for y in ys]
     gs = subject.gradients(xs, us)

@@ -4,6 +4,9 @@ Each subject has a name and two methods on lists of float64 arrays:
 
     values(xs)          the results f_k(xs)
     gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero
+
+`Differentiated` is a function of tensors that record themselves. What it asks of the library that
+these are of stands in one class: `Ours`, or another in frameworks.py.
 """
 
 import functools
@@ -26,37 +29,79 @@ class CheckRefused(ValueError):
     """The check would prove nothing about this function at this point; the message says why."""
 
 
+class Ours:
+    """Tensors of this package, on a device."""
+
+    of = "this package"
+    recording, constant = enable_grad, no_grad
+    detached = ".detach(), .data, Tensor(...), no_grad"
+
+    def __init__(self, device):
+        self.device = device
+
+    def tensor(self, x, like=None):
+        """A leaf that holds a copy of a NumPy array, of the kind of the tensor `like`."""
+        return Tensor(x, device=self.device if like is None else like.device)
+
+    def numpy(self, t):
+        """The value of a tensor as a NumPy array of real numbers."""
+        return to_numpy(t.data)
+
+    def is_tensor(self, y):
+        return isinstance(y, Tensor)
+
+    def is_float(self, y):
+        return is_float(y.dtype)
+
+    def grad(self, outs, tensors, cotangents, **options):
+        """[gradient or None] of the tensors. options: retain_graph, create_graph."""
+        return grad(outs, tensors, cotangents, allow_unused=True, **options)
+
+
 class Differentiated:
-    """A function of Tensors: NumPy arrays go in and come out, whatever happens in between."""
+    """A function of tensors: NumPy arrays go in and come out, whatever happens in between. likes:
+    for each input a tensor of its kind, or None."""
 
     order = 1
 
-    def __init__(self, f, device):
-        self.f, self.device = f, device
+    def __init__(self, f, library, likes=None):
+        self.f, self.library, self.likes = f, library, likes
         self.name = name_of(f)
 
     def tensors(self, xs, requires_grad):
-        return [Tensor(x, device=self.device, requires_grad=requires_grad) for x in xs]
+        tensors = [self.library.tensor(*pair) for pair in zip(xs, self.likes or [None] * len(xs))]
+        for t in tensors:
+            t.requires_grad = requires_grad
+        return tensors
+
+    def cotangents(self, outs, us):
+        return [self.library.tensor(u, y) for y, u in zip(outs, us)]
+
+    def of_gradient(self, xs, us):
+        """The gradients as a subject, of inputs and cotangents: for order 2."""
+        gradient = Gradient(self, xs)
+        gradient.compare_recorded(xs + us)
+        return gradient
 
     def call(self, tensors):
         """The floating results, in one list."""
-        outs = list(flat(self.f(*tensors)))
+        outs, library = list(flat(self.f(*tensors))), self.library
         for out in outs:
-            if not isinstance(out, Tensor):
+            if not library.is_tensor(out):
                 raise CheckRefused(
                     f"{self.name} returned {type(out).__name__} where it was given Tensors, so the "
-                    "graph is lost: return Tensors, computed by operations of this package"
+                    f"graph is lost: return Tensors, computed by operations of {library.of}"
                 )
-        return [out for out in outs if is_float(out.dtype)]
+        return [out for out in outs if library.is_float(out)]
 
     def values(self, xs):
-        with no_grad():
-            return [to_numpy(y.data) for y in self.call(self.tensors(xs, False))]
+        with self.library.constant():
+            return [self.library.numpy(y) for y in self.call(self.tensors(xs, False))]
 
     def gradients(self, xs, us):
         """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
-        tensors = self.tensors(xs, True)
-        with enable_grad():
+        tensors, library = self.tensors(xs, True), self.library
+        with library.recording():
             outs = self.call(tensors)
         self._unchanged(tensors, xs, "the forward computation")
         connected = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
@@ -65,12 +110,12 @@ class Differentiated:
                 return [None] * len(xs)  # f is linear: its gradient is a constant
             raise CheckRefused(
                 f"the result of {self.name} does not depend on any input: it was computed from "
-                "detached values (.detach(), .data, Tensor(...), no_grad) or not from the inputs"
+                f"detached values ({library.detached}) or not from the inputs"
             )
         outs, given = zip(*connected)
-        cotangents = [Tensor(u, device=y.device) for y, u in connected]
-        first = grad(outs, tensors, cotangents, retain_graph=True, allow_unused=True)
-        again = grad(outs, tensors, cotangents, allow_unused=True)
+        cotangents = self.cotangents(outs, given)
+        first = library.grad(outs, tensors, cotangents, retain_graph=True)
+        again = library.grad(outs, tensors, cotangents)
         self._unchanged(tensors, xs, "the backward computation")
         self._unchanged(
             cotangents, given, "the backward computation, which was given it as the cotangent,"
@@ -86,17 +131,15 @@ class Differentiated:
         for i, expected in enumerate(gs):
             tensors = self.tensors(xs, False)
             tensors[i].requires_grad = True
-            with enable_grad():
+            with self.library.recording():
                 outs = self.call(tensors)
-            connected = [
-                (y, Tensor(u, device=y.device)) for y, u in zip(outs, us) if y.requires_grad
-            ]
+            connected = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
             found = None
             if connected:
-                outs, cotangents = zip(*connected)
-                (found,) = grad(outs, tensors[i], cotangents, allow_unused=True)
+                outs, given = zip(*connected)
+                (found,) = self.library.grad(outs, [tensors[i]], self.cotangents(outs, given))
             zero = np.zeros_like(xs[i])
-            found = zero if found is None else to_numpy(found.data)
+            found = zero if found is None else self.library.numpy(found)
             expected = zero if expected is None else expected
             close = 1e-11 * _largest([expected]) + rounding
             if found.shape != expected.shape or np.any(np.abs(found - expected) > close):
@@ -118,7 +161,7 @@ class Differentiated:
             )
         if g.device != x.device:
             raise self.error(i, f"is on {g.device}, but the argument is on {x.device}", "unknown")
-        g, again = to_numpy(g.data), to_numpy(again.data)
+        g, again = self.library.numpy(g), self.library.numpy(again)
         if not np.array_equal(g, again, equal_nan=True):
             raise self.error(
                 i,
@@ -130,7 +173,7 @@ class Differentiated:
 
     def _unchanged(self, tensors, xs, by):
         for i, (t, x) in enumerate(zip(tensors, xs)):
-            if not np.array_equal(to_numpy(t.data), x):
+            if not np.array_equal(self.library.numpy(t), x):
                 raise CheckRefused(
                     f"{self.name}: array {i}, of shape {x.shape}, was changed by "
                     f"{by} so nothing can be compared; compute on a copy"
@@ -151,9 +194,11 @@ class Differentiated:
     def names(self, count):
         """Names of the arguments, as f declares them."""
         try:
-            parameters = inspect.signature(self.f).parameters.values()
+            parameters = list(inspect.signature(_declared(self.f)).parameters.values())
         except (TypeError, ValueError):
-            parameters = ()
+            parameters = []
+        if parameters and parameters[0].name == "ctx":  # of PyTorch
+            del parameters[0]
         names = []
         for p in parameters:
             if p.kind is p.VAR_POSITIONAL:
@@ -168,32 +213,31 @@ class Gradient(Differentiated):
 
     order = 2
 
-    def __init__(self, f, device, count):
-        super().__init__(f, device)
-        self.first, self.count = Differentiated(f, device), count
-        self.name = f"the gradient of {self.first.name}"
-        self.recorded = True
+    def __init__(self, first, xs):
+        with first.library.constant():
+            outs = first.call(first.tensors(xs, False))
+        likes = [*(first.likes or [None] * len(xs)), *outs]
+        super().__init__(first.f, first.library, likes)
+        self.first, self.count = first, len(xs)
+        self.name = f"the gradient of {first.name}"
 
     def call(self, tensors):
         xs, us = tensors[: self.count], tensors[self.count :]
-        if not xs[0].requires_grad:  # plain values are wanted
-            xs, recorded = self.first.tensors([x.data for x in xs], True), False
-        else:
-            recorded = True
-        with enable_grad():
+        recorded = xs[0].requires_grad
+        if not recorded:  # plain values are wanted
+            xs = self.first.tensors([self.library.numpy(x) for x in xs], True)
+        with self.library.recording():
             outs = self.first.call(xs)
-        outs, us = zip(*[(y, u.to(y.device)) for y, u in zip(outs, us) if y.requires_grad])
-        gs = grad(outs, xs, us, create_graph=recorded, allow_unused=True)
-        return [
-            Tensor(np.zeros(x.shape), device=self.device) if g is None else g
-            for x, g in zip(xs, gs)
-        ]
+        outs, us = zip(*[(y, u) for y, u in zip(outs, us) if y.requires_grad])
+        gs = self.library.grad(outs, xs, us, create_graph=recorded)
+        zeros = [self.library.tensor(0 * self.library.numpy(x), x) for x in xs]
+        return [zero if g is None else g for zero, g in zip(zeros, gs)]
 
     def compare_recorded(self, xs):
         """Gradients under create_graph must be those without, but for rounding."""
         plain = self.values(xs)
         rounding = 1e-14 * _largest([*plain, *xs])
-        recorded = [to_numpy(g.data) for g in self.call(self.tensors(xs, True))]
+        recorded = [self.library.numpy(g) for g in self.call(self.tensors(xs, True))]
         for i, (a, b) in enumerate(zip(recorded, plain)):
             if a.shape != b.shape or np.any(np.abs(a - b) > 1e-10 * _largest([b]) + rounding):
                 raise self.first.error(
@@ -215,7 +259,7 @@ class ByHand(Differentiated):
     """A function of plain arrays with a gradient written by hand."""
 
     def __init__(self, f, vjp):
-        super().__init__(f, "cpu")
+        super().__init__(f, Ours("cpu"))
         self.vjp = vjp
 
     def values(self, xs):
@@ -254,7 +298,15 @@ def name_of(f):
     """What to call a function in a message."""
     while isinstance(f, functools.partial):
         f = f.func
-    return getattr(f, "__name__", None) or type(f).__name__
+    name = getattr(f, "__name__", None) or type(f).__name__
+    return name if _declared(f) is f else f"{f.__self__.__name__}.{name}"
+
+
+def _declared(f):
+    """Where the arguments of f are named: of a torch.autograd.Function in its `forward`."""
+    owner = getattr(f, "__self__", None)
+    is_apply = isinstance(owner, type) and getattr(f, "__name__", "") == "apply"
+    return getattr(owner, "forward", f) if is_apply else f
 
 
 def flat(value, deepest=DEEPEST):
@@ -279,10 +331,9 @@ def device_for(inputs, backend):
     return next((device_of(a) for a in arrays if is_array(a)), "cpu")
 
 
-def accepted(inputs):
-    """The inputs as NumPy arrays, or CheckRefused."""
-    refuse_foreign("inputs", inputs)
-    if is_array(inputs) or isinstance(inputs, Tensor):
+def listed(inputs):
+    """The inputs as a list, or CheckRefused."""
+    if is_array(inputs) or hasattr(inputs, "shape"):
         raise CheckRefused(
             "inputs is a sequence with one array for each argument; for a function "
             "of one array x write [x]"
@@ -290,21 +341,30 @@ def accepted(inputs):
     if not isinstance(inputs, Iterable):
         raise CheckRefused(f"inputs is a sequence of arrays, as [x]; got {inputs!r:.100}")
     inputs = list(inputs)
+    if not inputs:
+        raise CheckRefused("there are no inputs to differentiate with respect to")
+    return inputs
+
+
+def our_inputs(inputs):
+    """The inputs as NumPy arrays, or CheckRefused for those of another library."""
     for i, x in enumerate(inputs):
         for part in flat(x):
             refuse_foreign(f"input {i}", part)
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-    arrays = [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
-    if not arrays:
-        raise CheckRefused("there are no inputs to differentiate with respect to")
+    return [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
+
+
+def accepted(arrays, dtypes=("float64",)):
+    """Copies of arrays of numbers that can be moved, each by itself, or CheckRefused."""
     for i, a in enumerate(arrays):
-        if a.dtype != np.float64:
+        if a.dtype.name not in dtypes:
             advice = (
-                f"convert it, x.astype(np.float64); with the 7 digits of {a.dtype} a "
-                "difference quotient has 3"
-                if a.dtype.kind == "f"
+                f"convert it to float64; with the digits of {a.dtype} a difference quotient has "
+                "3 or fewer"
+                if a.dtype.kind in "fV"
                 else "what has no gradient (indices, masks, labels) goes into f, as in "
-                "lambda x: nag.take(x, indices)"
+                "lambda x: take(x, indices)"
             )
             raise CheckRefused(
                 f"input {i} is {a.dtype}, and finite differences need float64: {advice}"
@@ -335,10 +395,9 @@ def refuse_foreign(what, x):
         return
     if any(hasattr(x, name) for name in ARRAY_INTERFACES):
         raise CheckRefused(
-            f"{what} is a {_full_name(type(x))}: gradcheck calls f with Tensors of this package "
-            "and differentiates what f does with these, so derivatives that are written for "
-            "another library would not be looked at. Give NumPy arrays; a gradient from elsewhere "
-            "goes into vjp, as a function from arrays to arrays"
+            f"{what} is a {_full_name(type(x))}: gradcheck knows the arrays of this package, of "
+            "PyTorch and of JAX, and what another library differentiates would not be looked at. "
+            "Give NumPy arrays, and that gradient as vjp, a function from arrays to arrays"
         )
 
 
@@ -377,7 +436,8 @@ def refuse_foreign_calls(subject, xs):
 def _foreign(what, library, name):
     return (
         f"{what} {library}'s ({name}): the derivative that it defines is {library}'s to call, and "
-        "would not be looked at. Give it as vjp, a function from arrays to arrays"
+        f"would not be looked at. Give arrays of {library}, or "
+        + (f"framework={library!r}" if library in ("torch", "jax") else "the derivative as vjp")
     )
 
 

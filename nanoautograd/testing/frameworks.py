@@ -1,0 +1,232 @@
+"""Functions of PyTorch's and JAX's arrays: their own automatic differentiation is checked.
+
+    gradcheck(f, [x])                       where x is a torch.Tensor, or an array of JAX
+    gradcheck(f, [x], framework="torch")    where x is an array of NumPy's
+
+Everything else of a check is as for this package's own Tensors. The numbers that are moved are
+float64: complex inputs and results count as pairs, (..., 2), of a real and an imaginary part. Of
+z = a + ib, whose cotangent is u + iv, L changes by u da + v db; PyTorch's gradients are written so,
+JAX's are their conjugates.
+
+A library is imported only where it is asked for, or has been imported by whoever made the inputs.
+"""
+
+import sys
+from contextlib import nullcontext
+
+import numpy as np
+
+from ..core.tensor import Tensor
+from .subjects import (
+    CheckRefused,
+    Differentiated,
+    Ours,
+    accepted,
+    device_for,
+    flat,
+    our_inputs,
+    refuse_foreign_calls,
+    refuse_foreign_function,
+)
+
+__all__ = ["subjects"]
+
+PAIRS = "float64", "complex128"
+
+
+def subjects(f, inputs, framework=None, backend=None):
+    """(what makes a subject of a function, the numbers at which it is checked) for the library that
+    differentiates f. Raises ValueError for an unknown framework, CheckRefused for inputs that are
+    of several or cannot be checked."""
+    library = library_of(inputs, framework)
+    if library and backend:
+        raise ValueError(f"gradcheck: backend is for this package's arrays, not for {library}'s")
+    if library == "torch":
+        arrays, likes = torch_inputs(inputs)
+        return lambda g: Differentiated(g, Torch(), likes), numbers(arrays)
+    if library == "jax":
+        arrays, likes, tree = jax_inputs(inputs)
+        return lambda g: JaxFunction(g, likes, tree), numbers(arrays)
+    refuse_foreign_function(f)
+    device, xs = device_for(inputs, backend), accepted(our_inputs(inputs))
+    refuse_foreign_calls(Differentiated(f, Ours(device)), xs)
+    return lambda g: Differentiated(g, Ours(device)), xs
+
+
+def library_of(inputs, framework):
+    """The name of the library of the inputs, or None for this package."""
+    if framework not in (None, "torch", "jax"):
+        raise ValueError(f"gradcheck: framework is 'torch', 'jax' or None; got {framework!r:.100}")
+    found = {framework} - {None}
+    for x in flat(inputs):
+        if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+            found.add("torch")
+        elif "jax" in sys.modules and isinstance(x, sys.modules["jax"].Array):
+            found.add("jax")
+        elif isinstance(x, Tensor):
+            found.add("nanoautograd")
+    if len(found) > 1:
+        raise CheckRefused(
+            f"the inputs are of several libraries, {' and '.join(sorted(found))}: one of them "
+            "differentiates, and it is given its own arrays, or NumPy's"
+        )
+    return next(iter(found - {"nanoautograd"}), None)
+
+
+def numbers(arrays):
+    """The arrays as the float64 numbers that are moved, or CheckRefused."""
+    return list(map(as_pairs, accepted(arrays, PAIRS)))
+
+
+def as_pairs(a):
+    """A complex array (...) as a real one (..., 2); a real one is itself."""
+    return a if a.dtype.kind != "c" else np.stack([a.real, a.imag], axis=-1)
+
+
+def as_complex(a):
+    """The reverse."""
+    return a[..., 0] + 1j * a[..., 1]
+
+
+# ---- PyTorch
+
+
+class Torch:
+    """Tensors of PyTorch: see `Ours` in subjects.py."""
+
+    of = "PyTorch"
+    recording = constant = nullcontext  # a function may differentiate within itself
+    detached = ".detach(), .data, torch.tensor(...), no_grad"
+
+    def __init__(self):
+        import torch
+
+        self.torch = torch
+
+    def tensor(self, x, like):
+        x = as_complex(x) if like.is_complex() else x
+        # (dtype: a cotangent has that of its result, which may be a narrower one.)
+        return self.torch.tensor(np.array(x), dtype=like.dtype, device=like.device)
+
+    def numpy(self, t):
+        t = t.detach().resolve_conj().resolve_neg().cpu()
+        if not t.is_complex() and t.dtype.itemsize < 4:
+            t = t.float()  # NumPy has no bfloat16
+        return as_pairs(np.array(t.numpy()))
+
+    def is_tensor(self, y):
+        return isinstance(y, self.torch.Tensor)
+
+    def is_float(self, y):
+        return y.is_floating_point() or y.is_complex()
+
+    def grad(self, outs, tensors, cotangents, **options):
+        if not any(t.requires_grad for t in tensors):
+            return [None] * len(tensors)
+        gs = self.torch.autograd.grad(outs, tensors, cotangents, allow_unused=True, **options)
+        return [g if g is None or g.layout == self.torch.strided else g.to_dense() for g in gs]
+
+
+def torch_inputs(inputs):
+    """(NumPy arrays, of pairs where they are complex; a tensor of each one's kind)."""
+    torch = Torch().torch
+    likes = [x.detach() if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in inputs]
+    for i, x in enumerate(likes):
+        if x.layout != torch.strided or x.is_quantized:
+            raise CheckRefused(
+                f"input {i} is a tensor of the layout {x.layout}, of which no single number can be "
+                "moved; make it within the function, from a dense one"
+            )
+    return [x.resolve_conj().resolve_neg().cpu().numpy() for x in likes], likes
+
+
+# ---- JAX
+
+
+class JaxFunction(Differentiated):
+    """A function of JAX's arrays, which may be nested in pytrees. likes: for each leaf an array of
+    its kind; tree: how they are nested."""
+
+    def __init__(self, f, likes, tree):
+        import jax
+
+        super().__init__(f, None, likes)
+        self.jax, self.tree = jax, tree
+
+    def leaves(self, *leaves):
+        """The floating results, as a function of the leaves of the arguments."""
+        outs = self.jax.tree_util.tree_leaves(self.f(*self.tree.unflatten(leaves)))
+        for out in outs:
+            if not isinstance(out, (self.jax.Array, np.ndarray, np.generic, float, int, complex)):
+                raise CheckRefused(f"{self.name} returned {type(out).__name__}, no array of JAX")
+        outs = list(map(self.jax.numpy.asarray, outs))
+        return [y for y in outs if self.jax.numpy.issubdtype(y.dtype, self.jax.numpy.inexact)]
+
+    def arrays(self, xs, likes):
+        """NumPy's, which may be pairs, as JAX's."""
+        return [self.array(x, like) for x, like in zip(xs, likes)]
+
+    def array(self, x, like):
+        x = as_complex(x) if np.issubdtype(like.dtype, np.complexfloating) else x
+        return self.jax.device_put(np.array(x, dtype=like.dtype), next(iter(like.devices())))
+
+    def numpy(self, y):
+        y = np.asarray(y)
+        narrow = y.dtype.kind == "V" or y.dtype.itemsize < 4  # bfloat16
+        return as_pairs(np.array(y, dtype=np.float32) if narrow else np.array(y))
+
+    def values(self, xs):
+        return [self.numpy(y) for y in self.leaves(*self.arrays(xs, self.likes))]
+
+    def gradients(self, xs, us):
+        outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
+        # Of a complex y JAX's cotangent is the conjugate; see the text above.
+        cotangents = [u.conj() for u in self.arrays(us, outs)]
+        first, again = pull(cotangents), pull(cotangents)
+        return [self.examined(i, x, g, h) for i, (x, g, h) in enumerate(zip(xs, first, again))]
+
+    def examined(self, i, x, g, again):
+        g, again = self.numpy(g.conj()), self.numpy(again.conj())
+        if g.shape != x.shape:
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
+        if not np.array_equal(g, again, equal_nan=True):
+            raise self.error(i, "is not the same when it is computed a second time", "unknown")
+        return g
+
+    def compare_alone(self, xs, us, gs):
+        """Nothing: what JAX differentiates with respect to is not told to a rule."""
+
+    def of_gradient(self, xs, us):
+        """As of `Differentiated`; there is one way to a gradient, and nothing to compare."""
+        likes = [*self.likes, *self.leaves(*self.arrays(xs, self.likes))]
+        count = len(xs)
+
+        def gradient(*leaves):
+            _, pull = self.jax.vjp(self.leaves, *leaves[:count])
+            return pull(list(leaves[count:]))
+
+        second = JaxFunction(gradient, likes, self.jax.tree_util.tree_structure(tuple(likes)))
+        second.name = f"the gradient of {self.name}"
+        second.names = lambda n: self.names(count) + [f"cotangent {k}" for k in range(n - count)]
+        return second
+
+    def names(self, count):
+        """Those of the arguments, and the paths of their leaves: x, or params['w']."""
+        leaves = self.jax.tree_util.tree_leaves_with_path(self.tree.unflatten(range(count)))
+        arguments = super().names(max((path[0].idx for path, _ in leaves), default=0) + 1)
+        rest = self.jax.tree_util.keystr
+        return [arguments[path[0].idx] + rest(path[1:]) for path, _ in leaves]
+
+
+def jax_inputs(inputs):
+    """(NumPy arrays of the leaves, JAX's of their kind, the tree)."""
+    import jax
+
+    if not jax.config.jax_enable_x64:
+        raise CheckRefused(
+            "JAX computes in float32 unless it is told otherwise, and finite differences need "
+            'float64: jax.config.update("jax_enable_x64", True) before the first array is made'
+        )
+    leaves, tree = jax.tree_util.tree_flatten(tuple(inputs))
+    likes = list(map(jax.numpy.asarray, leaves))
+    return list(map(np.asarray, likes)), likes, tree
