@@ -5,7 +5,7 @@
 
 import importlib
 
-from .gradcheck import Passed, PrecisionWarning, gradcheck, gradgradcheck
+from .gradcheck import Passed, PrecisionWarning, gradcheck, gradcheck_module, gradgradcheck
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import CheckRefused
 
@@ -17,6 +17,7 @@ __all__ = [
     "Passed",
     "PrecisionWarning",
     "gradcheck",
+    "gradcheck_module",
     "gradgradcheck",
 ]
 

@@ -18,15 +18,20 @@ import numpy as np
 
 from ..core.tensor import Tensor
 from .subjects import (
+    BROADCAST,
+    BY_COLUMNS,
+    WITH_GAPS,
     CheckRefused,
     Differentiated,
     Ours,
     accepted,
     device_for,
     flat,
+    noted,
     our_inputs,
     refuse_foreign_calls,
     refuse_foreign_function,
+    wrong_dtype,
 )
 
 __all__ = ["subjects"]
@@ -43,7 +48,7 @@ def subjects(f, inputs, framework=None, backend=None):
         raise ValueError(f"gradcheck: backend is for this package's arrays, not for {library}'s")
     if library == "torch":
         arrays, likes = torch_inputs(inputs)
-        return lambda g: Differentiated(g, Torch(), likes), numbers(arrays)
+        return lambda g: TorchFunction(g, Torch(), likes), numbers(arrays)
     if library == "jax":
         arrays, likes, tree = jax_inputs(inputs)
         return lambda g: JaxFunction(g, likes, tree), numbers(arrays)
@@ -126,12 +131,62 @@ class Torch:
         gs = self.torch.autograd.grad(outs, tensors, cotangents, allow_unused=True, **options)
         return [g if g is None or g.layout == self.torch.strided else g.to_dense() for g in gs]
 
+    def jvp(self, f, tensors, tangents):
+        return self.torch.func.jvp(f, tuple(tensors), tuple(tangents))[1]
+
+
+class TorchFunction(Differentiated):
+    """A function of PyTorch's tensors, whose rules may be written for some layouts alone."""
+
+    def compare_layouts(self, xs, us, gs):
+        """Gradients do not depend on how inputs and cotangents lie in memory."""
+        for what, lay in ((WITH_GAPS, _spread), (BY_COLUMNS, _by_columns)):
+            with noted(what):
+                found = self.laid_out(xs, us, lay)
+            self.compare(gs, found, f"is another one with {what}")
+        ones = [np.ones(u.shape) for u in us]
+        with_ones = self.laid_out(xs, ones, _same)
+        with noted(BROADCAST):
+            found = self.laid_out(xs, ones, _broadcast)
+        self.compare(with_ones, found, f"is another one with {BROADCAST}")
+
+    def laid_out(self, xs, us, lay):
+        tensors = [lay(t).detach().requires_grad_() for t in self.tensors(xs, False)]
+        if lay is _broadcast:  # no inputs are: they could not be moved one by one
+            tensors = self.tensors(xs, True)
+        pairs = [(y, u) for y, u in zip(self.call(tensors), us) if y.requires_grad]
+        if not pairs:
+            return [None] * len(xs)
+        outs, us = zip(*pairs)
+        gs = self.library.grad(outs, tensors, [lay(u) for u in self.cotangents(outs, us)])
+        return [None if g is None else self.library.numpy(g) for g in gs]
+
+
+def _same(t):
+    return t
+
+
+def _spread(t):
+    larger = t.new_full((*t.shape, 2), float("nan"))
+    larger[..., 0] = t
+    return larger[..., 0]
+
+
+def _by_columns(t):
+    return t.mT.contiguous().mT if t.ndim > 1 else t
+
+
+def _broadcast(t):
+    return t.reshape(-1)[0].expand(t.shape) if t.numel() else t
+
 
 def torch_inputs(inputs):
     """(NumPy arrays, of pairs where they are complex; a tensor of each one's kind)."""
     torch = Torch().torch
     likes = [x.detach() if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in inputs]
     for i, x in enumerate(likes):
+        if x.dtype not in (torch.float64, torch.complex128):
+            raise wrong_dtype(i, x.dtype, x.is_floating_point() or x.is_complex())
         if x.layout != torch.strided or x.is_quantized:
             raise CheckRefused(
                 f"input {i} is a tensor of the layout {x.layout}, of which no single number can be "
@@ -192,6 +247,10 @@ class JaxFunction(Differentiated):
         if not np.array_equal(g, again, equal_nan=True):
             raise self.error(i, "is not the same when it is computed a second time", "unknown")
         return g
+
+    def jvp(self, xs, vs):
+        primals, tangents = self.arrays(xs, self.likes), self.arrays(vs, self.likes)
+        return list(map(self.numpy, self.jax.jvp(self.leaves, primals, tangents)[1]))
 
     def compare_alone(self, xs, us, gs):
         """Nothing: what JAX differentiates with respect to is not told to a rule."""

@@ -14,6 +14,7 @@ but for rounding, because a wrong g_i satisfies the equation on a set of v of me
 also why u is random: against a cotangent of ones, many wrong rules are right.
 """
 
+import sys
 import warnings
 from dataclasses import dataclass
 from math import isfinite
@@ -38,7 +39,14 @@ from .subjects import (
     our_inputs,
 )
 
-__all__ = ["CheckRefused", "Passed", "PrecisionWarning", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "CheckRefused",
+    "Passed",
+    "PrecisionWarning",
+    "gradcheck",
+    "gradcheck_module",
+    "gradgradcheck",
+]
 
 SAFETY = 5.0  # over many thousand correct gradients the worst ratio seen was 1.5
 PROMISE = 5e-3  # what passes has no mistake larger than this, relative to the whole gradient
@@ -76,6 +84,9 @@ def gradcheck(
     complex_step=False,
     reference=None,
     framework=None,
+    jvp=None,
+    forward_mode=False,
+    layouts=True,
 ):
     """Checks the gradient of `f` at `inputs`; returns a `Passed` or raises.
 
@@ -99,6 +110,13 @@ def gradcheck(
                 analytic functions of which each operation accepts complex arrays
     reference   a second formula for f; its results and gradients must equal those of f
     framework   "torch" or "jax", where inputs are NumPy's; else it is that of the inputs
+    layouts     False: f and its rules need not bear inputs and cotangents that lie in memory with
+                gaps, by columns, or as one number that is broadcast. (Of functions by hand, and of
+                PyTorch's. The engine and JAX give a rule what they choose.)
+    forward_mode  True: also compares the Jacobian-vector product of the library, J v, with the
+                vector-Jacobian product that was checked: <u, J v> = <Jᵀ u, v>
+    jvp         the same for one by hand, beside vjp: jvp(tangents, *inputs) returns the tangent of
+                what f returns; `tangents` is a tuple, one for each input
 
     The tolerance is not an option: it is estimated from f itself (differences.py), at each point.
 
@@ -112,13 +130,17 @@ def gradcheck(
                         nothing that depends on them, or results whose shape depends on their values
     Warns with PrecisionWarning if f computes in less than double precision.
     """
+    __tracebackhide__ = True  # in the reports of pytest
     if not isinstance(order, int) or order not in (1, 2):
         raise ValueError(f"gradcheck: order is 1 or 2; got {order!r:.100}")
     check_sizes("gradcheck", 1, directions=directions)
     check_flags("gradcheck", entries=entries, complex_step=complex_step)
-    for name, given in (("f", f), ("vjp", vjp), ("reference", reference)):
+    check_flags("gradcheck", forward_mode=forward_mode, layouts=layouts)
+    for name, given in (("f", f), ("vjp", vjp), ("jvp", jvp), ("reference", reference)):
         if not (callable(given) or given is None and name != "f"):
             raise TypeError(f"gradcheck: {name} is a function; got {given!r:.100}")
+    if jvp is not None and vjp is None or forward_mode and vjp is not None and jvp is None:
+        raise ValueError("gradcheck: jvp is compared with vjp: give both, or neither")
     if vjp is not None and (framework is not None or order == 2):
         given = "order=2" if order == 2 else f"framework={framework!r}"
         raise ValueError(
@@ -127,7 +149,7 @@ def gradcheck(
         )
     if vjp is not None:
         xs = accepted(our_inputs(listed(inputs)))
-        subject, again = ByHand(f, vjp), lambda g: Differentiated(g, Ours("cpu"))
+        subject, again = ByHand(f, vjp, jvp), lambda g: Differentiated(g, Ours("cpu"))
     else:
         again, xs = subjects(f, listed(inputs), framework, backend)
         subject = again(f)
@@ -138,11 +160,15 @@ def gradcheck(
         _compare_complex(subject, xs, rng)
     if reference is not None:
         _compare_reference(subject, again(reference), xs, rng)
+    us = [_random(y.shape, rng) for y in subject.values(xs)]
+    gs = subject.gradients(xs, us)
     if vjp is None and len(xs) > 1:
-        us = [_random(y.shape, rng) for y in subject.values(xs)]
-        subject.compare_alone(xs, us, subject.gradients(xs, us))
+        subject.compare_alone(xs, us, gs)
+    if layouts:
+        subject.compare_layouts(xs, us, gs)
+    if forward_mode or jvp is not None:
+        _compare_forward(subject, xs, us, gs, rng)
     if order == 2:
-        us = [_random(y.shape, rng) for y in subject.values(xs)]
         second = subject.of_gradient(xs, us)
         again = _check(second, xs + us, **options)
         result = Passed(max(result.sharpness, again.sharpness), result.checks + again.checks)
@@ -154,10 +180,45 @@ def gradgradcheck(f, inputs, **options):
     return gradcheck(f, inputs, order=2, **options)
 
 
+def gradcheck_module(model, batch, **options):
+    """`gradcheck` of a torch.nn.Module with respect to all its parameters that need a gradient.
+
+    model: in float64, as model.double() is; its parameters and buffers are not changed. batch: what
+    it is called with: one argument, or a tuple of them, or a dict of them by name. options: as of
+    `gradcheck`; parameters lie in memory without gaps, so `layouts` is False by default.
+
+    Returns and raises what `gradcheck` does, and names parameters as `named_parameters` does.
+    Raises TypeError for what is no such module, CheckRefused for one without parameters.
+    """
+    __tracebackhide__ = True
+    torch = sys.modules.get("torch")  # which has made the model
+    if torch is None or not isinstance(model, torch.nn.Module):
+        raise TypeError(
+            f"gradcheck_module: the model is a torch.nn.Module; got {model!r:.100}. A function "
+            "whose arguments are the parameters goes to gradcheck"
+        )
+    parameters = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    args, kwargs = (batch if isinstance(batch, tuple) else (batch,)), {}
+    if isinstance(batch, dict):
+        args, kwargs = (), batch
+
+    def call(*given):
+        # Buffers, such as running means, are written to by a forward pass.
+        buffers = {k: b.clone() for k, b in model.named_buffers()}
+        state = {**dict(zip(parameters, given)), **buffers}
+        return torch.func.functional_call(model, state, args, kwargs)
+
+    call.__name__ = type(model).__name__
+    call.__arguments__ = list(parameters)
+    given = [p.detach() for p in parameters.values()]
+    return gradcheck(call, given, **{"layouts": False} | options)
+
+
 # ---- the check
 
 
 def _check(subject, xs, entries, directions, seed):
+    __tracebackhide__ = True
     rng = generator("gradcheck", seed)
     ys, again = subject.values(xs), subject.values(xs)
     for k, (y, y2) in enumerate(zip(ys, again)):
@@ -442,6 +503,7 @@ class Point:
 
     @np.errstate(all="ignore")
     def check_direction(self, i, direction):
+        __tracebackhide__ = True
         x = self.xs[i]
         if x.size == 1 or not np.isfinite(self.gs[i]).all():
             return self.check_entries(i, np.arange(x.size))
@@ -479,6 +541,7 @@ class Point:
 
     @np.errstate(all="ignore")
     def check_entries(self, i, entries):
+        __tracebackhide__ = True
         wrong, sharpness = {}, 0.0
         for j in entries:
             verdict, found, sharp = self.entry(i, j)
@@ -527,6 +590,7 @@ class Point:
         along: the sweep that failed. Returns where no single entry is seen to be wrong, and one is
         undecided or a kink explains what the sweep has found.
         """
+        __tracebackhide__ = True
         x, A = self.xs[i], self.gs[i]
         N, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         found, wrong, undecided = {}, [], False
@@ -713,6 +777,33 @@ def _compare_complex(subject, xs, rng):
                 "precision" if abs(analytic - exact) < 1e-4 * size else "unknown",
                 analytic=float(analytic),
                 numeric=float(exact),
+            )
+
+
+def _compare_forward(subject, xs, us, gs, rng):
+    """<u, J v> and <Jᵀ u, v> for a random v: forward and reverse mode are one linear map."""
+    vs = [_random(x.shape, rng) for x in xs]
+    dys = subject.jvp(xs, vs)
+    if [dy.shape for dy in dys] != [u.shape for u in us]:
+        raise GradientError(
+            f"the tangents that forward mode gives of {subject.name} have shapes "
+            f"{[dy.shape for dy in dys]}, its results {[u.shape for u in us]}",
+            operation=subject.name,
+        )
+    for i, (g, v) in enumerate(zip(gs, vs)):  # one input at a time, so that the error can name it
+        alone = [w if k == i else np.zeros_like(w) for k, w in enumerate(vs)]
+        terms = [u * dy for u, dy in zip(us, subject.jvp(xs, alone))]
+        forward = float(sum(a.sum() for a in terms))
+        reverse = 0.0 if g is None else float(np.vdot(g, v))
+        size = sum(np.abs(a).sum() for a in terms) + (0.0 if g is None else np.abs(g * v).sum())
+        if not abs(forward - reverse) <= 1e-10 * size:
+            raise subject.error(
+                i,
+                f"by forward mode differs from that by reverse mode along a random direction: "
+                f"{forward:.15g} and {reverse:.15g}",
+                "unknown",
+                analytic=forward,
+                numeric=reverse,
             )
 
 

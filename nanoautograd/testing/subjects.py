@@ -13,6 +13,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Iterable
+from contextlib import contextmanager, suppress
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..backends import device_of, is_array, is_float, to_numpy
 from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..safety.checks import DEEPEST, check_depth
+from ..transforms import jvp
 from .report import GUESSES, GradientError
 
 
@@ -56,6 +58,10 @@ class Ours:
     def grad(self, outs, tensors, cotangents, **options):
         """[gradient or None] of the tensors. options: retain_graph, create_graph."""
         return grad(outs, tensors, cotangents, allow_unused=True, **options)
+
+    def jvp(self, f, tensors, tangents):
+        """The tangents of the results of f, a tuple."""
+        return jvp(f, tuple(tensors), tuple(tangents))[1]
 
 
 class Differentiated:
@@ -114,6 +120,7 @@ class Differentiated:
             )
         outs, given = zip(*connected)
         cotangents = self.cotangents(outs, given)
+        self.disturb(xs)
         first = library.grad(outs, tensors, cotangents, retain_graph=True)
         again = library.grad(outs, tensors, cotangents)
         self._unchanged(tensors, xs, "the backward computation")
@@ -124,6 +131,21 @@ class Differentiated:
             None if g is None else self._examined(i, x, g, h)
             for i, (x, g, h) in enumerate(zip(tensors, first, again))
         ]
+
+    def disturb(self, xs):
+        """Calls the function at another point: what it keeps elsewhere, instead of with the call,
+        is then that of another call."""
+        with np.errstate(all="ignore"), suppress(Exception):  # which may be outside of the domain
+            self.values([x * (1 - 2**-10) for x in xs])
+
+    def compare_layouts(self, xs, us, gs):
+        """Gradients do not depend on how inputs and cotangents lie in memory."""
+
+    def jvp(self, xs, vs):
+        """The tangents of the results along vs, as forward mode gives them."""
+        tangents = [self.library.tensor(v, t) for v, t in zip(vs, self.tensors(xs, False))]
+        dys = self.library.jvp(lambda *ts: tuple(self.call(ts)), self.tensors(xs, False), tangents)
+        return [self.library.numpy(dy) for dy in dys]
 
     def compare_alone(self, xs, us, gs):
         """The gradient of each input, when it is the only one that needs one, must be the same."""
@@ -171,6 +193,15 @@ class Differentiated:
             )
         return g
 
+    def compare(self, expected, found, text):
+        """Raises the error that says `text` unless two ways give the same gradients."""
+        for i, pair in enumerate(zip(expected, found)):
+            a, b = (np.zeros(1) if g is None else g for g in pair)
+            size = _largest([a[np.isfinite(a)]])
+            alike = dict(rtol=0, atol=1e-11 * size + SMALL, equal_nan=True)
+            if a.shape != b.shape or not np.allclose(a, b, **alike):
+                raise self.error(i, text, "unknown")
+
     def _unchanged(self, tensors, xs, by):
         for i, (t, x) in enumerate(zip(tensors, xs)):
             if not np.array_equal(self.library.numpy(t), x):
@@ -193,6 +224,8 @@ class Differentiated:
 
     def names(self, count):
         """Names of the arguments, as f declares them."""
+        if hasattr(self.f, "__arguments__"):  # of gradcheck_module
+            return self.f.__arguments__
         try:
             parameters = list(inspect.signature(_declared(self.f)).parameters.values())
         except (TypeError, ValueError):
@@ -258,21 +291,35 @@ class Gradient(Differentiated):
 class ByHand(Differentiated):
     """A function of plain arrays with a gradient written by hand."""
 
-    def __init__(self, f, vjp):
+    def __init__(self, f, vjp, jvp=None):
         super().__init__(f, Ours("cpu"))
-        self.vjp = vjp
+        self.vjp, self.forward_mode = vjp, jvp
 
     def values(self, xs):
-        ys = [np.asarray(y) for y in flat(self.f(*map(np.copy, xs)))]
+        copies = list(map(np.copy, xs))
+        ys = [np.array(y) for y in flat(self.f(*copies))]
+        self._kept(xs, copies, self.name)
         return [y for y in ys if y.dtype.kind == "f"]
 
     def gradients(self, xs, us):
         several = isinstance(self.f(*map(np.copy, xs)), (tuple, list))
+        gs = self.given(several, list(map(np.copy, xs)), list(map(np.copy, us)))
+        self.disturb(xs)
+        self.given(several, [x * (1 - 2**-10) for x in xs], list(us))
+        again = self.given(several, list(map(np.copy, xs)), list(map(np.copy, us)))
+        self.compare(
+            gs,
+            again,
+            "is another one when it is computed a second time: something is "
+            "kept from an earlier call, or added to it",
+        )
+        return gs
+
+    def given(self, several, xs, us):
+        """What `vjp` returns, checked and copied."""
         copies, given = list(map(np.copy, xs)), list(map(np.copy, us))
-        gs = self.vjp(tuple(given) if several else given[0], *copies)
-        for before, after in zip(list(xs) + list(us), copies + given):
-            if not np.array_equal(before, after):
-                raise CheckRefused(f"{self.name}: the gradient changes what it is given")
+        gs = self.vjp(tuple(us) if several else us[0], *xs)
+        self._kept(copies + given, xs + us, f"the gradient of {self.name}")
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != len(xs):
             raise CheckRefused(
@@ -280,14 +327,63 @@ class ByHand(Differentiated):
                 "inputs; it is to return one for each (None for zero)"
             )
         return [
-            None if g is None else self._shaped(i, x, np.asarray(g))
+            None if g is None else self._shaped(i, x, np.array(g))
             for i, (x, g) in enumerate(zip(xs, gs))
         ]
+
+    def compare_layouts(self, xs, us, gs):
+        several = isinstance(self.f(*map(np.copy, xs)), (tuple, list))
+        for what, lay in LAYOUTS.items():
+            with noted(what):
+                found = self.given(several, list(map(lay, xs)), list(map(lay, us)))
+            self.compare(gs, found, f"is another one with {what}")
+        ones = [np.ones(u.shape) for u in us]
+        with_ones = self.given(several, list(map(np.copy, xs)), ones)
+        with noted(BROADCAST):
+            ones = [np.broadcast_to(1.0, u.shape) for u in us]  # read-only
+            found = self.given(several, list(map(np.copy, xs)), ones)
+        self.compare(with_ones, found, f"is another one with {BROADCAST}")
+
+    def jvp(self, xs, vs):
+        dys = self.forward_mode(tuple(map(np.copy, vs)), *map(np.copy, xs))
+        return [np.asarray(dy) for dy in (dys if isinstance(dys, (tuple, list)) else (dys,))]
+
+    def _kept(self, before, after, by):
+        for a, b in zip(before, after):
+            if not np.array_equal(a, b):
+                raise CheckRefused(f"{by} changes what it is given; compute on a copy")
 
     def _shaped(self, i, x, g):
         if g.shape != x.shape:
             raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
         return g
+
+
+SMALL = 1e-300
+
+
+def spread(a):
+    """The same numbers, which are every second of a larger array."""
+    larger = np.full((*a.shape, 2), np.nan)
+    larger[..., 0] = a
+    return larger[..., 0]
+
+
+# How else arrays may lie in memory.
+WITH_GAPS = "arrays that are every second number of larger ones"
+BY_COLUMNS = "arrays that are stored by columns"
+BROADCAST = "a cotangent that is one broadcast number"
+LAYOUTS = {WITH_GAPS: spread, BY_COLUMNS: functools.partial(np.array, order="F")}
+
+
+@contextmanager
+def noted(what):
+    """An error in this block says for which layout it was raised."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"gradcheck: this was with {what}; layouts=False leaves it out")
+        raise
 
 
 def _largest(arrays):
@@ -359,16 +455,7 @@ def accepted(arrays, dtypes=("float64",)):
     """Copies of arrays of numbers that can be moved, each by itself, or CheckRefused."""
     for i, a in enumerate(arrays):
         if a.dtype.name not in dtypes:
-            advice = (
-                f"convert it to float64; with the digits of {a.dtype} a difference quotient has "
-                "3 or fewer"
-                if a.dtype.kind in "fV"
-                else "what has no gradient (indices, masks, labels) goes into f, as in "
-                "lambda x: take(x, indices)"
-            )
-            raise CheckRefused(
-                f"input {i} is {a.dtype}, and finite differences need float64: {advice}"
-            )
+            raise wrong_dtype(i, a.dtype, a.dtype.kind in "fc" or a.dtype.name == "bfloat16")
         if not np.isfinite(a).all():
             raise CheckRefused(
                 f"input {i} holds {a[~np.isfinite(a)][0]}; there is no gradient "
@@ -389,6 +476,18 @@ def accepted(arrays, dtypes=("float64",)):
     return [np.array(a) for a in arrays]
 
 
+def wrong_dtype(i, dtype, is_number):
+    """The error for an input that is no float64."""
+    advice = (
+        f"convert it, x.astype(np.float64) or x.double(); with the digits of {dtype} a difference "
+        "quotient has 3 or fewer"
+        if is_number
+        else "what has no gradient (indices, masks, labels) goes into f, as in "
+        "lambda x: take(x, indices)"
+    )
+    return CheckRefused(f"input {i} is {dtype}, and finite differences need float64: {advice}")
+
+
 def refuse_foreign(what, x):
     """CheckRefused for an array of another library."""
     if isinstance(x, (Tensor, np.generic)) or is_array(x):
@@ -405,6 +504,9 @@ def refuse_foreign_function(f):
     """CheckRefused for a function that is another library's, and brings its derivative with it."""
     while isinstance(f, functools.partial):
         f = f.func
+    library = (getattr(f, "__module__", None) or "").partition(".")[0]
+    if library in AUTOGRADS:
+        raise CheckRefused(_foreign(f"{name_of(f)} is", library, f.__module__))
     for owner in (f, getattr(f, "__self__", None)):
         for cls in owner.__mro__ if isinstance(owner, type) else type(owner).__mro__:
             library = cls.__module__.partition(".")[0]

@@ -302,7 +302,7 @@ def test_functions_that_bring_their_own_derivative_are_refused():
         def backward(ctx, g):
             return g * 3
 
-    with pytest.raises(CheckRefused, match="torch.Tensor"):
+    with pytest.raises(TypeError, match="torch.Tensor"):
         gradcheck(nag.tanh, [torch.ones(3, dtype=torch.float64)])
     for f in (Double.apply, torch.nn.Tanh()):
         with pytest.raises(CheckRefused, match="torch"):

@@ -569,3 +569,84 @@ def test_reference():
     gradcheck(nag.tanh, [X], reference=lambda x: 2 * nag.sigmoid(2 * x) - 1)
     with pytest.raises(GradientError, match="output 0 of tanh differs"):
         gradcheck(nag.tanh, [X], reference=nag.sin)
+
+
+def test_by_hand_what_is_kept_from_another_call_is_found():
+    total, kept, buffer = np.zeros(3), {}, np.zeros(3)
+
+    def adds(u, x):
+        nonlocal total
+        total = total + 2 * u * x
+        return total
+
+    def f(x):
+        kept["x"] = x.copy()
+        return x * x
+
+    def in_one_buffer(u, x):  # each call's answer is right
+        np.multiply(u, 2 * x, out=buffer)
+        return buffer
+
+    x = np.array([0.3, -1.2, 2.0])
+    gradcheck(lambda x: x * x, [x], vjp=in_one_buffer)
+    for g, vjp in ((lambda x: x * x, adds), (f, lambda u, x: 2 * u * kept["x"])):
+        with pytest.raises(GradientError):
+            gradcheck(g, [x], vjp=vjp)
+
+
+def test_by_hand_a_layout_that_is_taken_for_granted_is_found():
+    x = np.arange(6.0).reshape(2, 3) + 1
+
+    def by_columns(u, x):  # the numbers in the order of memory, as a kernel may read them
+        return 2 * u.ravel("K").reshape(u.shape) * x
+
+    with pytest.raises(GradientError, match="stored by columns"):
+        gradcheck(lambda x: x * x, [x], vjp=by_columns)
+
+    def of_strides(u, x):
+        return 2 * np.lib.stride_tricks.as_strided(u, u.shape, (24, 8)) * x
+
+    with pytest.raises(GradientError, match="every second number"):
+        gradcheck(lambda x: x * x, [x], vjp=of_strides)
+
+
+def test_by_hand_what_changes_its_arguments_is_refused():
+    x = np.array([0.3, -1.2, 2.0])
+    with pytest.raises(CheckRefused, match="changes what it is given"):
+        gradcheck(lambda x: np.multiply(x, 2, out=x), [x], vjp=lambda u, x: 2 * u)
+    with pytest.raises(CheckRefused, match="changes what it is given"):
+        gradcheck(lambda x: x * x, [x], vjp=lambda u, x: np.multiply(u, 2 * x, out=u))
+
+
+def test_a_forward_mode_by_hand_is_compared_with_the_vjp():
+    x, w = np.array([0.3, -1.2, 2.0]), np.array([1.0, 0.5, 0.1])
+
+    def vjp(u, x, w):
+        return u * w * np.cos(x), u * np.sin(x)
+
+    def jvp(vs, x, w):
+        return vs[0] * w * np.cos(x) + vs[1] * np.sin(x)
+
+    gradcheck(lambda x, w: w * np.sin(x), [x, w], vjp=vjp, jvp=jvp)
+    with pytest.raises(GradientError, match="forward mode") as failure:
+        gradcheck(
+            lambda x, w: w * np.sin(x),
+            [x, w],
+            vjp=vjp,
+            jvp=lambda vs, x, w: vs[0] * w * np.cos(x) + vs[1] * np.cos(x),
+        )
+    assert failure.value.name == "w"
+    with pytest.raises(GradientError, match="shapes"):
+        gradcheck(
+            lambda x, w: w * x,
+            [x, w],
+            vjp=lambda u, x, w: (u * w, u * x),
+            jvp=lambda vs, x, w: vs[0][:1],
+        )
+    with pytest.raises(ValueError, match="give both"):
+        gradcheck(np.sin, [x], jvp=lambda vs, x: vs[0] * np.cos(x))
+
+
+def test_forward_mode_of_this_package_is_compared_with_reverse_mode():
+    x = np.array([[0.3, -1.2, 2.0]])
+    assert gradcheck(lambda a, b: nag.sin(a) @ b, [x, x.T.copy()], forward_mode=True).checks == 2
