@@ -3,12 +3,9 @@ devices; and modules made of modules."""
 
 import math
 import warnings
-from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterable
-from dataclasses import is_dataclass
 from inspect import isroutine
 from reprlib import recursive_repr
-from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
@@ -18,6 +15,7 @@ from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import current
 from ..safety.arguments import check_operand
 from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator
+from .held import CONTAINERS, LAZY, MAPPINGS, PLAIN, held_by
 
 
 class Parameter(Tensor):
@@ -32,39 +30,17 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
-MAPPINGS = dict, UserDict, ChainMap, MappingProxyType
-CONTAINERS = list, tuple, deque, UserList, *MAPPINGS
-NAMELESS = set, frozenset, type({}.values()), type({}.items()), np.ndarray  # are not looked into
-PLAIN = {bool, int, float, str, type(None)}  # most of what is held
-
-
 def _inside(holder, path="", above=()):
     """What Module._members gives, of a Module or of a list, tuple or dict in it."""
     held = vars(holder) if isinstance(holder, Module) else holder
     for key, value in held.items() if isinstance(held, MAPPINGS) else enumerate(held):
-        kind = type(value)
-        if kind in PLAIN or kind is np.ndarray and value.dtype != object:
+        if type(value) in PLAIN:
             continue
         name = f"{path}.{key}" if path else str(key)
         if isinstance(value, (Tensor, Module)):
             yield name, value, holder, key
-        elif isinstance(value, CONTAINERS):
-            if all(value is not one for one in above):
-                yield from _inside(value, name, (*above, value))
-        elif learns(_unnamed(value)):
-            raise TypeError(
-                f"{name} is of type {kind.__name__} and holds Parameters or Modules, which have no "
-                "names in it: use a list or a dict"
-            )
-
-
-def _unnamed(value):
-    """What is in a set or in an array of objects, and what learns among the fields of a record."""
-    if isinstance(value, NAMELESS):
-        return [*getattr(value, "flat", value)]
-    if isinstance(value, SimpleNamespace) or is_dataclass(value) and hasattr(value, "__dict__"):
-        return [x for x in vars(value).values() if isinstance(x, (Parameter, Module))]
-    return []
+        elif isinstance(value, CONTAINERS) and all(value is not one for one in above):
+            yield from _inside(value, name, (*above, value))
 
 
 def learns(value):
@@ -72,6 +48,25 @@ def learns(value):
     if isinstance(value, CONTAINERS):
         return any(learns(one) for _, one, *_ in _inside([value]))
     return isinstance(value, (Parameter, Module))
+
+
+def _holds(value, module):
+    """Whether a Parameter or Module is a Module that holds `module`."""
+    return isinstance(value, Module) and any(one is module for _, one, _ in value._branches())
+
+
+def _nameless(name, value, holder):
+    """What is wrong with a value that an attribute holds in `holder`, where it has no name."""
+    if isinstance(value, LAZY):
+        return (
+            f"{name} holds a {type(value).__name__}, and nobody can see which Modules it will "
+            "give; keep a list of them"
+        )
+    return (
+        f"{name} holds a {type(value).__name__} in a {type(holder).__name__}, where it has no "
+        "name, and would be neither learnt nor saved; keep it in a list or a dict, or as an "
+        "attribute, too"
+    )
 
 
 def arrays_of(who, state_dict):
@@ -160,17 +155,30 @@ class Module:
     def _members(self, path=""):
         """(dotted name, value, holder, key) of each Tensor and Module among the attributes, also in
         lists, tuples and dicts at any depth: the value is that attribute, or holder[key]. What
-        those Modules hold is not listed. Raises TypeError for a set of them."""
+        those Modules hold is not listed."""
         return _inside(self, path)
 
-    def _tree(self, path="", above=()):
+    def _branches(self, path="", above=()):
         """(name, module, its `_members`) of this one and, depth first, all inside it. A module that
         is also inside itself, as a child that knows its parent, is not entered again."""
         held, above = [*self._members(path)], (*above, self)
         yield path, self, held
         for name, value, *_ in held:
             if isinstance(value, Module) and all(value is not one for one in above):
-                yield from value._tree(name, above)
+                yield from value._branches(name, above)
+
+    def _tree(self, path=""):
+        """The same as a list. Raises TypeError if a Parameter or Module is held where it has no
+        name, and has none elsewhere; but for a Module that holds this one."""
+        tree = [*self._branches(path)]
+        named = {id(self), *(id(value) for *_, held in tree for _, value, *_ in held)}
+        for place, module, _ in tree:
+            for key, attribute in vars(module).items():
+                name = f"{place}.{key}" if place else key
+                for value, holder in held_by(attribute, (Parameter, Module)):
+                    if id(value) not in named and not _holds(value, self):
+                        raise TypeError(_nameless(name, value, holder))
+        return tree
 
     def named_modules(self, prefix=""):
         """Pairs (name, module): this one and, depth first, all inside it; names are dotted
