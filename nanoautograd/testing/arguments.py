@@ -4,11 +4,15 @@ Offered as `strategies`, which says how to use them.
 """
 
 import math
+from collections.abc import Iterator
 from string import ascii_lowercase
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from ..safety.arguments import is_sequence
+from ..safety.options import check_flags, check_numbers, check_sizes
 
 __all__ = [
     "arrays",
@@ -37,6 +41,7 @@ def shapes(min_dims=0, max_dims=3, min_side=1, max_side=4):
 @st.composite
 def broadcastable_shapes(draw, count=2, max_dims=3, min_side=1, max_side=3):
     """`count` shapes that broadcast together, with ones and missing dimensions: a tuple."""
+    check_sizes("broadcastable_shapes", count=count)
     whole = draw(shapes(0, max_dims, min_side, max_side))
     result = []
     for _ in range(count):
@@ -66,9 +71,9 @@ def arrays(shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
 
     shape: a shape (as NumPy takes it: 3 is short for (3,)), or a strategy for one. The values are
     spread evenly and then shuffled, so that none are nearly equal: `sort` and `max` have no
-    near-ties. Raises ValueError where there are no such values.
+    near-ties. Raises TypeError for what are no numbers, ValueError where there are no such values.
     """
-    away = tuple(away)
+    away = tuple(away) if isinstance(away, Iterator) else away
     _rooms(low, high, away, margin)
     return st.builds(
         lambda shape, seed: spread(shape, np.random.default_rng(seed), low, high, away, margin),
@@ -79,12 +84,14 @@ def arrays(shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
 
 def _shape(shape):
     """A strategy for a shape, which may be given as a strategy, a tuple or a number."""
-    if isinstance(shape, st.SearchStrategy):
-        return shape
+    return shape if isinstance(shape, st.SearchStrategy) else st.just(_sides(shape))
+
+
+def _sides(shape):
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sides):
         raise ValueError(f"a shape is a tuple of sides, integers from 0; got {shape!r}")
-    return st.just(sides)
+    return sides
 
 
 def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
@@ -104,6 +111,11 @@ def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
 
 def _rooms(low, high, away, margin):
     """[(start, end)]: what of [low, high] is at least `margin` from each point of `away`."""
+    check_numbers("arrays", low=low, high=high, margin=margin)
+    if not is_sequence(away):
+        raise TypeError(f"arrays: away is a sequence of points, such as (0, 1); got {away!r:.100}")
+    for point in away:
+        check_numbers("arrays", **{"a point of away": point})
     if not (low < high and math.isfinite(high - low) and 0 <= margin < math.inf):
         raise ValueError(
             "arrays are drawn from an interval: low < high, both finite and less than 1.8e308 "
@@ -137,6 +149,9 @@ def masks(draw, shape=shapes()):
 @st.composite
 def integers_below(draw, n, shape=shapes(), low=0):
     """Integer arrays with values from `low` to n - 1, repeated ones included."""
+    for name, i in dict(n=n, low=low).items():
+        if not isinstance(i, (int, np.integer)):
+            raise TypeError(f"integers_below: {name} must be an integer; got {i!r:.100}")
     shape = draw(_shape(shape))
     if not low < n and math.prod(shape):
         raise ValueError(f"there is no integer from {low!r} to {n - 1!r}")
@@ -149,6 +164,8 @@ def integers_below(draw, n, shape=shapes(), low=0):
 
 def axes(ndim, none=True, tuples=True):
     """What `axis=` takes for `ndim` dimensions: None, an int (also negative), or a tuple."""
+    check_sizes("axes", ndim=ndim)
+    check_flags("axes", none=none, tuples=tuples)
     kinds = [st.none()] if none or not ndim else []
     if ndim:
         kinds.append(st.integers(-ndim, ndim - 1))
@@ -169,6 +186,7 @@ def indices(draw, shape):
     Integers, slices (also with negative steps), ellipsis, newaxis, integer arrays with repeated
     and negative entries, and boolean masks; alone or mixed.
     """
+    shape = _sides(shape)
     kind = draw(st.sampled_from(["basic", "mixed", "mask"]))
     if kind == "mask":
         ndim = draw(st.integers(min(1, len(shape)), len(shape)))

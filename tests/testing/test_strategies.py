@@ -56,6 +56,39 @@ def test_arrays_that_do_not_exist_are_refused_at_once(options):
         some.arrays(**options)
 
 
+@pytest.mark.parametrize("option", ["low", "high", "margin", "away"])
+@pytest.mark.parametrize(
+    "value", ["a", b"1", None, 1j, ["a"], (None,), object(), str, 0.5], ids=str
+)
+def test_what_is_no_number_is_named(option, value):
+    if option != "away" and value == 0.5:
+        some.arrays(**{option: value})
+        return
+    with pytest.raises(TypeError, match=f"arrays: .*{option}.* got "):
+        some.arrays(**{option: value})
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        some.integers_below("a"),
+        some.integers_below(3, low=0.5),
+        some.broadcastable_shapes("a"),
+        some.masks("a"),
+        some.indices(None),
+    ],
+)
+def test_what_are_no_integers_is_named(strategy):
+    with pytest.raises((TypeError, ValueError), match="integer.* got "):
+        find(strategy, lambda drawn: True, settings=settings(database=None))
+
+
+@pytest.mark.parametrize("options", [dict(ndim="a"), dict(ndim=1.0), dict(ndim=1, none="yes")])
+def test_axes_are_of_a_number_of_dimensions(options):
+    with pytest.raises(TypeError, match="axes: .* got "):
+        some.axes(**options)
+
+
 def test_values_that_would_not_be_distinct_are_refused():
     with pytest.raises(ValueError, match="no 3 distinct"):
         some.spread((3,), np.random.default_rng(0), 1, 1 + 4e-16)
