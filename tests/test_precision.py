@@ -551,7 +551,11 @@ def of_float64(f, x, unit):
     return (f(long), gradient(f, long)), (f(np.asarray(x)) * unit, gradient(f, np.asarray(x)))
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(float).max, reason="it is float64 here")
+LONG = np.finfo(np.longdouble)
+longer_than_float64 = pytest.mark.skipif(LONG.max == np.finfo(float).max, reason="it is float64")
+
+
+@longer_than_float64
 @pytest.mark.parametrize("power", [0, 2000, -2000])
 @pytest.mark.parametrize(
     "f",
@@ -576,3 +580,49 @@ def test_longdouble_has_the_digits_of_float64(f, x):
     found, wanted = of_float64(lambda x: nag.sum(f(x)), x, 1)
     for a, b in zip(found, wanted):
         np.testing.assert_allclose(array_of(a).astype(float), array_of(b), rtol=1e-13, atol=1e-14)
+
+
+@longer_than_float64
+@pytest.mark.parametrize(
+    "f, wanted",
+    [
+        (lambda x: nag.sum(x, 0), lambda x, g: (x.sum(0), np.broadcast_to(g, x.shape))),
+        (lambda x: nag.mean(x, 0), lambda x, g: (x.mean(0), np.broadcast_to(g / len(x), x.shape))),
+        (lambda x: nag.cumsum(x, 0)[-1], lambda x, g: (x.sum(0), np.broadcast_to(g, x.shape))),
+        (lambda x: x @ np.ones((2, 1), x.dtype), lambda x, g: (x.sum(1)[:, None], g + 0 * x)),
+        # An element that is broadcast or read often gets the sum.
+        (
+            lambda x: x * 0 + x[0],
+            lambda x, g: (x * 0 + x[0], np.where(np.arange(len(x))[:, None] == 0, g.sum(0), 0)),
+        ),
+        (
+            lambda x: x[np.zeros(len(x), int)],
+            lambda x, g: (x * 0 + x[0], np.where(np.arange(len(x))[:, None] == 0, g.sum(0), 0)),
+        ),
+    ],
+    ids="sum mean cumsum matmul broadcast index".split(),
+)
+@given(st.integers(1, 200), SEEDS)
+def test_longdouble_keeps_its_digits(f, wanted, n, seed):
+    def drawn(shape):
+        return rng.integers(-9, 9, shape) + rng.random(shape).astype(np.longdouble) / 2**40
+
+    rng = np.random.default_rng(seed)
+    x = nag.Tensor(drawn((n, 2)), requires_grad=True)
+    y = f(x)
+    g = drawn(y.shape)
+    (d,) = nag.autograd.grad(y, x, g)
+    for found, exact in zip((y, d), wanted(x.data, g)):
+        assert found.dtype == np.longdouble
+        np.testing.assert_allclose(found.detach().data, exact, rtol=0, atol=100 * n * LONG.eps)
+
+
+@longer_than_float64
+@given(arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 3)), SEEDS)
+def test_equal_elements_share_a_gradient_of_longdouble(x, seed):
+    g = np.random.default_rng(seed).random(x.size).astype(np.longdouble) / 3
+    t = nag.Tensor(x.astype(np.longdouble), requires_grad=True)
+    (d,) = nag.autograd.grad(nag.sort(t), t, g)
+    at = np.sort(x)
+    wanted = [g[at == value].mean() for value in x]
+    np.testing.assert_allclose(d.data, wanted, rtol=64 * LONG.eps)

@@ -25,6 +25,7 @@ __all__ = [
     "column_dots",
     "column_sums",
     "limits",
+    "long_dtype",
     "row_dots",
     "row_sums",
     "squares",
@@ -45,6 +46,11 @@ EVERY = slice(None)
 def sum_dtype(a):
     """In which the numbers of a floating array are added: float32 for those of 16 bits."""
     return np.dtype("float32") if a.dtype.itemsize == 2 else a.dtype
+
+
+def long_dtype(dtype):
+    """In which many sums of floating numbers are added: float64, or a longer dtype itself."""
+    return dtype if dtype.itemsize > 8 else np.dtype("float64")
 
 
 @lru_cache(64)
@@ -90,7 +96,7 @@ def summed(a, axis=None, keepdims=False):
 
 
 def _added(a, axes):
-    """Σ a over these axes, which stay with length 1; perhaps in float64."""
+    """Σ a over these axes, which stay with length 1; perhaps in float64 or longer."""
     if prod([a.shape[i] for i in axes]) <= ROWS or not a.size:
         return a.sum(axis=tuple(axes), dtype=sum_dtype(a), keepdims=True)
     if not a.flags.c_contiguous:
@@ -107,7 +113,7 @@ def _added(a, axes):
 
 
 def _middle(a):
-    """Σ_m a_bmc: (B, M, C) -> (B, C); perhaps in float64."""
+    """Σ_m a_bmc: (B, M, C) -> (B, C); perhaps in float64 or longer."""
     B, M, C = a.shape
     if C == 1:  # neighbours in memory
         return a[:, :, 0].sum(axis=1, dtype=sum_dtype(a))[:, None]
@@ -128,7 +134,7 @@ def _middle(a):
         else:
             s = some.reshape(B, q, m, C).sum(axis=1)
         s[:, : M - q * m] += rest
-        a, M = s.astype(np.float64, copy=False), m
+        a, M = s.astype(long_dtype(a.dtype), copy=False), m
     return a.sum(axis=1)
 
 

@@ -1,5 +1,5 @@
-"""What an object holds, however deep: Parameters and Modules that a Module would not find by name, as
-they are in a set, the key of a dict, a partial, the closure of a function."""
+"""What an object holds, however deep: Parameters and Modules that a Module would not find by name,
+as they are in a set, the key of a dict, a partial, the closure of a function."""
 
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
