@@ -2,13 +2,16 @@
 
 import operator
 
+import ml_dtypes
 import numpy as np
 import pytest
 from array_likes import X, leaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import nanoautograd as nag
+from nanoautograd.interface.array_interface import array_of
 from nanoautograd.testing import gradcheck
 from nanoautograd.testing.operations import OPERATIONS
 from nanoautograd.testing.strategies import integers_below, shapes
@@ -154,6 +157,12 @@ def test_complex_gradients_are_refused():
         lambda t: nag.index_put(t, slice(None), Z),
         lambda t: nag.Tensor(Z, dtype=float),
         lambda t: operator.imul(t.detach(), Z),
+        *(
+            lambda t, f=f, d=d, a=a: f(a(Z), dtype=d)
+            for f in (nag.astype, nag.sum, nag.mean, nag.cumsum, nag.prod, nag.std, nag.var)
+            for d in (float, np.float32, int)
+            for a in (nag.Tensor, np.array)
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
@@ -178,7 +187,7 @@ def test_integers_and_booleans_are_results_without_a_gradient():
 )
 def test_results_that_are_no_numbers_are_refused(call):
     for t in (leaf([1.0, 2.0]), nag.Tensor([1.0, 2.0])):
-        with pytest.raises(TypeError, match="dtype"):
+        with pytest.raises(TypeError, match="dtype|takes numbers"):
             call(t)
 
 
@@ -265,8 +274,80 @@ def test_complex_variances_and_norms_are_numpys(dtype, x, seed):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("f", [nag.sigmoid, nag.softplus, nag.erf])
-def test_what_is_for_real_numbers_refuses_complex_ones(f):
-    for z in (Z, nag.Tensor(Z), 1j, np.complex64(1j), np.ones(2, np.clongdouble)):
-        with pytest.raises(TypeError, match="real"):
-            f(z)
+OF_REALS = {
+    **{name: getattr(nag, name) for name in "sigmoid softplus erf max min sort argsort".split()},
+    **{name: getattr(nag, name) for name in "argmax argmin logsumexp ceil floor trunc".split()},
+    "relu": nag.functional.relu,
+    "searchsorted": lambda z: nag.searchsorted([0.0, 1.0], z),
+    "maximum, as a limit": lambda z: nag.clip(z, 0),
+    "minimum, as a limit": lambda z: nag.clip(2.0, max=z),
+    **{
+        f"{name}, {place}": lambda z, f=getattr(nag, name), place=place: f(*[1.0, z][::place])
+        for name in "maximum minimum arctan2 remainder floor_divide".split()
+        + "less less_equal greater greater_equal".split()
+        for place in (1, -1)
+    },
+}
+
+
+@pytest.mark.parametrize("name", OF_REALS)
+def test_what_is_for_real_numbers_refuses_complex_ones(backend, name):
+    for z in (Z, backend.tensor(Z), backend.array(Z), [1j, 2.0], np.clongdouble([1j])):
+        with pytest.raises(TypeError, match=f"{name.partition(',')[0]} .*real"):
+            OF_REALS[name](z)
+    for z in (1j, np.complex64(1j)):
+        if not name.startswith(("max", "min", "sort", "arg", "log", "sea")) or "," in name:
+            with pytest.raises(TypeError, match=f"{name.partition(',')[0]} .*real"):
+                OF_REALS[name](z)
+
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+BINARY = "add subtract multiply divide power remainder floor_divide maximum minimum arctan2".split()
+BINARY += "equal not_equal less less_equal greater greater_equal".split()
+SYMBOLS = dict(subtract="sub", multiply="mul", divide="truediv", power="pow", remainder="mod")
+SYMBOLS |= dict(floor_divide="floordiv", equal="eq", not_equal="ne", less="lt", less_equal="le")
+SYMBOLS |= dict(add="add", greater="gt", greater_equal="ge")
+
+
+@pytest.mark.parametrize("name", [*BINARY, "where"])
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3)),
+    st.one_of(st.floats(width=32), st.integers(-300, 300), st.booleans()),
+    st.booleans(),
+)
+def test_a_python_number_beside_bfloat16_promotes_nothing(name, x, number, is_first):
+    """It is rounded to bfloat16, as NumPy rounds it to float16 beside that."""
+    x = x.astype(BFLOAT16)
+    f, symbol = getattr(nag, name), SYMBOLS.get(name)
+    f = (lambda a, b: nag.where(x > 0, a, b)) if name == "where" else f
+    calls = [f, getattr(operator, symbol)] if symbol else [f]
+    calls += [getattr(np, name)] if name != "where" else []
+    order = -1 if is_first else 1
+    with np.errstate(all="ignore"):
+        expected = f(*[x, np.asarray(number).astype(BFLOAT16)][::order])
+        for call in calls:
+            for a in (nag.Tensor(x), nag.Tensor(x, requires_grad=True)) + (x,) * (call is f):
+                found = array_of(call(*[a, number][::order]))
+                assert found.dtype == expected.dtype and found.dtype in (BFLOAT16, bool)
+                np.testing.assert_array_equal(found.astype(float), expected.astype(float))
+        if symbol and order > 0 and expected.dtype != bool:
+            t = nag.Tensor(x)
+            same = getattr(operator, f"i{symbol}")(t, number)
+            assert same is t and t.dtype == BFLOAT16
+            np.testing.assert_array_equal(t.data.astype(float), expected.astype(float))
+
+
+@given(st.floats(-4, 4, width=16), st.sampled_from([0.1, 0.3, -1.7, 2, True]))
+def test_gradients_beside_a_python_number_stay_bfloat16(x, number):
+    for f in (
+        lambda t: t * number + number,
+        lambda t: number / (t - number),
+        lambda t: nag.maximum(t, number) - nag.clip(t, -number, number),
+        lambda t: nag.where(t > number, t, number) ** number + t,
+    ):
+        with np.errstate(all="ignore"):
+            t = nag.Tensor(np.full(2, x, BFLOAT16), requires_grad=True)
+            y = f(t)
+            (d,) = nag.autograd.grad(y.sum(), [t], create_graph=True)
+            (e,) = nag.autograd.grad((d * t).sum(), [t])
+        assert y.dtype == d.dtype == e.dtype == BFLOAT16

@@ -55,11 +55,14 @@ WHEN_COPIED: list[Callable[[object, str], None]] = []
 def _owner(cls):
     """The namespace of arrays of type `cls`, or None; found once and remembered."""
     home = cls.__module__.partition(".")[0]
-    if cls.__name__ in ("matrix", "MaskedArray") and home == "numpy":
-        raise TypeError(
-            f"numpy's {cls.__name__} gives the operators another meaning, and has no "
-            "gradients here; use np.asarray(...)"
-        )
+    for base in cls.__mro__:  # np.ma.masked is of a subclass
+        if base.__name__ in ("matrix", "MaskedArray") and f"{base.__module__}.".startswith(
+            "numpy."
+        ):
+            raise TypeError(
+                f"numpy's {base.__name__} gives the operators another meaning, and has no "
+                "gradients here; use np.asarray(...)"
+            )
     if issubclass(cls, np.ndarray):
         owner = np
     elif home == "cupy" and cls.__name__ == "ndarray":
@@ -104,7 +107,9 @@ def is_array(x):
 
 def is_float(dtype):
     """True for dtypes that can carry a gradient: float16, bfloat16, float32, float64."""
-    return dtype.kind == "f" or dtype.kind == "V" and dtype.name == "bfloat16"
+    if dtype.kind == "f":
+        return dtype.itemsize > 1  # some of 8 bits call themselves floating, too
+    return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def device_of(array):
@@ -158,9 +163,9 @@ def to_device(array, device):
 
     Raises DeviceError when the device cannot be used, with the reason.
     """
-    name, _, number = str(device).partition(":")
+    name, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     here = device_of(array)
-    if here == device or (name == here.partition(":")[0] and not number):
+    if name and here == device or (name == here.partition(":")[0] and not number):
         return array
     if name == "cpu":
         return to_numpy(array)

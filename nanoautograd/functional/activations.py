@@ -2,13 +2,14 @@
 
 from functools import partial
 
-from ..backends import array_namespace, is_float
+from ..backends import is_float
 from ..core.operation import function
 from ..manual.gelu import gelu as _gelu
 from ..manual.log_softmax import log_softmax as _log_softmax
 from ..manual.silu import silu as _silu
 from ..manual.softmax import softmax as _softmax
 from ..ops import sign
+from ..ops.elementwise import namespace_of_reals
 from ..ops.shaping import checked
 
 
@@ -16,7 +17,7 @@ from ..ops.shaping import checked
 def relu(input):
     """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library,
     and NaN where x is NaN."""
-    return array_namespace(input).maximum(input, 0)
+    return namespace_of_reals("relu", input).maximum(input, 0)
 
 
 relu.defvjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))

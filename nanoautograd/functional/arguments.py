@@ -16,7 +16,7 @@ def as_array_like(x, like):
     """A number, or a list of them, as an array where `like` is; an array as it is."""
     if is_array(array_of(x)):
         return x
-    x, like = np.asarray(x), array_of(as_array(like))
+    x, like = np.asarray(x), array_of(as_array(like, "an operation"))
     return to_device(x.astype(like.dtype) if x.dtype.kind == "f" else x, device_of(like))
 
 

@@ -195,7 +195,7 @@ def _float_power(x1, x2):
 
 
 def _in_float64(x):
-    x = as_array(x)
+    x = as_array(x, "float_power")
     return ops.astype(x, np.float_power.resolve_dtypes((x.dtype, x.dtype, None))[-1])
 
 

@@ -4,7 +4,6 @@ All are linear, so that each rule is the transpose of its operation: what splits
 gradients, what repeats an element adds them up, and what leaves an element out gives it 0.
 """
 
-from numbers import Integral
 from operator import index
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..backends import array_namespace
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
-from ..safety.arguments import as_array, as_arrays
+from ..safety.arguments import as_array, as_arrays, check_operand, is_sequence
 from ..safety.checks import check_complex
 from .elementwise import astype
 from .indexing import along, getitem, take
@@ -23,6 +22,7 @@ from .shaping import (
     copy,
     distinct,
     expand_dims,
+    integer,
     integers,
     moveaxis,
     ravel,
@@ -35,7 +35,7 @@ from .shaping import (
 
 def flip(m, axis=None):
     """`m` with the order along the axes reversed, all or those named:  m̄ = flip(ȳ, axis)."""
-    m = as_array(m)
+    m = as_array(m, "flip")
     ndim = len(m.shape)
     axes = range(ndim) if axis is None else distinct(axis, ndim, "flip")
     return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
@@ -56,7 +56,7 @@ def roll(a, shift, axis=None):
 
     shift, axis: integers, or sequences of one length; `axis=None`: along the flattened array.
     """
-    a = as_array(a)
+    a = as_array(a, "roll")
     shifts = integers(shift, "roll")
     axes = None if axis is None else integers(axis, "roll")
     if axes is not None:
@@ -97,7 +97,7 @@ def concatenate(arrays, axis=0):
     """
     arrays, axis = _joining(arrays, axis, "concatenate")
     if axis is None:
-        arrays, axis = [ravel(a) for a in as_arrays(*arrays)], 0
+        arrays, axis = [ravel(a) for a in as_arrays(*arrays, name="concatenate")], 0
     return _concatenate(*arrays, axis=axis)
 
 
@@ -105,6 +105,8 @@ def _joining(arrays, axis, name):
     """What joins arrays takes: a sequence of them, and an axis."""
     if isinstance(axis, bool):
         raise TypeError(f"{name}: an axis is an integer, not {axis}")
+    if not isinstance(arrays, (list, tuple)) and hasattr(arrays, "dtype"):
+        check_operand(arrays, name)  # which has rows
     try:
         return list(arrays), axis if axis is None else index(axis)
     except TypeError:
@@ -121,7 +123,7 @@ def stack(arrays, axis=0):
     y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
     """
     arrays, axis = _joining(arrays, axis, "stack")
-    arrays = as_arrays(*arrays)
+    arrays = as_arrays(*arrays, name="stack")
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(
             f"stack: the arrays must have one shape; got {', '.join(str(a.shape) for a in arrays)}"
@@ -142,12 +144,11 @@ def split(ary, indices_or_sections, axis=0):
 
     a = [y_1, y_2, ...]:  ā = [ȳ_1, ȳ_2, ...], joined along the same axis.
     """
-    ary = as_array(ary)
+    ary = as_array(ary, "split")
     axis = checked(axis, len(ary.shape), "split")
     n = ary.shape[axis]
-    if not getattr(indices_or_sections, "ndim", 1):  # a 0-d array
-        indices_or_sections = index(indices_or_sections)
-    if isinstance(indices_or_sections, Integral):
+    if not is_sequence(indices_or_sections) and not getattr(indices_or_sections, "ndim", 0):
+        (indices_or_sections,) = integers(indices_or_sections, "split")
         if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(
                 f"split: axis {axis} of length {n} is not divided into "
@@ -168,7 +169,7 @@ def split(ary, indices_or_sections, axis=0):
 
 def tile(A, reps):
     """`A` repeated as a whole, reps[i] times along axis i:  Ā = the sum of ȳ over the copies."""
-    A, reps = as_array(A), integers(reps, "tile")
+    A, reps = as_array(A, "tile"), integers(reps, "tile")
     ndim = max(len(reps), len(A.shape))
     reps = (1,) * (ndim - len(reps)) + reps
     shape = (1,) * (ndim - len(A.shape)) + A.shape
@@ -185,7 +186,7 @@ def full_like(a, fill_value, dtype=None, *, shape=None):
 
     The gradient of `fill_value` is ȳ, summed over the elements that it fills.
     """
-    a, value = as_arrays(a, fill_value)
+    a, value = as_arrays(a, fill_value, name="full_like")
     if isinstance(a, Tensor) and not isinstance(value, Tensor):
         value = wrap(value)
     dtype = a.dtype if dtype is None else np.dtype(dtype)
@@ -199,7 +200,7 @@ def repeat(a, repeats, axis=None):
 
     ā_i = the sum of ȳ over the copies of a_i.
     """
-    a, axis = single(as_array(a), axis, "repeat")
+    a, axis = single(as_array(a, "repeat"), axis, "repeat")
     n = a.shape[axis]
     xp = array_namespace(array_of(a))
     repeats = repeats.tolist() if hasattr(repeats, "tolist") else repeats
@@ -231,7 +232,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
     pad_width: n, (before, after), or a pair for each axis. mode: "constant", or one that repeats
     elements: "edge", "reflect", "symmetric", "wrap".
     """
-    array = as_array(array)
+    array = as_array(array, "pad")
     ndim = len(array.shape)
     pad_width = pad_width.tolist() if hasattr(pad_width, "tolist") else pad_width
     widths = np.asarray(pad_width)  # on the host
@@ -242,10 +243,10 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
             "it takes n, (before, after) or one such pair for each axis, none below 0"
         )
     widths = tuple(map(tuple, np.broadcast_to(widths, (ndim, 2)).tolist()))  # on the host
-    if mode == "constant":
-        check_complex(as_arrays(array, constant_values)[1], array.dtype)
+    if isinstance(mode, str) and mode == "constant":
+        check_complex(as_arrays(array, constant_values, name="pad")[1], array.dtype)
         return _pad_constant(array, widths, constant_values) if widths else copy(array)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+    if not isinstance(mode, str) or mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(
             f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
             "'reflect', 'symmetric' and 'wrap'"
@@ -288,9 +289,9 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
 
     ā = ȳ on that diagonal, 0 elsewhere.
     """
-    a = as_array(a)
+    a = as_array(a, "diagonal")
     axes = tuple(checked(i, len(a.shape), "diagonal") for i in (axis1, axis2))
-    a, offset = moveaxis(a, axes, (-2, -1)), index(offset)
+    a, offset = moveaxis(a, axes, (-2, -1)), integer(offset, "diagonal", "an offset")
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     xp = array_namespace(array_of(a))

@@ -9,8 +9,11 @@ from functools import wraps
 from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
-from ..safety.arguments import check_operand
+from ..safety.arguments import as_input, check_operand, is_sequence
 from ..safety.checks import DEEPEST, check_depth, without_tensors
+from ..safety.options import check_flags
+from .elementwise import namespace_of_reals, weak
+from .shaping import integer, named
 
 
 def without_gradient(f):
@@ -55,60 +58,39 @@ def _wrapped(result, xp):
 
 
 @without_gradient
-def equal(x1, x2):
-    """x1 == x2, elementwise."""
-    return x1 == x2
-
-
-@without_gradient
-def not_equal(x1, x2):
-    """x1 != x2, elementwise."""
-    return x1 != x2
-
-
-@without_gradient
-def less(x1, x2):
-    """x1 < x2, elementwise."""
-    return x1 < x2
-
-
-@without_gradient
-def less_equal(x1, x2):
-    """x1 <= x2, elementwise."""
-    return x1 <= x2
-
-
-@without_gradient
-def greater(x1, x2):
-    """x1 > x2, elementwise."""
-    return x1 > x2
-
-
-@without_gradient
-def greater_equal(x1, x2):
-    """x1 >= x2, elementwise."""
-    return x1 >= x2
-
-
-@without_gradient
-def floor_divide(a, b):
-    """⌊a / b⌋, elementwise."""
-    return a // b
-
-
-@without_gradient
 def argsort(a, *args, **options):
     """As `numpy.argsort`, on Tensors and arrays of any backend; NaNs come last. No gradient."""
-    xp = array_namespace(a)
-    a = xp.asarray(a)
+    a = as_input(a, "argsort")
+    xp = namespace_of_reals("argsort", a)
+    _check_options("argsort", a, dict(zip(("axis",), args)) | options)
     keys = a.astype("float32") if a.dtype.name == "bfloat16" else a  # NumPy leaves its NaNs
     return xp.argsort(keys, *args, **options)
 
 
-def _as_in_numpy(name):
-    """The function `name` of the array's own namespace, with its arguments."""
+def _check_options(name, a, options):
+    """Raises TypeError for an option that is no axis, no flag, or no number."""
+    for key, value in options.items():
+        if key == "axis":
+            named(value, len(a.shape), name)
+        elif key in ("keepdims", "equal_nan"):
+            check_flags(name, **{key: value})
+        elif key == "decimals":
+            integer(value, name, key)
+
+
+def _as_in_numpy(name, *arrays, then=(), of_reals=False):
+    """The function `name` of the array's own namespace, with its arguments: those called `arrays`,
+    and `then` options."""
 
     def f(*args, **kwargs):
+        given = dict(zip((*arrays, *then), args)) | kwargs
+        for key in arrays:
+            if key in given:
+                given[key] = as_input(given[key], name)
+                if of_reals:
+                    namespace_of_reals(name, given[key])
+        if arrays[0] in given:
+            _check_options(name, given[arrays[0]], given)
         return getattr(array_namespace(*args), name)(*args, **kwargs)
 
     f.__name__ = f.__qualname__ = name
@@ -116,7 +98,7 @@ def _as_in_numpy(name):
     return without_gradient(f)
 
 
-def _elementwise(name, count):
+def _elementwise(name, count, text="", of_reals=False):
     """The same for a function of `count` numbers, elementwise, without NumPy's out= and where=."""
 
     def f(*xs):
@@ -124,27 +106,39 @@ def _elementwise(name, count):
             raise TypeError(f"{name} takes {count} argument{'s'[: count - 1]}, got {len(xs)}")
         for x in xs:
             check_operand(x, name)
-        return getattr(array_namespace(*xs), name)(*xs)
+        xp = array_namespace(*xs)
+        xs = [xp.asarray(x) if is_sequence(x) else x for x in xs]
+        if of_reals:
+            namespace_of_reals(name, *xs)
+        return getattr(xp, name)(*(weak(*xs) if count == 2 else xs))
 
     f.__name__ = f.__qualname__ = name
-    f.__doc__ = f"As `numpy.{name}`, on Tensors and arrays of any backend; has no gradient."
+    about = f"{text}, elementwise" if text else f"As `numpy.{name}`"
+    f.__doc__ = f"{about}, on Tensors and arrays of any backend; has no gradient."
     return without_gradient(f)
 
 
-all = _as_in_numpy("all")
-allclose = _as_in_numpy("allclose")
-any = _as_in_numpy("any")
-argmax = _as_in_numpy("argmax")
-argmin = _as_in_numpy("argmin")
-array_equal = _as_in_numpy("array_equal")
+equal = _elementwise("equal", 2, "x1 == x2")
+not_equal = _elementwise("not_equal", 2, "x1 != x2")
+less = _elementwise("less", 2, "x1 < x2", of_reals=True)
+less_equal = _elementwise("less_equal", 2, "x1 <= x2", of_reals=True)
+greater = _elementwise("greater", 2, "x1 > x2", of_reals=True)
+greater_equal = _elementwise("greater_equal", 2, "x1 >= x2", of_reals=True)
+floor_divide = _elementwise("floor_divide", 2, "⌊x1 / x2⌋", of_reals=True)
+all = _as_in_numpy("all", "a", then=("axis",))
+allclose = _as_in_numpy("allclose", "a", "b", "rtol", "atol", then=("equal_nan",))
+any = _as_in_numpy("any", "a", then=("axis",))
+argmax = _as_in_numpy("argmax", "a", then=("axis",), of_reals=True)
+argmin = _as_in_numpy("argmin", "a", then=("axis",), of_reals=True)
+array_equal = _as_in_numpy("array_equal", "a1", "a2")
 bitwise_and = _elementwise("bitwise_and", 2)
 bitwise_or = _elementwise("bitwise_or", 2)
 bitwise_xor = _elementwise("bitwise_xor", 2)
-ceil = _elementwise("ceil", 1)
-count_nonzero = _as_in_numpy("count_nonzero")
-floor = _elementwise("floor", 1)
+ceil = _elementwise("ceil", 1, of_reals=True)
+count_nonzero = _as_in_numpy("count_nonzero", "a", then=("axis",))
+floor = _elementwise("floor", 1, of_reals=True)
 invert = _elementwise("invert", 1)
-isclose = _as_in_numpy("isclose")
+isclose = _as_in_numpy("isclose", "a", "b", "rtol", "atol", then=("equal_nan",))
 isfinite = _elementwise("isfinite", 1)
 isinf = _elementwise("isinf", 1)
 isnan = _elementwise("isnan", 1)
@@ -152,11 +146,11 @@ logical_and = _elementwise("logical_and", 2)
 logical_not = _elementwise("logical_not", 1)
 logical_or = _elementwise("logical_or", 2)
 logical_xor = _elementwise("logical_xor", 2)
-nonzero = _as_in_numpy("nonzero")
-ones_like = _as_in_numpy("ones_like")
+nonzero = _as_in_numpy("nonzero", "a")
+ones_like = _as_in_numpy("ones_like", "a")
 rint = _elementwise("rint", 1)
-round = _as_in_numpy("round")
-searchsorted = _as_in_numpy("searchsorted")
-trunc = _elementwise("trunc", 1)
-zeros_like = _as_in_numpy("zeros_like")
-integer_prod = _as_in_numpy("prod")  # `prod` of integers, in reductions.py
+round = _as_in_numpy("round", "a", then=("decimals",))
+searchsorted = _as_in_numpy("searchsorted", "a", "v", of_reals=True)
+trunc = _elementwise("trunc", 1, of_reals=True)
+zeros_like = _as_in_numpy("zeros_like", "a")
+integer_prod = _as_in_numpy("prod", "a")  # `prod` of integers, in reductions.py

@@ -20,6 +20,34 @@ from ..backends import array_namespace, device_of, to_device
 from ..backends.threads import parallel_rows
 from ..core.operation import function
 from ..interface.array_interface import array_of
+from ..safety.arguments import as_arrays, check_operand
+from ..safety.checks import check_complex
+
+# ---- what is given
+
+
+def weak(a, b):
+    """The arguments; a Python float beside an array of bfloat16 as an array of it. A Python number
+    promotes nothing, but of the dtypes of other packages NumPy does not know that: it goes to
+    float32."""
+    if type(a) is float and _is_bfloat16(b) or type(b) is float and _is_bfloat16(a):
+        return as_arrays(a, b, name="an operation")
+    return a, b
+
+
+def _is_bfloat16(x):
+    return hasattr(x, "dtype") and x.dtype.kind == "V"
+
+
+def namespace_of_reals(name, *xs):
+    """The namespace of the arguments of an operation. Raises TypeError for complex numbers: they
+    have no order, or the formula is wrong for them."""
+    for x in xs:
+        if type(x) is complex or hasattr(x, "dtype") and x.dtype.kind == "c":
+            kind = f"an array of dtype {x.dtype}" if hasattr(x, "dtype") else f"{x}"
+            raise TypeError(f"{name} is computed of real numbers only, not of {kind}")
+    return array_namespace(*xs)
+
 
 # ---- arithmetic
 
@@ -27,6 +55,8 @@ from ..interface.array_interface import array_of
 @function
 def add(a, b):
     """a + b:  ā = ȳ,  b̄ = ȳ."""
+    if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
+        a, b = weak(a, b)
     return a + b
 
 
@@ -36,6 +66,8 @@ add.defvjp(a=lambda g: g, b=lambda g: g)
 @function
 def subtract(a, b):
     """a - b:  ā = ȳ,  b̄ = -ȳ."""
+    if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
+        a, b = weak(a, b)
     return a - b
 
 
@@ -45,6 +77,8 @@ subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 @function
 def multiply(a, b):
     """a · b:  ā = ȳ b,  b̄ = ȳ a."""
+    if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
+        a, b = weak(a, b)
     return a * b
 
 
@@ -54,6 +88,8 @@ multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 @function
 def divide(a, b):
     """a / b:  ā = ȳ / b,  b̄ = -ȳ a / b² = -ȳ y / b."""
+    if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
+        a, b = weak(a, b)
     return a / b
 
 
@@ -67,6 +103,7 @@ def power(a, b):
     The limits are taken at the edges of the domain: a⁰ has the slope 0 everywhere, and 0ᵇ does
     not depend on b. A negative a with a fractional b gives NaN, as in NumPy.
     """
+    a, b = weak(a, b)
     return a**b
 
 
@@ -100,6 +137,8 @@ def _log_base(a):
 @function
 def remainder(a, b):
     """a % b = a - b ⌊a/b⌋, with the sign of b:  ā = ȳ,  b̄ = -ȳ ⌊a/b⌋."""
+    namespace_of_reals("remainder", a, b)
+    a, b = weak(a, b)
     return a % b
 
 
@@ -215,7 +254,7 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 @function
 def sigmoid(x):
     """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
-    xp = _namespace_of_reals(x, "sigmoid")
+    xp = namespace_of_reals("sigmoid", x)
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
@@ -225,18 +264,11 @@ sigmoid.defvjp(x=lambda g, out: g * out * (1 - out))
 @function
 def softplus(x):
     """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|):  x̄ = ȳ sigmoid(x). Never overflows."""
-    xp = _namespace_of_reals(x, "softplus")
+    xp = namespace_of_reals("softplus", x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 softplus.defvjp(x=lambda g, x: g * sigmoid(x))
-
-
-def _namespace_of_reals(x, name):
-    """The namespace of x. Raises TypeError for complex numbers, for which the formula is wrong."""
-    if type(x) is complex or getattr(getattr(x, "dtype", None), "kind", "") == "c":
-        raise TypeError(f"{name} is computed of real numbers only")
-    return array_namespace(x)
 
 
 # ---- trigonometric and hyperbolic functions
@@ -329,7 +361,8 @@ def arctan2(x1, x2):
 
     With r² = x1² + x2²:  x̄1 = ȳ x2 / r²,  x̄2 = -ȳ x1 / r².
     """
-    return array_namespace(x1, x2).arctan2(x1, x2)
+    x1, x2 = weak(x1, x2)
+    return namespace_of_reals("arctan2", x1, x2).arctan2(x1, x2)
 
 
 arctan2.defvjp(
@@ -390,7 +423,7 @@ def erf(x):
     a_k make the largest relative error on |x| ≤ 4 as small as it can be with eight of them, 7e-8
     (least squares, weighted anew until the errors are level: Lawson 1961); rounding makes it 2e-7.
     """
-    xp = _namespace_of_reals(x, "erf")
+    xp = namespace_of_reals("erf", x)
     x = xp.asarray(x)
     x = x.astype(float) if x.dtype.kind in "iub" else x
     y = xp.empty(x.shape, dtype=x.dtype)
@@ -447,14 +480,16 @@ erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 def maximum(x1, x2):
     """The larger of x1 and x2:  x̄1 = ȳ where x1 > x2, ȳ/2 where x1 = x2, 0 where x1 < x2, and NaN
     where one is NaN; x̄2 likewise."""
-    return array_namespace(x1, x2).maximum(x1, x2)
+    x1, x2 = weak(x1, x2)
+    return namespace_of_reals("maximum", x1, x2).maximum(x1, x2)
 
 
 @function
 def minimum(x1, x2):
     """The smaller of x1 and x2:  x̄1 = ȳ where x1 < x2, ȳ/2 where x1 = x2, 0 where x1 > x2, and NaN
     where one is NaN; x̄2 likewise."""
-    return array_namespace(x1, x2).minimum(x1, x2)
+    x1, x2 = weak(x1, x2)
+    return namespace_of_reals("minimum", x1, x2).minimum(x1, x2)
 
 
 maximum.defvjp(
@@ -480,6 +515,8 @@ def clip(a, a_min=None, a_max=None, *, min=None, max=None):
     ā = ȳ between the limits, ȳ/2 at one, 0 beyond, NaN where something is NaN; a limit gets what
     `a` does not.
     """
+    if a_min is not None and min is not None or a_max is not None and max is not None:
+        raise TypeError("clip: a_min and min are one limit, as are a_max and max; give one of both")
     a_min, a_max = (min if a_min is None else a_min), (max if a_max is None else a_max)
     if a_min is not None:
         a = maximum(a, a_min)
@@ -495,7 +532,10 @@ def where(condition, x, y):
     x̄ = z̄ where the condition holds, 0 elsewhere;  ȳ = 0 where it holds, z̄ elsewhere.
     """
     xp = array_namespace(condition, x, y)
-    return xp.where(xp.asarray(condition), x, y)
+    holds = xp.asarray(condition)
+    if holds.dtype.kind != "b":
+        check_operand(condition, "where")
+    return xp.where(holds, *weak(x, y))
 
 
 where.defvjp(
@@ -505,11 +545,19 @@ where.defvjp(
 
 @function
 def astype(x, dtype):
-    """A copy of x in a dtype:  x̄ = ȳ, in the dtype of x."""
-    return x.astype(dtype)
+    """A copy of x in a dtype:  x̄ = ȳ, in the dtype of x. Raises TypeError for complex numbers that
+    would lose their imaginary parts."""
+    return cast(x, dtype, copy=True)
 
 
 astype.defvjp(x=lambda g: g)
+
+
+def cast(x, dtype, copy=False):
+    """An array in a dtype, complex numbers in no real one."""
+    if x.dtype.kind == "c" and np.dtype(dtype) != bool:
+        check_complex(x, np.dtype(dtype))
+    return x.astype(dtype, copy=copy)
 
 
 def to(a, device):

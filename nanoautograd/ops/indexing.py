@@ -17,7 +17,7 @@ from ..core.grad_mode import GRAD_ENABLED
 from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
-from ..safety.arguments import as_array, as_arrays, is_sequence
+from ..safety.arguments import as_array, as_arrays, as_input, check_operand, is_sequence
 from ..safety.checks import check_complex, without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write
 from .shaping import broadcast_to, checked, copy, integers, ravel, reshape, single
@@ -42,7 +42,7 @@ def _plain_part(i, x):
         i = without_tensors(i)
         dtype = "int64" if _is_empty(i) else None  # [] would be float64
         return array_namespace(array_of(x)).asarray(i, dtype=dtype)
-    except RuntimeError as error:  # what PyTorch says of a tensor with a gradient
+    except (RuntimeError, TypeError) as error:  # also of PyTorch, for a tensor with a gradient
         raise IndexError(
             f"an index is made of integers, not of {type(i).__name__}: {error}"
         ) from None
@@ -118,7 +118,7 @@ _scatter_add.defvjp(values=lambda g, index: getitem(g, index))
 
 def scatter_add(values, index, shape):
     """y: zeros of `shape`, with y[index] += values, repeated entries included. v̄ = ȳ[index]."""
-    values = as_array(values)
+    values = as_input(values, "scatter_add")
     return _scatter_add(values, _plain(index, values), integers(shape, "scatter_add"))
 
 
@@ -142,7 +142,7 @@ def bincount(x, weights=None, minlength=0):
     minlength: how many sums there are at least. The sums have the dtype float64.
     """
     if weights is not None:
-        weights = as_arrays(x, weights)[1]
+        weights = as_arrays(x, weights, name="bincount")[1]
     i = _positions(x, x if weights is None else weights, "bincount", "iub")
     return _bincount(wrap(i) if isinstance(x, Tensor) else i, weights, minlength)
 
@@ -168,7 +168,7 @@ def index_put(x, index, value):
 
     As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
     """
-    x = as_array(x)
+    x = as_array(x, "index_put")
     index = _plain(index, x)
     return _index_put(x, *_without_repeats(x, index, _fitting(x, index, value)))
 
@@ -177,8 +177,10 @@ def _fitting(x, index, value):
     """`value` as an array on x's device, without axes of length 1 that x[index] does not have."""
     x = array_of(x)
     check_complex(value, x.dtype)
-    if not isinstance(value, Tensor) and not is_array(value):
-        return array_namespace(x).asarray(value, dtype=x.dtype)
+    if not isinstance(value, Tensor):
+        check_operand(value, "an assignment")
+        if not is_array(value):
+            return array_namespace(x).asarray(without_tensors(value), dtype=x.dtype)
     if value.shape[:1] == (1,):
         added = len(value.shape) - x[index].ndim
         if added > 0 and value.shape[:added] == (1,) * added:
@@ -246,8 +248,10 @@ def take(a, indices, axis=None):
 
     The gradient of an element is the sum over the places where it was taken to.
     """
-    a, axis = single(as_array(a), axis, "take")
-    if isinstance(indices, Integral):  # True is 1 here, as in NumPy
+    a, axis = single(as_array(a, "take"), axis, "take")
+    if isinstance(indices, Integral) and not isinstance(
+        indices, np.timedelta64
+    ):  # True is 1 here, as in NumPy
         return copy(getitem(a, along(axis, int(indices), len(a.shape))))  # never a view
     return getitem(a, along(axis, _positions(indices, a, "take", "iub"), len(a.shape)))
 
@@ -255,7 +259,7 @@ def take(a, indices, axis=None):
 def _positions(indices, a, name, kinds="iu"):
     """`indices` as an array of integers on a's device. Raises TypeError unless they were of these
     kinds: "b" for booleans, which are 0 and 1."""
-    i = _plain_part(indices, a)
+    i = None if isinstance(indices, (str, bytes)) else _plain_part(indices, a)
     if getattr(getattr(i, "dtype", None), "kind", "none") not in kinds:
         raise TypeError(f"{name}: integers are wanted, not {indices!r}")
     return i.astype("int64") if i.dtype == bool else i
@@ -266,7 +270,7 @@ def take_along_axis(arr, indices, axis=-1):
 
     The gradient of an element is the sum over the places where it was taken to.
     """
-    arr = as_array(arr)
+    arr = as_array(arr, "take_along_axis")
     if axis is None:
         arr, axis = ravel(arr), 0
     indices, ndim = _positions(indices, arr, "take_along_axis"), len(arr.shape)

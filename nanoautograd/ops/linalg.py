@@ -5,18 +5,27 @@ for forward and reverse mode algorithmic differentiation", section 2.2.2).
 """
 
 import math
-from numbers import Integral
 from operator import index
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
 from ..backends import array_namespace, products, threads
 from ..core.operation import function
 from ..interface.array_interface import array_of
-from ..safety.arguments import as_arrays
+from ..safety.arguments import as_arrays, check_operand, is_sequence
 from .arranging import diagonal
 from .elementwise import astype, multiply
 from .reductions import sum, wide
-from .shaping import distinct, expand_dims, moveaxis, reshape, squeeze, swapaxes, transpose
+from .shaping import (
+    distinct,
+    each,
+    expand_dims,
+    integer,
+    moveaxis,
+    reshape,
+    squeeze,
+    swapaxes,
+    transpose,
+)
 
 
 @function
@@ -28,7 +37,7 @@ def matmul(x1, x2):
     """
     m, n = getattr(x1, "ndim", 0), getattr(x2, "ndim", 0)
     if not m or not n or x1.shape[-1] != x2.shape[-2 if n > 1 else 0]:
-        raise ValueError(_why_no_product(_shape_of(x1), _shape_of(x2)))
+        raise _no_product(x1, x2)
     if m == 1 or n == 1:
         return products.with_vector(x1, x2)
     if m > 2 and n == 2:  # one large product is faster than many small ones
@@ -67,11 +76,14 @@ def _rows(a):
     return reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
 
 
-def _why_no_product(a, b):
-    """What is wrong with the shapes of two arguments."""
+def _no_product(x1, x2):
+    """The error for two arguments that do not fit."""
+    check_operand(x1, "matmul")
+    check_operand(x2, "matmul")
+    a, b = getattr(x1, "shape", ()), getattr(x2, "shape", ())
     if not a or not b:
-        return "matmul: a 0-d argument has no matrix product; use * to scale"
-    return (
+        return ValueError("matmul: a 0-d argument has no matrix product; use * to scale")
+    return ValueError(
         f"matmul: shapes {a} and {b} do not fit: the rows of the first have length {a[-1]}, the "
         f"columns of the second {b[-2 if len(b) > 1 else 0]}"
     )
@@ -83,7 +95,7 @@ def dot(a, b):
     y_ij = Σ_k a_ik b_kj:  ā_ik = Σ_j ȳ_ij b_kj,  b̄_kj = Σ_i a_ik ȳ_ij, with i and j for all other
     axes. If one is 0-d, it is `multiply`.
     """
-    a, b = as_arrays(a, b)
+    a, b = as_arrays(a, b, name="dot")
     if not a.shape or not b.shape:
         return multiply(a, b)
     if len(b.shape) <= 2:
@@ -91,13 +103,9 @@ def dot(a, b):
     return tensordot(a, b, ((-1,), (-2,)))
 
 
-def _shape_of(x):
-    return getattr(x, "shape", ())
-
-
 def outer(a, b):
     """y_ij = a_i b_j, of flattened arguments:  ā_i = Σ_j ȳ_ij b_j,  b̄_j = Σ_i ȳ_ij a_i."""
-    a, b = as_arrays(a, b)
+    a, b = as_arrays(a, b, name="outer")
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
@@ -109,10 +117,8 @@ def tensordot(a, b, axes=2):
 
     axes: n, for the last n of `a` with the first n of `b`; or two sequences, axes of each.
     """
-    a, b = as_arrays(a, b)
-    if isinstance(axes, Integral):
-        axes = tuple(range(len(a.shape) - axes, len(a.shape))), tuple(range(axes))
-    of_a, of_b = [distinct(s, len(x.shape), "tensordot") for s, x in zip(axes, (a, b))]
+    a, b = as_arrays(a, b, name="tensordot")
+    of_a, of_b = _pairs_of_axes(axes, len(a.shape), len(b.shape))
     if [a.shape[i] for i in of_a] != [b.shape[j] for j in of_b]:
         raise ValueError(
             f"tensordot: axes {of_a} of shape {a.shape} and {of_b} of shape "
@@ -126,6 +132,24 @@ def tensordot(a, b, axes=2):
     a = reshape(transpose(a, rows + of_a), (m, n))
     b = reshape(transpose(b, of_b + columns), (n, math.prod(b.shape[j] for j in columns)))
     return reshape(matmul(a, b), tuple(shape))
+
+
+def _pairs_of_axes(axes, m, n):
+    """The axes of an array of m dimensions and of one of n that `tensordot` pairs."""
+    if not is_sequence(axes) and not getattr(axes, "ndim", 0):
+        axes = integer(axes, "tensordot", "axes, if it is not two sequences of them,")
+        if not 0 <= axes <= min(m, n):
+            raise ValueError(
+                f"tensordot: {axes} axes of each are wanted, of arrays of {m} and {n} dimensions"
+            )
+        return list(range(m - axes, m)), list(range(axes))
+    pair = each(axes)
+    if len(pair) != 2:
+        raise TypeError(
+            "tensordot: axes is a number of axes, or two sequences, axes of each array; got "
+            f"{axes!r:.100}"
+        )
+    return distinct(pair[0], m, "tensordot"), distinct(pair[1], n, "tensordot")
 
 
 # ---- einsum
@@ -178,7 +202,7 @@ def einsum(subscripts, *operands, optimize=True):
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists(subscripts, *operands)
-    operands = as_arrays(*operands)
+    operands = as_arrays(*operands, name="einsum")
     if any(wide(x) is not x for x in operands):
         y = einsum(subscripts, *map(wide, operands), optimize=optimize)
         xp = array_namespace(*map(array_of, operands))
@@ -219,6 +243,13 @@ def _summed(x, letters, over):
 
 def _from_lists(*args):
     """(a, [0, 1], b, [1, 2], [0, 2]) -> "AB,BC->AC", (a, b)."""
+    if len(args) < 2 or any(
+        not is_sequence(s) for s in (*args[1::2], *args[2 * (len(args) // 2) :])
+    ):
+        raise TypeError(
+            "einsum takes subscripts, a text such as 'ij,jk->ik', and arrays; or arrays, each "
+            f"followed by a list of labels; got {args[0]!r:.60}, ..."
+        )
     operands, lists = args[: len(args) // 2 * 2 : 2], args[1::2]
     output = args[-1] if len(args) % 2 else None
     names = ascii_uppercase + ascii_lowercase  # in NumPy's order, which sorts capitals first

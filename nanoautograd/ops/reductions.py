@@ -10,21 +10,32 @@ import math
 import numpy as np
 
 from ..backends import array_namespace, is_float
-from ..backends.sums import ROWS, limits, squares, sum_dtype, summed
+from ..backends import scatter_add as scatter_add_
+from ..backends.sums import ROWS, limits, long_dtype, squares, sum_dtype, summed
 from ..core.operation import function
+from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_array
+from ..safety.checks import check_complex
+from ..safety.options import check_flags, is_real
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, isfinite, not_equal
 from .elementwise import abs as absolute
-from .elementwise import astype, exp, maximum, sign, where
+from .elementwise import astype, cast, exp, maximum, namespace_of_reals, sign, where
 from .indexing import take_along_axis
-from .shaping import broadcast_to, copy, moveaxis, named, ravel, reshape
+from .shaping import broadcast_to, checked, copy, moveaxis, named, ravel, reshape
 
 
 def _axes(axis, ndim):
     """`axis` as a tuple of numbers from 0 to ndim - 1."""
     return tuple(named(axis, ndim, "reduction"))
+
+
+def _check(name, a, axis, keepdims):
+    """Raises TypeError or ValueError for what are no axes of `a`, or no flag."""
+    if keepdims is not False or axis is not None and type(axis) is not int:  # else NumPy says it
+        check_flags(name, keepdims=keepdims)
+        named(axis, a.ndim, name)
 
 
 def _with_axes(y, shape, axis):
@@ -44,9 +55,11 @@ def _count(shape, axis):
 @function
 def sum(a, axis=None, dtype=None, *, keepdims=False):
     """y = Σ a:  ā = ȳ for every element of the sum. Elements of 16 bits are added in float32."""
+    if keepdims is not False or axis is not None and type(axis) is not int:
+        _check("sum", a, axis, keepdims)
     if a.size <= ROWS and a.dtype.itemsize > 2 and dtype is None:  # so few need no care
         return a.sum(axis=axis, keepdims=keepdims)
-    a = a if dtype is None else a.astype(dtype, copy=False)
+    a = a if dtype is None else cast(a, dtype)
     y = summed(a, axis, keepdims)
     is_kept = y.dtype == a.dtype or dtype is None and not is_float(a.dtype)  # int8 gives int64
     return y if is_kept else y.astype(a.dtype)
@@ -58,7 +71,9 @@ sum.defvjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis),
 @function
 def mean(a, axis=None, dtype=None, *, keepdims=False):
     """The mean of n elements:  ā = ȳ / n."""
+    _check("mean", a, axis, keepdims)
     wanted = a.dtype if dtype is None else np.dtype(dtype)
+    check_complex(a, wanted)
     if not is_float(wanted):
         return a.mean(axis=axis, dtype=dtype, keepdims=keepdims)
     a, n = a.astype(wanted, copy=False), _count(a.shape, axis)
@@ -76,8 +91,10 @@ mean.defvjp(
 
 
 def _by_count(g, n):
-    """g / n, where float16 has no n above 65,504."""
-    return g / n if g.dtype.itemsize > 2 else astype(wide(g) / n, g.dtype)
+    """g / n, a number or an array of them, where float16 has no n above 65,504."""
+    w = wide(g)
+    y = w / (n.astype(w.dtype) if hasattr(n, "dtype") else n)
+    return y if w is g else astype(y, g.dtype)
 
 
 def wide(a):
@@ -91,19 +108,20 @@ def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
 
     The mean moves with `a`, too, but that adds nothing: the deviations from it have the sum 0.
     """
-    return _moment(_mean_square, a, axis, dtype, ddof, keepdims)
+    return _moment("var", _mean_square, a, axis, dtype, ddof, keepdims)
 
 
 def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
     """The standard deviation y = √var:  ā = ȳ (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
-    return _moment(_root_mean_square, a, axis, dtype, ddof, keepdims)
+    return _moment("std", _root_mean_square, a, axis, dtype, ddof, keepdims)
 
 
-def _moment(f, a, axis, dtype, ddof, keepdims):
+def _moment(name, f, a, axis, dtype, ddof, keepdims):
     """f of the deviations from the mean."""
-    if not isinstance(ddof, (int, float, np.number)):
-        raise TypeError(f"ddof is a number, and has no gradient; got {type(ddof).__name__}")
-    a = as_array(a)
+    if isinstance(ddof, Tensor) or not is_real(ddof):
+        raise TypeError(f"{name}: ddof is a number, and has no gradient; got {type(ddof).__name__}")
+    a = as_array(a, name)
+    _check(name, a, axis, keepdims)
     a = a if dtype is None else astype(a, dtype)
     x = wide(a)
     d = x - mean(x, axis, keepdims=True)
@@ -156,10 +174,12 @@ def cumsum(a, axis=None, dtype=None):
     """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array. Floating
     elements are added in float64 or longer: each is added to all that were before."""
     wanted = a.dtype if dtype is None else np.dtype(dtype)
+    check_complex(a, wanted)
+    axis = axis if axis is None else checked(axis, a.ndim or 1, "cumsum")
     if not is_float(wanted):
         return array_namespace(a).cumsum(a, axis=axis, dtype=dtype)
-    wide = wanted if wanted.itemsize > 8 else "float64"
-    return array_namespace(a).cumsum(a, axis=axis, dtype=wide).astype(wanted, copy=False)
+    y = array_namespace(a).cumsum(a, axis=axis, dtype=long_dtype(wanted))
+    return y.astype(wanted, copy=False)
 
 
 cumsum.defvjp(
@@ -178,7 +198,9 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
     The textbook's ā_i = ȳ y / a_i fails where an element is 0. Every step of the tree is a plain
     multiplication, so that its derivatives of all orders hold there too.
     """
-    a = as_array(a) if dtype is None else astype(as_array(a), dtype)
+    a = as_array(a, "prod")
+    _check("prod", a, axis, keepdims)
+    a = a if dtype is None else astype(a, dtype)
     shape, axes = a.shape, _axes(axis, len(a.shape))
     if not is_float(a.dtype) and a.dtype.kind != "c":
         return integer_prod(a, axis=axis, keepdims=keepdims)
@@ -202,14 +224,16 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
 def max(a, axis=None, *, keepdims=False):
     """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
-    return array_namespace(a).max(a, axis=axis, keepdims=keepdims)
+    _check("max", a, axis, keepdims)
+    return namespace_of_reals("max", a).max(a, axis=axis, keepdims=keepdims)
 
 
 @function
 def min(a, axis=None, *, keepdims=False):
     """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
-    return array_namespace(a).min(a, axis=axis, keepdims=keepdims)
+    _check("min", a, axis, keepdims)
+    return namespace_of_reals("min", a).min(a, axis=axis, keepdims=keepdims)
 
 
 def _to_extremes(g, a, out, axis):
@@ -219,7 +243,7 @@ def _to_extremes(g, a, out, axis):
     extreme = a == _with_axes(y, a.shape, axis)
     k = maximum(extreme.sum(axis=axis, keepdims=True), 1)
     others = _with_axes(where(y == y, 0, y), a.shape, axis)
-    return where(extreme, _with_axes(g, a.shape, axis) * (1 / k).astype(g.dtype), others)
+    return where(extreme, _by_count(_with_axes(g, a.shape, axis), k), others)
 
 
 max.defvjp(a=_to_extremes)
@@ -232,14 +256,15 @@ def logsumexp(a, axis=None, *, keepdims=False):
     The largest element m is taken out, y = m + log Σ e^(a - m), so that nothing overflows. A
     sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
     """
-    a = as_array(a)
+    a = as_array(a, "logsumexp")
+    _check("logsumexp", a, axis, keepdims)
     y = _logsumexp(wide(a), axis, keepdims=keepdims)
     return y if y.dtype == a.dtype else astype(y, a.dtype)
 
 
 @function
 def _logsumexp(a, axis=None, *, keepdims=False):
-    xp = array_namespace(a)
+    xp = namespace_of_reals("logsumexp", a)
     if not _count(a.shape, axis):
         return xp.sum(a, axis=axis, keepdims=keepdims) - math.inf
     m = xp.max(a, axis=axis, keepdims=True)
@@ -266,6 +291,8 @@ _logsumexp.defvjp(
 
 # ---- order
 
+SORTS = None, "quicksort", "mergesort", "heapsort", "stable"
+
 
 def sort(a, axis=-1, kind=None):
     """The elements in ascending order.
@@ -275,9 +302,11 @@ def sort(a, axis=-1, kind=None):
 
     kind: any of NumPy's; the result is the same for all.
     """
-    a = as_array(a)
-    if axis is None:
-        a, axis = ravel(a), 0
+    a = as_array(a, "sort")
+    namespace_of_reals("sort", a)
+    a, axis = (ravel(a), 0) if axis is None else (a, checked(axis, a.ndim, "sort"))
+    if kind not in SORTS:
+        raise ValueError(f"sort: kind is one of {SORTS}, and changes nothing; got {kind!r:.60}")
     order = argsort(a, axis=axis, kind="stable")
     return _sorted(take_along_axis(a, order, axis), axis)
 
@@ -303,8 +332,10 @@ def _averaged_over_ties(x, y, axis):
     if starts.all():
         return x
     run = xp.cumsum(starts.ravel()) - 1  # the number of each one's run
-    sums = xp.bincount(run, weights=xp.moveaxis(x, axis, -1).ravel().astype("float64"))
-    means = (sums / xp.bincount(run)).astype(x.dtype)
+    counts = xp.bincount(run)
+    sums = xp.zeros(counts.shape, dtype=long_dtype(x.dtype))
+    scatter_add_(sums, run, xp.moveaxis(x, axis, -1).ravel().astype(sums.dtype))
+    means = (sums / counts).astype(x.dtype)
     return xp.ascontiguousarray(xp.moveaxis(means[run].reshape(rows.shape), -1, axis))
 
 
@@ -350,8 +381,10 @@ def norm(x, ord=None, axis=None, keepdims=False):
     an `ord`): "fro", 1, -1, inf, -inf. Raises ValueError for the matrix norms 2, -2 and "nuc",
     which need singular values.
     """
-    x = as_array(x)
-    if not isinstance(ord, (int, float, np.number, str, type(None))):
+    x = as_array(x, "norm")
+    check_flags("norm", keepdims=keepdims)
+    is_ord = ord is None or isinstance(ord, str) or is_real(ord) and not isinstance(ord, Tensor)
+    if not is_ord:
         raise TypeError(f"norm: ord is a number or a name, not {type(ord).__name__}")
     if axis is None and (ord is None or x.ndim == 1):
         axes = tuple(range(x.ndim))

@@ -9,7 +9,7 @@ from operator import index
 
 from ..backends import array_namespace
 from ..core.operation import function
-from ..safety.arguments import as_array
+from ..safety.arguments import as_array, check_operand
 
 # ---- numbers of axes and lengths
 
@@ -18,23 +18,29 @@ def integers(x, name):
     """The integers in a sequence, or the one that x is, as a tuple. `name`, here and below, is what
     an error calls the operation."""
     try:
-        return tuple(map(index, _each(x)))
+        return tuple(map(index, each(x)))
     except TypeError:
         raise TypeError(f"{name}: {x!r} is neither an integer nor a sequence of integers") from None
 
 
-def _each(x):
+def integer(x, name, what):
+    """The integer that x is."""
+    try:
+        return index(x)
+    except TypeError:
+        raise TypeError(f"{name}: {what} is an integer, not {x!r:.99}") from None
+
+
+def each(x):
+    """The elements of a sequence or an array as a tuple; of anything else itself."""
     several = isinstance(x, Sequence) and not isinstance(x, bytes)  # a set has no order
     return tuple(x) if getattr(x, "ndim", several) else (x,)
 
 
 def checked(axis, ndim, name):
     """`axis` as a number from 0 to ndim - 1."""
-    try:
-        i = index(axis)
-    except TypeError:
-        i = None
-    if i is None or isinstance(axis, bool):
+    i = integer(axis, name, "an axis")
+    if isinstance(axis, bool):
         raise TypeError(f"{name}: an axis is an integer, not {axis!r}")
     if not -ndim <= i < ndim:
         raise ValueError(f"{name}: axis {i} is out of range for {ndim} dimensions")
@@ -44,7 +50,7 @@ def checked(axis, ndim, name):
 def distinct(axes, ndim, name):
     """The axes, one or several, as numbers from 0 to ndim - 1, of which none stands twice."""
     integers(axes, name)  # raises
-    found = [checked(i, ndim, name) for i in _each(axes)]
+    found = [checked(i, ndim, name) for i in each(axes)]
     if len(set(found)) < len(found):
         raise ValueError(f"{name}: axis {axes} names one axis twice")
     return found
@@ -74,7 +80,11 @@ def named(axis, ndim, name):
 @function
 def _reshape(a, shape):
     """`a` in another shape, elements in C order."""
-    return a.reshape(shape)
+    try:
+        return a.reshape(shape)
+    except TypeError:
+        integers(shape, "reshape")  # says what is wrong
+        raise
 
 
 _reshape.defvjp(a=lambda g, a_shape: _reshape(g, a_shape))
@@ -100,7 +110,7 @@ def ravel(a, order="C"):
 
 def expand_dims(a, axis):
     """`a` with new axes of length 1, numbered `axis` in the result:  ā = ȳ in the shape of `a`."""
-    a = as_array(a)
+    a = as_array(a, "expand_dims")
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     ndim = len(a.shape) + len(axes)
     axes = distinct(axes, ndim, "expand_dims")
@@ -110,7 +120,7 @@ def expand_dims(a, axis):
 
 def squeeze(a, axis=None):
     """`a` without axes of length 1, all or those named:  ā = ȳ in the shape of `a`."""
-    a = as_array(a)
+    a = as_array(a, "squeeze")
     shape = a.shape
     if axis is None:
         return _reshape(a, tuple(n for n in shape if n != 1))
@@ -127,7 +137,9 @@ def broadcast_to(array, shape):
     Its gradient is ȳ summed over those axes. The engine does that for every operation that
     broadcasts, so the rule here is the identity.
     """
-    shape = shape if type(shape) is tuple else integers(shape, "broadcast_to")
+    if array is None:
+        check_operand(array, "broadcast_to")  # NumPy would make an array of objects
+    shape = integers(shape, "broadcast_to")
     return array_namespace(array).broadcast_to(array, shape)
 
 
@@ -164,7 +176,7 @@ def transpose(a, axes=None):
 
     ā = ȳ with the axes put back, that is in the order of the inverse permutation.
     """
-    a = as_array(a)
+    a = as_array(a, "transpose")
     ndim = len(a.shape)
     axes = range(ndim)[::-1] if axes is None else distinct(axes, ndim, "transpose")
     if len(axes) < ndim:
@@ -182,7 +194,7 @@ def permute(a, *axes):
 
 def swapaxes(a, axis1, axis2):
     """`a` with two axes exchanged:  ā = swapaxes(ȳ, axis1, axis2)."""
-    a = as_array(a)
+    a = as_array(a, "swapaxes")
     ndim = len(a.shape)
     i, j = checked(axis1, ndim, "swapaxes"), checked(axis2, ndim, "swapaxes")
     axes = list(range(ndim))
@@ -195,7 +207,7 @@ def moveaxis(a, source, destination):
 
     ā = moveaxis(ȳ, destination, source).
     """
-    a = as_array(a)
+    a = as_array(a, "moveaxis")
     ndim = len(a.shape)
     source, destination = [distinct(i, ndim, "moveaxis") for i in (source, destination)]
     if len(source) != len(destination):

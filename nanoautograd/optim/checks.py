@@ -26,7 +26,8 @@ HIGHEST = {
 def number(who, name, value, low=0.0, high=LARGEST):
     """The value as a Python float. Raises TypeError for what is no number, ValueError unless
     low ≤ value ≤ high."""
-    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+    no_number = bool, np.timedelta64  # which count as integers in Python, and in NumPy
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, no_number):
         raise TypeError(f"{who}: {name} must be a number; got {type(value).__name__} {value!r}")
     value = value.item() if isinstance(value, np.generic) else value
     if not low <= value <= high:

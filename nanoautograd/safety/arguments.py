@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends import array_namespace, is_array, is_float
 from ..interface.array_interface import ArrayInterface
-from .checks import without_tensors
+from .checks import holds_numbers, no_numbers, without_tensors
 
 __all__ = [
     "as_array",
@@ -35,7 +35,10 @@ def is_foreign(x: Any) -> bool:
 
 
 def check_operand(x: Any, name: str) -> None:
-    """Raises TypeError if x is foreign; `name` is what it was given to."""
+    """Raises TypeError if x is foreign, or an array of what are no numbers; `name` is what it was
+    given to."""
+    if hasattr(x, "dtype") and not is_foreign(x) and not holds_numbers(x):
+        raise no_numbers(name, x)
     if is_foreign(x):
         kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
         if hasattr(x, "__dlpack__") and not isinstance(x, type):
@@ -45,36 +48,41 @@ def check_operand(x: Any, name: str) -> None:
             )
         raise TypeError(
             f"{name} takes Tensors, arrays of NumPy or CuPy, numbers and sequences of numbers, not "
-            f"{kind}; convert it first, with nag.from_dlpack, np.asarray or float"
+            f"{kind}"
+            + ("" if x is None else "; convert it first, with nag.from_dlpack, np.asarray or float")
         )
 
 
-def as_array(x: Any) -> Any:
-    """x itself if it is an array or a Tensor, else the array of a number or a sequence."""
-    return x if isinstance(x, (ArrayInterface, np.ndarray)) else as_arrays(x)[0]
+def as_array(x: Any, name: str) -> Any:
+    """x itself if it is an array or a Tensor, else the array of a number or a sequence. `name` is
+    what it was given to."""
+    return x if isinstance(x, (ArrayInterface, np.ndarray)) else as_arrays(x, name=name)[0]
 
 
 def as_input(x: Any, name: str) -> Any:
     """The same for the input of `name`. Raises TypeError for what is no array."""
     check_operand(x, name)
-    return as_array(x)
+    return as_array(x, name)
 
 
-def as_arrays(*xs: Any) -> list:
+def as_arrays(*xs: Any, name: str) -> list:
     """The arguments, numbers and sequences among them as arrays of the library that owns the
     others. A number gets the dtype that it would have in a sum with the first array."""
     arrays = [getattr(x, "_array", x) for x in xs if _is_array(x)]
+    for a in arrays:
+        if not holds_numbers(a):
+            raise no_numbers(name, a)
     xp = array_namespace(*arrays)
-    return [x if _is_array(x) else _made(x, xp, arrays[:1]) for x in xs]
+    return [x if _is_array(x) else _made(x, xp, arrays[:1], name) for x in xs]
 
 
 def _is_array(x: Any) -> bool:
     return isinstance(x, ArrayInterface) or is_array(x)
 
 
-def _made(x: Any, xp: Any, first: list) -> Any:
+def _made(x: Any, xp: Any, first: list, name: str) -> Any:
     """A number or a sequence as an array of xp; `first` holds the first array, if there is one."""
-    check_operand(x, "an operation")
+    check_operand(x, name)
     if is_sequence(x) or isinstance(x, np.generic):
         return xp.asarray(without_tensors(x))
     dtype = first[0].dtype if first else None
@@ -98,5 +106,6 @@ def usual_arguments(operation: Any, args: tuple, numbers: bool = False) -> tuple
     if not unusual:
         return None
     arrays = [getattr(a, "_array", a) for a in given if _is_array(a)]
-    made = {id(a): _made(a, array_namespace(*arrays), arrays[:1]) for a in unusual}
+    xp = array_namespace(*arrays)
+    made = {id(a): _made(a, xp, arrays[:1], operation.name) for a in unusual}
     return tuple(made.get(id(a), a) if is_meant else a for a, is_meant in zip(args, meant))

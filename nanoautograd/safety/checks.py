@@ -24,7 +24,8 @@ def check_depth(left: int) -> None:
 
 def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> Any:
     """A Tensor's array, and nested lists with the Tensors in them replaced by theirs. Raises for
-    what requires a gradient, unless `forget`, and for a list that contains itself."""
+    what requires a gradient, unless `forget`, for a list that contains itself, and for None and
+    texts, of which NumPy makes NaN, and the numbers that they spell."""
     if isinstance(data, (list, tuple)):
         check_depth(deepest)
         return [without_tensors(x, forget, deepest - 1) for x in data]
@@ -32,7 +33,13 @@ def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> 
         if not forget:
             data._refuse_to_leave("making a new Tensor")
         return data._array
-    if getattr(data, "requires_grad", False):
+    if data is None or isinstance(data, (str, bytes)):
+        raise TypeError(f"a Tensor takes numbers; got {data!r:.99}")
+    if isinstance(data, (np.ndarray, np.generic)):
+        is_array(data)  # raises for a masked one
+        if not holds_numbers(data):
+            raise no_numbers("a Tensor", data)
+    elif getattr(data, "requires_grad", False):
         raise TypeError(
             f"an array of another library, {type(data).__module__}.{type(data).__qualname__}, that "
             "requires a gradient there, would lose it silently; give its .detach()"
@@ -42,9 +49,26 @@ def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> 
 
 def check_numbers(array: Any, data: Any) -> None:
     """Raises TypeError if the array made of `data` does not hold numbers, or not all of them."""
-    if array.dtype.kind not in "biufc" and not is_float(array.dtype):
-        raise TypeError(f"a Tensor holds numbers; this data has dtype {array.dtype}")
+    if not holds_numbers(array):
+        raise no_numbers("a Tensor", array)
     check_complex(data, array.dtype)
+
+
+def holds_numbers(array: Any) -> bool:
+    """Whether an array holds numbers to compute with: NumPy's, or bfloat16."""
+    return array.dtype.kind in "biuc" or is_float(array.dtype)
+
+
+def no_numbers(name: str, array: Any) -> TypeError:
+    """The error for an array of what are no numbers, which was given to `name`."""
+    dtype = array.dtype
+    how = {
+        "O": "x.astype(float), if its objects are numbers",
+        **dict.fromkeys("UST", "x.astype(float), if its texts are numbers"),
+        **dict.fromkeys("Mm", "x.astype('int64'), which counts its units"),
+        **({"V": "one of its fields, x['name']"} if dtype.names else {}),
+    }.get(dtype.kind, "x.astype('float32')")
+    return TypeError(f"{name} takes numbers; got array {array.shape} {dtype}; give {how}")
 
 
 def check_complex(data: Any, dtype: Any) -> None:
@@ -120,7 +144,7 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
         gradient = xp.ones(y.shape, dtype=y.dtype)
     else:
         check_complex(gradient, y.dtype)
-        gradient = gradient if hasattr(gradient, "shape") else _as_gradient(xp, gradient, y)
+        gradient = gradient if hasattr(gradient, "_storage") else _as_gradient(xp, gradient, y)
     array = array_of(gradient)
     if array is gradient:
         array = xp.asarray(gradient, dtype=y.dtype)
@@ -134,7 +158,7 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
 
 def _as_gradient(xp: Any, gradient: Any, y: Any) -> Any:
     try:
-        return xp.asarray(gradient, dtype=y.dtype)
+        return xp.asarray(without_tensors(gradient), dtype=y.dtype)
     except (TypeError, ValueError):
         raise TypeError(
             f"a gradient is an array, a Tensor or numbers, of shape {y.shape}, not {gradient!r:.99}"
@@ -312,7 +336,7 @@ def result(name: str, y: Any, is_recorded: bool) -> Any:
         y = y._array
     if not (is_array(y) or isinstance(y, np.generic)):
         raise TypeError(f"{name} must return an array, or a tuple of them, not {type(y).__name__}")
-    if y.dtype.kind not in "biufc" and not is_float(y.dtype):
+    if not holds_numbers(y):
         raise TypeError(f"{name}: a Tensor holds numbers; this result has dtype {y.dtype}")
     if is_recorded and y.dtype.kind == "c":
         raise TypeError(

@@ -16,6 +16,7 @@ from ..core import backward, operation
 from ..core.tensor import Tensor
 from .anomaly import detect_anomaly, inspect_gradients, inspect_result
 from .arguments import usual_arguments
+from .checks import holds_numbers, no_numbers
 
 __all__ = ["attach"]
 
@@ -38,8 +39,8 @@ class CallHook:
         """Told of an error. Returns arguments to call with instead, or None: then the error is
         raised after this. May raise a better one."""
         for a in args if not isinstance(error, IndexError) else ():  # which says all
-            if isinstance(a, np.ndarray) and a.dtype.kind in "OUSMm":  # objects, texts, dates
-                raise TypeError(f"{op.name} takes numbers; got {_described(a)}") from None
+            if isinstance(a, np.ndarray) and not holds_numbers(a):  # objects, texts, dates
+                raise no_numbers(op.name, a) from None
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
             shapes = ", ".join(str(a.shape) for a in args if hasattr(a, "shape"))
             raise ValueError(

@@ -61,6 +61,8 @@ def is_real(x: Any) -> bool:
     if type(x) in (float, int):  # as most are
         return True
     x = array_of(x)
+    if isinstance(x, np.timedelta64):  # which NumPy counts among the integers
+        return False
     return isinstance(x, Real) or is_array(x) and x.shape == () and x.dtype.kind in "fiub"
 
 
