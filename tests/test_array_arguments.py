@@ -171,6 +171,57 @@ def test_what_is_a_number_is_no_tensor():
             f(leaf([1.0, 2.0]), ddof=leaf(1.0))
 
 
+@pytest.mark.parametrize("name", [n for n in nag.ops.DIFFERENTIABLE if n != "to"])
+def test_none_is_no_array(name):
+    @settings(max_examples=3)
+    @given(OPERATIONS[name].calls, st.booleans())
+    def check(call, is_recorded):
+        for i in range(len(call.inputs)):
+            args = [leaf(x) if is_recorded else x for x in call.inputs]
+            args[i] = None
+            if name not in ("clip", "bincount"):  # there it is no limit, and no weights
+                with pytest.raises(TypeError, match="None"):
+                    call(*args)
+
+    check()
+
+
+MADE_OF = st.sampled_from([None, "1.5", b"2", np.str_("3"), np.array(None), np.array(["4"])])
+MADE_OF |= st.sampled_from([np.array([1.0], object), np.timedelta64(3, "s"), np.ma.masked])
+MADE_OF |= st.sampled_from([np.ma.array([1.0], mask=[1]), np.array(["2026"], "M8[Y]")])
+
+
+@given(MADE_OF, st.booleans(), st.sampled_from(["float32", "float64", "int64"]))
+def test_no_number_is_made_of_what_is_none(value, in_a_list, dtype):
+    """Of None NumPy makes NaN, of "1.5" 1.5, of a masked number the one behind the mask."""
+    value = [value] if in_a_list else value
+    t, w = nag.Tensor(np.ones(1, dtype)), leaf(np.ones(1))
+
+    def put():
+        t[0] = value
+
+    def replace():
+        t.data = value
+
+    def learn():
+        w.grad = value
+
+    calls = [
+        lambda: nag.Tensor(value, dtype=dtype),
+        put,
+        replace,
+        lambda: nag.index_put(t, 0, value),
+    ]
+    calls += [lambda: nag.full_like(t, value), lambda: nag.where([True], t, value)]
+    calls += [lambda: nag.from_dlpack(value)] if isinstance(value, np.ndarray) else []
+    if value is not None:  # which means 1, and no gradient
+        calls += [learn, lambda: (w * 1).backward(value)]
+    for call in calls:
+        with pytest.raises((TypeError, ValueError, BufferError)):
+            call()
+    assert t.data == 1 and w.grad is None
+
+
 def test_what_is_given_in_the_place_of_an_array_is_named():
     for f in (nag.sin, nag.exp, nag.functional.relu):
         with pytest.raises(TypeError, match=f"{f.name} cannot compute with None"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends import is_array
 from ..core.tensor import Tensor, wrap
 
 __all__ = ["from_dlpack"]
@@ -22,6 +23,7 @@ def from_dlpack(x: Any) -> Tensor:
         raise TypeError(
             f"from_dlpack takes an array of a library that has DLPack; got {type(x).__name__}"
         )
+    is_array(x)  # raises for a masked one, whose mask would be lost
     on_cpu = x.__dlpack_device__()[0] == 1  # kDLCPU
     if on_cpu:
         return wrap(np.from_dlpack(x))

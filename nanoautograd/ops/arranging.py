@@ -122,7 +122,7 @@ def stack(arrays, axis=0):
 
     y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
     """
-    arrays, axis = _joining(arrays, axis, "stack")
+    arrays, axis = _joining(arrays, integer(axis, "stack", "an axis"), "stack")
     arrays = as_arrays(*arrays, name="stack")
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(

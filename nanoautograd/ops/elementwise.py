@@ -533,8 +533,9 @@ def where(condition, x, y):
     """
     xp = array_namespace(condition, x, y)
     holds = xp.asarray(condition)
-    if holds.dtype.kind != "b":
-        check_operand(condition, "where")
+    if holds.dtype.kind != "b" or x is None or y is None:  # NumPy takes any object
+        for a in (condition, x, y):
+            check_operand(a, "where")
     return xp.where(holds, *weak(x, y))
 
 

@@ -225,7 +225,8 @@ def max(a, axis=None, *, keepdims=False):
     """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
     _check("max", a, axis, keepdims)
-    return namespace_of_reals("max", a).max(a, axis=axis, keepdims=keepdims)
+    namespace_of_reals("max", a)
+    return a.max(axis=axis, keepdims=keepdims)
 
 
 @function
@@ -233,7 +234,8 @@ def min(a, axis=None, *, keepdims=False):
     """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
     _check("min", a, axis, keepdims)
-    return namespace_of_reals("min", a).min(a, axis=axis, keepdims=keepdims)
+    namespace_of_reals("min", a)
+    return a.min(axis=axis, keepdims=keepdims)
 
 
 def _to_extremes(g, a, out, axis):

@@ -51,7 +51,7 @@ class CallHook:
             if usual := usual_arguments(op, args, numbers=True):
                 return usual
         for a in args:
-            if _is_no_array(a) and _is_about(error, a):
+            if _is_no_array(a) and (_is_about(error, a) or a is None and _lacks_one(op, args)):
                 raise TypeError(
                     f"{op.name} cannot compute with {_described(a)} ({type(a).__name__}); "
                     f"its signature is {op.signature}"
@@ -89,6 +89,13 @@ def _is_about(error: Exception, a: Any) -> bool:
     text = str(error)
     unreadable = f"'{type(a).__name__}' object is not subscriptable" in text
     return isinstance(error, TypeError) and (unreadable or a is None and "NoneType" in text)
+
+
+def _lacks_one(op: Any, args: tuple) -> bool:
+    """Whether an argument of a Primitive is None where only an array is meant."""
+    rules, s = getattr(op, "rules", {}), op.signature
+    pairs = zip([s.variadic] * len(args) if s.variadic else s.names, args)
+    return any(a is None and name in rules and name not in s.defaults for name, a in pairs)
 
 
 def _described(a: Any) -> str:

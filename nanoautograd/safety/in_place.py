@@ -196,6 +196,8 @@ def replace_data(t: Any, value: Any) -> None:
             "the data of a computed Tensor cannot be replaced, because its gradient would be that "
             "of the old value; use .detach() first"
         )
+    from . import checks  # which imports this file
+
     old = t._array
     if getattr(value, "_array", value) is old:
         t._storage.version += 1
@@ -205,7 +207,9 @@ def replace_data(t: Any, value: Any) -> None:
         elif is_array(value):
             new, storage = value.copy(), Storage()
         else:
+            value = checks.without_tensors(value)
             new, storage = array_namespace(old).asarray(value, dtype=old.dtype), Storage()
+        checks.check_numbers(new, new)
         if t.requires_grad and not is_float(new.dtype):
             raise TypeError(
                 "the data of a Tensor that requires a gradient must be floating-point; got dtype "
