@@ -626,3 +626,32 @@ def test_equal_elements_share_a_gradient_of_longdouble(x, seed):
     at = np.sort(x)
     wanted = [g[at == value].mean() for value in x]
     np.testing.assert_allclose(d.data, wanted, rtol=64 * LONG.eps)
+
+
+# ---- counts and products that 16 bits cannot hold
+
+
+@each_short
+@pytest.mark.parametrize("f", [nag.max, nag.min])
+@given(st.integers(60_000, 200_000), st.sampled_from([1.0, 60_000.0]))
+def test_many_equal_elements_share_a_gradient_of_16_bits(dtype, f, n, g):
+    x = nag.Tensor(np.zeros(n, DTYPES[dtype]), requires_grad=True)
+    f(x).backward(DTYPES[dtype].type(g))
+    near(x.grad.data[:2], np.full(2, g / n), dtype)
+
+
+@each_short
+@given(arrays(np.int64, st.integers(1, 12), elements=st.integers(-12, 12)), SEEDS)
+def test_products_may_leave_the_range_of_16_bits_on_their_way(dtype, powers, seed):
+    sign = np.random.default_rng(seed).choice([-1.0, 1.0], powers.size)
+    x = (sign * 2.0**powers).astype(DTYPES[dtype])
+    wanted = np.prod(x.astype(float))
+    if abs(np.log2(abs(wanted))) < 14:
+        near(nag.prod(x), wanted, dtype)
+        if (powers <= 0).all():
+            near(
+                gradient(nag.prod, x),
+                wanted / x.astype(float),
+                dtype,
+                size=abs(wanted / x.astype(float)).max(),
+            )

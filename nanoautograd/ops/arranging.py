@@ -251,6 +251,8 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
             f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
             "'reflect', 'symmetric' and 'wrap'"
         )
+    if np.any(constant_values):
+        raise ValueError(f"pad: constant_values are for the mode 'constant', not for {mode!r}")
     xp = array_namespace(array_of(array))
     for axis, (before, after) in enumerate(widths):
         if before or after:

@@ -6,10 +6,12 @@ almost everywhere, as `floor` is, that is also its derivative: none flows throug
 
 from functools import wraps
 
+import numpy as np
+
 from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
-from ..safety.arguments import as_input, check_operand, is_sequence
+from ..safety.arguments import as_input, check_operand, is_foreign, is_sequence
 from ..safety.checks import DEEPEST, check_depth, without_tensors
 from ..safety.options import check_flags
 from .elementwise import namespace_of_reals, weak
@@ -22,7 +24,7 @@ def without_gradient(f):
     @wraps(f)
     def operation(*args, **kwargs):
         for a in (*args, *kwargs.values()):
-            if hasattr(type(a), "__array__"):  # else an axis, a dtype, ...
+            if hasattr(type(a), "__array__") and is_foreign(a):  # else an axis, a dtype, ...
                 check_operand(a, f.__name__)
         t = _first_tensor((*args, *kwargs.values()))
         if t is None:
@@ -98,16 +100,22 @@ def _as_in_numpy(name, *arrays, then=(), of_reals=False):
     return without_gradient(f)
 
 
+def _operand(x, xp, name):
+    """A number or an array, which a sequence is made."""
+    if type(x) in (float, int, bool) or type(x) is np.ndarray and x.dtype.kind in "biufc":
+        return x  # as most are
+    check_operand(x, name)
+    return xp.asarray(x) if is_sequence(x) else x
+
+
 def _elementwise(name, count, text="", of_reals=False):
     """The same for a function of `count` numbers, elementwise, without NumPy's out= and where=."""
 
     def f(*xs):
         if len(xs) != count:
             raise TypeError(f"{name} takes {count} argument{'s'[: count - 1]}, got {len(xs)}")
-        for x in xs:
-            check_operand(x, name)
         xp = array_namespace(*xs)
-        xs = [xp.asarray(x) if is_sequence(x) else x for x in xs]
+        xs = [_operand(x, xp, name) for x in xs]
         if of_reals:
             namespace_of_reals(name, *xs)
         return getattr(xp, name)(*(weak(*xs) if count == 2 else xs))

@@ -20,7 +20,7 @@ from ..interface.array_interface import array_of
 from ..safety.arguments import as_array, as_arrays, as_input, check_operand, is_sequence
 from ..safety.checks import check_complex, without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write
-from .shaping import broadcast_to, checked, copy, integers, ravel, reshape, single
+from .shaping import broadcast_to, checked, copy, integer, integers, ravel, reshape, single
 
 
 def _plain(index, x):
@@ -123,7 +123,7 @@ def scatter_add(values, index, shape):
 
 
 @function
-def _bincount(x, weights, minlength):
+def _bincount(x, weights=None, minlength=0):
     xp = array_namespace(x, weights)
     if weights is None:
         return xp.bincount(x, minlength=minlength)
@@ -144,6 +144,7 @@ def bincount(x, weights=None, minlength=0):
     if weights is not None:
         weights = as_arrays(x, weights, name="bincount")[1]
     i = _positions(x, x if weights is None else weights, "bincount", "iub")
+    minlength = integer(minlength, "bincount", "minlength")
     return _bincount(wrap(i) if isinstance(x, Tensor) else i, weights, minlength)
 
 

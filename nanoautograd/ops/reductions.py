@@ -195,6 +195,7 @@ cumsum.defvjp(
 def prod(a, axis=None, dtype=None, *, keepdims=False):
     """y = Π a:  ā_i = ȳ Π_{j≠i} a_j. Computed as a tree of products of pairs.
 
+    Those of 16 bits are computed in float32, whose range they may need on the way.
     The textbook's ā_i = ȳ y / a_i fails where an element is 0. Every step of the tree is a plain
     multiplication, so that its derivatives of all orders hold there too.
     """
@@ -204,6 +205,8 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
     shape, axes = a.shape, _axes(axis, len(a.shape))
     if not is_float(a.dtype) and a.dtype.kind != "c":
         return integer_prod(a, axis=axis, keepdims=keepdims)
+    if (x := wide(a)) is not a:
+        return astype(prod(x, axis, keepdims=keepdims), a.dtype)
     a = moveaxis(a, axes, tuple(range(len(axes))))
     a = reshape(a, (_count(shape, axis), *a.shape[len(axes) :]))
     if len(a) == 0:
@@ -393,7 +396,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
     elif axis is None:
         axes = (0, 1)
     else:
-        axes = _axes(axis, x.ndim)
+        axes = tuple(named(axis, x.ndim, "norm"))
     if axis is not None and not 0 < len(axes) < 3:
         raise ValueError(f"norm: axis {axis!r} names neither one axis nor two")
     if x.dtype.kind in "iub":

@@ -34,7 +34,8 @@ def integer(x, name, what):
 def each(x):
     """The elements of a sequence or an array as a tuple; of anything else itself."""
     several = isinstance(x, Sequence) and not isinstance(x, bytes)  # a set has no order
-    return tuple(x) if getattr(x, "ndim", several) else (x,)
+    is_class = isinstance(x, type)  # np.ndarray, which has an ndim
+    return tuple(x) if not is_class and getattr(x, "ndim", several) else (x,)
 
 
 def checked(axis, ndim, name):

@@ -38,7 +38,9 @@ class CallHook:
     def failed(self, op: Any, args: tuple, error: Exception) -> tuple | None:
         """Told of an error. Returns arguments to call with instead, or None: then the error is
         raised after this. May raise a better one."""
-        for a in args if not isinstance(error, IndexError) else ():  # which says all
+        for a in (
+            _for_arrays(op, args) if not isinstance(error, IndexError) else ()
+        ):  # which says all
             if isinstance(a, np.ndarray) and not holds_numbers(a):  # objects, texts, dates
                 raise no_numbers(op.name, a) from None
         if isinstance(error, ValueError) and "could not be broadcast" in str(error):
@@ -91,11 +93,18 @@ def _is_about(error: Exception, a: Any) -> bool:
     return isinstance(error, TypeError) and (unreadable or a is None and "NoneType" in text)
 
 
+def _for_arrays(op: Any, args: tuple, but: Any = ()) -> list:
+    """The arguments that stand where an array is meant; not those of some names."""
+    s = op.signature
+    names = [s.variadic] * len(args) if s.variadic else s.names
+    rules = getattr(op, "rules", names)
+    return [a for name, a in zip(names, args) if name in rules and name not in but]
+
+
 def _lacks_one(op: Any, args: tuple) -> bool:
     """Whether an argument of a Primitive is None where only an array is meant."""
-    rules, s = getattr(op, "rules", {}), op.signature
-    pairs = zip([s.variadic] * len(args) if s.variadic else s.names, args)
-    return any(a is None and name in rules and name not in s.defaults for name, a in pairs)
+    needed = _for_arrays(op, args, op.signature.defaults) if hasattr(op, "rules") else []
+    return any(a is None for a in needed)
 
 
 def _described(a: Any) -> str:

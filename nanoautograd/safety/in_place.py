@@ -253,6 +253,11 @@ def check_assignment(t: Any, recorded: bool) -> None:
             f"a value that requires a gradient was assigned into a Tensor of dtype {t.dtype}, "
             "which cannot carry one; use .astype() first"
         )
+    if 0 in t._array.strides and t.size > 1:
+        raise ValueError(
+            f"a Tensor of shape {t.shape} that was broadcast has one number for many elements; "
+            "write into a copy, as of t.copy()"
+        )
 
 
 def spare_old(result: Any, t: Any) -> None:
