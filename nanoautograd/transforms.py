@@ -19,7 +19,8 @@ from .core.grad_mode import enable_grad, is_grad_enabled
 from .core.tensor import Leaf, Tensor, wrap
 from .errors import ShapeError
 from .ops import copy, reshape, stack, sum
-from .safety.checks import DEEPEST, check_depth, seed
+from .safety.checks import seed
+from .safety.data import DEEPEST, check_depth
 from .safety.in_place import check_version
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]

@@ -122,7 +122,8 @@ def stack(arrays, axis=0):
 
     y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
     """
-    arrays, axis = _joining(arrays, integer(axis, "stack", "an axis"), "stack")
+    arrays, axis = _joining(arrays, axis, "stack")
+    axis = integer(axis, "stack", "an axis")
     arrays = as_arrays(*arrays, name="stack")
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(
@@ -251,7 +252,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
             f"pad: mode {mode!r} has no rule here; there are 'constant', 'edge', "
             "'reflect', 'symmetric' and 'wrap'"
         )
-    if np.any(constant_values):
+    if np.any(constant_values):  # on the host, or a Tensor's
         raise ValueError(f"pad: constant_values are for the mode 'constant', not for {mode!r}")
     xp = array_namespace(array_of(array))
     for axis, (before, after) in enumerate(widths):

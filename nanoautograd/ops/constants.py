@@ -12,7 +12,7 @@ from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_input, check_operand, is_foreign, is_sequence
-from ..safety.checks import DEEPEST, check_depth, without_tensors
+from ..safety.data import DEEPEST, check_depth, without_tensors
 from ..safety.options import check_flags
 from .elementwise import namespace_of_reals, weak
 from .shaping import integer, named

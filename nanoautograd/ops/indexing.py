@@ -18,7 +18,8 @@ from ..core.operation import function
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_array, as_arrays, as_input, check_operand, is_sequence
-from ..safety.checks import check_complex, without_tensors
+from ..safety.checks import check_complex
+from ..safety.data import without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write
 from .shaping import broadcast_to, checked, copy, integer, integers, ravel, reshape, single
 
@@ -250,9 +251,8 @@ def take(a, indices, axis=None):
     The gradient of an element is the sum over the places where it was taken to.
     """
     a, axis = single(as_array(a, "take"), axis, "take")
-    if isinstance(indices, Integral) and not isinstance(
-        indices, np.timedelta64
-    ):  # True is 1 here, as in NumPy
+    if isinstance(indices, Integral) and type(indices) is not np.timedelta64:  # of the host
+        # (True is 1 here, as in NumPy.)
         return copy(getitem(a, along(axis, int(indices), len(a.shape))))  # never a view
     return getitem(a, along(axis, _positions(indices, a, "take", "iub"), len(a.shape)))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends import array_namespace, is_array, is_float
 from ..interface.array_interface import ArrayInterface
-from .checks import holds_numbers, no_numbers, without_tensors
+from .data import holds_numbers, no_numbers, without_tensors
 
 __all__ = [
     "as_array",

@@ -11,40 +11,8 @@ import numpy as np
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
 from ..interface.array_interface import array_of
+from .data import DEEPEST, check_depth, holds_numbers, no_numbers, without_tensors
 from .in_place import IMMUTABLE, arrays_in
-
-DEEPEST = 64  # so many axes an array of NumPy has at most
-
-
-def check_depth(left: int) -> None:
-    """Raises ValueError for a list within DEEPEST others, of which `left` levels are left."""
-    if not left:
-        raise ValueError(f"a list is nested more than {DEEPEST} deep: does it contain itself?")
-
-
-def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> Any:
-    """A Tensor's array, and nested lists with the Tensors in them replaced by theirs. Raises for
-    what requires a gradient, unless `forget`, for a list that contains itself, and for None and
-    texts, of which NumPy makes NaN, and the numbers that they spell."""
-    if isinstance(data, (list, tuple)):
-        check_depth(deepest)
-        return [without_tensors(x, forget, deepest - 1) for x in data]
-    if hasattr(data, "_storage"):
-        if not forget:
-            data._refuse_to_leave("making a new Tensor")
-        return data._array
-    if data is None or isinstance(data, (str, bytes)):
-        raise TypeError(f"a Tensor takes numbers; got {data!r:.99}")
-    if isinstance(data, (np.ndarray, np.generic)):
-        is_array(data)  # raises for a masked one
-        if not holds_numbers(data):
-            raise no_numbers("a Tensor", data)
-    elif getattr(data, "requires_grad", False):
-        raise TypeError(
-            f"an array of another library, {type(data).__module__}.{type(data).__qualname__}, that "
-            "requires a gradient there, would lose it silently; give its .detach()"
-        )
-    return data
 
 
 def check_numbers(array: Any, data: Any) -> None:
@@ -52,23 +20,6 @@ def check_numbers(array: Any, data: Any) -> None:
     if not holds_numbers(array):
         raise no_numbers("a Tensor", array)
     check_complex(data, array.dtype)
-
-
-def holds_numbers(array: Any) -> bool:
-    """Whether an array holds numbers to compute with: NumPy's, or bfloat16."""
-    return array.dtype.kind in "biuc" or is_float(array.dtype)
-
-
-def no_numbers(name: str, array: Any) -> TypeError:
-    """The error for an array of what are no numbers, which was given to `name`."""
-    dtype = array.dtype
-    how = {
-        "O": "x.astype(float), if its objects are numbers",
-        **dict.fromkeys("UST", "x.astype(float), if its texts are numbers"),
-        **dict.fromkeys("Mm", "x.astype('int64'), which counts its units"),
-        **({"V": "one of its fields, x['name']"} if dtype.names else {}),
-    }.get(dtype.kind, "x.astype('float32')")
-    return TypeError(f"{name} takes numbers; got array {array.shape} {dtype}; give {how}")
 
 
 def check_complex(data: Any, dtype: Any) -> None:

@@ -16,7 +16,7 @@ from ..core import backward, operation
 from ..core.tensor import Tensor
 from .anomaly import detect_anomaly, inspect_gradients, inspect_result
 from .arguments import usual_arguments
-from .checks import holds_numbers, no_numbers
+from .data import holds_numbers, no_numbers
 
 __all__ = ["attach"]
 

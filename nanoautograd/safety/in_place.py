@@ -47,6 +47,7 @@ import numpy as np
 
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError
+from .data import holds_numbers, no_numbers, without_tensors
 
 
 class Storage:
@@ -196,8 +197,6 @@ def replace_data(t: Any, value: Any) -> None:
             "the data of a computed Tensor cannot be replaced, because its gradient would be that "
             "of the old value; use .detach() first"
         )
-    from . import checks  # which imports this file
-
     old = t._array
     if getattr(value, "_array", value) is old:
         t._storage.version += 1
@@ -207,9 +206,10 @@ def replace_data(t: Any, value: Any) -> None:
         elif is_array(value):
             new, storage = value.copy(), Storage()
         else:
-            value = checks.without_tensors(value)
+            value = without_tensors(value)
             new, storage = array_namespace(old).asarray(value, dtype=old.dtype), Storage()
-        checks.check_numbers(new, new)
+        if not holds_numbers(new):
+            raise no_numbers("a Tensor", new)
         if t.requires_grad and not is_float(new.dtype):
             raise TypeError(
                 "the data of a Tensor that requires a gradient must be floating-point; got dtype "

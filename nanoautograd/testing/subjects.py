@@ -22,7 +22,7 @@ from ..autograd import grad
 from ..backends import device_of, is_array, is_float, to_numpy
 from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
-from ..safety.checks import DEEPEST, check_depth
+from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
 from .report import GUESSES, GradientError
 
