@@ -128,7 +128,12 @@ def _bincount(x, weights=None, minlength=0):
     xp = array_namespace(x, weights)
     if weights is None:
         return xp.bincount(x, minlength=minlength)
-    weights = weights.astype("float64", casting="safe")  # TypeError for complex numbers
+    if weights.dtype.kind == "c" or weights.dtype.itemsize > 8:
+        raise TypeError(
+            f"bincount: sums are float64, which does not hold weights of {weights.dtype}; give "
+            "weights.real, or weights.astype(float)"
+        )
+    weights = weights.astype("float64", copy=False)
     sums = xp.bincount(x, weights, minlength)
     return sums.astype("float64", copy=False)  # NumPy's sums of nothing are integers
 

@@ -1,5 +1,6 @@
 """What a Tensor may be made of: numbers, and nested lists of them."""
 
+from collections import UserList, deque
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> 
     """A Tensor's array, and nested lists with the Tensors in them replaced by theirs. Raises for
     what requires a gradient, unless `forget`, for a list that contains itself, and for None and
     texts, of which NumPy makes NaN, and the numbers that they spell."""
-    if isinstance(data, (list, tuple)):
+    if isinstance(data, (list, tuple, deque, UserList)):
         check_depth(deepest)
         return [without_tensors(x, forget, deepest - 1) for x in data]
     if hasattr(data, "_storage"):

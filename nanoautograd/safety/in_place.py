@@ -253,11 +253,21 @@ def check_assignment(t: Any, recorded: bool) -> None:
             f"a value that requires a gradient was assigned into a Tensor of dtype {t.dtype}, "
             "which cannot carry one; use .astype() first"
         )
-    if 0 in t._array.strides and t.size > 1:
+    if not t._array.flags.c_contiguous and _overlaps_itself(t._array):
         raise ValueError(
-            f"a Tensor of shape {t.shape} that was broadcast has one number for many elements; "
-            "write into a copy, as of t.copy()"
+            f"elements of this Tensor, of shape {t.shape} and strides {t._array.strides}, are one "
+            "number in memory, as after broadcast_to; write into a copy, t.copy()"
         )
+
+
+def _overlaps_itself(a: Any) -> bool:
+    """Whether two elements may be the same memory."""
+    extent = a.itemsize  # of the axes so far, from the nearest neighbours on
+    for stride, n in sorted((abs(s), n) for s, n in zip(a.strides, a.shape) if n > 1):
+        if stride < extent:
+            return a.size > 0
+        extent += stride * (n - 1)
+    return False
 
 
 def spare_old(result: Any, t: Any) -> None:
