@@ -108,7 +108,7 @@ def _operand(x, xp, name):
     return xp.asarray(x) if is_sequence(x) else x
 
 
-def _elementwise(name, count, text="", of_reals=False):
+def _elementwise(name, count, text="", of_reals=False, of_integers=False):
     """The same for a function of `count` numbers, elementwise, without NumPy's out= and where=."""
 
     def f(*xs):
@@ -118,6 +118,9 @@ def _elementwise(name, count, text="", of_reals=False):
         xs = [_operand(x, xp, name) for x in xs]
         if of_reals:
             namespace_of_reals(name, *xs)
+        for x in xs if of_integers else ():
+            if getattr(x, "dtype", np.dtype(type(x))).kind not in "biu":
+                raise TypeError(f"{name} is computed of integers and booleans only; got {x!r:.99}")
         return getattr(xp, name)(*(weak(*xs) if count == 2 else xs))
 
     f.__name__ = f.__qualname__ = name
@@ -139,13 +142,13 @@ any = _as_in_numpy("any", "a", then=("axis",))
 argmax = _as_in_numpy("argmax", "a", then=("axis",), of_reals=True)
 argmin = _as_in_numpy("argmin", "a", then=("axis",), of_reals=True)
 array_equal = _as_in_numpy("array_equal", "a1", "a2")
-bitwise_and = _elementwise("bitwise_and", 2)
-bitwise_or = _elementwise("bitwise_or", 2)
-bitwise_xor = _elementwise("bitwise_xor", 2)
+bitwise_and = _elementwise("bitwise_and", 2, of_integers=True)
+bitwise_or = _elementwise("bitwise_or", 2, of_integers=True)
+bitwise_xor = _elementwise("bitwise_xor", 2, of_integers=True)
 ceil = _elementwise("ceil", 1, of_reals=True)
 count_nonzero = _as_in_numpy("count_nonzero", "a", then=("axis",))
 floor = _elementwise("floor", 1, of_reals=True)
-invert = _elementwise("invert", 1)
+invert = _elementwise("invert", 1, of_integers=True)
 isclose = _as_in_numpy("isclose", "a", "b", "rtol", "atol", then=("equal_nan",))
 isfinite = _elementwise("isfinite", 1)
 isinf = _elementwise("isinf", 1)

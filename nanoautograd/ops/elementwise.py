@@ -429,9 +429,10 @@ def erf(x):
     y = xp.empty(x.shape, dtype=x.dtype)
     flat, y_ = x.reshape(-1), y.reshape(-1)
     f = _erf_by_tanh if x.dtype.itemsize <= 4 else _erf_by_taylor
+    wide = "float32" if x.dtype.itemsize == 2 else x.dtype  # the a_k are too small for float16
 
     def erf_of(i):
-        y_[i] = f(xp, flat[i])
+        y_[i] = f(xp, flat[i].astype(wide, copy=False))
 
     parallel_rows(erf_of, xp, x.size, 1)
     return y
