@@ -101,6 +101,8 @@ def test_a_tensordot_pairs_as_many_axes_as_there_are(n):
         (lambda x: nag.sort(x, kind="fast"), "sort: kind is one of"),
         (lambda x: nag.pad(x, 1, mode="edge", constant_values=2.0), "pad: constant_values are for"),
         (lambda x: nag.pad(x, 1, mode=["edge"]), "pad: mode"),
+        (lambda x: nag.stack({x}), "stack takes arrays in a sequence; a set is none"),
+        (lambda x: nag.concatenate({0: x}, None), "concatenate takes .* a dict is none"),
         (lambda x: nag.einsum(None, x), "einsum takes subscripts"),
         (lambda x: nag.einsum(x, x), "einsum takes subscripts"),
         (lambda x: nag.to(x, None), "no device is called 'None'"),

@@ -4,6 +4,7 @@ All are linear, so that each rule is the transpose of its operation: what splits
 gradients, what repeats an element adds them up, and what leaves an element out gives it 0.
 """
 
+from collections.abc import Mapping, Set
 from operator import index
 
 import numpy as np
@@ -105,6 +106,8 @@ def _joining(arrays, axis, name):
     """What joins arrays takes: a sequence of them, and an axis."""
     if isinstance(axis, bool):
         raise TypeError(f"{name}: an axis is an integer, not {axis}")
+    if isinstance(arrays, (Set, Mapping)):
+        raise TypeError(f"{name} takes arrays in a sequence; a {type(arrays).__name__} is none")
     if not isinstance(arrays, (list, tuple)) and hasattr(arrays, "dtype"):
         check_operand(arrays, name)  # which has rows
     try:
