@@ -36,6 +36,9 @@ def test_keepdims_is_true_or_false(name, flag, is_tensor):
     x = leaf(X) if is_tensor else X
     with pytest.raises(TypeError, match="keepdims is True or False; got"):
         getattr(nag, name)(x, axis=0, keepdims=flag)
+    for flag in (np.True_, np.False_):
+        y = getattr(nag, name)(x, axis=0, keepdims=flag)
+        assert y.shape == ((1, 3) if flag else (3,))
 
 
 @pytest.mark.parametrize("name", [*REDUCTIONS, *COUNTED, "cumsum", "sort", "argsort"])
@@ -101,6 +104,8 @@ def test_a_tensordot_pairs_as_many_axes_as_there_are(n):
         (lambda x: nag.sort(x, kind="fast"), "sort: kind is one of"),
         (lambda x: nag.pad(x, 1, mode="edge", constant_values=2.0), "pad: constant_values are for"),
         (lambda x: nag.pad(x, 1, mode=["edge"]), "pad: mode"),
+        (lambda x: nag.ravel(x, order=np.array(["C", "F"])), "reshape: order"),
+        (lambda x: nag.array_equal(x, X, equal_nan=[1, 2]), "equal_nan is True or False"),
         (lambda x: nag.stack({x}), "stack takes arrays in a sequence; a set is none"),
         (lambda x: nag.concatenate({0: x}, None), "concatenate takes .* a dict is none"),
         (lambda x: nag.einsum(None, x), "einsum takes subscripts"),

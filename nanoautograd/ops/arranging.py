@@ -66,6 +66,8 @@ def roll(a, shift, axis=None):
         axes = axes * len(shifts) if len(axes) == 1 else axes
         if len(shifts) != len(axes):
             raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    if axes == () and not a.shape:
+        raise ValueError("roll: an array of 0 dimensions has no axes; leave out axis=()")
     return _roll(a, shifts, axes)
 
 

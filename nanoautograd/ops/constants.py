@@ -93,6 +93,8 @@ def _as_in_numpy(name, *arrays, then=(), of_reals=False):
                     namespace_of_reals(name, given[key])
         if arrays[0] in given:
             _check_options(name, given[arrays[0]], given)
+        if "keepdims" in kwargs:
+            kwargs["keepdims"] = bool(kwargs["keepdims"])  # NumPy takes none of its own
         return getattr(array_namespace(*args), name)(*args, **kwargs)
 
     f.__name__ = f.__qualname__ = name
@@ -141,7 +143,7 @@ allclose = _as_in_numpy("allclose", "a", "b", "rtol", "atol", then=("equal_nan",
 any = _as_in_numpy("any", "a", then=("axis",))
 argmax = _as_in_numpy("argmax", "a", then=("axis",), of_reals=True)
 argmin = _as_in_numpy("argmin", "a", then=("axis",), of_reals=True)
-array_equal = _as_in_numpy("array_equal", "a1", "a2")
+array_equal = _as_in_numpy("array_equal", "a1", "a2", then=("equal_nan",))
 bitwise_and = _elementwise("bitwise_and", 2, of_integers=True)
 bitwise_or = _elementwise("bitwise_or", 2, of_integers=True)
 bitwise_xor = _elementwise("bitwise_xor", 2, of_integers=True)

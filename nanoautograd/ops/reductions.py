@@ -32,10 +32,12 @@ def _axes(axis, ndim):
 
 
 def _check(name, a, axis, keepdims):
-    """Raises TypeError or ValueError for what are no axes of `a`, or no flag."""
+    """keepdims as a bool of Python, as NumPy takes it. Raises TypeError or ValueError for what is
+    no flag, or are no axes of `a`."""
     if keepdims is not False or axis is not None and type(axis) is not int:  # else NumPy says it
         check_flags(name, keepdims=keepdims)
         named(axis, a.ndim, name)
+    return bool(keepdims)
 
 
 def _with_axes(y, shape, axis):
@@ -56,7 +58,7 @@ def _count(shape, axis):
 def sum(a, axis=None, dtype=None, *, keepdims=False):
     """y = Σ a:  ā = ȳ for every element of the sum. Elements of 16 bits are added in float32."""
     if keepdims is not False or axis is not None and type(axis) is not int:
-        _check("sum", a, axis, keepdims)
+        keepdims = _check("sum", a, axis, keepdims)
     if a.size <= ROWS and a.dtype.itemsize > 2 and dtype is None:  # so few need no care
         return a.sum(axis=axis, keepdims=keepdims)
     a = a if dtype is None else cast(a, dtype)
@@ -71,7 +73,7 @@ sum.defvjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis),
 @function
 def mean(a, axis=None, dtype=None, *, keepdims=False):
     """The mean of n elements:  ā = ȳ / n."""
-    _check("mean", a, axis, keepdims)
+    keepdims = _check("mean", a, axis, keepdims)
     wanted = a.dtype if dtype is None else np.dtype(dtype)
     check_complex(a, wanted)
     if not is_float(wanted):
@@ -121,7 +123,7 @@ def _moment(name, f, a, axis, dtype, ddof, keepdims):
     if isinstance(ddof, Tensor) or not is_real(ddof):
         raise TypeError(f"{name}: ddof is a number, and has no gradient; got {type(ddof).__name__}")
     a = as_array(a, name)
-    _check(name, a, axis, keepdims)
+    keepdims = _check(name, a, axis, keepdims)
     a = a if dtype is None else astype(a, dtype)
     x = wide(a)
     d = x - mean(x, axis, keepdims=True)
@@ -200,7 +202,7 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
     multiplication, so that its derivatives of all orders hold there too.
     """
     a = as_array(a, "prod")
-    _check("prod", a, axis, keepdims)
+    keepdims = _check("prod", a, axis, keepdims)
     a = a if dtype is None else astype(a, dtype)
     shape, axes = a.shape, _axes(axis, len(a.shape))
     if not is_float(a.dtype) and a.dtype.kind != "c":
@@ -227,7 +229,7 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
 def max(a, axis=None, *, keepdims=False):
     """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
-    _check("max", a, axis, keepdims)
+    keepdims = _check("max", a, axis, keepdims)
     namespace_of_reals("max", a)
     return a.max(axis=axis, keepdims=keepdims)
 
@@ -236,7 +238,7 @@ def max(a, axis=None, *, keepdims=False):
 def min(a, axis=None, *, keepdims=False):
     """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
-    _check("min", a, axis, keepdims)
+    keepdims = _check("min", a, axis, keepdims)
     namespace_of_reals("min", a)
     return a.min(axis=axis, keepdims=keepdims)
 
@@ -262,7 +264,7 @@ def logsumexp(a, axis=None, *, keepdims=False):
     sum of no terms, or of e^(-∞) only, is -∞, and its gradient 0.
     """
     a = as_array(a, "logsumexp")
-    _check("logsumexp", a, axis, keepdims)
+    keepdims = _check("logsumexp", a, axis, keepdims)
     y = _logsumexp(wide(a), axis, keepdims=keepdims)
     return y if y.dtype == a.dtype else astype(y, a.dtype)
 

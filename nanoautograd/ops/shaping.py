@@ -98,7 +98,7 @@ def reshape(a, shape, *more, order="C"):
 
     order: "C", rows first; others are not offered.
     """
-    if order != "C":
+    if not isinstance(order, str) or order != "C":
         raise ValueError(f"reshape: order {order!r} has no rule here; use order='C' and transpose")
     shape = (shape, *more) if more else shape
     return _reshape(a, shape if type(shape) is tuple else integers(shape, "reshape"))
