@@ -47,6 +47,9 @@ def test_an_axis_is_an_integer(name, axis, in_a_tuple, is_tensor):
     axis = (axis,) if in_a_tuple else axis
     with pytest.raises(TypeError, match="an axis is an integer|neither an integer nor"):
         getattr(nag, name)(leaf(X) if is_tensor else X, axis=axis)
+    if name in ("argmax", "argmin", "argsort", "sort", "cumsum"):  # which take one axis
+        with pytest.raises(TypeError, match="an axis is an integer"):
+            getattr(nag, name)(leaf(X) if is_tensor else X, axis=())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ..safety.arguments import as_input, check_operand, is_foreign, is_sequence
 from ..safety.data import DEEPEST, check_depth, without_tensors
 from ..safety.options import check_flags
 from .elementwise import namespace_of_reals, weak
-from .shaping import integer, named
+from .shaping import checked, integer, named
 
 
 def without_gradient(f):
@@ -72,7 +72,9 @@ def argsort(a, *args, **options):
 def _check_options(name, a, options):
     """Raises TypeError for an option that is no axis, no flag, or no number."""
     for key, value in options.items():
-        if key == "axis":
+        if key == "axis" and name.startswith("arg") and value is not None:  # only one
+            checked(value, len(a.shape) or 1, name)
+        elif key == "axis":
             named(value, len(a.shape), name)
         elif key in ("keepdims", "equal_nan"):
             check_flags(name, **{key: value})
@@ -102,12 +104,12 @@ def _as_in_numpy(name, *arrays, then=(), of_reals=False):
     return without_gradient(f)
 
 
-def _operand(x, xp, name):
-    """A number or an array, which a sequence is made."""
+def _operand(x, xs, name):
+    """A number or an array, which a sequence is made, beside the arrays among `xs`."""
     if type(x) in (float, int, bool) or type(x) is np.ndarray and x.dtype.kind in "biufc":
         return x  # as most are
     check_operand(x, name)
-    return xp.asarray(x) if is_sequence(x) else x
+    return array_namespace(*xs).asarray(x) if is_sequence(x) else x
 
 
 def _elementwise(name, count, text="", of_reals=False, of_integers=False):
@@ -116,10 +118,8 @@ def _elementwise(name, count, text="", of_reals=False, of_integers=False):
     def f(*xs):
         if len(xs) != count:
             raise TypeError(f"{name} takes {count} argument{'s'[: count - 1]}, got {len(xs)}")
-        xp = array_namespace(*xs)
-        xs = [_operand(x, xp, name) for x in xs]
-        if of_reals:
-            namespace_of_reals(name, *xs)
+        xs = [_operand(x, xs, name) for x in xs]
+        xp = namespace_of_reals(name, *xs) if of_reals else array_namespace(*xs)
         for x in xs if of_integers else ():
             if getattr(x, "dtype", np.dtype(type(x))).kind not in "biu":
                 raise TypeError(f"{name} is computed of integers and booleans only; got {x!r:.99}")

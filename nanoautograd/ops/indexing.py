@@ -183,6 +183,8 @@ def index_put(x, index, value):
 def _fitting(x, index, value):
     """`value` as an array on x's device, without axes of length 1 that x[index] does not have."""
     x = array_of(x)
+    if type(value) in (float, int, bool):  # as most are
+        return array_namespace(x).asarray(value, dtype=x.dtype)
     check_complex(value, x.dtype)
     if not isinstance(value, Tensor):
         check_operand(value, "an assignment")
