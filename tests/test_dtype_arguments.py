@@ -351,3 +351,22 @@ def test_gradients_beside_a_python_number_stay_bfloat16(x, number):
             (d,) = nag.autograd.grad(y.sum(), [t], create_graph=True)
             (e,) = nag.autograd.grad((d * t).sum(), [t])
         assert y.dtype == d.dtype == e.dtype == BFLOAT16
+
+
+SHORTER = "float8_e5m2 float8_e4m3 float8_e4m3fn float8_e3m4 float6_e2m3fn float4_e2m1fn int4 uint2"
+
+
+@pytest.mark.parametrize("name", SHORTER.split())
+def test_shorter_numbers_than_16_bits_are_refused(name):
+    """Some call themselves floating, but no sum here keeps their digits."""
+    x = np.array([1.0, -1.0 * (name[0] != "u"), 0.5]).astype(getattr(ml_dtypes, name))
+    for call in (
+        lambda: nag.Tensor(x),
+        lambda: nag.Tensor(x, dtype=np.float32),
+        lambda: nag.Tensor([1.0, 2.0], dtype=x.dtype),
+        lambda: nag.add(nag.Tensor([1.0, 2.0, 3.0]), [x[0], 1.0, 2.0]),
+        lambda: nag.less(x, 0.5),
+    ):
+        with pytest.raises(TypeError, match="takes numbers; got array .*; give"):
+            call()
+    assert nag.Tensor(x.astype("float32")).dtype == np.float32

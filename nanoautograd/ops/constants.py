@@ -12,7 +12,7 @@ from ..backends import array_namespace
 from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_input, check_operand, is_foreign, is_sequence
-from ..safety.data import DEEPEST, check_depth, without_tensors
+from ..safety.data import DEEPEST, check_depth, holds_numbers, without_tensors
 from ..safety.options import check_flags
 from .elementwise import namespace_of_reals, weak
 from .shaping import checked, integer, named
@@ -106,7 +106,7 @@ def _as_in_numpy(name, *arrays, then=(), of_reals=False):
 
 def _operand(x, xs, name):
     """A number or an array, which a sequence is made, beside the arrays among `xs`."""
-    if type(x) in (float, int, bool) or type(x) is np.ndarray and x.dtype.kind in "biufc":
+    if type(x) in (float, int, bool) or type(x) is np.ndarray and holds_numbers(x):
         return x  # as most are
     check_operand(x, name)
     return array_namespace(*xs).asarray(x) if is_sequence(x) else x
