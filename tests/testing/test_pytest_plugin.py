@@ -1,0 +1,141 @@
+"""The plugin of pytest, and the command `python -m nanoautograd.testing`."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanoautograd.testing import GradientError, gradcheck, shrink
+
+ROOT = Path(__file__).parents[2]
+
+TESTS = """
+import numpy as np
+import pytest
+
+X = np.array([[0.3, -1.2, 2.0], [1.1, 0.4, -0.7]])
+
+def square_vjp(u, x):
+    return 2 * u * x
+
+def test_right(gradcheck):
+    gradcheck(lambda x: x * x, [X], vjp=square_vjp)
+
+def test_wrong(gradcheck):
+    gradcheck(lambda x: x * x, [X], vjp=lambda u, x: 3 * u * x)
+
+@pytest.mark.gradcheck(order=2)
+def test_order_2(gradcheck):
+    import nanoautograd as nag
+    assert gradcheck(nag.tanh, [X]).checks == 3
+"""
+
+
+def run(folder, *arguments):
+    """pytest in a process of its own, with the plugin."""
+    (folder / "test_some.py").write_text(TESTS)
+    is_installed = any(e.name == "nanoautograd" for e in entry_points(group="pytest11"))
+    plugin = [] if is_installed else ["-p", "pytest_nanoautograd"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_fixture_checks_and_a_line_says_how_much(tmp_path):
+    printed = run(tmp_path, "-k", "right or order")
+    assert "2 passed" in printed
+    assert re.search(
+        r"gradcheck: 4 derivatives in 2 checks agree; the least sharp .*test_", printed
+    )
+    assert "gradcheck:" not in run(tmp_path, "-k", "nothing")
+
+
+@pytest.mark.slow
+def test_what_workers_have_checked_is_counted(tmp_path):
+    assert "gradcheck: 4 derivatives in 2 checks" in run(
+        tmp_path, "-n", "2", "-k", "right or order"
+    )
+
+
+def test_a_failure_is_short_and_can_be_pasted(tmp_path):
+    printed = run(tmp_path, "-k", "wrong")
+    assert "1 failed" in printed and len(printed.splitlines()) < 60
+    assert "guess: a constant factor: analytic = 3/2" in printed
+    (values,) = re.findall(r"x0 = (np\.array\(.*\))", printed)
+    x = eval(values, {"np": np})
+    assert x.size < 6
+    with pytest.raises(GradientError):
+        gradcheck(lambda x: x * x, [x], vjp=lambda u, x: 3 * u * x)
+
+
+def test_options_of_the_command_line_hold_where_a_test_says_nothing(tmp_path):
+    printed = run(tmp_path, "--gradcheck-entries", "-k", "right")
+    assert "gradcheck: 6 derivatives in 1 checks" in printed
+    assert "invalid choice" in run(tmp_path, "--gradcheck-order", "3")
+
+
+def test_inputs_get_smaller_where_axes_have_to_fit():
+    def f(a, b):
+        return a @ b
+
+    def vjp(u, a, b):
+        return u @ b.T, 2 * (a.T @ u)
+
+    a, b = np.linspace(-1, 1, 20).reshape(4, 5), np.linspace(0.3, 1, 15).reshape(5, 3)
+    with pytest.raises(GradientError) as failure:
+        gradcheck(f, [a, b], vjp=vjp)
+    (small_a, small_b), error = shrink.smallest(f, [a, b], {"vjp": vjp}, failure.value)
+    assert small_a.shape == small_b.shape == (1, 1) and error.name == "b"
+
+
+FUNCTIONS = """
+import numpy as np
+import nanoautograd as nag
+
+def square(x):
+    return x * x
+
+def square_vjp(u, x):
+    return 3 * u * x
+
+class Group:
+    tanh = nag.tanh
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, status, says",
+    [
+        ("mine:square --shapes 3,4", 0, "right: 1 derivatives"),
+        ("mine:square --shapes () --order 2", 0, "right: 3 derivatives"),
+        ("mine:Group.tanh --shapes 3 --entries --forward-mode", 0, "right: 3 derivatives"),
+        ("mine:square --shapes 3 --vjp mine:square_vjp", 1, "3/2"),
+        ("mine:square --shapes 3 --vjp mine:square_vjp --order 2", 2, "order=2"),
+        ("mine:cube --shapes 3", 2, "no attribute 'cube'"),
+        ("yours:cube --shapes 3", 2, "No module named 'yours'"),
+        ("mine --shapes 3", 2, "is no module:function"),
+        ("mine:square --shapes 3,x", 2, "is no shape"),
+        ("mine:square --shapes 3 --low 2", 2, "must be below"),
+    ],
+)
+def test_from_a_shell(tmp_path, arguments, status, says):
+    (tmp_path / "mine.py").write_text(FUNCTIONS)
+    done = subprocess.run(
+        [sys.executable, "-m", "nanoautograd.testing", *arguments.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stderr
+    assert says in done.stdout + done.stderr and "Traceback" not in done.stderr
