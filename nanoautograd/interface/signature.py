@@ -48,8 +48,7 @@ class Signature:
         for key, value in given.items():
             if key in self.keyword_set and type(value) not in IMMUTABLE:  # no Tensor
                 given = given | {key: option(self.name, key, value)}
-        is_whole = len(given) == len(self.keyword_set)
-        options = given if is_whole else self.option_defaults | given
+        options = given if len(given) == len(self.keyword_set) else self.option_defaults | given
         if len(args) == len(self.names) and options.keys() == self.keyword_set:  # as most calls are
             return args, options
         values, missing = self.defaults | given, self.names[len(args) :]
