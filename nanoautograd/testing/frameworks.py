@@ -12,7 +12,9 @@ A library is imported only where it is asked for, or has been imported by whoeve
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,25 +39,41 @@ from .subjects import (
 __all__ = ["subjects"]
 
 PAIRS = "float64", "complex128"
+LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precision.py
+
+
+class Subjects(NamedTuple):
+    """What makes a subject of a function, for one library. make: with the inputs' own dtypes.
+    exact: in float64. xs: the numbers at which it is checked. precision: the dtype of the inputs,
+    the lowest if they have several."""
+
+    make: Callable
+    exact: Callable
+    xs: list
+    precision: str
 
 
 def subjects(f, inputs, framework=None, backend=None):
-    """(what makes a subject of a function, the numbers at which it is checked) for the library that
-    differentiates f. Raises ValueError for an unknown framework, CheckRefused for inputs that are
-    of several or cannot be checked."""
+    """The Subjects of the library that differentiates f. Raises ValueError for an unknown
+    framework, CheckRefused for inputs that are of several libraries or cannot be checked."""
     library = library_of(inputs, framework)
     if library and backend:
         raise ValueError(f"gradcheck: backend is for this package's arrays, not for {library}'s")
     if library == "torch":
-        arrays, likes = torch_inputs(inputs)
-        return lambda g: TorchFunction(g, Torch(), likes), numbers(arrays)
+        return torch_subjects(inputs)
     if library == "jax":
-        arrays, likes, tree = jax_inputs(inputs)
-        return lambda g: JaxFunction(g, likes, tree), numbers(arrays)
+        return jax_subjects(inputs)
     refuse_foreign_function(f)
-    device, xs = device_for(inputs, backend), accepted(our_inputs(inputs))
-    refuse_foreign_calls(Differentiated(f, Ours(device)), xs)
-    return lambda g: Differentiated(g, Ours(device)), xs
+    device, arrays = device_for(inputs, backend), our_inputs(inputs)
+    xs, precision = numbers(arrays, False)
+    likes = [Tensor(a, device=device) for a in arrays]
+
+    def make(g):
+        return Differentiated(g, Ours(device), likes)
+
+    if precision == "float64":
+        refuse_foreign_calls(make(f), xs)
+    return Subjects(make, lambda g: Differentiated(g, Ours(device)), xs, precision)
 
 
 def library_of(inputs, framework):
@@ -78,9 +96,12 @@ def library_of(inputs, framework):
     return next(iter(found - {"nanoautograd"}), None)
 
 
-def numbers(arrays):
-    """The arrays as the float64 numbers that are moved, or CheckRefused."""
-    return list(map(as_pairs, accepted(arrays, PAIRS)))
+def numbers(arrays, pairs=True):
+    """(the arrays as the float64 numbers that are moved, the name of their dtype, the lowest), or
+    CheckRefused. pairs: whether they may be complex."""
+    lowest = next((name for name in LOW if any(a.dtype.name == name for a in arrays)), "float64")
+    wide = [a.astype(np.float64) if a.dtype.name in LOW else a for a in arrays]
+    return list(map(as_pairs, accepted(wide, PAIRS if pairs else PAIRS[:1]))), lowest
 
 
 def as_pairs(a):
@@ -180,19 +201,31 @@ def _broadcast(t):
     return t.reshape(-1)[0].expand(t.shape) if t.numel() else t
 
 
-def torch_inputs(inputs):
-    """(NumPy arrays, of pairs where they are complex; a tensor of each one's kind)."""
-    torch = Torch().torch
+def torch_subjects(inputs):
+    library = Torch()
+    torch = library.torch
     likes = [x.detach() if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in inputs]
+    low = [getattr(torch, name) for name in LOW]
     for i, x in enumerate(likes):
-        if x.dtype not in (torch.float64, torch.complex128):
+        if x.dtype not in (torch.float64, torch.complex128, *low):
             raise wrong_dtype(i, x.dtype, x.is_floating_point() or x.is_complex())
         if x.layout != torch.strided or x.is_quantized:
             raise CheckRefused(
                 f"input {i} is a tensor of the layout {x.layout}, of which no single number can be "
                 "moved; make it within the function, from a dense one"
             )
-    return [x.resolve_conj().resolve_neg().cpu().numpy() for x in likes], likes
+    exact = [x.double() if x.dtype in low else x for x in likes]
+    # (Of themselves, and not of copies: overlapping memory is seen.)
+    xs, _ = numbers([x.resolve_conj().resolve_neg().cpu().numpy() for x in exact])
+    precision = next(
+        (n for n in LOW if any(x.dtype == getattr(torch, n) for x in likes)), "float64"
+    )
+    return Subjects(
+        lambda g: TorchFunction(g, library, likes),
+        lambda g: TorchFunction(g, library, exact),
+        xs,
+        precision,
+    )
 
 
 # ---- JAX
@@ -277,8 +310,7 @@ class JaxFunction(Differentiated):
         return [arguments[path[0].idx] + rest(path[1:]) for path, _ in leaves]
 
 
-def jax_inputs(inputs):
-    """(NumPy arrays of the leaves, JAX's of their kind, the tree)."""
+def jax_subjects(inputs):
     import jax
 
     if not jax.config.jax_enable_x64:
@@ -288,4 +320,11 @@ def jax_inputs(inputs):
         )
     leaves, tree = jax.tree_util.tree_flatten(tuple(inputs))
     likes = list(map(jax.numpy.asarray, leaves))
-    return list(map(np.asarray, likes)), likes, tree
+    xs, precision = numbers(list(map(np.asarray, likes)))
+    exact = [x.astype("float64") if x.dtype.name in LOW else x for x in likes]
+    return Subjects(
+        lambda g: JaxFunction(g, likes, tree),
+        lambda g: JaxFunction(g, exact, tree),
+        xs,
+        precision,
+    )

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..backends import to_device, to_numpy
 from ..safety.options import check_flags, check_sizes, generator
-from . import report
+from . import low_precision, report
 from .differences import EPS, SMALLEST, noise, sweep
 from .differences import complex_step as imaginary_step
 from .frameworks import subjects
@@ -37,6 +37,7 @@ from .subjects import (
     flat,
     listed,
     our_inputs,
+    wrong_dtype,
 )
 
 __all__ = [
@@ -108,7 +109,9 @@ def gradcheck(
                 zero); `cotangent` is a tuple if f returns one. The engine is not used
     complex_step  True: also compares with the complex-step derivative, exact to rounding. For
                 analytic functions of which each operation accepts complex arrays
-    reference   a second formula for f; its results and gradients must equal those of f
+    reference   a second formula for f; its results and gradients must equal those of f. With it,
+                inputs may be float32, float16 or bfloat16: the gradient of the reference is checked
+                in float64, and that of f beside it (low_precision.py). It may be f itself
     framework   "torch" or "jax", where inputs are NumPy's; else it is that of the inputs
     layouts     False: f and its rules need not bear inputs and cotangents that lie in memory with
                 gaps, by columns, or as one number that is broadcast. (Of functions by hand, and of
@@ -151,11 +154,19 @@ def gradcheck(
         xs = accepted(our_inputs(listed(inputs)))
         subject, again = ByHand(f, vjp, jvp), lambda g: Differentiated(g, Ours("cpu"))
     else:
-        again, xs = subjects(f, listed(inputs), framework, backend)
+        again, exact, xs, precision = subjects(f, listed(inputs), framework, backend)
         subject = again(f)
     options = dict(entries=entries, directions=directions, seed=seed)
-    result = _check(subject, xs, **options)
     rng = generator("gradcheck", seed)
+    if vjp is None and precision != "float64":
+        if reference is None:
+            raise wrong_dtype(None, precision, True)
+        if order == 2 or complex_step or forward_mode:
+            raise ValueError(f"gradcheck: in {precision} first derivatives alone are checked")
+        result = _check(exact(reference), xs, **options)
+        sharpness = low_precision.compare(subject, exact(reference), xs, precision, rng)
+        return Passed(max(result.sharpness, sharpness), result.checks + len(xs))
+    result = _check(subject, xs, **options)
     if complex_step:
         _compare_complex(subject, xs, rng)
     if reference is not None:

@@ -43,7 +43,9 @@ class Ours:
 
     def tensor(self, x, like=None):
         """A leaf that holds a copy of a NumPy array, of the kind of the tensor `like`."""
-        return Tensor(x, device=self.device if like is None else like.device)
+        if like is None:
+            return Tensor(x, device=self.device)
+        return Tensor(x, device=like.device, dtype=like.dtype)
 
     def numpy(self, t):
         """The value of a tensor as a NumPy array of real numbers."""
@@ -107,6 +109,7 @@ class Differentiated:
     def gradients(self, xs, us):
         """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
         tensors, library = self.tensors(xs, True), self.library
+        xs = [library.numpy(t) for t in tensors]
         with library.recording():
             outs = self.call(tensors)
         self._unchanged(tensors, xs, "the forward computation")
@@ -120,6 +123,7 @@ class Differentiated:
             )
         outs, given = zip(*connected)
         cotangents = self.cotangents(outs, given)
+        given = [library.numpy(u) for u in cotangents]
         self.disturb(xs)
         first = library.grad(outs, tensors, cotangents, retain_graph=True)
         again = library.grad(outs, tensors, cotangents)
@@ -477,15 +481,16 @@ def accepted(arrays, dtypes=("float64",)):
 
 
 def wrong_dtype(i, dtype, is_number):
-    """The error for an input that is no float64."""
+    """The error for an input, or all of them, that is no float64."""
     advice = (
-        f"convert it, x.astype(np.float64) or x.double(); with the digits of {dtype} a difference "
-        "quotient has 3 or fewer"
+        f"convert it, x.astype(np.float64) or x.double(), since with the digits of {dtype} a "
+        "difference quotient has 3 or fewer; or give a reference, the same function in float64"
         if is_number
         else "what has no gradient (indices, masks, labels) goes into f, as in "
         "lambda x: take(x, indices)"
     )
-    return CheckRefused(f"input {i} is {dtype}, and finite differences need float64: {advice}")
+    what = "an input" if i is None else f"input {i}"
+    return CheckRefused(f"{what} is {dtype}, and finite differences need float64: {advice}")
 
 
 def refuse_foreign(what, x):

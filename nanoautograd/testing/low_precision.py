@@ -1,0 +1,106 @@
+"""Gradients in float32, float16 or bfloat16, beside a reference in float64.
+
+A kernel may exist in low precision alone, in which differences have few digits or none. So what it
+computes is compared with a second formula, `reference`, which computes in float64, and whose own
+gradient is checked there. How far two right computations may be apart is measured: the reference is
+computed at inputs and cotangents that are moved at random by one rounding of the low precision, and
+what that does to an entry of the gradient h is σ_j (root mean square, and at least ε |h_j|). Then
+
+    |g_j - h_j| ≤ ALLOWED (σ_j + ε max |h|)         no entry lacks a term
+    |α - 1| ≤ ALLOWED s + 2 ε                       no factor: α = <g, h> / <h, h>,
+                                                    s² = Σ_j σ_j² h_j² / <h, h>²
+
+The second is sharper than any entry by itself, since roundings are independent and a factor is not.
+Its right-hand side is the `sharpness`, and where a factor of 1.01 would not be seen the answer is
+Inconclusive. A function that makes more of its roundings than that, as x + 1e6 - 1e6, is an error:
+low precision is not enough for it.
+"""
+
+import numpy as np
+
+from .report import GradientError, Inconclusive
+
+ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+ALLOWED = 8.0  # of the worst of 40,000 right gradients of our operations, 3.1
+MOVED = 12  # computations with other roundings
+SEEN = 1e-2  # a mistake of that factor has to be seen
+
+
+def compare(subject, reference, xs, precision, rng):
+    """The sharpness. Raises GradientError, or Inconclusive.
+
+    subject: what computes in low precision. reference: the same function, in float64. xs: float64
+    numbers that the low precision has. precision: the name of its dtype.
+    """
+    ε = ROUNDING[precision]
+    zs = reference.values(xs)
+    # Cotangents of few bits, which every precision has.
+    us = [rng.choice((-1.0, 1.0), z.shape) * rng.integers(32, 97, z.shape) / 64 for z in zs]
+    us = list(map(np.asarray, us))
+
+    def rounded(arrays):
+        return [a * (1 + ε * rng.uniform(-1, 1, a.shape)) for a in arrays]
+
+    ys = subject.values(xs)
+    if [y.shape for y in ys] != [z.shape for z in zs]:
+        raise GradientError(
+            f"{subject.name} returns shapes {[y.shape for y in ys]}, the reference "
+            f"{reference.name} {[z.shape for z in zs]}",
+            operation=subject.name,
+        )
+    moved = [reference.values(rounded(xs)) for _ in range(MOVED)]
+    for k, (y, z) in enumerate(zip(ys, zs)):
+        far = ALLOWED * (_spread([m[k] for m in moved], z, ε) + ε * np.abs(z).max(initial=0.0))
+        if not np.all(np.abs(y - z) <= far):
+            raise GradientError(
+                f"output {k} of {subject.name} is off by {np.abs(y - z).max():.2g} from the "
+                f"reference {reference.name}; the roundings of {precision} explain "
+                f"{far.max():.2g}",
+                operation=subject.name,
+            )
+    gs, hs = subject.gradients(xs, us), reference.gradients(xs, us)
+    moved = [reference.gradients(rounded(xs), rounded(us)) for _ in range(MOVED)]
+    sharpness = 0.0
+    for i, x in enumerate(xs):
+        g, h = (np.zeros(x.shape) if a is None else a.astype(float) for a in (gs[i], hs[i]))
+        near = [np.zeros(x.shape) if m[i] is None else m[i] for m in moved]
+        sharpness = max(sharpness, _compare(subject, i, g, h, near, precision))
+    return sharpness
+
+
+def _compare(subject, i, g, h, near, precision):
+    """Of the gradient g of argument i, beside h: the sharpness, or an error."""
+    ε, square = ROUNDING[precision], np.vdot(h, h)
+    σ = _spread(near, h, ε)
+    far = ALLOWED * (σ + ε * np.abs(h).max(initial=0.0))
+    wrong = ~(np.abs(g - h) <= far)  # NaN is wrong
+    if square == 0:
+        sharpness, off = 0.0, False
+    else:
+        s = np.sqrt(np.sum((σ * h) ** 2)) / square
+        α, sharpness = float(np.vdot(g, h) / square), float(ALLOWED * s + 2 * ε)
+        off = not abs(α - 1) <= sharpness
+    if wrong.any() or off:
+        j = np.unravel_index(np.argmax(np.where(np.isnan(g), np.inf, np.abs(g - h) / far)), g.shape)
+        what = f"in {precision} is off by more than its roundings explain"
+        if off:
+            what += f": it is {α:.6g} times the reference's, to ± {sharpness:.2g}"
+        what += f"; at entry {tuple(map(int, j))} it is {g[j]:.9g}, for {h[j]:.9g} ± {far[j]:.2g}"
+        place = dict(index=tuple(map(int, j)), analytic=float(g[j]), numeric=float(h[j]))
+        raise subject.error(i, what, "factor" if off else "some entries", **place)
+    if sharpness > SEEN:
+        name = subject.names(i + 1)[i]
+        raise Inconclusive(
+            f"the gradient of {subject.name} with respect to argument {i} ({name}) agrees with the "
+            f"reference, but in {precision} a factor of {1 + sharpness:.3f} would not be seen in "
+            f"{h.size} numbers: check at a point with more of them",
+            operation=subject.name,
+            argument=i,
+            name=name,
+        )
+    return sharpness
+
+
+def _spread(near, a, ε):
+    """How far the arrays `near` are from a, root mean square of each element."""
+    return np.sqrt(np.mean([(b - a) ** 2 for b in near], axis=0)) + ε * np.abs(a)
