@@ -71,27 +71,35 @@ class LoRALinear(Module):
         return f"{n}, {out}, rank={len(self.lora_A.data)}"
 
 
-def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
+def add_adapters(model, rank, alpha=ALPHA, names=(), *, part=None, rng=None):
     """Put a LoRALinear in the place of each nn.Linear inside `model` whose weight learns, and
     freeze that and the bias; nothing else is frozen (see Module.requires_grad_). Returns their
     dotted names. The joint matrix of queries, keys and values in MultiheadAttention is no
     nn.Linear, and gets none.
 
+    Layers that are tied stay so: one that is in several places gets one adapter, in all of them,
+    and those that share a weight share A and B.
+
     names: the last parts of those to adapt, such as "query" and "value"; all, if there are none.
+    Of a layer with several names one is enough. part: a Module in the model, to adapt only what is
+    inside it (and what is tied to that, wherever it is).
+
     Raises ValueError where none is found, or the rank is too large for one, and TypeError for one
     in a tuple, before anything is changed.
     """
     check_module("add_adapters", model)
+    part = model if part is None else part
+    check_module("add_adapters", part)
     if isinstance(names, str) or not isinstance(names, (Sequence, Set)):
         raise TypeError(f"add_adapters: names is a list of names; got {names!r:.100}")
     rng = generator("add_adapters", rng)
-    linear = [place for place in _places(model) if type(place[1]) is Linear]
+    linear = [place for place in _places(part) if type(place[1]) is Linear]
     called = [place for place in linear if not names or place[0].rpartition(".")[2] in names]
     found = [place for place in called if place[1].weight.requires_grad]
     if not found:
         last = [sorted({name.rpartition(".")[2] for name, *_ in ps}) for ps in (called, linear)]
         raise ValueError(
-            f"add_adapters: {type(model).__name__} has no Linear layer "
+            f"add_adapters: {type(part).__name__} has no Linear layer "
             + (
                 f"that learns; frozen: {', '.join(last[0])}"
                 if called
@@ -99,12 +107,21 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, rng=None):
                 f"{', '.join(last[1]) or 'none'}"
             )
         )
-    layers = {id(layer): layer for _, layer, *_ in found}  # one may be used in two places
+    weights = {id(layer.weight) for _, layer, *_ in found}
+    places = [
+        place
+        for place in _places(model)
+        if type(place[1]) is Linear and id(place[1].weight) in weights
+    ]
+    layers, first = {id(layer): layer for _, layer, *_ in places}, {}
     made = {i: LoRALinear(layer, rank, alpha, rng=rng) for i, layer in layers.items()}
-    _replace(found, made)
+    for adapted in made.values():
+        tied = first.setdefault(id(adapted.weight), adapted)
+        adapted.lora_A, adapted.lora_B = tied.lora_A, tied.lora_B
+    _replace(places, made)
     for layer in layers.values():
         layer.requires_grad_(False)
-    return [name for name, *_ in found]
+    return [name for name, *_ in places]
 
 
 def _places(model):
@@ -132,7 +149,11 @@ def merge_adapters(model):
     cost of a model without adapters. Returns the model."""
     check_module("merge_adapters", model)
     found = [place for place in _places(model) if isinstance(place[1], LoRALinear)]
-    made = {id(layer): layer.merged() for _, layer, *_ in found}
+    layers, first = {id(layer): layer for _, layer, *_ in found}, {}
+    made = {i: layer.merged() for i, layer in layers.items()}
+    for i, layer in layers.items():  # those that share a weight share it again
+        tied = id(layer.weight), id(layer.lora_A), id(layer.lora_B), layer.scale
+        made[i].weight = first.setdefault(tied, made[i].weight)
     _replace(found, made)
     return model
 
