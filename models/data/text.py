@@ -46,12 +46,47 @@ def read_text(source):
 def _read_utf8(file):
     data = read_file(file)
     try:
+        if name := wide_encoding(data):
+            raise DataError(
+                f"{str(file)!r} is not UTF-8 but {name}, by its first bytes or its zeros; convert "
+                f"it with iconv -f {name} -t UTF-8"
+            )
         return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as e:
         raise DataError(
             f"{str(file)!r} is not UTF-8: byte {data[e.start]:#04x} at offset "
-            f"{e.start} ({e.reason}); convert it, e.g. with iconv -f LATIN1 -t UTF-8"
+            f"{e.start} ({e.reason}); convert it with iconv -f ENCODING -t UTF-8, where ENCODING "
+            "is what it was written in, such as LATIN1, CP1252 or GB18030"
         ) from None
+
+
+MARKS = {  # what a text begins with; the longer ones first, for they begin like others
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def wide_encoding(data):
+    """The encoding of two or four bytes a character that a file is in, or None. Without a mark at
+    its beginning it is known by zeros: Latin letters have one in every second byte, or three in
+    four, and no text in UTF-8 has."""
+    for mark, name in MARKS.items():
+        if data.startswith(mark):
+            return name
+    zeros = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4) == 0
+    if len(zeros):
+        a, b, c, d = zeros.mean(axis=0)
+        for name, some, others in (
+            ("UTF-32LE", (b, c, d), (a,)),
+            ("UTF-32BE", (a, b, c), (d,)),
+            ("UTF-16LE", (b, d), (a, c)),
+            ("UTF-16BE", (a, c), (b, d)),
+        ):
+            if min(some) > 0.5 and max(others) < 0.1:
+                return name
+    return None
 
 
 class Characters:

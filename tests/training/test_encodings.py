@@ -1,0 +1,54 @@
+"""A text in another encoding than UTF-8 is refused, with the encoding where it can be known."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.data import DataError, read_text
+from models.data.text import wide_encoding
+
+WIDE = {
+    name: [name, f"{name}-le", f"{name}-be"] for name in ("utf-16", "utf-32")
+}  # with a mark at the beginning, and without
+
+
+@given(
+    text=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=4),
+    name=st.sampled_from(sorted(WIDE)),
+    i=st.integers(0, 2),
+)
+def test_latin_letters_are_known_in_two_and_four_bytes(text, name, i, tmp_path_factory):
+    path = tmp_path_factory.mktemp("texts") / "text.txt"
+    path.write_bytes(text.encode(WIDE[name][i]))
+    with pytest.raises(DataError) as e:
+        read_text(path)
+    assert f"is not UTF-8 but {name.upper()}" in str(e.value)
+    given_name = str(e.value).partition("iconv -f ")[2].split()[0]
+    # What the message says to do gives the text.
+    path.write_text(path.read_bytes().decode(given_name), encoding="utf-8", newline="")
+    if text.strip():
+        assert read_text(path) == text
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("text", ["漢字かな" * 9, "Привет, мир\n" * 5, "🙂" * 9])
+def test_a_mark_tells_it_of_any_letters(tmp_path, name, text):
+    path = tmp_path / "text.txt"
+    path.write_bytes(text.encode(name))
+    with pytest.raises(DataError, match=f"but {name.upper()}.*iconv -f {name.upper()} -t UTF-8"):
+        read_text(path)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=60))
+def test_utf_8_is_taken_for_no_other(text):
+    assert wide_encoding(text.encode()) is None
+    assert wide_encoding(("\ufeff" + text).encode()) is None
+
+
+@pytest.mark.parametrize("name", ["latin1", "cp1252", "gb18030", "big5", "shift_jis", "koi8-r"])
+def test_what_cannot_be_known_is_asked_for(tmp_path, name):
+    letters = {"gb18030": "漢字", "big5": "漢字", "shift_jis": "漢字", "koi8-r": "Привет"}
+    path = tmp_path / "text.txt"
+    path.write_bytes((letters.get(name, "Käse, né") * 9).encode(name))
+    with pytest.raises(DataError, match="is not UTF-8: byte.*iconv -f ENCODING -t UTF-8, where"):
+        read_text(path)
