@@ -47,12 +47,14 @@ try:
     from models.training.build import make_model, trained
     from models.training.evaluation import Diverged, check_finite, eval_mode, format_scores
     from models.training.finetune import groups
+    from models.training.history import history
     from models.training.options import (
         OptionError,
         check_data,
         compute_with,
         describe,
         make_task,
+        notes,
         parse,
         presets,
     )
@@ -71,7 +73,7 @@ def train(o, checkpoint):
 
     # The data, the model, and what makes it learn.
     task = make_task(o)
-    about = describe(o, task)  # the run, for its checkpoints
+    about = {**describe(o, task), **history(o, task, saved)}  # the run, for its checkpoints
     check_data(o, about, saved)
     model = make_model(task, o, arrays or None)
     # Parameters, in groups, and the factors of their learning rates.
@@ -95,23 +97,24 @@ def train(o, checkpoint):
         kept = pack(model, optimizer, average, state if n else None)
         save_checkpoint(o.out, kept, {**about, "step": n})
 
-    print(f"{task.summary}\n{evaluation.size_of(model, o)}")
+    print(task.summary, evaluation.size_of(model, o), *notes(o), sep="\n")
     metrics = folder.begin(o, start, save)
 
     def step(parts):  # a function, because with --captured a GPU replays it
-        """Learns from --accumulate batches, such as [(x, y)], x and y (B, T): their mean loss."""
+        """Learns from --accumulate batches behind their shares, [(share, x, y)] with x and y
+        (B, T): the mean loss of all together, and the norm of its gradient."""
         optimizer.zero_grad()
         losses = []
-        for part in parts:
+        for share, *part in parts:
             loss, after = task.loss(model, state, *part)
-            (loss / len(parts)).backward()  # adds to what is in .grad
-            losses.append(loss.detach())
+            (loss * share).backward()  # adds to what is in .grad
+            losses.append(loss.detach() * share)
             check_carried(task, state, after)
             if state is not None:
                 state[...] = after  # in place: a replay finds it there
         norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
         optimizer.step()
-        return sum(losses) / len(losses), norm
+        return sum(losses), norm
 
     take, began = Steps(step, o), time.perf_counter()
     with (
@@ -122,8 +125,7 @@ def train(o, checkpoint):
         for n in range(start + 1, o.steps + 1):
             for group, factor in zip(optimizer.param_groups, factors):
                 group["lr"] = rate(n) * factor
-            batches = range((n - 1) * o.accumulate, n * o.accumulate)
-            take(n, [task.batch(i) for i in batches])
+            take(n, task.parts_of(n))
             if average:
                 average.update()
 

@@ -63,10 +63,12 @@ class Windows:
 
 
 def in_order(tokens, B, T):
-    """Blocks (x, y) of at most (B, T) that cover `tokens` once, in B streams read side by side;
-    fewer streams if the text is short, and up to B − 1 tokens at its end left out."""
-    B = max(1, min(B, (len(tokens) - 1) // T))
-    length = (len(tokens) - 1) // B
-    x, y = (tokens[i : i + B * length].reshape(B, length) for i in (0, 1))
-    for t in range(0, length, T):
-        yield x[:, t : t + T], y[:, t : t + T]
+    """Blocks (x, y) of at most (B, T), in which each of the tokens but the first is once to be
+    predicted. The rows of T go on one where the other ends, from the beginning of the text to its
+    end, whatever B is; the last row may be shorter, and stands alone."""
+    rows, rest = divmod(len(tokens) - 1, T)
+    for i in range(0, rows, B):
+        block = tokens[i * T : min(i + B, rows) * T + 1]
+        yield block[:-1].reshape(-1, T), block[1:].reshape(-1, T)
+    if rest:
+        yield tokens[None, -rest - 1 : -1], tokens[None, -rest:]

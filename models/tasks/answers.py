@@ -23,7 +23,7 @@ from ..data import Batches, DataError, WordPieces, by_length, fingerprint, pad, 
 from ..data.labelled import words
 from ..data.questions import IS, Question, read_questions, sentences
 from ..training.scores import rouge
-from .task import Task, number, share_or_fold, stride
+from .task import Task, note_cut, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
 SAMPLE = 200  # about so many questions are asked while it trains, all at the end
@@ -80,9 +80,15 @@ class Answers(Task):
                 [questions[i] for i in part]
                 for part in split_at_random(len(questions), o.validation, o.seed)
             )
-            self.pieces = pieces_of(o)
+            self.pieces = pieces_of(self)
             # What is cut off cannot be learnt; where it is held out it counts as wrong.
             examples = [self.prepare(q) for q in self.training]
+            judged = self.held_out[:: stride(len(self.held_out), SAMPLE, final=False)]
+            if all(self.prepare(q)["span"] is None for q in judged):
+                raise DataError(
+                    f"none of the {len(judged)} questions to validate with has its answer within "
+                    f"{o.longest} pieces: raise --longest"
+                )
             self.examples = [e for e in examples if e["span"] is not None]
             self.order = Batches([len(e["x"]) for e in self.examples], o.batch, o.seed)
             self.fingerprint = fingerprint("\0".join(f"{q}" for q in questions))
@@ -95,6 +101,12 @@ class Answers(Task):
             self.pieces = WordPieces(known["pieces"])
         self.known = {"pieces": self.pieces.symbols}
         self.sizes = {"vocab_size": len(self.pieces)}
+
+    def texts_read(self):
+        return [[q.text for q in part] for part in (self.training, self.held_out)]
+
+    def numbering(self, known):
+        return known["pieces"]
 
     def prepare(self, q):
         """One question as the model reads it: x (n,), the position `first` of the text in it, where
@@ -151,7 +163,7 @@ class Answers(Task):
     def evaluate(self, model, final=False):
         questions = self.held_out[:: stride(len(self.held_out), SAMPLE, final)]
         answers, losses = self.answer(model, questions)
-        return {"loss": float(np.mean(losses or [0.0])), **scores(answers, questions)}
+        return {"loss": float(np.mean(losses)), **scores(answers, questions)}
 
     def baseline(self):
         texts = [set(words(q.text)) for q in self.training]
@@ -182,8 +194,10 @@ class Answers(Task):
                 f"{self.prompt!r}; got {prompt!r}"
             )
         q = Question(question, text, 0, 0)
-        if not len(self.prepare(q)["offsets"]):
+        room, n = len(self.prepare(q)["offsets"]), len(self.pieces.encode(text).index)
+        if not room:
             raise DataError(f"the question leaves no room for the text in {self.o.longest} pieces")
+        note_cut(n, room, "pieces")
         yield self.answer(model, [q])[0][0]
 
 

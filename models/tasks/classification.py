@@ -27,9 +27,10 @@ from ..data import (
 )
 from ..data.labelled import read_reviews, read_topics, words
 from ..inference.sampling import check_logits
+from ..training.finetune import NOTHING, is_run
 from ..training.metrics import save_figure
 from ..training.pictures import draw_confusion
-from .task import Task, number, share_or_fold, stride
+from .task import Task, note_cut, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
 ALPHAS = 1.0, 0.1
@@ -88,15 +89,14 @@ class Classification(Task):
             check_longest(o)
             texts, labels, left_out = self.read()
             classes = sorted(set(labels))
+            classes = self.taken_over("classes", "classes", classes) or classes
             y = np.array([classes.index(label) for label in labels])
             training, held_out = split_by_class(y, o.validation, o.seed)
-            parts = [[texts[i] for i in part] for part in (training, held_out)]
+            self.parts_read = parts = [[texts[i] for i in part] for part in (training, held_out)]
             self.texts = [[words(text) for text in part] for part in parts]
             self.y, self.held_out_y = y[training], y[held_out]
             self.classes = classes
-            self.vocabulary = (
-                pieces_of(o) if o.tokens == "pieces" else Vocabulary.of(self.texts[0], o.min_count)
-            )
+            self.vocabulary = self.learn()
             self.x, self.held_out = ([self.encode(text) for text in part] for part in parts)
             self.order = Batches([len(x) for x in self.x], o.batch, o.seed)
             self.fingerprint = fingerprint("\0".join(texts + labels))
@@ -114,11 +114,35 @@ class Classification(Task):
         self.known = {o.tokens: self.vocabulary.symbols, "classes": self.classes}
         self.sizes = {"vocab_size": len(self.vocabulary), "classes": len(self.classes)}
 
+    def learn(self):
+        """What the texts are read as: what the weights were learnt with, or else the words."""
+        o = self.o
+        if o.tokens == "pieces":
+            return pieces_of(self)
+        if o.pretrained != NOTHING and not is_run(o.pretrained):
+            raise DataError(
+                f"the weights {o.pretrained!r} were learnt with pieces of words: give --tokens pieces"
+            )
+        taken = self.taken_over("words", "words")
+        return Vocabulary.of(self.texts[0], o.min_count) if taken is None else Vocabulary(taken)
+
+    def texts_read(self):
+        return self.parts_read
+
+    def numbering(self, known):
+        return known[self.o.tokens], known["classes"] if self.begins_whole else None
+
     def encode(self, text):
         """The numbers of its first tokens: int64 (n,)."""
         if self.o.tokens == "words":
             return self.vocabulary.encode(words(text)[: self.o.longest])
         return self.vocabulary.around(self.vocabulary.encode(text).index, longest=self.o.longest)
+
+    def length(self, text):
+        """How many tokens a text has."""
+        if self.o.tokens == "words":
+            return len(words(text))
+        return len(self.vocabulary.around(self.vocabulary.encode(text).index))
 
     def batch(self, step):
         index = self.order(step)
@@ -165,6 +189,7 @@ class Classification(Task):
         """The likeliest classes of the text, one a line."""
         if not words(prompt):
             raise DataError(f"the text to classify needs a word or more; got {prompt!r}")
+        note_cut(self.length(prompt), self.o.longest, self.o.tokens)
         x, lengths = self.on_device(*pad([self.encode(prompt)]))
         logits = model(x, lengths).numpy()
         check_logits(logits)
@@ -230,7 +255,8 @@ def naive_bayes(texts, y, others, C, alpha=1.0):
     places = np.concatenate(index).astype(np.int64) * C + labels
     counts = np.bincount(places, minlength=C * len(known)).reshape(-1, C) + alpha
     log_p = np.log(counts) - np.log(counts.sum(axis=0))  # (N, C)
-    prior = np.log(np.bincount(y, minlength=C) / len(y))
+    with np.errstate(divide="ignore"):  # a class of which there is no text is never likeliest
+        prior = np.log(np.bincount(y, minlength=C) / len(y))
     return np.array(
         [
             (prior + log_p[[known[f] for f in features(text) if f in known]].sum(axis=0)).argmax()

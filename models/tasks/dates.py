@@ -112,9 +112,10 @@ class Dates(Task):
                 )
             texts, isos, locales = zip(*self.training)
             self.order = Batches([len(text) for text in texts], o.batch, o.seed)
+            taken = [self.taken_over(side, "characters of dates") for side in ("source", "target")]
             known = {
-                "source": Vocabulary.of(texts).symbols,
-                "target": Vocabulary.of(isos, ends=True).symbols,
+                "source": taken[0] or Vocabulary.of(texts).symbols,
+                "target": taken[1] or Vocabulary.of(isos, ends=True).symbols,
                 "longest": [max(map(len, texts)), max(map(len, isos)) + 1],
             }
             self.fingerprint = fingerprint("\n".join(map(str, pairs)))
@@ -129,6 +130,13 @@ class Dates(Task):
         self.longest_source, self.longest_target = map(int, known["longest"])
         self.sizes = {"source": len(self.source), "target": len(self.target)}
 
+    def texts_read(self):
+        parts = self.training, self.watched + self.test
+        return [[f"{text} {iso}" for text, iso, _ in part] for part in parts]
+
+    def numbering(self, known):
+        return known["source"], known["target"]
+
     def arrays(self, pairs):
         """x (B, S), x_lengths (B,), y (B, T + 1): the texts, and the ISO dates with their ends."""
         x, x_lengths = pad([self.source.encode(text) for text, _, _ in pairs])
@@ -142,6 +150,9 @@ class Dates(Task):
         return F.cross_entropy(
             logits.transpose(0, 2, 1), y[:, 1:], ignore_index=self.target.pad
         ), None
+
+    def count(self, x, x_lengths, y):
+        return (y[:, 1:] != self.target.pad).sum()
 
     def evaluate(self, model, final=False):
         pairs, loss = self.test if final else self.watched, 0.0

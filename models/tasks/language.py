@@ -2,7 +2,12 @@
 
 Models whose tokens differ are compared by bits a character: loss · tokens a character / log 2.
 Perplexity, e to the loss, is the number of equally probable tokens between which one would be as
-undecided as the model is.
+undecided as the model is; where tokens are byte pairs there is that of a character too, 2 to the
+bits.
+
+What is held out is read from its beginning to its end, and every token but the first is predicted
+once: by a recurrent network after all that stands before, by a Transformer within blocks of
+--block-size. --batch makes no difference to the score.
 """
 
 import argparse
@@ -32,12 +37,13 @@ from ..data import (
 )
 from ..inference.decoder import Decoder
 from ..inference.sampling import as_text
-from ..training.finetune import is_run, known_to
+from ..training.finetune import is_run, state_of
 from ..training.scores import bits, perplexity
 from .task import Task, number, sampler, sampling_options, share_or_fold
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}  # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI  # those with a name
+AT_ONCE = 4096  # tokens of a text held out that are read by one call, about
 MANY = 1 << 24  # logits, 64 MiB: with fewer one product takes no longer, nor too much memory
 SHOWN, WIDTH = 300, 80  # tokens of a sample at the end of a run, and characters of its lines
 TRANSFORMER = dict(
@@ -177,9 +183,10 @@ class Language(Task):
         if known is None:
             self.text, held_out, left_out = self.read()
             text = self.text + held_out
-            if is_run(o.pretrained):  # its weights are those of its tokens
-                known = known_to(o.pretrained)
-            else:  # Byte pairs are learnt without what is held out, characters never fail.
+            known = self.symbols_taken_over()
+            if (
+                known is None
+            ):  # Byte pairs are learnt without what is held out, characters never fail.
                 known = BytePairs.of(self.text, o.vocab_size).symbols if o.tokens == "bpe" else text
             self.vocabulary = self.tokens(known)
             self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
@@ -187,6 +194,7 @@ class Language(Task):
                 order = Streams if self.recurrent else Windows
                 self.order = order(self.training, o.batch, o.block_size, o.seed)
             self.held_out, self.fingerprint = held_out, fingerprint(text)
+            self.check_held_out()
             self.summary = (
                 f"{o.data}: {len(self.training):,} {o.tokens} to train on, "
                 f"{len(self.validation):,} to validate, {len(self.vocabulary)} "
@@ -195,6 +203,21 @@ class Language(Task):
         else:
             self.vocabulary = self.tokens(known)
         self.known, self.sizes = self.vocabulary.symbols, {"vocab_size": len(self.vocabulary)}
+
+    def symbols_taken_over(self):
+        """Those of the run that this one begins with, or None. Raises DataError, which names it,
+        where it has no such."""
+        folder = self.o.pretrained
+        if not is_run(folder):
+            return None
+        state = state_of(folder)
+        tokens, known = state["options"].get("tokens"), state["known"]
+        if tokens != self.o.tokens or not isinstance(known, str):
+            raise DataError(
+                f"the run in {folder} reads {tokens or 'no text'}, and not {self.o.tokens}: its "
+                "weights are of no use here"
+            )
+        return known
 
     def tokens(self, known):
         """The vocabulary of these symbols. Raises DataError where they are none."""
@@ -223,6 +246,9 @@ class Language(Task):
         loss = cross_entropy(model, z.reshape(-1, z.shape[-1]), y.reshape(-1))
         return loss, h.data if self.recurrent else None  # without its history
 
+    def count(self, x, y, begins=None):
+        return y.size
+
     def carries(self, model):
         return (model.state_shape(self.o.batch), np.dtype(self.o.dtype)) if self.recurrent else None
 
@@ -232,12 +258,31 @@ class Language(Task):
         loss, right, count = self.sums(model, self.validation)
         return {**self.scores(loss / count), "accuracy": right / count}
 
+    def texts_read(self):
+        return [self.text], [self.held_out]
+
+    def texts_held_out(self):
+        """Those that have scores of their own, the text of each beside its name."""
+        return {"text": self.held_out}
+
+    def check_held_out(self):
+        """Raises DataError where a text held out has nothing to predict: one token, or none."""
+        for name, text in self.texts_held_out().items():
+            if len(tokens := self.vocabulary.encode(text)) < 2:
+                raise DataError(
+                    f"what is held out ({name}: {text!r:.80}) has {len(tokens)} {self.o.tokens}, "
+                    "and 2 are the least, one to predict and one before it: raise --validation, or "
+                    "give more data"
+                )
+
     def sums(self, model, tokens):
         """Of the tokens (n,), in order: the sum of the losses, in nats, how often the likeliest was
         right, and how many were predicted."""
         loss, right, count, state = 0.0, 0, 0, None
-        T = self.o.block_size * (4 if self.recurrent else 1)  # fewer calls, where T is free
-        for x, y in in_order(tokens, self.o.batch, T):
+        B, T = 1, max(1, min(AT_ONCE, MANY // len(self.vocabulary)))
+        if not self.recurrent:  # whose state goes from one call to the next
+            B, T = max(1, T // self.o.block_size), self.o.block_size
+        for x, y in in_order(tokens, B, T):
             x, y = self.on_device(x, y)
             logits, h = model(x, state)  # (B, T, V)
             state = h if self.recurrent else None
@@ -250,12 +295,15 @@ class Language(Task):
 
     def scores(self, loss):
         """What follows from the loss in nats a token."""
-        tokens_a_character = len(self.validation) / len(self.held_out)
-        return {
+        of_a_character = float(loss) * len(self.validation) / len(self.held_out)
+        scores = {
             "loss": float(loss),
             "perplexity": perplexity(loss),
-            "bits": bits(float(loss) * tokens_a_character),
+            "bits": bits(of_a_character),
         }
+        if self.o.tokens == "bpe":
+            scores["perplexity_character"] = perplexity(of_a_character)
+        return scores
 
     def baseline(self):
         what = "frequency of characters" if self.counts else "Kneser-Ney 5-gram of characters"

@@ -45,16 +45,18 @@ class Languages(Language):
         training, self.parts, left_out = split_wiki(self.o)
         return training, "\n\n".join(self.parts.values()), left_out
 
+    def texts_held_out(self):
+        return self.parts
+
     def evaluate(self, model, final=False):
-        sums = {
-            language: self.sums(model, self.vocabulary.encode(text))
-            for language, text in self.parts.items()
-        }
+        tokens = {name: self.vocabulary.encode(text) for name, text in self.parts.items()}
+        sums = {language: self.sums(model, index) for language, index in tokens.items()}
         loss, right, count = map(sum, zip(*sums.values()))
         scores = {**self.scores(loss / count), "accuracy": right / count}
         for language, (loss, _, count) in sums.items():
+            a_character = len(tokens[language]) / len(self.parts[language])
             scores[f"perplexity_{language}"] = perplexity(loss / count)
-            scores[f"bits_{language}"] = bits(loss / len(self.parts[language]))
+            scores[f"bits_{language}"] = bits(loss / count * a_character)
         return scores
 
     def baseline(self):

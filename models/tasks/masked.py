@@ -40,6 +40,7 @@ from ..data import (
 )
 from ..data.wordpieces import SPECIAL
 from ..inference.sampling import check_logits
+from ..training.finetune import NOTHING
 from .task import Task, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
@@ -99,10 +100,13 @@ class Masked(Task):
             check_longest(o)
             texts, _, left_out = read_wiki(["en"], o.seed)
             training, held_out = split(texts, o.validation, least=1, what="texts")
+            self.parts_read = training, held_out
             self.pieces = (
-                WordPieces.of(training, o.pieces) if o.pretrained == "none" else pieces_of(o)
+                WordPieces.of(training, o.pieces) if o.pretrained == NOTHING else pieces_of(self)
             )
             self.training, parts = (self.cut(texts) for texts in (training, held_out))
+            if not parts:
+                raise DataError("the texts to validate with have no piece: raise --validation")
             self.order = Batches([len(x) for x in self.training], o.batch, o.seed)
             rng = generator(o.seed, TO_EVALUATE)
             self.held_out = [self.hide(x[None], np.array([len(x)]), rng) for x in parts]
@@ -116,6 +120,12 @@ class Masked(Task):
             self.pieces = WordPieces(known["pieces"])
         self.known = {"pieces": self.pieces.symbols}
         self.sizes = {"vocab_size": len(self.pieces)}
+
+    def texts_read(self):
+        return self.parts_read
+
+    def numbering(self, known):
+        return known["pieces"]
 
     def cut(self, texts):
         """Texts as lists of at most `longest` numbers, the whole of each, in parts that each begin
@@ -149,6 +159,9 @@ class Masked(Task):
 
     def loss(self, model, state, x, lengths, places, y):
         return F.cross_entropy(model(x, lengths, places=places), y), None
+
+    def count(self, x, lengths, places, y):
+        return y.size
 
     def evaluate(self, model, final=False):
         held_out = self.held_out[:: stride(len(self.held_out), SAMPLE, final)]

@@ -67,6 +67,9 @@ class Phonemes(Task):
                 f"{len(held_out):,} to validate; {left_out}"
             )
 
+    def texts_read(self):
+        return [word for word, _ in self.pairs], self.held_out
+
     def arrays(self, pairs):
         """x (B, S), its lengths (B,), and y (B, T + 1), from <s> to </s>."""
         index = {phoneme: i for i, phoneme in enumerate(PHONEMES)}
@@ -87,6 +90,9 @@ class Phonemes(Task):
             y[:, 1:].reshape(-1),
             ignore_index=PHONEMES.index("<pad>"),
         ), None
+
+    def count(self, x, lengths, y):
+        return (y[:, 1:] != PHONEMES.index("<pad>")).sum()
 
     def evaluate(self, model, final=False):
         words = self.held_out if final else self.held_out[:WATCHED]

@@ -40,7 +40,15 @@ from ..inference.sampling import as_text, choose
 from ..training.scores import bits, perplexity, rouge
 from .language import continued, cross_entropy, n_gram
 from .summaries import print_summaries
-from .task import Task, number, sampler, sampling_options, share_or_fold
+from .task import (
+    Task,
+    cut_off,
+    note_cut,
+    number,
+    sampler,
+    sampling_options,
+    share_or_fold,
+)
 
 BLOCK = 2048  # tokens of a text, at most; SmolLM2 takes 8,192
 QUESTION = "Describe in a few words what this text is about:\n\n"
@@ -99,8 +107,16 @@ class SmolLM(Task):
             self.summary = (
                 f"{len(items):,} articles: {len(self.training):,} to train on or to "
                 f"count in, and {len(self.scored):,} of {len(held_out):,} others to "
-                f"score; {left_out}"
+                f"score; {self.cut()}{left_out}"
             )
+
+    def cut(self):
+        """What is to be said, in the summary, of texts that are not read to their ends."""
+        return ""
+
+    def texts_read(self):
+        parts = self.training, self.scored
+        return [[item if isinstance(item, str) else item[0] for item in part] for part in parts]
 
     def batch(self, step):
         return self.arrays([self.example(self.training[i]) for i in self.order(step)])
@@ -118,6 +134,9 @@ class SmolLM(Task):
     def loss(self, model, state, x, rows, y):
         z, _ = model.hidden(x)  # (B, T, D)
         return cross_entropy(model, z.reshape(-1, z.shape[-1])[rows], y), None
+
+    def count(self, x, rows, y):
+        return y.size
 
     def evaluate(self, model, final=False):
         examples, loss, n = [self.example(item) for item in self.scored], 0.0, 0
@@ -242,6 +261,10 @@ class LoraDescriptions(SmolLM):
             f"{left_out}, and {len(found) - len(pairs)} beyond --limit",
         )
 
+    def cut(self):
+        lengths = [len(self.vocabulary.encode(text)) for text, _ in self.training + self.scored]
+        return cut_off(lengths, self.o.read, "texts") + "; "
+
     def asked(self, model, text):
         """The conversation before the question about this text, and the question."""
         chat = Chat(model, self.vocabulary)
@@ -291,4 +314,5 @@ class LoraDescriptions(SmolLM):
                 f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
                 f"as {self.prompt!r}"
             )
+        note_cut(len(self.vocabulary.encode(prompt)), self.o.read, "tokens")
         yield self.answer(model, prompt, sampler(self.o), self.o.length)

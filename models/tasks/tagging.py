@@ -68,7 +68,9 @@ class Tagging(Task):
                 for part in split_at_random(len(data.words), o.validation, o.seed)
             )
             self.order = Batches([len(words) for words, _ in self.training], o.batch, o.seed)
-            known = {**self.learn(), "tags": sorted({tag for tags in data.tags for tag in tags})}
+            tags = sorted({tag for tags in data.tags for tag in tags})
+            tags = self.taken_over("tags", "tags", tags) or tags
+            known = {**self.learn(), "tags": tags}
             self.fingerprint = fingerprint(dumps([data.words, data.tags]))
             self.summary = (
                 f"{data}; {len(self.training):,} sentences to train on, "
@@ -87,8 +89,14 @@ class Tagging(Task):
         self.known, self.sizes = {"tags": self.tags}, {"tags": len(self.tags)}
         self.remember(known)
 
+    def texts_read(self):
+        return [[" ".join(words) for words, _ in part] for part in (self.training, self.validation)]
+
     def learn(self):
         """What is to be known of the words to train on: of each feature all that it can be."""
+        taken = self.taken_over("features", "features of words")
+        if taken is not None:
+            return {"features": taken}
         columns = zip(*(features(word) for words, _ in self.training for word in words))
         return {"features": [Vocabulary.of([column]).symbols for column in columns]}
 
@@ -127,6 +135,9 @@ class Tagging(Task):
 
     def loss(self, model, state, x, lengths, y):
         return model.loss(x, lengths, y), None
+
+    def count(self, x, lengths, y):
+        return lengths.sum()
 
     def tag(self, model, sentences):
         """The model's tags for lists of words."""
@@ -238,7 +249,10 @@ class EntitiesByPieces(Entities):
         )
 
     def learn(self):
-        return {"pieces": pieces_of(self.o).symbols}
+        return {"pieces": pieces_of(self).symbols}
+
+    def numbering(self, known):
+        return known["pieces"]  # the tags are those of a new layer
 
     def remember(self, known):
         self.pieces = WordPieces(known["pieces"])
@@ -273,6 +287,9 @@ class EntitiesByPieces(Entities):
 
     def batch(self, step):
         return self.arrays([self.training[i] for i in self.order(step)])
+
+    def count(self, x, lengths, y):
+        return (y != -100).sum()
 
 
 class PartsOfSpeech(Tagging):

@@ -2,12 +2,16 @@
 
 import argparse
 import math
+import sys
 from abc import ABC, abstractmethod
+
+import numpy as np
 
 from nanoautograd.backends import is_array, to_device
 
 from ..data import DataError, generator, installed
 from ..inference.sampling import OPTIONS, Sampler, out_of_range
+from ..training.finetune import NOTHING, is_run, state_of
 
 
 def number(kind, least=-math.inf, above=-math.inf, below=None, most=math.inf):
@@ -94,6 +98,18 @@ def stride(n, about, final):
     return 1 if final else max(1, n // about)
 
 
+def cut_off(lengths, most, what):
+    """A few words for a summary: how many of the texts of these lengths are not read to the end."""
+    n = sum(length > most for length in lengths)
+    return f"{n:,} of {len(lengths):,} {what} are longer than {most}, and are cut off there"
+
+
+def note_cut(length, most, what):
+    """Says on stderr of a text that was typed that its end is not read."""
+    if length > most:
+        print(f"the text has {length} {what}, of which the first {most} are read", file=sys.stderr)
+
+
 class Task(ABC):
     """A subclass is one file in this folder: adding a task is adding a file. It sets the attributes
     below that differ from these, and defines the abstract methods.
@@ -140,6 +156,48 @@ class Task(ABC):
         """
         self.o = o
 
+    def texts_read(self):
+        """(what is trained on, what is held out): two lists of strings, by which a later run that
+        begins with the weights of this one finds out whether they have read what it holds out; or
+        None where that cannot be said."""
+        return None
+
+    def numbering(self, known):
+        """That part of `known` which says what the numbers in the weights stand for, such as which
+        row is which word's. A run begins only with weights of which it is the same, so what it
+        begins with decides it: `taken_over`."""
+        return known
+
+    def taken_over(self, name, what, outputs=None):
+        """What the run of --pretrained knew of its data under a name of `known`; None where it is
+        no run that this one begins with. what: in words. outputs: where it is a list of what the
+        model tells apart, those that it must have; None too for a model with a new output. Raises
+        DataError, which names the run, where it knows no such thing, or not all of these."""
+        folder = vars(self.o).get("pretrained", NOTHING)
+        if not is_run(folder) or outputs and not self.begins_whole:
+            return None
+        known = state_of(folder)["known"]
+        is_there = isinstance(known, dict) and name in known
+        if not is_there or outputs and not isinstance(known[name], list):
+            raise DataError(
+                f"the run in {folder} knows no {what}, so its weights are of no use here; give a "
+                "run of a preset that reads them"
+            )
+        missing = [x for x in outputs or () if x not in known[name]]
+        if missing:
+            raise DataError(
+                f"the run in {folder} knows the {what} {', '.join(map(str, known[name]))}, and "
+                f"not {', '.join(missing)}, which the data has: its weights are of no use here"
+            )
+        return known[name]
+
+    @property
+    def begins_whole(self):
+        """Whether a run begins with all of another's model, its output too, and not only with a
+        part of it, below a new one."""
+        Model = self.models[self.presets[self.o.preset]["model"]][1]
+        return not getattr(Model, "pretrained_part", "")
+
     def begin(self, model):
         """Before the first step of a run: what a model learns without gradients."""
 
@@ -153,6 +211,23 @@ class Task(ABC):
         """(the mean loss of a batch, a Tensor; the recurrent state after it, an array, or None).
         state: that which the step before returned, None at the first. The batch is on the
         device."""
+
+    def count(self, *batch):
+        """How many losses the mean in `loss` is of, a number: of the examples, where a subclass
+        does not say that it is of tokens, those alone that are no padding and have a label."""
+        return len(batch[0])
+
+    def parts_of(self, step):
+        """What step 1, 2, ... trains on: --accumulate batches, each behind its share of all that
+        is counted in them, (share, *batch). Σ share · loss is the mean over all of it, as of one
+        large batch: the means of parts that count unequally are not averaged."""
+        n = self.o.accumulate
+        batches = [self.batch(i) for i in range((step - 1) * n, step * n)]
+        counts = [float(self.count(*batch)) for batch in batches]
+        return [
+            (np.array(count / sum(counts), self.o.dtype), *batch)
+            for count, batch in zip(counts, batches)
+        ]
 
     def carries(self, model):
         """(shape, dtype) of the recurrent state that `loss` returns and the next step begins with;

@@ -18,9 +18,8 @@ from ..data import (
     split_families,
 )
 from ..inference.decoding import beam_search, greedy, sample
-from ..training.finetune import is_run
-from .task import Task, number, sampling, sampling_options, share_or_fold
-from .word_pieces import pieces_known
+from .task import Task, cut_off, note_cut, number, sampling, sampling_options, share_or_fold
+from .word_pieces import PIECES
 
 
 class TextToText(Task):
@@ -133,16 +132,17 @@ class TextToText(Task):
             self.watched = [pairs[i] for i in held_out[::3]]
             self.test = [pairs[j] for i, j in enumerate(held_out) if i % 3]
             self.more([{side[i] for i in held_out} for side in keys])
-            if is_run(o.pretrained):  # its weights are those of its pieces
-                self.pieces = Pieces(pieces_known(o.pretrained))
-            else:
-                self.pieces = Pieces.of(
-                    [text for pair in self.training for text in pair], o.vocab_size
-                )
+            taken = self.taken_over(*PIECES)
+            self.pieces = (
+                Pieces.of([text for pair in self.training for text in pair], o.vocab_size)
+                if taken is None
+                else Pieces(taken)
+            )
             self.known = {**self.learn(self.training), "pieces": self.pieces.symbols}
             self.encoded = self.examples()
             self.known["longest"] = max(len(y) for _, y in self.encoded)
-            longest = max(o.read, max(len(self.encode(*pair)[1]) for pair in pairs))
+            sources = [len(self.pieces_read(source)) for source, _ in pairs]
+            longest = max(o.read, max(len(self.encode("", target)[1]) for _, target in pairs))
             if longest > vars(o).get("longest", longest):  # an option of the transformer
                 raise DataError(
                     f"the longest text has {longest} pieces, and the model would take "
@@ -153,12 +153,24 @@ class TextToText(Task):
             self.summary = (
                 f"{len(pairs):,} {self.what}: {len(training):,} to train on, "
                 f"{len(self.watched):,} to watch and {len(self.test):,} to test; "
-                f"{left_out}; {len(self.pieces):,} pieces of words"
+                f"{left_out}; {len(self.pieces):,} pieces of words; "
+                + cut_off(sources, o.read, "texts")
             )
         else:
             self.known, self.pieces = known, Pieces(known["pieces"])
         self.longest = int(self.known["longest"])
         self.sizes = {"source": len(self.pieces), "target": len(self.pieces)}
+
+    def texts_read(self):
+        parts = self.training, self.watched + self.test
+        return [[" ".join(pair) for pair in part] for part in parts]
+
+    def numbering(self, known):
+        return known["pieces"]
+
+    def pieces_read(self, text):
+        """The numbers of what the model reads of a text, where --read does not cut it off."""
+        return self.pieces.encode(self.source_text(text))
 
     def encode(self, source, target=""):
         """The numbers of what the model reads, (S,), and of a target with its ends, (T + 1,)."""
@@ -181,6 +193,9 @@ class TextToText(Task):
             ignore_index=self.pieces.pad,
             label_smoothing=smoothing,
         ), None
+
+    def count(self, x, x_lengths, y):
+        return (y[:, 1:] != self.pieces.pad).sum()
 
     def evaluate(self, model, final=False):
         pairs = self.test if final else self.watched
@@ -236,6 +251,7 @@ class TextToText(Task):
                 f"there is nothing to read in {reprlib.repr(prompt)}; type a text such "
                 f"as {self.prompt!r}"
             )
+        note_cut(len(self.pieces_read(prompt)), self.o.read, "pieces")
         if self.o.temperature == 0:
             yield self.answers(model, [prompt], self.o.beam)[0]
             return

@@ -11,7 +11,7 @@ from nanoautograd.nn import merge_adapters
 from nanoautograd.optim import AveragedModel
 
 from ..data import DataError, generator
-from .finetune import check_options, prepare
+from .finetune import check_options, is_run, prepare, state_of
 from .options import OptionError, make_task, parse, parser
 from .state import under, unpack
 
@@ -33,18 +33,36 @@ def make_model(task, o, tensors=None, behind=()):
             f"{Config.__module__} wants to know: {', '.join(sorted(missing))}"
         )
     try:
-        check_options(o, parser(o.preset).get_default)
+        if tensors is None:
+            check_options(o, parser(o.preset).get_default, hasattr(Model, "fit"))
         rng = generator(o.seed, "weights")
         if tensors is not None:
             rng = WeightBudget(rng.bit_generator, tensors)
         model = Model(Config(**task.sizes, **own), rng=rng, dtype=o.dtype)
         behind = (*behind, os.path.realpath(o.out))
+        if tensors is None and is_run(o.pretrained):
+            check_numbering(task, o.pretrained)
         prepare(model, o, tensors is None, lambda folder: model_of(folder, behind))
     except (CheckpointError, DataError):
         raise
     except ValueError as e:  # such as heads that do not fit d_model
         raise OptionError(f"these options do not fit together: {e}") from None
     return model.to(o.device)
+
+
+def check_numbering(task, folder):
+    """Raises DataError where the weights of the run in a folder are of other symbols than those of
+    the task, though they may be as many."""
+    state = state_of(folder)
+    try:
+        fits = task.numbering(state["known"]) == task.numbering(task.known)
+    except (LookupError, TypeError):
+        fits = False
+    if not fits:
+        raise DataError(
+            f"the run in {folder}, of the preset {state['options'].get('preset')}, has another "
+            "vocabulary, or other classes or tags, so its weights are of no use here"
+        )
 
 
 class WeightBudget(np.random.Generator):

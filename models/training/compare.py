@@ -27,7 +27,7 @@ class Setting:
     values: {option: as typed}. words: the preset and all options, for train.py. scores: of the runs
     that have finished, one a fold and seed, always in the same order. baselines: the
     scores of their baselines. seconds: of those that were not interrupted. failures: why the others
-    have failed.
+    have failed. doubts: what is to be said beside their scores, each thing once.
     """
 
     values: dict
@@ -36,6 +36,7 @@ class Setting:
     baselines: list = field(default_factory=list)
     seconds: list = field(default_factory=list)
     failures: list = field(default_factory=list)
+    doubts: list = field(default_factory=list)
 
     @property
     def mean(self):
@@ -110,7 +111,7 @@ def rows(settings, metric):
             (
                 str(i),
                 *s.values.values(),
-                why or f"**{s.mean:.4g}**{error}",
+                why or f"**{s.mean:.4g}**{error}{''.join(s.doubts)}",
                 " ".join(f"{score:.4g}" for score in s.scores),
                 f"{mean(s.baselines):.4g}" if s.baselines else "",
                 f"{mean(s.seconds):.0f}" if s.seconds else "resumed" * bool(s.scores),

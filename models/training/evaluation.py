@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 import nanoautograd as nag
 from nanoautograd.checkpoint import error_text, write_whole
 
+from .history import warning
 from .metrics import draw_curves
 
 
@@ -55,10 +56,12 @@ def report(o, task, model, average, step, seconds, state):
     check_finite(step, scores)
     ours, theirs = (float(f"{s:.4g}") for s in (scores[task.metric], score))  # as they are printed
     is_better = ours > theirs if task.larger_is_better else ours < theirs
+    said = f", which the model is {'' if is_better else 'not '}better than"
+    doubt = warning(o, state)
     print(
         f"\nvalidation: {format_scores(scores)}\n"
-        f"baseline: {task.metric} {score:.4g} ({baseline}), which the model is "
-        f"{'' if is_better else 'not '}better than\n"
+        + f"WARNING: {doubt}\n" * bool(doubt)
+        + f"baseline: {task.metric} {score:.4g} ({baseline}){said * (not doubt)}\n"
         f"pictures: {', '.join(map(str, pictures)) or 'none'}"
     )
     parameters = list(model.parameters())
@@ -70,6 +73,8 @@ def report(o, task, model, average, step, seconds, state):
         "metric": task.metric,
         "baseline": [baseline, float(score)],
         "to_step": step,
+        "changed": state["changed"],
+        "seen": state["seen"],
         "seconds": seconds and round(seconds),
     }
     write_whole(o.out / "result.json", json.dumps(result, indent=1).encode())

@@ -41,6 +41,9 @@ from ..data import generator, purpose
 
 ADAPTERS = purpose("adapters", 7)  # of the weights that are pretrained
 NOTHING = "none"  # of --pretrained
+OF_STEPS = (
+    "accumulate lr warmup decay lr_floor weight_decay betas clip average evaluate_every freeze"
+).split()  # options of a loop that a model without gradients does not run through
 
 
 def weights_source(text):
@@ -56,12 +59,15 @@ def is_run(source):
     return os.path.isabs(source)
 
 
-def known_to(folder):
-    """What the task of that run knew of its data (Task.known). Raises CheckpointError."""
+def state_of(folder):
+    """The state of the run in a folder: its options, what its task knew of its data (Task.known),
+    and so on. Raises CheckpointError."""
     state = load_checkpoint(folder)[1]
     if not isinstance(state, dict) or "known" not in state:
         raise CheckpointError(f"the checkpoint in {folder} is of no run of train.py")
-    return state["known"]
+    if not isinstance(state.setdefault("options", {}), dict):
+        raise CheckpointError(f"the options in the checkpoint in {folder} are none")
+    return state
 
 
 def part(model):
@@ -70,17 +76,25 @@ def part(model):
     return getattr(model, name) if name else model
 
 
-def check_options(o, default):
-    """Raise ValueError where an option would do nothing, for want of another. default: the name of
-    an option -> its value where nothing is said, in the preset."""
-    for name, needs, is_there in (
-        ("lora_to", "--lora", o.lora),
-        ("lora_alpha", "--lora", o.lora),
-        ("lr_pretrained", "--pretrained", o.pretrained != NOTHING),
+def check_options(o, default, counts=False):
+    """Raise ValueError where an option would do nothing, beside the others or because the model
+    counts. default: the name of an option -> its value where nothing is said, in the preset."""
+    taken = f"beside --pretrained {o.pretrained}, whose vocabulary is taken over"
+    counted = "with a model that counts, and makes no steps"
+    for names, why, is_idle in (
+        (["lora_to", "lora_alpha"], "without --lora", not o.lora),
+        (["lr_pretrained"], "without --pretrained", o.pretrained == NOTHING),
+        (["vocab_size"], "without --tokens bpe", vars(o).get("tokens", "bpe") != "bpe"),
+        (["min_count"], "with --tokens pieces", vars(o).get("tokens") == "pieces"),
+        (["vocab_size", "min_count"], taken, is_run(o.pretrained)),
+        (["pieces"], taken, o.pretrained != NOTHING),
+        (OF_STEPS, counted, counts),
     ):
-        value = getattr(o, name)
-        if value != default(name) and not is_there:
-            raise ValueError(f"--{name.replace('_', '-')} {value} does nothing without {needs}")
+        for name in names:
+            value = vars(o).get(name, default(name))
+            if is_idle and value != default(name):
+                shown = " ".join(map(str, value)) if name in ("freeze", "betas") else value
+                raise ValueError(f"--{name.replace('_', '-')} {shown} does nothing {why}")
 
 
 def prepare(model, o, fresh, model_of):
@@ -111,7 +125,8 @@ def prepare(model, o, fresh, model_of):
                 "all layers that --lora would adapt are frozen by --freeze "
                 f"{' '.join(o.freeze)}: leave that out, for --lora freezes them too"
             )
-        add_adapters(part(model), o.lora, o.lora_alpha, o.lora_to, rng=generator(o.seed, ADAPTERS))
+        rng = generator(o.seed, ADAPTERS)
+        add_adapters(model, o.lora, o.lora_alpha, o.lora_to, part=part(model), rng=rng)
         for p in before:
             p.requires_grad = False
     if o.steps and not any(p.requires_grad for p in model.parameters()):

@@ -20,11 +20,12 @@ from pathlib import Path
 import nanoautograd as nag
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint, shortened
 from nanoautograd.nn.lora import ALPHA
+from nanoautograd.optim import learning_rate
 
 from ..data import DEBIAN, SOURCES, DataError, install, installed
 from ..tasks import PRESETS
 from ..tasks.task import number
-from .finetune import NOTHING, weights_source
+from .finetune import NOTHING, is_run, state_of, weights_source
 
 KIND = "nanoautograd run"  # how train.py knows its checkpoints
 DEFAULT = "gru"  # the preset of python train.py
@@ -414,7 +415,42 @@ def parse(argv):
                     f"{typed[name]} afterwards"
                 )
             )
+    if checkpoint is None:
+        take_tokens(o, p)
     return o, checkpoint
+
+
+def take_tokens(o, p):
+    """A run that begins with the weights of another reads what that read, characters or pieces,
+    where nothing else is said. p: the parser of the options o."""
+    action = p._option_string_actions.get("--tokens")
+    if action and is_run(o.pretrained) and o.tokens == action.default:
+        try:
+            tokens = state_of(o.pretrained)["options"].get("tokens")
+        except CheckpointError:  # said where the weights are read
+            return
+        if tokens in action.choices:
+            o.tokens = tokens
+
+
+def notes(o):
+    """What is to be said of options that do less than one may think: lines."""
+    lines, default = [], parser(o.preset).get_default
+    Model = PRESETS[o.preset].models[PRESETS[o.preset].presets[o.preset]["model"]][1]
+    for name in ("batch", "block_size") if hasattr(Model, "fit") else ():
+        if getattr(o, name) != default(name):
+            lines.append(f"{option(name)} {getattr(o, name)} does nothing: {o.preset} counts")
+    if 0 < o.steps <= o.warmup:
+        highest = learning_rate(o.steps - 1, o.lr, o.steps, o.warmup)
+        lines.append(
+            f"the warm-up of {o.warmup} steps does not end within the {o.steps}: the learning rate "
+            f"rises to {highest:.3g}, and never to --lr {o.lr:g}"
+        )
+    if o.steps and o.decay == "constant" and o.lr_floor != default("lr_floor"):
+        lines.append(f"--lr-floor {o.lr_floor:g} does nothing with --decay constant")
+    if vars(o).get("nonlinearity", "tanh") != "tanh" and o.cell != "rnn":
+        lines.append(f"--nonlinearity {o.nonlinearity} does nothing with --cell {o.cell}")
+    return lines
 
 
 def presets():

@@ -49,10 +49,15 @@ from .options import (
     parser,
     preset_name,
 )
-from .table import command, markdown, read_result
+from .table import command, doubt, markdown, read_result
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 LONGEST = 100_000  # bytes at the end of a log, in which its last line is
+SEEN = (
+    "What is held out in a run with (... seen before) was in part read by the run of --pretrained: "
+    "its score is too good, and no estimate for new texts. Hold out here what was held out there: "
+    "the same --validation, and no --folds."
+)
 OF_ONE_RUN = {"out", "resume", "overwrite", "list", "generate"}
 
 
@@ -183,7 +188,8 @@ def check(run):
     if run.result() is None and (run.folder / "checkpoint.json").exists():
         wanted = vars(parse(run.words)[0])
         try:
-            kept = check_state(load_checkpoint(run.folder)[1], run.folder)["options"]
+            state = check_state(load_checkpoint(run.folder)[1], run.folder)
+            kept = state["options"]
         except CheckpointError as e:
             raise OptionError(f"{e}; delete the folder, or choose another with --runs") from None
         for name in kept:
@@ -192,6 +198,11 @@ def check(run):
                     f"{run.folder} holds a run with {option(name)} {kept[name]}, not "
                     f"{wanted[name]}; choose another folder with --runs"
                 )
+        if state.get("changed"):
+            raise OptionError(
+                f"{run.folder} holds a run whose options were changed on the way, by --resume; "
+                "choose another folder with --runs"
+            )
 
 
 # ---------------------------------------------------------------------------------------- running
@@ -275,6 +286,8 @@ def collect(settings):
                 setting.failures.append(run.failure())
                 continue
             setting.scores.append(result["scores"][result["metric"]])
+            if doubt(result) and doubt(result) not in setting.doubts:
+                setting.doubts.append(doubt(result))
             setting.baselines.append(result["baseline"][1])
             if result["seconds"] is not None:
                 setting.seconds.append(result["seconds"])
@@ -300,6 +313,7 @@ def report(settings, preset, folds, repeat):
         [
             *parts,
             verdict(settings),
+            *[SEEN] * any(s.doubts for s in settings),
             "The best setting, "
             + (
                 f"trained once more, not on a fold but with --validation {o.validation}:"

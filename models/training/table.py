@@ -20,6 +20,7 @@ from nanoautograd.checkpoint import read_file
 
 from ..data import install
 from ..tasks import PRESETS
+from .finetune import NOTHING, is_run
 from .options import Parser, folder_path, parse, preset_name, renamed
 
 LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
@@ -41,6 +42,15 @@ def runs(presets, texts, folder):
             yield folder / preset, preset, [preset]
 
 
+def doubt(result):
+    """What is to be said beside the score of a result, in a few words; "" where there is nothing:
+    of what is held out, the share that the weights it began with had read before."""
+    share = result.get("seen")  # None in those of older versions, too
+    if share is None and is_run(result["options"].get("pretrained", NOTHING)):
+        return " (whether seen before is not known)"
+    return f" ({share:.2%} of what is held out seen before)" if share else ""
+
+
 def row(run, result, preset, words):
     """The cells of a finished run."""
     task, (what, score) = PRESETS[preset], result["baseline"]
@@ -50,7 +60,7 @@ def row(run, result, preset, words):
         about,
         preset,
         f"{result['parameters']:,}",
-        f"{metric} **{result['scores'][metric]:.4g}**",
+        f"{metric} **{result['scores'][metric]:.4g}**{doubt(result)}",
         f"{score:.4g} ({what})",
         task.published.get(run, ""),
         "resumed" if seconds is None else f"{seconds:,}",
@@ -60,7 +70,8 @@ def row(run, result, preset, words):
 
 def read_result(path, words):
     """The content of the result.json that the run of these words has written; None where it has
-    not: there is none, or it is damaged, of other options, or has scores that are no numbers."""
+    not: there is none, or it is damaged, of other options or other steps than were taken, or has
+    scores that are no numbers."""
     if not path.exists():
         return None
     wanted, _ = parse(words)
@@ -72,9 +83,12 @@ def read_result(path, words):
             numbers.append(result["seconds"])
         is_whole = (
             renamed(result["options"]).items() <= vars(wanted).items()
+            and result.get("to_step", wanted.steps) == wanted.steps
+            and not result.get("changed")  # its options, on the way
             and metric == PRESETS[wanted.preset].metric
             and isinstance(what, str)
             and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
+            and (result.get("seen") is None or 0 <= result["seen"] <= 1)
         )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

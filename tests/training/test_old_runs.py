@@ -99,11 +99,15 @@ def differences(folder, name):
     assert [(line["step"], line.keys()) for line in now] == [
         (line["step"], line.keys()) for line in old
     ]
+    # That version left out the ends of what it validated with, and read it in --batch parts.
+    near = {
+        key: 0.05 if key.startswith("validation_") else tolerance for line in now for key in line
+    }
     found = [
         f"{key} at step {a['step']}"
         for a, b in zip(now, old)
         for key in a
-        if not np.isclose(a[key], b[key], rtol=tolerance, atol=tolerance)
+        if not np.isclose(a[key], b[key], rtol=near[key], atol=near[key])
     ]
     arrays = nag.load(FIXTURES / f"{name}.resumed.safetensors")
     assert arrays.keys() == {key for key in tensors if not key.startswith("optimizer.")}

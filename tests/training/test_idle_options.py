@@ -1,0 +1,82 @@
+"""An option that would do nothing is refused, or it is said what it does not do."""
+
+import pytest
+
+pytest.importorskip("tqdm")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+import train  # noqa: E402
+from models.training.finetune import OF_STEPS  # noqa: E402
+from models.training.options import notes, option, parse, parser  # noqa: E402
+
+OTHERS = {
+    "accumulate": "3",
+    "lr": "0.5",
+    "warmup": "1",
+    "decay": "linear",
+    "lr_floor": "0.01",
+    "weight_decay": "0.5",
+    "betas": "0.5 0.5",
+    "clip": "0.1",
+    "average": "0.5",
+    "evaluate_every": "2",
+    "freeze": "x",
+}
+
+
+@pytest.mark.parametrize("name", OF_STEPS)
+def test_what_a_model_that_counts_has_no_use_for(text, tmp_path, name):
+    words = ["ngram", "--data", str(text), "--out", str(tmp_path / "run"), "--length", "5"]
+    message = train.main([*words, option(name), *OTHERS[name].split()])
+    assert f"{option(name)} {OTHERS[name]} does nothing with a model that counts" in message
+    assert not (tmp_path / "run" / "checkpoint.json").exists()
+    assert train.main(words) is None
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("gpt --vocab-size 300", "--vocab-size 300 does nothing without --tokens bpe"),
+        ("sentiment --tokens pieces --min-count 3", "--min-count 3 does nothing with --tokens"),
+    ],
+)
+def test_what_is_refused(words, message):
+    o, _ = parse(words.split())
+    from models.training.finetune import check_options
+
+    with pytest.raises(ValueError, match=message):
+        check_options(o, parser(o.preset).get_default)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (
+            "gru --steps 20 --warmup 50 --lr 0.51",
+            "the warm-up of 50 steps does not end within the 20: the learning rate rises to 0.2, "
+            "and never to --lr 0.51",
+        ),
+        ("gru --steps 50 --warmup 50", "rises to 0.00588, and never to --lr 0.006"),
+        ("gru --steps 51 --warmup 50", ""),
+        ("gru --steps 0", ""),
+        ("gru", ""),
+        ("ngram", ""),
+        ("ngram --batch 3", "--batch 3 does nothing: ngram counts"),
+        ("ngram --block-size 3", "--block-size 3 does nothing: ngram counts"),
+        ("gru --nonlinearity relu", "--nonlinearity relu does nothing with --cell gru"),
+        ("rnn --nonlinearity relu", ""),
+        (
+            "gru --decay constant --lr-floor 0.1",
+            "--lr-floor 0.1 does nothing with --decay constant",
+        ),
+    ],
+)
+def test_what_is_said(words, said):
+    found = notes(parse(words.split())[0])
+    assert len(found) == bool(said) and all(said in line for line in found)
+
+
+def test_it_is_printed_before_the_run(run, capsys):
+    run("--steps", 2, "--warmup", 50)
+    assert "the warm-up of 50 steps does not end within the 2" in capsys.readouterr().out
