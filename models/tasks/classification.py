@@ -121,7 +121,7 @@ class Classification(Task):
             return pieces_of(self)
         if o.pretrained != NOTHING and not is_run(o.pretrained):
             raise DataError(
-                f"the weights {o.pretrained!r} were learnt with pieces of words: give --tokens pieces"
+                f"the weights {o.pretrained!r} are of pieces of words: give --tokens pieces"
             )
         taken = self.taken_over("words", "words")
         return Vocabulary.of(self.texts[0], o.min_count) if taken is None else Vocabulary(taken)
