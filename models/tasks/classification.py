@@ -30,6 +30,7 @@ from ..inference.sampling import check_logits
 from ..training.finetune import NOTHING, is_run
 from ..training.metrics import save_figure
 from ..training.pictures import draw_confusion
+from ..training.scores import class_scores, class_table, macro_f1
 from .task import Task, note_cut, number, share_or_fold, stride
 from .word_pieces import check_longest, pieces_of
 
@@ -82,6 +83,14 @@ class Classification(Task):
             "pieces are never unknown",
         )
         add("--longest", number(int, least=3), 60, "tokens of a text that are read")
+        add(
+            "--class-weights",
+            str,
+            "none",
+            "balanced: a text of a rare class counts more in the loss, so that all classes count "
+            "alike",
+            choices=["none", "balanced"],
+        )
 
     def __init__(self, o, known=None):
         super().__init__(o)
@@ -96,6 +105,7 @@ class Classification(Task):
             self.texts = [[words(text) for text in part] for part in parts]
             self.y, self.held_out_y = y[training], y[held_out]
             self.classes = classes
+            self.weights = self.weights_of_classes()
             self.vocabulary = self.learn()
             self.x, self.held_out = ([self.encode(text) for text in part] for part in parts)
             self.order = Batches([len(x) for x in self.x], o.batch, o.seed)
@@ -126,6 +136,14 @@ class Classification(Task):
         taken = self.taken_over("words", "words")
         return Vocabulary.of(self.texts[0], o.min_count) if taken is None else Vocabulary(taken)
 
+    def weights_of_classes(self):
+        """n / (C n_c) for each of C classes with n_c of the n texts to train on, so that all count
+        alike in the loss: (C,); None where each text does."""
+        if vars(self.o).get("class_weights", "none") == "none":
+            return None
+        counts = np.bincount(self.y, minlength=len(self.classes))
+        return (len(self.y) / ((counts > 0).sum() * np.maximum(1, counts))).astype(self.o.dtype)
+
     def texts_read(self):
         return self.parts_read
 
@@ -146,15 +164,22 @@ class Classification(Task):
 
     def batch(self, step):
         index = self.order(step)
-        return *pad([self.x[i] for i in index]), self.y[index]  # (B, T), (B,), (B,)
+        batch = *pad([self.x[i] for i in index]), self.y[index]  # (B, T), (B,), (B,)
+        return batch if self.weights is None else (*batch, self.weights[self.y[index]])
 
-    def loss(self, model, state, x, lengths, y):
-        return F.cross_entropy(model(x, lengths), y), None
+    def loss(self, model, state, x, lengths, y, w=None):
+        if w is None:
+            return F.cross_entropy(model(x, lengths), y), None
+        losses = F.cross_entropy(model(x, lengths), y, reduction="none")  # (B,)
+        return (losses * w).sum() / w.sum(), None
+
+    def count(self, x, lengths, y, w=None):
+        return len(y) if w is None else w.sum()
 
     def predict(self, model, every=1):
         """Logits (n, C) of all texts that are held out, or of every second, third, ... alone."""
         texts = self.held_out[::every]
-        logits = np.empty((len(texts), len(self.classes)))
+        logits = np.empty((len(texts), len(self.classes)), self.o.dtype)
         for index in by_length([len(x) for x in texts], 64):
             x, lengths = self.on_device(*pad([texts[i] for i in index]))
             logits[index] = model(x, lengths).numpy()
@@ -163,9 +188,11 @@ class Classification(Task):
     def evaluate(self, model, final=False):
         every = stride(len(self.held_out), SAMPLE, final)
         logits, y = self.predict(model, every), self.held_out_y[::every]
+        guess = logits.argmax(axis=1)
         return {
-            "loss": float(F.cross_entropy(logits, y)),
-            "accuracy": float((logits.argmax(axis=1) == y).mean()),
+            "loss": float(F.cross_entropy(logits, y, self.weights)),
+            "accuracy": float((guess == y).mean()),
+            "macro_f1": macro_f1(class_scores(self.classes, y, guess)),
         }
 
     def baseline(self):
@@ -198,8 +225,10 @@ class Classification(Task):
             yield f"{p[c]:6.1%}  {self.classes[c]}\n"
 
     def show(self, model, out):
-        """Of the texts of each class, the shares that were put into each."""
+        """The scores of each class; and of its texts, the shares that were put into each."""
         guess = self.predict(model).argmax(axis=1)
+        self.by_class = class_scores(self.classes, self.held_out_y, guess)
+        print(f"\n{class_table(self.by_class)}")
         figure = draw_confusion(self.classes, self.held_out_y, guess, "texts")
         save_figure(figure, out / "confusion.png")
         return [out / "confusion.png"]

@@ -31,7 +31,7 @@ from ..data import (
 from ..data.tagging import MostFrequentTag, features, read_entities, read_parts_of_speech
 from ..training.metrics import save_figure
 from ..training.pictures import draw_confusion, draw_table
-from ..training.scores import entity_scores
+from ..training.scores import class_scores, class_table, entity_scores
 from .task import Task, number, share_or_fold
 from .word_pieces import pieces_of
 
@@ -181,6 +181,8 @@ class Tagging(Task):
         for i in chosen[:8]:
             print("  " + " ".join(map(marked, words[i], tags[i], predicted[i])))
         truth, guess = ([self.index[tag] for y in ys for tag in y] for ys in (tags, predicted))
+        self.by_class = class_scores(self.tags, truth, guess)
+        print(f"\n{class_table(self.by_class)}")
         figures = {"confusion.png": draw_confusion(self.tags, truth, guess, "words")}
         if getattr(model, "crf", None) is not None:
             figures["transitions.png"] = draw_transitions(self.tags, model.crf)

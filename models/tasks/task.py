@@ -129,6 +129,7 @@ class Task(ABC):
     prompt = ""  # a text that --generate answers, as an example
     metric = "loss"  # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False  # of that score
+    by_class = {}  # scores of each class (training/scores.py, class_scores), after `show`
     published = {}  # name of a run in models/training/table.py: what others report for the same
 
     @staticmethod

@@ -71,6 +71,7 @@ def report(o, task, model, average, step, seconds, state):
         "trained": sum(p.size for p in parameters if p.requires_grad),
         "scores": scores,
         "metric": task.metric,
+        "classes": task.by_class,
         "baseline": [baseline, float(score)],
         "to_step": step,
         "changed": state["changed"],

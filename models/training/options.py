@@ -66,6 +66,9 @@ RENAMED = {
 }  # options of runs of older versions: what they are called now
 
 
+ADDED = {"class_weights": "none"}  # options that older runs lack: what these did
+
+
 class OptionError(ValueError):
     """Options that cannot be; the message says which."""
 
@@ -490,9 +493,10 @@ def make_task(o, known=None):
 def describe(o, task):
     """What a checkpoint's state says of the run, beside the step. JSON can hold it."""
     left_out = momentary(o.preset)
+    options = {k: v for k, v in vars(o).items() if k not in left_out}
     return {
         "kind": KIND,
-        "options": {k: v for k, v in vars(o).items() if k not in left_out},
+        "options": {k: v for k, v in options.items() if k not in ADDED or v != ADDED[k]},
         "known": json.loads(json.dumps(task.known)),
         "data": task.fingerprint,
     }
@@ -524,6 +528,7 @@ def check_state(state, folder):
         p = parser(given["preset"])
         p.error = refuse
         words, names = [], vars(p.parse_args([])).keys() - momentary(given["preset"])
+        given = state["options"] = completed(given, names)
         if given.keys() != names:
             refuse(of_another_version(given.keys() - names, names - given.keys()))
         for name in names - {"preset"}:
@@ -538,6 +543,7 @@ def check_state(state, folder):
         task = make_task(o, state["known"])
         task.fingerprint = state["data"]
         right = describe(o, task)
+        right["options"] = completed(right["options"], names)
         wrong = [part for part in right if state[part] != right[part]]
         if wrong or type(step) is not int or not 0 <= step <= o.steps:
             refuse(f"its {' and '.join(wrong) or 'step'} cannot be right")
@@ -546,6 +552,12 @@ def check_state(state, folder):
             raise
         refuse(f"{type(e).__name__}: {e}")
     return state
+
+
+def completed(options, names):
+    """The options of a run of this or an older version, those of `names` that it lacks as ADDED
+    has them."""
+    return {k: v for k, v in ADDED.items() if k in names} | renamed(options)
 
 
 def renamed(options):

@@ -4,6 +4,8 @@ import math
 from importlib import import_module
 from types import SimpleNamespace
 
+import numpy as np
+
 PACKAGES = {  # module: its package, and what it scores
     "rouge_score.rouge_scorer": ("rouge-score", "summaries and answers"),
     "sacrebleu": ("sacrebleu", "translations"),
@@ -50,6 +52,49 @@ def bleu_and_chrf(answers, targets):
     return (
         sacrebleu.corpus_bleu(answers, [targets], force=True).score,
         sacrebleu.corpus_chrf(answers, [targets]).score,
+    )
+
+
+def class_scores(names, truth, predicted):
+    """{name: {"precision", "recall", "f1", "count"}} of C classes, of n examples together:
+
+        precision   of those that were taken for the class, the share that is of it
+        recall      of those of the class, the share that was found, of `count` in all
+        F1          the harmonic mean of both
+
+    A ratio of nothing is 0. names: of the classes. truth, predicted: integers (n,) below C."""
+    truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+    taken, there, right = (
+        np.bincount(i, minlength=len(names)) for i in (predicted, truth, truth[truth == predicted])
+    )
+    return {
+        name: {
+            "precision": float(r / max(1, t)),
+            "recall": float(r / max(1, n)),
+            "f1": float(2 * r / max(1, t + n)),
+            "count": int(n),
+        }
+        for name, t, n, r in zip(names, taken, there, right)
+    }
+
+
+def macro_f1(scores):
+    """The mean F1 of the classes that there is an example of: each counts alike, however rare."""
+    found = [s["f1"] for s in scores.values() if s["count"]]
+    return sum(found) / max(1, len(found))
+
+
+def class_table(scores):
+    """What `class_scores` gives as text, a class a line."""
+    width = max(map(len, scores))
+    head = f"{'':{width}}  precision  recall     F1   count"
+    return "\n".join(
+        [head]
+        + [
+            f"{name:{width}}  {s['precision']:9.3f}  {s['recall']:6.3f}  {s['f1']:5.3f}  "
+            f"{s['count']:6,}"
+            for name, s in scores.items()
+        ]
     )
 
 

@@ -21,7 +21,7 @@ from nanoautograd.checkpoint import read_file
 from ..data import install
 from ..tasks import PRESETS
 from .finetune import NOTHING, is_run
-from .options import Parser, folder_path, parse, preset_name, renamed
+from .options import Parser, completed, folder_path, parse, preset_name
 
 LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
 HEAD = ("task", "preset", "parameters", "score", "baseline", "published", "seconds", "command")
@@ -82,7 +82,7 @@ def read_result(path, words):
         if result["seconds"] is not None:
             numbers.append(result["seconds"])
         is_whole = (
-            renamed(result["options"]).items() <= vars(wanted).items()
+            completed(result["options"], vars(wanted)).items() <= vars(wanted).items()
             and result.get("to_step", wanted.steps) == wanted.steps
             and not result.get("changed")  # its options, on the way
             and metric == PRESETS[wanted.preset].metric
