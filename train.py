@@ -44,6 +44,7 @@ try:
     from models.data import DataError
     from models.inference.sampling import LogitsError
     from models.training import evaluation, folder
+    from models.training.best import Best
     from models.training.build import make_model, trained
     from models.training.evaluation import Diverged, check_finite, eval_mode, format_scores
     from models.training.finetune import groups
@@ -85,6 +86,7 @@ def train(o, checkpoint):
     else:
         state = first_carried(task.carries(model))
         task.begin(model)
+    best = Best(o, task, model, saved, arrays)  # the best weights so far, of --keep and --patience
     # Of a recurrent network the state in which a step ends and the next begins: an array on the
     # device, such as (layers, B, H). None for others.
     (state,) = task.on_device(state)
@@ -94,8 +96,8 @@ def train(o, checkpoint):
         return learning_rate(n - 1, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor))
 
     def save(n):
-        kept = pack(model, optimizer, average, state if n else None)
-        save_checkpoint(o.out, kept, {**about, "step": n})
+        kept = pack(model, optimizer, average, state if n else None, best.weights)
+        save_checkpoint(o.out, kept, {**about, **best.state(), "step": n})
 
     print(task.summary, evaluation.size_of(model, o), *notes(o), sep="\n")
     metrics = folder.begin(o, start, save)
@@ -122,7 +124,7 @@ def train(o, checkpoint):
         terminal.catch_signals() as stop,  # empty until Ctrl-C
         tqdm(total=o.steps, initial=start, unit="step", disable=None if o.steps else True) as bar,
     ):
-        for n in range(start + 1, o.steps + 1):
+        for n in range(start + 1, 1 + (start if best.is_over else o.steps)):
             for group, factor in zip(optimizer.param_groups, factors):
                 group["lr"] = rate(n) * factor
             take(n, task.parts_of(n))
@@ -141,22 +143,25 @@ def train(o, checkpoint):
             if is_judged:
                 with eval_mode(model, average):
                     scores = {f"validation_{k}": v for k, v in task.evaluate(model).items()}
-                check_finite(n, scores)
+                    check_finite(n, scores)
+                    best.see(n, scores, model)
                 metrics.note(n, **scores)
                 shown = format_scores(scores).replace("validation_", "")
                 bar.write(f"step {n:6}   loss {loss:.3f}   validation: {shown}")
             if is_judged or is_last:
                 metrics.sync()  # to the disk: a checkpoint relies on the lines before it
                 save(n)
-            if is_last:
+            if is_last or best.is_over:
                 break
     seconds = time.perf_counter() - began
 
-    if n < o.steps:
+    if n < o.steps and not best.is_over:
         evaluation.draw_loss(o, task, task.baseline()[1])
         words = f"--resume --out {shlex.quote(str(o.out))}"
         print(f"stopped after step {n}; to go on: python train.py {o.preset} {words}")
         return 128 + stop[0]
+    average = best.put_back(model, average)
+    about |= best.state()
     evaluation.report(o, task, model, average, n, None if start else seconds, about)
     print(f"{seconds:.0f} seconds")
 

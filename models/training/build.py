@@ -11,6 +11,7 @@ from nanoautograd.nn import merge_adapters
 from nanoautograd.optim import AveragedModel
 
 from ..data import DataError, generator
+from .best import Best
 from .finetune import check_options, is_run, prepare, state_of
 from .options import OptionError, make_task, parse, parser
 from .state import under, unpack
@@ -110,6 +111,7 @@ def trained(o, checkpoint, behind=()):
     model = make_model(task, o, tensors, behind)
     average = AveragedModel(model, o.average) if o.average else None
     unpack(tensors, model, average=average)
+    average = Best(o, task, model, state, tensors).put_back(model, average)
     if average:
         model.load_state_dict(average.averages, strict=False)  # what is frozen has none
     return task, merge_adapters(model.eval())

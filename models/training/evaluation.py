@@ -58,6 +58,9 @@ def report(o, task, model, average, step, seconds, state):
     is_better = ours > theirs if task.larger_is_better else ours < theirs
     said = f", which the model is {'' if is_better else 'not '}better than"
     doubt = warning(o, state)
+    if best := state.get("best"):
+        early = f", and ended after {step}, for it got no better" if step < o.steps else ""
+        print(f"\nthe run was at its best after {best['step']} steps{early}")
     print(
         f"\nvalidation: {format_scores(scores)}\n"
         + f"WARNING: {doubt}\n" * bool(doubt)
@@ -74,6 +77,7 @@ def report(o, task, model, average, step, seconds, state):
         "classes": task.by_class,
         "baseline": [baseline, float(score)],
         "to_step": step,
+        "best": state.get("best"),
         "changed": state["changed"],
         "seen": state["seen"],
         "seconds": seconds and round(seconds),

@@ -67,7 +67,7 @@ def check_steps(o, saved):
             f"this run has taken {taken} steps already, and cannot go back to {o.steps}: give "
             f"--steps {taken} or more; a run of {o.steps} begins anew, with another --out"
         )
-    for name in sorted(CHANGEABLE - {"steps", "evaluate_every"}):
+    for name in sorted(CHANGEABLE - {"steps", "evaluate_every", "patience"}):
         if taken and taken == o.steps and getattr(o, name) != kept[name]:
             raise OptionError(
                 f"this run has taken its {taken} steps with {option(name)} {kept[name]}, and none "

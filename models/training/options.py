@@ -52,6 +52,7 @@ CHANGEABLE = {
     "betas",
     "clip",
     "evaluate_every",
+    "patience",
 }  # options that --resume can change
 METAVARS = {
     "int": "N",
@@ -66,7 +67,11 @@ RENAMED = {
 }  # options of runs of older versions: what they are called now
 
 
-ADDED = {"class_weights": "none"}  # options that older runs lack: what these did
+ADDED = {
+    "class_weights": "none",
+    "keep": "last",
+    "patience": 0,
+}  # options that older runs lack: what these did
 
 
 class OptionError(ValueError):
@@ -274,6 +279,20 @@ def parser(preset):
         number(int, least=1),
         100,
         "steps from one evaluation and checkpoint to the next",
+    )
+    add(
+        "--keep",
+        str,
+        "last",
+        "which weights are used in the end: the last, or the best by their score on what is held "
+        "out",
+        choices=["last", "best"],
+    )
+    add(
+        "--patience",
+        number(int, least=0),
+        0,
+        "end the run after so many evaluations without a better score; 0 for never",
     )
 
     add = adder("fine-tuning")

@@ -11,9 +11,9 @@ from .evaluation import Diverged
 from .finetune import digest, frozen
 
 
-def pack(model, optimizer, average, carried):
-    """All arrays that the next step depends on, by name; of what is frozen a digest. A parameter
-    that never had a gradient has taken no step of the optimiser."""
+def pack(model, optimizer, average, carried, best=()):
+    """All arrays that the next step depends on, by name; of what is frozen a digest; and `best`,
+    {name: array}. A parameter that never had a gradient has taken no step of the optimiser."""
     still = frozen(model)
     tensors = {
         f"model.{name}": array for name, array in model.state_dict().items() if name not in still
@@ -28,6 +28,7 @@ def pack(model, optimizer, average, carried):
     tensors |= {f"random.{name}": np.array(pair) for name, pair in random_state(model).items()}
     if carried is not None:
         tensors["carried"] = carried
+    tensors |= {f"best.{name}": array for name, array in dict(best).items()}
     if wrong := not_finite(tensors):
         raise Diverged(f"what is to be saved is no longer finite, in\n  {listed(wrong)}\n")
     return tensors
@@ -38,7 +39,8 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
     must be all that `pack` makes at this step; carried: the (shape, dtype) of what is carried, or
     None."""
     weights = {name: a for name, a in tensors.items() if name.startswith(("model.", "average."))}
-    if wrong := not_finite(weights):
+    best = {name: a for name, a in tensors.items() if name.startswith("best.")}
+    if wrong := not_finite(weights | best):
         raise CheckpointError(
             f"the weights in the checkpoint are of no use: not all are finite, in\n  "
             f"{listed(wrong)}\nTo start anew, give --overwrite, or another --out"
@@ -59,7 +61,13 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
     except (ValueError, TypeError, LookupError) as e:
         raise CheckpointError(f"the checkpoint does not fit its own options: {e}") from None
     if optimizer:
-        put_back = ["model.", "random.", *["average."] * bool(average), *["frozen"] * bool(still)]
+        put_back = [
+            "model.",
+            "random.",
+            "best.",
+            *["average."] * bool(average),
+            *["frozen"] * bool(still),
+        ]
         others = {name: a for name, a in tensors.items() if not name.startswith(tuple(put_back))}
         if wrong := wrong_moments(others, optimizer, step, carried):
             raise CheckpointError(

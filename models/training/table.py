@@ -68,6 +68,15 @@ def row(run, result, preset, words):
     )
 
 
+def steps_of(result, wanted):
+    """How many steps a run of these options takes: fewer than were asked for only where it has
+    waited for a better score as long as --patience says."""
+    best = result.get("best") or {"waited": 0}
+    if 0 < wanted.patience <= best["waited"]:
+        return min(result["to_step"], wanted.steps)
+    return wanted.steps
+
+
 def read_result(path, words):
     """The content of the result.json that the run of these words has written; None where it has
     not: there is none, or it is damaged, of other options or other steps than were taken, or has
@@ -83,7 +92,7 @@ def read_result(path, words):
             numbers.append(result["seconds"])
         is_whole = (
             completed(result["options"], vars(wanted)).items() <= vars(wanted).items()
-            and result.get("to_step", wanted.steps) == wanted.steps
+            and result.get("to_step", wanted.steps) == steps_of(result, wanted)
             and not result.get("changed")  # its options, on the way
             and metric == PRESETS[wanted.preset].metric
             and isinstance(what, str)

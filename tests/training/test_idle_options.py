@@ -21,6 +21,8 @@ OTHERS = {
     "clip": "0.1",
     "average": "0.5",
     "evaluate_every": "2",
+    "patience": "5",
+    "keep": "best",
     "freeze": "x",
 }
 
