@@ -50,7 +50,7 @@ class Languages(Language):
 
     def evaluate(self, model, final=False):
         tokens = {name: self.vocabulary.encode(text) for name, text in self.parts.items()}
-        sums = {language: self.sums(model, index, final) for language, index in tokens.items()}
+        sums = {language: self.sums(model, index) for language, index in tokens.items()}
         loss, right, count = map(sum, zip(*sums.values()))
         scores = {**self.scores(loss / count), "accuracy": right / count}
         for language, (loss, _, count) in sums.items():

@@ -1,4 +1,5 @@
-"""The best weights of a run so far, by their score on what is held out, and when that gets no better.
+"""The best weights of a run so far, by their score on what is held out; and its end, where it gets
+no better.
 
 With --keep best a checkpoint has them beside the last ones, and they are what is judged in the end,
 generates, and is begun with; with --patience k a run ends after k evaluations without a better

@@ -4,7 +4,7 @@ it, and a result says it, beside the score."""
 from nanoautograd.checkpoint import CheckpointError
 
 from ..data import DataError, seen
-from .finetune import is_run, state_of
+from .finetune import NOTHING, is_run, state_of
 from .options import CHANGEABLE, OptionError, option
 
 CLEARLY = 0.01  # of what is held out: with less of it read before, a score is still one
@@ -17,7 +17,7 @@ def history(o, task, saved):
     changed: [{"to_step": n, option: its value up to there}, ...], the options that were changed
     when it went on. read: a sample of all that its weights were trained on (data/seen.py), as a
     string; None where that is not known. seen: the share of what is held out that the weights it
-    began with had read; None where that is not known.
+    began with had read; None where that is not known, as of weights that others trained.
 
     Raises OptionError where the options are of steps that it cannot take, DataError and
     CheckpointError where a state is none.
@@ -27,15 +27,15 @@ def history(o, task, saved):
     changed = [*saved.get("changed", []), *changes(o, saved)]
     if "read" in saved:  # older versions did not say
         return {"changed": changed, "read": saved["read"], "seen": saved["seen"]}
-    texts, begins = task.texts_read(), is_run(o.pretrained)
-    before = state_of(o.pretrained).get("read") if begins else ""
+    before = state_of(o.pretrained).get("read") if is_run(o.pretrained) else ""
+    texts, share = task.texts_read(), 0.0 if o.pretrained == NOTHING else None
     if texts is None or before is None:
-        return {"changed": changed, "read": None, "seen": None if begins else 0.0}
+        return {"changed": changed, "read": None, "seen": share}
     training, held_out = map(seen.sample, texts)
     before = seen.from_text(before)
-    read = seen.to_text(seen.join(before, training))
-    share = seen.share(held_out, training, before) if begins else 0.0
-    return {"changed": changed, "read": read, "seen": share}
+    if is_run(o.pretrained):
+        share = seen.share(held_out, training, before)
+    return {"changed": changed, "read": seen.to_text(seen.join(before, training)), "seen": share}
 
 
 def check(state):

@@ -105,19 +105,7 @@ def test_one_token_to_validate_with_is_refused(tmp_path, preset):
     assert not (tmp_path / "run" / "checkpoint.json").exists()
 
 
-def test_its_beginning_is_judged_while_it_trains_and_all_of_it_at_the_end(text, monkeypatch):
-    words = f"gru --data {text} --block-size 8 --steps 0 --dtype float64 {SIZES['gru']}"
-    task = make_task(parse(words.split())[0])
-    model = make_model(task, task.o).eval()
-    monkeypatch.setattr(language, "WATCHED", 30)
-    with nag.no_grad():
-        found, whole = task.evaluate(model), task.evaluate(model, final=True)
-        assert whole["loss"] == pytest.approx(by_hand(task, model))
-        task.validation = task.validation[:31]
-        assert found["loss"] == pytest.approx(by_hand(task, model))
-
-
-def test_of_a_short_text_both_are_the_same(text, tmp_path):
+def test_the_score_in_the_end_is_that_of_the_last_evaluation(text, tmp_path):
     words = ["gru", "--data", str(text), "--steps", "2", "--batch", "2", "--block-size", "8"]
     out = ["--out", str(tmp_path / "run"), "--hidden", "6", "--embedding", "4", "--length", "5"]
     assert train.main([*words, *out]) is None
