@@ -48,7 +48,7 @@ try:
     from models.training.build import make_model, trained
     from models.training.evaluation import Diverged, check_finite, eval_mode, format_scores
     from models.training.finetune import groups
-    from models.training.history import history
+    from models.training.history import history, remarks
     from models.training.options import (
         OptionError,
         check_data,
@@ -99,7 +99,8 @@ def train(o, checkpoint):
         kept = pack(model, optimizer, average, state if n else None, best.weights)
         save_checkpoint(o.out, kept, {**about, **best.state(), "step": n})
 
-    print(task.summary, evaluation.size_of(model, o), *notes(o), sep="\n")
+    said = *notes(o), *remarks(o, about)
+    print(task.summary, evaluation.size_of(model, o), *said, sep="\n")
     metrics = folder.begin(o, start, save)
 
     def step(parts):  # a function, because with --captured a GPU replays it

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 import nanoautograd as nag
 from nanoautograd.checkpoint import error_text, write_whole
 
-from .history import warning
+from .history import is_new, remarks
 from .metrics import draw_curves
 
 
@@ -57,14 +57,13 @@ def report(o, task, model, average, step, seconds, state):
     ours, theirs = (float(f"{s:.4g}") for s in (scores[task.metric], score))  # as they are printed
     is_better = ours > theirs if task.larger_is_better else ours < theirs
     said = f", which the model is {'' if is_better else 'not '}better than"
-    doubt = warning(o, state)
     if best := state.get("best"):
         early = f", and ended after {step}, for it got no better" if step < o.steps else ""
         print(f"\nthe run was at its best after {best['step']} steps{early}")
     print(
         f"\nvalidation: {format_scores(scores)}\n"
-        + f"WARNING: {doubt}\n" * bool(doubt)
-        + f"baseline: {task.metric} {score:.4g} ({baseline}){said * (not doubt)}\n"
+        + "".join(f"{line}\n" for line in remarks(o, state))
+        + f"baseline: {task.metric} {score:.4g} ({baseline}){said * is_new(o, state)}\n"
         f"pictures: {', '.join(map(str, pictures)) or 'none'}"
     )
     parameters = list(model.parameters())

@@ -83,9 +83,8 @@ def changes(o, saved):
     return [{"to_step": saved["step"], **former}] if former and saved["step"] else []
 
 
-def warning(o, state):
-    """What is to be said beside a score, of the options `o` and the state; "" where it can be
-    believed as it is."""
+def remarks(o, state):
+    """What is to be said beside a score, of the options `o` and the state: lines."""
     lines = [
         f"up to step {c['to_step']} this run had "
         + ", ".join(f"{option(name)} {value}" for name, value in c.items() if name != "to_step")
@@ -93,14 +92,19 @@ def warning(o, state):
     ]
     if is_run(o.pretrained) and state["seen"] is None:
         lines.append(
-            f"whether the run in {o.pretrained} has read what is held out here is not known: the "
-            "score may be too good"
+            f"WARNING: whether the run in {o.pretrained} has read what is held out here is not "
+            "known; the score may be too good"
         )
     elif state["seen"]:
         lines.append(
-            f"of what is held out here {state['seen']:.2%} was read by the run in {o.pretrained}, "
-            "with whose weights this one began"
-            + ": the score says nothing of new texts"
-            * (state["seen"] >= CLEARLY)
+            "WARNING: " * (not is_new(o, state)) + f"of what is held out here {state['seen']:.2%} "
+            f"was read by the run in {o.pretrained}, with whose weights this one began"
+            + "; the score says nothing of new texts" * (not is_new(o, state))
         )
-    return "\n".join(lines)
+    return lines
+
+
+def is_new(o, state):
+    """Whether what is held out is new to the weights that the run began with, so that its score can
+    be compared."""
+    return not is_run(o.pretrained) or state["seen"] is not None and state["seen"] < CLEARLY
