@@ -191,12 +191,7 @@ class Language(Task):
         if known is None:
             self.text, held_out, left_out = self.read()
             text = self.text + held_out
-            known = self.symbols_taken_over()
-            if (
-                known is None
-            ):  # Byte pairs are learnt without what is held out, characters never fail.
-                known = BytePairs.of(self.text, o.vocab_size).symbols if o.tokens == "bpe" else text
-            self.vocabulary = self.tokens(known)
+            self.vocabulary = self.tokens(self.symbols_taken_over() or self.symbols(text))
             self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
             if o.steps:
                 order = Streams if self.recurrent else Windows
@@ -211,6 +206,13 @@ class Language(Task):
         else:
             self.vocabulary = self.tokens(known)
         self.known, self.sizes = self.vocabulary.symbols, {"vocab_size": len(self.vocabulary)}
+
+    def symbols(self, text):
+        """Those of the text: byte pairs are learnt without what is held out of it, characters never
+        fail."""
+        if self.o.tokens == "bpe":
+            return BytePairs.of(self.text, self.o.vocab_size).symbols
+        return text
 
     def symbols_taken_over(self):
         """Those of the run that this one begins with, or None. Raises DataError, which names it,

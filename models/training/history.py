@@ -27,7 +27,7 @@ def history(o, task, saved):
     changed = [*saved.get("changed", []), *changes(o, saved)]
     if "read" in saved:  # older versions did not say
         return {"changed": changed, "read": saved["read"], "seen": saved["seen"]}
-    before = state_of(o.pretrained).get("read") if is_run(o.pretrained) else ""
+    before = read_before(o, saved)
     texts, share = task.texts_read(), 0.0 if o.pretrained == NOTHING else None
     if texts is None or before is None:
         return {"changed": changed, "read": None, "seen": share}
@@ -36,6 +36,18 @@ def history(o, task, saved):
     if is_run(o.pretrained):
         share = seen.share(held_out, training, before)
     return {"changed": changed, "read": seen.to_text(seen.join(before, training)), "seen": share}
+
+
+def read_before(o, saved):
+    """The sample that the weights come with, as a string; None where that is not known."""
+    if not is_run(o.pretrained):
+        return ""
+    try:
+        return state_of(o.pretrained).get("read")
+    except CheckpointError:
+        if saved["step"]:  # the run goes on, and what it began with need not be there
+            return None
+        raise
 
 
 def check(state):
@@ -99,7 +111,8 @@ def remarks(o, state):
         lines.append(
             "WARNING: " * (not is_new(o, state)) + f"of what is held out here {state['seen']:.2%} "
             f"was read by the run in {o.pretrained}, with whose weights this one began"
-            + "; the score says nothing of new texts" * (not is_new(o, state))
+            + "; the score says nothing of new texts"
+            * (not is_new(o, state))
         )
     return lines
 

@@ -164,7 +164,10 @@ def main(argv=None):
                 continue
             result = read_result(folder / "result.json", words)
             if result is None:
-                failed.append(f"{preset} has left no whole result in {folder}")
+                failed.append(
+                    f"{preset} has left no whole result in {folder}, or one of steps or options "
+                    "that were changed on the way: delete the folder to run it anew"
+                )
                 continue
         if len(words) > 1 and Path(words[-1]).exists():  # a file on this machine
             words = [*words[:-1], "FILE"]

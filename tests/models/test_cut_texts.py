@@ -35,7 +35,9 @@ def answered(task, model, text, capsys):
 @pytest.mark.parametrize("read", [6, 12, 64])
 def test_sources_of_summaries(monkeypatch, capsys, read):
     monkeypatch.setattr(summaries, "read_descriptions", lambda: (PAIRS, "none left out"))
-    task, model = made(f"summaries --read {read} --vocab-size 300 --hidden 8 --embedding 8 --beam 1")
+    task, model = made(
+        f"summaries --read {read} --vocab-size 300 --hidden 8 --embedding 8 --beam 1"
+    )
     lengths = [len(task.pieces.encode(task.source_text(text))) for text, _ in PAIRS]
     n = sum(length > read for length in lengths)
     assert f"; {n} of 60 texts are longer than {read}, and are cut off there" in task.summary

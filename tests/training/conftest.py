@@ -30,3 +30,9 @@ def run(text, tmp_path):
         )
 
     return call
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Runs of train.py that draw nothing: that takes most of the time of a tiny one."""
+    monkeypatch.setattr("models.training.evaluation.drawn", lambda draw, *args: [])

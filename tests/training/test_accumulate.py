@@ -78,19 +78,18 @@ def gradient(task, model, parts):
     return total, np.concatenate(grads)
 
 
-def with_data(preset):
-    missing = PRESETS[preset].missing(preset)
-    return pytest.param(
-        preset,
-        marks=[pytest.mark.data] * bool(PRESETS[preset].needs.get(preset))
-        + ([pytest.mark.skip(f"needs {' and '.join(missing)}")] if missing else []),
-    )
+def marked(preset):
+    """The preset, with what it needs: data, time to read all of Python's library, or both."""
+    needs, missing = PRESETS[preset].needs.get(preset), PRESETS[preset].missing(preset)
+    marks = [pytest.mark.data] * bool(needs) + [pytest.mark.slow] * (preset == "docstrings")
+    marks += [pytest.mark.skip(f"needs {' and '.join(missing)}")] * bool(missing)
+    return pytest.param(preset, marks=marks)
 
 
-LEARN = [p for p, t in PRESETS.items() if t.presets[p].get("steps", 1)]
+LEARN = [preset for preset, task in PRESETS.items() if task.presets[preset].get("steps", 1)]
 
 
-@pytest.mark.parametrize("preset", [*map(with_data, LEARN)])
+@pytest.mark.parametrize("preset", [marked(preset) for preset in LEARN])
 def test_parts_are_one_batch(preset):
     """The last batch of an epoch is short, and is among the parts."""
     words = [preset, *small(preset), "--accumulate", str(PARTS), "--dtype", "float64"]

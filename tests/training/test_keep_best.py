@@ -17,6 +17,8 @@ from models.tasks.language import Language  # noqa: E402
 from models.training.table import read_result  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 RISING = [3.0, 2.0, 1.5, 1.7, 1.6, 1.9, 1.4, 1.8, 1.8, 1.8, 1.8, 1.8]  # the scores of a test
 
 

@@ -18,6 +18,8 @@ from models.training import search  # noqa: E402
 from models.training.table import doubt  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 TINY = "--d-model 8 --heads 2 --layers 1 --block-size 8 --batch 2 --length 5 --warmup 0".split()
 
 

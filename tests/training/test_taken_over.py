@@ -19,6 +19,11 @@ from models.tasks import PRESETS, classification, dates, tagging  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore:.*seems not to be NE tag"),
+]
+
 WORDS = [f"w{i}" for i in range(30)]
 SIZES = {
     "sentiment": "--hidden 8 --embedding 8",

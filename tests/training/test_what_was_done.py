@@ -16,6 +16,8 @@ from models.training.options import ADDED, CHANGEABLE, option  # noqa: E402
 from models.training.table import read_result  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 OTHERS = {
     "steps": "9",
     "lr": "0.5",
