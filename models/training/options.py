@@ -17,6 +17,8 @@ import textwrap
 import typing
 from pathlib import Path
 
+import numpy as np
+
 import nanoautograd as nag
 from nanoautograd.checkpoint import CheckpointError, load_checkpoint, shortened
 from nanoautograd.nn.lora import ALPHA
@@ -25,7 +27,7 @@ from nanoautograd.optim import learning_rate
 from ..data import DEBIAN, SOURCES, DataError, install, installed
 from ..tasks import PRESETS
 from ..tasks.task import number
-from .finetune import NOTHING, is_run, state_of, weights_source
+from .finetune import NOTHING, OF_STEPS, is_run, state_of, weights_source
 
 KIND = "nanoautograd run"  # how train.py knows its checkpoints
 DEFAULT = "gru"  # the preset of python train.py
@@ -459,9 +461,11 @@ def notes(o):
     """What is to be said of options that do less than one may think: lines."""
     lines, default = [], parser(o.preset).get_default
     Model = PRESETS[o.preset].models[PRESETS[o.preset].presets[o.preset]["model"]][1]
-    for name in ("batch", "block_size") if hasattr(Model, "fit") else ():
+    idle = {"batch", "block_size"} if hasattr(Model, "fit") else set(OF_STEPS) - {"freeze"}
+    for name in sorted(idle) if not o.steps else ():
         if getattr(o, name) != default(name):
-            lines.append(f"{option(name)} {getattr(o, name)} does nothing: {o.preset} counts")
+            value = " ".join(map(str, np.atleast_1d(getattr(o, name))))
+            lines.append(f"{option(name)} {value} does nothing: the model makes no steps")
     if 0 < o.steps <= o.warmup:
         highest = learning_rate(o.steps - 1, o.lr, o.steps, o.warmup)
         lines.append(

@@ -64,8 +64,11 @@ def test_what_is_refused(words, message):
         ("gru --steps 0", ""),
         ("gru", ""),
         ("ngram", ""),
-        ("ngram --batch 3", "--batch 3 does nothing: ngram counts"),
-        ("ngram --block-size 3", "--block-size 3 does nothing: ngram counts"),
+        ("ngram --batch 3", "--batch 3 does nothing: the model makes no steps"),
+        ("ngram --block-size 3", "--block-size 3 does nothing: the model makes no steps"),
+        ("gru --steps 0 --lr 1", "--lr 1.0 does nothing: the model makes no steps"),
+        ("smollm --betas 0.5 0.5", "--betas 0.5 0.5 does nothing: the model makes no steps"),
+        ("smollm --batch 3 --freeze norm", ""),
         ("gru --nonlinearity relu", "--nonlinearity relu does nothing with --cell gru"),
         ("rnn --nonlinearity relu", ""),
         (
