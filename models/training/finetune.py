@@ -85,6 +85,8 @@ def check_options(o, default, counts=False):
     for names, why, is_idle in (
         (["lora_to", "lora_alpha"], "without --lora", not o.lora),
         (["lr_pretrained"], "without --pretrained", o.pretrained == NOTHING),
+        (["lr_pretrained"], "with --lora, which freezes what is pretrained", o.lora),
+        (["lr_pretrained"], "with --freeze pretrained", "pretrained" in o.freeze),
         (["vocab_size"], "without --tokens bpe", vars(o).get("tokens", "bpe") != "bpe"),
         (["min_count"], "with --tokens pieces", vars(o).get("tokens") == "pieces"),
         (["vocab_size", "min_count"], taken, is_run(o.pretrained)),

@@ -40,6 +40,15 @@ def test_what_a_model_that_counts_has_no_use_for(text, tmp_path, name):
     "words, message",
     [
         ("gpt --vocab-size 300", "--vocab-size 300 does nothing without --tokens bpe"),
+        (
+            "gpt --pretrained ./x --lora 2 --lr-pretrained 0.1",
+            "--lr-pretrained 0.1 does nothing with --lora, which freezes what is pretrained",
+        ),
+        (
+            "topics-bert --freeze pretrained --lr-pretrained 0.1",
+            "--lr-pretrained 0.1 does nothing with --freeze pretrained",
+        ),
+        ("masked --pieces 500", "--pieces 500 does nothing beside --pretrained minilm"),
         ("sentiment --tokens pieces --min-count 3", "--min-count 3 does nothing with --tokens"),
     ],
 )
