@@ -172,3 +172,26 @@ def test_best_weights_that_are_none(run, scores, tmp_path):
             assert isinstance(message, str) and message.startswith("train.py: the "), state_["best"]
     save_checkpoint(tmp_path / "run", tensors, state)
     assert run("--resume", "--steps", 4) is None
+
+
+@pytest.mark.parametrize("more", [["--lora", "2"], ["--freeze", "embedding", "rnn"]])
+def test_of_what_is_frozen_nothing_is_kept(run, scores, tmp_path, more):
+    """The best weights are those that learn; with them the model answers and is begun with."""
+    run("--steps", 2, "--out", tmp_path / "first")
+    begin = ["--pretrained", tmp_path / "first", *more, "--lr", 0.1, "--warmup", 0]
+    scores.clear()
+    words = ["--steps", 5, "--evaluate-every", 1, "--keep", "best", *begin]
+    assert run(*words) is None
+    best, last = arrays(tmp_path / "run", "best."), arrays(tmp_path / "run", "model.")
+    assert best.keys() == last.keys() and all("output" in name for name in best)
+    assert any((best[name] != last[name]).any() for name in best)
+    for name, array in best.items():
+        np.testing.assert_array_equal(scores[6][name], array)
+    assert run("--resume", *words) is None
+    assert train.main(["--out", str(tmp_path / "run"), "--generate", "alp"]) is None
+    third = ["--steps", 1, "--lr", 1e-12, "--warmup", 0, "--pretrained", tmp_path / "run"]
+    assert run(*third, "--out", tmp_path / "third") is None
+    if more[0] == "--freeze":
+        found = arrays(tmp_path / "third", "model.")
+        for name, array in best.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-9)
