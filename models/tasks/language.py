@@ -37,7 +37,7 @@ from ..data import (
 )
 from ..inference.decoder import Decoder
 from ..inference.sampling import as_text
-from ..training.finetune import is_run, state_of
+from ..training.finetune import beginning, state_of
 from ..training.scores import bits, perplexity
 from .task import Task, number, sampler, sampling_options, share_or_fold
 
@@ -217,8 +217,8 @@ class Language(Task):
     def symbols_taken_over(self):
         """Those of the run that this one begins with, or None. Raises DataError, which names it,
         where it has no such."""
-        folder = self.o.pretrained
-        if not is_run(folder):
+        folder = beginning(self.o)
+        if folder is None:
             return None
         state = state_of(folder)
         tokens, known = state["options"].get("tokens"), state["known"]

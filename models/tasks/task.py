@@ -11,7 +11,7 @@ from nanoautograd.backends import is_array, to_device
 
 from ..data import DataError, generator, installed
 from ..inference.sampling import OPTIONS, Sampler, out_of_range
-from ..training.finetune import NOTHING, is_run, state_of
+from ..training.finetune import beginning, state_of
 
 
 def number(kind, least=-math.inf, above=-math.inf, below=None, most=math.inf):
@@ -174,8 +174,8 @@ class Task(ABC):
         no run that this one begins with. what: in words. outputs: where it is a list of what the
         model tells apart, those that it must have; None too for a model with a new output. Raises
         DataError, which names the run, where it knows no such thing, or not all of these."""
-        folder = vars(self.o).get("pretrained", NOTHING)
-        if not is_run(folder) or outputs and not self.begins_whole:
+        folder = beginning(self.o)
+        if folder is None or outputs and not self.begins_whole:
             return None
         known = state_of(folder)["known"]
         is_there = isinstance(known, dict) and name in known

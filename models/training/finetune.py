@@ -60,6 +60,15 @@ def is_run(source):
     return os.path.isabs(source)
 
 
+def beginning(o):
+    """The folder of the run whose checkpoint says what the weights of the run `o` are of: that of
+    --pretrained, or its own where it goes on; None where they are of no run."""
+    if not is_run(vars(o).get("pretrained", NOTHING)):
+        return None
+    goes_on = vars(o).get("resume") and (o.out / "checkpoint.json").exists()
+    return o.out if goes_on else o.pretrained
+
+
 def state_of(folder):
     """The state of the run in a folder: its options, what its task knew of its data (Task.known),
     and so on. Raises CheckpointError."""
@@ -143,6 +152,8 @@ def load(model, source, model_of):
     `prepare`."""
     inside = part(model)
     if is_run(source):
+        if not (Path(source) / "checkpoint.json").exists():
+            raise CheckpointError(f"there is no run in {source}: no checkpoint in {source}")
         try:
             inside.load_state_dict(part(model_of(source)).state_dict())
         except CheckpointError:

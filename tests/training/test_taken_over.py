@@ -232,3 +232,26 @@ def test_every_language_model_takes_the_symbols_of_the_run(run, tmp_path, text):
     assert run("gpt", "second", "--steps", 1, "--pretrained", tmp_path / "first", *more) is None
     assert known(tmp_path / "second") == known(tmp_path / "first")
     assert issubclass(PRESETS["languages"], Language)
+
+
+# ---- a run that goes on
+
+
+@pytest.mark.parametrize("preset", ["sentiment", "tagger", "dates", "gpt"])
+def test_what_it_began_with_may_be_gone_when_it_goes_on(run, tmp_path, text, preset):
+    """Its own checkpoint has all that was taken over; without the first run it ends with the same
+    bits."""
+    more = ["--data", text, "--length", 5] * (preset == "gpt")
+    more += ["--lr", 0.01, "--decay", "constant"]
+    run(preset, "first", "--steps", 2, *more)
+    begin = [*more, "--pretrained", tmp_path / "first", "--average", 0]
+    assert run(preset, "straight", "--steps", 4, *begin) is None
+    assert run(preset, "halted", "--steps", 2, *begin) is None
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    assert run(preset, "halted", "--steps", 4, *begin, "--resume") is None
+    (straight, one), (halted, other) = (
+        load_checkpoint(tmp_path / name) for name in ("straight", "halted")
+    )
+    assert one["known"] == other["known"] and one["seen"] == other["seen"]
+    for name in straight:
+        np.testing.assert_array_equal(halted[name], straight[name])
