@@ -36,8 +36,11 @@ class Best:
                 "another model"
             )
 
-    def learnt(self, model):
-        return {n: a for n, a in model.state_dict().items() if n not in frozen(model)}
+    @staticmethod
+    def learnt(model):
+        """{name: array} of what learns, copies."""
+        still = frozen(model)
+        return {n: a for n, a in model.state_dict().items() if n not in still}
 
     def see(self, n, scores, model):
         """Take note of the scores {"validation_loss": ...} after step n, and keep the weights of
