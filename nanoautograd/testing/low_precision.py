@@ -6,8 +6,8 @@ gradient is checked there. How far two right computations may be apart is measur
 computed at inputs and cotangents that are moved at random by one rounding of the low precision, and
 what that does to an entry of the gradient h is σ_j (root mean square, and at least ε |h_j|). Then
 
-    |g_j - h_j| ≤ ALLOWED (σ_j + ε max |h|)         no entry lacks a term
-    |α - 1| ≤ ALLOWED s + 2 ε                       no factor: α = <g, h> / <h, h>,
+    |g_j - h_j| ≤ ENTRY (σ_j + ε max |h|)           no entry lacks a term
+    |α - 1| ≤ FACTOR s + 2 ε                        no factor: α = <g, h> / <h, h>,
                                                     s² = Σ_j σ_j² h_j² / <h, h>²
 
 The second is sharper than any entry by itself, since roundings are independent and a factor is not.
@@ -21,7 +21,9 @@ import numpy as np
 from .report import GradientError, Inconclusive
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-ALLOWED = 8.0  # of the worst of 40,000 right gradients of our operations, 3.1
+# Of 2,520 right gradients, of 20 functions of PyTorch in the three precisions, 99 % of the worst
+# entries were off by 4.8 (σ_j + ε max |h|) or less, one by 7.2; α by 1.25 (s + ε) at most.
+ENTRY, FACTOR = 16.0, 8.0
 MOVED = 12  # computations with other roundings
 SEEN = 1e-2  # a mistake of that factor has to be seen
 
@@ -50,7 +52,7 @@ def compare(subject, reference, xs, precision, rng):
         )
     moved = [reference.values(rounded(xs)) for _ in range(MOVED)]
     for k, (y, z) in enumerate(zip(ys, zs)):
-        far = ALLOWED * (_spread([m[k] for m in moved], z, ε) + ε * np.abs(z).max(initial=0.0))
+        far = ENTRY * (_spread([m[k] for m in moved], z, ε) + ε * np.abs(z).max(initial=0.0))
         if not np.all(np.abs(y - z) <= far):
             raise GradientError(
                 f"output {k} of {subject.name} is off by {np.abs(y - z).max():.2g} from the "
@@ -72,13 +74,13 @@ def _compare(subject, i, g, h, near, precision):
     """Of the gradient g of argument i, beside h: the sharpness, or an error."""
     ε, square = ROUNDING[precision], np.vdot(h, h)
     σ = _spread(near, h, ε)
-    far = ALLOWED * (σ + ε * np.abs(h).max(initial=0.0))
+    far = ENTRY * (σ + ε * np.abs(h).max(initial=0.0))
     wrong = ~(np.abs(g - h) <= far)  # NaN is wrong
     if square == 0:
         sharpness, off = 0.0, False
     else:
         s = np.sqrt(np.sum((σ * h) ** 2)) / square
-        α, sharpness = float(np.vdot(g, h) / square), float(ALLOWED * s + 2 * ε)
+        α, sharpness = float(np.vdot(g, h) / square), float(FACTOR * s + 2 * ε)
         off = not abs(α - 1) <= sharpness
     if wrong.any() or off:
         j = np.unravel_index(np.argmax(np.where(np.isnan(g), np.inf, np.abs(g - h) / far)), g.shape)
