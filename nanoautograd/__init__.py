@@ -22,6 +22,7 @@ from .custom_vjp import custom_vjp, use_manual
 from .errors import AnomalyError, GraphError, ShapeError
 from .interface import methods
 from .interface.dlpack import from_dlpack
+from .interface.printing import graph_text
 from .ops import *  # noqa: F403
 from .safety import hooks
 from .safety.anomaly import detect_anomaly
@@ -49,6 +50,7 @@ __all__ = [
     "function",
     "get_num_threads",
     "grad",
+    "graph_text",
     "hessian",
     "hvp",
     "is_grad_enabled",

@@ -47,7 +47,7 @@ FLOORS = (
     "backends",
     "interface array_interface",
     "core safety signature",  # the core, what makes it safe, and what attaches to it
-    "ops methods autograd transforms dlpack",
+    "ops methods autograd transforms dlpack printing",
     "custom_vjp",
     "manual",
     "kernels",

@@ -150,14 +150,23 @@ class ArrayInterface:
     def __repr__(self):
         dtype, device = self._array.dtype, device_of(self._array)
         body = np.array2string(to_numpy(self._array), separator=", ", prefix="tensor(")
-        notes = "" if dtype in (np.float64, np.int64, np.bool_) else f", dtype={dtype}"
+        # What is in no list: the shape of nothing, and of more than is printed.
+        notes = f", shape={self.shape}" if self.size == 0 and self.ndim > 1 or "..." in body else ""
+        notes += "" if dtype in (np.float64, np.int64, np.bool_) else f", dtype={dtype}"
         notes += "" if device == "cpu" else f", device={device}"
         notes += ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
         notes += "" if self.is_leaf else f", from={self._edge[0].operation.name}"
         return f"tensor({body}{notes})"
 
     def __format__(self, spec):
-        return format(self.item(), spec) if spec and self._array.size == 1 else repr(self)
+        if not spec:
+            return repr(self)
+        if self.size != 1:
+            raise TypeError(
+                f"a Tensor of shape {self.shape} has no format {spec!r}, only a number has: format "
+                "t[i] or t.mean(), or write np.array2string(t.detach().numpy(), precision=2)"
+            )
+        return format(self.item(), spec)
 
 
 def _leaf_of(cls, data, requires_grad):

@@ -29,6 +29,9 @@ class KVCache:
     def __len__(self):
         return 0 if self.k is None else self.k.shape[2]
 
+    def __repr__(self):
+        return f"KVCache({len(self)} positions)"
+
     def copy(self):
         """A cache of the same positions: what is added to it is not added here."""
         other = KVCache(self.k, self.v, self.padding)

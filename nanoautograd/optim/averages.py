@@ -79,6 +79,9 @@ class AveragedModel:
         self.averages, self._begun = averages, updates > 0
         self.updates = counter(next(iter(averages.values()), None), updates)
 
+    def __repr__(self):
+        return f"AveragedModel({len(self.parameters)} parameters, decay={self.decay})"
+
     @contextmanager
     def applied(self):
         """Within it the model has the averages for its weights, and its own again afterwards; where

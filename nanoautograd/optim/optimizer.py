@@ -101,6 +101,14 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
+    def __repr__(self):
+        groups = []
+        for group in self.param_groups:
+            n, numbers = len(group["params"]), sum(p.size for p in group["params"])
+            options = ", ".join(f"{name}={v}" for name, v in group.items() if name != "params")
+            groups.append(f"{n} parameter{'s' * (n != 1)} of {numbers:,} numbers, {options}")
+        return f"{type(self).__name__}(" + ";\n  ".join(groups) + ")"
+
     def guard(self, context):
         """Tells a step that is recorded what must be the same when it is replayed."""
         name = type(self).__name__
