@@ -49,6 +49,7 @@ CALLS = {
     "softmax": lambda x, i: F.softmax(x, dim=0),
     "log_softmax": lambda x, i: F.log_softmax(x),
     "cross_entropy": lambda x, i: F.cross_entropy(x, i),
+    "mse_loss": lambda x, i: F.mse_loss(x, x + 1, "none"),
     "linear_cross_entropy": lambda x, i: F.linear_cross_entropy(x, x, i),
     "scaled_dot_product_attention": lambda x, i: F.scaled_dot_product_attention(x, x, x),
     "lstm": lambda x, i: F.lstm(x, None, *[nag.concatenate([x] * 4)] * 2, bias=False)[0],
@@ -84,3 +85,55 @@ def test_arrays_give_arrays_and_tensors_tensors(backend, name):
 
 def test_all_are_covered():
     assert set(CALLS) == set(F.__all__)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_the_squared_error(backend, dtype, reduction):
+    x, y = np.array([[300.0, 1.0], [0.5, -2.0]], dtype), np.array([[1.0, 1.0], [2.0, -1.0]], dtype)
+    expected = (x.astype(float) - y) ** 2
+    with np.errstate(over="ignore"):
+        expected = {"none": expected, "sum": expected.sum(), "mean": expected.mean()}[reduction]
+        expected = expected.astype(dtype)
+    tx, ty = (backend.tensor(a, requires_grad=True) for a in (x, y))
+    with np.errstate(over="ignore"):
+        loss = F.mse_loss(tx, ty, reduction)
+    assert loss.dtype == dtype
+    np.testing.assert_allclose(backend.numpy(loss.detach()), expected, rtol=1e-6)
+    (loss * 0.25).sum().backward()
+    scale = 0.5 / (4 if reduction == "mean" else 1)
+    np.testing.assert_allclose(backend.numpy(tx.grad), scale * (x - y), rtol=1e-3)
+    np.testing.assert_allclose(backend.numpy(ty.grad), scale * (y - x), rtol=1e-3)
+
+
+def test_a_squared_error_is_of_two_alike():
+    for shapes in (((3,), (3, 1)), ((2, 3), (3,)), ((2,), ())):
+        with pytest.raises(ValueError, match=r"one shape; got input .*target.reshape"):
+            F.mse_loss(*map(np.ones, shapes))
+    for x, y in (
+        (np.ones(2, int), np.ones(2)),
+        (np.ones(2), np.ones(2) > 0),
+        (np.ones(2), [1j, 2]),
+    ):
+        with pytest.raises(TypeError, match="input must be floating, and target real numbers"):
+            F.mse_loss(x, y)
+    with pytest.raises(ValueError, match="reduction must be 'none', 'mean' or 'sum'; got 'avg'"):
+        F.mse_loss(np.ones(2), np.ones(2), "avg")
+    assert F.mse_loss(np.ones(2), [1, 3]) == 2
+
+
+def test_losses_as_layers():
+    x, i = np.eye(3) + 0.5, np.array([0, 2, 1])
+    weight = np.array([1.0, 2.0, 0.5])
+    loss = nag.nn.CrossEntropyLoss(weight, ignore_index=2, reduction="sum", label_smoothing=0.1)
+    assert loss(x, i) == F.cross_entropy(
+        x, i, weight, ignore_index=2, reduction="sum", label_smoothing=0.1
+    )
+    assert nag.nn.CrossEntropyLoss()(x, i) == F.cross_entropy(x, i)
+    assert nag.nn.MSELoss()(x, 2 * x) == F.mse_loss(x, 2 * x)
+    assert nag.nn.MSELoss("none")(x, 2 * x).tolist() == (x * x).tolist()
+    assert repr(nag.nn.MSELoss()) == "MSELoss(reduction='mean')"
+    with pytest.raises(ValueError, match="MSELoss: reduction must be"):
+        nag.nn.MSELoss("avg")
+    with pytest.raises(nag.GraphError, match="would lose the gradient"):
+        nag.nn.CrossEntropyLoss(nag.Tensor(weight, requires_grad=True))

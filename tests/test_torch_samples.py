@@ -457,6 +457,7 @@ TABLE = {
     "nn.functional.softplus": softplus,
     "nn.functional.linear": F.linear,
     "nn.functional.embedding": embedding,
+    "nn.functional.mse_loss": F.mse_loss,
     "nn.functional.cross_entropy": cross_entropy,
     "nn.functional.linear_cross_entropy": linear_cross_entropy,
     "nn.functional.scaled_dot_product_attention": attention,

@@ -18,6 +18,7 @@ from .losses import (
     cross_entropy,
     gaussian_kl_divergence,
     linear_cross_entropy,
+    mse_loss,
 )
 from .norms import layer_norm, rms_norm
 from .recurrent import gru, lstm, rnn
@@ -36,6 +37,7 @@ __all__ = [
     "linear_cross_entropy",
     "log_softmax",
     "lstm",
+    "mse_loss",
     "relu",
     "rms_norm",
     "rnn",

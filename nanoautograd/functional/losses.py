@@ -11,10 +11,10 @@ from ..manual.crf import steps
 from ..manual.cross_entropy import cross_entropy as _cross_entropy
 from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
-from ..ops import astype, mean, sum
+from ..ops import astype, mean, square, sum
 from ..ops.reductions import wide
 from ..ops.sixteen_bits import of_16_bits
-from ..safety.arguments import as_input
+from ..safety.arguments import as_input, check_operand
 from ..safety.class_numbers import check_class_numbers
 from ..safety.options import check_probability
 from .arguments import as_array_like, by_kernel, check_integers
@@ -119,6 +119,35 @@ def check_options(name, ignore_index, reduction, label_smoothing):
 def check_reduction(name, reduction):
     if not isinstance(reduction, str) or reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
+
+
+def mse_loss(input, target, reduction="mean"):
+    """The squared error: (input - target)².
+
+    input: of any shape, floating. target: of the same shape, for nothing is broadcast here: (N,)
+    beside (N, 1) would be N² differences. reduction: "none" (a loss for each element), "sum", or
+    "mean" over all elements.
+
+    Raises ValueError for shapes and options, TypeError for dtypes.
+
+    The gradient of a loss is 2 (input - target) for `input`, and its negative for `target`.
+    """
+    check_reduction("mse_loss", reduction)
+    check_operand(target, "mse_loss")
+    input = as_input(input, "mse_loss")
+    target = as_array_like(target, input)
+    got = f"got input {input.shape} {input.dtype} and target {target.shape} {target.dtype}"
+    if not is_float(input.dtype) or target.dtype.kind not in "iu" and not is_float(target.dtype):
+        raise TypeError(f"mse_loss: input must be floating, and target real numbers; {got}")
+    if input.shape != target.shape:
+        raise ValueError(
+            f"mse_loss: input and target must have one shape; {got}: reshape one to the other's, "
+            "as target.reshape(input.shape)"
+        )
+    if dtype := of_16_bits((input, target)):  # squares may be out of its range
+        return astype(mse_loss(wide(input), wide(target), reduction), dtype)
+    ell = square(input - target)
+    return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
 
 
 def linear_cross_entropy(

@@ -20,12 +20,14 @@ from .layers import (
     Identity,
     Linear,
     ReLU,
+    Sigmoid,
     SiLU,
     Tanh,
     load_random_state,
     random_state,
 )
 from .lora import LoRALinear, adapters, add_adapters, merge_adapters
+from .losses import CrossEntropyLoss, MSELoss
 from .module import Module, ModuleList, Parameter, Sequential, uniform, xavier_uniform
 from .norms import LayerNorm, RMSNorm
 from .recurrent import GRU, LSTM, RNN, Recurrent

@@ -8,7 +8,7 @@ from .. import functional as F
 from ..functional.activations import check_approximate
 from ..functional.layers import check_padding
 from ..kernels.cuda.runtime.capture_context import current
-from ..ops import tanh
+from ..ops import sigmoid, tanh
 from ..safety.arguments import as_input
 from ..safety.options import check_flags, check_probability, check_sizes, generator
 from . import one_position
@@ -128,6 +128,13 @@ class Tanh(Module):
 
     def forward(self, x):
         return tanh(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e⁻ˣ), elementwise."""
+
+    def forward(self, x):
+        return sigmoid(x)
 
 
 class ReLU(Module):

@@ -571,6 +571,12 @@ def functional_cross_entropy(draw):
 
 
 @rows()
+def functional_mse_loss(draw):
+    shape, reduction = draw(shapes()), draw(st.sampled_from(["mean", "sum", "none"]))
+    return call("functional.mse_loss", draw(arrays(shape)), draw(arrays(shape)), reduction)
+
+
+@rows()
 def functional_linear_cross_entropy(draw):
     V = draw(st.integers(2, 3))  # one class is certain: the loss is 0
     D, rows = draw(st.integers(1, 3)), draw(shapes(0, 2))

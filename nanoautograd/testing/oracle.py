@@ -180,6 +180,11 @@ def crf_loss(emissions, tags, transitions, start, end, *, mask=None, reduction="
     return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
+def mse_loss(input, target, reduction="mean"):
+    out = (input - target) ** 2
+    return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
+
+
 def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     T, d = input.shape[-2:]
     y = np.empty_like(input)
