@@ -26,6 +26,7 @@ from .interface.printing import graph_text
 from .ops import *  # noqa: F403
 from .safety import hooks
 from .safety.anomaly import detect_anomaly
+from .safety.names import public
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
@@ -74,8 +75,7 @@ def tensor(data, *, requires_grad=False, dtype=None, device=None):
     return Tensor(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
-def __dir__():
-    return sorted({*globals(), *__all__})
+_missing, __dir__ = public(__name__)
 
 
 def __getattr__(name):
@@ -83,4 +83,6 @@ def __getattr__(name):
         return import_module(f".{name}", __name__)
     if name in _LAZY_NAMES:
         return getattr(import_module(f".{_LAZY_NAMES[name]}", __name__), name)
-    return _deprecated.renamed(_deprecated.NAMES, __name__, name)
+    if name in _deprecated.NAMES:
+        return _deprecated.renamed(_deprecated.NAMES, __name__, name)
+    return _missing(name)

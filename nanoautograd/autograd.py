@@ -5,8 +5,11 @@ from .core.tensor import Tensor, wrap
 from .errors import GraphError
 from .safety.checks import seed
 from .safety.in_place import check_version
+from .safety.names import public
 
 __all__ = ["grad"]
+
+__getattr__, __dir__ = public(__name__)
 
 
 def grad(

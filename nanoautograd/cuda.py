@@ -20,6 +20,7 @@ from .kernels.cuda.runtime import reports
 from .kernels.cuda.runtime.capture import Captured
 from .kernels.cuda.runtime.capture_context import CaptureError
 from .kernels.cuda.runtime.precision import matmul_precision
+from .safety.names import public
 
 __all__ = [
     "CaptureError",
@@ -33,6 +34,8 @@ __all__ = [
     "synchronize",
     "use_kernels",
 ]
+
+__getattr__, __dir__ = public(__name__)
 
 
 class Memory(NamedTuple):

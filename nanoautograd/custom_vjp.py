@@ -91,7 +91,8 @@ class Saved(NamedTuple):
 
 
 class CustomVJP:
-    """An operation made of `forward`, `backward` and `reference`; see the text above.
+    """An operation made of `forward`, `backward` and `reference`: see the top of
+    custom_vjp.py.
 
     Positional arguments are arrays (or None), and each has a gradient in what `backward` returns,
     or None. Options are given by keyword. It is called as a Primitive is.
@@ -262,8 +263,8 @@ def custom_vjp(
     *,
     in_float32: bool = False,
 ) -> CustomVJP:
-    """The operation on Tensors that the three functions define; see the text above. in_float32:
-    whether floating arrays of 16 bits are given to them in float32, and results rounded
+    """The operation on Tensors that the three functions define: see the top of custom_vjp.py.
+    in_float32: whether floating arrays of 16 bits are given to them in float32, and results rounded
     (ops/sixteen_bits.py)."""
     f, b, r = [checks.checked_function("custom_vjp", f) for f in (forward, backward, reference)]
     return CustomVJP(name, f, b, r, in_float32)

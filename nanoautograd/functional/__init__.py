@@ -9,6 +9,7 @@ computes: `check` beside the function. Which form computes: README.md.
 """
 
 from ..kernels import connect
+from ..safety.names import public
 from .activations import gelu, log_softmax, relu, silu, softmax
 from .attention import rotary_embedding, scaled_dot_product_attention
 from .layers import dropout, embedding, linear
@@ -46,5 +47,7 @@ __all__ = [
     "silu",
     "softmax",
 ]
+
+__getattr__, __dir__ = public(__name__)
 
 connect()

@@ -4,8 +4,6 @@
 code that cannot record refuses to do so for a Tensor that requires a gradient.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..backends import array_namespace, device_of, to_numpy
@@ -24,21 +22,12 @@ class ArrayInterface:
 
     __slots__ = ()
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._array.shape
-
-    @property
-    def ndim(self) -> int:
-        return self._array.ndim
-
-    @property
-    def size(self) -> int:
-        return self._array.size
-
-    @property
-    def dtype(self) -> Any:
-        return self._array.dtype
+    shape = property(lambda self: self._array.shape, doc="The length of each axis, a tuple.")
+    ndim = property(lambda self: self._array.ndim, doc="How many axes there are.")
+    size = property(
+        lambda self: self._array.size, doc="How many elements; along an axis: shape[i]."
+    )
+    dtype = property(lambda self: self._array.dtype, doc="The type of the elements, NumPy's.")
 
     @property
     def device(self) -> str:

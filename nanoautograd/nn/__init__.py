@@ -6,6 +6,8 @@ weights. Initial weights are drawn on the host with NumPy, so a seed gives the s
 device.
 """
 
+from .. import functional
+from ..safety.names import public
 from .attention import (
     CausalSelfAttention,
     MultiheadAttention,
@@ -37,3 +39,47 @@ from .transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+
+__all__ = [
+    "CRF",
+    "CausalSelfAttention",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "GELU",
+    "GRU",
+    "Identity",
+    "KVCache",
+    "LSTM",
+    "LayerNorm",
+    "Linear",
+    "LoRALinear",
+    "MSELoss",
+    "Module",
+    "ModuleList",
+    "MultiheadAttention",
+    "Parameter",
+    "RMSNorm",
+    "RNN",
+    "ReLU",
+    "Recurrent",
+    "RotaryEmbedding",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "adapters",
+    "add_adapters",
+    "functional",
+    "load_random_state",
+    "merge_adapters",
+    "random_state",
+    "uniform",
+    "xavier_uniform",
+]
+
+__getattr__, __dir__ = public(__name__)

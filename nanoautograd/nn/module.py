@@ -14,6 +14,7 @@ from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import current
 from ..safety.arguments import check_operand
+from ..safety.names import asked_for
 from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator
 from .held import CONTAINERS, LAZY, MAPPINGS, PLAIN, held_by
 
@@ -141,6 +142,8 @@ class Module:
                 + (f"; or set its numbers, {here}.data = ..." if isinstance(old, Tensor) else "")
             )
         super().__setattr__(name, value)
+
+    __getattr__ = asked_for("Module")
 
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")

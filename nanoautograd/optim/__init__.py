@@ -15,6 +15,7 @@ parts of equal size, call `(loss / k).backward()` for each, and make one step: t
 batch is the mean of the means over its parts.
 """
 
+from ..safety.names import public
 from . import adam_fast
 from .adam import Adam, AdamW
 from .averages import AveragedModel
@@ -32,5 +33,7 @@ __all__ = [
     "clip_grad_norm_",
     "learning_rate",
 ]
+
+__getattr__, __dir__ = public(__name__)
 
 adam_fast.connect()

@@ -1,0 +1,289 @@
+"""Names that people know from PyTorch, NumPy or JAX and that are not here: what to type instead.
+
+One table for all. Each line is code that runs, and a test runs it. In it t, a and b are Tensors
+(2, 3), h is on the way from leaves to a loss, i and labels hold integers, x is an array, model a
+Module, and optimizer an optimiser of its parameters.
+
+The rule behind it: numbers come from NumPy, nag.Tensor(np.arange(3.0)); functions of arrays have
+NumPy's names, nag.concatenate; layers, losses and optimisers have PyTorch's.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["INSTEAD", "asked_for", "public"]
+
+NEW_NUMBERS = {
+    "arange": "nag.Tensor(np.arange(3.0))",
+    "array": "nag.Tensor(x)",
+    "as_tensor": "nag.Tensor(x)",
+    "asarray": "nag.Tensor(x)",
+    "empty": "nag.Tensor(np.empty((2, 3)))",
+    "eye": "nag.Tensor(np.eye(3))",
+    "from_numpy": "nag.Tensor(x)",
+    "full": "nag.Tensor(np.full((2, 3), 0.5))",
+    "linspace": "nag.Tensor(np.linspace(0.0, 1.0, 5))",
+    "manual_seed": "rng = np.random.default_rng(0); nag.nn.Linear(3, 2, rng=rng)",
+    "meshgrid": "np.meshgrid(np.arange(2.0), np.arange(3.0))",
+    "normal": "nag.Tensor(np.random.default_rng(0).normal(size=(2, 3)))",
+    "ones": "nag.Tensor(np.ones((2, 3)))",
+    "rand": "nag.Tensor(np.random.default_rng(0).random((2, 3)))",
+    "randint": "nag.Tensor(np.random.default_rng(0).integers(10, size=(2, 3)))",
+    "randn": "nag.Tensor(np.random.default_rng(0).normal(size=(2, 3)))",
+    "random": "rng = np.random.default_rng(0)",
+    "randperm": "np.random.default_rng(0).permutation(10)",
+    "zeros": "nag.Tensor(np.zeros((2, 3)))",
+}
+CONSTANTS = {
+    "FloatTensor": "nag.Tensor(x, dtype=np.float32)",
+    "LongTensor": "nag.Tensor(x, dtype=np.int64)",
+    "bool": "nag.Tensor(x, dtype=bool)",
+    "double": "nag.Tensor(x, dtype=np.float64)",
+    "dtype": "np.dtype('float32')",
+    "float": "nag.Tensor(x, dtype=np.float32)",
+    "float16": "nag.Tensor(x, dtype=np.float16)",
+    "float32": "nag.Tensor(x, dtype=np.float32)",
+    "float64": "nag.Tensor(x, dtype=np.float64)",
+    "half": "nag.Tensor(x, dtype=np.float16)",
+    "inf": "np.inf",
+    "int32": "nag.Tensor(x, dtype=np.int32)",
+    "int64": "nag.Tensor(x, dtype=np.int64)",
+    "long": "nag.Tensor(x, dtype=np.int64)",
+    "nan": "np.nan",
+    "newaxis": "t[:, None]",
+    "pi": "np.pi",
+}
+# Of a module (as torch.unsqueeze) and of Tensors (as t.unsqueeze) alike.
+OF_ARRAYS = {
+    "acos": "nag.arccos(t)",
+    "amax": "t.max(axis=0)",
+    "amin": "t.min(axis=0)",
+    "asin": "nag.arcsin(t)",
+    "atan": "nag.arctan(t)",
+    "atan2": "nag.arctan2(a, b)",
+    "bmm": "a @ b.swapaxes(-1, -2)",
+    "chunk": "nag.split(t, 3, axis=1)",
+    "clamp": "t.clip(0.0, 1.0)",
+    "clone": "t.copy()",
+    "div": "a / b",
+    "eq": "a == b",
+    "flatten": "t.ravel(); t.reshape(len(t), -1)",
+    "gather": "nag.take_along_axis(t, i, axis=1)",
+    "ge": "a >= b",
+    "gt": "a > b",
+    "index_add": "nag.scatter_add(a, [1, 0], (5, 3))",
+    "index_select": "nag.take(t, [1, 0], axis=0)",
+    "inner": "(a * b).sum(axis=-1)",
+    "le": "a <= b",
+    "log10": "nag.log(t) / np.log(10.0)",
+    "log2": "nag.log(t) / np.log(2.0)",
+    "log_softmax": "nag.functional.log_softmax(t, dim=-1)",
+    "lt": "a < b",
+    "masked_fill": "nag.where(t > 0, 0.0, t)",
+    "masked_select": "t[t > 0]",
+    "mm": "a @ b.T",
+    "mul": "a * b",
+    "mv": "a @ b[0]",
+    "narrow": "t[:, 1:3]",
+    "ne": "a != b",
+    "neg": "-t",
+    "numel": "t.size",
+    "pow": "t**2",
+    "relu": "nag.functional.relu(t)",
+    "rsqrt": "1.0 / nag.sqrt(t)",
+    "softmax": "nag.functional.softmax(t, dim=-1)",
+    "sub": "a - b",
+    "swapdims": "t.swapaxes(0, 1)",
+    "t": "t.T",
+    "topk": "nag.take_along_axis(t, nag.argsort(t, axis=-1)[..., -2:], axis=-1)",
+    "unbind": "[*t]",
+    "unsqueeze": "nag.expand_dims(t, 0); t[None]",
+}
+LOSSES = {
+    "BCELoss": "nag.mean(nag.softplus(a) - a * b)  # of scores a: before the sigmoid",
+    "BCEWithLogitsLoss": "nag.mean(nag.softplus(a) - a * b)",
+    "HuberLoss": "d = nag.abs(a - b); nag.where(d < 1, d * d / 2, d - 0.5).mean()",
+    "L1Loss": "nag.abs(a - b).mean()",
+    "NLLLoss": "nag.nn.CrossEntropyLoss()(a, labels)  # of scores, without log_softmax",
+    "SmoothL1Loss": "d = nag.abs(a - b); nag.where(d < 1, d * d / 2, d - 0.5).mean()",
+}
+OF_FUNCTIONAL = {
+    "binary_cross_entropy": LOSSES["BCELoss"],
+    "binary_cross_entropy_with_logits": LOSSES["BCEWithLogitsLoss"],
+    "cosine_similarity": "(a * b).sum(-1) / (nag.norm(a, axis=-1) * nag.norm(b, axis=-1))",
+    "elu": "nag.where(t > 0, t, nag.expm1(nag.minimum(t, 0.0)))",
+    "huber_loss": LOSSES["HuberLoss"],
+    "l1_loss": LOSSES["L1Loss"],
+    "leaky_relu": "nag.maximum(t, 0.01 * t)",
+    "logsigmoid": "-nag.softplus(-t)",
+    "nll_loss": "nag.functional.cross_entropy(a, labels)  # of scores, without log_softmax",
+    "normalize": "t / nag.norm(t, axis=-1, keepdims=True)",
+    "one_hot": "np.eye(3)[labels]",
+    "pad": "nag.pad(t, ((0, 0), (1, 1)))",
+    "sigmoid": "nag.sigmoid(t)",
+    "smooth_l1_loss": LOSSES["SmoothL1Loss"],
+    "softplus": "nag.softplus(t)",
+    "swish": "nag.functional.silu(t)",
+    "tanh": "nag.tanh(t)",
+}
+OTHER_OPTIMISERS = dict.fromkeys(
+    ("Adadelta", "Adagrad", "Adamax", "LBFGS", "NAdam", "RAdam", "RMSprop"),
+    "nag.optim.Adam(model.parameters())  # or one of your own: nanoautograd/optim/README.md",
+)
+INSTEAD: dict[str, dict[str, str]] = {
+    "nanoautograd": {
+        **NEW_NUMBERS,
+        **CONSTANTS,
+        **OF_ARRAYS,
+        "Module": "nag.nn.Module",
+        "Parameter": "nag.nn.Parameter(x)",
+        "Variable": "nag.Tensor(x, requires_grad=True)",
+        "cat": "nag.concatenate([a, b], axis=0)",
+        "compile": "f = model  # runs as it is",
+        "concat": "nag.concatenate([a, b], axis=0)",
+        "device": 'nag.Tensor(x, device="cpu"); nag.to(t, "cpu")',
+        "gelu": "nag.functional.gelu(t)",
+        "hstack": "nag.concatenate([a, b], axis=1)",
+        "inference_mode": "with nag.no_grad(): y = model(t)",
+        "is_tensor": "isinstance(t, nag.Tensor)",
+        "jit": "f = model  # runs as it is",
+        "numpy": "nag.tanh(t)  # NumPy's functions, and np.tanh(t) of Tensors",
+        "set_grad_enabled": "with nag.no_grad(): y = model(t)",
+        "silu": "nag.functional.silu(t)",
+        "stop_gradient": "t.detach()",
+        "vstack": "nag.concatenate([a, b], axis=0)",
+    },
+    "nanoautograd.autograd": {
+        "Function": "f = nag.function(lambda a: a**3).defvjp(a=lambda g, a: 3 * g * a**2)",
+        "backward": "h.sum().backward()",
+        "functional": "nag.jacobian(nag.tanh)(x)",
+        "set_detect_anomaly": "with nag.detect_anomaly(): h.sum().backward()",
+    },
+    "nanoautograd.cuda": {
+        "device_count": "nag.cuda.is_available()",
+        "empty_cache": "nag.cuda.free_memory",
+        "max_memory_allocated": "nag.cuda.memory",
+        "memory_allocated": "nag.cuda.memory",
+    },
+    "nanoautograd.functional": OF_FUNCTIONAL,
+    "nanoautograd.nn": {
+        **LOSSES,
+        "ELU": OF_FUNCTIONAL["elu"],
+        "Flatten": "t.reshape(len(t), -1)",
+        "GRUCell": "y, h_n = nag.nn.GRU(3, 4)(np.float32([[[1, 2, 3]]]))  # of one step",
+        "LSTMCell": "y, (h_n, c_n) = nag.nn.LSTM(3, 4)(np.float32([[[1, 2, 3]]]))  # of one step",
+        "LeakyReLU": OF_FUNCTIONAL["leaky_relu"],
+        "LogSoftmax": "nag.functional.log_softmax(t, dim=-1)",
+        "ModuleDict": 'model.heads = {"first": nag.nn.Linear(3, 2)}  # a dict will do',
+        "ParameterDict": 'model.scales = {"first": nag.nn.Parameter(x)}  # a dict will do',
+        "ParameterList": "model.weights = [nag.nn.Parameter(x)]  # a list will do",
+        "RNNCell": "y, h_n = nag.nn.RNN(3, 4)(np.float32([[[1, 2, 3]]]))  # of one step",
+        "Softmax": "nag.functional.softmax(t, dim=-1)",
+        "Softplus": "nag.softplus(t)",
+        "Transformer": "nag.nn.TransformerEncoderLayer(4, 2), nag.nn.TransformerDecoderLayer(4, 2)",
+        "init": "model.weight.data[...] = np.random.default_rng(0).normal(size=(2, 3))",
+        "utils": "nag.optim.clip_grad_norm_(model.parameters(), 1.0)",
+    },
+    "nanoautograd.optim": {
+        **OTHER_OPTIMISERS,
+        "clip_grad_norm": "nag.optim.clip_grad_norm_(model.parameters(), 1.0)",
+        "lr_scheduler": 'optimizer.param_groups[0]["lr"] = nag.optim.learning_rate(0, 0.1, 100)',
+        "swa_utils": "nag.optim.AveragedModel(model)",
+    },
+    "Tensor": {
+        **OF_ARRAYS,
+        "add": "a + b",
+        "add_": "t += b",
+        "argwhere": "nag.nonzero(t)",
+        "at": "nag.index_put(t, 0, 1.0)",
+        "bool": "t.astype(bool)",
+        "contiguous": "t.copy()",
+        "copy_": "t[...] = b",
+        "cpu": 't.to("cpu")',
+        "cuda": 't.to(model.weight.device)  # or "cuda"; nag.backends.available() says whether',
+        "detach_": "t = t.detach()",
+        "dim": "t.ndim",
+        "div_": "t /= b",
+        "double": "t.astype(np.float64)",
+        "erf": "nag.erf(t)",
+        "expand": "nag.broadcast_to(t, (4, 2, 3))",
+        "expand_as": "nag.broadcast_to(a, b.shape)",
+        "fill": "t[...] = 0.5",
+        "fill_": "t[...] = 0.5",
+        "flip": "nag.flip(t, axis=0)",
+        "float": "t.astype(np.float32)",
+        "grad_fn": "nag.graph_text(t)",
+        "half": "t.astype(np.float16)",
+        "int": "t.astype(np.int32)",
+        "is_contiguous": "t.data.flags.c_contiguous",
+        "is_cuda": 't.device != "cpu"',
+        "isfinite": "nag.isfinite(t)",
+        "isinf": "nag.isinf(t)",
+        "isnan": "nag.isnan(t)",
+        "long": "t.astype(np.int64)",
+        "mT": "t.swapaxes(-1, -2)",
+        "masked_fill_": "t[t > 0] = 0.0",
+        "mul_": "t *= b",
+        "nbytes": "t.data.nbytes",
+        "nonzero": "nag.nonzero(t)",
+        "register_hook": "nag.autograd.grad(h.sum(), [h])  # the gradient as a value",
+        "reshape_as": "a.reshape(b.shape)",
+        "retain_grad": "nag.autograd.grad(h.sum(), [h])  # the gradient as a value",
+        "roll": "nag.roll(t, 1, axis=0)",
+        "sign": "nag.sign(t)",
+        "stride": "t.data.strides",
+        "sub_": "t -= b",
+        "tile": "nag.tile(t, 2)",
+        "type": "t.astype(np.float32)",
+        "view": "t.reshape(3, 2)",
+        "view_as": "a.reshape(b.shape)",
+        "zero_": "t[...] = 0.0",
+    },
+    "Module": {
+        "apply": "[m for _, m in model.named_modules()]",
+        "buffers": "model.mean = np.zeros(3)  # an array, which is not saved",
+        "children": "[m for _, m in model.named_modules()][1:]",
+        "cpu": 'model.to("cpu")',
+        "cuda": 'model.to(model.weight.device)  # or "cuda"',
+        "double": "nag.nn.Linear(3, 2, dtype=np.float64)",
+        "float": "nag.nn.Linear(3, 2, dtype=np.float32)",
+        "half": "nag.nn.Linear(3, 2, dtype=np.float16)",
+        "modules": "[m for _, m in model.named_modules()]",
+        "register_buffer": "model.mean = np.zeros(3)  # an array, which is not saved",
+        "register_parameter": "model.scale = nag.nn.Parameter(x)",
+    },
+}
+
+
+def missing(what: str, name: str, instead: str | None, owner: Any) -> AttributeError:
+    """The error for a name that the owner does not have."""
+    text = f"{what} has no attribute {name!r}" + (f"; write {instead}" if instead else "")
+    return AttributeError(text, name=name, obj=owner)
+
+
+def asked_for(kind: str) -> Callable:
+    """`__getattr__` of a class, "Tensor" or "Module" in the table. Python calls it for what it has
+    not found."""
+    table = INSTEAD[kind]
+
+    def __getattr__(self: Any, name: str) -> Any:
+        if name in table:
+            raise missing(f"{type(self).__name__!r} object", name, table[name], self)
+        return object.__getattribute__(self, name)  # raises what Python would have raised
+
+    return __getattr__
+
+
+def public(module_name: str) -> tuple[Callable, Callable]:
+    """`__getattr__` and `__dir__` of a module that people import: a name that is missing leads to
+    the table, and completion shows what `__all__` lists."""
+    module, table = sys.modules[module_name], INSTEAD[module_name]
+
+    def __getattr__(name: str) -> Any:
+        raise missing(f"module {module_name!r}", name, table.get(name), module)
+
+    def __dir__() -> list[str]:
+        return sorted(module.__all__)
+
+    return __getattr__, __dir__

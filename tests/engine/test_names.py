@@ -1,0 +1,182 @@
+"""Names that people type: those that are here are shown; of others an error says what to type."""
+
+import inspect
+import pydoc
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nanoautograd as nag
+from nanoautograd.core.operation import Primitive
+from nanoautograd.custom_vjp import CustomVJP
+from nanoautograd.safety.names import INSTEAD
+
+PACKAGE = Path(nag.__file__).parent
+MODULES = [nag, nag.autograd, nag.cuda, nag.functional, nag.nn, nag.optim]
+ROWS = [(place, name) for place in INSTEAD for name in INSTEAD[place]]
+
+
+def scope():
+    """What the advice may name."""
+    x = np.array([[0.5, 1.0, 2.0], [3.0, 0.2, 0.1]])
+    w = nag.Tensor(x, requires_grad=True)
+    model = nag.nn.Linear(3, 2, rng=0, dtype=np.float64)
+    return {
+        **{"np": np, "nag": nag, "x": x, "t": nag.Tensor(x), "a": nag.Tensor(x), "h": w * 2.0},
+        **{"b": nag.Tensor(1.0 + x), "i": np.array([[0], [2]]), "labels": np.array([0, 2])},
+        **{"model": model, "optimizer": nag.optim.SGD(model.parameters())},
+    }
+
+
+def owners():
+    """{place in the table: what stands there}."""
+    found = {module.__name__: module for module in MODULES}
+    return found | {"Tensor": nag.Tensor([1.0]), "Module": nag.nn.Identity()}
+
+
+@pytest.mark.parametrize("place, name", ROWS)
+def test_what_to_type_instead_is_said_and_runs(place, name):
+    instead = INSTEAD[place][name]
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; write ") as error:
+        getattr(owners()[place], name)
+    assert str(error.value).endswith(f"; write {instead}")
+    exec(instead, scope())
+
+
+def test_the_table_covers_every_place():
+    assert INSTEAD.keys() == owners().keys()
+
+
+@pytest.mark.oracle
+def test_the_names_in_the_table_are_those_that_others_have():
+    state = np.random.get_state()  # which the import of JAX changes
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    np.random.set_state(state)
+    pytest.importorskip("torch.optim.swa_utils")
+    of_torch = {
+        "nanoautograd": [torch, np, jax, jax.lax, jax.nn, torch.nn],
+        "nanoautograd.autograd": [torch.autograd],
+        "nanoautograd.cuda": [torch.cuda],
+        "nanoautograd.functional": [torch.nn.functional, jax.nn],
+        "nanoautograd.nn": [torch.nn],
+        "nanoautograd.optim": [torch.optim, torch.nn.utils],
+        "Tensor": [torch.ones(1, 1), np.ones(1), jax.numpy.ones(1)],
+        "Module": [torch.nn.Linear(1, 1)],
+    }
+    of_old = {"Variable", "NLLLoss"}  # torch.autograd.Variable
+    for place, name in ROWS:
+        assert name in of_old or any(hasattr(x, name) for x in of_torch[place]), f"{place}.{name}"
+
+
+@pytest.mark.parametrize("name", ["nonsense", "_hidden", "__array_struct__"])
+def test_other_names_are_missing_as_always(name):
+    for place, owner in owners().items():
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'$") as error:
+            getattr(owner, name)
+        assert (error.value.name, error.value.obj) == (name, owner)
+        assert not hasattr(owner, name)
+    with pytest.raises(ImportError):
+        exec("from nanoautograd.nn import Nonsense")
+
+
+def test_a_layer_of_ones_own_says_its_name():
+    class Net(nag.nn.Module):
+        def __init__(self):
+            self.first = nag.nn.Linear(2, 3)
+
+    with pytest.raises(AttributeError, match="'Net' object has no attribute 'second'$"):
+        Net().second
+    with pytest.raises(
+        AttributeError, match="'Net' object has no attribute 'cuda'; write model.to"
+    ):
+        Net().cuda()
+
+
+# ---- what completion shows
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_completion_shows_what_is_for_users(module):
+    assert dir(module) == sorted({*module.__all__})
+    for name in dir(module):
+        value = getattr(module, name)
+        assert name[0] != "_" and value is not None
+        if inspect.ismodule(value):
+            assert f"nag.{name}" in README or value in MODULES, name
+        else:
+            assert (value.__module__ or "").partition(".")[0] == "nanoautograd", name
+
+
+README = (
+    "nag.functional nag.nn nag.optim nag.autograd nag.backends nag.checkpoint nag.cuda nag.testing"
+)
+
+
+def test_every_layer_and_function_is_shown():
+    for module in (nag.nn, nag.optim, nag.functional):
+        public = {
+            name
+            for name, value in vars(module).items()
+            if name[0] != "_" and not inspect.ismodule(value) and callable(value)
+        }
+        assert public - {"public", "connect"} <= {*dir(module)}
+
+
+# ---- help
+
+
+def operations(folder):
+    """The operations that the modules of a folder name, also those behind functions; but for parts
+    of them that have no docstring."""
+    found = {}
+    for file in sorted((PACKAGE / folder).glob("[!_]*.py")):
+        module = import_module(f"nanoautograd.{folder}.{file.stem}")
+        for name, value in vars(module).items():
+            if isinstance(value, (Primitive, CustomVJP)) and value.__doc__:
+                found[f"{file.stem}.{name}"] = value
+    return found
+
+
+OPERATIONS = operations("ops") | operations("functional")
+
+
+def documented():
+    """(name, object) of what users can ask for help on, and the operations behind it."""
+    for module in [*MODULES, nag.testing, nag.backends]:
+        for name in module.__all__:
+            yield f"{module.__name__}.{name}", getattr(module, name)
+    for name in dir(nag.Tensor):
+        if name[0] != "_":
+            yield f"Tensor.{name}", getattr(nag.Tensor, name)
+    for name, operation in OPERATIONS.items():
+        yield f"the operation {name}", operation
+    yield from (("Primitive", Primitive), ("CustomVJP", CustomVJP))
+
+
+DOCUMENTED = dict(documented())
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_help_points_at_text_that_exists(name):
+    value = DOCUMENTED[name]
+    text = pydoc.render_doc(value, renderer=pydoc.plaintext)
+    own = inspect.getdoc(value)
+    assert own and own.strip().splitlines()[0] in text
+    assert not re.search(r"\b(text|table|list|lines?) (above|below)\b|\bbeside this file\b", own)
+    here = Path(inspect.getfile(sys.modules[getattr(value, "__module__", "nanoautograd")])).parent
+    for path in re.findall(r"\b[\w/]+\.(?:py|md|cu)\b", own):
+        assert any((place / path).exists() for place in (here, PACKAGE, PACKAGE.parent)), path
+
+
+def test_help_on_an_operation_of_ones_own():
+    @nag.function
+    def cube(a):
+        """a³."""
+        return a**3
+
+    text = pydoc.render_doc(cube, renderer=pydoc.plaintext)
+    assert "cube(a)" in text and "a³." in text
