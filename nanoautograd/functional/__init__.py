@@ -9,7 +9,7 @@ computes: `check` beside the function. Which form computes: README.md.
 """
 
 from ..kernels import connect
-from ..safety.names import public
+from ..safety import names
 from .activations import gelu, log_softmax, relu, silu, softmax
 from .attention import rotary_embedding, scaled_dot_product_attention
 from .layers import dropout, embedding, linear
@@ -48,6 +48,6 @@ __all__ = [
     "softmax",
 ]
 
-__getattr__, __dir__ = public(__name__)
+__getattr__, __dir__ = names.public(__name__)
 
 connect()

@@ -7,7 +7,7 @@ device.
 """
 
 from .. import functional
-from ..safety.names import public
+from ..safety import names
 from .attention import (
     CausalSelfAttention,
     MultiheadAttention,
@@ -82,4 +82,4 @@ __all__ = [
     "xavier_uniform",
 ]
 
-__getattr__, __dir__ = public(__name__)
+__getattr__, __dir__ = names.public(__name__)

@@ -15,7 +15,7 @@ parts of equal size, call `(loss / k).backward()` for each, and make one step: t
 batch is the mean of the means over its parts.
 """
 
-from ..safety.names import public
+from ..safety import names
 from . import adam_fast
 from .adam import Adam, AdamW
 from .averages import AveragedModel
@@ -34,6 +34,6 @@ __all__ = [
     "learning_rate",
 ]
 
-__getattr__, __dir__ = public(__name__)
+__getattr__, __dir__ = names.public(__name__)
 
 adam_fast.connect()

@@ -123,7 +123,7 @@ def test_every_layer_and_function_is_shown():
             for name, value in vars(module).items()
             if name[0] != "_" and not inspect.ismodule(value) and callable(value)
         }
-        assert public - {"public", "connect"} <= {*dir(module)}
+        assert public - {"connect"} <= {*dir(module)}
 
 
 # ---- help
