@@ -1,9 +1,12 @@
 """Losses."""
 
+import warnings
+
 import numpy as np
 
 from .. import _deprecated
 from ..backends import array_namespace, is_float
+from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
@@ -11,6 +14,7 @@ from ..manual.crf import steps
 from ..manual.cross_entropy import cross_entropy as _cross_entropy
 from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
+from ..manual.softmax import softmax
 from ..ops import astype, mean, square, sum
 from ..ops.reductions import wide
 from ..ops.sixteen_bits import of_16_bits
@@ -49,6 +53,7 @@ def cross_entropy(
     """
     if overwrite_input is not None:
         _deprecated.overwrite_input()
+    warn_of_softmax(input)
     return _cross_entropy(
         input,
         as_array_like(target, input),
@@ -57,6 +62,17 @@ def cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
+
+
+def warn_of_softmax(input):
+    """Warns of scores that are the result of a softmax: another would be taken of them."""
+    edge = input._edge if isinstance(input, Tensor) else None
+    if edge is not None and getattr(edge[0], "operation", None) is softmax:
+        warnings.warn(
+            "cross_entropy takes scores, and computes their softmax itself; these are already the "
+            "result of a softmax: leave that one out",
+            stacklevel=3,
+        )
 
 
 def check_cross_entropy(
@@ -78,7 +94,8 @@ def check_cross_entropy(
         if target.shape != logits.shape:
             raise ValueError(
                 "cross_entropy: a floating target holds distributions over the "
-                f"classes and has the shape of the logits; {got()}"
+                "classes and has the shape of the logits, and class numbers are integers: "
+                f"target.astype(int); {got()}"
             )
         if target.dtype != logits.dtype:
             raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got()}")

@@ -98,7 +98,10 @@ def check_parameters(name, params):
                 f"shape {p.shape}, does not"
             )
     if not params:
-        raise ValueError(f"{name}: got no parameters to optimise")
+        raise ValueError(
+            f"{name}: got no parameters to optimise; give model.parameters(), or [w]. (A generator "
+            "gives them once: keep a list. A Module finds those that are set on it in __init__.)"
+        )
     if len({id(p) for p in params}) != len(params):
         raise ValueError(f"{name}: a parameter is given more than once")
 

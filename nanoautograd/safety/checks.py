@@ -57,7 +57,8 @@ def warn_of_grad(t: Any) -> None:
     """Warns that a computed Tensor collects no gradient."""
     warnings.warn(
         "a computed Tensor collects no .grad, only the leaves do; the gradient of a loss with "
-        f"respect to this one, h, of shape {t.shape}, is nag.autograd.grad(loss, [h])",
+        f"respect to this one, h, of shape {t.shape}, is nag.autograd.grad(loss, [h]); a weight w "
+        "stays a leaf if it is updated in place: `with nag.no_grad(): w -= ...`",
         stacklevel=3,
     )
 
