@@ -1,8 +1,12 @@
 """The examples in the READMEs run, and print what they say they print."""
 
+import io
+import pdb
 import re
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nanoautograd as nag
@@ -20,12 +24,68 @@ def blocks(path, language):
     ]
 
 
-def test_the_first_example_shows_a_gradient_and_a_wrong_one(capsys):
+def test_the_first_screen_shows_a_gradient_and_a_network_that_learns(capsys):
+    first, second = blocks("README.md", "python")[:2]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.partition(second)[0].splitlines()) < 30
+    scope = {}
+    exec(compile(first, "README.md", "exec"), scope)
+    printed = capsys.readouterr().out
+    shown = eval(re.search(r"# dloss/dw: (.*)", first)[1])
+    np.testing.assert_allclose(scope["w"].grad.data, shown, atol=1e-4)
+    assert all(number in printed for number in ("0.0524", "0.1049", "0.3827", "0.7654"))
+
+    lines = [line for line in second.splitlines() if line.strip() and "import" not in line]
+    assert len(lines) <= 10
+    for word in ("nn.", "optim.", "zero_grad()", "loss.backward()", "step()"):
+        assert word in second
+    before = second.replace("range(200)", "range(1)")
+    losses = []
+    for code in (before, second):
+        exec(compile(code, "README.md", "exec"), {})
+        losses.append(float(capsys.readouterr().out))
+    said = re.search(r"# ([\d.]+) at first, and about ([\d.]+) now", second)
+    assert round(losses[0], 1) == round(float(said[1]), 1)
+    assert losses[1] < 2 * float(said[2])
+
+
+def test_a_debugger_steps_from_backward_into_a_rule():
+    """As the README says: a breakpoint, `n` to a line that it quotes, and `s`."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    place = re.search(r"`b (nag\.core\S+)` and `c`", text)[1]
+    line = re.search(r"go to the\s+line\s+`(.*?)` with `n`, and `s` steps", text)[1]
+    shown = io.StringIO()
+
+    class Typed:
+        """What the reader types, looking at what the debugger has shown."""
+
+        typed = iter([f"b {place}", "c"])
+
+        def readline(self):
+            if (given := next(self.typed, None)) is not None:
+                return given + "\n"
+            now = shown.getvalue().rpartition("\n> ")[2]
+            if "elementwise.py" in now:
+                return "q\n"
+            return "s\n" if line in now else "n\n"
+
+    def program():
+        nag.tanh(nag.Tensor(0.5, requires_grad=True)).backward()
+
+    debugger = pdb.Pdb(stdin=Typed(), stdout=shown, nosigint=True, readrc=False)
+    debugger.use_rawinput = False
+    before = sys.gettrace()
+    try:
+        debugger.runcall(program)
+    finally:
+        sys.settrace(before)
+    assert shown.getvalue().endswith("-> tanh.defvjp(x=lambda g, out: g * (1 - out * out))\n(Pdb) ")
+
+
+def test_the_example_of_a_gradient_check_shows_a_wrong_gradient():
     code = next(b for b in blocks("README.md", "python") if "gradcheck(cube" in b)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 15
     with pytest.raises(GradientError) as error:
         exec(compile(code, "README.md", "exec"), {})
-    assert "0.0524" in capsys.readouterr().out
     (shown,) = [b for b in blocks("README.md", "") if "GradientError" in b]
     printed = {line.strip() for line in f"GradientError: {error.value}".splitlines()}
     shown = [line.strip() for line in shown.splitlines() if line.strip() not in ("...", "")]
