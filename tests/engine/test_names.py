@@ -22,7 +22,7 @@ ROWS = [(place, name) for place in INSTEAD for name in INSTEAD[place]]
 
 def scope():
     """What the advice may name."""
-    x = np.array([[0.5, 1.0, 2.0], [3.0, 0.2, 0.1]])
+    x = np.array([[0.5, 0.9, 0.2], [0.3, 0.2, 0.1]])
     w = nag.Tensor(x, requires_grad=True)
     model = nag.nn.Linear(3, 2, rng=0, dtype=np.float64)
     return {

@@ -1,7 +1,9 @@
 """What is printed: Tensors, nodes, graphs, optimisers."""
 
+import inspect
 import re
 import sys
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -80,11 +82,10 @@ def test_a_node_that_is_being_made_can_be_printed():
 
 
 def test_the_graph_in_the_docstring_is_what_its_example_prints(capsys):
-    text = nag.graph_text.__doc__
-    code = [line[8:] for line in re.findall(r"^        (?:w =|print).*", text, re.M)]
-    exec("\n".join(code), {"nag": nag})
-    shown = re.search(r"^        sum \(\).*?\n\n", text, re.M | re.S)[0]
-    assert capsys.readouterr().out.strip() == re.sub("^ {8}", "", shown, flags=re.M).strip()
+    text = inspect.getdoc(nag.graph_text)
+    code, shown = (dedent(block).strip() for block in re.findall("(?:^ {4}.*\n)+", text, re.M))
+    exec(code, {"nag": nag})
+    assert capsys.readouterr().out.strip() == shown
 
 
 def test_what_has_no_graph_and_what_has_one_without_operations():
