@@ -151,13 +151,16 @@ INSTEAD: dict[str, dict[str, str]] = {
         "numpy": "nag.tanh(t)  # NumPy's functions, and np.tanh(t) of Tensors",
         "set_grad_enabled": "with nag.no_grad(): y = model(t)",
         "silu": "nag.functional.silu(t)",
+        "set_printoptions": "with np.printoptions(precision=4): print(t)",
         "stop_gradient": "t.detach()",
+        "utils": "for k in range(0, len(x), 32): batch = x[k : k + 32]  # no DataLoader",
         "vstack": "nag.concatenate([a, b], axis=0)",
     },
     "nanoautograd.autograd": {
         "Function": "f = nag.function(lambda a: a**3).defvjp(a=lambda g, a: 3 * g * a**2)",
         "backward": "h.sum().backward()",
         "functional": "nag.jacobian(nag.tanh)(x)",
+        "no_grad": "with nag.no_grad(): y = model(t)",
         "set_detect_anomaly": "with nag.detect_anomaly(): h.sum().backward()",
     },
     "nanoautograd.cuda": {
