@@ -1,8 +1,8 @@
 """Names that people know from PyTorch, NumPy or JAX and that are not here: what to type instead.
 
-One table for all. Each line is code that runs, and a test runs it. In it t, a and b are Tensors
-(2, 3), h is on the way from leaves to a loss, i and labels hold integers, x is an array, model a
-Module, and optimizer an optimiser of its parameters.
+One table for all. Each line is code that runs, and a test runs it. In it t is a Tensor (2, 3), a
+and b are (3, 3), h is on the way from leaves to a loss, i and labels hold integers, x is an array,
+model a Module, and optimizer an optimiser of its parameters.
 
 The rule behind it: numbers come from NumPy, nag.Tensor(np.arange(3.0)); functions of arrays have
 NumPy's names, nag.concatenate; layers, losses and optimisers have PyTorch's.
@@ -62,7 +62,7 @@ OF_ARRAYS = {
     "asin": "nag.arcsin(t)",
     "atan": "nag.arctan(t)",
     "atan2": "nag.arctan2(a, b)",
-    "bmm": "a @ b.swapaxes(-1, -2)",
+    "bmm": "a @ b",
     "chunk": "nag.split(t, 3, axis=1)",
     "clamp": "t.clip(0.0, 1.0)",
     "clone": "t.copy()",
@@ -72,9 +72,9 @@ OF_ARRAYS = {
     "gather": "nag.take_along_axis(t, i, axis=1)",
     "ge": "a >= b",
     "gt": "a > b",
-    "index_add": "nag.scatter_add(a, [1, 0], (5, 3))",
+    "index_add": "t + nag.scatter_add(a, [1, 0, 1], t.shape)",
     "index_select": "nag.take(t, [1, 0], axis=0)",
-    "inner": "(a * b).sum(axis=-1)",
+    "inner": "nag.tensordot(a, b, ((-1,), (-1,)))",
     "le": "a <= b",
     "log10": "nag.log(t) / np.log(10.0)",
     "log2": "nag.log(t) / np.log(2.0)",
@@ -82,7 +82,7 @@ OF_ARRAYS = {
     "lt": "a < b",
     "masked_fill": "nag.where(t > 0, 0.0, t)",
     "masked_select": "t[t > 0]",
-    "mm": "a @ b.T",
+    "mm": "a @ b",
     "mul": "a * b",
     "mv": "a @ b[0]",
     "narrow": "t[:, 1:3]",
@@ -197,17 +197,17 @@ INSTEAD: dict[str, dict[str, str]] = {
     "Tensor": {
         **OF_ARRAYS,
         "add": "a + b",
-        "add_": "t += b",
+        "add_": "a += b",
         "argwhere": "nag.nonzero(t)",
         "at": "nag.index_put(t, 0, 1.0)",
         "bool": "t.astype(bool)",
         "contiguous": "t.copy()",
-        "copy_": "t[...] = b",
+        "copy_": "a[...] = b",
         "cpu": 't.to("cpu")',
         "cuda": 't.to(model.weight.device)  # or "cuda"; nag.backends.available() says whether',
         "detach_": "t = t.detach()",
         "dim": "t.ndim",
-        "div_": "t /= b",
+        "div_": "a /= b",
         "double": "t.astype(np.float64)",
         "erf": "nag.erf(t)",
         "expand": "nag.broadcast_to(t, (4, 2, 3))",
@@ -227,7 +227,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         "long": "t.astype(np.int64)",
         "mT": "t.swapaxes(-1, -2)",
         "masked_fill_": "t[t > 0] = 0.0",
-        "mul_": "t *= b",
+        "mul_": "a *= b",
         "nbytes": "t.data.nbytes",
         "nonzero": "nag.nonzero(t)",
         "register_hook": "nag.autograd.grad(h.sum(), [h])  # the gradient as a value",
@@ -236,7 +236,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         "roll": "nag.roll(t, 1, axis=0)",
         "sign": "nag.sign(t)",
         "stride": "t.data.strides",
-        "sub_": "t -= b",
+        "sub_": "a -= b",
         "tile": "nag.tile(t, 2)",
         "type": "t.astype(np.float32)",
         "view": "t.reshape(3, 2)",

@@ -23,11 +23,12 @@ ROWS = [(place, name) for place in INSTEAD for name in INSTEAD[place]]
 def scope():
     """What the advice may name."""
     x = np.array([[0.5, 0.9, 0.2], [0.3, 0.2, 0.1]])
-    w = nag.Tensor(x, requires_grad=True)
+    w, square = nag.Tensor(x, requires_grad=True), np.arange(1.0, 10.0).reshape(3, 3)
     model = nag.nn.Linear(3, 2, rng=0, dtype=np.float64)
     return {
-        **{"np": np, "nag": nag, "x": x, "t": nag.Tensor(x), "a": nag.Tensor(x), "h": w * 2.0},
-        **{"b": nag.Tensor(1.0 + x), "i": np.array([[0], [2]]), "labels": np.array([0, 2])},
+        **{"np": np, "nag": nag, "x": x, "t": nag.Tensor(x), "h": w * 2.0},
+        **{"a": nag.Tensor(square - 3.0), "b": nag.Tensor(square / 9.0)},
+        **{"i": np.array([[0], [2]]), "labels": np.array([0, 2, 1])},
         **{"model": model, "optimizer": nag.optim.SGD(model.parameters())},
     }
 
@@ -70,6 +71,52 @@ def test_the_names_in_the_table_are_those_that_others_have():
     of_old = {"Variable", "NLLLoss"}  # torch.autograd.Variable
     for place, name in ROWS:
         assert name in of_old or any(hasattr(x, name) for x in of_torch[place]), f"{place}.{name}"
+
+
+# The same in PyTorch, T being torch and TF torch.nn.functional, of those that compute something.
+IN_TORCH = {
+    "Tensor": """
+        amax t.amax(0); clamp t.clamp(0.0, 1.0); gather t.gather(1, i); inner T.inner(a, b);
+        index_select t.index_select(0, T.tensor([1, 0])); log10 t.log10(); log2 t.log2();
+        index_add t.index_add(0, T.tensor([1, 0, 1]), a); masked_fill t.masked_fill(t > 0, 0.0);
+        masked_select t.masked_select(t > 0); mm a.mm(b); mv a.mv(b[0]); narrow t.narrow(1, 1, 2);
+        rsqrt t.rsqrt(); sub a.sub(b); t t.t(); unsqueeze t.unsqueeze(0); view t.view(3, 2);
+        flatten t.flatten(1); expand t.expand(4, 2, 3); mT t.mT; numel t.numel(); dim t.dim();
+        roll t.roll(1, 0); tile t.tile(2); flip t.flip(0); pow t.pow(2);
+        log_softmax t.log_softmax(-1)
+        """,
+    "nanoautograd": """
+        cat T.cat([a, b]); hstack T.hstack([a, b]); vstack T.vstack([a, b]);
+        eye T.eye(3); linspace T.linspace(0, 1, 5); full T.full((2, 3), 0.5); atan2 T.atan2(a, b)
+        """,
+    "nanoautograd.functional": """
+        binary_cross_entropy TF.binary_cross_entropy(T.sigmoid(a), b);
+        binary_cross_entropy_with_logits TF.binary_cross_entropy_with_logits(a, b);
+        cosine_similarity TF.cosine_similarity(a, b, dim=-1); elu TF.elu(t); swish TF.silu(t);
+        huber_loss TF.huber_loss(a, b); l1_loss TF.l1_loss(a, b); leaky_relu TF.leaky_relu(t);
+        logsigmoid TF.logsigmoid(t); nll_loss TF.nll_loss(TF.log_softmax(a, -1), labels);
+        normalize TF.normalize(t, dim=-1); one_hot TF.one_hot(labels, 3); pad TF.pad(t, (1, 1));
+        smooth_l1_loss TF.smooth_l1_loss(a, b)
+        """,
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("place", IN_TORCH)
+def test_what_to_type_instead_computes_the_same_as_pytorch(place):
+    torch = pytest.importorskip("torch")
+    theirs = {"T": torch, "TF": torch.nn.functional}
+    for name in ("t", "a", "b", "i", "labels"):
+        theirs[name] = torch.tensor(np.asarray(scope()[name]))
+    for line in IN_TORCH[place].split(";"):
+        name, code = line.strip().split(" ", 1)
+        last = INSTEAD[place][name].partition("  #")[0].split("; ")
+        found = scope()
+        exec("; ".join(last[:-1]), found)
+        found, expected = eval(last[-1], found), np.asarray(eval(code, theirs))
+        found = np.asarray(found.data if isinstance(found, nag.Tensor) else found)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=f"{place}.{name}")
+        assert found.shape == expected.shape, name
 
 
 @pytest.mark.parametrize("name", ["nonsense", "_hidden", "__array_struct__"])
