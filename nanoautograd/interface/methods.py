@@ -10,7 +10,7 @@ from ..core.tensor import Tensor
 from ..ops.indexing import assign
 from ..safety.arguments import as_array, is_foreign
 from ..safety.in_place import spare_old
-from ..safety.names import asked_for
+from ..safety.names import explain_missing
 
 # ---- operators
 
@@ -182,7 +182,7 @@ def _transpose(self, *axes):
 Tensor.reshape, Tensor.transpose, Tensor.requires_grad_ = _reshape, _transpose, _requires_grad
 
 
-Tensor.__getattr__ = asked_for("Tensor")
+Tensor.__getattr__ = explain_missing("Tensor")
 
 # ---- NumPy's functions and ufuncs
 

@@ -14,7 +14,7 @@ from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import current
 from ..safety.arguments import check_operand
-from ..safety.names import asked_for
+from ..safety.names import explain_missing
 from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator
 from .held import CONTAINERS, LAZY, MAPPINGS, PLAIN, held_by
 
@@ -143,7 +143,7 @@ class Module:
             )
         super().__setattr__(name, value)
 
-    __getattr__ = asked_for("Module")
+    __getattr__ = explain_missing("Module")
 
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")

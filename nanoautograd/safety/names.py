@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["INSTEAD", "asked_for", "public"]
+__all__ = ["INSTEAD", "explain_missing", "public"]
 
 NEW_NUMBERS = {
     "arange": "nag.Tensor(np.arange(3.0))",
@@ -265,7 +265,7 @@ def missing(what: str, name: str, instead: str | None, owner: Any) -> AttributeE
     return AttributeError(text, name=name, obj=owner)
 
 
-def asked_for(kind: str) -> Callable:
+def explain_missing(kind: str) -> Callable:
     """`__getattr__` of a class, "Tensor" or "Module" in the table. Python calls it for what it has
     not found."""
     table = INSTEAD[kind]
