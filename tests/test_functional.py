@@ -133,6 +133,7 @@ def test_losses_as_layers():
     assert nag.nn.MSELoss()(x, 2 * x) == F.mse_loss(x, 2 * x)
     assert nag.nn.MSELoss("none")(x, 2 * x).tolist() == (x * x).tolist()
     assert repr(nag.nn.MSELoss()) == "MSELoss(reduction='mean')"
+    assert repr(loss).startswith("CrossEntropyLoss(weight=[1.0, 2.0, 0.5], ignore_index=2, ")
     with pytest.raises(ValueError, match="MSELoss: reduction must be"):
         nag.nn.MSELoss("avg")
     with pytest.raises(nag.GraphError, match="would lose the gradient"):

@@ -41,4 +41,5 @@ class CrossEntropyLoss(Module):
         return F.cross_entropy(input, target, weight, **self.options)
 
     def extra_repr(self):
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        weight = {} if self.weight is None else {"weight": self.weight.tolist()}
+        return ", ".join(f"{name}={value!r}" for name, value in (weight | self.options).items())
