@@ -9,11 +9,17 @@ python -m benchmarks compare A.json B.json          what got slower from A to B
 python -m benchmarks pair BEFORE AFTER              the same of two checkouts, in turn
 """
 
+import sys
+
+from models.training import terminal
+
+if __name__ == "__main__":  # before what takes long to import
+    terminal.prepare("python -m benchmarks")
+
 import argparse
 import math
 import os
 import shlex
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -278,9 +284,9 @@ def main(argv):
     except PeerError as e:
         return f"python -m benchmarks: {e}"
     except KeyboardInterrupt:
-        status = 130
         if not report:
-            return status
+            raise
+        status = 130
         report["errors"].append("interrupted; what follows was measured before")
     except Exception as e:
         if not report:
@@ -301,4 +307,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    terminal.run("python -m benchmarks", lambda: main(sys.argv[1:]))

@@ -10,6 +10,11 @@ differs are the first weights of the new layer and what dropout drops.
 
 import sys
 
+from models.training import terminal
+
+if __name__ == "__main__":  # before what takes long to import
+    terminal.prepare("python -m benchmarks.finetuning")
+
 import torch
 from tqdm import trange
 from transformers import BertModel
@@ -88,4 +93,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run("python -m benchmarks.finetuning", main)

@@ -129,8 +129,6 @@ def main(argv):
             cells = row(title, repeats, o.threshold)
         except PeerError as e:
             cells = (title, "", "", "", "", f"failed: {e}")
-        except KeyboardInterrupt:
-            return 130
         worse += bool(cells[-1])
         print("| " + " | ".join(c.ljust(len(h)) for c, h in zip(cells, head)) + " |", flush=True)
     print(f"\n{worse} of {len(o.cases)} got worse by more than {o.threshold:.0%} in every repeat")

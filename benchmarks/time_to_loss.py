@@ -10,8 +10,14 @@ defaults here). The clock runs while the model trains, not while it is built or 
 the step is one CUDA graph.
 """
 
-import argparse
 import sys
+
+from models.training import terminal
+
+if __name__ == "__main__":  # before what takes long to import
+    terminal.prepare("python -m benchmarks.time_to_loss")
+
+import argparse
 import time
 from pathlib import Path
 
@@ -172,4 +178,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    terminal.run("python -m benchmarks.time_to_loss", lambda: main(sys.argv[1:]))
