@@ -16,7 +16,7 @@ from typing import NamedTuple
 from .backends import DeviceError, _cupy_status
 from .backends.memory import gpu_memory
 from .kernels.cuda import use_kernels
-from .kernels.cuda.runtime import reports
+from .kernels.cuda.runtime import device_assertions
 from .kernels.cuda.runtime.capture import Captured
 from .kernels.cuda.runtime.capture_context import CaptureError
 from .kernels.cuda.runtime.precision import matmul_precision
@@ -77,7 +77,7 @@ def capture(step, record=True):
 def debug(on=True):
     """Wait after each operation that can find an error, an index out of range, so that it comes
     from the line that made it. It makes all slower: without, the error comes with the loss."""
-    reports.debug = bool(on)
+    device_assertions.debug = bool(on)
 
 
 def synchronize():
@@ -86,7 +86,7 @@ def synchronize():
     cupy = _cupy("synchronize")
     device = cupy.cuda.Device()
     device.synchronize()
-    reports.check(cupy, f"cuda:{device.id}")
+    device_assertions.check(cupy, f"cuda:{device.id}")
 
 
 def memory():

@@ -8,7 +8,7 @@ import nanoautograd as nag
 from nanoautograd import backends, nn
 from nanoautograd import functional as F
 from nanoautograd.kernels.cuda import _state
-from nanoautograd.kernels.cuda.runtime import capture, reports
+from nanoautograd.kernels.cuda.runtime import capture, device_assertions
 from nanoautograd.kernels.cuda.runtime.capture_context import (
     CaptureError,
 )
@@ -241,10 +241,10 @@ def test_use_manual_is_refused(gpu):
 
 def test_debug_and_another_device_are_refused(gpu, monkeypatch):
     captured = captured_after(gpu, training(on(gpu, model()))[0])
-    monkeypatch.setattr(reports, "debug", True)
+    monkeypatch.setattr(device_assertions, "debug", True)
     with pytest.raises(CaptureError, match="debug"):
         captured(*batches(1)[0])
-    monkeypatch.setattr(reports, "debug", False)
+    monkeypatch.setattr(device_assertions, "debug", False)
     captured(*batches(1)[0])
     gpu.device = 1
     with pytest.raises(CaptureError, match="captured on cuda:0, .* current device is cuda:1"):
@@ -257,7 +257,7 @@ def test_reports_of_kernels_come_with_the_losses(gpu, monkeypatch):
     def check(xp, device):
         raise IndexError("embedding: id 9")
 
-    monkeypatch.setattr(reports, "check", check)
+    monkeypatch.setattr(device_assertions, "check", check)
     with pytest.raises(IndexError, match="id 9"):
         captured.results(wait=True)
 

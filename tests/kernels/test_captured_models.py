@@ -12,7 +12,7 @@ from nanoautograd import functional as F
 from nanoautograd.backends import available, strict, to_device
 from nanoautograd.kernels import linear_cross_entropy as shared
 from nanoautograd.kernels.cuda import emulator
-from nanoautograd.kernels.cuda.runtime import capture, reports
+from nanoautograd.kernels.cuda.runtime import capture, device_assertions
 from nanoautograd.kernels.cuda.runtime.capture_context import (
     ROOM,
     CaptureContext,
@@ -23,7 +23,7 @@ from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
 from nanoautograd.optim import SGD, AdamW, clip_grad_norm_
 
 # Before `gpu` replaces it.
-REPORTS = reports.reports
+ASSERTIONS = device_assertions.assertions
 
 
 def test_too_many_numbers():
@@ -102,8 +102,8 @@ def gpu_with_kernels(gpu, monkeypatch):
         gpu.do(lambda: launch(source, kernel, grid, block, arguments, *more), gpu)
 
     monkeypatch.setattr(emulator, "run", run)
-    monkeypatch.setattr(reports, "reports", REPORTS)
-    monkeypatch.setattr(reports, "_of_device", {})
+    monkeypatch.setattr(device_assertions, "assertions", ASSERTIONS)
+    monkeypatch.setattr(device_assertions, "_of_device", {})
     with emulator.emulated():
         yield gpu
 

@@ -9,7 +9,7 @@ import pytest
 import nanoautograd as nag
 from nanoautograd.backends import memory
 from nanoautograd.core.operation import function
-from nanoautograd.kernels.cuda.runtime import reports
+from nanoautograd.kernels.cuda.runtime import device_assertions
 
 
 class OutOfMemoryError(MemoryError):
@@ -54,11 +54,11 @@ def test_a_full_host_is_not_taken_for_a_gpu():
 
 
 def test_debug(monkeypatch):
-    monkeypatch.setattr(reports, "debug", False)
+    monkeypatch.setattr(device_assertions, "debug", False)
     nag.cuda.debug()
-    assert reports.debug is True
+    assert device_assertions.debug is True
     nag.cuda.debug(False)
-    assert reports.debug is False
+    assert device_assertions.debug is False
 
 
 def test_nothing_is_imported_before_it_is_needed():

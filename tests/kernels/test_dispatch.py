@@ -13,7 +13,7 @@ from nanoautograd.backends import to_device, to_numpy
 from nanoautograd.custom_vjp import CustomVJP
 from nanoautograd.kernels.cuda import emulator, launchers, use_kernels
 from nanoautograd.kernels.cuda.launchers import cross_entropy
-from nanoautograd.kernels.cuda.runtime import reports, source
+from nanoautograd.kernels.cuda.runtime import device_assertions, source
 from nanoautograd.kernels.cuda.runtime.source import HERE
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
@@ -106,7 +106,7 @@ def test_a_target_out_of_range_is_named_and_reported_once():
         with pytest.raises(IndexError, match=rf"target {-(2**40)} at position \(0,\)"):
             F.cross_entropy(x, to_device(np.array([-(2**40), 1, 2, 3, 4]), "strict"))
         F.cross_entropy(x, y)
-        reports.check(*_where(x))
+        device_assertions.check(*_where(x))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,8 @@ def test_what_a_kernel_reported_meanwhile_comes_with_what_is_read(read):
     x, y = scores(np.random.default_rng(5))
     with emulator.emulated():
         loss = F.cross_entropy(nag.Tensor(x), y)
-        reports.reports(*_where(x)).host[:] = 1, 3, 0, 99, 0, 11  # as a kernel writes it
+        failed = 1, 3, 0, 99, 0, 11  # as a kernel writes it
+        device_assertions.assertions(*_where(x)).host[:] = failed
         with pytest.raises(
             IndexError, match=r"target 99 at position \(3,\) is out of range: there are 11"
         ):
@@ -133,21 +134,21 @@ def test_what_a_kernel_reported_meanwhile_comes_with_what_is_read(read):
         read(loss)
 
 
-def test_a_number_of_reports_has_one_message():
+def test_an_assertion_has_one_number_and_one_message():
     number = 2**20
-    reports.register(number, "a")
-    reports.register(number, "a")
-    with pytest.raises(ValueError, match="reports 1048576 say 'a', not 'b'"):
-        reports.register(number, "b")
-    del reports._messages[number]
+    device_assertions.register(number, "a")
+    device_assertions.register(number, "a")
+    with pytest.raises(ValueError, match="assertion 1048576 says 'a', not 'b'"):
+        device_assertions.register(number, "b")
+    del device_assertions._messages[number]
 
 
 @pytest.mark.parametrize("file", [p.name for p in HERE.glob("*.cu") if "report(" in p.read_text()])
-def test_what_a_kernel_reports_is_entered_by_its_launcher(file):
+def test_what_a_kernel_asserts_is_entered_by_its_launcher(file):
     (number,) = re.findall(r"constexpr int REPORT = (\d+);", (HERE / file).read_text("utf-8"))
     launcher = inspect.getsource(import_module(f"{launchers.__name__}.{file[:-3]}"))
     assert f"    {number},  # REPORT in {file}\n" in launcher
-    assert int(number) in reports._messages
+    assert int(number) in device_assertions._messages
 
 
 def _where(x):

@@ -30,12 +30,12 @@ def test_an_id_out_of_range_is_reported_and_reads_nothing(bad):
 
 
 def test_a_bad_id_is_zeros_and_has_no_gradient(monkeypatch):
-    monkeypatch.setattr(embedding.reports, "check", lambda xp, device: None)
+    monkeypatch.setattr(embedding.device_assertions, "check", lambda xp, device: None)
     ids, E, dy = on_device(np.array([9, 1, -1, 1]), np.ones((3, 2), "f"), np.ones((4, 2), "f"))
     with emulator.emulated():
         y, cache = embedding.forward(ids, E)
         _, dE = embedding.backward(dy, cache)
-        embedding.reports.reports(strict.xp, "strict").host[:] = 0
+        embedding.device_assertions.assertions(strict.xp, "strict").host[:] = 0
     assert to_numpy(y).tolist() == [[0, 0], [1, 1], [0, 0], [1, 1]]
     assert to_numpy(dE).tolist() == [[0, 0], [2, 2], [0, 0]]
 

@@ -12,7 +12,7 @@ from nanoautograd import functional as F
 from nanoautograd.backends import strict, to_device, to_numpy
 from nanoautograd.kernels import linear_cross_entropy as shared
 from nanoautograd.kernels.cuda import emulator
-from nanoautograd.kernels.cuda.runtime import reports, source
+from nanoautograd.kernels.cuda.runtime import device_assertions, source
 
 pytestmark = pytest.mark.skipif(not emulator.available(), reason="needs g++")
 
@@ -135,4 +135,4 @@ def test_a_target_out_of_range_is_named_by_its_row_in_the_whole(monkeypatch):
             IndexError, match=r"cross_entropy: target 7 at position \(4,\) is out of range"
         ):
             F.linear_cross_entropy(h, W, y)
-        reports.check(strict.xp, "strict")
+        device_assertions.check(strict.xp, "strict")

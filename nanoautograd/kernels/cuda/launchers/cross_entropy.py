@@ -5,10 +5,10 @@ forward and backward are those of manual/cross_entropy.py for what `takes` allow
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
-from ..runtime import reports
+from ..runtime import device_assertions
 from ..runtime.source import FLOATS, source, type_of
 
-reports.register(
+device_assertions.register(
     1,  # REPORT in cross_entropy.cu
     "(linear_)cross_entropy: target {value} at position ({place},) is out of range: there are "
     "{limit} classes, 0 to {last}, and it is not ignore_index",
@@ -30,7 +30,7 @@ def forward(
 ):
     xp, reported = (
         array_namespace(logits, target),
-        reports.reports(array_namespace(logits), device_of(logits)),
+        device_assertions.assertions(array_namespace(logits), device_of(logits)),
     )
     x, y = xp.ascontiguousarray(logits), xp.ascontiguousarray(target)
     N, C = x.size // x.shape[-1], x.shape[-1]
@@ -52,7 +52,7 @@ def forward(
         label_smoothing,
         shared=3 * 32 * lse.itemsize,
     )
-    reports.check(xp, device_of(x))
+    device_assertions.check(xp, device_of(x))
     if reduction == "none":
         return ell.astype(x.dtype, copy=False).reshape(target.shape), (
             x,

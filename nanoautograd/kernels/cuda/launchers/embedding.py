@@ -1,12 +1,12 @@
 """Embedding on a GPU: the launcher of embedding.cu.
 
 forward and backward are those of manual/embedding.py, but that an id out of range is reported
-(runtime/reports.py) and gives zeros.
+(runtime/device_assertions.py) and gives zeros.
 """
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
-from ..runtime import reports
+from ..runtime import device_assertions
 from ..runtime.source import FLOATS, NAMES, source, type_of
 
 CHUNK = 16  # The fewest sorted keys that a thread adds up.
@@ -14,7 +14,7 @@ AT_A_TIME = 1 << 18  # About the threads that a GPU runs at a time (an H100 132 
 #                                 more are of no use, so with more keys each thread adds up more.
 JOINED = 16  # threads for a column of a run that goes over several chunks
 
-reports.register(
+device_assertions.register(
     2,  # REPORT in embedding.cu
     "embedding: id {value} at place {place} is out of range: there are {limit} rows, 0 to {last}",
 )
@@ -35,7 +35,7 @@ def takes(ids, weight, *, padding_idx=None):
 def forward(ids, weight, *, padding_idx=None):
     xp, reported = (
         array_namespace(ids, weight),
-        reports.reports(array_namespace(weight), device_of(weight)),
+        device_assertions.assertions(array_namespace(weight), device_of(weight)),
     )
     n, E = xp.ascontiguousarray(ids), xp.ascontiguousarray(weight)
     M, (V, D) = ids.size, weight.shape
@@ -55,7 +55,7 @@ def forward(ids, weight, *, padding_idx=None):
         D,
         -1 if padding_idx is None else padding_idx % V,
     )
-    reports.check(xp, device_of(E))
+    device_assertions.check(xp, device_of(E))
     return y, (k, kernels, V, D)
 
 

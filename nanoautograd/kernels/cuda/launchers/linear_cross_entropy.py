@@ -2,14 +2,14 @@
 cross_entropy.cu, for a chunk of the scores at a time (../../linear_cross_entropy.py).
 
 forward and backward are those of manual/linear_cross_entropy.py for what `takes` allows, but that a
-target out of range is reported (runtime/reports.py), so that no step waits.
+target out of range is reported (runtime/device_assertions.py), so that no step waits.
 """
 
 from ....backends import array_namespace, device_of
 from ....backends.sums import sum_dtype
 from ... import linear_cross_entropy as shared
 from ...linear_cross_entropy import backward
-from ..runtime import reports
+from ..runtime import device_assertions
 from ..runtime.source import FLOATS, source, type_of
 from .cross_entropy import _threads
 
@@ -55,7 +55,7 @@ def forward(
     lse, b = xp.empty(len(y), dtype=A), None if bias is None else bias.astype(A, copy=False)
     kernels = source("cross_entropy.cu", T=type_of(lse), TargetT=type_of(y))
     device, of_options = device_of(hidden), (V, ignore_index, label_smoothing)
-    reported = reports.reports(xp, device)
+    reported = device_assertions.assertions(xp, device)
 
     def losses_of_rows(n, z, g):
         if b is not None:
@@ -70,5 +70,5 @@ def forward(
     result = shared.forward(
         losses_of_rows, hidden, weight, bias, kept, S, target.shape, reduction, needs
     )
-    reports.check(xp, device)
+    device_assertions.check(xp, device)
     return result

@@ -62,7 +62,7 @@ from ....core.tensor import Tensor, wrap
 from ....custom_vjp import MANUAL
 from ....interface.array_interface import array_of
 from .. import _state
-from . import reports
+from . import device_assertions
 from .capture_context import ROOM, CaptureContext, CaptureError, current
 from .precision import precision
 
@@ -125,7 +125,7 @@ class Captured:
             self._graph.launch()
         self._fetch(slot)
         self.count += 1
-        if reports.debug:
+        if device_assertions.debug:
             self._take_result(slot)
 
     def results(self, wait=False):
@@ -176,7 +176,7 @@ class Captured:
         except MemoryError as error:
             explain_full(error)
             raise
-        reports.reports(cupy, f"cuda:{device}")
+        device_assertions.assertions(cupy, f"cuda:{device}")
         self._bytes, self._numbers, self._slots = memory, memory[: 8 * ROOM], slots
         self._device, self._copying, self._cupy = device, copying, cupy
 
@@ -205,7 +205,7 @@ class Captured:
 
     def _record(self):
         cupy = self._cupy
-        if reports.debug:
+        if device_assertions.debug:
             raise CaptureError(
                 "with nag.cuda.debug(True) the host waits after each operation; a "
                 "step is recorded without"
@@ -316,7 +316,7 @@ class Captured:
             return
         (arrays, is_tuple), slot.returned = slot.returned, None
         slot.ended.synchronize()
-        reports.check(self._cupy, f"cuda:{self._device}")
+        device_assertions.check(self._cupy, f"cuda:{self._device}")
         numbers = tuple(
             float(slot.back[8 * i : 8 * i + 8].view(y.dtype)[0]) for i, y in enumerate(arrays)
         )

@@ -1,4 +1,4 @@
-// How a kernel says that its input was wrong: runtime/reports.py reads it.
+// How a kernel says that its input was wrong: runtime/device_assertions.py reads it.
 
 #pragma once
 

@@ -13,30 +13,32 @@ import numpy as np
 
 from ....backends import WHEN_COPIED
 
-__all__ = ["Reports", "check", "register", "reports"]
+__all__ = ["Assertions", "assertions", "check", "register"]
 
 SIZE = 6  # sources/problem.cuh: what, place and value (two words each), limit
 
 _messages = {}
-_of_device = {}  # device -> Reports
+_of_device = {}  # device -> Assertions
 debug = False
 
 
 def register(number, message):
-    """Enters the message of the reports of this number, 1 or more: a format of place, value, limit
-    and last. Raises ValueError if the number has another."""
+    """Enters the message of the assertion of this number, 1 or more: a format of place, value,
+    limit and last. Raises ValueError if the number has another."""
     if _messages.setdefault(number, message) != message:
-        raise ValueError(f"register: reports {number} say {_messages[number]!r}, not {message!r}")
+        raise ValueError(
+            f"register: assertion {number} says {_messages[number]!r}, not {message!r}"
+        )
 
 
-class Reports:
-    """array: for kernels, on their device; host: the same numbers, for NumPy."""
+class Assertions:
+    """What failed. array: for kernels, on their device; host: the same numbers, for NumPy."""
 
     def __init__(self, array, host, keep=None):
         self.array, self.host, self.keep = array, host, keep
 
     def check(self):
-        """Raises IndexError if a kernel has reported, once."""
+        """Raises IndexError if one has failed, once."""
         what = int(self.host[0])
         if what <= 0:  # nothing, or it is being written
             return
@@ -48,15 +50,15 @@ class Reports:
         )
 
 
-def reports(xp, device):
-    """The Reports for kernels on a device."""
+def assertions(xp, device):
+    """The Assertions of kernels on a device."""
     if device not in _of_device:
         _of_device[device] = _pinned() if xp.__name__ == "cupy" else _plain(xp)
     return _of_device[device]
 
 
 def check(xp, device):
-    """Raise what kernels on the device reported; with `debug`, after they have ended."""
+    """Raise what failed in kernels on the device; with `debug`, after they have ended."""
     if device not in _of_device:
         return
     if xp.__name__ == "cupy" and debug:
@@ -68,7 +70,7 @@ def check(xp, device):
 
 def _plain(xp):
     array = xp.zeros(SIZE, dtype=xp.int32)
-    return Reports(array, array if isinstance(array, np.ndarray) else array._host)
+    return Assertions(array, array if isinstance(array, np.ndarray) else array._host)
 
 
 def _pinned():
@@ -81,7 +83,7 @@ def _pinned():
     host[:] = 0
     owned = cupy.cuda.UnownedMemory(memory.ptr, 4 * SIZE, memory)
     array = cupy.ndarray((SIZE,), cupy.int32, cupy.cuda.MemoryPointer(owned, 0))
-    return Reports(array, host, memory)
+    return Assertions(array, host, memory)
 
 
 WHEN_COPIED.append(check)
