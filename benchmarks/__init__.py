@@ -1,4 +1,4 @@
-"""Benchmarks: how fast the engine is beside its peers and beside the limit of the machine.
+"""Benchmarks: how fast the engine is beside its peers and beside the machine's roofline.
 
 `python -m benchmarks --help` says how to run them, README.md how they measure.
 """

@@ -1,4 +1,4 @@
-"""Time operations and whole training steps beside other libraries and the limit of the machine.
+"""Time operations and whole training steps beside other libraries and the machine's roofline.
 
 python -m benchmarks                                all that is here to compare with
 python -m benchmarks --models lstm gpt --vs torch   these training steps, beside PyTorch
@@ -27,7 +27,7 @@ from pathlib import Path
 from . import compare, crossover, growth, imports, pair, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import PeerError, Processes, measure
-from .registry import LIMITS, OTHERS, OURS, peer
+from .registry import OTHERS, OURS, ROOFLINE, peer
 from .report import environment, load, row, save, tables, usable
 
 
@@ -169,7 +169,7 @@ def peers_of(o):
     for name in o.vs:
         is_on_host = o.backend != "cupy" or name in ("autograd", "numpy")
         names.append(name if is_on_host else name + "@cuda")
-    names += [name + where for name in LIMITS]
+    names += [name + where for name in ROOFLINE]
     if why := peer(o.backend).absent():
         raise PeerError(f"--backend {o.backend} cannot be used: {why}")
     absent = {name: why for name in names if (why := peer(name).absent())}

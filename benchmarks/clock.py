@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .registry import LIMITS, peer
+from .registry import ROOFLINE, peer
 
 ROOT = Path(__file__).parents[1]
 REST = 0.05  # seconds; OpenBLAS spins for 2²⁶ cycles
@@ -204,10 +204,10 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
 
     def build(process, name, reference):
         prints = process.ask("build", case=case_name, sizes=case.sizes)["prints"]
-        limit = peer(name).library in LIMITS
-        if reference and not limit and (wrong := differ(prints, reference, tolerance)):
+        is_roofline = peer(name).library in ROOFLINE
+        if reference and not is_roofline and (wrong := differ(prints, reference, tolerance)):
             raise PeerError(wrong)
-        peak = process.ask("memory")["peak"] if memory and not limit else None
+        peak = process.ask("memory")["peak"] if memory and not is_roofline else None
         measured[name] = Measurement(peak=peak, prints=prints)
         return prints
 

@@ -7,7 +7,7 @@ import matplotlib
 
 from models.training.metrics import save_figure
 
-from .report import columns, is_limit, limit, title
+from .report import columns, is_roofline, roofline_of, title
 
 matplotlib.use("Agg")  # to files, not to a screen
 
@@ -45,7 +45,7 @@ def colours(names):
 def bars(rows):
     """The time of ours over that of each peer, with quartiles; 1 is a line."""
     peers = columns(
-        rows, lambda name: not is_limit(name) and not name.startswith(("by hand", "manual"))
+        rows, lambda name: not is_roofline(name) and not name.startswith(("by hand", "manual"))
     )
     if not peers:
         return None
@@ -85,7 +85,7 @@ def bars(rows):
 
 def roofline(rows):
     """Floating-point operations a second over operations a byte, for rows with products; the roof
-    is the rate of copying and the best rate of products in the same run. Each row's own limit, its
+    is the rate of copying and the best rate of products in the same run. Each row's own roof, its
     products at their own shapes, is a tick above its points."""
     points, rates, bandwidths = [], [], []
     for r in rows:
@@ -100,7 +100,7 @@ def roofline(rows):
         points.append((r["flops"] / r["bytes"], r))
     if not points:
         return None
-    peers = [points[0][1]["main"], *columns([r for _, r in points], lambda n: not is_limit(n))]
+    peers = [points[0][1]["main"], *columns([r for _, r in points], lambda n: not is_roofline(n))]
     figure, ax = plt.subplots(figsize=(8, 6), dpi=110, layout="constrained")
     colour = colours(peers)
     rate = max(rates)
@@ -131,7 +131,7 @@ def roofline(rows):
     low, high = map(math.log, ax.get_xlim())
     places = apart([(math.log(x) - low) / (high - low) for x, _ in points], 0.025)
     for (x, r), place in zip(points, places):
-        top = r["flops"] / limit(r)[0] / 1e9
+        top = r["flops"] / roofline_of(r)[0] / 1e9
         ax.plot([x], [top], "_", color="black", markersize=12)
         ax.annotate(
             title(r),

@@ -1,16 +1,16 @@
 """Which peers there are, by name."""
 
-from .floor import Limit
 from .peers import Autograd, Captured, Jax, Manual, Ours, Torch
+from .roofline import Roofline
 
 OURS = {"numpy": "cpu", "cupy": "cuda", "strict": "strict"}
 OTHERS = "torch", "torch.compile", "jax", "autograd"
-LIMITS = "products", "copy"
+ROOFLINE = "products", "copy"
 
 
 def peer(name):
     """The Peer of a name: numpy, cupy, captured, torch, torch.compile, jax, autograd (torch@cuda,
-    ... on the GPU), and, on the device of numpy or cupy, "manual", "by hand" and the limits,
+    ... on the GPU), and, on the device of numpy or cupy, "manual", "by hand" and the roofline,
     products and copy, as "by hand@cupy"."""
     name, _, where = name.partition("@")
     full = f"{name}@{where}" if where else name
@@ -22,8 +22,8 @@ def peer(name):
         return Manual(full, "ours", OURS[where or "numpy"])
     if name == "by hand":
         return Ours(full, "by_hand", OURS[where or "numpy"])
-    if name in LIMITS:
-        return Limit(full, name, OURS[where or "numpy"])
+    if name in ROOFLINE:
+        return Roofline(full, name, OURS[where or "numpy"])
     device = where or "cpu"
     if name in ("torch", "torch.compile"):
         return Torch(full, "torch", device, compiled=name == "torch.compile")

@@ -12,7 +12,7 @@ from nanoautograd.checkpoint import write_whole
 
 from .cases import MODELS
 from .clock import ROOT
-from .registry import LIMITS
+from .registry import ROOFLINE
 
 
 def environment(threads, precision, libraries, before):
@@ -108,15 +108,15 @@ def row(name, size, precision, case, main, measured, errors):
     }
 
 
-def limit(row):
+def roofline_of(row):
     """Seconds that the products and the copy of a row take, and the share of ours that this is."""
-    seconds = sum(p["seconds"] for name, p in row["peers"].items() if is_limit(name))
+    seconds = sum(p["seconds"] for name, p in row["peers"].items() if is_roofline(name))
     main = row["peers"].get(row["main"])
     return seconds, (seconds / main["seconds"] if main else None)
 
 
-def is_limit(peer):
-    return peer.partition("@")[0] in LIMITS
+def is_roofline(peer):
+    return peer.partition("@")[0] in ROOFLINE
 
 
 # ------------------------------------------------------------------------------------------- tables
@@ -183,9 +183,9 @@ def described(e):
 
 
 def times(rows):
-    """Time of ours with its quartiles, ratio to each peer, share of the limit, rate."""
-    peers = columns(rows, lambda name: not is_limit(name))
-    head = ["case", "ours", "quartiles", *peers, "products", "limit", "reached", "rate"]
+    """Time of ours with its quartiles, ratio to each peer, share of the roofline, rate."""
+    peers = columns(rows, lambda name: not is_roofline(name))
+    head = ["case", "ours", "quartiles", *peers, "products", "roofline", "reached", "rate"]
     table = [head]
     for r in rows:
         ours, cells = r["peers"].get(r["main"]), [title(r)]
@@ -199,7 +199,7 @@ def times(rows):
         products = sum(
             p["seconds"] for name, p in r["peers"].items() if name.startswith("products")
         )
-        least, share = limit(r)
+        least, share = roofline_of(r)
         cells += [
             f"{ms(products)} ({products / ours['seconds']:.0%})" if products else "",
             ms(least) if least else "",
@@ -212,7 +212,7 @@ def times(rows):
 
 def memory(rows):
     """Peak memory of ours and of each peer, and ours / peer."""
-    peers = columns(rows, lambda name: not is_limit(name))
+    peers = columns(rows, lambda name: not is_roofline(name))
     table = [["case", "ours", *peers]]
     for r in rows:
         ours = r["peers"].get(r["main"], {}).get("peak")

@@ -1,12 +1,11 @@
-"""The limit of the machine, measured like a peer in the same rounds.
+"""The roofline of the machine: what a step takes at least, measured like a peer in the same rounds.
 
 `products` computes the matrix products of a step and nothing else, with the BLAS of NumPy (or
 cuBLAS, in the precision that is measured) at exactly their shapes, into memory that is there
 already; each has arrays of its own, as the layers of a model have, up to an amount that no cache
-holds. In bfloat16 they are rounded before. `copy` moves as many
-bytes as the step has to move outside of them, with one thread a core. What a step takes at least is
-the sum of both; a step that overlaps the two, or whose data stays in a cache that the copy does not
-fit, may come below it.
+holds. In bfloat16 they are rounded before. `copy` moves as many bytes as the step has to move
+outside of them, with one thread a core. The roofline is the sum of both; a step that overlaps the
+two, or whose data stays in a cache that the copy does not fit, may come below it.
 """
 
 import math
@@ -21,7 +20,7 @@ LARGEST = 1 << 28  # bytes that are copied at a time
 DISTINCT = 1 << 26  # bytes in distinct arrays of one shape
 
 
-class Limit(Ours):
+class Roofline(Ours):
     """On the device of ours."""
 
     def prepare(self, threads):

@@ -23,7 +23,7 @@ import numpy as np
 
 from .cases import make
 from .memory import anonymous, peak_of, trim
-from .registry import LIMITS, peer
+from .registry import ROOFLINE, peer
 
 CHECKED = 3  # steps before anything is timed, whose results are compared
 
@@ -72,7 +72,7 @@ class Worker:
 
     def take_steps(self, case):
         """Make `step` for a case, and take some; the fingerprints of their results."""
-        if self.peer.library in LIMITS:
+        if self.peer.library in ROOFLINE:
             self.step = getattr(self.peer, self.peer.library)(case, self.peer.dtype)
         else:
             self.step = case.build(self.peer, self.peer.put_all(case.arrays(self.peer.dtype)))

@@ -51,7 +51,7 @@ def once(processes, name, memory=False):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_ours_the_hand_derived_gradient_and_the_limit(processes, name):
+def test_ours_and_the_hand_derived_gradient_agree_and_the_roofline_runs(processes, name):
     measured = once(processes(OURS), name, memory=True)
     first = measured["numpy"].prints[0]
     assert np.isfinite(first).all()
@@ -108,7 +108,7 @@ def test_in_double_precision_they_agree_to_more_digits(processes, other):
 @pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.skipif(peer("torch.compile").absent() is not None, reason="no torch, or no g++")
-def test_compiled(processes):
+def test_a_compiled_peer_computes_the_same(processes):
     once(processes(["numpy", "torch.compile"]), "mlp")
 
 
