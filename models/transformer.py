@@ -102,7 +102,7 @@ class LayerState(NamedTuple):
 
 
 class State(NamedTuple):
-    """What writing goes on from, for B sequences, as models/decoding.py takes it."""
+    """What writing goes on from, for B sequences, as inference/decoding.py takes it."""
 
     x: Any  # source tokens (B, S)
     seen: Any  # which of them are no padding (B, S)
