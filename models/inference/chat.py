@@ -141,7 +141,9 @@ def parser():
         help="continue texts with the checkpoint in this folder of train.py, instead",
     )
     p.add_argument(
-        "--system", help="what the model is told at first (default: what it was trained with)"
+        "--system",
+        metavar="TEXT",
+        help="what the model is told at first (default: what it was trained with)",
     )
     shown = {
         "--temperature": " (default: 0.2, or with --from that of train.py)",
@@ -149,19 +151,25 @@ def parser():
     }
     sampling_options(
         lambda name, type, default, help, **kwargs: p.add_argument(
-            name, type=type, help=help + shown.get(name, ""), **kwargs
+            name, type=type, help=help + shown.get(name, ""), **{"metavar": "X", **kwargs}
         )
     )
     p.add_argument(
         "--length",
+        metavar="N",
         type=number(int, least=1),
         help="tokens of an answer, at most (default: 512, or with --from that of train.py)",
     )
     p.add_argument(
-        "--seed", type=number(int, least=0), default=0, help="decides what is drawn (default: 0)"
+        "--seed",
+        metavar="N",
+        type=number(int, least=0),
+        default=0,
+        help="decides what is drawn (default: 0)",
     )
     p.add_argument(
         "--threads",
+        metavar="N",
         type=number(int, least=1),
         default=cores(),
         help="threads that compute (default: one a core)",
@@ -205,8 +213,8 @@ def main(argv=None):
         OSError,
         ImportError,
     ) as e:
-        return f"chat: {shortened(str(e))}"
+        return f"models.chat: {shortened(str(e))}"
     except MemoryError as e:
-        return f"chat: {out_of_memory(e)}"
+        return f"models.chat: {out_of_memory(e)}"
     except KeyboardInterrupt:
         return 130

@@ -317,7 +317,7 @@ def test_a_run_of_train_py(tmp_path, capsys, monkeypatch):
     assert [len(line) for line in out_.replace("\n\n", "\n").splitlines()][0] >= 2
     assert "[the vocabulary of" in err and "lacks 'q'" in err
     message = main(["--from", str(tmp_path / "none"), "--prompt", "x"])
-    assert message.startswith("chat: there is no run in ")
+    assert message.startswith("models.chat: there is no run in ")
 
 
 def test_the_averaged_adapters_of_a_run_are_used(tmp_path, capsys):
@@ -373,7 +373,7 @@ def test_a_run_of_no_language_model(tmp_path, monkeypatch):
     monkeypatch.setattr(chat, "parse", lambda words: (SimpleNamespace(preset="dates"), None))
     message = main(["--from", "runs/dates", "--prompt", "May 5 2020"])
     assert message == (
-        "chat: runs/dates is a run of the preset dates, which is no language model; "
+        "models.chat: runs/dates is a run of the preset dates, which is no language model; "
         "ask it with train.py --generate"
     )
 
