@@ -109,17 +109,26 @@ def test_the_package_docstring():
     assert repr(scope["x"].grad) == "tensor([2., 4., 6.])"
 
 
-def test_every_folder_has_a_map_and_every_link_leads_somewhere():
-    def ours(pattern):  # what pip, virtual environments and runs leave here is not
-        return [
-            p
-            for p in ROOT.rglob(pattern)
-            if not any(
-                part.startswith(".") or part in ("build", "venv", "runs")
-                for part in p.relative_to(ROOT).parts[:-1]
-            )
-        ]
+def ours(pattern):  # what pip, virtual environments and runs leave here is not
+    return [
+        p
+        for p in ROOT.rglob(pattern)
+        if not any(
+            part.startswith(".") or part in ("build", "venv", "runs")
+            for part in p.relative_to(ROOT).parts[:-1]
+        )
+    ]
 
+
+def test_a_map_names_every_file_of_its_folder():
+    for readme in ours("README.md"):
+        text = readme.read_text(encoding="utf-8")
+        for file in readme.parent.glob("*.py") if readme.parent != ROOT else ():
+            is_named = file.name in text or file.match("tests/test_*_arguments.py")
+            assert is_named or file.stem == "__init__", f"{readme} does not name {file.name}"
+
+
+def test_every_folder_has_a_map_and_every_link_leads_somewhere():
     for folder in {p.parent for p in ours("*.py")} - {ROOT}:
         if folder.parent in (ROOT, ROOT / "nanoautograd"):
             assert (folder / "README.md").exists(), f"{folder} has no README.md"
