@@ -12,7 +12,7 @@ README.md beside this file is the map of the package, in the order in which to r
 
 from importlib import import_module
 
-from . import _deprecated, autograd, backends, kernels, ops
+from . import autograd, backends, kernels, ops
 from .backends.memory import keep_memory
 from .backends.threads import get_num_threads, set_num_threads
 from .core.grad_mode import enable_grad, is_grad_enabled, no_grad
@@ -20,7 +20,7 @@ from .core.operation import function
 from .core.tensor import Tensor
 from .custom_vjp import custom_vjp, use_manual
 from .errors import AnomalyError, GraphError, ShapeError
-from .interface import methods
+from .interface import deprecated, methods
 from .interface.dlpack import from_dlpack
 from .interface.printing import graph_text
 from .ops import *  # noqa: F403
@@ -83,6 +83,6 @@ def __getattr__(name):
         return import_module(f".{name}", __name__)
     if name in _LAZY_NAMES:
         return getattr(import_module(f".{_LAZY_NAMES[name]}", __name__), name)
-    if name in _deprecated.NAMES:
-        return _deprecated.renamed(_deprecated.NAMES, __name__, name)
+    if name in deprecated.NAMES:
+        return deprecated.renamed(deprecated.NAMES, __name__, name)
     return _missing(name)

@@ -51,7 +51,7 @@ FLOORS = (
     "custom_vjp",
     "manual",
     "kernels",
-    "_deprecated",
+    "deprecated",
     "functional",
     "nn",
     "optim",

@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 
-from .. import _deprecated
 from ..backends import array_namespace, is_float
 from ..core.tensor import Tensor
+from ..interface import deprecated
 from ..interface.array_interface import array_of
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
@@ -52,7 +52,7 @@ def cross_entropy(
     Gradients: `backward` in manual/cross_entropy.py; step into it within `nag.use_manual()`.
     """
     if overwrite_input is not None:
-        _deprecated.overwrite_input()
+        deprecated.overwrite_input()
     warn_of_softmax(input)
     return _cross_entropy(
         input,

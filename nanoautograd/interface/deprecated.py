@@ -7,14 +7,14 @@ import sys
 import warnings
 from types import ModuleType
 
-from . import backends, errors
-from .core import grad_mode
-from .core.operation import Primitive, function
-from .core.tensor import Tensor
-from .custom_vjp import CustomVJP, custom_vjp
-from .interface import array_interface
-from .interface.dlpack import from_dlpack
-from .safety.anomaly import detect_anomaly
+from .. import backends, errors
+from ..core import grad_mode
+from ..core.operation import Primitive, function
+from ..core.tensor import Tensor
+from ..custom_vjp import CustomVJP, custom_vjp
+from ..safety.anomaly import detect_anomaly
+from . import array_interface
+from .dlpack import from_dlpack
 
 __all__ = ["NAMES", "overwrite_input", "renamed"]
 
@@ -65,7 +65,7 @@ class _Gone(ModuleType):
 
 
 for _name in MODULES:
-    sys.modules[f"{__package__}.{_name}"] = _Gone(f"{__package__}.{_name}")
+    sys.modules[f"nanoautograd.{_name}"] = _Gone(f"nanoautograd.{_name}")
 
 
 def _vjp(self, *in_order, **rules):
