@@ -7,7 +7,7 @@ import nanoautograd as nag
 from nanoautograd import functional as F
 
 
-def test_relu(backend):
+def test_relu_and_its_slope_of_one_half_at_zero(backend):
     x = backend.tensor([-1.0, 0.0, 2.0], requires_grad=True)
     y = F.relu(x)
     y.sum().backward()
@@ -18,7 +18,7 @@ def test_relu(backend):
 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0, 3)])
 @pytest.mark.parametrize("biased", [False, True])
-def test_linear(backend, batch, biased):
+def test_linear_and_its_gradients_are_products(backend, batch, biased):
     rng = np.random.default_rng(0)
     x, W = rng.standard_normal((*batch, 4)), rng.standard_normal((5, 4))
     b, g = rng.standard_normal(5) if biased else None, rng.standard_normal((*batch, 5))
@@ -83,7 +83,7 @@ def test_arrays_give_arrays_and_tensors_tensors(backend, name):
         assert not CALLS[name](t, i).requires_grad
 
 
-def test_all_are_covered():
+def test_every_public_function_is_called_here():
     assert set(CALLS) == set(F.__all__)
 
 

@@ -21,7 +21,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize("counter, key, want", KNOWN)
-def test_published_values(backend, counter, key, want):
+def test_it_gives_the_published_values(backend, counter, key, want):
     found = philox.philox(*(backend.array([c], np.uint64) for c in counter), *key)
     assert tuple(int(backend.numpy(c)[0]) for c in found) == want
 

@@ -116,7 +116,7 @@ def test_what_is_not_finite_stays_in_its_column(dtype):
 
 @pytest.mark.parametrize("M, N", [(10**6, 2), (10**5, 7), (3000, 64), (300, 700), (25, 9), (7, 2)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_equal_numbers(M, N, dtype):
+def test_sums_of_equal_numbers_keep_their_digits(M, N, dtype):
     """The worst that there is for a sum: each rounding goes the same way."""
     for value in (123.4, 0.1, 1.7):
         x = np.full((M, N), value, dtype)
@@ -142,7 +142,7 @@ def test_more_ones_than_float32_counts():
 
 
 @each_dtype
-def test_many_blocks(dtype):
+def test_sums_of_many_blocks_keep_their_digits(dtype):
     blocks = [np.full(3, 0.1, DTYPES[dtype])] * 1000
     near(total(blocks), np.full(3, exact(blocks[0][0]) * 1000), dtype, size=100)
 
@@ -221,7 +221,7 @@ ON_ROWS = {
 
 @each_short
 @pytest.mark.parametrize("name", ON_ROWS)
-def test_as_in_float64(name, dtype):
+def test_16_bits_give_what_float64_gives(name, dtype):
     """Large numbers, whose squares are beyond float16, and long rows."""
 
     @settings(max_examples=settings.default.max_examples // 5)
@@ -294,7 +294,7 @@ def test_rows_beyond_the_squares_of_float16():
 
 @each_short
 @pytest.mark.parametrize("second", [F.layer_norm, F.rms_norm])
-def test_second_derivatives_too(dtype, second):
+def test_second_derivatives_in_16_bits_are_those_of_float64(dtype, second):
     x = np.array([[300, 100, -200, 50]])
 
     def slope(x, w):
@@ -375,7 +375,7 @@ def test_variance_whose_sum_is_out_of_range():
 
 
 @given(arrays(floating_dtypes(sizes=(32, 64), endianness="="), st.integers(1, 30)))
-def test_norms_of_anything(x):
+def test_norms_of_any_numbers_are_exact(x):
     """Beside a norm that is computed exactly; infinite and NaN as in NumPy."""
     with np.errstate(all="ignore"):
         found = nag.norm(x)

@@ -10,7 +10,7 @@ from nanoautograd.testing.strategies import programs
 
 @settings(max_examples=settings.default.max_examples * 4)
 @given(programs())
-def test_gradients(program):
+def test_gradients_of_random_programs_are_those_of_differences(program):
     gradcheck(program, program.inputs)
 
 

@@ -95,14 +95,14 @@ def test_the_example_of_a_gradient_check_shows_a_wrong_gradient():
     }
 
 
-def test_an_operation_of_ones_own(tmp_path):
+def test_the_operation_of_ones_own_runs(tmp_path):
     file, scope = tmp_path / "example.py", {}  # a file of its own: Hypothesis reads the source
     file.write_text(next(b for b in blocks("README.md", "python") if "def logit" in b))
     exec(compile(file.read_text(), file, "exec"), scope)
     scope["test_logit"]()
 
 
-def test_the_package_docstring():
+def test_the_example_of_the_package_docstring_runs():
     scope = {}
     code = [line[4:] for line in nag.__doc__.splitlines() if line.startswith("    ")]
     exec("\n".join(code), scope)

@@ -637,7 +637,7 @@ def test_every_row_of_the_table_is_an_operator_of_pytorch():
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_samples(name):
+def test_pytorchs_samples_give_pytorchs_values_and_gradients(name):
     number = 0
     for op in operators():
         if op.name != name:

@@ -34,7 +34,7 @@ def test_scalars_alone_are_numpys():
     assert array_namespace() is array_namespace(1, 2.0, None) is np
 
 
-def test_there_and_back(backend):
+def test_arrays_move_to_a_device_and_back_unchanged(backend):
     host = np.arange(6.0, dtype=np.float32).reshape(2, 3)
     x = to_device(host, backend.device)
     assert x.dtype == np.float32 and to_device(x, backend.device) is x
@@ -65,7 +65,7 @@ def test_two_devices_do_not_mix():
         (np.array([True, False, True]), 3.0),
     ],
 )
-def test_scatter_add(backend, index, values):
+def test_scatter_add_adds_up_repeated_places(backend, index, values):
     def on_device(x):
         return (
             tuple(map(on_device, x))
@@ -94,7 +94,7 @@ def test_scatter_add_of_rows_that_are_named_often(backend, n, V, D, seed):
     np.testing.assert_array_equal(backend.numpy(given_values), values)  # not written to
 
 
-def test_last_writers(backend):
+def test_last_writers_finds_who_wins_each_place(backend):
     winners = last_writers(backend.array([3, 1, 3, 0, 1, 3]), 5)
     assert backend.numpy(winners).tolist() == [5, 4, 5, 3, 4, 5]
 

@@ -14,7 +14,7 @@ PORTABLE = {"ops", "manual"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_project_is_clean(path):
+def test_the_project_uses_only_what_cupy_has(path):
     portable = PORTABLE & set(path.relative_to(ROOT).parts)
     findings = lint_file(path, numpy_allowed=not portable)
     assert not findings, "\n" + "\n".join(map(str, findings))

@@ -133,7 +133,7 @@ def test_attributes_are_numpys(a):
     assert f"{a[0, 0]:.1f}" == "-1.0" and "array" in repr(a) and str(a) == str(HOST)
 
 
-def test_copies_and_references(a):
+def test_copies_are_independent_and_references_are_not(a):
     for b in (copy.copy(a), copy.deepcopy(a), pickle.loads(pickle.dumps(a)), a.copy(), xp.array(a)):
         same(b, HOST)
         b += 1.0
@@ -458,7 +458,7 @@ def test_float32_does_not_become_float64(f, a):
 
 
 @pytest.mark.parametrize("f", DEFAULT)
-def test_no_default_dtype(f):
+def test_an_array_without_a_dtype_is_refused(f):
     with pytest.raises(StrictError, match="no dtype was given"):
         f()
     with allow_promotion():
@@ -533,7 +533,7 @@ def test_work_that_does_not_wait_passes_in_no_sync(a, i):
 # --- the snapshot ---------------------------------------------------------------------------------
 
 
-def test_signatures():
+def test_a_signature_says_what_is_wrong_with_a_call():
     text = "a, /, axis=None, *, dtype=None"
     assert Signature(text).fault(2, ["dtype"]) is None
     assert "'a'" in Signature(text).fault(0, ["a"])

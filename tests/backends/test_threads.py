@@ -161,7 +161,7 @@ def random(rng, *shape):
         ((2, 3, 0), (2, 0, 5)),
     ],
 )
-def test_matrix_products(n, a, b):
+def test_products_shared_among_threads_are_numpys(n, a, b):
     nag.set_num_threads(n)
     rng = np.random.default_rng(0)
     a, b = random(rng, *a), random(rng, *b)
@@ -250,7 +250,7 @@ def test_what_is_no_number_of_threads(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork():
+def test_threads_work_after_a_fork():
     code = """
 import os, nanoautograd as nag
 from nanoautograd.backends import threads
@@ -280,7 +280,7 @@ if nag.keep_memory(poison=7):
 
 
 @given(st.integers(0, 9), st.integers(0, 400), st.sampled_from(["f", "d", "e"]))
-def test_sums(backend, M, N, dtype):
+def test_sums_as_products_are_as_exact_as_float64(backend, M, N, dtype):
     a = np.random.default_rng(0).standard_normal((M, N)).astype(dtype)
     for f, axis in ((sums.row_sums, 1), (sums.column_sums, 0)):
         found = backend.numpy(f(backend.array(a, dtype)))

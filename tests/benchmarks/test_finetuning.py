@@ -5,7 +5,7 @@ import pytest
 pytestmark = [pytest.mark.oracle, pytest.mark.data]
 
 
-def test_a_few_steps(monkeypatch, capsys):
+def test_it_trains_and_prints_an_accuracy(monkeypatch, capsys):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     pytest.importorskip("tokenizers")

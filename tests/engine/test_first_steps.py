@@ -97,7 +97,7 @@ def cube():
     return cube
 
 
-def test_rules_without_names():
+def test_rules_may_be_given_without_names():
     def check(f):
         assert nag.grad(f)(2.0).item() == 12
 

@@ -44,7 +44,7 @@ def test_one_object_entered_twice():
     assert nag.is_grad_enabled()
 
 
-def test_as_a_decorator():
+def test_no_grad_is_a_decorator_too():
     @nag.no_grad()
     def f(x, depth=2):
         return f(x, depth - 1) if depth else x * 2
@@ -426,7 +426,7 @@ def test_hand_derived_operations_are_watched_too():
             y.backward()
 
 
-def test_good_values_pass():
+def test_anomaly_mode_lets_good_values_pass():
     x = nag.Tensor([1.0, 2.0], requires_grad=True)
     with nag.detect_anomaly():
         (x[0] + nag.log(x)).sum().backward()

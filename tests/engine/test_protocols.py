@@ -164,7 +164,7 @@ def test_functions_of_two_arrays(f):
 
 
 @pytest.mark.parametrize("f", OTHERS, ids=lambda f: inspect.getsource(f).strip()[:20] and None)
-def test_functions_with_arguments(f):
+def test_numpys_functions_take_their_arguments(f):
     check_function(f, N)
 
 
@@ -189,7 +189,7 @@ def test_functions_without_a_gradient(f):
     np.testing.assert_array_equal(y.numpy(), f(N))
 
 
-def test_comparisons():
+def test_comparisons_are_boolean_tensors():
     t = leaf(N)
     for y, expected in [
         (t > 0.4, N > 0.4),
@@ -208,7 +208,7 @@ def test_every_operation_with_a_numpy_twin_is_reached_through_it():
             assert NUMPY[getattr(np, name)] is getattr(ops, name)
 
 
-def test_arguments_are_numpys():
+def test_parameters_stand_where_numpys_do():
     """Each parameter that an operation and its NumPy twin both have stands at the same place."""
     for f, operation in NUMPY.items():
         if isinstance(f, np.ufunc) or getattr(np, f.__name__, None) is not f:
@@ -388,7 +388,7 @@ def test_dlpack_shares_memory_both_ways():
 
 
 @pytest.mark.oracle
-def test_dlpack_with_torch():
+def test_dlpack_shares_memory_with_torch_and_refuses_recorded_tensors():
     torch = pytest.importorskip("torch")
     t = nag.Tensor([1.0, 2.0, 3.0])
     u = torch.from_dlpack(t)
@@ -400,7 +400,7 @@ def test_dlpack_with_torch():
         torch.from_dlpack(leaf([1.0]))
 
 
-def test_what_python_asks():
+def test_python_gets_lengths_numbers_and_texts():
     t = nag.Tensor([[1.0, 2.0], [3.0, 4.0]])
     assert len(t) == 2 and [r.tolist() for r in t] == [[1, 2], [3, 4]]
     assert float(t[0, 1]) == 2 and int(t[1, 1]) == 4 and bool(t[0, 0]) and t[0, 0].item() == 1
@@ -417,14 +417,14 @@ def test_what_python_asks():
         bool(t)
 
 
-def test_repr():
+def test_a_tensor_is_printed_as_it_is_made():
     assert repr(nag.Tensor([1.0, 2.0])) == "tensor([1., 2.])"
     t = nag.Tensor([1.0, 2.0], dtype=np.float32, requires_grad=True)
     assert repr(t) == "tensor([1., 2.], dtype=float32, requires_grad=True)"
     assert repr(t * 2) == "tensor([2., 4.], dtype=float32, from=multiply)"
 
 
-def test_deepcopy():
+def test_deepcopy_copies_leaves_and_refuses_computed_tensors():
     t = leaf([1.0, 2.0])
     u = copy.deepcopy(t)
     assert u.requires_grad and not np.shares_memory(t.data, u.data)
@@ -484,6 +484,6 @@ def test_tuples_in_the_place_of_arrays():
     assert ((1.0, 2.0) * t).tolist() == [3, 8]
 
 
-def test_an_unknown_device():
+def test_an_unknown_device_is_refused_by_name():
     with pytest.raises(TypeError, match="'gpu'.*'cuda'"):
         nag.Tensor([1.0]).to("gpu")

@@ -59,7 +59,7 @@ def test_a_function_that_does_not_depend_on_its_argument():
     assert d[1].tolist() == [0, 0]
 
 
-def test_tangents_are_checked():
+def test_tangents_of_other_shapes_are_refused():
     with pytest.raises(nag.ShapeError, match=r"\(1,\).*\(3,\)"):
         nag.hvp(lambda x: (x * x).sum(), (np.ones(3),), (np.ones(1),))
     with pytest.raises(nag.ShapeError, match="hvp"):
@@ -90,7 +90,7 @@ def test_a_batch_that_is_reused_before_the_walk(call):
     assert gradients[0].tolist() == gradients[1].tolist() and gradients[0].any()
 
 
-def test_replacing_data():
+def test_replaced_data_keeps_the_dtype_and_its_gradient():
     x = leaf([1.0, 2.0])
     y = (x * 2).sum()
     x.data = [1, 2]  # keeps its dtype
@@ -225,7 +225,7 @@ def test_one_no_grad_object_in_two_threads():
 # ---- values
 
 
-def test_nan_stays_nan():
+def test_logsumexp_of_nan_and_infinities():
     assert np.isnan(nag.logsumexp(np.array([np.nan, 1.0])))
     assert nag.logsumexp(np.array([-np.inf, -np.inf])) == -np.inf
     with np.errstate(invalid="ignore"):
@@ -334,7 +334,7 @@ def test_an_assigned_nan_is_an_anomaly():
             y[1] = np.nan
 
 
-def test_pickle():
+def test_leaves_are_pickled_and_computed_tensors_refused():
     t = pickle.loads(pickle.dumps(leaf([1.0, 2.0])))
     assert t.requires_grad and t.tolist() == [1, 2]
     with pytest.raises(nag.GraphError, match="detach"):

@@ -82,7 +82,7 @@ def test_it_is_of_a_thread_and_of_a_task(called):
     assert called == ["cpu forward", "cpu forward"]
 
 
-def test_it_decorates(called):
+def test_use_manual_is_a_decorator_too(called):
     nag.use_manual()(F.softmax)(np.eye(3))
     F.softmax(np.eye(3))
     assert called == ["manual forward", "cpu forward"]

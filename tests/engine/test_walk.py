@@ -99,7 +99,7 @@ def test_a_rule_that_returns_an_array_with_create_graph():
     assert nag.autograd.grad(g.sum(), x)[0].tolist() == [2, 2, 2]
 
 
-def test_residual_blocks(backend):
+def test_a_gradient_that_goes_two_ways_at_every_block(backend):
     # h = h + f(h) over and over: the same gradient goes two ways at every block.
     x = leaf([0.3, -0.2], backend)
     h = x

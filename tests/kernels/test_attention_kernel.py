@@ -33,7 +33,9 @@ def heads(rng, *shape, dtype=np.float32):
 @pytest.mark.parametrize(
     "dtype, tolerance", [(bfloat16, 2e-2), (np.float32, 3e-3)], ids=["bfloat16", "tf32"]
 )
-def test_by_tensor_cores(N, S, d, causal, dropout, dtype, tolerance):
+def test_products_by_tensor_cores_are_rounded_no_more_than_they_must(
+    N, S, d, causal, dropout, dtype, tolerance
+):
     """Against float64, of the same numbers."""
     rng = np.random.default_rng(0)
     q, k, v, do = (heads(rng, 2, n, d, dtype=dtype) for n in (N, S, S, N))
@@ -76,7 +78,7 @@ def test_heads_that_lie_side_by_side_are_not_copied():
     ],
     ids=["shifted", "every other", "backwards", "repeated"],
 )
-def test_any_view(view):
+def test_views_give_what_whole_arrays_give(view):
     rng = np.random.default_rng(2)
     q, k, v = (view(heads(rng, 2, 20, 17)) for _ in range(3))
     with emulator.emulated():

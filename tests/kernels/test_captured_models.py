@@ -26,7 +26,7 @@ from nanoautograd.optim import SGD, AdamW, clip_grad_norm_
 ASSERTIONS = device_assertions.assertions
 
 
-def test_too_many_numbers():
+def test_more_numbers_than_a_graph_can_read_are_refused():
     context = CaptureContext(np.zeros(8 * ROOM, np.uint8), live=True)
     for i in range(ROOM):
         assert context.number(lambda: i, "uint64").array == i
@@ -187,7 +187,7 @@ class TestOnGPU:
                 losses[-1] = f.results(wait=True)
         np.testing.assert_allclose(*losses, rtol=1e-4)
 
-    def test_a_gpt(self):
+    def test_a_captured_gpt_has_the_same_losses(self):
         rng, losses = np.random.default_rng(0), []
         data = [rng.integers(0, 11, (2, 3, 8)) for _ in range(50)]
         for is_captured in (False, True):
@@ -211,7 +211,7 @@ class TestOnGPU:
                 losses.append([step(*(to_device(a, "cuda") for a in xy)).item() for xy in data])
         np.testing.assert_allclose(*losses, rtol=1e-4)
 
-    def test_memory_stays(self):
+    def test_captured_steps_take_no_more_memory(self):
         net = model().to("cuda")
         f = nag.cuda.capture(training(net)[0])
         data, free = batches(1000), []

@@ -308,7 +308,7 @@ def by_rows(*shape):
     ],
     ids=lambda x: "none" if x is None else "x".join(map(str, x.shape)),
 )
-def test_copies_nothing(fake, a, b, out, monkeypatch):
+def test_what_a_call_describes_is_not_copied(fake, a, b, out, monkeypatch):
     monkeypatch.setattr(Namespace, "ascontiguousarray", None, raising=False)
     np.testing.assert_allclose(cublas.matmul(a, b, out), np.array(a) @ np.array(b), atol=1e-12)
     assert len(gemms(fake)) == 1
@@ -362,7 +362,7 @@ def test_an_operand_is_not_written_to_on_the_way(fake):
         (ml_dtypes.bfloat16, "tf32", (14, 14, 14), 68),
     ],
 )
-def test_precision(fake, dtype, asked, types, compute):
+def test_a_product_is_computed_in_the_precision_asked_for(fake, dtype, asked, types, compute):
     a, b = by_rows(7, 9).astype(dtype), by_rows(9, 8).astype(dtype)
     with matmul_precision(asked):
         y = cublas.matmul(a, b)
@@ -418,7 +418,7 @@ def test_a_linear_layer_rounds_each_operand_once(fake, asked, type, monkeypatch)
         np.testing.assert_allclose(a, right, rtol=1e-5, atol=1e-5)
 
 
-def test_the_setting():
+def test_the_precision_nests_and_comes_back():
     assert precision() == "float32"
     with matmul_precision("tf32"):
         with matmul_precision("bfloat16"):
@@ -516,7 +516,7 @@ def test_each_stream_has_its_own_memory(fake):
         ),
     ],
 )
-def test_errors_are_named(fake, status, message):
+def test_an_error_names_the_call_and_the_device(fake, status, message):
     fake.fails["cublasGemmEx_64"] = status
     a = by_rows(2, 2)
     with pytest.raises(cublas.CublasError, match=f"cublasGemmEx_64 on cuda:0 failed.*{message}"):
@@ -561,7 +561,7 @@ def test_the_library_has_what_is_called():
 @pytest.mark.skipif(not available()["cupy"].usable, reason="needs a GPU")
 class TestOnGPU:
     @given(product=products())
-    def test_is_the_product(self, product):
+    def test_it_is_the_product(self, product):
         a, b, _ = product
         for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-4)):
             x, y = (to_device(np.array(p, dtype, order="K"), "cuda") for p in (a, b))
@@ -571,7 +571,7 @@ class TestOnGPU:
         "asked, low, high", [("float32", 0, 1e-6), ("tf32", 1e-6, 1e-3), ("bfloat16", 1e-4, 1e-2)]
     )
     @pytest.mark.parametrize("shape", [(512, 384, 1536), (6, 64, 64, 64)])
-    def test_rounds_as_asked(self, asked, low, high, shape):
+    def test_it_rounds_as_the_precision_says(self, asked, low, high, shape):
         import cupy
 
         *batch, M, K, N = shape

@@ -53,7 +53,7 @@ def test_a_full_host_is_not_taken_for_a_gpu():
     assert not hasattr(error, "__notes__")
 
 
-def test_debug(monkeypatch):
+def test_debug_turns_waiting_for_assertions_on_and_off(monkeypatch):
     monkeypatch.setattr(device_assertions, "debug", False)
     nag.cuda.debug()
     assert device_assertions.debug is True

@@ -49,7 +49,7 @@ def test_computes_what_its_reference_does(case, data):
 
 
 @BFLOAT16
-def test_bfloat16(case):
+def test_in_bfloat16_kernels_agree_with_numpy(case):
     pytest.importorskip("ml_dtypes")
     for shape in case.examples:
         compare(case, *drawn(case, shape, "bfloat16", 0), DEVICE, looser=2)

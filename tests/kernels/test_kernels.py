@@ -58,7 +58,7 @@ def test_the_order_of_the_threads_changes_no_bit(case):
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("case", IN_BFLOAT16, ids=lambda case: case.title)
-def test_bfloat16(case):
+def test_in_bfloat16_kernels_agree_but_for_rounding(case):
     """As in float64, but for the rounding of what is written."""
     pytest.importorskip("ml_dtypes")
     for shape in case.examples:

@@ -193,7 +193,7 @@ def test_what_is_not_taken():
 
 
 @needs_compiler
-def test_through_the_functions():
+def test_the_functions_give_the_same_with_kernels_and_without():
     """Arrays of the fake, which use kernels where they are on; the same numbers either way."""
     x, dy, w, b = (to_device(a, "strict") for a in drawn("layer_norm", 4, 33))
     calls = (
@@ -212,7 +212,7 @@ def test_through_the_functions():
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
 
 
-def test_layouts():
+def test_every_row_has_a_place_in_registers():
     """Every row has its place, in registers that exist."""
     for dtype in ("float32", "float64"):
         for N in (0, 1, 4, 255, 256, 257, 1024, 1025, 4096):

@@ -40,7 +40,9 @@ def plain(module, x):
 
 @EACH
 @given(SHAPES, SEEDS)
-def test_three_ways(backend, module, shape, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, shape, seed
+):
     x = np.asarray(3 * np.random.default_rng(seed).standard_normal(shape))
     agree(backend, module, [x], seed, **module.options)
     each_alone(backend, module, [x, None] if module.name == "gelu" else [x], **module.options)
@@ -111,7 +113,7 @@ def test_pytorch_computes_the_same(module, shape, seed):
 @EACH
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_far_out(backend, module, dtype):
+def test_far_out_they_are_relu_and_nothing_overflows(backend, module, dtype):
     """To the left 0 with slope 0, to the right x with slope 1; nothing overflows on the way."""
     large = float(np.finfo(dtype).max)
     x = np.array([-np.inf, -large, -1e4, 0.0, 1e4, large, np.inf], dtype)
@@ -145,7 +147,7 @@ def test_float32_stays_and_any_layout_will_do(backend, module):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     f = getattr(nag.functional, module.name)
     second_order(
         backend,

@@ -66,7 +66,9 @@ def with_dropout(module, p, seed, offset):
 
 @EACH
 @given(cases(), st.booleans(), SEEDS, st.sampled_from([0.0, 0.4, 1.0]))
-def test_three_ways(backend, module, case, return_weights, seed, p):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, return_weights, seed, p
+):
     arrays, options = case
     dropped = with_dropout(module, p, seed, 3)
     agree(backend, dropped, arrays, seed, return_weights=return_weights, **options)
@@ -161,7 +163,7 @@ def test_only_what_is_needed(backend, module, case):
 
 @EACH
 @given(cases())
-def test_against_a_loop(backend, module, case):
+def test_it_gives_what_a_plain_loop_gives(backend, module, case):
     """Every query on its own, over the keys that it sees."""
     (q, k, v, mask), options = case
     (o, P), *_ = by_hand(backend, module, [q, k, v, mask], return_weights=True, **options)
@@ -249,7 +251,7 @@ def test_causal_with_more_or_fewer_keys_counts_from_the_first(backend, module, T
 
 @EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_large_scores(backend, module, dtype):
+def test_large_scores_do_not_overflow(backend, module, dtype):
     q, k = np.array([[1e2], [-1e2]], dtype), np.array([[1e2], [-1e2], [0]], dtype)
     v = np.eye(3, dtype=dtype)
     (o,), _, ds = by_hand(backend, module, [q, k, v], scale=1)
@@ -260,7 +262,7 @@ def test_large_scores(backend, module, dtype):
 
 @EACH
 @pytest.mark.parametrize("mask", ["none", "boolean", "added"])
-def test_float32_stays(backend, module, mask):
+def test_float32_stays_and_agrees_with_float64(backend, module, mask):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((2, n, 3)) for n in (4, 5, 5)]
     arrays.append(
@@ -295,7 +297,7 @@ def test_any_layout_will_do(backend, module):
         close(backend.numpy(a), b, "a gradient")
 
 
-def test_the_layout_stays():
+def test_results_have_the_memory_order_of_the_heads():
     """Results have the order of memory of the queries, keys and values, so that heads which are
     views of (B, T, H·d) are put together again without a copy."""
     q, k, v = np.ones((2, 5, 3, 3, 4)).transpose(2, 0, 3, 1, 4)
@@ -324,7 +326,7 @@ def test_blocks_are_as_exact_where_each_query_sees_one_key(T, seed, score):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     xs = [rng.standard_normal(s) for s in ((2, 3, 4), (2, 5, 4), (2, 5, 3), (3, 5))]

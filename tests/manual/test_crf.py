@@ -40,7 +40,7 @@ def all_sequences(arrays, mask, b):
 
 
 @given(cases(), SEEDS)
-def test_three_ways(backend, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(backend, case, seed):
     arrays, mask = case
     agree(backend, crf, arrays, seed, mask=mask)
     each_alone(backend, crf, arrays, mask=mask)
@@ -68,7 +68,7 @@ def test_log_partition_and_marginals_are_sums_over_all_sequences(backend, case):
 
 
 @given(cases(), SEEDS)
-def test_score_and_probability(backend, case, seed):
+def test_the_score_is_that_of_the_definition_and_probabilities_sum_to_one(backend, case, seed):
     """The score of every sequence is that of the definition; the probabilities sum to 1."""
     arrays, mask = case
     T, B, K = arrays[0].shape
@@ -165,7 +165,7 @@ def test_float32_stays_and_any_layout_will_do(backend):
         close(backend.numpy(d), want, "a view")
 
 
-def test_second_order(backend):
+def test_the_second_derivative_is_that_of_differences(backend):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(n) for n in ((4, 2, 3), (3, 3), 3, 3)]
     mask = np.array([[True, True], [True, True], [True, False], [True, False]])
@@ -179,7 +179,7 @@ def test_second_order(backend):
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-def test_loss(backend, reduction):
+def test_the_loss_is_that_of_all_sequences_of_tags(backend, reduction):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(n) for n in ((3, 2, 3), (3, 3), 3, 3)]
     tags, mask = np.array([[0, 2], [1, 1], [2, -100]]), np.array([[1, 1], [1, 1], [1, 0]], bool)
@@ -251,11 +251,11 @@ def test_errors_of_the_best_sequence(x, mask, error, says):
         (np.zeros((3, 2)), ValueError, "float64"),
     ],
 )
-def test_errors_of_tags(tags, error, says):
+def test_tags_that_cannot_be_are_refused(tags, error, says):
     with pytest.raises(error, match=says):
         nag.functional.crf_loss(X, tags, A, S, S)
 
 
-def test_an_unknown_reduction():
+def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="'none', 'mean' or 'sum'; got 'avg'"):
         nag.functional.crf_loss(X, np.zeros((3, 2), int), A, S, S, reduction="avg")

@@ -62,7 +62,9 @@ def has_no_mean(arrays, options):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     arrays, options = case
     if not has_no_mean(arrays, options):
         agree(backend, module, arrays, seed, **options)
@@ -84,7 +86,7 @@ def test_blocks_give_the_same_numbers(module, case):
 
 @EACH
 @given(cases())
-def test_against_a_loop(backend, module, case):
+def test_it_gives_what_a_plain_loop_gives(backend, module, case):
     """Row by row, the sums written out."""
     (x, y, w), options = case
     (loss,), *_ = by_hand(backend, module, [x, y, w], **options)
@@ -136,7 +138,9 @@ def test_pytorch_computes_the_same(module, case):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
-def test_all_ignored(backend, module, weighted, ε):
+def test_of_ignored_targets_alone_the_mean_is_nan_and_the_gradient_zero(
+    backend, module, weighted, ε
+):
     """There is no mean of nothing: nan, as in PyTorch. And nothing to learn from it: zero."""
     arrays = [np.ones((3, 4)), np.full(3, 2), np.ones(4) if weighted else None]
     options = {"ignore_index": 2, "label_smoothing": ε}
@@ -152,7 +156,7 @@ def test_all_ignored(backend, module, weighted, ε):
 @EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
-def test_large_logits(backend, module, dtype, ε):
+def test_large_logits_do_not_overflow(backend, module, dtype, ε):
     x = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4, -1e4, -1e4]], dtype)
     y = np.array([0, 1, 2])
     (loss,), gs, (dx, *_) = by_hand(
@@ -174,7 +178,7 @@ def test_large_logits(backend, module, dtype, ε):
 @pytest.mark.parametrize("ε", [0.0, 0.1])
 @pytest.mark.parametrize("numbers", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
-def test_float32_stays(backend, module, reduction, ε, numbers, weighted):
+def test_float32_stays_and_agrees_with_float64(backend, module, reduction, ε, numbers, weighted):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((3, 4, 2)), rng.random(4) + 0.5 if weighted else None
     y = rng.integers(0, 4, (3, 2)) if numbers else rng.random((3, 4, 2))
@@ -277,7 +281,7 @@ def test_a_class_that_does_not_occur_may_have_an_infinite_weight(backend, module
 
 @EACH
 @pytest.mark.parametrize("numbers", [True, False])
-def test_second_order(backend, module, numbers):
+def test_the_second_derivative_is_that_of_differences(backend, module, numbers):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((5, 4)), rng.random(4) + 0.5

@@ -50,7 +50,9 @@ def with_options(module, **options):
 
 @EACH
 @given(SHAPES, OPTIONS)
-def test_three_ways(backend, module, shape, options):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, shape, options
+):
     x = np.asarray(np.random.default_rng(0).standard_normal(shape))
     if options["p"] == 1 - 1e-15:
         options["p"] = 0.99  # else the factor is too large for finite differences
@@ -67,14 +69,14 @@ def test_blocks_give_the_same_numbers(module, n, offset, p):
 
 @EACH
 @given(SHAPES, OPTIONS)
-def test_a_plain_loop(backend, module, shape, options):
+def test_it_gives_what_a_plain_loop_gives(backend, module, shape, options):
     x = np.asarray(np.random.default_rng(0).standard_normal(shape))
     (y,), _, _ = by_hand(backend, with_options(module, **options), [x])
     np.testing.assert_allclose(y, oracle.dropout(x, **options), rtol=1e-12)
 
 
 @EACH
-def test_all_or_nothing(backend, module):
+def test_with_p_1_nothing_is_left_and_with_p_0_all(backend, module):
     """With p = 1 nothing is left; with p = 0, or when not training, all is."""
     x, g = np.arange(5.0), np.ones(5)
     for options, factor in [
@@ -144,7 +146,7 @@ def test_float32_stays_and_any_layout_will_do(backend, module):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     second_order(
         backend,
         lambda x: nag.functional.dropout(x, 0.3, seed=5),

@@ -35,7 +35,9 @@ def cases(draw):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     (ids, E), options = case
     if options["padding_idx"] is None:
         agree(backend, module, [ids, E], seed, **options)
@@ -49,7 +51,7 @@ def test_three_ways(backend, module, case, seed):
 
 @EACH
 @given(cases())
-def test_a_plain_loop(backend, module, case):
+def test_it_gives_what_a_plain_loop_gives(backend, module, case):
     (ids, E), options = case
     (y,), (g,), (_, dE) = by_hand(backend, module, [ids, E], **options)
     np.testing.assert_array_equal(y, E[ids])
@@ -94,7 +96,7 @@ def test_float32_stays_and_any_layout_will_do(backend, module):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     rng = np.random.default_rng(0)
     ids = np.array([[0, 2, 2], [3, 2, 0]])
     second_order(backend, F.embedding, module, [ids, rng.standard_normal((4, 3))])

@@ -28,7 +28,7 @@ def cases(draw):
 
 
 @given(cases(), SEEDS)
-def test_three_ways(backend, arrays, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(backend, arrays, seed):
     agree(backend, kl_divergence, arrays, seed)
     each_alone(backend, kl_divergence, arrays)
 
@@ -123,7 +123,7 @@ def test_float32_stays_and_any_layout_will_do(backend):
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_second_order(backend, count):
+def test_the_second_derivative_is_that_of_differences(backend, count):
     arrays = list(0.5 * np.random.default_rng(0).standard_normal((count, 3, 2)))
     second_order(backend, nag.functional.gaussian_kl_divergence, kl_divergence, arrays)
 

@@ -48,7 +48,9 @@ def cases(draw):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     arrays, options = case
     agree(backend, module, arrays, seed, **options)
 
@@ -171,7 +173,7 @@ def test_float32_stays_and_any_layout_will_do(backend, module):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     rng = np.random.default_rng(1)
     arrays = [
         rng.standard_normal((3, 2, 4)),
@@ -328,7 +330,7 @@ def test_rows_of_no_features_without_an_epsilon(backend, module, shape):
 
 @each_form_on_numpy("layer_norm", "rms_norm", where=["cpu"])
 @pytest.mark.parametrize("M, N", [(64, 1024), (300, 128), (129, 300), (5000, 8), (3, 20000)])
-def test_many_numbers(module, M, N):
+def test_many_rows_give_what_the_readable_form_gives(module, M, N):
     """So many that a gain is repeated, or nearly: as in manual/, to the rounding."""
     rng = np.random.default_rng(0)
     parameters = [rng.standard_normal(N) for _ in range(2 if module.name == "layer_norm" else 1)]

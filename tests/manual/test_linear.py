@@ -39,7 +39,9 @@ def cases(draw):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, arrays, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, arrays, seed
+):
     agree(backend, module, arrays, seed)
     each_alone(backend, module, arrays)
 
@@ -52,7 +54,7 @@ def test_blocks_give_the_same_numbers(module, arrays):
 
 @EACH
 @given(cases())
-def test_a_plain_loop(backend, module, arrays):
+def test_it_gives_what_a_plain_loop_gives(backend, module, arrays):
     (y,), (dy,), (dx, dW, db) = by_hand(backend, module, arrays)
     x, W, b = arrays
     wants = np.zeros_like(x), np.zeros_like(W), np.zeros(len(W))
@@ -118,7 +120,7 @@ def test_dtypes_promote_and_each_gradient_has_its_own(backend, manual):
 @IN_BLOCKS
 @pytest.mark.parametrize("dtypes", ["fff", "ddd", "fdf", "ffd"])
 @given(cases(), st.sampled_from([1, 2, 3]))
-def test_cut_among_threads(module, dtypes, arrays, pieces):
+def test_products_cut_among_threads_give_the_same(module, dtypes, arrays, pieces):
     """As products are cut that are large, or not at all."""
     arrays = [a if a is None else a.astype(d) for a, d in zip(arrays, dtypes)]
     results = []
@@ -136,7 +138,7 @@ def test_cut_among_threads(module, dtypes, arrays, pieces):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     rng = np.random.default_rng(0)
     second_order(
         backend,

@@ -80,7 +80,9 @@ def has_no_mean(arrays, options):
 
 @EACH
 @given(cases(), SEEDS, st.booleans(), st.sampled_from([1, 2, 3, 100]))
-def test_three_ways(backend, module, case, seed, is_early, rows):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed, is_early, rows
+):
     """Whether the gradients are computed by `forward` or not, in chunks of any size."""
     arrays, options = case
     if has_no_mean(arrays, options):
@@ -191,7 +193,7 @@ def test_pytorch_computes_the_same(module, case, is_early):
 
 @EACH
 @pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_second_order(backend, module, reduction):
+def test_the_second_derivative_is_that_of_differences(backend, module, reduction):
     rng = np.random.default_rng(0)
     h, W, y = (
         rng.standard_normal((2, 3, 4)),
@@ -217,7 +219,9 @@ def test_second_order(backend, module, reduction):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
 @pytest.mark.parametrize("is_early", [False, True])
-def test_all_ignored(backend, module, weighted, ε, is_early):
+def test_of_ignored_targets_alone_the_mean_is_nan_and_the_gradient_zero(
+    backend, module, weighted, ε, is_early
+):
     """There is no mean of nothing: nan, as in PyTorch. And nothing to learn from it: zero."""
     w = np.ones(4) if weighted else None
     arrays = [np.ones((3, 2)), np.ones((4, 2)), np.full(3, 2), np.ones(4), w]
@@ -234,7 +238,7 @@ def test_all_ignored(backend, module, weighted, ε, is_early):
 @EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("ε", [0.0, 0.1])
-def test_large_scores(backend, module, dtype, ε):
+def test_large_scores_do_not_overflow(backend, module, dtype, ε):
     """Hidden states that are unit vectors choose columns of W, which are the scores."""
     x = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4, -1e4, -1e4]])
     arrays = [np.eye(3, dtype=dtype), x.T.astype(dtype), np.array([0, 1, 2]), None, None]
@@ -433,7 +437,7 @@ def peak_of(f):
 
 
 @pytest.mark.parametrize("by_manual", [False, True])
-def test_memory(monkeypatch, by_manual):
+def test_it_never_holds_all_the_scores(monkeypatch, by_manual):
     """No more than the gradients and a chunk at a time; all scores would be 16 MB."""
     N, V, D, rows = 2000, 2000, 16, 16 if by_manual else 64
     set_chunk(monkeypatch, rows * V)

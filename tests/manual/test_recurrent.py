@@ -52,7 +52,7 @@ def of(module, **options):
 
 @EACH
 @given(data=st.data())
-def test_against_a_loop(backend, module, data):
+def test_it_gives_what_a_plain_loop_gives(backend, module, data):
     arrays, options = data.draw(cases(CELLS[module.name]))
     outs, *_ = by_hand(backend, module, arrays, **options)
     wanted = one_sequence_at_a_time(CELLS[module.name], arrays, **options)
@@ -62,7 +62,9 @@ def test_against_a_loop(backend, module, data):
 
 @EACH
 @given(data=st.data(), seed=SEEDS)
-def test_three_ways(backend, module, data, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, data, seed
+):
     arrays, options = data.draw(cases(CELLS[module.name]))
     agree(backend, module, arrays, seed, **options)
 
@@ -147,7 +149,7 @@ def test_dropout_cuts_what_it_drops(backend, module):
 
 @EACH
 @given(data=st.data())
-def test_float32_stays(backend, module, data):
+def test_float32_stays_and_agrees_with_float64(backend, module, data):
     arrays, options = data.draw(cases(CELLS[module.name]))
     arrays = [a if a is None else a / 2 for a in arrays]
     low = [a if a is None else a.astype("float32") for a in arrays]
@@ -184,7 +186,7 @@ def test_no_two_gradients_share_memory(module):
 @pytest.mark.parametrize(
     "options", [{}, {"bidirectional": True}, {"lengths": [3, 1]}, {"masks": True}]
 )
-def test_second_order(backend, module, options):
+def test_the_second_derivative_is_that_of_differences(backend, module, options):
     """The gradient's own gradient against differences of the gradient by hand."""
     cell = CELLS[module.name]
     rng = np.random.default_rng(0)

@@ -46,7 +46,9 @@ def cases(draw):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     arrays, options = case
     agree(backend, module, arrays, seed, **options)
 
@@ -132,7 +134,7 @@ def test_float32_stays_and_any_layout_will_do(backend, module):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     rng = np.random.default_rng(1)
     arrays = [rng.standard_normal((3, 2, 4)), rng.standard_normal((2, 4))]
     second_order(

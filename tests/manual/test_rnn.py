@@ -86,7 +86,7 @@ def one_sequence_at_a_time(arrays, options):
 
 @EACH
 @given(cases())
-def test_against_a_loop(backend, module, case):
+def test_it_gives_what_a_plain_loop_gives(backend, module, case):
     arrays, options = case
     (out, h_n), *_ = by_hand(backend, module, arrays, **options)
     want_out, want_h_n, _ = one_sequence_at_a_time(arrays, options)
@@ -96,7 +96,9 @@ def test_against_a_loop(backend, module, case):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     arrays, options = case
     if options["nonlinearity"] == "tanh":
         agree(backend, module, arrays, seed, **options)
@@ -199,7 +201,7 @@ def test_lengths_may_be_an_array_of_the_backend(backend, manual):
 
 
 @EACH
-def test_relu_at_zero(backend, module):
+def test_the_slope_of_relu_at_zero_is_one_half(backend, module):
     """The derivative at the kink is 1/2, by hand as by composition."""
     arrays = [np.zeros((1, 1, 1)), None, np.ones((1, 1)), np.ones((1, 1))]
     gs = [np.ones((1, 1, 1)), np.zeros((1, 1, 1))]
@@ -210,7 +212,7 @@ def test_relu_at_zero(backend, module):
 
 @EACH
 @given(cases())
-def test_float32_stays(backend, module, case):
+def test_float32_stays_and_agrees_with_float64(backend, module, case):
     arrays, options = case
     arrays = [a if a is None else a / 2 for a in arrays]
     assume(options["nonlinearity"] == "tanh")
@@ -251,7 +253,7 @@ def test_no_two_gradients_share_memory(module):
 
 @EACH
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"lengths": [3, 1]}])
-def test_second_order(backend, module, options):
+def test_the_second_derivative_is_that_of_differences(backend, module, options):
     """The gradient's own gradient against differences of the gradient by hand."""
     rng = np.random.default_rng(0)
     D = 1 + options.get("bidirectional", False)

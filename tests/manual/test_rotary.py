@@ -36,7 +36,9 @@ def cases(draw):
 
 @EACH
 @given(cases(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     x, options = case
     agree(backend, module, [x], seed, **options)
     each_alone(backend, module, [x], **options)
@@ -113,7 +115,7 @@ def test_any_layout_will_do(backend, module, interleaved):
 
 @EACH
 @pytest.mark.parametrize("interleaved", [True, False])
-def test_second_order(backend, module, interleaved):
+def test_the_second_derivative_is_that_of_differences(backend, module, interleaved):
     options = {"offset": 3, "interleaved": interleaved}
     second_order(
         backend,

@@ -25,7 +25,9 @@ def shapes_and_axes(draw):
 
 @EACH
 @given(shapes_and_axes(), SEEDS)
-def test_three_ways(backend, module, case, seed):
+def test_the_gradient_by_hand_is_that_of_the_reference_and_of_differences(
+    backend, module, case, seed
+):
     shape, axis = case
     agree(
         backend, module, [3 * np.random.default_rng(seed).standard_normal(shape)], seed, axis=axis
@@ -77,7 +79,7 @@ def test_pytorch_computes_the_same(module, case, seed):
 
 @EACH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_large_scores(backend, module, dtype):
+def test_large_scores_do_not_overflow(backend, module, dtype):
     x = np.array(
         [[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4 - 1], [-1e4, -1e4 - 1, 1]], dtype
     )
@@ -116,7 +118,7 @@ def test_float32_stays_and_any_layout_will_do(backend, module):
 
 
 @EACH
-def test_second_order(backend, module):
+def test_the_second_derivative_is_that_of_differences(backend, module):
     """The Hessian of a sum of cubes of the outputs against differences of the gradient by hand."""
     f = getattr(nag.functional, module.name)
     rng = np.random.default_rng(0)

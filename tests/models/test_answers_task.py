@@ -87,7 +87,7 @@ def test_an_answer_that_is_cut_off(task):
         next(task.generate(None, "who is it " * 9 + "| so"))
 
 
-def test_learning_and_answering(task, capsys):
+def test_it_learns_and_answers(task, capsys):
     assert len(task.held_out) == 20 and "80 questions to train on, 20 to validate" in task.summary
     assert all(map(np.array_equal, task.batch(3), task.batch(3)))
     model = SpanExtractor(
@@ -117,7 +117,7 @@ def test_learning_and_answering(task, capsys):
             next(again.generate(model, prompt))
 
 
-def test_scores():
+def test_scores_count_words_alone():
     """Words alone count, in any script: 1 of 2 and 2 words in common is F1 2/3."""
     q = [Question("", "Łódź is", 0, 4), Question("", "ada mae", 0, 7), Question("", "a b", 0, 1)]
     assert scores(["łódź.", "ada", "c"], q) == {

@@ -88,7 +88,7 @@ def test_the_variational_autoencoder_is_that_of_pytorch(rng, activation):
     same(ours, ours.loss(x, epsilon), (encoder, decoder), bce.sum(-1) + kl.sum(-1))
 
 
-def test_the_bound_holds(rng):
+def test_the_elbo_is_below_the_log_likelihood(rng):
     """ELBO ≤ log p(x), this one by importance sampling from q; and KL is that of many samples."""
     model = both(VariationalAutoencoder, VariationalConfig, "gelu")
     model.encoder[-1].weight.data = 2 * model.encoder[-1].weight.data  # a q unlike the prior
@@ -121,7 +121,7 @@ def test_the_same_on_every_backend(backend, rng):
         assert all(p.grad.shape == p.shape for p in model.parameters())
 
 
-def test_layers():
+def test_a_perceptron_has_the_layers_asked_for():
     for layers in (1, 2, 3):
         linear = [
             m

@@ -187,7 +187,7 @@ def test_padding_does_not_matter(backend):
     np.testing.assert_allclose(v[1], mean / np.linalg.norm(mean), rtol=1e-9, atol=1e-12)
 
 
-def test_pooling(backend):
+def test_pooling_is_the_mean_or_the_first_position(backend):
     rng = np.random.default_rng(0)
     for pooling in ("mean", "first"):
         config = ClassifierConfig(**SMALL, classes=3, pooling=pooling)
@@ -251,7 +251,7 @@ def test_the_loss_of_a_span(rng):
 
 
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32))
-def test_the_best_span(T, longest, seed):
+def test_the_best_span_is_the_best_of_all(T, longest, seed):
     begin, end = np.random.default_rng(seed).standard_normal((2, 3, T))
     for row, (i, j) in enumerate(best_spans(begin, end, longest)):
         scores = {
@@ -315,7 +315,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_pretrained(folder):
+def test_pretrained_weights_give_the_same_vectors(folder):
     model, again = Bert(Config(**SMALL), 3), Bert.pretrained(folder)
     assert not again.training
     with nag.no_grad():

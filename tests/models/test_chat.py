@@ -190,7 +190,7 @@ def small(monkeypatch, tmp_path, model):
     monkeypatch.setattr(chat, "weights_path", lambda: path)
 
 
-def test_one_answer(small, capsys):
+def test_the_seed_decides_one_answer_and_greedy_needs_none(small, capsys):
     def answer(*options):
         assert main(["--prompt", "Hello", "--length", "20", *options]) is None
         return capsys.readouterr()

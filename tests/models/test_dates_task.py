@@ -62,7 +62,7 @@ def test_a_step_depends_on_its_number_alone(task):
     assert again.fingerprint == task.fingerprint and again.known == task.known
 
 
-def test_without_its_data(task, monkeypatch):
+def test_a_trained_model_answers_without_the_data(task, monkeypatch):
     monkeypatch.setattr(dates, "read_dates", None)  # not called
     again = Dates(OPTIONS, json.loads(json.dumps(task.known)))
     assert again.known == task.known and again.sizes == task.sizes
@@ -70,7 +70,7 @@ def test_without_its_data(task, monkeypatch):
     assert list(again.generate(model, "5 may 1950")) == list(task.generate(model, "5 May  1950"))
 
 
-def test_too_few_dates(monkeypatch):
+def test_too_few_dates_are_refused(monkeypatch):
     monkeypatch.setattr(dates, "read_dates", made_up)
     with pytest.raises(DataError, match="0.4 leaves 1440 to train on and 960 to validate.*1001"):
         Dates(Namespace(**{**vars(OPTIONS), "validation": 0.4}))
@@ -83,7 +83,7 @@ def test_dates_longer_than_the_model_takes(task):
 
 
 @pytest.mark.parametrize("name", ["seq2seq", "transformer"])
-def test_it_learns(task, name):
+def test_a_few_steps_lower_the_loss(task, name):
     """A few steps on what can be told from one word and some digits."""
     options = {"seq2seq": dict(hidden=32), "transformer": dict(d_model=32, layers=1, dropout=0.0)}
     model = model_of(task, name, **options[name]).train()
@@ -130,7 +130,7 @@ def test_answers_are_in_the_order_of_the_texts(task):
         ("1987 m. kovo 5 d.", "1987-03-05"),
     ],
 )
-def test_the_baseline(text, iso):
+def test_the_baseline_reads_dates_by_rules(text, iso):
     pairs = [
         ("1 march 1900", "1900-03-01", ""),
         ("2 march 1901", "1901-03-02", ""),
@@ -159,7 +159,7 @@ def test_what_the_user_types(task):
     assert len(lines) == 3 and p == sorted(p, reverse=True)
 
 
-def test_pictures(task, tmp_path, capsys):
+def test_what_attention_sees_is_drawn(task, tmp_path, capsys):
     with nag.no_grad():
         (png,) = task.show(model_of(task), tmp_path)
         assert task.show(model_of(task, "transformer"), tmp_path) == []

@@ -148,7 +148,7 @@ def test_samples_have_their_probabilities(backend):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_with_a_model(backend, cell):
+def test_a_beams_worth_is_what_the_model_gives_the_whole_target(backend, cell):
     """The worth that a search gives is what the model gives the whole target at once."""
     rng = np.random.default_rng(0)
     config = seq2seq.Config(9, 5, 4, 6, 3, 2, cell)

@@ -200,7 +200,7 @@ def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
         (["--pretrained", "FIRST", "--layers", 2], "missing: layers.1.norm1.weight"),
     ],
 )
-def test_mistakes(run, pretrained, options, message):
+def test_mistakes_are_told_in_a_sentence(run, pretrained, options, message):
     told = run("second", *(pretrained if word == "FIRST" else word for word in options))
     assert message in told and told.startswith("train.py: ")
 

@@ -14,7 +14,7 @@ from nanoautograd.checkpoint import CheckpointError
 needs_weights = pytest.mark.skipif(not installed("g2p-en"), reason="needs the package g2p-en")
 
 
-def test_symbols():
+def test_symbols_are_as_many_as_the_weights_have():
     assert len(LETTERS) == len(set(LETTERS)) == 29 and len(PHONEMES) == len(set(PHONEMES)) == 74
 
 

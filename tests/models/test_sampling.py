@@ -51,14 +51,14 @@ def test_the_nucleus_is_that_of_the_k_likeliest(logits, temperature, top_p, u, k
 
 
 @given(SCORES, SHARES, st.floats(0, 1, exclude_max=True))
-def test_the_ends(logits, top_p, u):
+def test_the_ends_of_top_p_and_temperature(logits, top_p, u):
     likeliest = int(logits.argmax())
     assert choose(logits, Draws(u), 1.0, None, 1.0) == choose(logits, Draws(u), 1.0)
     assert choose(logits, Draws(u), 1.0, None, 1e-12) == likeliest
     assert choose(logits, Draws(u), 0.0, None, top_p) == likeliest
 
 
-def test_known_cases():
+def test_the_nucleus_of_known_probabilities():
     logits = np.log(np.array([0.1, 0.4, 0.2, 0.3]))
     assert drawn(logits, 1.0, None, 0.39) == {1}
     assert drawn(logits, 1.0, None, 0.41) == {1, 3} == drawn(logits, 1.0, None, 0.69)

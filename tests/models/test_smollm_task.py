@@ -73,7 +73,7 @@ def nll(model, tokens):
     return -log_p[np.arange(len(tokens) - 1), tokens[1:]]
 
 
-def test_extracts(model):
+def test_the_loss_and_bits_are_those_of_each_token(model):
     task = Extracts(OPTIONS)
     assert "3 malformed and 2 empty, that come again" in task.summary
     assert len(task.training) + len(task.scored) < 40 and not set(task.training) & set(task.scored)
@@ -187,7 +187,7 @@ def test_what_a_trained_model_needs_no_data_for(model, monkeypatch):
             Task(OPTIONS)
 
 
-def test_a_limit(model):
+def test_a_limit_ends_with_a_whole_article(model):
     """Text 10 ends with character 210, and text 11 with 232."""
     for limit, n in ((209, 9), (210, 10), (231, 10), (0, 40)):
         task = Extracts(Namespace(**vars(OPTIONS) | {"limit": limit}))

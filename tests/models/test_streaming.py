@@ -56,7 +56,7 @@ def test_a_text_comes_back(text, name):
     assert streamed(vocabulary.encode(text).tolist(), vocabulary.decode) == text
 
 
-def test_ordinary_chinese():
+def test_chinese_whose_tokens_end_inside_characters_is_streamed_whole():
     pairs = BytePairs.of(CHINESE, 280)
     ids = pairs.encode(CHINESE).tolist()
     assert pairs.decode(ids) == CHINESE == streamed(ids, pairs.decode)

@@ -78,7 +78,7 @@ def test_it_learns_to_copy(task):
     assert set(scores) == {"loss", "rouge1", "rouge2", "rougeL", "rougeL greedily"}
 
 
-def test_scores_by_hand(task):
+def test_rouge_is_that_by_hand(task):
     """ "a b c" beside "a c d": two of three words, no pair of words, "a c" in order."""
     scores = task.score(["a b c", "x y"], ["a c d", "x y"])
     assert scores == pytest.approx(
@@ -97,20 +97,20 @@ def test_scores_by_hand(task):
         ("", "", ""),
     ],
 )
-def test_halves(task, text, name, said):
+def test_an_article_is_cut_into_name_and_what_is_said(task, text, name, said):
     assert halves(text) == (name, said) and task.source_text(text) == f"{said} | {name}"
 
 
-def test_lead():
+def test_lead_is_the_first_words():
     assert lead("a  b c", 2) == "a b" and lead("a", 2) == "a" and lead("", 2) == ""
 
 
-def test_the_first_sentence():
+def test_the_first_sentence_ends_at_its_period():
     assert first_sentence("Is 3.5 much? Yes.") == "Is 3.5 much?"
     assert first_sentence("no end") == "no end" and first_sentence("") == ""
 
 
-def test_the_baseline(task):
+def test_the_baseline_is_the_best_of_three(task):
     whats = [*task.baselines()]
     assert whats[0] == "the first sentence" and whats[1].startswith("the first ")
     assert whats[2].endswith('words after the first "is a"')
@@ -128,7 +128,7 @@ def test_the_baseline(task):
     assert by_n[n] == max(by_n.values())
 
 
-def test_docstrings(monkeypatch):
+def test_docstrings_have_two_baselines(monkeypatch):
     monkeypatch.setattr(summaries, "read_docstrings", made_up)
     task = Docstrings(OPTIONS)
     assert len(task.baselines()) == 2 and "docstrings" in task.summary
@@ -143,7 +143,7 @@ def test_odd_texts_get_an_answer(task, text):
         list(task.generate(model, " "))
 
 
-def test_what_is_shown(task, tmp_path, capsys):
+def test_the_first_answers_are_shown(task, tmp_path, capsys):
     with nag.no_grad():
         assert task.show(model_of(task, hidden=8), tmp_path) == []
     out = capsys.readouterr().out

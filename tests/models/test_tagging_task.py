@@ -125,7 +125,7 @@ def test_the_scores_are_those_of_all_sentences(folder):
     assert scores["loss"] == pytest.approx(sum(each) / sum(map(len, words)), rel=1e-5)
 
 
-def test_scores():
+def test_entity_scores_are_those_by_hand():
     pytest.importorskip("seqeval")
     truth = ["B-a I-a O B-b".split(), "O B-a".split(), "O".split()]
     assert entity_scores(truth, truth) == (1.0, 1.0, 1.0)
@@ -207,7 +207,7 @@ def test_bert_tags_the_first_pieces(folder, monkeypatch):
         EntitiesByPieces(o, {**task.known, "pieces": "a"})
 
 
-def test_parts_of_speech(folder):
+def test_parts_of_speech_are_scored_and_answered(folder):
     task = PartsOfSpeech(OPTIONS)
     assert task.tags == ["NUM", "PROPN", "VERB"] and task.baseline()[1] == 1.0
     model = model_of(task).eval()
@@ -217,7 +217,7 @@ def test_parts_of_speech(folder):
         assert len(list(task.generate(model, "Ada viu " * 300))) == 600  # of any length
 
 
-def test_without_its_data(folder, monkeypatch):
+def test_a_trained_model_answers_without_the_data(folder, monkeypatch):
     task = Entities(OPTIONS)
     model = model_of(task).eval()
     monkeypatch.setattr(tagging, "read_entities", None)  # not called
@@ -241,7 +241,7 @@ def test_what_no_run_knows(folder, change):
         Entities(OPTIONS, {**Entities(OPTIONS).known, **change})
 
 
-def test_marked():
+def test_a_wrong_tag_is_marked_beside_the_right_one():
     assert marked("Ada", "B-person", "B-person") == "Ada/B-person"
     assert marked("Ada", "B-person", "O") == "Ada/O[B-person]"
     assert marked("met", "O", "B-person") == "met/B-person[O]"

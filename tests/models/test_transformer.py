@@ -64,7 +64,7 @@ def test_it_is_that_of_pytorch(norm):
     assert not grads
 
 
-def test_positions():
+def test_positions_are_sines_and_cosines_of_the_paper():
     P = positions(0, 50, 6)
     for t, i in ((0, 0), (7, 1), (49, 2)):
         angle = t / 10000 ** (2 * i / 6)
@@ -124,7 +124,7 @@ def test_backends_agree_in_training(backend):
     np.testing.assert_array_equal(*calm)
 
 
-def test_it_decodes(backend):
+def test_greedy_decoding_is_the_beam_search_of_one(backend):
     """Greedy decoding is the beam search of one, and follows the logits of the whole."""
     model = Transformer(Config(**SMALL), rng=0).to(backend.device).eval()
     x = backend.array(X)
@@ -169,7 +169,7 @@ def test_a_sequence_that_is_too_long():
         model.next(x[:, 0], state)
 
 
-def test_what_is_copied(backend):
+def test_copying_gives_what_the_equations_say(backend):
     """What the equations say, for each target and symbol; and every weight gets a gradient."""
     model = Transformer(Config(**SMALL | COPY), rng=1, dtype=np.float64).to(backend.device)
     x, y = backend.array(X), backend.array(Y)

@@ -136,7 +136,7 @@ def test_a_step_depends_on_its_number_alone(task):
 
 
 @pytest.mark.parametrize("glossed", [True, False])
-def test_without_its_data(monkeypatch, glossed):
+def test_a_trained_model_answers_without_the_data(monkeypatch, glossed):
     monkeypatch.setattr(translation, "read_dictionary", dictionary())
     task = Translation(options(gloss=glossed))
     monkeypatch.setattr(translation, "read_dictionary", None)  # not called
@@ -161,7 +161,7 @@ def test_what_no_run_knows(known):
 
 
 @pytest.mark.parametrize("name", ["seq2seq", "transformer"])
-def test_it_learns(task, name):
+def test_a_few_steps_lower_the_loss(task, name):
     small = {
         "seq2seq": dict(embedding=16, hidden=32, attention=8),
         "transformer": dict(d_model=32, feed_forward=32, layers=1, dropout=0.0),
@@ -210,14 +210,14 @@ def test_answers_are_in_the_order_of_the_texts(task):
         assert together[::9] == [task.answers(model, [text], beam)[0] for text in texts[::9]]
 
 
-def test_scores(task):
+def test_scores_of_right_and_nearly_right_answers(task):
     right = ["The house is here.", "A book."]
     assert task.score(right, right) == pytest.approx({"bleu": 100, "chrf": 100, "exact": 1})
     scores = task.score(["The house is not here.", "A book."], right)
     assert 20 < scores["bleu"] < 90 and 20 < scores["chrf"] < 95 and scores["exact"] == 0.5
 
 
-def test_words_by_hand():
+def test_word_translations_are_those_by_hand():
     """One round from even odds: n(the|das) = 1/3 + 1/3, n(house|das) = n(book|das) = 1/3, ..."""
     pairs = [("das Haus", "the house"), ("das Buch", "the book"), ("ein Buch", "a book")]
     best = WordTranslations.of(pairs, rounds=1).best
@@ -228,7 +228,7 @@ def test_words_by_hand():
     assert gloss("ein Buch", WordTranslations(best)) == "ein Buch | A book"
 
 
-def test_nearest():
+def test_the_nearest_source_gives_its_target():
     nearest = Nearest([("ein Hund bellt", "a dog barks"), ("ein Baum", "a tree"), ("ein", "a")])
     assert nearest(["Hund und Baum, Hund", "Baum", "ein Baum bellt", "Katze"]) == [
         "a dog barks",
@@ -238,7 +238,7 @@ def test_nearest():
     ]
 
 
-def test_words_and_sentences():
+def test_words_and_signs_are_told_apart():
     assert words_and_signs("Don't go, U-Bahn (3,5)!") == [
         "Don't",
         "go",
@@ -337,7 +337,7 @@ def test_a_package_that_is_missing(task, monkeypatch, module, message):
         task.score(["a"], ["a"])
 
 
-def test_pictures(task, tmp_path, capsys):
+def test_what_attention_sees_is_drawn(task, tmp_path, capsys):
     with nag.no_grad():
         (png,) = task.show(model_of(task, hidden=8), tmp_path)
         small = dict(d_model=8, feed_forward=8, layers=1)

@@ -41,7 +41,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_torch_and_here(name):
+def test_what_each_gradient_check_says(name):
     f, gradient, x, torch_passes, passes = CASES[name]
 
     class Planted(torch.autograd.Function):

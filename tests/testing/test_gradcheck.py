@@ -263,7 +263,7 @@ def test_a_factor_of_1_00001_is_always_caught(name, seed):
         gradcheck(f, [x], vjp=lambda u, x: u * df(x) * (1 + 1e-5), seed=seed)
 
 
-def test_badly_scaled_arguments():
+def test_mistakes_in_badly_scaled_arguments_are_found():
     """The entries are a million and a millionth, and no step size suits both."""
     c = np.array([1e-6, 1e6])
     x = 1 / c
@@ -457,7 +457,7 @@ def test_functions_that_prove_nothing_are_refused():
     refused("changed by the forward", writes)
 
 
-def test_bad_options():
+def test_bad_options_are_refused():
     with pytest.raises(ValueError, match="order is 1 or 2"):
         gradcheck(nag.tanh, [X], order=3)
 
@@ -465,7 +465,7 @@ def test_bad_options():
 # ---- with the engine
 
 
-def test_operations_pass(backend):
+def test_operations_of_the_engine_pass(backend):
     gradcheck(nag.tanh, [X], backend=backend.name)
     gradgradcheck(lambda a, b: nag.tanh(a @ b) * a, [A, B], backend=backend.name)
     gradcheck(lambda x: {"a": nag.sin(x), "b": [x * x, nag.argmax(x)]}, [X], backend=backend.name)
@@ -550,7 +550,7 @@ def test_part_of_an_output_that_is_detached():
 # ---- second opinions
 
 
-def test_complex_step():
+def test_the_complex_step_passes_and_refuses_what_is_not_analytic():
     gradcheck(lambda x: nag.sin(x) * nag.exp(x), [X], complex_step=True)
     with pytest.raises(CheckRefused, match="not analytic"):
         gradcheck(lambda x: abs(x) * x, [X], complex_step=True)
@@ -565,7 +565,7 @@ def test_complex_step_sees_twelve_digits():
         gradcheck(lambda x: 1e3 + np.sin(x), [X], vjp=vjp, complex_step=True)
 
 
-def test_reference():
+def test_a_reference_that_differs_is_found():
     gradcheck(nag.tanh, [X], reference=lambda x: 2 * nag.sigmoid(2 * x) - 1)
     with pytest.raises(GradientError, match="output 0 of tanh differs"):
         gradcheck(nag.tanh, [X], reference=nag.sin)

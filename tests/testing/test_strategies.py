@@ -22,7 +22,7 @@ def reaches(strategy, condition):
 
 
 @given(some.arrays(some.shapes(min_side=0), away=(0, 1), margin=0.1))
-def test_arrays(x):
+def test_arrays_keep_their_bounds_and_distances(x):
     assert x.dtype == np.float64
     assert np.all(np.abs(x) <= 2) and np.all(np.abs(x) >= 0.1 - 1e-12)
     assert np.all(np.abs(x - 1) >= 0.1 - 1e-12)
@@ -95,12 +95,12 @@ def test_values_that_would_not_be_distinct_are_refused():
 
 
 @given(st.integers(1, 3).flatmap(some.broadcastable_shapes))
-def test_broadcastable_shapes(shapes):
+def test_shapes_that_are_drawn_broadcast(shapes):
     np.broadcast_shapes(*shapes)
 
 
 @given(some.matmul_shapes())
-def test_matmul_shapes(shapes):
+def test_shapes_that_are_drawn_can_be_multiplied(shapes):
     a, b = shapes
     np.matmul(np.zeros(a), np.zeros(b))
 
@@ -112,7 +112,7 @@ def test_matmul_shapes_reach_every_form():
 
 
 @given(some.shapes().flatmap(lambda s: st.tuples(st.just(s), some.axes(len(s)))))
-def test_axes(drawn):
+def test_axes_that_are_drawn_can_be_summed(drawn):
     shape, axis = drawn
     np.sum(np.zeros(shape), axis=axis)
 
@@ -125,7 +125,7 @@ def test_axes_reach_every_form():
 
 
 @given(some.shapes(min_side=0).flatmap(lambda s: st.tuples(st.just(s), some.indices(s))))
-def test_indices(drawn):
+def test_indices_that_are_drawn_fit_their_shape(drawn):
     shape, index = drawn
     np.zeros(shape)[index]
 
@@ -151,7 +151,7 @@ def test_indices_reach_every_form(wanted):
 
 
 @given(some.einsums())
-def test_einsums(drawn):
+def test_einsums_that_are_drawn_can_be_computed(drawn):
     subscripts, shapes = drawn
     np.einsum(subscripts, *map(np.zeros, shapes))
 

@@ -72,7 +72,7 @@ def test_what_does_not_go_together():
             ByteLevel(tokens, merges, special)
 
 
-def test_no_unicode(small):
+def test_text_that_is_no_unicode_is_refused(small):
     with pytest.raises(DataError, match="not Unicode"):
         small.encode("\ud800")
 

@@ -94,7 +94,7 @@ def test_what_can_be_saved_comes_back_to_the_bit(tmp_path, arrays, metadata):
 
 
 @pytest.mark.oracle
-def test_pytorch_s_bfloat16(tmp_path):
+def test_bfloat16_that_pytorch_saved_is_read(tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file
 
@@ -168,7 +168,7 @@ def test_what_no_one_could_read_is_not_written(tmp_path, tensors, metadata, erro
     assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "as it was"
 
 
-def test_missing_package(tmp_path, monkeypatch):
+def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):
     real = builtins.__import__
 
     def without(name, *args, **kwargs):

@@ -69,7 +69,7 @@ def gradient_arrays(draw):
 @example([np.array([3e30, 4e30], "f")], 2.0, 1.0, "strict")
 @example([np.full(300, 300.0, "e")], 2.0, 1.0, "cpu")
 @example([np.full((100, 100), 6e4, "e")], 2.0, 1.0, "strict")
-def test_clipping(arrays, p, max_norm, device):
+def test_gradients_are_clipped_to_their_exact_norm(arrays, p, max_norm, device):
     right = exact_norm(arrays, p)
     params = with_gradients(arrays, device)
     bits = np.finfo(arrays[0].dtype).bits

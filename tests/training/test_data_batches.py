@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.data import Batches, DataError, Vocabulary, by_length, pad
 
 
-def test_vocabulary_of_words():
+def test_a_vocabulary_of_words_has_special_symbols_that_text_cannot_forge():
     v = Vocabulary.of([["the", "cat", "the"], ["a", "the", "cat", "<pad>"]], least=2)
     assert v.symbols == ["<pad>", "<unk>", "cat", "the"] and len(v) == 4
     assert (v.pad, v.unknown, v.begin, v.end) == (0, 1, None, None)
@@ -31,7 +31,7 @@ def test_vocabulary_of_characters_with_ends():
     assert v.decode([2, 4, 0, 5]) == ["a", "b"]
 
 
-def test_vocabulary_through_json():
+def test_a_vocabulary_comes_back_from_json():
     v = Vocabulary.of(["naïve"], ends=True)
     again = Vocabulary(json.loads(json.dumps(v.symbols)))
     assert again.symbols == v.symbols and again.end == v.end
@@ -53,7 +53,7 @@ def test_what_is_no_vocabulary(symbols):
         Vocabulary(symbols)
 
 
-def test_pad():
+def test_pad_fills_up_to_the_longest():
     x, lengths = pad([[3, 4, 5], [6], []], value=-1)
     assert x.tolist() == [[3, 4, 5], [6, -1, -1], [-1, -1, -1]] and x.dtype == np.int64
     assert lengths.tolist() == [3, 1, 0]
@@ -92,6 +92,6 @@ def test_batches_are_of_similar_length():
     assert max(spans) <= 2
 
 
-def test_batches_of_nothing():
+def test_batches_of_nothing_are_refused():
     with pytest.raises(DataError, match="no examples"):
         Batches([], 4)

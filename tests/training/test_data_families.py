@@ -23,7 +23,7 @@ def test_families_are_what_is_linked(keys):
     assert sorted(set(family.tolist())) == list(range(family.max() + 1))
 
 
-def test_families_by_hand():
+def test_families_are_those_by_hand():
     assert families("abcad").tolist() == families("abcad", [1, 2, 3, 4, 5]).tolist()
     family = families("abcad", [1, 2, 2, 4, 5])
     assert family[0] == family[3] and family[1] == family[2] and len(set(family.tolist())) == 3
@@ -53,18 +53,18 @@ def test_the_folds_of_families_are_all_of_them():
 @pytest.mark.parametrize(
     "a, b", [("Wie heißt du?", "wie heißt du"), ("Ja, heute.", "Heute: ja!"), ("a  b\nc", "c b a")]
 )
-def test_alike(a, b):
+def test_texts_that_differ_in_no_word_are_alike(a, b):
     assert alike(a) == alike(b) != alike(a + " x")
 
 
-def test_alike_without_words():
+def test_texts_without_words_are_alike_where_equal():
     assert alike("?!") == "?!" != alike("...")
 
 
 TEXTS = ["the house and the horse", "das Haus", "the  hound\n and the mouse"]
 
 
-def test_pieces():
+def test_pieces_give_the_text_back():
     pytest.importorskip("tokenizers")
     pieces = Pieces.of(TEXTS, 300)
     assert 259 < len(pieces) <= 300 and len(Pieces(pieces.symbols)) == len(pieces)

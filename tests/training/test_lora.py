@@ -52,7 +52,7 @@ def test_it_is_the_formula_and_merges(n, m, data):
     np.testing.assert_allclose(value(merged(x)), right, rtol=1e-10, atol=1e-10)
 
 
-def test_its_gradient(rng):
+def test_the_gradient_of_adapters_is_that_of_differences(rng):
     adapted = LoRALinear(Linear(4, 3, rng=0, dtype=np.float64), 2, 8.0, rng=1)
     del adapted.lora_A, adapted.lora_B  # a Tensor cannot take the place of a Parameter
 

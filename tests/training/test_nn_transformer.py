@@ -211,7 +211,7 @@ def test_a_query_that_sees_nothing_gets_the_bias(backend):
     assert np.isfinite(backend.numpy(x.grad)).all()
 
 
-def test_dropout_of_weights():
+def test_attention_weights_are_dropped_from_a_random_state():
     layer = nn.MultiheadAttention(4, 2, 0.5, batch_first=True, rng=0)
     x = np.random.default_rng(0).random((2, 3, 4), np.float32)
     state = nn.random_state(layer)
@@ -308,7 +308,7 @@ def test_wrong_arguments_are_named():
         nn.TransformerEncoderLayer(4, 2, activation="tanh")
 
 
-def test_random_state():
+def test_a_random_state_is_saved_and_goes_on():
     model = nn.Sequential(nn.Dropout(0.5, rng=0), nn.LSTM(3, 3, 2, dropout=0.5, rng=0))
     x = np.ones((4, 2, 3), np.float32)
     model[1](model[0](x))
@@ -329,7 +329,7 @@ def test_random_state():
     assert nn.random_state(nn.Linear(2, 2)) == {}
 
 
-def test_module_list():
+def test_a_module_list_is_a_list_whose_parameters_are_found():
     layers = nn.ModuleList([nn.Linear(2, 3), nn.Identity()])
     assert layers.append(nn.ReLU()) is layers and len(layers) == 3
     assert list(layers.state_dict()) == ["0.weight", "0.bias"]

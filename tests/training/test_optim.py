@@ -157,7 +157,7 @@ def test_gradients_add_up_to_that_of_the_whole_batch(backend, parts):
         np.testing.assert_allclose(backend.numpy(p.grad), g, rtol=1e-13, atol=1e-15)
 
 
-def test_average_of_weights(backend):
+def test_the_average_of_weights_is_exponential(backend):
     """From the first update's weights, with the weights (1 - β) βⁱ for those i updates ago."""
     model = Linear(2, 1, bias=False, rng=0).to(backend.device)
     average, own = AveragedModel(model, 0.75), model.weight.data
@@ -209,7 +209,7 @@ def test_an_average_goes_on_to_the_bit_and_leaves_training_alone(backend):
         assert not np.array_equal(backend.numpy(a), backend.numpy(straight[3][f"module.{name}"]))
 
 
-def test_errors_of_averages():
+def test_averages_that_do_not_fit_are_refused():
     model = Linear(3, 2)
     with pytest.raises(ValueError, match=r"decay must be in \[0, 1\), got 1.0"):
         AveragedModel(model, 1.0)
@@ -298,7 +298,7 @@ def test_arrays_of_a_device_stay_in_one_thread(rng, monkeypatch, optimizer, opti
 
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, float("inf")])
-def test_clipping_in_blocks(rng, monkeypatch, norm_type):
+def test_clipping_in_blocks_and_threads_gives_the_same_norm(rng, monkeypatch, norm_type):
     gradients = [rng.standard_normal(s) for s in [(), (40,), (2, 0), (6, 5), (1, 30)]]
     found = []
     for block, n in ((1 << 30, 1), (7, 1), (7, 2), (7, 3)):
@@ -367,7 +367,7 @@ def test_clip_grad_norm_of_nan():
 
 
 @pytest.mark.parametrize("decay", ["cosine", "linear", "constant"])
-def test_schedule(decay):
+def test_the_rate_rises_and_falls_as_scheduled(decay):
     rates = [learning_rate(s, 1.0, 100, warmup=9, decay=decay, floor=0.1) for s in range(100)]
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
     if decay == "constant":

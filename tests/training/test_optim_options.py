@@ -226,7 +226,7 @@ def test_what_are_no_parameters(kind, use, grouped):
     "make", [list, tuple, iter, lambda ps: (p for p in ps), lambda ps: dict.fromkeys(ps).keys()]
 )
 @pytest.mark.parametrize("grouped", [False, True])
-def test_iterables_of_parameters(make, grouped):
+def test_any_iterable_of_parameters_is_taken(make, grouped):
     params = [Parameter(w0), Parameter(w0)]
     optimizer = SGD([{"params": make(params)}] if grouped else make(params), lr=1.0)
     stepped(optimizer, params, [0.5])

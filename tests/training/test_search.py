@@ -87,7 +87,7 @@ def test_a_grid_on_folds_with_a_failure(arguments, tmp_path, text, capsys):
     assert "not on a fold but with --validation 0.1" in out and "favours the winner" in out
 
 
-def test_all_fail(arguments, capsys):
+def test_where_all_runs_fail_the_reason_is_said(arguments, capsys):
     assert search.main(arguments("--grid", "layers=1", "--steps", "2", "--block-size", "700")) == 1
     out = capsys.readouterr().out
     assert "1 failed: the text to train on has 540 tokens" in out
@@ -377,7 +377,7 @@ def setting(name, *scores, failures=(), **values):
     )
 
 
-def test_the_standard_error():
+def test_the_standard_error_is_that_of_its_formula():
     assert standard_error([1.0, 2.0, 3.0]) == pytest.approx(math.sqrt(1 / 3))
     assert math.isnan(standard_error([1.0])) and math.isnan(setting("a").mean)
 
@@ -417,7 +417,7 @@ def test_what_cannot_be_told_apart():
     ],
 )
 @pytest.mark.parametrize("scores", [[], [0.5], [0.5, 0.7]])
-def test_pictures(grid, scores, tmp_path):
+def test_a_picture_has_every_option_of_the_grid(grid, scores, tmp_path):
     settings = [
         setting("1", 0.4, 0.6, hidden="3", cell="rnn", layers="1"),
         setting("2", *scores, failures=["no"] * (not scores), hidden="4", cell="rnn", layers="1"),

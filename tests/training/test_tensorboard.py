@@ -89,7 +89,7 @@ def test_what_was_written_after_the_checkpoint_is_purged(tmp_path):
     ]
 
 
-def test_missing_package(tmp_path, monkeypatch):
+def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     message = train.main(["rnn", *TINY, "--out", str(tmp_path), "--steps", "1"])
     assert message == (

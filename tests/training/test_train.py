@@ -91,7 +91,7 @@ def test_other_options_train_and_resume(run, tmp_path, options):
     assert all(np.isfinite(m["loss"]) for m in metrics(tmp_path / "run") if "loss" in m)
 
 
-def test_generate(run, tmp_path, capsys):
+def test_generate_follows_its_options(run, tmp_path, capsys):
     run("--steps", 60, "--lr", 0.02)
 
     def write(*options):

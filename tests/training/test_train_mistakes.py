@@ -44,7 +44,7 @@ def fails(capsys, message, expected):
         (None, "no file or folder"),
     ],
 )
-def test_bad_text(tmp_path, capsys, content, expected):
+def test_a_bad_text_is_refused_in_a_sentence(tmp_path, capsys, content, expected):
     path = tmp_path / "bad.txt"
     if content is not None:
         path.write_bytes(content)
@@ -74,7 +74,7 @@ def test_bad_text_does_not_cost_the_run_to_overwrite(run, tmp_path):
     assert result(tmp_path / "run") == before
 
 
-def test_unwritable_folder(run, tmp_path, capsys):
+def test_an_unwritable_folder_is_named(run, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     fails(capsys, run("--out", tmp_path / "file" / "run"), "file")
     fails(capsys, run("--out", tmp_path / "file"), "file")
@@ -160,7 +160,7 @@ def test_a_gpu_that_is_not_there(run, capsys):
     fails(capsys, run("--device", "tpu"), "'tpu'")
 
 
-def test_too_much_memory(run, capsys):
+def test_too_much_memory_is_refused_in_a_sentence(run, capsys):
     fails(capsys, run("--hidden", 10**9 - 1, "--embedding", 10**5), "[Aa]llocate")
 
 
@@ -221,7 +221,7 @@ def test_standard_streams_that_are_closed_or_full(text, tmp_path, closed):
         assert [line["step"] for line in metrics(out)] == [1, 2, 2]  # and no output among them
 
 
-def test_generation_mistakes(run, tmp_path, capsys):
+def test_what_cannot_be_answered_is_said(run, tmp_path, capsys):
     way = re.escape(f"train one first: python train.py --out {tmp_path / 'run'}")
     fails(capsys, run("--generate", "alpha"), f"there is no run in {tmp_path / 'run'} .*{way}$")
     run("--steps", 2)
@@ -497,7 +497,7 @@ def test_a_validation_loss_that_is_not_finite_is_not_saved(run, tmp_path, capsys
 
 
 @pytest.mark.parametrize("package", ["tqdm", "matplotlib"])
-def test_missing_package(tmp_path, package):
+def test_a_missing_package_is_named(tmp_path, package):
     (tmp_path / f"{package}.py").write_text(
         f"raise ModuleNotFoundError('no {package}', name={package!r})"
     )
