@@ -163,7 +163,7 @@ def test_the_weights_of_bincount_are_no_constants():
         nag.bincount([0.5], weights=w[:1])
 
 
-def test_what_is_a_number_is_no_tensor():
+def test_a_tensor_is_refused_where_a_number_is_meant():
     with pytest.raises(TypeError, match="norm: ord"):
         nag.norm(leaf([1.0, 2.0]), leaf(2.0))
     for f in (nag.var, nag.std):

@@ -207,7 +207,7 @@ def test_a_fraction_is_no_axis_and_no_count(call):
         lambda x, i: nag.full_like(x, 1.0, shape=i),
     ],
 )
-def test_what_has_no_order_is_no_shape_and_no_axes(call, order):
+def test_what_has_no_order_is_refused_as_shape_and_axes(call, order):
     with pytest.raises(TypeError, match="neither an integer nor a sequence|an axis is an integer"):
         call(leaf(np.ones((2, 2))), order)
 
@@ -215,7 +215,7 @@ def test_what_has_no_order_is_no_shape_and_no_axes(call, order):
 @pytest.mark.parametrize("f", [np.sum, np.mean, np.max, np.prod, np.cumsum, np.argmax, np.squeeze])
 @pytest.mark.parametrize("axis", [[0], True, 0.0, "0"])
 @pytest.mark.parametrize("shape", [(1, 2), (1, 200)])
-def test_what_is_no_axis_to_numpy(f, axis, shape):
+def test_what_is_no_axis_to_numpy_is_refused(f, axis, shape):
     for x in (np.ones(shape), leaf(np.ones(shape))):
         with pytest.raises(TypeError):
             f(x, axis=axis)

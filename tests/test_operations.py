@@ -198,7 +198,7 @@ def test_where_a_formula_could_divide_by_zero_or_overflow(name):
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_what_is_done_in_another_way_where_it_is_large(name):
+def test_large_arrays_which_are_computed_in_blocks_have_the_same_gradients(name):
     gradcheck(LARGE[name], LARGE[name].inputs)
     with in_threads(2):
         gradcheck(LARGE[name], LARGE[name].inputs)

@@ -100,5 +100,5 @@ def test_what_was_measured_before_is_kept(text, tmp_path, capsys, monkeypatch):
         (["{}/text.txt", *SMALL, "--device", "tpu"], "no device is called 'tpu'"),
     ],
 )
-def test_what_cannot_be_trained(text, tmp_path, arguments, message):
+def test_what_cannot_be_trained_is_refused(text, tmp_path, arguments, message):
     assert message in time_to_loss.main([a.format(tmp_path) for a in arguments])

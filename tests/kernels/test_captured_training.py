@@ -231,7 +231,7 @@ def test_a_step_may_return_several_numbers(gpu):
 @pytest.mark.parametrize(
     "returned", [(), (1.0,), None, [on_device(np.ones(()))], on_device(np.ones((), complex))]
 )
-def test_what_a_step_may_not_return(gpu, returned):
+def test_what_a_step_may_not_return_is_refused(gpu, returned):
     with pytest.raises(CaptureError, match="returns its loss, a Tensor of one number on the"):
         capture.Captured(lambda x, y: returned)(*batches(1)[0])
 

@@ -58,7 +58,7 @@ def network(gates, states, T=3, B=2, H=4, dtype="float32"):
 
 
 @each_cell
-def test_what_is_not_taken(kernel, gates, states):
+def test_sizes_and_dtypes_that_the_kernel_lacks_are_not_taken(kernel, gates, states):
     with emulator.emulated():
         assert kernel.takes(*network(gates, states))
         assert not kernel.takes(*network(gates, states, B=0))

@@ -176,7 +176,7 @@ def test_a_residual_in_bfloat16(name, M, N):
     assert z.tobytes() == (x + a).tobytes()
 
 
-def test_what_is_not_taken():
+def test_long_rows_and_other_dtypes_are_not_taken():
     long = np.zeros((1, 32 * THREADS + 1), "float32")
     half = np.zeros((2, 3), "float16")
     for x in (long, half):

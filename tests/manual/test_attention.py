@@ -404,7 +404,7 @@ def test_wrong_arguments_are_named(q, k, v, mask, error, says):
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, np.nan])
 @pytest.mark.parametrize("S", [0, 3])
-def test_what_is_no_probability(backend, p, S):
+def test_what_is_no_probability_is_refused(backend, p, S):
     q, k = backend.array(np.ones((2, 4))), backend.array(np.ones((S, 4)))
     with pytest.raises(ValueError, match=f"dropout_p must be a probability.*; got {p}"):
         nag.functional.scaled_dot_product_attention(q, k, k, dropout_p=p, seed=0)

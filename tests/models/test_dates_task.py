@@ -40,7 +40,7 @@ def model_of(task, name="seq2seq", **options):
     return Model(Config(**task.sizes, **options), 0).eval()
 
 
-def test_what_is_trained_on_and_what_is_not(task):
+def test_no_date_is_on_two_sides_of_the_split(task):
     training, watched, test = (
         {iso for _, iso, _ in part} for part in (task.training, task.watched, task.test)
     )
@@ -146,7 +146,7 @@ def test_the_baseline_on_the_task(task):
     assert "rules" in what and score < 1.0  # "mayz" is no word it knows
 
 
-def test_what_the_user_types(task):
+def test_what_the_user_types_is_answered_or_refused(task):
     model = model_of(task)
     assert len("".join(task.generate(model, "5 \u6708 1950"))) <= 10  # an unknown character
     with pytest.raises(DataError, match="from 1 to 14 characters.*has 40"):

@@ -152,7 +152,7 @@ def test_each_is_written_up_to_its_end(name):
     assert model.write([], [], 12) == [] and model.write(prompts, choosers(), 0) == [[], [], []]
 
 
-def test_what_is_no_padding(backend):
+def test_what_is_no_padding_is_refused(backend):
     model = random("gpt").to(backend.device)
     x = backend.array(np.ones((2, 3), int))
     for padding, why in (

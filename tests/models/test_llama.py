@@ -251,7 +251,7 @@ def test_weights_start_as_documented():
     assert all((p.data == q.data).all() for p, q in zip(model.parameters(), again.parameters()))
 
 
-def test_what_a_model_cannot_have():
+def test_sizes_that_a_model_cannot_have_are_refused():
     for wrong in dict(heads=3), dict(kv_heads=3), dict(heads=8, kv_heads=8):
         with pytest.raises(ValueError, match="Llama: d_model must be an even multiple of heads"):
             Llama(replace(SMALL, **wrong))

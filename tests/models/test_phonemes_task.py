@@ -68,7 +68,7 @@ def test_a_damaged_dictionary_is_refused_by_name(dictionary, content):
         read_pronunciations()
 
 
-def test_what_is_trained_on_and_what_is_not(task):
+def test_no_word_is_trained_on_and_held_out(task):
     assert len(task.held_out) == 1 and not {w for w, _ in task.pairs} & set(task.held_out)
     x, lengths, y = task.batch(0)
     assert x.shape == (3, lengths.max()) and (y[:, 0] == g2p.BEGIN).all()

@@ -55,7 +55,7 @@ def model_of(task, **options):
     return Model(Config(**task.sizes, copy=True, **options), 0).eval()
 
 
-def test_what_is_trained_on_and_what_is_not(task):
+def test_articles_with_one_description_are_on_one_side(task):
     held_out = task.watched + task.test
     assert len(task.training) + len(held_out) == 62 and "5 malformed left out" in task.summary
     assert sum(target == "water" for _, target in task.training) in (0, 2)

@@ -48,7 +48,7 @@ def model_of(task, **options):
     return Tagger(Config(**task.sizes, embedding=8, spelling=4, hidden=8, **options), 0)
 
 
-def test_what_is_trained_on_and_what_is_not(folder):
+def test_the_split_is_drawn_from_the_seed_by_its_share(folder):
     task = Entities(OPTIONS)
     assert len(task.validation) == 40 and len(task.training) == 160
     assert "malformed: 1 rows without 2 columns; 1 sentences left out" in task.summary

@@ -86,7 +86,7 @@ def model_of(task, name="seq2seq", **options):
     return Model(Config(**task.sizes, copy=True, **options), 0).eval()
 
 
-def test_what_is_trained_on_and_what_is_not(task):
+def test_no_pair_is_trained_on_and_held_out(task):
     parts = task.training, task.watched, task.test
     assert sum(map(len, parts)) == 168 and len(task.watched) == (len(parts[1] + parts[2]) + 2) // 3
     for side in (0, 1):  # "Hund und Haus" is as good as "Haus und Hund"
@@ -305,7 +305,7 @@ def test_odd_texts_get_an_answer(task, text):
     assert isinstance("".join(task.generate(transformer, text)), str)
 
 
-def test_what_the_user_types(task):
+def test_what_the_user_types_is_answered_or_refused(task):
     model = model_of(task, hidden=8)
     for text in ("", " \n"):
         with pytest.raises(DataError, match="nothing to read.*such as 'Wie hei"):
@@ -318,7 +318,7 @@ def test_what_the_user_types(task):
     assert list(task.generate(model, "Ich sehe")) not in (greedy, searched)
 
 
-def test_too_few_pairs_and_too_long_ones(monkeypatch):
+def test_too_few_pairs_and_too_long_ones_are_refused(monkeypatch):
     monkeypatch.setattr(translation, "read_dictionary", dictionary(made_up()[0][:8]))
     with pytest.raises(DataError, match="1 pairs are held out, and the least are 3"):
         Translation(options(validation=0.2))

@@ -58,7 +58,7 @@ def test_special_tokens_cannot_be_typed(small):
         ByteLevel([*TOKENS, "<end"], [*MERGES, "< end", "<end >"], {0})  # a merge makes it
 
 
-def test_what_does_not_go_together():
+def test_parts_that_do_not_go_together_are_refused():
     for tokens, merges, special, why in [
         (TOKENS + ["a"], MERGES, {0}, "of which only"),
         (TOKENS, MERGES, {99}, "0 of the 1 special ones"),

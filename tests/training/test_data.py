@@ -48,7 +48,7 @@ def test_missing_shakespeare_says_how_to_install_it(monkeypatch):
         read_text("shakespeare")
 
 
-def test_what_is_no_text(tmp_path):
+def test_what_is_no_text_is_refused_by_name(tmp_path):
     (tmp_path / "latin").write_bytes("naïve".encode("latin-1"))
     with pytest.raises(DataError, match="latin' is not UTF-8: byte 0xef at offset 2"):
         read_text(tmp_path / "latin")

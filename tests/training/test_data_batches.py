@@ -48,7 +48,7 @@ def test_a_vocabulary_comes_back_from_json():
         ["<pad>", "<unk>", "<s>", "</s>", "<pad>"],
     ],
 )
-def test_what_is_no_vocabulary(symbols):
+def test_what_is_no_vocabulary_is_refused(symbols):
     with pytest.raises(DataError, match="begins with <pad> and <unk>, and no symbol comes twice"):
         Vocabulary(symbols)
 

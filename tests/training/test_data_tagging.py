@@ -117,7 +117,7 @@ def test_malformed_parts_of_speech_are_counted(package):
     }
 
 
-def test_what_cannot_be_read(package, monkeypatch):
+def test_what_cannot_be_read_is_refused(package, monkeypatch):
     package(b"caf\xe9\tO\n", *NER)
     with pytest.raises(DataError, match="ner.txt' is not UTF-8: byte 0xe9 at offset 3"):
         read_entities()

@@ -59,7 +59,7 @@ def test_the_first_meaning_of_an_entry_is_taken(part, right):
     assert first_meaning(part) == right
 
 
-def test_what_cannot_be_read(tmp_path, dictionary):
+def test_what_cannot_be_read_is_refused(tmp_path, dictionary):
     with pytest.raises(DataError, match="nothing' of .*not installed: apt-get install trans"):
         read_dictionary(tmp_path / "nothing")
     dictionary.write_bytes(b"Haus {n} :: house\n\xff\xfe\x00 :: \x00\n")

@@ -112,12 +112,12 @@ def test_any_text_has_pieces_within_it(text):
         "[" * 100_000,
     ],
 )
-def test_what_are_no_pieces(symbols):
+def test_what_are_no_pieces_is_refused(symbols):
     with pytest.raises(DataError, match="word pieces"):
         WordPieces(symbols)
 
 
-def test_what_is_no_text():
+def test_what_is_no_text_is_refused():
     for text in ("\ud800", ["a", "\ud800"], [1]):
         with pytest.raises(DataError, match="not Unicode"):
             BY_HAND.encode(text)

@@ -214,7 +214,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_cannot_be_true(path, name):
+def test_numbers_that_cannot_be_true_are_refused(path, name):
     data, why = DAMAGED[name]
     path.write_bytes(data)
     tracemalloc.start()

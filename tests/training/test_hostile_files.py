@@ -87,7 +87,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize("pack", [gzip, bz2])
-def test_what_unpacks_without_end(tmp_path, monkeypatch, pack):
+def test_what_unpacks_without_end_is_refused(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(sources, "LONGEST", 1000)
     path = tmp_path / "file"
     with pack.open(path, "wb") as file:

@@ -279,7 +279,7 @@ def file(tmp_path):
     return tmp_path / "a.safetensors"
 
 
-def test_what_was_saved_as_safetensors(file):
+def test_what_was_saved_as_safetensors_is_read(file):
     arrays = load_safetensors(file, SHAPES)
     assert list(arrays) == ["w", "b"]
     for name, array in ARRAYS.items():
@@ -409,7 +409,7 @@ def test_sizes_in_json_are_read_or_named(tmp_path):
         "",
     ],
 )
-def test_what_is_no_size(tmp_path, value):
+def test_what_is_no_size_is_refused(tmp_path, value):
     path = tmp_path / "config.json"
     path.write_text('{"width": %s}' % value)
     with pytest.raises(CheckpointError, match="width is|not a JSON object"):
@@ -433,7 +433,7 @@ def test_what_is_no_size(tmp_path, value):
         b" " * 2_000_000 + b"{}",
     ],
 )
-def test_what_is_no_config(tmp_path, data):
+def test_what_is_no_config_is_refused(tmp_path, data):
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(CheckpointError, match="not a JSON object|eps is|at most 1,000,000"):
         read_config(tmp_path / "config.json", {"eps": float})

@@ -213,7 +213,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("use", [SGD, AdamW, lambda params: clip_grad_norm_(params, 1.0)])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_what_are_no_parameters(kind, use, grouped):
+def test_what_are_no_parameters_is_refused(kind, use, grouped):
     make, said = KINDS[kind]
     params, clips = make(), use not in (SGD, AdamW)
     if clips and grouped or kind == "Tensor" and (clips or grouped):

@@ -44,7 +44,7 @@ def test_every_field_of_a_config_is_explained(Config):
     assert all(explanation(Config, field.name) for field in dataclasses.fields(Config))
 
 
-def test_what_the_text_of_a_field_is():
+def test_the_help_of_a_field_is_beside_its_type():
     @dataclasses.dataclass
     class First:
         a: Annotated[int, "the first, A"] = 1

