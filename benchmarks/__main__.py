@@ -225,6 +225,9 @@ def run(o, report, progress):
                     )
                     report["rows"].append(row(name, size, p, case, o.backend, measured, errors))
                     bar.update()
+                    if bar.disable:  # there is no terminal
+                        done = f"{len(report['rows'])} of {len(todo)}: {name} {size}"
+                        print(done, file=sys.stderr)
         show = bar.set_postfix_str
         if o.backend == "cupy":
             report["crossover"] = crossover.crossovers(report["rows"])

@@ -57,7 +57,7 @@ def train(model, task, o):
         betas=tuple(o.betas),
     )
     model.train()
-    for step in trange(o.steps, unit="step"):
+    for step in trange(o.steps, unit="step", disable=None):
         *x, y = task.batch(step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(

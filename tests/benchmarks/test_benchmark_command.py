@@ -126,6 +126,10 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch,
     assert "- interrupted" in capsys.readouterr().out
 
 
+def test_without_a_terminal_a_line_says_which_case_is_done(measured):
+    assert {"1 of 2: rnn tiny", "2 of 2: softmax tiny"} <= set(measured[0].splitlines())
+
+
 def test_bars_are_drawn_beside_peers(measured, tmp_path):
     found = report.read(measured[1])
     for r in found["rows"]:
