@@ -176,7 +176,7 @@ class Operation(Case):
         if peer.library == "by_hand":
             return self.by_hand(peer, **arrays)
         f = getattr(self, peer.library)
-        return peer.pull_back(lambda *args: f(peer.module, *args), **arrays)
+        return peer.vjp(lambda *args: f(peer.module, *args), **arrays)
 
     def by_hand(self, peer, inputs, constants, dy):
         (form,) = forms(dy, self.manual)

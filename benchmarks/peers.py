@@ -144,7 +144,7 @@ class Ours(Peer):
         weights.clear()
         return model
 
-    def pull_back(self, f, inputs, constants, dy):
+    def vjp(self, f, inputs, constants, dy):
         if self.is_bfloat16:
             import ml_dtypes
 
@@ -295,7 +295,7 @@ class Torch(Peer):
         weights.clear()
         return model
 
-    def pull_back(self, f, inputs, constants, dy):
+    def vjp(self, f, inputs, constants, dy):
         if self.compiled:
             f = self.module.compile(f)
         if self.mixed:
@@ -386,7 +386,7 @@ class Jax(Peer):
             {k: self.put(np.zeros(w.shape, w.dtype)) for k, w in weights.items()} for _ in range(2)
         ]
 
-    def pull_back(self, f, inputs, constants, dy):
+    def vjp(self, f, inputs, constants, dy):
         def step(inputs, constants, dy):
             y, pull = self.module.vjp(lambda *xs: f(*xs, *constants), *inputs)
             return y, *pull(dy)
@@ -434,7 +434,7 @@ class Autograd(Peer):
 
         return {"autograd": version("autograd"), "numpy": np.__version__}
 
-    def pull_back(self, f, inputs, constants, dy):
+    def vjp(self, f, inputs, constants, dy):
         indices = list(range(len(inputs)))
 
         def step():
