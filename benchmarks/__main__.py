@@ -1,12 +1,12 @@
-"""Time operations and whole training steps beside other libraries and the machine's roofline.
+"""Time operations and training steps beside other libraries and the roofline.
 
-python -m benchmarks                                all that is here to compare with
-python -m benchmarks --models lstm gpt --vs torch   these training steps, beside PyTorch
-python -m benchmarks --ops --sizes small            all operations, at one size
-python -m benchmarks --backend cupy --vs torch      on the GPU
-python -m benchmarks --json A.json --plot pictures  also keep the figures, and draw them
-python -m benchmarks compare A.json B.json          what got slower from A to B
-python -m benchmarks pair BEFORE AFTER              the same of two checkouts, in turn
+python -m benchmarks                            all that is here to compare with
+python -m benchmarks --models lstm --vs torch   this step, beside PyTorch
+python -m benchmarks --ops --sizes small        all operations, at one size
+python -m benchmarks --backend cupy --vs torch  on the GPU
+python -m benchmarks --json A.json --plot DIR   also keep the figures, draw them
+python -m benchmarks compare A.json B.json      what got slower from A to B
+python -m benchmarks pair BEFORE AFTER          the same of two checkouts
 """
 
 import sys
@@ -84,14 +84,32 @@ def options(argv):
         help=f"the peers: {', '.join(OTHERS)}, and with --backend cupy numpy; by default those "
         "that are installed",
     )
-    p.add_argument("--threads", type=int, default=usable())
+    p.add_argument(
+        "--threads",
+        type=int,
+        default=usable(),
+        metavar="N",
+        help="threads that each library may use (default: all processors)",
+    )
     p.add_argument(
         "--dtype",
         choices=("float32", "float64", "tf32", "bfloat16"),
         help="precision; by default float32, with --backend cupy and size gpu also others for some",
     )
-    p.add_argument("--rounds", type=int, default=9)
-    p.add_argument("--seconds", type=float, default=0.5, help="time that a peer has in each round")
+    p.add_argument(
+        "--rounds",
+        type=int,
+        default=9,
+        metavar="N",
+        help="turns that each library has, whose median counts (default: 9)",
+    )
+    p.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="time that a library has in each round (default: 0.5)",
+    )
     p.add_argument("--json", metavar="FILE", help="keep the figures, and the median of each round")
     p.add_argument("--plot", metavar="FOLDER", help="draw pictures")
     o = p.parse_args(argv)

@@ -100,12 +100,13 @@ def main(argv):
     p = argparse.ArgumentParser(
         prog="python -m benchmarks compare", description=__doc__.partition("\n")[0]
     )
-    p.add_argument("before")
-    p.add_argument("after")
+    p.add_argument("before", help="a report, as --json keeps it")
+    p.add_argument("after", help="another")
     p.add_argument(
         "--threshold",
         type=float,
         default=0.05,
+        metavar="X",
         help="a change that is smaller is none (0.05: 5 %%)",
     )
     p.add_argument(

@@ -81,19 +81,28 @@ def row(name, repeats, threshold):
 def options(argv):
     p = argparse.ArgumentParser(
         prog="python -m benchmarks pair",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=" ".join(__doc__.split("\n\n")[::2]),  # all but the commands
     )
     p.add_argument("before", type=Path, help="the folder of a checkout")
     p.add_argument("after", type=Path, help="the folder of another")
     p.add_argument("--models", nargs="*", metavar="NAME", help="all, if none is named")
     p.add_argument("--ops", nargs="*", metavar="NAME", help="all, if none is named")
     p.add_argument("--sizes", nargs="+", metavar="SIZE", default=SWEEP, help=" ".join(SWEEP))
-    p.add_argument("--repeats", type=int, default=2, help="how often, with new processes (2)")
-    p.add_argument("--rounds", type=int, default=9, help="in each repeat (9)")
-    p.add_argument("--seconds", type=float, default=0.2, help="of a turn (0.2)")
-    p.add_argument("--threads", type=int, default=usable(), help="of the arithmetic (all)")
-    p.add_argument("--threshold", type=float, default=0.05, help="what is less is no change (0.05)")
+    p.add_argument(
+        "--repeats", metavar="N", type=int, default=2, help="how often, with new processes (2)"
+    )
+    p.add_argument("--rounds", metavar="N", type=int, default=9, help="in each repeat (9)")
+    p.add_argument("--seconds", metavar="X", type=float, default=0.2, help="of a turn (0.2)")
+    p.add_argument(
+        "--threads", metavar="N", type=int, default=usable(), help="of the arithmetic (all)"
+    )
+    p.add_argument(
+        "--threshold",
+        metavar="X",
+        type=float,
+        default=0.05,
+        help="what is less is no change (0.05)",
+    )
     o = p.parse_args(argv)
     for folder in (o.before, o.after):
         if not (folder / "benchmarks" / "worker.py").is_file():

@@ -50,19 +50,31 @@ def options(argv):
         default="float32",
         help="of matrix products on a GPU",
     )
-    p.add_argument("--loss", type=float, default=1.47, help="of the validation text, to be reached")
-    for name, default in (
-        ("layers", 6),
-        ("heads", 6),
-        ("d_model", 384),
-        ("block_size", 256),
-        ("batch", 64),
-        ("steps", 5000),
-        ("evaluate_every", 250),
-        ("seed", 0),
+    p.add_argument(
+        "--loss",
+        type=float,
+        default=1.47,
+        metavar="X",
+        help="of the validation text, to be reached",
+    )
+    for name, default, what in (
+        ("layers", 6, "layers of attention and network"),
+        ("heads", 6, "heads of attention"),
+        ("d-model", 384, "numbers in the vector of a position"),
+        ("block-size", 256, "characters of a sequence"),
+        ("batch", 64, "sequences of a step"),
+        ("steps", 5000, "updates of the weights, at most"),
+        ("evaluate-every", 250, "steps from one validation to the next"),
+        ("seed", 0, "decides the first weights and the order of the data"),
     ):
-        p.add_argument(f"--{name}".replace("_", "-"), type=int, default=default, help=" ")
-    p.add_argument("--dropout", type=float, default=0.2, help=" ")
+        p.add_argument(f"--{name}", type=int, default=default, metavar="N", help=what)
+    p.add_argument(
+        "--dropout",
+        type=float,
+        default=0.2,
+        metavar="X",
+        help="share of the numbers set to 0 while training",
+    )
     return p.parse_args(argv)
 
 

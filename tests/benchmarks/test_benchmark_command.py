@@ -1,12 +1,14 @@
 """python -m benchmarks keeps and draws all that it measured, and refuses what it could not."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks import growth, pictures, report
+from benchmarks import compare, growth, pair, pictures, report, time_to_loss
 
 
 def test_the_command_prints_tables_and_keeps_all_it_measured(measured):
@@ -128,6 +130,18 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch,
 
 def test_without_a_terminal_a_line_says_which_case_is_done(measured):
     assert {"1 of 2: rnn tiny", "2 of 2: softmax tiny"} <= set(measured[0].splitlines())
+
+
+@pytest.mark.parametrize("main", [command.main, compare.main, pair.main, time_to_loss.main])
+def test_the_help_fits_80_columns_and_explains_every_option(main, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for line, below in zip(lines, [*lines[1:], ""]):
+        if re.match(r"  -{0,2}[a-z]", line):  # an argument, beside or above its explanation
+            assert re.search(r"\S {2,}\S", line.strip()) or below.startswith(" " * 24), line
 
 
 def test_bars_are_drawn_beside_peers(measured, tmp_path):
