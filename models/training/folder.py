@@ -58,8 +58,12 @@ def begin(o, start, save):
 @contextmanager
 def lock(folder):
     """Make the folder, and let one process at a time work in it. Raises OptionError where another
-    does. The folder itself is locked: the lock ends with the process, and leaves no file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    does, or a file is in the way. The folder itself is locked: the lock ends with the process, and
+    leaves no file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OptionError(f"{folder} cannot be a folder, for a file is in the way") from None
     if fcntl is None:
         yield
         return

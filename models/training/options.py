@@ -116,7 +116,7 @@ class Parser(argparse.ArgumentParser):
 
 def did_you_mean(word, known):
     """The known words that are like this one, or that it is a part of, as an end of a message."""
-    word, bare = word.lstrip("-"), {name.lstrip("-"): name for name in known}
+    word, bare = word.lstrip("-").lower(), {name.lstrip("-"): name for name in known}
     found = difflib.get_close_matches(word, bare, 1)
     if not found and len(word) > 1:
         found = [name for name in bare if word in name][:3]

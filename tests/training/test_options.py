@@ -80,6 +80,7 @@ def wrong(capsys, main, *words):
     [
         (["--hiden", "3"], "there is no option --hiden; did you mean --hidden?"),
         (["--hiden=3"], "there is no option --hiden; did you mean --hidden?"),
+        (["--HIDDEN=3"], "there is no option --HIDDEN; did you mean --hidden?"),
         (
             ["--evaluate_every", "3"],
             "there is no option --evaluate_every; did you mean --evaluate-every?",
@@ -105,6 +106,7 @@ def test_a_wrong_word_is_one_line_that_says_which_is_right(capsys, words, expect
         (search.main, ["rnm"], "there is no preset 'rnm'; did you mean rnn?"),
         (search.main, ["rnn", "--grid", "lr=1", "--thread=2"], "; did you mean --threads?"),
         (search.main, ["rnn", "--runs", ""], "must be the path of a folder, got an empty text"),
+        (table.main, ["RNN"], "there is no preset 'RNN'; did you mean rnn?"),
         (table.main, ["rnm"], "there is no preset 'rnm'; did you mean rnn?"),
         (table.main, ["--text=a"], "there is no option --text; did you mean --texts?"),
         (table.main, ["--runs", ""], "must be the path of a folder, got an empty text"),
