@@ -13,7 +13,6 @@ A signal before `prepare` meets Python alone. So nothing here takes long to impo
 import _signal as signal
 import os
 import sys
-from contextlib import contextmanager
 
 
 def prepare(program):
@@ -52,22 +51,23 @@ def run(program, main):
     sys.exit(status)
 
 
-@contextmanager
-def catch_signals():
+class catch_signals:  # contextlib would take longer to import
     """Ctrl-C (and SIGTERM) ask to stop after the step at hand: gives a list, empty until then. A
     second Ctrl-C stops at once."""
-    stop = []
 
-    def handle(number, frame):
-        if stop:
-            raise KeyboardInterrupt
-        stop.append(number)
+    def __enter__(self):
+        stop = []
 
-    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
+        def handle(number, frame):
+            if stop:
+                raise KeyboardInterrupt
+            stop.append(number)
+
+        self.former = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        return stop
+
+    def __exit__(self, *_):
+        for number, handler in self.former.items():
             signal.signal(number, handler)
 
 

@@ -202,6 +202,16 @@ def test_ctrl_c_during_the_imports_ends_with_one_line(tmp_path, program):
     assert process.stdout == ""
 
 
+def test_nothing_else_is_imported_before_ctrl_c_is_caught():
+    code = "import sys; at_first = {*sys.modules}; from models.training import terminal; "
+    code += "print(*{*sys.modules} - at_first)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=SCRIPT.parent
+    )
+    ours = {"models", "models.training", "models.training.terminal"}
+    assert ours <= set(done.stdout.split()) <= ours | {"_signal"}, done.stderr
+
+
 @pytest.mark.parametrize(
     "closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "| true", ">/dev/full"]
 )
