@@ -264,7 +264,7 @@ def execute(runs, jobs):
     with (
         job.catch_signals(),
         ThreadPoolExecutor(jobs) as pool,
-        tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run") as bar,
+        tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run", disable=None) as bar,
     ):
         waiting = {pool.submit(job, run): run for run in todo}
         for future in as_completed(waiting):
@@ -274,6 +274,8 @@ def execute(runs, jobs):
                 bar.update()
                 if run.result() is None:
                     bar.write(f"{run.folder} has failed: {run.failure()}", file=sys.stderr)
+                elif bar.disable:  # there is no terminal
+                    print(f"{run.folder} has finished", file=sys.stderr)
     return job.signal
 
 

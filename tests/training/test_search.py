@@ -94,6 +94,12 @@ def test_where_all_runs_fail_the_reason_is_said(arguments, capsys):
     assert "no setting of which all runs have finished" in out
 
 
+def test_without_a_terminal_a_line_says_which_run_has_finished(arguments, capsys):
+    assert search.main(arguments("--grid", "layers=1,2", "--steps", "2")) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert sorted(line.rpartition("/")[2] for line in lines) == 2 * ["run has finished"]
+
+
 def at_work(folder):
     try:
         with lock(folder):
