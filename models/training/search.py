@@ -376,6 +376,10 @@ def main(argv=None):
         help="folder of the runs and the table (default: runs/search-PRESET)",
     )
     o, rest = p.parse_known_args(argv)
+    for name in (word.partition("=")[0] for word in rest if word.startswith("--")):
+        is_of_a_run = name in parser(o.preset)._option_string_actions
+        if not is_of_a_run and (meant := did_you_mean(name, p._option_string_actions)):
+            p.error(f"there is no option {name}{meant}")
     folder, task = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset]
     for package in ("safetensors", "tqdm", "matplotlib"):
         if find_spec(package) is None:

@@ -105,6 +105,7 @@ def test_a_wrong_word_is_one_line_that_says_which_is_right(capsys, words, expect
     [
         (search.main, ["rnm"], "there is no preset 'rnm'; did you mean rnn?"),
         (search.main, ["rnn", "--grid", "lr=1", "--thread=2"], "; did you mean --threads?"),
+        (search.main, ["rnn", "--grid", "lr=1", "--fold=2"], "; did you mean --folds?"),
         (search.main, ["rnn", "--runs", ""], "must be the path of a folder, got an empty text"),
         (table.main, ["RNN"], "there is no preset 'RNN'; did you mean rnn?"),
         (table.main, ["rnm"], "there is no preset 'rnm'; did you mean rnn?"),
