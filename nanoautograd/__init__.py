@@ -29,7 +29,7 @@ from .safety.anomaly import detect_anomaly
 from .safety.names import public
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 hooks.attach()
 
