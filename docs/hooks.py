@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(?<=\]\()(?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 SHOWN_AS_IS = {".png"}
+LANGUAGES = {".py": "python", ".cu": "cuda", ".cuh": "cuda", ".h": "cpp", ".json": "json"}
 MODULE = re.compile(r"^::: (?P<module>nanoautograd\.(?:ops|nn|interop)\.\w+)$", re.MULTILINE)
 
 
@@ -129,11 +130,17 @@ def on_files(files, config):
     return files
 
 
+WORKER = "https://unpkg.com/iframe-worker/shim"
+
+
 def on_post_page(output, page, config):
-    """Search without a server needs a script, which the theme loads from elsewhere; ours is here."""
-    return output.replace(
-        "https://unpkg.com/iframe-worker/shim", f"{'../' * page.url.count('/')}" + "worker.js"
-    )
+    """To search without a server takes a script that the theme loads from elsewhere: ours."""
+    return output.replace(WORKER, "../" * page.url.count("/") + "worker.js")
+
+
+def on_post_template(output, template_name, config):
+    """The same for the page of what is not found."""
+    return output.replace(WORKER, "/worker.js")
 
 
 def on_config(config):

@@ -12,11 +12,14 @@ from html import escape
 CODE = r"`(?P<code>[^`]+)`"
 # An index stands in braces, and may have an index; or is up to three letters and digits. Before it
 # is one letter or two (y_n, dx_ti), else it is a name with an underscore (batch_size).
-INDEX = r"(?:(?<![^\W_]{3})|(?<=max)|(?<=LSE)|(?<=dout)|(?<=mask))_(?:\{(?P<braces>(?:[^{}]|\{[^{}]*\})*)\}|(?P<index>[^\W_]{1,3})(?!\w))"
+BEFORE = r"(?:(?<![^\W_]{3})|(?<=max)|(?<=LSE)|(?<=dout)|(?<=mask))"
+BRACES = r"\{(?P<braces>(?:[^{}]|\{[^{}]*\})*)\}"
+INDEX = rf"{BEFORE}_(?:{BRACES}|(?P<index>[^\W_]{{1,3}})(?!\w))"
 POWER = r"\^(?:\((?P<brackets>[^()]*)\)|(?P<power>\w+))"
 LETTER = r"(?<![^\W\d])[∂d]?(?P<letter>[A-Za-zα-ωΔΦℓ]\u0302?)(?![^\W_²³ᵀ])"
-ARTICLE = r"(?<!\w)a (?!cos|sin|exp|log|tanh)(?=[a-z]{2})"
-MARK = re.compile(f"{CODE}|(?P<article>{ARTICLE})|{INDEX}|{POWER}|{LETTER}")
+ARTICLE = r"(?<!\w)[Aa] (?!cos|sin|exp|log|tanh)(?=[a-z]{2})"
+MINUS = r"(?<![^\s(])(?P<minus>-)"  # and not a hyphen
+MARK = re.compile(f"{CODE}|(?P<article>{ARTICLE})|{INDEX}|{POWER}|{MINUS}|{LETTER}")
 
 
 def formula(text):
@@ -28,9 +31,11 @@ def formula(text):
         if found["code"]:
             pieces.append(f"<code>{escape(found['code'])}</code>")
         elif (index := found["braces"] or found["index"]) is not None:
-            pieces.append(f"<sub>{formula(index)}</sub>")
+            pieces.append(f"<sub>{formula(index).replace('-', '−')}</sub>")
         elif (power := found["brackets"] or found["power"]) is not None:
-            pieces.append(f"<sup>{formula(power)}</sup>")
+            pieces.append(f"<sup>{formula(power).replace('-', '−')}</sup>")
+        elif found["minus"]:
+            pieces.append("−")
         elif found["letter"]:
             pieces.append(f"<i>{match.group()}</i>")
         else:
