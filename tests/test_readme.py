@@ -1,7 +1,9 @@
 """What the READMEs and the pages of docs/ show runs, and prints what they say it prints."""
 
+import importlib.util
 import io
 import re
+import shlex
 from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 
 import nanoautograd as nag
+from models.tasks import PRESETS
+from models.training.options import DEFAULT, parser
 
 ROOT = Path(__file__).parent.parent
 IGNORED = ("build", "site", "venv", "runs")  # what pip, virtual environments and runs leave here
@@ -28,6 +32,7 @@ def ours(pattern):
 PAGES = [path.relative_to(ROOT).as_posix() for path in ours("*.md")]
 # Run where it takes its part: as a task of train.py, by tests/training/test_tasks.py.
 ELSEWHERE = {"models/tasks/README.md"}
+EXPLAINED = {"NAME", "PRESET", "reverse"}  # presets that readers write, or choose, themselves
 
 
 def blocks(path, language=None):
@@ -84,6 +89,40 @@ def test_the_examples_of_a_page_run_and_print_what_is_shown(page, tmp_path):
             assert_shown(shown, printed.getvalue())
         for name in re.findall(r"^def (test_\w+)", code, re.MULTILINE):
             scope[name]()
+
+
+def commands(path, program):
+    """The arguments with which a page calls a program, in a block or a line of code."""
+    text = (ROOT / path).read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(rf"(?:^|`|&& )python {program}((?: [^`\n|&]*)?)", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in found]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page, r"train\.py")])
+def test_commands_have_presets_and_options_that_there_are(page):
+    for words in commands(page, r"train\.py"):
+        named = words and not words[0].startswith("-")
+        preset = words.pop(0) if named else DEFAULT
+        if preset in EXPLAINED or words in (["--generate"], ["--list"]):
+            continue
+        assert preset in PRESETS, f"python train.py {preset}"
+        parser(preset).parse_args(words)  # exits where an option is unknown
+
+
+def test_commands_name_modules_that_there_are():
+    called = {words[0] for page in PAGES for words in commands(page, "-m")}
+    assert "models.chat" in called
+    for module in called - {"pytest", "pip", "build"}:
+        assert importlib.util.find_spec(module), f"python -m {module}"
+
+
+def test_contributing_names_files_that_there_are():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE):
+        first, *others = re.sub("NAME|FAMILY|TASK", "*", row).replace("`", "").split(", ")
+        assert list(ROOT.glob(first)), row
+        for name in others:  # beside the first, or from the root
+            assert [*ROOT.glob(name), *ROOT.joinpath(first).parent.glob(name)], row
 
 
 def test_an_output_that_is_not_printed_is_seen():
