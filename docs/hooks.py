@@ -18,8 +18,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import typeset  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
-LINK = re.compile(r"(?<=\]\()(?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?(?=\))")
-FENCE = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
+MANUAL = sorted((ROOT / "nanoautograd" / "manual").glob("[a-z]*.py"))
+BLOCK = r"(?P<block>^ *(?P<fence>`{3,}).*?^ *(?P=fence)$)"  # of code, which is left as it is
+LINK = r"(?<=\]\()(?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?(?=\))"
+BLOCK_OR_LINK = re.compile(f"{BLOCK}|{LINK}", re.DOTALL | re.MULTILINE)
 SHOWN_AS_IS = {".png"}
 LANGUAGES = {".py": "python", ".cu": "cuda", ".cuh": "cuda", ".h": "cpp", ".json": "json"}
 MODULE = re.compile(r"^::: (?P<module>nanoautograd\.(?:ops|nn|interop)\.\w+)$", re.MULTILINE)
@@ -37,22 +39,21 @@ def page_of(path):
     return path if path.endswith((".md", *SHOWN_AS_IS)) else f"{path}.md"
 
 
-def source_of(markdown, folder, page):
-    """The text of a page, with links from its file in `folder` turned into links from `page`; and
-    the files they lead to."""
+def source_of(path):
+    """The Markdown of the page that shows a file or folder, with links from page to page; and the
+    files that they lead to."""
+    folder = path if (ROOT / path).is_dir() else PurePosixPath(path).parent.as_posix()
     found = []
 
     def link(match):
         target, anchor = match["target"], match["anchor"] or ""
-        if "://" in target or not target:
+        if match["block"] or not target or "://" in target:
             return match.group()
-        path = normpath(f"{folder}/{target}").replace("\\", "/")
-        found.append(path)
-        return relpath(page_of(path), str(PurePosixPath(page).parent)).replace("\\", "/") + anchor
+        found.append(normpath(f"{folder}/{target}").replace("\\", "/"))
+        here = PurePosixPath(page_of(path)).parent
+        return relpath(page_of(found[-1]), here).replace("\\", "/") + anchor
 
-    pieces = FENCE.split(markdown)
-    pieces[::2] = [MODULE.sub(exported, LINK.sub(link, piece)) for piece in pieces[::2]]
-    return "".join(pieces), found
+    return MODULE.sub(exported, BLOCK_OR_LINK.sub(link, text_of(path))), found
 
 
 def exported(match):
@@ -85,32 +86,27 @@ def shown(path):
     if file.is_dir():
         names = sorted(p.name for p in file.iterdir() if p.is_file() and p.suffix != ".pyc")
         return f"# {path}/\n\n" + "\n".join(f"- [`{name}`]({name})" for name in names)
-    language = {".py": "python", ".cu": "cuda", ".cuh": "cuda", ".h": "cpp"}.get(
-        file.suffix, "text"
-    )
+    language = LANGUAGES.get(file.suffix, "text")
     text = file.read_text(encoding="utf-8").strip("\n")
     fence = "`" * 4
     return f"---\nsearch: {{exclude: true}}\n---\n# {path}\n\n{fence}{language}\n{text}\n{fence}\n"
 
 
 def text_of(path):
-    """The Markdown of the page that shows a file."""
+    """The Markdown of the page that shows a file or folder, with its links as they are."""
     file = ROOT / path
-    if file.is_dir() and (file / "README.md").exists():
-        return (file / "README.md").read_text(encoding="utf-8"), path
+    if (file / "README.md").exists():
+        file = file / "README.md"
     if file.suffix == ".md":
-        return file.read_text(encoding="utf-8"), str(file.parent.relative_to(ROOT))
-    if file.parent.name == "manual" and file.suffix == ".py" and file.name != "__init__.py":
-        return derivation(path), str(file.parent.relative_to(ROOT))
-    return shown(path), path if file.is_dir() else str(file.parent.relative_to(ROOT))
+        return file.read_text(encoding="utf-8")
+    return derivation(path) if file in MANUAL else shown(path)
 
 
 def on_files(files, config):
     """Adds a page for each README, and for what pages link to."""
-    manual = sorted((ROOT / "nanoautograd" / "manual").glob("[a-z]*.py"))
     to_do = [f"docs/{file.src_uri}" for file in files.documentation_pages()]
     to_do += ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-    to_do += [path.relative_to(ROOT).as_posix() for path in manual]
+    to_do += [path.relative_to(ROOT).as_posix() for path in MANUAL]
     done = set()
     while to_do:
         path = to_do.pop()
@@ -122,7 +118,7 @@ def on_files(files, config):
             if page not in files.src_uris:
                 files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
             continue
-        text, linked = source_of(*text_of(path), page)
+        text, linked = source_of(path)
         to_do += linked
         if page in files.src_uris:
             files.remove(files.src_uris[page])
