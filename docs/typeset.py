@@ -14,10 +14,12 @@ CODE = r"`(?P<code>[^`]+)`"
 # is one letter or two (y_n, dx_ti), else it is a name with an underscore (batch_size).
 BEFORE = r"(?:(?<![^\W_]{3})|(?<=max)|(?<=LSE)|(?<=dout)|(?<=mask))"
 BRACES = r"\{(?P<braces>(?:[^{}]|\{[^{}]*\})*)\}"
-INDEX = rf"{BEFORE}_(?:{BRACES}|(?P<index>[^\W_]{{1,3}})(?!\w))"
+INDEX = rf"{BEFORE}_(?:{BRACES}|(?P<index>[^\W_²³ᵀ]{{1,3}})(?![^\W²³ᵀ]))"
 POWER = r"\^(?:\((?P<brackets>[^()]*)\)|(?P<power>\w+))"
-LETTER = r"(?<![^\W\d])[∂d]?(?P<letter>[A-Za-zα-ωΔΦℓ]\u0302?)(?![^\W_²³ᵀ])"
-ARTICLE = r"(?<!\w)[Aa] (?!cos|sin|exp|log|tanh)(?=[a-z]{2})"
+LETTER = r"(?<![^\W\d])[∂d]?(?P<letter>[A-Za-zα-ωΔΦℓ]\u0302?\d*)(?![^\W_²³ᵀ])"
+# A letter a that is a word: something follows that is no function and no verb.
+WORD = r"(?!(?:cos|sin|exp|log|tanh|is|are|has|and|or|in|of)\b)[a-z]{2}"
+ARTICLE = rf"(?:(?<!\w)a|(?:^|(?<=[.:]\s))A) (?={WORD})"
 MINUS = r"(?<![^\s(])(?P<minus>-)"  # and not a hyphen
 MARK = re.compile(f"{CODE}|(?P<article>{ARTICLE})|{INDEX}|{POWER}|{MINUS}|{LETTER}")
 

@@ -77,6 +77,10 @@ def test_so_does_any_text(text):
         ("Σ_j exp(x_j) z²", "Σ<sub><i>j</i></sub> exp(<i>x</i><sub><i>j</i></sub>) <i>z</i>²"),
         ("y_n = ignore_index", "<i>y</i><sub><i>n</i></sub> = ignore_index"),
         ("a row, a < b", "a row, <i>a</i> &lt; <i>b</i>"),
+        ("A row of A is 0. a is 1", "A row of <i>A</i> is 0. <i>a</i> is 1"),
+        ("1 - g_t²", "1 − <i>g</i><sub><i>t</i></sub>²"),
+        ("h_{t-1}ᵀ x_tᵀ", "<i>h</i><sub><i>t</i>−1</sub>ᵀ <i>x</i><sub><i>t</i></sub>ᵀ"),
+        ("dh0 = 2³²", "<i>dh0</i> = 2³²"),
         ("`weight_ih`", "<code>weight_ih</code>"),
     ],
 )
