@@ -66,12 +66,12 @@ def test_the_tests_of_the_source_archive_pass(built):
 
 
 @pytest.mark.slow
-def test_the_wheel_gives_the_engine_and_its_tests_and_no_more(checkout, built, tmp_path):
+def test_the_wheel_gives_the_engine_and_gradient_tests_and_no_more(checkout, built, tmp_path):
     with zipfile.ZipFile(built[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         wheel.extractall(tmp_path)
-    expected = {name for name in checkout[1] if name.startswith("nanoautograd/")}
-    assert names == expected
+    package = {name for name in checkout[1] if name.startswith("nanoautograd/")}
+    assert names == {*package, "pytest_nanoautograd.py"}
     run(sys.executable, "-c", ENGINE, str(tmp_path), cwd=tmp_path)
 
 

@@ -67,10 +67,11 @@ def assert_shown(shown, printed):
         at = printed.find(piece, at) + len(piece)
 
 
-@pytest.mark.parametrize("page", WITH_EXAMPLES)
-def test_the_examples_of_a_page_run_and_print_what_is_shown(page, tmp_path):
+def run_examples(page, tmp_path, left_out=lambda code: False):
     scope = {"__name__": "example", "np": np, "nag": nag}
     for i, (code, shown) in enumerate(examples(page)):
+        if left_out(code):
+            continue
         file = tmp_path / f"example_{i}.py"  # a file of its own: Hypothesis reads the source
         file.write_text(code, encoding="utf-8")
         printed = io.StringIO()
@@ -89,6 +90,25 @@ def test_the_examples_of_a_page_run_and_print_what_is_shown(page, tmp_path):
             assert_shown(shown, printed.getvalue())
         for name in re.findall(r"^def (test_\w+)", code, re.MULTILINE):
             scope[name]()
+
+
+def needs_others(code):
+    return re.search(r"\b(torch|jax)\b", code)
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES)
+def test_the_examples_of_a_page_run_and_print_what_is_shown(page, tmp_path):
+    run_examples(page, tmp_path, left_out=needs_others)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    "page",
+    [page for page in WITH_EXAMPLES if any(needs_others(code) for code, _ in examples(page))],
+)
+def test_so_do_those_of_pytorch(page, tmp_path):
+    pytest.importorskip("torch")
+    run_examples(page, tmp_path)
 
 
 def commands(path, program):
