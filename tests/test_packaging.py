@@ -24,7 +24,7 @@ def checkout(tmp_path_factory):
     """A copy of the files that git knows, and their names."""
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("needs git, and a checkout")
-    pytest.importorskip("setuptools", reason="needs setuptools, which builds the package")
+    pytest.importorskip("setuptools", "77", reason="needs setuptools, which builds the package")
     folder = tmp_path_factory.mktemp("checkout")
     names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")[:-1]
     names = {name for name in names if (ROOT / name).exists()}
