@@ -273,7 +273,7 @@ def test_100_training_steps_leave_no_cycles_and_constant_memory():
     gc.disable()
     try:
         tracemalloc.start()
-        train(400, model)  # until Python's own free lists are full
+        train(800, model)  # until the free lists of Python and NumPy are full
         before = tracemalloc.get_traced_memory()[0]
         train(100, model)
         after = tracemalloc.get_traced_memory()[0]
