@@ -2,8 +2,10 @@
 
 import importlib.util
 import io
+import pdb
 import re
 import shlex
+import sys
 from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
@@ -152,6 +154,64 @@ def test_an_output_that_is_not_printed_is_seen():
             assert_shown(shown, "a 1\nb")
 
 
+def test_the_first_screen_shows_a_gradient_and_a_network_that_learns(capsys):
+    first, second = blocks("README.md", "python")[:2]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.partition(second)[0].splitlines()) < 30
+    scope = {}
+    exec(compile(first, "README.md", "exec"), scope)
+    printed = capsys.readouterr().out
+    shown = eval(re.search(r"# dloss/dw: (.*)", first)[1])
+    np.testing.assert_allclose(scope["w"].grad.data, shown, atol=1e-4)
+    assert all(number in printed for number in ("0.0524", "0.1049", "0.3827", "0.7654"))
+
+    lines = [line for line in second.splitlines() if line.strip() and "import" not in line]
+    assert len(lines) <= 10
+    for word in ("nn.", "optim.", "zero_grad()", "loss.backward()", "step()"):
+        assert word in second
+    before = second.replace("range(200)", "range(1)")
+    losses = []
+    for code in (before, second):
+        exec(compile(code, "README.md", "exec"), {})
+        losses.append(float(capsys.readouterr().out))
+    said = re.search(r"# ([\d.]+) at first, and about ([\d.]+) now", second)
+    assert round(losses[0], 1) == round(float(said[1]), 1)
+    assert losses[1] < 2 * float(said[2])
+
+
+def test_a_debugger_steps_from_backward_into_a_rule():
+    """As the README says: a breakpoint, `n` to a line that it quotes, and `s`."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    place = re.search(r"`b (nag\.core\S+)` and `c`", text)[1]
+    line = re.search(r"go to the\s+line\s+`(.*?)` with `n`, and `s` steps", text)[1]
+    shown = io.StringIO()
+
+    class Typed:
+        """What the reader types, looking at what the debugger has shown."""
+
+        typed = iter([f"b {place}", "c"])
+
+        def readline(self):
+            if (given := next(self.typed, None)) is not None:
+                return given + "\n"
+            now = shown.getvalue().rpartition("\n> ")[2]
+            if "elementwise.py" in now:
+                return "q\n"
+            return "s\n" if line in now else "n\n"
+
+    def program():
+        nag.tanh(nag.Tensor(0.5, requires_grad=True)).backward()
+
+    debugger = pdb.Pdb(stdin=Typed(), stdout=shown, nosigint=True, readrc=False)
+    debugger.use_rawinput = False
+    before = sys.gettrace()
+    try:
+        debugger.runcall(program)
+    finally:
+        sys.settrace(before)
+    assert shown.getvalue().endswith("-> tanh.defvjp(x=lambda g, out: g * (1 - out * out))\n(Pdb) ")
+
+
 def test_the_first_example_is_short():
     code = next(b for b in blocks("README.md", "python") if "gradcheck(cube" in b)
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
@@ -168,6 +228,15 @@ def heading(line):
     """The anchor of a heading, as GitHub and MkDocs make it."""
     text = re.sub(r"[`*]|\]\([^)]*\)|[^\w\s-]", "", line.lstrip("#").strip().lower())
     return re.sub(r"\s+", "-", text)
+
+
+def test_a_map_names_every_file_of_its_folder():
+    for readme in ours("README.md"):
+        text = readme.read_text(encoding="utf-8")
+        tests = "tests/test_*_arguments.py", "tests/[!t]*.py"  # named together
+        for file in readme.parent.glob("*.py") if readme.parent != ROOT else ():
+            if file.stem != "__init__" and not any(map(file.match, tests)):
+                assert file.name in text, f"{readme} does not name {file.name}"
 
 
 def test_every_folder_has_a_map_and_every_link_leads_somewhere():
