@@ -82,21 +82,21 @@ def train(o, checkpoint):
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None  # what is then evaluated
     if checkpoint:
-        state = unpack(arrays, model, optimizer, average, start, task.carries(model))
+        recurrent = unpack(arrays, model, optimizer, average, start, task.carries(model))
     else:
-        state = first_carried(task.carries(model))
+        recurrent = first_carried(task.carries(model))
         task.begin(model)
     best = Best(o, task, model, saved, arrays)  # the best weights so far, of --keep and --patience
-    # Of a recurrent network the state in which a step ends and the next begins: an array on the
-    # device, such as (layers, B, H). None for others.
-    (state,) = task.on_device(state)
+    # The recurrent state in which a step ends and the next begins: an array on the device, such as
+    # (layers, B, H). None for models that are not recurrent.
+    recurrent = task.on_device(recurrent)[0]
 
     def rate(n):
         """The learning rate of step n: it rises to --lr, and falls to --lr-floor."""
         return learning_rate(n - 1, o.lr, o.steps, o.warmup, o.decay, min(o.lr, o.lr_floor))
 
     def save(n):
-        kept = pack(model, optimizer, average, state if n else None, best.weights)
+        kept = pack(model, optimizer, average, recurrent if n else None, best.weights)
         save_checkpoint(o.out, kept, {**about, **best.state(), "step": n})
 
     said = *notes(o), *remarks(o, about)
@@ -109,12 +109,12 @@ def train(o, checkpoint):
         optimizer.zero_grad()
         losses = []
         for share, *part in parts:
-            loss, after = task.loss(model, state, *part)
+            loss, after = task.loss(model, recurrent, *part)
             (loss * share).backward()  # adds to what is in .grad
             losses.append(loss.detach() * share)
-            check_carried(task, state, after)
-            if state is not None:
-                state[...] = after  # in place: a replay finds it there
+            check_carried(task, recurrent, after)
+            if recurrent is not None:
+                recurrent[...] = after  # in place: a replay finds it there
         norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
         optimizer.step()
         return sum(losses), norm
