@@ -112,7 +112,7 @@ class Differentiated:
         xs = [library.numpy(t) for t in tensors]
         with library.recording():
             outs = self.call(tensors)
-        self._unchanged(tensors, xs, "the forward computation")
+        self._unchanged(tensors, xs)
         connected = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
         if not connected:
             if self.order == 2:
@@ -126,11 +126,9 @@ class Differentiated:
         given = [library.numpy(u) for u in cotangents]
         self.disturb(xs)
         first = library.grad(outs, tensors, cotangents, retain_graph=True)
+        self._unchanged(tensors, xs, "input")
+        self._unchanged(cotangents, given, "cotangent")
         again = library.grad(outs, tensors, cotangents)
-        self._unchanged(tensors, xs, "the backward computation")
-        self._unchanged(
-            cotangents, given, "the backward computation, which was given it as the cotangent,"
-        )
         return [
             None if g is None else self._examined(i, x, g, h)
             for i, (x, g, h) in enumerate(zip(tensors, first, again))
@@ -206,13 +204,21 @@ class Differentiated:
             if a.shape != b.shape or not np.allclose(a, b, **alike):
                 raise self.error(i, text, "unknown")
 
-    def _unchanged(self, tensors, xs, by):
+    def _unchanged(self, tensors, xs, read_backwards=""):
+        """Refuses a function that changed an array; a rule that did is wrong, as others read it."""
         for i, (t, x) in enumerate(zip(tensors, xs)):
-            if not np.array_equal(self.library.numpy(t), x):
-                raise CheckRefused(
-                    f"{self.name}: array {i}, of shape {x.shape}, was changed by "
-                    f"{by} so nothing can be compared; compute on a copy"
+            if np.array_equal(self.library.numpy(t), x):
+                continue
+            if read_backwards:
+                raise GradientError(
+                    f"the backward computation of {self.name} changed {read_backwards} {i}, of "
+                    f"shape {x.shape}, which other rules may read after it; compute on a copy",
+                    operation=self.name,
                 )
+            raise CheckRefused(
+                f"{self.name}: input {i}, of shape {x.shape}, was changed by the forward "
+                "computation, so nothing can be compared; compute on a copy"
+            )
 
     def error(self, i, text, guess, **found):
         name = self.names(i + 1)[i]
@@ -302,7 +308,7 @@ class ByHand(Differentiated):
     def values(self, xs):
         copies = list(map(np.copy, xs))
         ys = [np.array(y) for y in flat(self.f(*copies))]
-        self._kept(xs, copies, self.name)
+        self._kept(xs, copies, CheckRefused, self.name)
         return [y for y in ys if y.dtype.kind == "f"]
 
     def gradients(self, xs, us):
@@ -323,7 +329,7 @@ class ByHand(Differentiated):
         """What `vjp` returns, checked and copied."""
         copies, given = list(map(np.copy, xs)), list(map(np.copy, us))
         gs = self.vjp(tuple(us) if several else us[0], *xs)
-        self._kept(copies + given, xs + us, f"the gradient of {self.name}")
+        self._kept(copies + given, xs + us, GradientError, f"the gradient of {self.name}")
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != len(xs):
             raise CheckRefused(
@@ -352,10 +358,10 @@ class ByHand(Differentiated):
         dys = self.forward_mode(tuple(map(np.copy, vs)), *map(np.copy, xs))
         return [np.asarray(dy) for dy in (dys if isinstance(dys, (tuple, list)) else (dys,))]
 
-    def _kept(self, before, after, by):
+    def _kept(self, before, after, error, by):
         for a, b in zip(before, after):
             if not np.array_equal(a, b):
-                raise CheckRefused(f"{by} changes what it is given; compute on a copy")
+                raise error(f"{by} changes what it is given; compute on a copy")
 
     def _shaped(self, i, x, g):
         if g.shape != x.shape:

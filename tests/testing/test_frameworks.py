@@ -99,6 +99,19 @@ def test_a_wrong_rule_is_found_and_named(library, wrong, guess):
         assert failure.value.operation == "Planted.apply"
 
 
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("what", ["input", "cotangent"])
+def test_a_rule_that_writes_over_what_it_was_given_is_wrong(what, seen):
+    """Whether PyTorch sees it or not, as of a kernel that is given a pointer."""
+
+    def over(_, u, x):
+        target = x if what == "input" else u
+        return (target if seen else target.data).copy_(2 * u * x)
+
+    with pytest.raises(GradientError, match=f"changed {what} 0"):
+        gradcheck(planted(torch, lambda xp, x: x * x, over), [array(torch, X)])
+
+
 @libraries
 def test_a_complex_rule_that_forgets_the_conjugate_is_found(library):
     right = (
