@@ -109,7 +109,7 @@ class Differentiated:
     def gradients(self, xs, us):
         """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
         tensors, library = self.tensors(xs, True), self.library
-        xs = [library.numpy(t) for t in tensors]
+        xs = [np.array(library.numpy(t)) for t in tensors]  # copies: a function may write into them
         with library.recording():
             outs = self.call(tensors)
         self._unchanged(tensors, xs)
@@ -123,7 +123,7 @@ class Differentiated:
             )
         outs, given = zip(*connected)
         cotangents = self.cotangents(outs, given)
-        given = [library.numpy(u) for u in cotangents]
+        given = [np.array(library.numpy(u)) for u in cotangents]
         self.disturb(xs)
         first = library.grad(outs, tensors, cotangents, retain_graph=True)
         self._unchanged(tensors, xs, "input")
