@@ -3,14 +3,15 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nanoautograd.testing import GradientError, Inconclusive, gradcheck
+from nanoautograd.testing import GradientError, Inconclusive, KinkNearby, gradcheck
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 
-from known_mistakes import MISTAKES, table  # noqa: E402
+from known_mistakes import MISTAKES, group_max, group_max_rule, table, with_rules  # noqa: E402
 
 pytestmark = pytest.mark.oracle
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,16 @@ def test_the_mended_rule_passes_and_the_wrong_one_does_not(mistake):
     with pytest.raises(GradientError) as failure:
         gradcheck(f, inputs, **options)
     assert not isinstance(failure.value, Inconclusive)
+
+
+def test_at_a_kink_equal_entries_that_get_too_much_are_undecided():
+    tied = np.array([2.0, 2.0, 1.0, 0.5])
+    build = with_rules(group_max, group_max_rule(True), group_max_rule(False), tied)
+    f, inputs, _ = build(False)
+    gradcheck(f, inputs)
+    f, inputs, _ = build(True)
+    with pytest.raises(KinkNearby):
+        gradcheck(f, inputs)
 
 
 @pytest.mark.parametrize(
