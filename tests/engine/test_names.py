@@ -194,7 +194,7 @@ OPERATIONS = operations("ops") | operations("functional")
 def documented():
     """(name, object) of what users can ask for help on, and the operations behind it."""
     for module in [*MODULES, nag.testing, nag.backends]:
-        for name in module.__all__:
+        for name in sorted(module.__all__):
             yield f"{module.__name__}.{name}", getattr(module, name)
     for name in dir(nag.Tensor):
         if name[0] != "_":

@@ -58,7 +58,9 @@ def test_arrays_that_do_not_exist_are_refused_at_once(options):
 
 @pytest.mark.parametrize("option", ["low", "high", "margin", "away"])
 @pytest.mark.parametrize(
-    "value", ["a", b"1", None, 1j, ["a"], (None,), object(), str, 0.5], ids=str
+    "value",
+    ["a", b"1", None, 1j, ["a"], (None,), object(), str, 0.5],
+    ids=lambda value: "an object" if type(value) is object else str(value),
 )
 def test_what_is_no_number_is_named(option, value):
     if option != "away" and value == 0.5:
