@@ -111,17 +111,17 @@ def backpropagate(
                 node.saved = None
         # A gradient may be a view, or one array may be that of two edges: every caller gets an
         # array of its own. `.grad` is set at the end, so that an error on the way changes nothing.
+        own = dict.fromkeys(new | sums.owned, True)  # what one caller may have as it is
         for leaf in found if wanted is None else ():
-            leaf.add(found[leaf][0], (leaf, 0) in new or (leaf, 0) in sums.owned)
-        results = [found[node][i] if node in found else None for node, i in wanted or ()]
-        return [g if g is None else g.copy() for g in results]
+            leaf.add(found[leaf][0], (leaf, 0) in own)
+        results = [(e, found[e[0]][e[1]] if e[0] in found else None) for e in wanted or ()]
+        return [g if g is None or own.pop(e, False) else g.copy() for e, g in results]
 
 
 def topological_order(roots: list[Edge]) -> list:
     """The nodes from which `roots` were computed, each after all nodes that use its results.
 
-    A node is made, and gets its number, after the nodes of its arguments: so that is the order of
-    the numbers, backwards.
+    A node gets its number after the nodes of its arguments: it is the numbers' order, backwards.
     """
     order = list({node: None for node, _ in roots})
     found = set(order)

@@ -37,6 +37,8 @@ def is_foreign(x: Any) -> bool:
 def check_operand(x: Any, name: str) -> None:
     """Raises TypeError if x is foreign, or an array of what are no numbers; `name` is what it was
     given to."""
+    if isinstance(x, ArrayInterface) or type(x) is np.ndarray and x.dtype.kind in "biuf":
+        return  # as most are
     if hasattr(x, "dtype") and not is_foreign(x) and not holds_numbers(x):
         raise no_numbers(name, x)
     if is_foreign(x):

@@ -530,3 +530,34 @@ def test_autograd_grad_says_what_is_wrong():
         nag.autograd.grad(x * 2, nag.Tensor(1.0))
     with pytest.raises(ValueError, match="2 outputs, but 1 grad_outputs"):
         nag.autograd.grad([x * 2, x * 3], x, [None])
+
+
+@pytest.mark.parametrize("size", [10, 10_000])  # a large array is given out without a copy
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, w: x * w,
+        lambda x, w: x + w,
+        lambda x, w: nag.reshape(x, (2, -1)) + nag.reshape(w, (2, -1)),
+        lambda x, w: nag.functional.silu(x) * 1.0 + w * w + x,
+        lambda x, w: x,
+        lambda x, w: x[::-1] - w,
+    ],
+)
+def test_gradients_that_are_returned_are_arrays_of_their_own(size, f):
+    rng = np.random.default_rng(0)
+    x, w = (nag.Tensor(rng.standard_normal(size), requires_grad=True) for _ in range(2))
+    h = x * 2
+    y = f(h, w)
+    u = np.ones(y.shape)
+    first = nag.autograd.grad(y, [x, w, h, x, w, h], u, retain_graph=True, allow_unused=True)
+    arrays = [g.data for g in first if g is not None]
+    before = [a.copy() for a in arrays]
+    others = [x.data, w.data, h.data, y.data, u]
+    for i, a in enumerate(arrays):
+        for b in arrays[:i] + others:
+            assert not np.shares_memory(a, b)
+        a[...] = np.nan  # what the caller does with it
+    again = nag.autograd.grad(y, [x, w, h, x, w, h], u, allow_unused=True)
+    for a, g in zip(before, [g for g in again if g is not None], strict=True):
+        np.testing.assert_array_equal(a, g.data)
