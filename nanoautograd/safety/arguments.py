@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 NUMBERS = (bool, int, float, complex, np.generic)
+USUAL = "?bBhHiIlLqQefd"  # NumPy's own numbers, by their characters; there are shorter ones
 
 
 def is_sequence(x: Any) -> bool:
@@ -37,7 +38,7 @@ def is_foreign(x: Any) -> bool:
 def check_operand(x: Any, name: str) -> None:
     """Raises TypeError if x is foreign, or an array of what are no numbers; `name` is what it was
     given to."""
-    if isinstance(x, ArrayInterface) or type(x) is np.ndarray and x.dtype.kind in "biuf":
+    if isinstance(x, ArrayInterface) or type(x) is np.ndarray and x.dtype.char in USUAL:
         return  # as most are
     if hasattr(x, "dtype") and not is_foreign(x) and not holds_numbers(x):
         raise no_numbers(name, x)
