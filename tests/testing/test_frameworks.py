@@ -20,19 +20,15 @@ from nanoautograd.testing import (
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
-pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.usefixtures("jax_in_float64"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 X = np.array([0.3, -1.2, 2.0])
 A, B = np.arange(6.0).reshape(2, 3) / 5 - 0.7, np.arange(12.0).reshape(3, 4) / 9 - 0.4
 Z = np.array([0.3 + 0.4j, -1.2 - 0.7j])
-
-
-@pytest.fixture(autouse=True)
-def x64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 def array(library, a):

@@ -13,18 +13,10 @@ jax = pytest.importorskip("jax")
 
 from known_mistakes import MISTAKES, group_max, group_max_rule, table, with_rules  # noqa: E402
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("jax_in_float64")]
 ROOT = Path(__file__).parents[2]
 
 mistakes = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
-
-
-@pytest.fixture(autouse=True)
-def x64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 def torch_passes(mistake, wrong, check=torch.autograd.gradcheck, **options):

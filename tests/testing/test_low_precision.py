@@ -106,8 +106,8 @@ def test_without_a_reference_it_is_refused():
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("dtype", EPS)
-def test_functions_of_torch_and_jax(dtype):
-    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+def test_functions_of_torch_and_jax(dtype, jax_in_float64):
+    torch, jnp = pytest.importorskip("torch"), jax_in_float64.numpy
     x = torch.tensor(X).to(getattr(torch, dtype))
 
     class Planted(torch.autograd.Function):
@@ -124,9 +124,4 @@ def test_functions_of_torch_and_jax(dtype):
     gradcheck(torch.sin, [x], reference=torch.sin)
     with pytest.raises(GradientError, match=f"in {dtype}"):
         gradcheck(Planted.apply, [x], reference=Planted.apply)
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    try:
-        gradcheck(jax.numpy.sin, [jax.numpy.asarray(X, dtype)], reference=jax.numpy.sin)
-    finally:
-        jax.config.update("jax_enable_x64", before)
+    gradcheck(jnp.sin, [jnp.asarray(X, dtype)], reference=jnp.sin)
