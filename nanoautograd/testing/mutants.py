@@ -698,6 +698,24 @@ def sums_at_repeated_indices():
     return found
 
 
+def infinite_class_weight():
+    """Smoothed by weights of which one is infinite, the gradients are those of manual/."""
+    hidden, scores = (Tensor(np.eye(2) + k, requires_grad=True) for k in (0.3, 0.7))
+    y, weight = np.array([0, 1]), np.array([1.0, np.inf])
+    linear, smoothed = functional.linear_cross_entropy, {"label_smoothing": 0.1}
+
+    def gradients():
+        of_scores = grad(functional.cross_entropy(scores, y, weight, **smoothed), [scores])
+        return [*of_scores, *grad(linear(hidden, scores, y, None, weight, **smoothed), [hidden])]
+
+    with np.errstate(invalid="ignore"):
+        found = gradients()
+        with use_manual():
+            return all(
+                np.array_equal(g.data, h.data, equal_nan=True) for g, h in zip(found, gradients())
+            )
+
+
 def _on(x, device):
     """An array, or a tuple of them, on a device; anything else as it is."""
     if type(x) is tuple:
@@ -712,6 +730,7 @@ REFUSALS = [
     rule_that_fails,
     row_out_of_range,
     sums_at_repeated_indices,
+    infinite_class_weight,
 ]
 
 
