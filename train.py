@@ -59,7 +59,7 @@ try:
         parse,
         presets,
     )
-    from models.training.state import check_carried, first_carried, pack, unpack
+    from models.training.state import check_recurrent_state, pack, unpack, zero_recurrent_state
     from models.training.steps import Steps
 except ImportError as e:
     sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
@@ -82,9 +82,9 @@ def train(o, checkpoint):
     optimizer = AdamW(learning, betas=o.betas) if o.steps else None
     average = AveragedModel(model, o.average) if o.average else None  # what is then evaluated
     if checkpoint:
-        recurrent = unpack(arrays, model, optimizer, average, start, task.carries(model))
+        recurrent = unpack(arrays, model, optimizer, average, start, task.recurrent_spec(model))
     else:
-        recurrent = first_carried(task.carries(model))
+        recurrent = zero_recurrent_state(task.recurrent_spec(model))
         task.begin(model)
     best = Best(o, task, model, saved, arrays)  # the best weights so far, of --keep and --patience
     # The recurrent state in which a step ends and the next begins: an array on the device, such as
@@ -112,14 +112,14 @@ def train(o, checkpoint):
             loss, after = task.loss(model, recurrent, *part)
             (loss * share).backward()  # adds to what is in .grad
             losses.append(loss.detach() * share)
-            check_carried(task, recurrent, after)
+            check_recurrent_state(task, recurrent, after)
             if recurrent is not None:
                 recurrent[...] = after  # in place: a replay finds it there
         norm = clip_grad_norm_(model.parameters(), o.clip or math.inf)
         optimizer.step()
         return sum(losses), norm
 
-    take, began = Steps(step, o), time.perf_counter()
+    steps, began = Steps(step, o), time.perf_counter()
     with (
         closing(metrics),
         terminal.catch_signals() as stop,  # empty until Ctrl-C
@@ -128,14 +128,14 @@ def train(o, checkpoint):
         for n in range(start + 1, 1 + (start if best.is_over else o.steps)):
             for group, factor in zip(optimizer.param_groups, factors):
                 group["lr"] = rate(n) * factor
-            take(n, task.parts_of(n))
+            steps.begin(n, task.parts_of(n))
             if average:
                 average.update()
 
             # What is known by now: on a GPU of earlier steps, if nobody has to wait.
             is_last = n == o.steps or bool(stop)
             is_judged = n == o.steps or n % o.evaluate_every == 0
-            for k, loss, norm in take.ended(wait=is_judged or is_last):
+            for k, loss, norm in steps.finished(wait=is_judged or is_last):
                 check_finite(k, {"loss": loss, "norm of the gradient": norm})
                 metrics.note(k, loss=loss, norm=norm, lr=rate(k))
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)

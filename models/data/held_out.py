@@ -20,7 +20,7 @@ def split(sequence, part, least=2, what="tokens"):
     the sequence is made of, for the message. Raises DataError where either side would be too short.
     """
     n = len(sequence)
-    first, end = _stretch(n, part, least, what)
+    first, end = held_out_range(n, part, least, what)
     if not isinstance(part, str):
         first, end = n - end, n
     rest = sequence[:first], sequence[end:]
@@ -34,7 +34,7 @@ def split_at_random(n, part, seed=0):
     """(training, held out): the numbers of n examples, int64, in an order drawn from the seed, of
     which the first share, or the k-th of K stretches, is held out. Raises DataError where one side
     would be empty."""
-    order, (first, end) = generator(seed, AT_RANDOM).permutation(n), _stretch(n, part)
+    order, (first, end) = generator(seed, AT_RANDOM).permutation(n), held_out_range(n, part)
     return np.concatenate([order[:first], order[end:]]), order[first:end]
 
 
@@ -46,12 +46,12 @@ def split_by_class(y, part, seed=0):
     held_out = np.zeros(len(y), dtype=bool)
     for c in np.unique(y):
         members = rng.permutation(np.flatnonzero(y == c))
-        first, end = _stretch(len(members), part, what=f"examples of class {c}")
+        first, end = held_out_range(len(members), part, what=f"examples of class {c}")
         held_out[members[first:end]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def _stretch(n, part, least=1, what="examples"):
+def held_out_range(n, part, least=1, what="examples"):
     """(first, end): which of n are held out. Of a share, the first ones."""
     if isinstance(part, str):
         k, K = map(int, part.split("/"))

@@ -259,7 +259,7 @@ class Language(Task):
     def count(self, x, y, begins=None):
         return y.size
 
-    def carries(self, model):
+    def recurrent_spec(self, model):
         return (model.state_shape(self.o.batch), np.dtype(self.o.dtype)) if self.recurrent else None
 
     def evaluate(self, model, final=False):

@@ -230,7 +230,7 @@ class Task(ABC):
             for count, batch in zip(counts, batches)
         ]
 
-    def carries(self, model):
+    def recurrent_spec(self, model):
         """(shape, dtype) of the recurrent state that `loss` returns and the next step begins with;
         None where there is none."""
         return None

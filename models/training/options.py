@@ -68,6 +68,33 @@ RENAMED = {
     "vocabulary": "vocab_size",
 }  # options of runs of older versions: what they are called now
 
+ELSEWHERE = {
+    "learning_rate": "lr",
+    "max_lr": "lr",
+    "min_lr": "lr_floor",
+    "lr_decay": "decay",
+    "wd": "weight_decay",
+    "epochs": "steps",
+    "iterations": "steps",
+    "max_iters": "steps",
+    "batch_size": "batch",
+    "grad_clip": "clip",
+    "grad_norm": "clip",
+    "gradient_accumulation_steps": "accumulate",
+    "ema": "average",
+    "eval_interval": "evaluate_every",
+    "n_layer": "layers",
+    "n_head": "heads",
+    "n_embd": "d_model",
+    "hidden_size": "hidden",
+    "context": "block_size",
+    "seq_len": "block_size",
+    "max_new_tokens": "length",
+    "prompt": "generate",
+    "checkpoint": "resume",
+    "output_dir": "out",
+    "gpu": "device",
+}  # what other trainers call these options
 
 ADDED = {
     "class_weights": "none",
@@ -106,12 +133,16 @@ class Parser(argparse.ArgumentParser):
             first = "; a preset comes before all options" * (words[0] in PRESETS)
             return f"{words[0]!r} belongs to no option{first}"
         name, known = options[0], list(self._option_string_actions)
-        now = option(RENAMED.get(attribute(name), ""))
-        return f"there is no option {name}" + (
-            f"; it is called {now} now"
-            if now in known
-            else did_you_mean(name, known) or f"; {self.help_command} shows all"
+        renamed, elsewhere = (
+            option(names.get(attribute(name), "")) for names in (RENAMED, ELSEWHERE)
         )
+        if renamed in known:
+            hint = f"; it is called {renamed} now"
+        elif elsewhere in known:
+            hint = f"; did you mean {elsewhere}?"
+        else:
+            hint = did_you_mean(name, known) or f"; {self.help_command} shows all"
+        return f"there is no option {name}{hint}"
 
 
 def did_you_mean(word, known):

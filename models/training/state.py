@@ -10,8 +10,10 @@ from nanoautograd.nn import load_random_state, random_state
 from .evaluation import Diverged
 from .finetune import digest, frozen
 
+RECURRENT = "carried"  # the name of the recurrent state in the file, as version 0.1 wrote it
 
-def pack(model, optimizer, average, carried, best=()):
+
+def pack(model, optimizer, average, recurrent, best=()):
     """All arrays that the next step depends on, by name; of what is frozen a digest; and `best`,
     {name: array}. A parameter that never had a gradient has taken no step of the optimiser."""
     still = frozen(model)
@@ -26,18 +28,18 @@ def pack(model, optimizer, average, carried, best=()):
     if still:
         tensors["frozen"] = digest(model)
     tensors |= {f"random.{name}": np.array(pair) for name, pair in random_state(model).items()}
-    if carried is not None:
-        tensors["carried"] = carried
+    if recurrent is not None:
+        tensors[RECURRENT] = recurrent
     tensors |= {f"best.{name}": array for name, array in dict(best).items()}
     if wrong := not_finite(tensors):
         raise Diverged(f"what is to be saved is no longer finite, in\n  {listed(wrong)}\n")
     return tensors
 
 
-def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None):
-    """Put them back; returns what is carried into the next step, or None. With an optimizer they
-    must be all that `pack` makes at this step; carried: the (shape, dtype) of what is carried, or
-    None."""
+def unpack(tensors, model, optimizer=None, average=None, step=None, recurrent_spec=None):
+    """Put them back; returns the recurrent state in which the next step begins, or None. With an
+    optimizer they must be all that `pack` makes at this step; recurrent_spec: the (shape, dtype) of
+    that state, or None."""
     weights = {name: a for name, a in tensors.items() if name.startswith(("model.", "average."))}
     best = {name: a for name, a in tensors.items() if name.startswith("best.")}
     if wrong := not_finite(weights | best):
@@ -69,7 +71,7 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
             *["frozen"] * bool(still),
         ]
         others = {name: a for name, a in tensors.items() if not name.startswith(tuple(put_back))}
-        if wrong := wrong_moments(others, optimizer, step, carried):
+        if wrong := wrong_moments(others, optimizer, step, recurrent_spec):
             raise CheckpointError(
                 f"the run cannot go on, for what its optimiser remembers is not of step {step}:"
                 f"\n  {listed(wrong)}\nIts weights are whole: --generate TEXT uses them, and "
@@ -82,17 +84,18 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, carried=None
             if tensors[f"optimizer.{i}.step"]:  # else it has no state yet
                 state.setdefault(int(i), {})[name] = array
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return tensors.get("carried", first_carried(carried))
+    return tensors.get(RECURRENT, zero_recurrent_state(recurrent_spec))
 
 
-def check_carried(task, before, after):
-    """Raises TypeError unless what a step leaves is like what it was given, the array that the task
-    says it carries or None: else it could not be checked when the run goes on."""
-    said, found = (None if a is None else (a.shape, a.dtype) for a in (before, after))
-    if found != said:
+def check_recurrent_state(task, before, after):
+    """Raises TypeError unless the recurrent state after a step is like the one before it, an array
+    as the task specifies it or None: else it could not be checked when the run goes on."""
+    wanted, found = (None if a is None else (a.shape, a.dtype) for a in (before, after))
+    if found != wanted:
+        name = type(task).__name__
         raise TypeError(
-            f"{type(task).__name__}.loss carries {found or 'nothing'} from step to step, and its "
-            f"method carries says {said or 'nothing'}: let it return the shape and dtype"
+            f"{name}.loss returned a recurrent state of {found or 'nothing'}, and "
+            f"{name}.recurrent_spec says {wanted or 'nothing'}: let it return the shape and dtype"
         )
 
 
@@ -119,7 +122,7 @@ def other_dtypes(weights, model, average):
     ]
 
 
-def wrong_moments(found, optimizer, step, carried):
+def wrong_moments(found, optimizer, step, recurrent_spec):
     """Where {name: array} is not what `pack` makes at this step beside the weights: a list of
     lines."""
     wanted = {}
@@ -131,8 +134,8 @@ def wrong_moments(found, optimizer, step, carried):
             wanted |= {name + buffer: (p.shape, p.dtype) for buffer in optimizer.buffers}
         if step or f"{name}step" in found:
             wanted[f"{name}step"] = ((), np.dtype(np.int64))
-    if carried and step:
-        wanted["carried"] = carried
+    if recurrent_spec and step:
+        wanted[RECURRENT] = recurrent_spec
     lines = [f"missing: {name}" for name in wanted.keys() - found.keys()]
     lines += [f"unexpected: {name}" for name in found.keys() - wanted.keys()]
     for name in wanted.keys() & found.keys():
@@ -157,7 +160,6 @@ def under(prefix, tensors):
     }
 
 
-def first_carried(carries):
-    """What the first step is given of one before: zeros, or None; carries: (shape, dtype), or
-    None."""
-    return None if carries is None else np.zeros(*carries)
+def zero_recurrent_state(recurrent_spec):
+    """The state in which the first step begins: zeros of this (shape, dtype); None for None."""
+    return None if recurrent_spec is None else np.zeros(*recurrent_spec)

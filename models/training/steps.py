@@ -1,11 +1,11 @@
 """Steps whose results come later: a GPU computes one while the host prepares the next.
 
-take = Steps(step, o)
+steps = Steps(step, o)
 for n in ...:
-    take(n, parts)                          # on a GPU: begins it
-    for k, loss, norm in take.ended():      # on a CPU: of this step; on a GPU: of some before
+    steps.begin(n, parts)                        # on a GPU it returns at once
+    for k, loss, norm in steps.finished():       # on a CPU: this step; on a GPU: some before it
         ...
-take.ended(wait=True)                       # of all that were begun
+steps.finished(wait=True)                        # all that were begun
 """
 
 from collections import deque
@@ -29,12 +29,12 @@ class Steps:
 
         self.do = begin(flat, o)
 
-    def __call__(self, number, parts):
+    def begin(self, number, parts):
         self.begun.append(number)
         self.do(*chain.from_iterable(parts))
 
-    def ended(self, wait=False):
-        """[(its number, what it returned as floats, ...)] of each step that has ended since the
+    def finished(self, wait=False):
+        """[(its number, what it returned as floats, ...)] of each step that has finished since the
         last call, or with `wait` of all that were begun."""
         return [(self.begun.popleft(), *values) for values in self.do.results(wait)]
 
@@ -47,7 +47,7 @@ def begin(step, o):
 
 
 class AtOnce:
-    """As nag.cuda.capture, but a step has ended when its call returns: `wait` changes nothing."""
+    """As nag.cuda.capture, but a step is finished when its call returns: `wait` changes nothing."""
 
     def __init__(self, step, device):
         self.step, self.device, self.arrived = step, device, []

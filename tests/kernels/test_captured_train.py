@@ -52,7 +52,7 @@ class Lines(Task):
         z = model(x) if carried is None else model(x) + carried * 0.5
         return ((z - y) ** 2).mean(), z.data
 
-    def carries(self, model):
+    def recurrent_spec(self, model):
         return (7, 3), np.dtype(np.float32)
 
     def evaluate(self, model, final=False):

@@ -14,7 +14,7 @@ pytest.importorskip("sacrebleu")
 from models.inference import chat  # noqa: E402
 from models.tasks import PRESETS  # noqa: E402
 from models.training import search, table  # noqa: E402
-from models.training.options import OptionError, explanation, parse, parser  # noqa: E402
+from models.training.options import ELSEWHERE, OptionError, explanation, parse, parser  # noqa: E402
 
 CONFIGS = dict.fromkeys(C for task in PRESETS.values() for C, _ in task.models.values())  # in order
 
@@ -85,6 +85,8 @@ def wrong(capsys, main, *words):
             ["--evaluate_every", "3"],
             "there is no option --evaluate_every; did you mean --evaluate-every?",
         ),
+        (["--learning-rate", "3"], "there is no option --learning-rate; did you mean --lr?"),
+        (["--batch-size", "3"], "there is no option --batch-size; did you mean --batch?"),
         (["--floor", "3"], "there is no option --floor; did you mean --lr-floor?"),
         (["--block", "8"], "there is no option --block; it is called --block-size now"),
         (["gpt", "--width", "8"], "there is no option --width; it is called --d-model now"),
@@ -132,3 +134,8 @@ def test_generate_without_a_run_says_how_to_train_one(tmp_path, preset, monkeypa
         said, _, then = str(e.value).partition("; train one first: ")
         assert said == f"there is no run in {more[1] if more else out} to answer with"
         assert shlex.split(then) == command
+
+
+def test_what_other_trainers_call_an_option_leads_to_ours():
+    known = {action.dest for preset in PRESETS for action in parser(preset)._actions}
+    assert set(ELSEWHERE.values()) <= known and not ELSEWHERE.keys() & known

@@ -341,14 +341,14 @@ def test_weights_of_another_dtype_are_not_rounded(run, tmp_path, capsys, kind):
         fails(capsys, run(*options), f"(?s)does not fit.*{kind}.* is float64, not ")
 
 
-def test_a_task_must_say_what_it_carries(run, monkeypatch):
+def test_a_task_specifies_its_recurrent_state(run, monkeypatch):
     """Nothing, or an array that the model refuses: the first step is given one of it."""
     for said, error, says in (
-        (None, TypeError, r"Language.loss carries \(\(1, 2, 8\), dtype\('float32"),
+        (None, TypeError, r"Language.loss returned .*\(\(1, 2, 8\), dtype\('float32"),
         (((1, 2, 8), np.dtype("f8")), TypeError, r"h0.* of one dtype; got .*float64"),
         (((1, 1, 8), np.dtype("f4")), ValueError, r"h0.*\(1, 2, 8\).*\(1, 1, 8\)"),
     ):
-        monkeypatch.setattr(Language, "carries", lambda self, model: said)
+        monkeypatch.setattr(Language, "recurrent_spec", lambda self, model: said)
         with pytest.raises(error, match=says):
             run("--steps", 1, "--overwrite")
 

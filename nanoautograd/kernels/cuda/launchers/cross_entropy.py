@@ -9,7 +9,7 @@ from ..runtime import device_assertions
 from ..runtime.source import FLOATS, source, type_of
 
 device_assertions.register(
-    1,  # REPORT in cross_entropy.cu
+    1,  # ASSERTION in cross_entropy.cu
     "(linear_)cross_entropy: target {value} at position ({place},) is out of range: there are "
     "{limit} classes, 0 to {last}, and it is not ignore_index",
 )

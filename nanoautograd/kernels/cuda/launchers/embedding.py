@@ -15,7 +15,7 @@ AT_A_TIME = 1 << 18  # About the threads that a GPU runs at a time (an H100 132 
 JOINED = 16  # threads for a column of a run that goes over several chunks
 
 device_assertions.register(
-    2,  # REPORT in embedding.cu
+    2,  # ASSERTION in embedding.cu
     "embedding: id {value} at place {place} is out of range: there are {limit} rows, 0 to {last}",
 )
 

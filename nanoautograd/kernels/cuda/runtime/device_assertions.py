@@ -1,11 +1,11 @@
-"""Device-side assertions: kernels report an index that is out of range.
+"""Device-side assertions: kernels find an index that is out of range.
 
 On the CPU an operation looks at its indices before it uses them. On a GPU to look at them from the
 host is to wait for them, at every step. So the kernel that reads an index checks it, and if it is
 wrong writes what it saw to a few numbers in the memory of the host, which the GPU can reach. The
 host reads them, at no cost, at each call of such an operation and wherever it waits for a result
 anyway, so the error arrives with the loss at the latest. With `debug` it waits after each call, and
-the error comes from the line that made it. What a kernel can report has a number, and its launcher
+the error comes from the line that made it. Each assertion has a number, and its launcher
 enters the message (`register`).
 """
 

@@ -20,7 +20,7 @@
 #include "common.cuh"
 #include "problem.cuh"
 
-constexpr int REPORT = 1;           // a target is out of range
+constexpr int ASSERTION = 1;        // a target is out of range
 
 struct Pair {
     AccumT m, z;
@@ -45,7 +45,7 @@ __device__ inline void warp_join(Pair& p, AccumT& sum) {
     }
 }
 
-// first: the number of the first row, if the rows are a part of others, for the report.
+// first: the number of the first row, if the rows are a part of others, for the message.
 extern "C" __global__ void forward(const T* x, const TargetT* y, AccumT* lse, AccumT* ell, int* problem,
                                    long long first, int C, long long ignored, AccumT eps) {
     SHARED(AccumT, scratch);                            // 3 · 32
@@ -86,7 +86,7 @@ extern "C" __global__ void forward(const T* x, const TargetT* y, AccumT* lse, Ac
     if (y_n == ignored) {
         ell[n] = 0;
     } else if (y_n < 0 || y_n >= C) {
-        report(problem, REPORT, first + n, y_n, C);
+        fail_assertion(problem, ASSERTION, first + n, y_n, C);
         ell[n] = 0;
     } else {
         ell[n] = (1 - eps) * (l - load(x_n + y_n)) + (eps ? eps * (l - sum / C) : AccumT(0));

@@ -27,7 +27,7 @@
 #include "common.cuh"
 #include "problem.cuh"
 
-constexpr int REPORT = 2;           // an id is out of range
+constexpr int ASSERTION = 2;        // an id is out of range
 
 __device__ inline int row_of(long long key) { return int(key >> 32); }
 __device__ inline long long place_of(long long key) { return key & 0xffffffffll; }
@@ -49,7 +49,7 @@ extern "C" __global__ void forward(const IdT* n, const T* E, T* y, long long* k,
     long long v = n[m];
     bool is_row = v >= 0 && v < V;
     if (threadIdx.x == 0) {
-        if (!is_row) report(problem, REPORT, m, v, V);
+        if (!is_row) fail_assertion(problem, ASSERTION, m, v, V);
         k[m] = (is_row && v != padding ? v : V) << 32 | m;
     }
     const T* from = is_row ? E + v * D : nullptr;

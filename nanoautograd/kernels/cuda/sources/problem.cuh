@@ -4,10 +4,10 @@
 
 // what: a number, 1 or more, for which the kernel's launcher has entered a message.
 // problem: what, place, value (two words each, the lower one first) and limit, in the memory of the
-// host; what is 0 until somebody reports. The first report stays. It is the host that must not see
-// `what` before the rest, therefore the fence is that of the whole system.
-__device__ inline void report(int* problem, int what, long long place, long long value,
-                              int limit) {
+// host; what is 0 until an assertion fails. The first failure stays. It is the host that must not
+// see `what` before the rest, therefore the fence is that of the whole system.
+__device__ inline void fail_assertion(int* problem, int what, long long place, long long value,
+                                      int limit) {
     if (atomicCAS(problem, 0, -1) != 0) return;
     problem[1] = int(place);
     problem[2] = int(place >> 32);
