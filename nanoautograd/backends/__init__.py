@@ -271,19 +271,22 @@ def _add_rows(buffer, rows, values):
         values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
     values = values.reshape(rows.size, *buffer.shape[1:])
     rows = rows.astype(np.int64).ravel()
-    rows = np.where(rows < 0, rows + len(buffer), rows)
     if not values.size:
         return
     at = np.argsort(rows, kind="stable")  # entries of one number are neighbours here
+    if rows[at[0]] < 0:  # counted from the end
+        rows = np.where(rows < 0, rows + len(buffer), rows)
+        at = np.argsort(rows, kind="stable")
     rows = rows[at]
     if rows[0] < 0 or rows[-1] >= len(buffer):
         raise IndexError(f"rows {rows[0]} to {rows[-1]} are out of range for {len(buffer)} rows")
     places = np.arange(len(rows))
-    first = np.concatenate(([True], rows[1:] != rows[:-1]))
-    rank = places - np.maximum.accumulate(np.where(first, places, 0))  # 0, 1, ... of one number
-    if rank.any():
-        values = values.copy()
-    while rank.any():
+    is_first = np.ones(len(rows), bool)
+    np.not_equal(rows[1:], rows[:-1], out=is_first[1:])
+    rank = places - np.maximum.accumulate(places * is_first)  # 0, 1, ... of one number
+    rounds = int(rank.max()).bit_length()
+    values = values.copy() if rounds else values
+    for _ in range(rounds):
         odd = rank & 1 == 1
         values[at[np.flatnonzero(odd) - 1]] += values[at[odd]]
         at, rows, rank = at[~odd], rows[~odd], rank[~odd] >> 1

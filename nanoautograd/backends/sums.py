@@ -166,7 +166,7 @@ def row_dots(a, b):
         return _rounded(a * b, -1)
     if N <= SHORT and b.ndim == 1:
         return a.dot(b) if a.ndim == 2 else a @ b
-    if 2 * ROWS < N <= LONG and b.ndim > 1 and a.strides[-2] == b.strides[-2] == a.itemsize:
+    if ROWS < N <= LONG and b.ndim > 1 and a.strides[-2] == b.strides[-2] == a.itemsize:
         return _column_dots(a.swapaxes(-1, -2), b.swapaxes(-1, -2))
     if N <= LONG:
         return np.vecdot(a, b)

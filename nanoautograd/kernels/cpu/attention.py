@@ -14,9 +14,9 @@ m_t + log Z_t, which is rounded as coarsely as the scores are large.) Of ROWS qu
 r are kept instead: no more than ROWS numbers for a key and a head.
 
 Where less work is done on a smaller array, it is done there. Not the S numbers of a row of E are
-divided by Z_t, but the e numbers of a row of o:
+divided by Z_t, but the e numbers of a row of o, and of do:
 
-    o_ti = Σ_s r_ts E_ts v_si / Z_t
+    o_ti = Σ_s r_ts E_ts v_si / Z_t             dA_ts = E_ts (dP_ts / Z_t - D_t / Z_t)
 
 But D_t = Σ_s dP_ts P_ts is a sum over S numbers, where FlashAttention takes Σ_i do_ti o_ti: where
 one P_ts is 1 and the others are 0, dP_ts - D_t is then exactly 0, and not the rounding of two
@@ -103,26 +103,26 @@ def backward(dout, cache, needs=None):
         for (t, s), kept_t in zip(blocks.rows[::-1], kept[::-1]):
             q_t, k_s, do_t = c * q[*h, t, :], k[*h, s, :], do[*h, t, :]
             if blocks.few:
-                P, r = kept_t
+                (E, r), Z = kept_t, 1.0  # E is P
             else:
                 A = blocks.scores(q_t, k_s, mask, h, t, s)
                 m, Z = kept_t
                 A -= m
-                P = np.exp(A, out=A)
-                P /= Z
-                r = blocks.factors(P, h, t, s)
-            W = P if r is None else r * P
+                E = np.exp(A, out=A)
+                r = blocks.factors(E, h, t, s)
+                do_t = do_t / Z
+            W = E if r is None else r * E  # Z W
             if need_v:
                 _add(dv[*h, :, :], W, do_t, s, t.stop == q.shape[-2])
             if not (need_q or need_k or need_mask):
                 continue
-            dA = unbroadcast(_product(do_t, v[*h, s, :]), P.shape)  # dW
+            dA = unbroadcast(_product(do_t, v[*h, s, :]), E.shape)  # dW / Z
             if dweights is not None:
-                dA += dweights[*h, t, s]
+                dA += dweights[*h, t, s] / Z
             if r is not None:
-                dA *= r  # dP
-            dA -= row_dots(P, dA)[..., None]  # D
-            dA *= P
+                dA *= r  # dP / Z
+            dA -= row_dots(E, dA)[..., None] / Z  # D / Z
+            dA *= E
             if need_mask:
                 dmask[*h, t, s] = dA
             if need_q:
