@@ -122,7 +122,7 @@ class SelfAttention(Module):
             layer(z).reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, d)
             for layer in (self.query, self.key, self.value)
         )
-        dropped = self.dropout.options(B * self.heads * T * T)
+        dropped = self.dropout.options(B * self.heads * T * T, z)
         o = F.scaled_dot_product_attention(q, k, v, seen, **dropped)
         return self.output(o.transpose(0, 2, 1, 3).reshape(B, T, D))
 

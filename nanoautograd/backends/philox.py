@@ -32,15 +32,15 @@ W0, W1 = 0x9E3779B9, 0xBB67AE85
 BLOCKS = 32768  # so many at a time on the CPU: they stay in its cache
 
 
-class Number:
-    """A number that is in the memory of the device: array[()], of another value at each replay,
-    plus an integer that stays."""
+class DeviceOffset:
+    """An offset in the memory of a device: the uint64 in array[()], which the host does not know,
+    plus an integer."""
 
     def __init__(self, array, plus=0):
         self.array, self.plus = array, plus
 
     def __add__(self, n):
-        return Number(self.array, self.plus + n)
+        return DeviceOffset(self.array, self.plus + n)
 
     __radd__ = __add__
 
@@ -48,8 +48,8 @@ class Number:
 def words(like, n, seed, offset=0):
     """n random words, uint32 (n,), where the array `like` lives: those with the numbers offset,
     offset + 1, ... of this seed. Both are integers from 0 to 2⁶⁴ - 1 (else ValueError); the offset
-    may also be a Number, of a step that is recorded."""
-    if isinstance(offset, Number):
+    may also be a DeviceOffset."""
+    if isinstance(offset, DeviceOffset):
         return _words_from(array_namespace(like), n, seed, offset)
     for name, value in (("seed", seed), ("offset", offset)):
         if not 0 <= value < 2**64:

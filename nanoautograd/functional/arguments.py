@@ -5,7 +5,7 @@ from os import urandom
 import numpy as np
 
 from ..backends import device_of, is_array, to_device
-from ..backends.philox import Number
+from ..backends.philox import DeviceOffset
 from ..custom_vjp import MANUAL
 from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import CaptureError, current
@@ -29,10 +29,10 @@ def by_kernel(operation, *args, **options):
 
 
 def check_integers(name, **options):
-    """Raises TypeError for an option that is no integer; a Number, of a step that is recorded, is
-    one. (A form may cut the fraction off, and another fail.)"""
+    """Raises TypeError for an option that is no integer; a DeviceOffset is one. (A form may cut
+    the fraction off, and another fail.)"""
     for option, n in options.items():
-        if not isinstance(n, (int, np.integer, Number)):
+        if not isinstance(n, (int, np.integer, DeviceOffset)):
             raise TypeError(f"{name}: {option} must be an integer; got {n!r}")
 
 

@@ -155,7 +155,7 @@ class MultiheadAttention(Module):
             mask,
             is_causal=is_causal,
             return_weights=need_weights,
-            **self.dropout.options(B * H * T * k.shape[2]),
+            **self.dropout.options(B * H * T * k.shape[2], q),
         )
         out, weights = out if need_weights else (out, None)
         return self._merge(out), weights

@@ -24,7 +24,7 @@ def causal_attention(q, k, v, dropout=None, seen=None):
     (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
     if H % K:
         raise ValueError(f"causal_attention: {H} heads of queries cannot share {K} heads of keys")
-    options = {} if dropout is None else dropout.options(B * H * T * S)
+    options = {} if dropout is None else dropout.options(B * H * T * S, q)
     if T == S:
         options["is_causal"] = True
     else:  # is_causal says s ≤ t, and here it is s ≤ S - T + t

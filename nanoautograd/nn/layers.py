@@ -7,11 +7,13 @@ import numpy as np
 from .. import functional as F
 from ..functional.activations import check_approximate
 from ..functional.layers import check_padding
+from ..interface.array_interface import array_of
 from ..kernels.cuda.runtime.capture_context import current
 from ..ops import sigmoid, tanh
 from ..safety.arguments import as_input
 from ..safety.options import check_flags, check_probability, check_sizes, generator
 from . import one_position
+from .counter import Counter
 from .module import Module, Parameter, check_module, uniform
 
 
@@ -85,38 +87,41 @@ class Dropout(Module):
 
     `seed` is drawn from `rng` (a seed, a numpy Generator, or None), and `offset` counts the random
     numbers that were used: both together, two integers, are what to save for the same masks again.
+    On a GPU it is counted there, and to read `offset` is to wait.
     """
-
-    counters = ("offset",)
 
     def __init__(self, p=0.5, *, rng=None):
         check_probability("Dropout", p=p)
-        self.p, self.offset = p, 0
+        self.p, self._count = p, Counter()
         self.seed = int(generator("Dropout", rng).integers(2**63))
+
+    @property
+    def offset(self):
+        return self._count.value
+
+    @offset.setter
+    def offset(self, n):
+        self._count.value = n
 
     def forward(self, x):
         x = as_input(x, "Dropout")
         if not self.training or self.p == 0:
             return x
-        return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size))
+        return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size, x))
 
-    def options(self, n):
-        """The arguments of a function that drops n numbers of its own, as attention its weights."""
+    def options(self, n, like):
+        """The arguments of a function that drops n numbers of its own, as attention its weights,
+        where the array or Tensor `like` lives."""
         p = self.p if self.training else 0.0
-        return {"dropout_p": p, "seed": self.seed, "offset": self.take(n) if p else 0}
+        return {"dropout_p": p, "seed": self.seed, "offset": self.take(n, like) if p else 0}
 
-    def take(self, n):
-        """The offset of the next n random numbers, which are used up while training. In a step that
-        is recorded it is a Number: the next step's is another."""
-        if current.context is not None and self.training:
-            current.context.module(self)
-            return current.context.number(lambda: self._take(n), np.uint64)
-        return self._take(n)
-
-    def _take(self, n):
-        offset = self.offset
-        if self.training:
-            self.offset += n
+    def take(self, n, like):
+        """The offset of the next n random numbers, which are used up, for use where `like` lives:
+        an integer, or on a GPU a DeviceOffset."""
+        offset, context = self._count.take(n, array_of(like)), current.context
+        if context is not None:
+            context.module(self)
+            context.same("the array of Dropout.offset", lambda: [self._count.array])
         return offset
 
     def extra_repr(self):

@@ -148,8 +148,6 @@ class Module:
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    counters = ()  # attributes that a call changes
-
     def __call__(self, *args, **kwargs):
         if current.context is not None:
             current.context.module(self)

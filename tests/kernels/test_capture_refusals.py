@@ -200,6 +200,20 @@ def test_a_mask_that_would_be_the_same_for_ever_is_refused(gpu):
         captured_after(gpu, drops)
 
 
+def test_numbers_that_each_replay_would_draw_anew_are_refused(gpu):
+    """A Dropout that the first calls do not reach would begin at 0 in each replay."""
+    net, calls = on(gpu, model(p=0.0)), []
+    step, _ = training(net)
+
+    def drops_later(x, y):
+        calls.append(x)
+        return step(drop(x) if len(calls) > capture.WARM_UP else x, y)
+
+    drop = nn.Dropout(0.5)
+    with pytest.raises(CaptureError, match="did not draw at its first calls"):
+        captured_after(gpu, drops_later, 3)
+
+
 def test_what_was_refused_stays_refused_and_leaves_the_gradients(gpu):
     net = on(gpu, model())
     step, _ = training(net)

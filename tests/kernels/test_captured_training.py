@@ -57,6 +57,25 @@ def test_captured_steps_are_the_steps(gpu, clip, ask):
     assert nn.layers.random_state(net) == nn.layers.random_state(plain_net)
 
 
+def test_random_numbers_go_on_where_the_host_says(gpu):
+    """What is assigned to a Dropout's offset between two replays is where the next one begins."""
+    found = []
+    for is_captured in (True, False):
+        net = on(gpu, model()) if is_captured else model()
+        step, _ = training(net)
+        take = capture.Captured(step) if is_captured else step
+        for i, (x, y) in enumerate(batches(8)):
+            if i in (5, 7):
+                net[2].offset = 1000 * i + 1
+            take(*((x, y) if is_captured else map(nag.Tensor, (x, y))))
+        if is_captured:
+            take.results(wait=True)
+        found.append([plain(p.data) for p in net.parameters()])
+        assert net[2].offset == 7001 + 7 * 8
+    for p, q in zip(*found):
+        np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-6)
+
+
 def test_a_batch_may_be_on_the_device_and_in_tensors(gpu):
     net, same = on(gpu, model(p=0.0)), on(gpu, model(p=0.0))
     a, b = (capture.Captured(training(m)[0]) for m in (net, same))

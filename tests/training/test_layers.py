@@ -1,10 +1,14 @@
 """The layers that have few weights or none, against PyTorch's."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import nanoautograd as nag
 from nanoautograd import nn
+from nanoautograd.nn import random_state
 
 
 def same_as_torch(ours, theirs, x):
@@ -91,6 +95,19 @@ def test_dropout_drops_its_share_and_the_seed_decides(backend):
     assert repr(layer) == "Dropout(p=0.2)"
     with pytest.raises(ValueError, match="from 0 to 1; got 2"):
         nn.Dropout(2)
+
+
+def test_a_dropout_counts_on_wherever_it_is_used(backend):
+    """Here and on the CPU in turn, and in copies, it goes on as one that stays on the CPU."""
+    layer, same = nn.Dropout(0.4, rng=0), nn.Dropout(0.4, rng=0)
+    x = np.ones((3, 7), np.float32)
+    for i, here in enumerate((True, True, False, True, True, False)):
+        if i == 4:
+            layer = pickle.loads(pickle.dumps(copy.deepcopy(layer)))
+        y = layer(backend.tensor(x) if here else nag.Tensor(x))
+        np.testing.assert_array_equal(backend.numpy(y), same(nag.Tensor(x)).data)
+        assert type(layer.offset) is int and layer.offset == same.offset
+    assert random_state(layer) == {"": [same.seed, same.offset]}
 
 
 @pytest.mark.oracle

@@ -7,9 +7,9 @@ same kernels; a Tiling says which file, and how its blocks are cut.
 from typing import Any, NamedTuple
 
 from ....backends import array_namespace, device_of
+from ....backends.philox import DeviceOffset
 from ....backends.sums import sum_dtype
 from ....manual.attention import scale_of
-from ..runtime.capture_context import Number
 from ..runtime.precision import precision
 from ..runtime.source import FLOATS, Source, Strided, address, shared_memory, source, type_of
 from . import dropout
@@ -95,7 +95,7 @@ def takes(
             not p
             or 0 < p <= 1
             and 0 <= seed < 2**64
-            and (isinstance(offset, Number) or 0 <= offset < 2**64)
+            and (isinstance(offset, DeviceOffset) or 0 <= offset < 2**64)
         )
         and max(_tiling(q, p).shared) <= shared_memory(device_of(q))
     )

@@ -4,8 +4,8 @@ forward and backward are those of manual/dropout.py where something is dropped.
 """
 
 from ....backends import array_namespace
+from ....backends.philox import DeviceOffset
 from ....manual.dropout import least, scale
-from ..runtime.capture_context import Number
 from ..runtime.source import FLOATS, source, type_of
 from .elementwise import THREADS
 
@@ -16,7 +16,7 @@ def takes(x, *, p=0.5, training=True, seed, offset=0):
         and training
         and 0 < p <= 1
         and 0 <= seed < 2**64
-        and (isinstance(offset, Number) or 0 <= offset < 2**64)
+        and (isinstance(offset, DeviceOffset) or 0 <= offset < 2**64)
     )
 
 
@@ -42,6 +42,6 @@ def _times(x, p, seed, offset):
 def numbers(p, seed, offset):
     """seed, offset, there, least and scale, as dropout.cu takes them."""
     there = None
-    if isinstance(offset, Number):  # of a step that is recorded
+    if isinstance(offset, DeviceOffset):
         offset, there = offset.plus, offset.array
     return seed, offset, there, least(p), scale(p)

@@ -25,9 +25,9 @@ What is fixed. A replay runs the same kernels on the same addresses. So
     - the memory of all that the step makes comes from a pool of its own, which lives as long as the
       graph and serves nobody else;
     - the batch is copied to where the recorded step reads it;
-    - numbers that Python computes (the offset of a dropout's random numbers) are read by kernels in
-      the device's memory, and come with the batch (capture_context.py); the learning rate and the
-      count of steps are arrays there (optim/on_device.py);
+    - what changes from step to step is in the device's memory, where kernels read it and move it
+      on: the learning rate and the count of steps (optim/on_device.py), the offset of a dropout's
+      random numbers (nn/counter.py);
     - what modules and optimisers consist of (modes, numbers among their attributes, parameters and
       whether they learn) is looked at before each replay, which is refused if it has changed.
 
@@ -36,7 +36,7 @@ stays what it was while the step was recorded: nobody can see that it would chan
 from step to step, other than by an optimiser, must be written in place: after `state[...] = new`
 the next replay finds it; after `state = new` it would read the old one, whose memory may be
 another's.
-A recording that was refused has counted as a step for dropout, and stays refused.
+A recording that was refused stays refused.
 
 How the batch arrives. It is written into pinned memory, which the GPU reads by itself; from there a
 stream of its own copies it to a slot on the device, while the step before is computed; and
@@ -63,7 +63,7 @@ from ....custom_vjp import MANUAL
 from ....interface.array_interface import array_of
 from .. import _state
 from . import device_assertions
-from .capture_context import ROOM, CaptureContext, CaptureError, current
+from .capture_context import CaptureContext, CaptureError, current
 from .precision import precision
 
 __all__ = ["Captured", "CaptureError"]
@@ -115,13 +115,12 @@ class Captured:
         else:
             if self._graph is None:
                 self._record()
-                values = self._context.values
             else:
-                values = self._context.following()
+                self._context.check()
                 for t, g in self._gradients:
                     if t.grad is not g:  # it was forgotten: the replay computes it again
                         t.grad = g
-            self._send(slot, batch, values)
+            self._send(slot, batch)
             self._graph.launch()
         self._fetch(slot)
         self.count += 1
@@ -153,10 +152,11 @@ class Captured:
                     "other arguments would stay what they were; got "
                     f"{type(a).__name__}"
                 )
-        layout, begins, size = _layout(batch), [], 8 * ROOM  # the numbers come first
+        layout, begins, size = _layout(batch), [], 0
         for shape, dtype in layout:
             begins.append(size)
             size += _aligned(int(np.prod(shape)) * dtype.itemsize)
+        size = max(size, ALIGN)  # a step may take nothing
         if self._cupy is None or size > self._bytes.nbytes:
             self._make_slots(size if self.record else _aligned(size + size // 4))
         inputs = [_view(self._bytes, begin, *s) for begin, s in zip(begins, layout)]
@@ -177,7 +177,7 @@ class Captured:
             explain_full(error)
             raise
         device_assertions.assertions(cupy, f"cuda:{device}")
-        self._bytes, self._numbers, self._slots = memory, memory[: 8 * ROOM], slots
+        self._bytes, self._slots = memory, slots
         self._device, self._copying, self._cupy = device, copying, cupy
 
     def _check(self, batch):
@@ -196,8 +196,8 @@ class Captured:
     # ---- a step, not recorded and recorded
 
     def _warm_up(self):
-        """The step, computed as it is written, but with its numbers in the device's memory."""
-        context = CaptureContext(self._numbers, live=True)
+        """The step, computed as it is written."""
+        context = CaptureContext()
         with current.using(context), self._without_gradients():
             returned = self._checked_results(self.step(*self._arguments))
         self._known = context.tensors()
@@ -212,7 +212,7 @@ class Captured:
             )
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
-        context = CaptureContext(self._numbers, live=False)
+        context = CaptureContext(is_recording=True)
         context.guard("nag.cuda.matmul_precision", precision)
         context.guard("nag.cuda.use_kernels", lambda: _state["on"])
         collecting = gc.isenabled()
@@ -283,13 +283,11 @@ class Captured:
 
     # ---- to the device and back
 
-    def _send(self, slot, batch, numbers=None):
+    def _send(self, slot, batch):
         """The batch to where the step reads it. The slot is free, for its last step has ended
         (`_take_result`). It is copied in one piece: where arrays of the device will lie is nothing
         yet."""
         stream = self._cupy.cuda.get_current_stream()
-        if numbers is not None:
-            slot.host[: 8 * ROOM] = numbers
         for begin, (shape, dtype), a in zip(self._begins, self._layout, batch):
             if array_namespace(a) is np:
                 _view(slot.host, begin, shape, dtype)[...] = a
@@ -324,8 +322,8 @@ class Captured:
 
 
 class _Slot:
-    """What one step that is under way occupies. host: pinned memory of `size` bytes, the numbers
-    and the batch; device: where they wait, once `sent` is over; back: pinned memory, where what the
+    """What one step that is under way occupies. host: pinned memory of `size` bytes, the batch;
+    device: where they wait, once `sent` is over; back: pinned memory, where what the
     step returns has arrived once `ended` is over. returned: what is on its way there, the arrays
     and whether they are a tuple, or None."""
 

@@ -1,14 +1,12 @@
-"""The context of a training step that is being captured: its parts say what a replay must do, or
-check.
+"""The context of a training step that is being captured: its parts say what a replay must check.
 
 A replay is the same kernels on the same memory; no line of Python runs again (capture.py).
-So a number that Python changes from step to step must be in the memory of the device (`number`; the
-optimisers have arrays of their own there), and what Python decided must stay as it was (`guard`).
-While no step is captured, `current.context` is None:
+What changes from step to step is in the memory of the device, where kernels find it and move it on
+(optim/on_device.py, nn/counter.py), and what Python decided must stay as it was (`guard`). While no
+step is captured, `current.context` is None:
 
     context = current.context
     if context is not None:
-        offset = context.number(lambda: self.take(n), "uint64")       # a Number
         context.guard("the mode", lambda: self.training)
 
 Modules, layers that draw random numbers and optimisers do that; a model need not.
@@ -17,13 +15,7 @@ Modules, layers that draw random numbers and optimisers do that; a model need no
 import threading
 from contextlib import contextmanager
 
-import numpy as np
-
-from ....backends.philox import Number
-
-__all__ = ["CaptureContext", "CaptureError", "Number", "current"]
-
-ROOM = 256  # numbers of a step
+__all__ = ["CaptureContext", "CaptureError", "current"]
 
 
 class CaptureError(RuntimeError):
@@ -31,31 +23,13 @@ class CaptureError(RuntimeError):
 
 
 class CaptureContext:
-    """What the parts of a step have said.
+    """What the parts of a step have said. is_recording: whether its kernels are noted down, and not
+    run."""
 
-    memory: room for the numbers, bytes on the device (8·ROOM,). live: they are written there at
-    once, for the step is computed while it says this; else they are kept in `values`, to be copied.
-    """
-
-    def __init__(self, memory, live):
-        self.memory, self.live = memory, live
-        self.values = np.zeros(8 * ROOM, np.uint8)  # what is to be copied there
-        self.numbers, self.guards = [], []
+    def __init__(self, is_recording=False):
+        self.is_recording = is_recording
+        self.guards = []
         self.parameters, self.kept = {}, []  # id -> Tensor, and arrays whose id must stay
-
-    def number(self, following, dtype):
-        """A Number of a dtype. following(): its value at the next step; called once for each, and
-        first of all now."""
-        i, dtype = 8 * len(self.numbers), np.dtype(dtype)
-        if i == len(self.values):
-            raise CaptureError(f"a step can read {ROOM} numbers that change; this one has more")
-        there = self.values[i : i + dtype.itemsize].view(dtype)
-        self.numbers.append((following, there))
-        there[0] = following()
-        array = self.memory[i : i + dtype.itemsize].view(dtype).reshape(())
-        if self.live:
-            array.fill(there[0])
-        return Number(array)
 
     def guard(self, what, read):
         """read() must be the same at each replay."""
@@ -77,14 +51,14 @@ class CaptureContext:
 
     def module(self, module):
         """A Module that is called: its parameters and modules, its mode, and numbers and words
-        among its attributes, but for its `counters`, must stay."""
+        among its attributes must stay."""
         name = type(module).__name__
         self.guard(f"{name}.training", lambda: module.training)
         for key, value, *_ in module._members():
             if hasattr(value, "requires_grad"):
                 self.parameter(f"{name}.{key}", value)
         for key, value in vars(module).items():
-            if type(value) in (bool, int, float, str, type(None)) and key not in module.counters:
+            if type(value) in (bool, int, float, str, type(None)):
                 self.guard(f"{name}.{key}", lambda key=key: getattr(module, key, "no more there"))
         self.same(f"what {name} is made of", lambda: [value for _, value, *_ in module._members()])
 
@@ -92,8 +66,8 @@ class CaptureContext:
         """Those that may have gradients."""
         return [p for p in self.parameters.values() if p.requires_grad]
 
-    def following(self):
-        """Before a replay: checks the guards, and sets the numbers. Raises CaptureError."""
+    def check(self):
+        """Before a replay. Raises CaptureError where something is not as it was."""
         for what, read, before in self.guards:
             value = read()
             if value != before:
@@ -102,9 +76,6 @@ class CaptureContext:
                     f"{what} changed after the step was recorded{how}; a replay "
                     "would not see it: capture the step again"
                 )
-        for following, there in self.numbers:
-            there[0] = following()
-        return self.values
 
 
 class _Current(threading.local):
