@@ -4,6 +4,7 @@ import numpy as np
 
 from .sources import DataError
 from .text import require_tokenizers
+from .vocabulary import known_numbers
 
 NORMAL = 1  # the type of a token that text is made of, in GGUF
 KIND = "gpt2 smollm"  # pairs of bytes as in GPT-2, texts cut as for SmolLM
@@ -90,4 +91,4 @@ class ByteLevel:
     def decode(self, index):
         """The text of these numbers, in which special tokens leave no trace; bytes that are not
         UTF-8 become U+FFFD."""
-        return self._tokenizer.decode([int(i) for i in index])
+        return self._tokenizer.decode(known_numbers(index, self))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .text import BytePairs
+from .vocabulary import known_numbers
 
 
 class Pieces:
@@ -35,7 +36,7 @@ class Pieces:
 
     def decode(self, index):
         """The text of these numbers, up to the first end."""
-        index = list(index)
+        index = known_numbers(index, self)
         index = index[: index.index(self.end)] if self.end in index else index
         return self.pairs.decode([i - 3 for i in index if i > self.end]).strip()
 

@@ -7,6 +7,7 @@ import numpy as np
 from nanoautograd.checkpoint import read_file
 
 from .sources import DataError, package_path
+from .vocabulary import known_numbers
 
 
 def read_text(source):
@@ -116,7 +117,7 @@ class Characters:
 
     def decode(self, index):
         """The text of these numbers."""
-        return "".join(self.symbols[i] for i in index)
+        return "".join(self.symbols[i] for i in known_numbers(index, self))
 
 
 def _code_points(text):
@@ -171,7 +172,7 @@ class BytePairs:
 
     def decode(self, index):
         """The text of these numbers; bytes that are not UTF-8 become U+FFFD."""
-        return self._tokenizer.decode([int(i) for i in index])
+        return self._tokenizer.decode(known_numbers(index, self))
 
 
 def require_tokenizers():

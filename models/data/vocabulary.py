@@ -1,5 +1,7 @@
 """Characters, words or tags as integers, with numbers of their own for what is no symbol."""
 
+from operator import index as integer
+
 import numpy as np
 
 from .sources import DataError
@@ -62,9 +64,21 @@ class Vocabulary:
     def decode(self, index):
         """The symbols of these numbers, a list, up to the first </s> and without <s> and <pad>."""
         symbols = []
-        for i in index:
+        for i in known_numbers(index, self):
             if i == self.end:
                 break
             if i not in (self.pad, self.begin):
                 symbols.append(self.symbols[i])
         return symbols
+
+
+def known_numbers(index, vocabulary):
+    """The numbers of symbols, as a list of integers. Raises DataError for one that is no symbol's,
+    TypeError for what is no integer."""
+    numbers, size = list(map(integer, index)), len(vocabulary)
+    for i in numbers:
+        if not 0 <= i < size:
+            raise DataError(
+                f"{i} is the number of no symbol: there are {size}, from 0 to {size - 1}"
+            )
+    return numbers

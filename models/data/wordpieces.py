@@ -7,6 +7,7 @@ import numpy as np
 
 from .sources import DataError, package_path, read_utf8
 from .text import require_tokenizers
+from .vocabulary import known_numbers
 
 SPECIAL = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
@@ -119,7 +120,7 @@ class WordPieces:
 
     def decode(self, index):
         """The text of these numbers, as far as pieces tell it."""
-        return self._tokenizer.decode([int(i) for i in index], skip_special_tokens=False)
+        return self._tokenizer.decode(known_numbers(index, self), skip_special_tokens=False)
 
 
 def _reader(t, model):

@@ -4,6 +4,7 @@ character ever waits."""
 
 import codecs
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from models.data import BytePairs, Characters
 from models.data.byte_level import ByteLevel
 from models.data.pieces import Pieces
+from models.data.sources import DataError
+from models.data.vocabulary import Vocabulary
 from models.data.wordpieces import SPECIAL, WordPieces
 from models.inference.sampling import as_text
 
@@ -102,3 +105,16 @@ def test_each_token_is_decoded_beside_a_few_others():
     ):
         assert streamed(tokens, decode) == CHINESE * 20
     assert longest <= 5  # the last of a character, and four of the next
+
+
+@pytest.mark.parametrize("name", [*VOCABULARIES, "words"])
+def test_numbers_of_no_symbol_are_refused(name):
+    """Also negative ones, which a list would count from its end."""
+    vocabulary = Vocabulary(["<pad>", "<unk>", "a"]) if name == "words" else VOCABULARIES[name]
+    size = len(vocabulary)
+    for wrong in (-1, size, np.int64(2**40)):
+        with pytest.raises(DataError, match=f"{wrong} is the number of no symbol"):
+            vocabulary.decode([0, wrong])
+    with pytest.raises(TypeError):
+        vocabulary.decode([0, 0.5])
+    assert vocabulary.decode(np.zeros(2, np.int64)) == vocabulary.decode([0, 0])
