@@ -8,9 +8,11 @@ have no GPU.
 
 import importlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..typing import Array
 
 __all__ = [
     "DeviceError",
@@ -44,7 +46,14 @@ class Status(NamedTuple):
 
 # Array type -> the namespace that owns it. CuPy and the fake join when their first array is
 # seen, so neither is imported by those who do not use it. None marks types that are no arrays.
-_OWNERS = {np.ndarray: np, float: None, int: None, bool: None, complex: None, type(None): None}
+_OWNERS: dict[type, Any] = {
+    np.ndarray: np,
+    float: None,
+    int: None,
+    bool: None,
+    complex: None,
+    type(None): None,
+}
 
 # What is done when the first array of CuPy is seen, and wherever an array is copied to the host, by
 # f(namespace, device): entered by code above this, which need not be loaded before.
@@ -52,7 +61,7 @@ WHEN_CUPY_IS_SEEN: list[Callable[[], object]] = []
 WHEN_COPIED: list[Callable[[object, str], None]] = []
 
 
-def _owner(cls):
+def _owner(cls: type) -> Any:
     """The namespace of arrays of type `cls`, or None; found once and remembered."""
     home = cls.__module__.partition(".")[0]
     for base in cls.__mro__:  # np.ma.masked is of a subclass
@@ -77,7 +86,7 @@ def _owner(cls):
     return owner
 
 
-def array_namespace(*arrays):
+def array_namespace(*arrays: Any) -> Any:
     """The module (numpy, cupy, ...) whose arrays these are; numpy if there are only scalars.
 
     Raises DeviceError when arrays of two devices are mixed.
@@ -99,20 +108,20 @@ def array_namespace(*arrays):
     return found or np
 
 
-def is_array(x):
+def is_array(x: object) -> bool:
     """True for an array of any backend; False for scalars, lists and Tensors."""
     cls = type(x)
     return (_OWNERS[cls] if cls in _OWNERS else _owner(cls)) is not None
 
 
-def is_float(dtype):
+def is_float(dtype: np.dtype) -> bool:
     """True for dtypes that can carry a gradient: float16, bfloat16, float32, float64."""
     if dtype.kind == "f":
         return dtype.itemsize > 1  # some of 8 bits call themselves floating, too
     return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
-def device_of(array):
+def device_of(array: Array) -> str:
     """The name of the device that holds `array`: "cpu", "cuda:0", ... or "strict"."""
     owner = array_namespace(array)
     if owner is np:
@@ -120,7 +129,7 @@ def device_of(array):
     return f"cuda:{array.device.id}" if owner.__name__ == "cupy" else "strict"
 
 
-def check_device(current, *arrays):
+def check_device(current: int, *arrays: Any) -> None:
     """Raises DeviceError unless the arrays, CuPy's, are on the current device, number `current`,
     for which kernels are launched: others would be read across, slowly, or not at all."""
     for a in arrays:
@@ -132,7 +141,7 @@ def check_device(current, *arrays):
             )
 
 
-def _cupy_status():
+def _cupy_status() -> Status:
     try:
         import cupy
     except ImportError:
@@ -146,7 +155,7 @@ def _cupy_status():
     return Status(True, f"cupy {cupy.__version__}, {cupy.cuda.runtime.getDeviceCount()} GPU(s)")
 
 
-def available():
+def available() -> dict[str, Status]:
     """What can be used on this machine: {"numpy": Status, "cupy": Status, "strict": Status}.
 
     A Status is (usable, detail); the detail of one that cannot be used says why.
@@ -158,7 +167,7 @@ def available():
     }
 
 
-def to_device(array, device):
+def to_device(array: Array, device: str) -> Array:
     """`array` on `device` ("cpu", "cuda", "cuda:N", "strict"); itself if it is there already.
 
     Raises DeviceError when the device cannot be used, with the reason.
@@ -191,7 +200,7 @@ def to_device(array, device):
         return cupy.asarray(array)
 
 
-def to_numpy(array):
+def to_numpy(array: Array) -> np.ndarray:
     """`array` as a NumPy array: itself on the CPU, a copy from any other device.
 
     To copy is to wait, and then kernels have said what they had to say: raises the IndexError of
@@ -206,12 +215,12 @@ def to_numpy(array):
     return host
 
 
-def is_fancy(index):
+def is_fancy(index: Any) -> bool:
     """Does the index hold an integer array, so that an element can be named twice?"""
     return any(getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in _parts(index))
 
 
-def scatter_add(buffer, index, values):
+def scatter_add(buffer: Array, index: Any, values: Any) -> None:
     """buffer[index] += values, in place; an element that `index` names twice gets both values.
 
     NumPy adds one after the other. Of 16 bits, or many to few, that is done with more digits. CuPy
@@ -242,7 +251,7 @@ MANY = 2**14  # so many values are worth a look at a sample of where they go
 SAMPLE = 256
 
 
-def _many_to_few(buffer, index, values):
+def _many_to_few(buffer: Any, index: Any, values: Any) -> bool:
     """Do elements repeat so often that their sum needs more digits than it has? They must where
     there are more values than elements; else a sample of the places tells."""
     n = np.size(values)
@@ -256,11 +265,11 @@ def _many_to_few(buffer, index, values):
     return len(np.unique(sample, axis=0)) <= len(sample) / 2
 
 
-def _parts(index):
+def _parts(index: Any) -> tuple:
     return index if isinstance(index, tuple) else (index,)
 
 
-def _add_rows(buffer, rows, values):
+def _add_rows(buffer: Any, rows: Any, values: Any) -> None:
     """buffer[rows] += values for one array of row numbers, faster than np.add.at.
 
     Entries with one number are added up in pairs, then pairs of sums, and so on: in k rounds if the
@@ -293,7 +302,7 @@ def _add_rows(buffer, rows, values):
     buffer[rows] += values[at]
 
 
-def last_writers(positions, size):
+def last_writers(positions: Array, size: int) -> Array:
     """For each entry of `positions` (integers < size): which entry names that position last.
 
     In `x[index] = value` with repeated indices the last value stays; a GPU leaves the order open,

@@ -79,7 +79,7 @@ _this_thread = threading.local()  # .in_map: it computes for `parallel_map`, and
 #                                   map are not cut again; .in_future: it makes a Future's call
 
 
-def set_num_threads(n, deterministic=False):
+def set_num_threads(n: int, deterministic: bool = False) -> None:
     """Compute with n threads on the CPU: blocks and matrix products are shared among them, and
     NumPy's BLAS, which otherwise has threads of its own, is held to one. Needs the package
     threadpoolctl if n > 1 or `deterministic`, where results are the same to the bit for any n.
@@ -108,7 +108,7 @@ def set_num_threads(n, deterministic=False):
     _team.blas = None if n == 1 or deterministic else blas
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """How many threads compute; see `set_num_threads`."""
     return _team.size
 

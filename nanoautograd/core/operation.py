@@ -29,7 +29,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
 from operator import itemgetter
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy import generic, ndarray
@@ -39,6 +39,7 @@ from ..interface.array_interface import array_of
 from ..interface.signature import Signature, rule_reads
 from ..safety import checks
 from ..safety.in_place import IMMUTABLE, Storage, check_version, save, storage_of, unpack
+from ..typing import P, R
 from .grad_mode import GRAD_ENABLED
 from .tensor import Tensor, wrap
 
@@ -67,11 +68,11 @@ _new, next_number = object.__new__, count().__next__
 one_output = lru_cache(4096)(lambda *output: [output])
 
 
-class Primitive:
+class Primitive(Generic[P, R]):
     """An operation whose derivative is written as rules. Called with a Tensor it returns a Tensor,
     or a tuple of them, and records itself if one requires a gradient; with arrays, arrays."""
 
-    def __init__(self, forward: Callable) -> None:
+    def __init__(self, forward: Callable[P, R]) -> None:
         self.name = self.__name__ = self.__qualname__ = forward.__name__.lstrip("_")
         self.__doc__, self.__module__ = forward.__doc__, forward.__module__
         # (A user's may not write into its arguments, and may return anything.)
@@ -87,10 +88,7 @@ class Primitive:
     def __init_subclass__(cls) -> None:
         raise TypeError(checks.NO_SUBCLASS)
 
-    def __repr__(self) -> str:
-        return f"<function {self.signature}>"
-
-    def defvjp(self, *in_order: Callable, **rules: Callable) -> "Primitive":
+    def defvjp(self, *in_order: Callable, **rules: Callable) -> "Primitive[P, R]":
         """Sets the rule for each argument named (or for all, in their order), and returns the
         Primitive. Raises TypeError for a rule that reads what there is not, or returns nothing."""
         rules |= checks.named_rules(self.signature, in_order)
@@ -104,7 +102,7 @@ class Primitive:
         self.plain = PLAIN - {tuple} if self.rules.keys() >= {*self.signature.names} else PLAIN
         return self
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: P.args, **options: P.kwargs) -> R:
         if options or len(args) != self.arity:
             args, options = self.signature.bind(args, options)
         arrays, edges, is_tensor, is_plain = [], [], False, True
@@ -140,8 +138,7 @@ class Primitive:
         return out
 
     def record(self, edges: list, args: tuple, arrays: list, options: dict, out: Any) -> Any:
-        """The result `out` of a call as Tensors, which know the node that the call leaves. edges,
-        arrays: those of the arguments."""
+        """The result `out` of a call as Tensors, which know the node that the call leaves."""
         node: Any = _new(Node)  # without an __init__: it would be called too often
         node.number, node.operation, node.parents = next_number(), self, edges
         key = len(edges) if None not in edges else tuple(map(bool, edges))  # fast, if all need one
@@ -225,7 +222,7 @@ class Primitive:
         return pairs
 
 
-def function(forward: Callable) -> Primitive:
+def function(forward: Callable[P, R]) -> Primitive[P, R]:
     """Decorator: makes a Primitive of a function on arrays; `.defvjp` sets its derivative."""
     return Primitive(checks.checked_function("function", forward))
 

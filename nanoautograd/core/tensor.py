@@ -7,7 +7,6 @@ of an array, and operators and methods, which are operations (../interface).
 """
 
 import threading
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ..backends import array_namespace, to_device
 from ..interface.array_interface import ArrayInterface
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, replace_data
+from ..typing import Array, ArrayLike, DTypeLike, Gradient
 from .backward import Edge, backpropagate
 
 
@@ -24,13 +24,12 @@ class Leaf:
 
     number, parents, lock = -1, (), threading.RLock()  # one lock for all leaves
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Array) -> None:
         self.outputs = [(array.shape, array.dtype)]
         self.grad: Tensor | None = None
 
-    def add(self, g: Any, is_owned: bool) -> None:
-        """grad += g, as a new array: a .grad that was read before stays as it is. is_owned: nobody
-        else holds g."""
+    def add(self, g: "Array | Tensor", is_owned: bool) -> None:
+        """grad += g, as a new array: what was read before stays. is_owned: nobody else holds g."""
         with Leaf.lock:  # walks in several threads may meet here
             if self.grad is None:
                 g = g if is_owned else g.copy()
@@ -49,14 +48,19 @@ class Tensor(ArrayInterface):
     """
 
     __slots__ = ("_array", "_edge", "_leaf", "_storage", "_version", "__weakref__")
-    _array: Any
+    _array: Array
     _edge: Edge | None  # where it came from; None for a constant
     _leaf: Leaf  # set once it required a gradient; kept, with its grad, if requires_grad is unset
     _storage: Storage  # its memory, which other Tensors may share
     _version: int  # the version of the storage for which its edge is right (safety/in_place.py)
 
     def __init__(
-        self, data: Any, *, requires_grad: bool = False, dtype: Any = None, device: Any = None
+        self,
+        data: ArrayLike,
+        *,
+        requires_grad: bool = False,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
     ) -> None:
         data = checks.without_tensors(data)
         array = array_namespace(data).array(data, dtype=dtype)
@@ -66,7 +70,7 @@ class Tensor(ArrayInterface):
         self.requires_grad = requires_grad
 
     @property
-    def data(self) -> Any:
+    def data(self) -> Array:
         """The array itself, shared. `t.data = u` puts another in its place, outside of the graph:
         what was computed before keeps its gradient. `t.data -= u`, as an optimiser does it, writes
         into it: what was computed before raises. `t.data[i] = u` nobody can see: between the
@@ -75,7 +79,7 @@ class Tensor(ArrayInterface):
         return self._array
 
     @data.setter
-    def data(self, value: Any) -> None:
+    def data(self, value: ArrayLike) -> None:
         replace_data(self, value)
 
     def detach(self) -> "Tensor":
@@ -101,14 +105,13 @@ class Tensor(ArrayInterface):
     @property
     def grad(self) -> "Tensor | None":
         """The gradients of all backward() calls so far, added up: a Tensor, or None. (Only leaves
-        that require a gradient collect one; for others there is `nag.autograd.grad`, as a warning
-        says once.)"""
+        that require a gradient collect one; for others there is `nag.autograd.grad`.)"""
         if not self.is_leaf:
             checks.warn_of_grad(self)
         return getattr(getattr(self, "_leaf", None), "grad", None)
 
     @grad.setter
-    def grad(self, value: Any) -> None:
+    def grad(self, value: ArrayLike | None) -> None:
         # (None for a constant: nothing to do.)
         if value is not None or self._edge is not None or self.grad is not None:
             if value is not None and not isinstance(value, Tensor):
@@ -117,7 +120,7 @@ class Tensor(ArrayInterface):
             self._leaf.grad = value
 
     def backward(
-        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+        self, gradient: Gradient = None, retain_graph: bool = False, create_graph: bool = False
     ) -> None:
         """Adds the gradient of this Tensor with respect to each leaf to that leaf's `.grad`.
 
@@ -133,7 +136,7 @@ class Tensor(ArrayInterface):
         backpropagate([self._edge], [g], None, retain_graph or create_graph, create_graph)
 
 
-def wrap(array: Any, edge: Edge | None = None, storage: Storage | None = None) -> Tensor:
+def wrap(array: Array, edge: Edge | None = None, storage: Storage | None = None) -> Tensor:
     """A Tensor around an array itself, without a copy."""
     t = object.__new__(Tensor)
     t._array = np.asarray(array) if isinstance(array, np.generic) else array  # no NumPy scalar

@@ -4,37 +4,63 @@
 code that cannot record refuses to do so for a Tensor that requires a gradient.
 """
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..backends import array_namespace, device_of, to_numpy
 from ..errors import GraphError
+from ..typing import DTypeLike, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .attached import Attached, Tensor
+else:
+    Attached = object  # operators and methods come when methods.py attaches them
 
 __all__ = ["ArrayInterface", "array_of"]
 
 
-def array_of(x):
+def array_of(x: Any) -> Any:
     """The array in a Tensor; anything else as it is."""
     return x._array if isinstance(x, ArrayInterface) else x
 
 
-class ArrayInterface:
+class ArrayInterface(Attached):
     """The shape and dtype of a Tensor, and its value as something else."""
 
     __slots__ = ()
+    _array: Any
+    _edge: Any
 
-    shape = property(lambda self: self._array.shape, doc="The length of each axis, a tuple.")
-    ndim = property(lambda self: self._array.ndim, doc="How many axes there are.")
-    size = property(
-        lambda self: self._array.size, doc="How many elements; along an axis: shape[i]."
-    )
-    dtype = property(lambda self: self._array.dtype, doc="The type of the elements, NumPy's.")
+    @property
+    def shape(self) -> Shape:
+        """The length of each axis, a tuple."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """How many elements; along an axis: shape[i]."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements, NumPy's."""
+        return self._array.dtype
 
     @property
     def device(self) -> str:
         """Where the array is: "cpu", "cuda:0", ..."""
         return device_of(self._array)
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         """The value as a NumPy array; on the CPU it shares memory with the Tensor.
 
         What is written into it, nobody can see: between the forward and the backward pass, also
@@ -43,7 +69,7 @@ class ArrayInterface:
         self._refuse_to_leave("numpy()")
         return to_numpy(self._array)
 
-    def item(self):
+    def item(self) -> Any:
         """The value of a Tensor of one element, as a Python number."""
         if self._array.size != 1:
             raise ValueError(
@@ -52,14 +78,14 @@ class ArrayInterface:
             )
         return self._on_host().item()
 
-    def tolist(self):
+    def tolist(self) -> Any:
         """The value as nested lists of Python numbers."""
         return self._on_host().tolist()
 
-    def _on_host(self):
+    def _on_host(self) -> np.ndarray:
         return self._array if type(self._array) is np.ndarray else to_numpy(self._array)
 
-    def _refuse_to_leave(self, way):
+    def _refuse_to_leave(self, way: str) -> None:
         """Refuses to hand the value to code that would drop the gradient without saying so."""
         if self._edge is not None:
             raise GraphError(
@@ -71,7 +97,10 @@ class ArrayInterface:
 
     # ---- exchange with NumPy, PyTorch, CuPy
 
-    def __array__(self, dtype=None, copy=None):
+    # (Of no dtype in particular: so a checker sees that array + t is for Tensor's __radd__ to do.)
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> "NDArray[np.generic]":
         self._refuse_to_leave("conversion to a NumPy array, as by array[i] = t,")
         if array_namespace(self._array) is not np:
             raise TypeError(
@@ -80,7 +109,7 @@ class ArrayInterface:
             )
         return np.array(self._array, dtype=dtype, copy=copy)
 
-    def __dlpack__(self, **options):
+    def __dlpack__(self, **options: Any) -> Any:
         """The DLPack capsule, with which other libraries share the memory without a copy.
 
         (Not if it is read backwards: PyTorch cannot have that, and gets a copy.)
@@ -89,54 +118,54 @@ class ArrayInterface:
         backwards = min(self._array.strides, default=0) < 0
         return (self._array.copy() if backwards else self._array).__dlpack__(**options)
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> tuple[int, int]:
         return self._array.__dlpack_device__()
 
     # ---- what Python asks of a value
 
-    def __len__(self):
+    def __len__(self) -> int:
         if not self._array.ndim:
             raise TypeError("a 0-d Tensor has no len()")
         return self._array.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> "Iterator[Tensor]":
         if not self._array.ndim:
             raise TypeError("a 0-d Tensor cannot be iterated over")
         return (self[i] for i in range(self._array.shape[0]))
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self._on_host())
 
-    def __float__(self):
+    def __float__(self) -> float:
         self._refuse_to_leave("float(), as by array[i] = t,")
         return float(self.item())
 
-    def __int__(self):
+    def __int__(self) -> int:
         self._refuse_to_leave("int()")
         return int(self.item())
 
-    def __index__(self):
+    def __index__(self) -> int:
         return self._array.__index__()
 
     __hash__ = object.__hash__
 
-    def __copy__(self):
+    def __copy__(self: Any) -> "Tensor":
         """Of a leaf another leaf; of a computed Tensor one with the same history."""
         return self.__deepcopy__({}) if self.is_leaf else self.copy()
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self: Any, memo: dict) -> "Tensor":
         self._refuse_to_copy()
         return _leaf_of(type(self), self._array, self.requires_grad)
 
-    def __reduce__(self):
+    def __reduce__(self: Any) -> tuple:
         self._refuse_to_copy()
         return _leaf_of, (type(self), to_numpy(self._array), self.requires_grad)
 
-    def _refuse_to_copy(self):
+    def _refuse_to_copy(self: Any) -> None:
         if not self.is_leaf:
             raise GraphError("a computed Tensor cannot be copied or pickled; use .detach() first")
 
-    def __repr__(self):
+    def __repr__(self: Any) -> str:
         dtype, device = self._array.dtype, device_of(self._array)
         body = np.array2string(to_numpy(self._array), separator=", ", prefix="tensor(")
         # What is in no list: the shape of nothing, and of more than is printed.
@@ -147,7 +176,7 @@ class ArrayInterface:
         notes += "" if self.is_leaf else f", from={self._edge[0].operation.name}"
         return f"tensor({body}{notes})"
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         if not spec:
             return repr(self)
         if self.size != 1:
@@ -158,8 +187,8 @@ class ArrayInterface:
         return format(self.item(), spec)
 
 
-def _leaf_of(cls, data, requires_grad):
+def _leaf_of(cls: type, data: Any, requires_grad: bool) -> Any:
     """A Tensor of a given class that was not computed."""
     t = cls.__new__(cls)
-    t.__init__(data, requires_grad=requires_grad)
+    cls.__init__(t, data, requires_grad=requires_grad)
     return t

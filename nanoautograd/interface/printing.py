@@ -1,10 +1,10 @@
-"""How the graph is printed: `repr` of a node, and the graph of a Tensor as a tree. (`repr` of a
-Tensor: array_interface.py.)"""
+"""How operations and the graph are printed: `repr` of an operation and a node, and the graph of a
+Tensor as a tree. (`repr` of a Tensor: array_interface.py.)"""
 
 from collections import Counter
 from typing import Any
 
-from ..core.operation import Node
+from ..core.operation import Node, Primitive
 from ..core.tensor import Leaf, Tensor
 
 __all__ = ["graph_text"]
@@ -89,6 +89,10 @@ def _described(node: Any, i: int) -> str:
     return f"{name}{_part(node, i)} {' '.join(map(str, node.outputs[i]))}"
 
 
+def _repr_of_primitive(self: Primitive) -> str:
+    return f"<function {self.signature}>"
+
+
 def _repr_of_node(self: Node) -> str:
     if not hasattr(self, "outputs"):  # seen in a debugger, within `record`
         return "<node that is being made>"
@@ -101,4 +105,5 @@ def _repr_of_leaf(self: Leaf) -> str:
     return f"<{_described(self, 0)}>"
 
 
+Primitive.__repr__ = _repr_of_primitive
 Node.__repr__, Leaf.__repr__ = _repr_of_node, _repr_of_leaf

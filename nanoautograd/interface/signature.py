@@ -38,7 +38,9 @@ class Signature:
         self.option_defaults = {k: v for k, v in self.defaults.items() if k in self.keyword_set}
 
     def __str__(self) -> str:
-        return f"{self.name}{inspect.signature(self.forward)}"
+        signature = inspect.signature(self.forward)
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        return f"{self.name}{inspect.Signature(bare)}"
 
     def bind(self, args: tuple, given: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         """(all arguments by position, all options by keyword), with the defaults filled in.

@@ -1,0 +1,76 @@
+"""Names for annotations, as `numpy.typing` has them; `nag.typing.ArrayLike` is what most take.
+
+    def loss(w: nag.Tensor, x: nag.typing.ArrayLike) -> nag.Tensor:
+        return ((w * x) ** 2).sum()
+
+The result of an operation is a Tensor if an argument is one; of arrays alone it is an array, and of
+numbers alone a number of NumPy. An annotation cannot tell which, and says `Tensor`, of which
+programs are made. So a checker does not notice that nag.tanh(array) has no `backward`.
+"""
+
+from collections.abc import Callable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NewType, ParamSpec, TypeVar
+
+import numpy as np
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Axes",
+    "DTypeLike",
+    "File",
+    "Gradient",
+    "Index",
+    "Seed",
+    "Shape",
+    "ShapeLike",
+]
+
+P, R = ParamSpec("P"), TypeVar("R")  # the parameters of a function, and its result
+F = TypeVar("F", bound=Callable)  # a function, of which a decorator makes one of the same type
+
+Axes = int | tuple[int, ...] | None  # None: all
+Shape = tuple[int, ...]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import EllipsisType
+    from typing import Protocol, SupportsIndex
+
+    from numpy.typing import DTypeLike, NDArray
+
+    class _Tensor(Protocol):
+        """Tensor, by what it alone has: the class is made on a floor above this one."""
+
+        _edge: Any
+
+    class _Nested(Protocol):
+        """A list, tuple or range, and lists of them. (A str is none: it holds no other objects.)"""
+
+        def __len__(self) -> int: ...
+        def __contains__(self, x: object, /) -> bool: ...
+        def __getitem__(self, i: int, /) -> "ArrayLike": ...
+        def __iter__(self) -> Iterator["ArrayLike"]: ...
+        def __reversed__(self) -> Iterator["ArrayLike"]: ...
+        def count(self, value: Any, /) -> int: ...
+
+    Array = NDArray[Any]  # CuPy's arrays have the same attributes
+    ArrayLike = complex | np.number | np.bool | Array | _Tensor | _Nested
+    Index = SupportsIndex | slice | EllipsisType | None | ArrayLike | tuple["Index", ...]
+    ShapeLike = SupportsIndex | Sequence[SupportsIndex]
+    Gradient = ArrayLike | None  # dL/dy, of the shape of y; None: 1, where y is a scalar
+    File = str | PathLike[str]
+    Seed = int | Sequence[int] | np.random.Generator | None  # None: another one each time
+else:
+
+    class _Name(NewType):
+        """While a program runs it is a name alone: `help` shows that, not what it stands for."""
+
+        def __repr__(self) -> str:
+            return self.__name__
+
+    Array, ArrayLike, DTypeLike, File, Gradient, Index, Seed, ShapeLike = [
+        _Name(name, object)
+        for name in "Array ArrayLike DTypeLike File Gradient Index Seed ShapeLike".split()
+    ]
