@@ -11,6 +11,7 @@ README.md beside this file is the map of the package, in the order in which to r
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from . import autograd, backends, kernels, ops
 from .backends.memory import keep_memory
@@ -28,27 +29,35 @@ from .safety import hooks
 from .safety.anomaly import detect_anomaly
 from .safety.names import public
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .typing import ArrayLike, DTypeLike
+
+if TYPE_CHECKING:
+    from . import checkpoint, cuda, functional, nn, optim, testing, typing
+    from .checkpoint import load, save
 
 __version__ = "0.2.0"
 
 hooks.attach()
 
 # Loaded when they are first asked for: `import nanoautograd` takes hardly longer than NumPy.
-_LAZY = {"checkpoint", "cuda", "functional", "nn", "optim", "testing"}
+_LAZY = ("checkpoint", "cuda", "functional", "nn", "optim", "testing")
 _LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
 
 __all__ = [
     "AnomalyError",
-    "custom_vjp",
     "GraphError",
     "ShapeError",
     "Tensor",
     "autograd",
     "backends",
+    "checkpoint",
+    "cuda",
+    "custom_vjp",
     "detect_anomaly",
     "enable_grad",
     "from_dlpack",
     "function",
+    "functional",
     "get_num_threads",
     "grad",
     "graph_text",
@@ -58,19 +67,29 @@ __all__ = [
     "jacobian",
     "jvp",
     "keep_memory",
+    "load",
+    "nn",
     "no_grad",
+    "optim",
+    "save",
     "set_num_threads",
     "tensor",
+    "testing",
+    "typing",
     "use_manual",
     "value_and_grad",
     "vjp",
-    *ops.__all__,
-    *_LAZY,
-    *_LAZY_NAMES,
 ]
+__all__ += ops.__all__
 
 
-def tensor(data, *, requires_grad=False, dtype=None, device=None):
+def tensor(
+    data: ArrayLike,
+    *,
+    requires_grad: bool = False,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Tensor:
     """A Tensor, as it is printed; the arguments are those of `Tensor`."""
     return Tensor(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
@@ -78,11 +97,13 @@ def tensor(data, *, requires_grad=False, dtype=None, device=None):
 _missing, __dir__ = public(__name__)
 
 
-def __getattr__(name):
-    if name in _LAZY:
-        return import_module(f".{name}", __name__)
-    if name in _LAZY_NAMES:
-        return getattr(import_module(f".{_LAZY_NAMES[name]}", __name__), name)
-    if name in deprecated.NAMES:
-        return deprecated.renamed(deprecated.NAMES, __name__, name)
-    return _missing(name)
+if not TYPE_CHECKING:  # a checker knows the names above, and finds what is missing
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return import_module(f".{name}", __name__)
+        if name in _LAZY_NAMES:
+            return getattr(import_module(f".{_LAZY_NAMES[name]}", __name__), name)
+        if name in deprecated.NAMES:
+            return deprecated.renamed(deprecated.NAMES, __name__, name)
+        return _missing(name)

@@ -27,7 +27,8 @@ __all__ = [
     "ShapeLike",
 ]
 
-P, R = ParamSpec("P"), TypeVar("R")  # the parameters of a function, and its result
+P = ParamSpec("P")  # the parameters of a function
+R = TypeVar("R")  # its result
 F = TypeVar("F", bound=Callable)  # a function, of which a decorator makes one of the same type
 
 Axes = int | tuple[int, ...] | None  # None: all

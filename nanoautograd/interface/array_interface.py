@@ -187,8 +187,8 @@ class ArrayInterface(Attached):
         return format(self.item(), spec)
 
 
-def _leaf_of(cls: type, data: Any, requires_grad: bool) -> Any:
+def _leaf_of(cls: Any, data: Any, requires_grad: bool) -> Any:
     """A Tensor of a given class that was not computed."""
     t = cls.__new__(cls)
-    cls.__init__(t, data, requires_grad=requires_grad)
+    t.__init__(data, requires_grad=requires_grad)
     return t

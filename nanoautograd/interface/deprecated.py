@@ -5,7 +5,9 @@ The one place of such names: delete this file, and the lines that import it, and
 
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from .. import backends, errors
 from ..core import grad_mode
@@ -22,7 +24,7 @@ __all__ = ["NAMES", "overwrite_input", "renamed"]
 NAMES = {"Function": ("nanoautograd.core.operation.Primitive", Primitive)}
 
 # Modules that are gone: module -> {name: (where it is now, what it is)}.
-MODULES = {
+MODULES: dict[str, dict[str, tuple[str, Any]]] = {
     "function": {
         "Function": ("nanoautograd.core.operation.Primitive", Primitive),
         "HandDerived": ("nanoautograd.custom_vjp.CustomVJP", CustomVJP),
@@ -48,7 +50,7 @@ MODULES = {
 }
 
 
-def renamed(table, module, name):
+def renamed(table: dict[str, tuple[str, Any]], module: str, name: str) -> Any:
     """What `module.name` is now, with a warning; AttributeError if it never was."""
     if name not in table:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -60,7 +62,7 @@ def renamed(table, module, name):
 class _Gone(ModuleType):
     """A module that is gone: its names are elsewhere."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return renamed(MODULES[self.__name__.rpartition(".")[2]], self.__name__, name)
 
 
@@ -68,25 +70,25 @@ for _name in MODULES:
     sys.modules[f"nanoautograd.{_name}"] = _Gone(f"nanoautograd.{_name}")
 
 
-def _vjp(self, *in_order, **rules):
+def _vjp(self: Primitive, *in_order: Callable, **rules: Callable) -> Primitive:
     """The old name of `defvjp`."""
     _warn(f"{self.name}.vjp(...) is now {self.name}.defvjp(...); the old name will be removed")
     return self.defvjp(*in_order, **rules)
 
 
-Primitive.vjp = _vjp
+setattr(Primitive, "vjp", _vjp)
 
 
-def namespace(*arrays):
+def namespace(*arrays: Any) -> Any:
     """The old name of `array_namespace`, in `nanoautograd.backends`."""
     _warn("nanoautograd.backends.namespace is now array_namespace; the old name will be removed")
     return backends.array_namespace(*arrays)
 
 
-backends.namespace = namespace
+setattr(backends, "namespace", namespace)
 
 
-def overwrite_input():
+def overwrite_input() -> None:
     """The option `overwrite_input` of cross_entropy was given; it has no effect any more."""
     _warn(
         "cross_entropy: overwrite_input has no effect any more and will be removed; leave it out. "
@@ -96,6 +98,6 @@ def overwrite_input():
     )
 
 
-def _warn(message, stacklevel=3):
+def _warn(message: str, stacklevel: int = 3) -> None:
     """Names the line that used the old name."""
     warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)

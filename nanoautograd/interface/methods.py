@@ -1,7 +1,11 @@
 """What a Tensor can do: its operators, its methods, and NumPy's functions on it.
 
-Each is an operation of `ops/` under another spelling; here is the list of spellings.
+Each is an operation of `ops/` under another spelling; here is the list of spellings. (attached.pyi
+declares them, for checkers and editors.)
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +15,7 @@ from ..ops.indexing import assign
 from ..safety.arguments import as_array, is_foreign
 from ..safety.in_place import spare_old
 from ..safety.names import explain_missing
+from ..typing import ArrayLike, ShapeLike
 
 # ---- operators
 
@@ -40,7 +45,7 @@ BITWISE = {"and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
 USUAL = {bool, int, float, complex, np.ndarray, np.float32, np.float64, np.int64, list, tuple}
 
 
-def _leaves_to(other):
+def _leaves_to(other: object) -> bool:
     """Whether an operator leaves it to the class of `other`, as Python asks of it: other is nothing
     to compute with, or it takes part in NumPy's protocol and can hold a Tensor (xarray's arrays).
     Arrays of other libraries know nothing of Tensors: the operation refuses them by name."""
@@ -50,20 +55,20 @@ def _leaves_to(other):
     return hasattr(kind, "__array_ufunc__") or not hasattr(kind, "__array__")
 
 
-def _attach_operator(name, operation):
+def _attach_operator(name: str, operation: Any) -> None:
     call = operation.__call__  # Python calls a method in less time than an instance
 
-    def operator(self, other):
+    def operator(self: Tensor, other: ArrayLike) -> Tensor:
         if isinstance(other, Tensor) or type(other) in USUAL or not _leaves_to(other):
             return call(self, other)
         return NotImplemented
 
-    def reflected(self, other):
+    def reflected(self: Tensor, other: ArrayLike) -> Tensor:
         if type(other) in USUAL or not _leaves_to(other):
             return operation(other, self)
         return NotImplemented
 
-    def in_place(self, other):
+    def in_place(self: Tensor, other: ArrayLike) -> Tensor:
         result = operation(self, other)
         if not np.can_cast(result.dtype, self.dtype, "same_kind"):
             raise TypeError(
@@ -84,8 +89,8 @@ for _name, _operation in (OPERATORS | COMPARISONS | BITWISE).items():
     _attach_operator(_name, _operation)
 
 
-def _attach_unary(name, operation):
-    def unary(self):
+def _attach_unary(name: str, operation: Any) -> None:
+    def unary(self: Tensor) -> Tensor:
         return operation(self)
 
     unary.__name__ = unary.__qualname__ = name
@@ -149,10 +154,10 @@ METHODS = (
 )
 
 
-def _attach_method(name):
+def _attach_method(name: str) -> None:
     operation = getattr(ops, name)
 
-    def method(self, *args, **kwargs):
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return operation(self, *args, **kwargs)
 
     method.__name__, method.__doc__, method.__wrapped__ = name, operation.__doc__, operation
@@ -163,18 +168,18 @@ for _name in METHODS:
     _attach_method(_name)
 
 
-def _requires_grad(self, value=True):
+def _requires_grad(self: Tensor, value: bool = True) -> Tensor:
     """Sets `requires_grad` and returns the Tensor."""
     self.requires_grad = value
     return self
 
 
-def _reshape(self, *shape):
+def _reshape(self: Tensor, *shape: ShapeLike) -> Tensor:
     """The Tensor in another shape: t.reshape(2, 3), t.reshape((2, 3)), t.reshape(-1)."""
     return ops.reshape(self, *shape)
 
 
-def _transpose(self, *axes):
+def _transpose(self: Tensor, *axes: int | Sequence[int] | None) -> Tensor:
     """t.transpose(), t.transpose(1, 0, 2) or t.transpose((1, 0, 2)), as in NumPy."""
     return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
@@ -187,18 +192,18 @@ Tensor.__getattr__ = explain_missing("Tensor")
 # ---- NumPy's functions and ufuncs
 
 
-def _fabs(x):
+def _fabs(x: Any) -> Tensor:
     """|x|, of integers too as floating-point numbers:  x̄ = ȳ sign x."""
     dtype = np.fabs.resolve_dtypes((x.dtype, None))[-1]  # TypeError for complex numbers
     return ops.abs(x if x.dtype == dtype else ops.astype(x, dtype))
 
 
-def _float_power(x1, x2):
+def _float_power(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """`power`, computed in float64 or a wider dtype."""
     return ops.power(*[x if isinstance(x, NUMBERS) else _in_float64(x) for x in (x1, x2)])
 
 
-def _in_float64(x):
+def _in_float64(x: Any) -> Tensor:
     x = as_array(x, "float_power")
     return ops.astype(x, np.float_power.resolve_dtypes((x.dtype, x.dtype, None))[-1])
 
@@ -225,14 +230,14 @@ NUMPY |= {
 }
 
 
-def _without_rule(name):
+def _without_rule(name: str) -> TypeError:
     return TypeError(
         f"{name} has no rule for Tensors; write it with operations that have one, as "
         "nag.concatenate, or, to compute it without a gradient, pass t.detach().numpy()"
     )
 
 
-def _array_ufunc(self, ufunc, method, *inputs, **options):
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """Called by NumPy for np.tanh(t), array * t and the like."""
     if any(_leaves_to(x) for x in inputs):
         return NotImplemented
@@ -249,7 +254,7 @@ def _array_ufunc(self, ufunc, method, *inputs, **options):
     return NUMPY[ufunc](*inputs)
 
 
-def _array_function(self, f, types, args, kwargs):
+def _array_function(self: Tensor, f: Any, types: Any, args: tuple, kwargs: dict) -> Any:
     """Called by NumPy for np.sum(t), np.concatenate([t, u]) and the like."""
     if f not in NUMPY:
         raise _without_rule(f"{f.__module__}.{f.__name__}")

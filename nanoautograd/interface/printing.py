@@ -46,7 +46,7 @@ def graph_text(tensor: Tensor, depth: int | None = None) -> str:
     # A tree for each edge in `trees`, which grows where one is too deep; `left` is a stack.
     lines, trees = [], [(tensor._edge, None)]
     for edge, place in trees:
-        left = [(edge, place, 0)]
+        left: list = [(edge, place, 0)]
         while left:
             (node, i), place, level = left.pop()
             indent = "  " * level
@@ -93,7 +93,7 @@ def _repr_of_primitive(self: Primitive) -> str:
     return f"<function {self.signature}>"
 
 
-def _repr_of_node(self: Node) -> str:
+def _repr_of_node(self: Any) -> str:
     if not hasattr(self, "outputs"):  # seen in a debugger, within `record`
         return "<node that is being made>"
     given = ", ".join(str(edge[0].outputs[edge[1]][0]) for edge in self.parents if edge)

@@ -107,8 +107,8 @@ from .shaping import (
     transpose,
 )
 
-# Those with a derivative, and those without.
-DIFFERENTIABLE = (
+# Those with a derivative, and those without: as lists, which checkers read too.
+__all__ = [
     "abs",
     "add",
     "arccos",
@@ -190,8 +190,9 @@ DIFFERENTIABLE = (
     "triu",
     "var",
     "where",
-)
-CONSTANT = (
+]
+DIFFERENTIABLE = tuple(__all__)
+__all__ += [
     "all",
     "allclose",
     "any",
@@ -228,5 +229,5 @@ CONSTANT = (
     "searchsorted",
     "trunc",
     "zeros_like",
-)
-__all__ = [*DIFFERENTIABLE, *CONSTANT]
+]
+CONSTANT = tuple(__all__[len(DIFFERENTIABLE) :])

@@ -4,7 +4,7 @@ All are linear, so that each rule is the transpose of its operation: what splits
 gradients, what repeats an element adds them up, and what leaves an element out gives it 0.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from operator import index
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_array, as_arrays, check_operand, is_sequence
 from ..safety.checks import check_complex
+from ..typing import Array, ArrayLike, DTypeLike, ShapeLike
 from .elementwise import astype
 from .indexing import along, getitem, take
 from .shaping import (
@@ -34,7 +35,7 @@ from .shaping import (
 # ---- order along an axis
 
 
-def flip(m, axis=None):
+def flip(m: ArrayLike, axis: int | Sequence[int] | None = None) -> Tensor:
     """`m` with the order along the axes reversed, all or those named:  m̄ = flip(ȳ, axis)."""
     m = as_array(m, "flip")
     ndim = len(m.shape)
@@ -50,7 +51,9 @@ def _roll(a, shifts, axes):
 _roll.defvjp(a=lambda g, shifts, axes: _roll(g, tuple(-s for s in shifts), axes))
 
 
-def roll(a, shift, axis=None):
+def roll(
+    a: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
+) -> Tensor:
     """`a` with the elements shifted along the axes, those that leave coming in at the front.
 
     ā = roll(ȳ, -shift, axis).
@@ -93,7 +96,7 @@ def _split_as(g, arrays_shape, axis, needs):
 _concatenate.defvjp(arrays=_split_as)
 
 
-def concatenate(arrays, axis=0):
+def concatenate(arrays: Iterable[ArrayLike], axis: int | None = 0) -> Tensor:
     """The arrays one after the other along an axis they have; `axis=None`: flattened.
 
     y = [a_1, a_2, ...]:  ā_k = the part of ȳ where a_k is in y.
@@ -122,7 +125,7 @@ def _joining(arrays, axis, name):
         ) from None
 
 
-def stack(arrays, axis=0):
+def stack(arrays: Iterable[ArrayLike], axis: int = 0) -> Tensor:
     """The arrays, all of one shape, one after the other along a new axis.
 
     y = [a_1, a_2, ...]:  ā_k = the k-th slice of ȳ along that axis.
@@ -145,7 +148,9 @@ def _split(a, edges, axis):
 _split.defvjp(a=lambda g, axis: concatenate(g, axis))
 
 
-def split(ary, indices_or_sections, axis=0):
+def split(
+    ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array, axis: int = 0
+) -> tuple[Tensor, ...]:
     """`ary` in equal parts (given their number), or cut at the given positions: a tuple.
 
     a = [y_1, y_2, ...]:  ā = [ȳ_1, ȳ_2, ...], joined along the same axis.
@@ -173,7 +178,7 @@ def split(ary, indices_or_sections, axis=0):
 # ---- repetition and padding
 
 
-def tile(A, reps):
+def tile(A: ArrayLike, reps: ShapeLike) -> Tensor:
     """`A` repeated as a whole, reps[i] times along axis i:  Ā = the sum of ȳ over the copies."""
     A, reps = as_array(A, "tile"), integers(reps, "tile")
     ndim = max(len(reps), len(A.shape))
@@ -187,7 +192,13 @@ def tile(A, reps):
     return copy(y) if set(reps) <= {1} else y  # it would be a view, as NumPy's never is
 
 
-def full_like(a, fill_value, dtype=None, *, shape=None):
+def full_like(
+    a: ArrayLike,
+    fill_value: ArrayLike,
+    dtype: DTypeLike | None = None,
+    *,
+    shape: ShapeLike | None = None,
+) -> Tensor:
     """`fill_value` for each element of an array like `a`: in its dtype and shape, or those given.
 
     The gradient of `fill_value` is ȳ, summed over the elements that it fills.
@@ -201,7 +212,7 @@ def full_like(a, fill_value, dtype=None, *, shape=None):
     return copy(broadcast_to(value, a.shape if shape is None else integers(shape, "full_like")))
 
 
-def repeat(a, repeats, axis=None):
+def repeat(a: ArrayLike, repeats: int | Sequence[int] | Array, axis: int | None = None) -> Tensor:
     """`a` with each element repeated: all as often, or as often as `repeats` says for each.
 
     ā_i = the sum of ȳ over the copies of a_i.
@@ -229,7 +240,13 @@ _pad_constant.defvjp(
 )
 
 
-def pad(array, pad_width, mode="constant", *, constant_values=0):
+def pad(
+    array: ArrayLike,
+    pad_width: ArrayLike,
+    mode: str = "constant",
+    *,
+    constant_values: ArrayLike = 0,
+) -> Tensor:
     """`array` with elements added before and after each axis.
 
     y = pad(x):  x̄ = ȳ without what was added; to an element that was repeated, x̄_i = the sum of ȳ
@@ -271,7 +288,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
 
 
 @function
-def tril(m, k=0):
+def tril(m: ArrayLike, k: int = 0) -> Tensor:
     """The lower triangle of the last two axes, up to the k-th diagonal; zeros above.
 
     m̄ = tril(ȳ, k).
@@ -280,7 +297,7 @@ def tril(m, k=0):
 
 
 @function
-def triu(m, k=0):
+def triu(m: ArrayLike, k: int = 0) -> Tensor:
     """The upper triangle of the last two axes, from the k-th diagonal; zeros below.
 
     m̄ = triu(ȳ, k).
@@ -292,7 +309,7 @@ tril.defvjp(m=lambda g, k: tril(g, k))
 triu.defvjp(m=lambda g, k: triu(g, k))
 
 
-def diagonal(a, offset=0, axis1=0, axis2=1):
+def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The diagonal of each matrix in the axes `axis1` and `axis2`, as a new last axis.
 
     ā = ȳ on that diagonal, 0 elsewhere.
@@ -307,6 +324,6 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     return getitem(a, (Ellipsis, i + max(-offset, 0), i + max(offset, 0)))
 
 
-def trace(a, offset=0, axis1=0, axis2=1):
+def trace(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of the diagonal:  ā = ȳ on that diagonal, 0 elsewhere."""
     return diagonal(a, offset, axis1, axis2).sum(axis=-1)

@@ -4,7 +4,9 @@ Given a Tensor they return a Tensor that requires no gradient. (Where a function
 almost everywhere, as `floor` is, that is also its derivative: none flows through it.)
 """
 
+from collections.abc import Callable
 from functools import wraps
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
@@ -14,11 +16,12 @@ from ..interface.array_interface import array_of
 from ..safety.arguments import as_input, check_operand, is_foreign, is_sequence
 from ..safety.data import DEEPEST, check_depth, holds_numbers, without_tensors
 from ..safety.options import check_flags
+from ..typing import ArrayLike, F
 from .elementwise import namespace_of_reals, weak
 from .shaping import checked, integer, named
 
 
-def without_gradient(f):
+def without_gradient(f: F) -> F:
     """Makes f, a function of arrays, one that also takes Tensors, and forgets their history."""
 
     @wraps(f)
@@ -60,7 +63,7 @@ def _wrapped(result, xp):
 
 
 @without_gradient
-def argsort(a, *args, **options):
+def argsort(a: ArrayLike, *args: Any, **options: Any) -> Tensor:
     """As `numpy.argsort`, on Tensors and arrays of any backend; NaNs come last. No gradient."""
     a = as_input(a, "argsort")
     xp = namespace_of_reals("argsort", a)
@@ -82,11 +85,19 @@ def _check_options(name, a, options):
             integer(value, name, key)
 
 
-def _as_in_numpy(name, *arrays, then=(), of_reals=False):
+class _Function(Protocol):
+    """A function of an array, with the other arguments that NumPy's has."""
+
+    def __call__(self, a: ArrayLike, *args: Any, **options: Any) -> Tensor: ...
+
+
+def _as_in_numpy(
+    name: str, *arrays: str, then: tuple[str, ...] = (), of_reals: bool = False
+) -> _Function:
     """The function `name` of the array's own namespace, with its arguments: those called `arrays`,
     and `then` options."""
 
-    def f(*args, **kwargs):
+    def f(*args: Any, **kwargs: Any) -> Tensor:
         given = dict(zip((*arrays, *then), args)) | kwargs
         for key in arrays:
             if key in given:
@@ -112,10 +123,18 @@ def _operand(x, xs, name):
     return array_namespace(*xs).asarray(x) if is_sequence(x) else x
 
 
+@overload
+def _elementwise(
+    name: str, count: Literal[1], text: str = "", of_reals: bool = False, of_integers: bool = False
+) -> Callable[[ArrayLike], Tensor]: ...
+@overload
+def _elementwise(
+    name: str, count: Literal[2], text: str = "", of_reals: bool = False, of_integers: bool = False
+) -> Callable[[ArrayLike, ArrayLike], Tensor]: ...
 def _elementwise(name, count, text="", of_reals=False, of_integers=False):
     """The same for a function of `count` numbers, elementwise, without NumPy's out= and where=."""
 
-    def f(*xs):
+    def f(*xs: ArrayLike) -> Tensor:
         if len(xs) != count:
             raise TypeError(f"{name} takes {count} argument{'s'[: count - 1]}, got {len(xs)}")
         xs = [_operand(x, xs, name) for x in xs]
@@ -159,7 +178,7 @@ logical_and = _elementwise("logical_and", 2)
 logical_not = _elementwise("logical_not", 1)
 logical_or = _elementwise("logical_or", 2)
 logical_xor = _elementwise("logical_xor", 2)
-nonzero = _as_in_numpy("nonzero", "a")
+nonzero: Callable[[ArrayLike], tuple[Tensor, ...]] = _as_in_numpy("nonzero", "a")
 ones_like = _as_in_numpy("ones_like", "a")
 rint = _elementwise("rint", 1)
 round = _as_in_numpy("round", "a", then=("decimals",))

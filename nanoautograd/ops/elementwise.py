@@ -13,20 +13,23 @@ derivatives. A NaN does not turn into a gradient of 0.
 
 import builtins
 import math
+from typing import Any
 
 import numpy as np
 
 from ..backends import array_namespace, device_of, to_device
 from ..backends.threads import parallel_rows
 from ..core.operation import function
+from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_arrays, check_operand
 from ..safety.checks import check_complex
+from ..typing import ArrayLike, DTypeLike
 
 # ---- what is given
 
 
-def weak(a, b):
+def weak(a: Any, b: Any) -> tuple:
     """The arguments; a Python float beside an array of bfloat16 as an array of it. A Python number
     promotes nothing, but of the dtypes of other packages NumPy does not know that: it goes to
     float32."""
@@ -39,7 +42,7 @@ def _is_bfloat16(x):
     return hasattr(x, "dtype") and x.dtype.kind == "V"
 
 
-def namespace_of_reals(name, *xs):
+def namespace_of_reals(name: str, *xs: Any) -> Any:
     """The namespace of the arguments of an operation. Raises TypeError for complex numbers: they
     have no order, or the formula is wrong for them."""
     for x in xs:
@@ -53,7 +56,7 @@ def namespace_of_reals(name, *xs):
 
 
 @function
-def add(a, b):
+def add(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a + b:  ā = ȳ,  b̄ = ȳ."""
     if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
         a, b = weak(a, b)
@@ -64,7 +67,7 @@ add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
 @function
-def subtract(a, b):
+def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a - b:  ā = ȳ,  b̄ = -ȳ."""
     if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
         a, b = weak(a, b)
@@ -75,7 +78,7 @@ subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
 @function
-def multiply(a, b):
+def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a · b:  ā = ȳ b,  b̄ = ȳ a."""
     if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
         a, b = weak(a, b)
@@ -86,7 +89,7 @@ multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
 @function
-def divide(a, b):
+def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a / b:  ā = ȳ / b,  b̄ = -ȳ a / b² = -ȳ y / b."""
     if type(b) is float and a.dtype.kind == "V" or type(a) is float and b.dtype.kind == "V":
         a, b = weak(a, b)
@@ -97,7 +100,7 @@ divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, out: -g * (out / b))
 
 
 @function
-def power(a, b):
+def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a to the power b:  ā = ȳ b a^(b-1),  b̄ = ȳ aᵇ log a.
 
     The limits are taken at the edges of the domain: a⁰ has the slope 0 everywhere, and 0ᵇ does
@@ -135,7 +138,7 @@ def _log_base(a):
 
 
 @function
-def remainder(a, b):
+def remainder(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a % b = a - b ⌊a/b⌋, with the sign of b:  ā = ȳ,  b̄ = -ȳ ⌊a/b⌋."""
     namespace_of_reals("remainder", a, b)
     a, b = weak(a, b)
@@ -146,7 +149,7 @@ remainder.defvjp(a=lambda g: g, b=lambda g, a, b: -g * (a // b))
 
 
 @function
-def negative(x):
+def negative(x: ArrayLike) -> Tensor:
     """-x:  x̄ = -ȳ."""
     return -x
 
@@ -155,7 +158,7 @@ negative.defvjp(x=lambda g: -g)
 
 
 @function
-def positive(x):
+def positive(x: ArrayLike) -> Tensor:
     """+x:  x̄ = ȳ."""
     return +x
 
@@ -164,7 +167,7 @@ positive.defvjp(x=lambda g: g)
 
 
 @function
-def reciprocal(x):
+def reciprocal(x: ArrayLike) -> Tensor:
     """1 / x:  x̄ = -ȳ / x² = -ȳ y²."""
     return array_namespace(x).reciprocal(x)
 
@@ -173,7 +176,7 @@ reciprocal.defvjp(x=lambda g, out: -g * out * out)
 
 
 @function
-def square(x):
+def square(x: ArrayLike) -> Tensor:
     """x²:  x̄ = 2 ȳ x."""
     return array_namespace(x).square(x)
 
@@ -182,7 +185,7 @@ square.defvjp(x=lambda g, x: g * (2 * x))
 
 
 @function
-def sqrt(x):
+def sqrt(x: ArrayLike) -> Tensor:
     """√x:  x̄ = ȳ / 2y."""
     return array_namespace(x).sqrt(x)
 
@@ -194,7 +197,7 @@ sqrt.defvjp(x=lambda g, out: g / (2 * out))
 
 
 @function
-def abs(x):
+def abs(x: ArrayLike) -> Tensor:
     """|x|:  x̄ = ȳ sign x; the slope at 0 is 0."""
     return array_namespace(x).abs(x)
 
@@ -203,7 +206,7 @@ abs.defvjp(x=lambda g, x: g * sign(x))
 
 
 @function
-def sign(x):
+def sign(x: ArrayLike) -> Tensor:
     """-1, 0 or 1, and NaN for NaN; its derivative is 0:  x̄ = 0."""
     xp = array_namespace(x)
     return xp.sign(x) if xp is np else xp.where(x == x, xp.sign(x), x)  # CuPy's sign of NaN is 0
@@ -216,7 +219,7 @@ sign.defvjp(x=lambda g: g * 0)
 
 
 @function
-def exp(x):
+def exp(x: ArrayLike) -> Tensor:
     """eˣ:  x̄ = ȳ y."""
     return array_namespace(x).exp(x)
 
@@ -225,7 +228,7 @@ exp.defvjp(x=lambda g, out: g * out)
 
 
 @function
-def expm1(x):
+def expm1(x: ArrayLike) -> Tensor:
     """eˣ - 1, accurate near 0:  x̄ = ȳ eˣ = ȳ (y + 1)."""
     return array_namespace(x).expm1(x)
 
@@ -234,7 +237,7 @@ expm1.defvjp(x=lambda g, out: g * (out + 1))
 
 
 @function
-def log(x):
+def log(x: ArrayLike) -> Tensor:
     """The natural logarithm:  x̄ = ȳ / x."""
     return array_namespace(x).log(x)
 
@@ -243,7 +246,7 @@ log.defvjp(x=lambda g, x: g / x)
 
 
 @function
-def log1p(x):
+def log1p(x: ArrayLike) -> Tensor:
     """log(1 + x), accurate near 0:  x̄ = ȳ / (1 + x)."""
     return array_namespace(x).log1p(x)
 
@@ -252,7 +255,7 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 
 
 @function
-def sigmoid(x):
+def sigmoid(x: ArrayLike) -> Tensor:
     """The logistic function 1 / (1 + e⁻ˣ):  x̄ = ȳ y (1 - y). Never overflows."""
     xp = namespace_of_reals("sigmoid", x)
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
@@ -262,7 +265,7 @@ sigmoid.defvjp(x=lambda g, out: g * out * (1 - out))
 
 
 @function
-def softplus(x):
+def softplus(x: ArrayLike) -> Tensor:
     """log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|):  x̄ = ȳ sigmoid(x). Never overflows."""
     xp = namespace_of_reals("softplus", x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
@@ -275,7 +278,7 @@ softplus.defvjp(x=lambda g, x: g * sigmoid(x))
 
 
 @function
-def sin(x):
+def sin(x: ArrayLike) -> Tensor:
     """The sine, of radians:  x̄ = ȳ cos x."""
     return array_namespace(x).sin(x)
 
@@ -284,7 +287,7 @@ sin.defvjp(x=lambda g, x: g * cos(x))
 
 
 @function
-def cos(x):
+def cos(x: ArrayLike) -> Tensor:
     """The cosine, of radians:  x̄ = -ȳ sin x."""
     return array_namespace(x).cos(x)
 
@@ -293,7 +296,7 @@ cos.defvjp(x=lambda g, x: -g * sin(x))
 
 
 @function
-def tan(x):
+def tan(x: ArrayLike) -> Tensor:
     """The tangent, of radians:  x̄ = ȳ / cos² x = ȳ (1 + y²)."""
     return array_namespace(x).tan(x)
 
@@ -302,7 +305,7 @@ tan.defvjp(x=lambda g, out: g * (1 + out * out))
 
 
 @function
-def sinh(x):
+def sinh(x: ArrayLike) -> Tensor:
     """The hyperbolic sine:  x̄ = ȳ cosh x."""
     return array_namespace(x).sinh(x)
 
@@ -311,7 +314,7 @@ sinh.defvjp(x=lambda g, x: g * cosh(x))
 
 
 @function
-def cosh(x):
+def cosh(x: ArrayLike) -> Tensor:
     """The hyperbolic cosine:  x̄ = ȳ sinh x."""
     return array_namespace(x).cosh(x)
 
@@ -320,7 +323,7 @@ cosh.defvjp(x=lambda g, x: g * sinh(x))
 
 
 @function
-def tanh(x):
+def tanh(x: ArrayLike) -> Tensor:
     """The hyperbolic tangent:  x̄ = ȳ (1 - y²)."""
     return array_namespace(x).tanh(x)
 
@@ -329,7 +332,7 @@ tanh.defvjp(x=lambda g, out: g * (1 - out * out))
 
 
 @function
-def arcsin(x):
+def arcsin(x: ArrayLike) -> Tensor:
     """The inverse sine, in radians:  x̄ = ȳ / √(1 - x²)."""
     return array_namespace(x).arcsin(x)
 
@@ -338,7 +341,7 @@ arcsin.defvjp(x=lambda g, x: g / sqrt((1 - x) * (1 + x)))  # no digits are lost 
 
 
 @function
-def arccos(x):
+def arccos(x: ArrayLike) -> Tensor:
     """The inverse cosine, in radians:  x̄ = -ȳ / √(1 - x²)."""
     return array_namespace(x).arccos(x)
 
@@ -347,7 +350,7 @@ arccos.defvjp(x=lambda g, x: -g / sqrt((1 - x) * (1 + x)))
 
 
 @function
-def arctan(x):
+def arctan(x: ArrayLike) -> Tensor:
     """The inverse tangent, in radians:  x̄ = ȳ / (1 + x²)."""
     return array_namespace(x).arctan(x)
 
@@ -356,7 +359,7 @@ arctan.defvjp(x=lambda g, x: _over_squares(g, 1, x, 1))
 
 
 @function
-def arctan2(x1, x2):
+def arctan2(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """The angle of the point (x2, x1), in radians, from -π to π.
 
     With r² = x1² + x2²:  x̄1 = ȳ x2 / r²,  x̄2 = -ȳ x1 / r².
@@ -408,7 +411,7 @@ _A = (
 
 
 @function
-def erf(x):
+def erf(x: ArrayLike) -> Tensor:
     """The error function 2/√π ∫₀ˣ e^(-t²) dt:  x̄ = ȳ 2/√π e^(-x²).
 
     In float64, and to its digits in longdouble, it is computed by Taylor's formula about the
@@ -478,7 +481,7 @@ erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 
 @function
-def maximum(x1, x2):
+def maximum(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """The larger of x1 and x2:  x̄1 = ȳ where x1 > x2, ȳ/2 where x1 = x2, 0 where x1 < x2, and NaN
     where one is NaN; x̄2 likewise."""
     x1, x2 = weak(x1, x2)
@@ -486,7 +489,7 @@ def maximum(x1, x2):
 
 
 @function
-def minimum(x1, x2):
+def minimum(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """The smaller of x1 and x2:  x̄1 = ȳ where x1 < x2, ȳ/2 where x1 = x2, 0 where x1 > x2, and NaN
     where one is NaN; x̄2 likewise."""
     x1, x2 = weak(x1, x2)
@@ -510,7 +513,14 @@ def _share(g, x1, x2):
         return is_largest / (is_largest + (x1 <= x2))
 
 
-def clip(a, a_min=None, a_max=None, *, min=None, max=None):
+def clip(
+    a: ArrayLike,
+    a_min: ArrayLike | None = None,
+    a_max: ArrayLike | None = None,
+    *,
+    min: ArrayLike | None = None,
+    max: ArrayLike | None = None,
+) -> Tensor:
     """`a` limited to [a_min, a_max], also called min and max; None is no limit.
 
     ā = ȳ between the limits, ȳ/2 at one, 0 beyond, NaN where something is NaN; a limit gets what
@@ -527,7 +537,7 @@ def clip(a, a_min=None, a_max=None, *, min=None, max=None):
 
 
 @function
-def where(condition, x, y):
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor:
     """z = x where the condition holds, elsewhere y.
 
     x̄ = z̄ where the condition holds, 0 elsewhere;  ȳ = 0 where it holds, z̄ elsewhere.
@@ -546,7 +556,7 @@ where.defvjp(
 
 
 @function
-def astype(x, dtype):
+def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
     """A copy of x in a dtype:  x̄ = ȳ, in the dtype of x. Raises TypeError for complex numbers that
     would lose their imaginary parts."""
     return cast(x, dtype, copy=True)
@@ -555,14 +565,14 @@ def astype(x, dtype):
 astype.defvjp(x=lambda g: g)
 
 
-def cast(x, dtype, copy=False):
+def cast(x: Any, dtype: DTypeLike, copy: bool = False) -> Any:
     """An array in a dtype, complex numbers in no real one."""
     if x.dtype.kind == "c" and np.dtype(dtype) != bool:
         check_complex(x, np.dtype(dtype))
     return x.astype(dtype, copy=copy)
 
 
-def to(a, device):
+def to(a: ArrayLike, device: str) -> Tensor:
     """`a` on a device: "cpu", "cuda", "cuda:N"; itself if it is there. Raises DeviceError.
 
     ā = ȳ, on the device of `a`.

@@ -7,6 +7,7 @@ read. (`scatter_add_` adds into an array of the backend, and is no operation.)
 
 from math import prod
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from ..safety.arguments import as_array, as_arrays, as_input, check_operand, is_
 from ..safety.checks import check_complex
 from ..safety.data import without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write
+from ..typing import ArrayLike, Index, Shape, ShapeLike
 from .shaping import broadcast_to, checked, copy, integer, integers, ravel, reshape, single
 
 
@@ -64,7 +66,7 @@ def _getitem(x, index):
 _getitem.defvjp(x=lambda g, x_shape, index: _scattered(g, index, x_shape))
 
 
-def getitem(x, index):
+def getitem(x: ArrayLike, index: Index) -> Tensor:
     """y = x[index], for any index that NumPy takes:  x̄[index] += ȳ, and 0 elsewhere.
 
     An element that is read twice, as by x[[0, 0]], gets both gradients.
@@ -89,12 +91,12 @@ class IndexedGradient:
     T slices of x costs one array of x's size, and not T of them.
     """
 
-    def __init__(self, index, values, shape):
+    def __init__(self, index: Any, values: Any, shape: Shape) -> None:
         self.index, self.values = index, values
         self.shape, self.size, self.dtype = shape, prod(shape), values.dtype  # as an array has
         self.base = None
 
-    def add_to(self, total, is_owned, shape, dtype):
+    def add_to(self, total: Any, is_owned: bool, shape: Shape, dtype: Any) -> Any:
         """Adds it to the total of the gradients of x so far, or None: in place if it is owned, and
         else into a new array. (A 0-d total may be one of NumPy's scalars, which stay as they are.)
         """
@@ -117,7 +119,7 @@ def _scatter_add(values, index, shape):
 _scatter_add.defvjp(values=lambda g, index: getitem(g, index))
 
 
-def scatter_add(values, index, shape):
+def scatter_add(values: ArrayLike, index: Index, shape: ShapeLike) -> Tensor:
     """y: zeros of `shape`, with y[index] += values, repeated entries included. v̄ = ȳ[index]."""
     values = as_input(values, "scatter_add")
     return _scatter_add(values, _plain(index, values), integers(shape, "scatter_add"))
@@ -141,7 +143,7 @@ def _bincount(x, weights=None, minlength=0):
 _bincount.defvjp(weights=lambda g, x: getitem(g, x))
 
 
-def bincount(x, weights=None, minlength=0):
+def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0) -> Tensor:
     """y_i: how often i stands among the integers x, none below 0; or the sum of its `weights`, one
     for each entry of x. With ȳ, the gradient of a weight is that of its sum: w̄ = ȳ[x].
 
@@ -170,7 +172,7 @@ _index_put.defvjp(
 )
 
 
-def index_put(x, index, value):
+def index_put(x: ArrayLike, index: Index, value: ArrayLike) -> Tensor:
     """A copy y of x with `value` at `index`:  x̄ = ȳ but 0 at `index`,  v̄ = ȳ[index].
 
     As `y = x.copy(); y[index] = value` in NumPy; where an index is repeated, the last value stays.
@@ -215,7 +217,7 @@ def _without_repeats(x, index, value):
     return xp.unravel_index(positions.ravel()[stays], x.shape), value
 
 
-def assign(x, index, value):
+def assign(x: Tensor, index: Index, value: ArrayLike) -> None:
     """x[index] = value, in place, for a Tensor x.
 
     If the old x or `value` has a history, the write becomes part of x's: the gradient of the
@@ -247,12 +249,12 @@ def assign(x, index, value):
 # ---- take and gather
 
 
-def along(axis, index, ndim):
+def along(axis: int, index: Any, ndim: int) -> tuple:
     """The index that applies `index` to one axis, and takes all of the others."""
     return (slice(None),) * (axis % ndim) + (index,)
 
 
-def take(a, indices, axis=None):
+def take(a: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Tensor:
     """The elements of `a` at `indices` along an axis; `axis=None`: of the flattened array.
 
     The gradient of an element is the sum over the places where it was taken to.
@@ -273,7 +275,7 @@ def _positions(indices, a, name, kinds="iu"):
     return i.astype("int64") if i.dtype == bool else i
 
 
-def take_along_axis(arr, indices, axis=-1):
+def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1) -> Tensor:
     """y[..., i, ...] = arr[..., indices[..., i, ...], ...], i along `axis`.
 
     The gradient of an element is the sum over the places where it was taken to.

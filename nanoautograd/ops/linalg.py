@@ -5,13 +5,16 @@ for forward and reverse mode algorithmic differentiation", section 2.2.2).
 """
 
 import math
+from collections.abc import Sequence
 from operator import index
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
 from ..backends import array_namespace, products, threads
 from ..core.operation import function
+from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_arrays, check_operand, is_sequence
+from ..typing import ArrayLike
 from .arranging import diagonal
 from .elementwise import astype, multiply
 from .reductions import sum, wide
@@ -29,7 +32,7 @@ from .shaping import (
 
 
 @function
-def matmul(x1, x2):
+def matmul(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """The matrix product C = x1 @ x2 in all of NumPy's forms:  x̄1 = C̄ x2ᵀ,  x̄2 = x1ᵀ C̄.
 
     1-D arguments are a row (x1) or a column (x2), and the axis is taken out of the result; more
@@ -89,7 +92,7 @@ def _no_product(x1, x2):
     )
 
 
-def dot(a, b):
+def dot(a: ArrayLike, b: ArrayLike) -> Tensor:
     """As `numpy.dot`: over the last axis of `a` and the second-last (or only) axis of `b`.
 
     y_ij = Σ_k a_ik b_kj:  ā_ik = Σ_j ȳ_ij b_kj,  b̄_kj = Σ_i a_ik ȳ_ij, with i and j for all other
@@ -103,13 +106,13 @@ def dot(a, b):
     return tensordot(a, b, ((-1,), (-2,)))
 
 
-def outer(a, b):
+def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y_ij = a_i b_j, of flattened arguments:  ā_i = Σ_j ȳ_ij b_j,  b̄_j = Σ_i ȳ_ij a_i."""
     a, b = as_arrays(a, b, name="outer")
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
-def tensordot(a, b, axes=2):
+def tensordot(a: ArrayLike, b: ArrayLike, axes: int | Sequence[int | Sequence[int]] = 2) -> Tensor:
     """The sum over pairs of axes of products, as one matrix product.
 
     With i for the free axes of `a`, j for those of `b`, and k for the pairs, y_ij = Σ_k a_ik b_kj:
@@ -188,7 +191,7 @@ def _einsum_rule(g, operands, inputs, output, needs):
 _einsum.defvjp(operands=_einsum_rule)
 
 
-def einsum(subscripts, *operands, optimize=True):
+def einsum(subscripts: str | ArrayLike, *operands: ArrayLike, optimize: bool = True) -> Tensor:
     """The sum of products that `subscripts` describes, as `numpy.einsum`.
 
     The gradient of an operand is an einsum of ȳ with the other operands. For "ij,jk->ik", that is

@@ -6,6 +6,7 @@ length 1. In the rules, `_with_axes(g, ...)` puts them back, so that ȳ broadcas
 
 import builtins
 import math
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ..interface.array_interface import array_of
 from ..safety.arguments import as_array
 from ..safety.checks import check_complex
 from ..safety.options import check_flags, is_real
+from ..typing import ArrayLike, Axes, DTypeLike
 from .arranging import concatenate, flip
 from .constants import argsort, integer_prod, isfinite, not_equal
 from .elementwise import abs as absolute
@@ -55,7 +57,9 @@ def _count(shape, axis):
 
 
 @function
-def sum(a, axis=None, dtype=None, *, keepdims=False):
+def sum(
+    a: ArrayLike, axis: Axes = None, dtype: DTypeLike | None = None, *, keepdims: bool = False
+) -> Tensor:
     """y = Σ a:  ā = ȳ for every element of the sum. Elements of 16 bits are added in float32."""
     if keepdims is not False or axis is not None and type(axis) is not int:
         keepdims = _check("sum", a, axis, keepdims)
@@ -71,7 +75,9 @@ sum.defvjp(a=lambda g, a_shape, axis: broadcast_to(_with_axes(g, a_shape, axis),
 
 
 @function
-def mean(a, axis=None, dtype=None, *, keepdims=False):
+def mean(
+    a: ArrayLike, axis: Axes = None, dtype: DTypeLike | None = None, *, keepdims: bool = False
+) -> Tensor:
     """The mean of n elements:  ā = ȳ / n."""
     keepdims = _check("mean", a, axis, keepdims)
     wanted = a.dtype if dtype is None else np.dtype(dtype)
@@ -99,13 +105,20 @@ def _by_count(g, n):
     return y if w is g else astype(y, g.dtype)
 
 
-def wide(a):
+def wide(a: Any) -> Any:
     """An array of 16 bits in the dtype in which its elements are added; anything else as it is."""
     is_short = hasattr(a, "dtype") and a.dtype.itemsize == 2 and is_float(a.dtype)
     return astype(a, sum_dtype(a)) if is_short else a
 
 
-def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
+def var(
+    a: ArrayLike,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    *,
+    ddof: float = 0,
+    keepdims: bool = False,
+) -> Tensor:
     """The variance Σ (a - mean a)² / (n - ddof):  ā = 2 ȳ (a - mean a) / (n - ddof).
 
     The mean moves with `a`, too, but that adds nothing: the deviations from it have the sum 0.
@@ -113,7 +126,14 @@ def var(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
     return _moment("var", _mean_square, a, axis, dtype, ddof, keepdims)
 
 
-def std(a, axis=None, dtype=None, *, ddof=0, keepdims=False):
+def std(
+    a: ArrayLike,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    *,
+    ddof: float = 0,
+    keepdims: bool = False,
+) -> Tensor:
     """The standard deviation y = √var:  ā = ȳ (a - mean a) / ((n - ddof) y), and 0 where y = 0."""
     return _moment("std", _root_mean_square, a, axis, dtype, ddof, keepdims)
 
@@ -172,7 +192,7 @@ def _without_axes(y, axis, keepdims):
 
 
 @function
-def cumsum(a, axis=None, dtype=None):
+def cumsum(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None) -> Tensor:
     """y_i = a_1 + ... + a_i:  ā_i = ȳ_i + ... + ȳ_n. `axis=None`: of the flattened array. Floating
     elements are added in float64 or longer: each is added to all that were before."""
     wanted = a.dtype if dtype is None else np.dtype(dtype)
@@ -194,7 +214,9 @@ cumsum.defvjp(
 # ---- products
 
 
-def prod(a, axis=None, dtype=None, *, keepdims=False):
+def prod(
+    a: ArrayLike, axis: Axes = None, dtype: DTypeLike | None = None, *, keepdims: bool = False
+) -> Tensor:
     """y = Π a:  ā_i = ȳ Π_{j≠i} a_j. Computed as a tree of products of pairs.
 
     Those of 16 bits are computed in float32, whose range they may need on the way.
@@ -226,7 +248,7 @@ def prod(a, axis=None, dtype=None, *, keepdims=False):
 
 
 @function
-def max(a, axis=None, *, keepdims=False):
+def max(a: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The largest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
     keepdims = _check("max", a, axis, keepdims)
@@ -235,7 +257,7 @@ def max(a, axis=None, *, keepdims=False):
 
 
 @function
-def min(a, axis=None, *, keepdims=False):
+def min(a: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The smallest element y:  ā = ȳ/k for each of the k elements equal to y, else 0; NaN for all
     if one is NaN."""
     keepdims = _check("min", a, axis, keepdims)
@@ -257,7 +279,7 @@ max.defvjp(a=_to_extremes)
 min.defvjp(a=_to_extremes)
 
 
-def logsumexp(a, axis=None, *, keepdims=False):
+def logsumexp(a: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """y = log Σ eᵃ:  ā = ȳ e^(a - y), that is ȳ softmax(a).
 
     The largest element m is taken out, y = m + log Σ e^(a - m), so that nothing overflows. A
@@ -301,7 +323,7 @@ _logsumexp.defvjp(
 SORTS = None, "quicksort", "mergesort", "heapsort", "stable"
 
 
-def sort(a, axis=-1, kind=None):
+def sort(a: ArrayLike, axis: int | None = -1, kind: str | None = None) -> Tensor:
     """The elements in ascending order.
 
     y = Pa with a permutation P:  ā = Pᵀȳ, each gradient goes back to where its element came from.
@@ -376,7 +398,9 @@ def _p_norm_rule(g, x, p, out, axis):
 _p_norm.defvjp(x=_p_norm_rule)
 
 
-def norm(x, ord=None, axis=None, keepdims=False):
+def norm(
+    x: ArrayLike, ord: float | str | None = None, axis: Axes = None, keepdims: bool = False
+) -> Tensor:
     """A norm of vectors or matrices, as `numpy.linalg.norm`.
 
     y = (Σ |x|ᵖ)^(1/p):  x̄ = ȳ sign(x) (|x|/y)^(p-1), and 0 where x or y is; for p = 2 and "fro"

@@ -6,15 +6,18 @@ x̄ = Pᵀȳ: for a permutation of the elements that is the inverse permutation.
 
 from collections.abc import Sequence
 from operator import index
+from typing import Any
 
 from ..backends import array_namespace
 from ..core.operation import function
+from ..core.tensor import Tensor
 from ..safety.arguments import as_array, check_operand
+from ..typing import ArrayLike, Axes, ShapeLike
 
 # ---- numbers of axes and lengths
 
 
-def integers(x, name):
+def integers(x: Any, name: str) -> tuple[int, ...]:
     """The integers in a sequence, or the one that x is, as a tuple. `name`, here and below, is what
     an error calls the operation."""
     try:
@@ -23,7 +26,7 @@ def integers(x, name):
         raise TypeError(f"{name}: {x!r} is neither an integer nor a sequence of integers") from None
 
 
-def integer(x, name, what):
+def integer(x: Any, name: str, what: str) -> int:
     """The integer that x is."""
     try:
         return index(x)
@@ -31,14 +34,14 @@ def integer(x, name, what):
         raise TypeError(f"{name}: {what} is an integer, not {x!r:.99}") from None
 
 
-def each(x):
+def each(x: Any) -> tuple:
     """The elements of a sequence or an array as a tuple; of anything else itself."""
     several = isinstance(x, Sequence) and not isinstance(x, bytes)  # a set has no order
     is_class = isinstance(x, type)  # np.ndarray, which has an ndim
     return tuple(x) if not is_class and getattr(x, "ndim", several) else (x,)
 
 
-def checked(axis, ndim, name):
+def checked(axis: Any, ndim: int, name: str) -> int:
     """`axis` as a number from 0 to ndim - 1."""
     i = integer(axis, name, "an axis")
     if isinstance(axis, bool):
@@ -48,7 +51,7 @@ def checked(axis, ndim, name):
     return i % ndim
 
 
-def distinct(axes, ndim, name):
+def distinct(axes: Any, ndim: int, name: str) -> list[int]:
     """The axes, one or several, as numbers from 0 to ndim - 1, of which none stands twice."""
     integers(axes, name)  # raises
     found = [checked(i, ndim, name) for i in each(axes)]
@@ -57,7 +60,7 @@ def distinct(axes, ndim, name):
     return found
 
 
-def single(a, axis, name):
+def single(a: Any, axis: Any, name: str) -> tuple[Any, int]:
     """`a` and one axis of it, as a number: of the flattened array for None, and of a 0-d array,
     which has the axis 0 here, as in NumPy."""
     if axis is None or not a.shape and not checked(axis, 1, name):
@@ -65,7 +68,7 @@ def single(a, axis, name):
     return a, checked(axis, len(a.shape), name)
 
 
-def named(axis, ndim, name):
+def named(axis: Any, ndim: int, name: str) -> list[int]:
     """What reductions take as `axis`, as numbers from 0 to ndim - 1: None for all axes, an integer,
     or a tuple, but no list. A 0-d array has the axis 0, which is none, as in NumPy."""
     if axis is None:
@@ -91,7 +94,7 @@ def _reshape(a, shape):
 _reshape.defvjp(a=lambda g, a_shape: _reshape(g, a_shape))
 
 
-def reshape(a, shape, *more, order="C"):
+def reshape(a: ArrayLike, shape: ShapeLike, *more: int, order: str = "C") -> Tensor:
     """`a` in another shape; one length may be -1. `reshape(a, 2, 3)` is `reshape(a, (2, 3))`.
 
     ā = ȳ in the shape of `a`.
@@ -104,12 +107,12 @@ def reshape(a, shape, *more, order="C"):
     return _reshape(a, shape if type(shape) is tuple else integers(shape, "reshape"))
 
 
-def ravel(a, order="C"):
+def ravel(a: ArrayLike, order: str = "C") -> Tensor:
     """`a` as a 1-D array, rows first:  ā = ȳ in the shape of `a`."""
     return reshape(a, (-1,), order=order)
 
 
-def expand_dims(a, axis):
+def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Tensor:
     """`a` with new axes of length 1, numbered `axis` in the result:  ā = ȳ in the shape of `a`."""
     a = as_array(a, "expand_dims")
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -119,7 +122,7 @@ def expand_dims(a, axis):
     return _reshape(a, tuple(1 if i in axes else next(lengths) for i in range(ndim)))
 
 
-def squeeze(a, axis=None):
+def squeeze(a: ArrayLike, axis: Axes = None) -> Tensor:
     """`a` without axes of length 1, all or those named:  ā = ȳ in the shape of `a`."""
     a = as_array(a, "squeeze")
     shape = a.shape
@@ -132,7 +135,7 @@ def squeeze(a, axis=None):
 
 
 @function
-def broadcast_to(array, shape):
+def broadcast_to(array: ArrayLike, shape: ShapeLike) -> Tensor:
     """`array` repeated along new axes and axes of length 1.
 
     Its gradient is ȳ summed over those axes. The engine does that for every operation that
@@ -148,7 +151,7 @@ broadcast_to.defvjp(array=lambda g: g)
 
 
 @function
-def copy(a):
+def copy(a: ArrayLike) -> Tensor:
     """The same elements in memory of their own:  ā = ȳ."""
     return a.copy()
 
@@ -172,7 +175,7 @@ def _inverse(permutation):
     return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
 
 
-def transpose(a, axes=None):
+def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Tensor:
     """`a` with its axes in the order `axes`; reversed by default.
 
     ā = ȳ with the axes put back, that is in the order of the inverse permutation.
@@ -185,7 +188,7 @@ def transpose(a, axes=None):
     return _transpose(a, tuple(axes))
 
 
-def permute(a, *axes):
+def permute(a: ArrayLike, *axes: int | Sequence[int]) -> Tensor:
     """`transpose`, with PyTorch's name: permute(a, 1, 0, 2) or permute(a, (1, 0, 2)).
 
     ā = ȳ with the axes put back.
@@ -193,7 +196,7 @@ def permute(a, *axes):
     return transpose(a, axes[0] if len(axes) == 1 else axes)
 
 
-def swapaxes(a, axis1, axis2):
+def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Tensor:
     """`a` with two axes exchanged:  ā = swapaxes(ȳ, axis1, axis2)."""
     a = as_array(a, "swapaxes")
     ndim = len(a.shape)
@@ -203,7 +206,7 @@ def swapaxes(a, axis1, axis2):
     return _transpose(a, tuple(axes))
 
 
-def moveaxis(a, source, destination):
+def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """`a` with the axes `source` moved to the positions `destination`, the others in order.
 
     ā = moveaxis(ȳ, destination, source).
