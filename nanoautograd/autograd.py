@@ -1,11 +1,15 @@
 """Gradients of Tensors with respect to Tensors, as values."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from .core.backward import backpropagate
 from .core.tensor import Tensor, wrap
 from .errors import GraphError
 from .safety.checks import seed
 from .safety.in_place import check_version
 from .safety.names import public
+from .typing import ArrayLike, Gradient
 
 __all__ = ["grad"]
 
@@ -13,8 +17,13 @@ __getattr__, __dir__ = public(__name__)
 
 
 def grad(
-    outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False
-):
+    outputs: Tensor | Iterable[Tensor],
+    inputs: Tensor | Iterable[Tensor],
+    grad_outputs: ArrayLike | Sequence[Gradient] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
     """The gradients of `outputs` with respect to `inputs`, as a tuple of Tensors.
 
     outputs: a Tensor, or a sequence of them, whose gradients are added up.
@@ -59,7 +68,7 @@ def grad(
     return tuple(g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients)
 
 
-def _tensors(what, given):
+def _tensors(what: str, given: Any) -> tuple[Tensor, ...]:
     """A Tensor, or a sequence of them, as a tuple. Raises TypeError for anything else."""
     found = (given,) if isinstance(given, Tensor) or not hasattr(given, "__iter__") else given
     found = tuple(found)

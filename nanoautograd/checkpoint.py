@@ -18,14 +18,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .backends import to_numpy
 from .core.tensor import Tensor
+from .typing import ArrayLike, File
 
 LONGEST = 100_000_000  # bytes of JSON, as in the header of a safetensors file
 MOST_LETTERS = 4_000  # of a message
@@ -50,7 +53,7 @@ LEFTOVER = re.compile(
 )
 
 
-def shortened(message):
+def shortened(message: str) -> str:
     """A message without its middle, where a file of megabytes is quoted in it."""
     if len(message) <= MOST_LETTERS:
         return message
@@ -58,7 +61,7 @@ def shortened(message):
     return f"{message[:half]} ... {message[-half:]}"
 
 
-def error_text(error):
+def error_text(error: BaseException) -> str:
     """What an error is and says, without the file that some quote as a whole."""
     return shortened(f"{type(error).__name__}: {error}".removesuffix(": "))
 
@@ -66,11 +69,13 @@ def error_text(error):
 class CheckpointError(ValueError):
     """A file is no checkpoint: missing, cut short, damaged, or of another kind."""
 
-    def __init__(self, message):
+    def __init__(self, message: str) -> None:
         super().__init__(shortened(message))
 
 
-def save(tensors, path, metadata=None):
+def save(
+    tensors: Mapping[str, ArrayLike], path: File, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write {name: Tensor or array} to `path` in the safetensors format, whole or not at all.
 
     Arrays are real: float64 to 16, bfloat16, integers and bool. `metadata`, {str: str}, goes into
@@ -80,7 +85,7 @@ def save(tensors, path, metadata=None):
     write_whole(path, _to_bytes(tensors, metadata))
 
 
-def load(path):
+def load(path: File) -> dict[str, np.ndarray]:
     """{name: NumPy array} from a safetensors file.
 
     Raises CheckpointError where the content is not in that format, or in a dtype that NumPy lacks;
@@ -89,7 +94,7 @@ def load(path):
     return _from_bytes(read_file(path), path)
 
 
-def load_metadata(path):
+def load_metadata(path: File) -> dict[str, str]:
     """The {str: str} that was saved with a safetensors file, {} if none was. Raises as `load`, but
     for the dtypes."""
     data = read_file(path)
@@ -98,7 +103,7 @@ def load_metadata(path):
     return json.loads(data[8 : 8 + size]).get(METADATA, {})
 
 
-def save_checkpoint(folder, tensors, state):
+def save_checkpoint(folder: File, tensors: Mapping[str, ArrayLike], state: Any) -> None:
     """Replace the checkpoint in `folder` by {name: array} and `state` (whatever JSON can hold).
     Raises as `save`, and ValueError where the state takes more JSON than is read again."""
     folder = Path(folder)
@@ -118,7 +123,7 @@ def save_checkpoint(folder, tensors, state):
     _tidy(folder, document)
 
 
-def tidy(folder):
+def tidy(folder: File) -> None:
     """Delete what a kill has left in the folder of a checkpoint: the arrays of the one before, and
     files that were not written to the end. Nobody else may be writing there. Raises as
     `load_checkpoint`, OSError where deleting fails."""
@@ -131,7 +136,7 @@ def _tidy(folder, document):
             path.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder):
+def load_checkpoint(folder: File) -> tuple[dict[str, np.ndarray], Any]:
     """The (tensors, state) of the checkpoint in `folder`.
 
     Both files are read as a whole and compared with their SHA-256 before anything in them is
@@ -170,7 +175,7 @@ def _document(path):
     return document
 
 
-def write_whole(path, data):
+def write_whole(path: File, data: bytes) -> None:
     """Write bytes to `path` so that it holds either all of them or what it held before."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -194,7 +199,7 @@ def write_whole(path, data):
 
 
 @contextmanager
-def naming(path):
+def naming(path: File) -> Iterator[None]:
     """Within it, an error of the system that names no file, as those of open files, names this."""
     try:
         yield
@@ -209,7 +214,7 @@ def _check(document):
     return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def read_file(path, most=None):
+def read_file(path: File, most: int | None = None) -> bytes:
     """The bytes of a regular file; OSError where it is none, or reading fails. CheckpointError,
     before any is read, where there are more than `most` bytes."""
     with naming(path), open_file(path) as file:
@@ -219,7 +224,7 @@ def read_file(path, most=None):
         return file.read()
 
 
-def open_file(path):
+def open_file(path: File) -> BufferedReader:
     """A regular file, open to read bytes; OSError where it is none, or cannot be opened."""
     if Path(path).exists() and not Path(path).is_file():  # a folder, or a pipe that would block
         raise IsADirectoryError(f"{path} is not a regular file")

@@ -11,7 +11,8 @@
 Without a GPU this can be imported, and says what is missing where one is needed.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from .backends import DeviceError, _cupy_status
 from .backends.memory import gpu_memory
@@ -48,12 +49,12 @@ class Memory(NamedTuple):
     total: int
 
 
-def is_available():
+def is_available() -> bool:
     """Is there a GPU that CuPy can use? `nag.backends.available()` says why not."""
     return _cupy_status().usable
 
 
-def capture(step, record=True):
+def capture(step: Callable, record: bool = True) -> Captured:
     """A function that does step(*batch) while the host goes on: batches and results move while the
     GPU computes (kernels/cuda/runtime/capture.py).
 
@@ -74,13 +75,13 @@ def capture(step, record=True):
     return Captured(step, record)
 
 
-def debug(on=True):
+def debug(on: bool = True) -> None:
     """Wait after each operation that can find an error, an index out of range, so that it comes
     from the line that made it. It makes all slower: without, the error comes with the loss."""
     device_assertions.debug = bool(on)
 
 
-def synchronize():
+def synchronize() -> None:
     """Wait until the current device has done all that it was given. Raises IndexError where a
     kernel met an index out of range."""
     cupy = _cupy("synchronize")
@@ -89,13 +90,13 @@ def synchronize():
     device_assertions.check(cupy, f"cuda:{device.id}")
 
 
-def memory():
+def memory() -> Memory:
     """The Memory of the current device."""
     _cupy("memory")
     return Memory(*gpu_memory())
 
 
-def free_memory():
+def free_memory() -> Memory:
     """Hand the memory that CuPy keeps for new arrays back to the device, for other programs and for
     steps that are captured. Returns the Memory."""
     cupy = _cupy("free_memory")
@@ -104,7 +105,7 @@ def free_memory():
     return memory()
 
 
-def _cupy(what):
+def _cupy(what: str) -> Any:
     status = _cupy_status()
     if not status.usable:
         raise DeviceError(f"nag.cuda.{what} needs a GPU. {status.detail}")

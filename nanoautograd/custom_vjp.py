@@ -26,7 +26,7 @@ functions, *forms*, which give the same results in less time: one for the CPU an
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,7 @@ from .safety.in_place import (
     unpack,
 )
 from .safety.modes import Mode
+from .typing import P, R
 
 __all__ = ["CustomVJP", "Form", "custom_vjp", "use_manual"]
 
@@ -90,7 +91,7 @@ class Saved(NamedTuple):
     outs: list[tuple]
 
 
-class CustomVJP:
+class CustomVJP(Generic[P, R]):
     """An operation made of `forward`, `backward` and `reference`: see the top of
     custom_vjp.py.
 
@@ -107,7 +108,7 @@ class CustomVJP:
         name: str,
         forward: Callable,
         backward: Callable,
-        reference: Callable,
+        reference: Callable[P, R],
         in_float32: bool = False,
     ) -> None:
         checks.check_return(name, forward, backward, reference)
@@ -143,7 +144,7 @@ class CustomVJP:
     def __repr__(self) -> str:
         return f"<function {self.signature}>"
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: P.args, **options: P.kwargs) -> R:
         args, options = self.signature.bind(args, options)
         arrays, edges, is_tensor, is_plain = [], [], False, True  # as in Primitive.__call__
         for a in args:
@@ -243,7 +244,7 @@ class CustomVJP:
         arrays = [unpack(a, node, "argument", wrap) for a in s.inputs]
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
-            out = self.reference(*inputs, **s.options)
+            out: Any = self.reference(*inputs, **s.options)
         outs, gs = ((out,), (g,)) if type(node.outputs) is list else (out, g)
         used = [(y, dy) for y, dy in zip(outs, gs) if isinstance(y, Tensor) and y.requires_grad]
         own = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
@@ -259,10 +260,10 @@ def custom_vjp(
     name: str,
     forward: Callable,
     backward: Callable,
-    reference: Callable,
+    reference: Callable[P, R],
     *,
     in_float32: bool = False,
-) -> CustomVJP:
+) -> CustomVJP[P, R]:
     """The operation on Tensors that the three functions define: see the top of custom_vjp.py.
     in_float32: whether floating arrays of 16 bits are given to them in float32, and results rounded
     (ops/sixteen_bits.py)."""

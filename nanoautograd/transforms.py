@@ -9,7 +9,9 @@ All raise TypeError for an argument or a result that has no derivative, an integ
 does not return Tensors, and ShapeError for values or directions of the wrong shape.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
+from typing import Any, Concatenate, overload
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from .ops import copy, reshape, stack, sum
 from .safety.checks import seed
 from .safety.data import DEEPEST, check_depth
 from .safety.in_place import check_version
+from .typing import ArrayLike, P, Shape
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -29,7 +32,7 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 # ---- nested arguments
 
 
-def _tree_map(f, tree, *others, deepest=DEEPEST):
+def _tree_map(f: Any, tree: Any, *others: Any, deepest: Any = DEEPEST) -> Any:
     """f applied to the arrays in a nested list, tuple or dict (and those at the same places)."""
     if isinstance(tree, (dict, list, tuple)):
         check_depth(deepest)
@@ -42,9 +45,9 @@ def _tree_map(f, tree, *others, deepest=DEEPEST):
     return f(tree, *others)
 
 
-def _arrays(tree):
+def _arrays(tree: Any) -> list:
     """The arrays in a nested argument, in order."""
-    found = []
+    found: list = []
     _tree_map(found.append, tree)
     return found
 
@@ -68,7 +71,7 @@ class _Input(Leaf):
     is_open = True
 
 
-def _are_differentiated(tensors):
+def _are_differentiated(tensors: Any) -> list[bool]:
     """For each of the Tensors, whether an open leaf, or that of a Tensor that requires a gradient,
     can be reached from it."""
     edges = [getattr(t, "_edge", None) for t in tensors]
@@ -85,12 +88,21 @@ def _are_differentiated(tensors):
 class _Call:
     """f(*args), recorded with respect to the arguments `argnums`."""
 
-    def __init__(self, name, f, args, kwargs, argnums, has_aux=False):
+    def __init__(
+        self,
+        name: str,
+        f: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        argnums: int | tuple[int, ...],
+        has_aux: bool = False,
+    ) -> None:
         if not callable(f):
             raise TypeError(f"{name}: f must be a function of Tensors, not {type(f).__name__}")
         self.argnums = argnums if isinstance(argnums, tuple) else (argnums,)
         self.records = is_grad_enabled()  # if not, no result has a history
-        args, leaves = list(args), []
+        leaves: list[_Input] = []
+        args = list(args)
         with enable_grad():
             for i in self.argnums:
                 if not -len(args) <= i < len(args):
@@ -116,16 +128,16 @@ class _Call:
         keep = _are_differentiated(self.outs) if self.records else [False] * len(self.outs)
         self.values, self.is_nested = _with_history(self.outs, keep), any(keep)
 
-    def results(self, ys):
+    def results(self, ys: Any) -> list:
         """Tensors as the caller gets them: with the history that they have outside of this call."""
         keep = _are_differentiated(ys) if self.records else [False] * len(ys)
         return _with_history(ys, keep)
 
-    def value(self):
+    def value(self) -> Any:
         """What f returned."""
         return tuple(self.values) if self.several else self.values[0]
 
-    def apply_vjp(self, gs, create_graph=False):
+    def apply_vjp(self, gs: Any, create_graph: bool = False) -> list:
         """The gradients of the inputs, given those of the outputs; zeros where there is none. They
         are recorded if f, or one of gs, depends on something that is differentiated outside; with
         create_graph they all are, and the caller (jvp) decides which stay so."""
@@ -139,13 +151,13 @@ class _Call:
         ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]
         return self.results(ds) if nested and not create_graph else ds
 
-    def arranged(self, values):
+    def arranged(self, values: Any) -> tuple:
         """One value for each input, in the structure of the arguments."""
         values = iter(values)
         return tuple(_tree_map(lambda x: next(values), a) for a in self.args)
 
 
-def _with_history(tensors, keep):
+def _with_history(tensors: Any, keep: Any) -> list:
     """The Tensors, those that do not keep their history without it."""
     return [
         t.detach() if isinstance(t, Tensor) and t.requires_grad and not kept else t
@@ -153,7 +165,7 @@ def _with_history(tensors, keep):
     ]
 
 
-def _as_input(x, name, leaves):
+def _as_input(x: Any, name: str, leaves: Any) -> Tensor:
     """x as an input to differentiate with respect to: an edge of its own in the graph.
 
     It is a copy, so that f may assign into it. If x is being differentiated outside, the copy is
@@ -171,7 +183,7 @@ def _as_input(x, name, leaves):
     return copy(wrap(x._array, (leaves[-1], 0), x._storage))
 
 
-def _output(y, name):
+def _output(y: Any, name: str) -> Tensor:
     """What f returned, as a Tensor. An array is a result that does not depend on the inputs."""
     if not isinstance(y, Tensor):
         if not is_array(y) and not isinstance(y, np.generic):
@@ -189,15 +201,15 @@ def _output(y, name):
     return y
 
 
-def _zeros(x):
+def _zeros(x: Any) -> Any:
     return array_namespace(x._array).zeros_like(x._array)
 
 
-def _shape_of(x):
+def _shape_of(x: Any) -> Shape:
     return getattr(x, "shape", ())
 
 
-def _sequences(name, primals, tangents):
+def _sequences(name: str, primals: Any, tangents: Any) -> tuple[tuple, tuple]:
     """Both as tuples. Raises TypeError for an array, of which the rows would be arguments."""
     for x in (primals, tangents):
         if not isinstance(x, (tuple, list)):
@@ -208,7 +220,7 @@ def _sequences(name, primals, tangents):
     return tuple(primals), tuple(tangents)
 
 
-def _check_tangents(name, tangents, primals):
+def _check_tangents(name: str, tangents: Any, primals: Any) -> None:
     """Raises if the directions are not one array for each primal, and of its shape."""
     shapes = [_shape_of(v) for v in tangents], [_shape_of(x) for x in primals]
     if shapes[0] != shapes[1]:
@@ -218,16 +230,28 @@ def _check_tangents(name, tangents, primals):
         )
 
 
-def _check_argnums(name, argnums):
+def _check_argnums(name: str, argnums: Any) -> None:
     for i in argnums if isinstance(argnums, tuple) else (argnums,):
         if not isinstance(i, (int, np.integer)) or isinstance(i, bool):
             raise TypeError(f"{name}: argnums is an integer, or a tuple of them; not {argnums!r}")
 
 
-# ---- the transforms
+# ---- the transforms. (For checkers: of f(Tensor, ...) by its first argument, and of any other f.)
 
 
-def value_and_grad(f, argnums=0, has_aux=False):
+@overload
+def value_and_grad(
+    f: Callable[Concatenate[Tensor, P], Any],
+) -> Callable[Concatenate[ArrayLike, P], tuple[Tensor, Tensor]]: ...
+@overload
+def value_and_grad(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], tuple[Tensor, Tensor]]: ...
+@overload
+def value_and_grad(
+    f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]: ...
+def value_and_grad(
+    f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable:
     """A function that returns (f(...), its gradient), for an f whose value is a scalar.
 
     argnums: which argument to differentiate with respect to, or a tuple of several; the gradient
@@ -239,7 +263,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
     _check_argnums("grad", argnums)
 
     @wraps(f)
-    def value_and_gradient(*args, **kwargs):
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         call = _Call("grad", f, args, kwargs, argnums, has_aux)
         if call.several or call.out.size != 1:
             raise ShapeError(
@@ -254,32 +278,42 @@ def value_and_grad(f, argnums=0, has_aux=False):
     return value_and_gradient
 
 
-def grad(f, argnums=0, has_aux=False):
+@overload
+def grad(
+    f: Callable[Concatenate[Tensor, P], Any],
+) -> Callable[Concatenate[ArrayLike, P], Tensor]: ...
+@overload
+def grad(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], Tensor]: ...
+@overload
+def grad(
+    f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]: ...
+def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable:
     """A function that returns the gradient of f; (gradient, aux) if f returns (value, aux)."""
     both = value_and_grad(f, argnums, has_aux)
 
     @wraps(f)
-    def gradient(*args, **kwargs):
+    def gradient(*args: Any, **kwargs: Any) -> Any:
         value, d = both(*args, **kwargs)
         return (d, value[1]) if has_aux else d
 
     return gradient
 
 
-def vjp(f, *primals):
+def vjp(f: Callable, *primals: Any) -> tuple[Any, Callable[[Any], tuple]]:
     """(f(*primals), pull), where pull(v) = (vᵀ J₁, vᵀ J₂, ...), for the Jacobian of each primal.
 
     v has the shape of f's value, or is a tuple of such. `pull` can be called any number of times.
     """
     call = _Call("vjp", f, primals, {}, tuple(range(len(primals))))
 
-    def pull(v):
+    def pull(v: Any) -> Any:
         return call.arranged(call.apply_vjp(v if call.several else (v,)))
 
     return call.value(), pull
 
 
-def jvp(f, primals, tangents):
+def jvp(f: Callable, primals: Sequence, tangents: Sequence) -> tuple[Any, Any]:
     """(f(*primals), J v): the derivative of f in the direction of `tangents`.
 
     primals, tangents: sequences, one entry for each argument of f, of the same shapes.
@@ -310,7 +344,15 @@ def jvp(f, primals, tangents):
     return call.value(), ds if call.several else ds[0]
 
 
-def jacobian(f, argnums=0):
+@overload
+def jacobian(
+    f: Callable[Concatenate[Tensor, P], Any],
+) -> Callable[Concatenate[ArrayLike, P], Tensor]: ...
+@overload
+def jacobian(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], Tensor]: ...
+@overload
+def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]: ...
+def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     """A function that returns ∂f/∂x, of shape f(x).shape + x.shape, one walk for each row.
 
     argnums: as for `grad`; a tuple gives a tuple of Jacobians. f returns one Tensor.
@@ -318,7 +360,7 @@ def jacobian(f, argnums=0):
     _check_argnums("jacobian", argnums)
 
     @wraps(f)
-    def jacobian_of_f(*args, **kwargs):
+    def jacobian_of_f(*args: Any, **kwargs: Any) -> Any:
         call = _Call("jacobian", f, args, kwargs, argnums)
         if call.several:
             raise TypeError("jacobian: f must return one Tensor")
@@ -339,7 +381,15 @@ def jacobian(f, argnums=0):
     return jacobian_of_f
 
 
-def hessian(f, argnums=0):
+@overload
+def hessian(
+    f: Callable[Concatenate[Tensor, P], Any],
+) -> Callable[Concatenate[ArrayLike, P], Tensor]: ...
+@overload
+def hessian(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], Tensor]: ...
+@overload
+def hessian(f: Callable, argnums: int = 0) -> Callable[..., Any]: ...
+def hessian(f: Callable, argnums: int = 0) -> Callable:
     """A function that returns the second derivatives of a scalar f, of shape x.shape + x.shape.
 
     argnums: one integer; that argument is one array.
@@ -349,7 +399,7 @@ def hessian(f, argnums=0):
     return jacobian(grad(f, argnums), argnums)
 
 
-def hvp(f, primals, tangents):
+def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> tuple:
     """H v, the Hessian of a scalar f times a direction, without forming H: ∇⟨∇f, v⟩.
 
     primals, tangents: sequences, one entry per argument of f; so is the result.
@@ -358,7 +408,7 @@ def hvp(f, primals, tangents):
     _check_tangents("hvp", _arrays(tangents), _arrays(primals))
     argnums = tuple(range(len(primals)))
 
-    def slope(*primals):
+    def slope(*primals: Any) -> Any:
         gradients = _arrays(grad(f, argnums)(*primals))
         total = 0
         for g, v in zip(gradients, _arrays(tangents), strict=True):

@@ -22,6 +22,7 @@ __all__ = [
     "File",
     "Gradient",
     "Index",
+    "Params",
     "Seed",
     "Shape",
     "ShapeLike",
@@ -35,7 +36,7 @@ Axes = int | tuple[int, ...] | None  # None: all
 Shape = tuple[int, ...]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import EllipsisType
     from typing import Protocol, SupportsIndex
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     ShapeLike = SupportsIndex | Sequence[SupportsIndex]
     Gradient = ArrayLike | None  # dL/dy, of the shape of y; None: 1, where y is a scalar
     File = str | PathLike[str]
+    Params = Iterable[_Tensor] | Iterable[dict[str, Any]]  # or groups, with options of their own
     Seed = int | Sequence[int] | np.random.Generator | None  # None: another one each time
 else:
 
@@ -71,7 +73,7 @@ else:
         def __repr__(self) -> str:
             return self.__name__
 
-    Array, ArrayLike, DTypeLike, File, Gradient, Index, Seed, ShapeLike = [
+    Array, ArrayLike, DTypeLike, File, Gradient, Index, Params, Seed, ShapeLike = [
         _Name(name, object)
-        for name in "Array ArrayLike DTypeLike File Gradient Index Seed ShapeLike".split()
+        for name in "Array ArrayLike DTypeLike File Gradient Index Params Seed ShapeLike".split()
     ]

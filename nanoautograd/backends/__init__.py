@@ -64,6 +64,7 @@ WHEN_COPIED: list[Callable[[object, str], None]] = []
 def _owner(cls: type) -> Any:
     """The namespace of arrays of type `cls`, or None; found once and remembered."""
     home = cls.__module__.partition(".")[0]
+    owner: Any
     for base in cls.__mro__:  # np.ma.masked is of a subclass
         if base.__name__ in ("matrix", "MaskedArray") and f"{base.__module__}.".startswith(
             "numpy."
@@ -121,7 +122,7 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
-def device_of(array: Array) -> str:
+def device_of(array: Any) -> str:
     """The name of the device that holds `array`: "cpu", "cuda:0", ... or "strict"."""
     owner = array_namespace(array)
     if owner is np:
@@ -200,7 +201,7 @@ def to_device(array: Array, device: str) -> Array:
         return cupy.asarray(array)
 
 
-def to_numpy(array: Array) -> np.ndarray:
+def to_numpy(array: Any) -> np.ndarray:
     """`array` as a NumPy array: itself on the CPU, a copy from any other device.
 
     To copy is to wait, and then kernels have said what they had to say: raises the IndexError of

@@ -13,7 +13,7 @@ TRIM_THRESHOLD, MMAP_MAX, PERTURB, ARENA_MAX = -1, -4, -6, -8
 DEFAULTS = 128 * 1024, 65536  # of the first two
 
 
-def keep_memory(keep: bool = True, poison: int = 0) -> None:
+def keep_memory(keep: bool = True, poison: int = 0) -> bool:
     """Keep freed memory for new arrays, in all of this process, or hand it back again: `keep` False
     sets the library's defaults, but for the one pool that all threads share.
 

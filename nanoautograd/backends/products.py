@@ -12,7 +12,7 @@ from . import array_namespace
 
 __all__ = ["matmul", "operands", "with_vector"]
 
-COMPUTED_BY = {}  # the name of a library -> what has `matmul` and `operands` for its arrays
+COMPUTED_BY: dict = {}  # the name of a library -> what has `matmul` and `operands` for its arrays
 
 
 def operands(*arrays):

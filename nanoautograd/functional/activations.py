@@ -4,6 +4,7 @@ from functools import partial
 
 from ..backends import is_float
 from ..core.operation import function
+from ..core.tensor import Tensor
 from ..manual.gelu import gelu as _gelu
 from ..manual.log_softmax import log_softmax as _log_softmax
 from ..manual.silu import silu as _silu
@@ -11,10 +12,11 @@ from ..manual.softmax import softmax as _softmax
 from ..ops import sign
 from ..ops.elementwise import namespace_of_reals
 from ..ops.shaping import checked
+from ..typing import Array, ArrayLike
 
 
 @function
-def relu(input):
+def relu(input: ArrayLike) -> Tensor:
     """y = max(x, 0), elementwise:  x̄ = ȳ where x > 0, ȳ/2 at 0, as at every tie of this library,
     and NaN where x is NaN."""
     return namespace_of_reals("relu", input).maximum(input, 0)
@@ -23,7 +25,7 @@ def relu(input):
 relu.defvjp(input=lambda g, input: g * (0.5 * sign(input) + 0.5))
 
 
-def gelu(input, approximate="none", bias=None):
+def gelu(input: ArrayLike, approximate: str = "none", bias: ArrayLike | None = None) -> Tensor:
     """x Φ(x), Φ the normal distribution function; elementwise.
 
     input: any shape, floating. approximate: "none", or "tanh" for the approximation
@@ -38,12 +40,12 @@ def gelu(input, approximate="none", bias=None):
     return _gelu(input, bias, approximate=approximate)
 
 
-def check_approximate(name, approximate):
+def check_approximate(name: str, approximate: str) -> None:
     if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
         raise ValueError(f"{name}: approximate must be 'none' or 'tanh'; got {approximate!r}")
 
 
-def check_gelu(x, bias=None, *, approximate="none"):
+def check_gelu(x: Array, bias: Array | None = None, *, approximate: str = "none") -> None:
     check_approximate("gelu", approximate)
     if not is_float(x.dtype):
         raise TypeError(f"gelu: the input must be floating; got {x.dtype}")
@@ -61,7 +63,7 @@ def check_gelu(x, bias=None, *, approximate="none"):
         )
 
 
-def silu(input):
+def silu(input: ArrayLike) -> Tensor:
     """x / (1 + e⁻ˣ), elementwise; any shape, floating (else TypeError).
 
     Gradients: `backward` in manual/silu.py; step into it within `nag.use_manual()`.
@@ -69,12 +71,12 @@ def silu(input):
     return _silu(input)
 
 
-def check_silu(x):
+def check_silu(x: Array) -> None:
     if not is_float(x.dtype):
         raise TypeError(f"silu: the input must be floating; got {x.dtype}")
 
 
-def softmax(input, dim=-1):
+def softmax(input: ArrayLike, dim: int = -1) -> Tensor:
     """exp(x_i) / Σ_j exp(x_j) along the axis `dim`; any shape, floating.
 
     Gradients: `backward` in manual/softmax.py; step into it within `nag.use_manual()`.
@@ -82,13 +84,13 @@ def softmax(input, dim=-1):
     return _softmax(input, axis=dim)
 
 
-def check_softmax(x, *, axis=-1, name="softmax"):
+def check_softmax(x: Array, *, axis: int = -1, name: str = "softmax") -> None:
     if not is_float(x.dtype):
         raise TypeError(f"{name}: x must be floating; got {x.dtype}")
     checked(axis, x.ndim, name)
 
 
-def log_softmax(input, dim=-1):
+def log_softmax(input: ArrayLike, dim: int = -1) -> Tensor:
     """log softmax(x) along the axis `dim`, also where softmax is 0.
 
     Gradients: `backward` in manual/log_softmax.py; step into it within `nag.use_manual()`.

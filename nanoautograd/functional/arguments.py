@@ -1,6 +1,7 @@
 """What the functions do with arguments that are no arrays yet."""
 
 from os import urandom
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..kernels.cuda.runtime.capture_context import CaptureError, current
 from ..safety.arguments import as_array
 
 
-def as_array_like(x, like):
+def as_array_like(x: Any, like: Any) -> Any:
     """A number, or a list of them, as an array where `like` is; an array as it is."""
     if is_array(array_of(x)):
         return x
@@ -20,7 +21,7 @@ def as_array_like(x, like):
     return to_device(x.astype(like.dtype) if x.dtype.kind == "f" else x, device_of(like))
 
 
-def by_kernel(operation, *args, **options):
+def by_kernel(operation: Any, *args: Any, **options: Any) -> bool:
     """Whether a kernel computes this call of an operation, and so looks at the values itself; to
     look at them before would be to wait for them."""
     return not (type(args[0]) is np.ndarray or operation.cuda is None or MANUAL.get()) and (
@@ -28,7 +29,7 @@ def by_kernel(operation, *args, **options):
     )
 
 
-def check_integers(name, **options):
+def check_integers(name: str, **options: Any) -> None:
     """Raises TypeError for an option that is no integer; a DeviceOffset is one. (A form may cut
     the fraction off, and another fail.)"""
     for option, n in options.items():
@@ -36,7 +37,7 @@ def check_integers(name, **options):
             raise TypeError(f"{name}: {option} must be an integer; got {n!r}")
 
 
-def any_seed(name):
+def any_seed(name: str) -> int:
     if current.context is not None:
         raise CaptureError(
             f"{name} draws a new seed at each call, and a recorded step would have "

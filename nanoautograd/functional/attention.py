@@ -1,27 +1,31 @@
 """Attention, and the positions that it sees."""
 
+from typing import Any
+
 from numpy import broadcast_shapes
 
 from ..backends import is_float
+from ..core.tensor import Tensor
 from ..manual.attention import scaled_dot_product_attention as _scaled_dot_product_attention
 from ..manual.rotary import rotary_embedding as _rotary_embedding
 from ..safety.options import check_flags, check_numbers, check_probability
+from ..typing import Array, ArrayLike
 from .arguments import any_seed, check_integers
 
 
 def scaled_dot_product_attention(
-    query,
-    key,
-    value,
-    attn_mask=None,
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    attn_mask: ArrayLike | None = None,
     *,
-    dropout_p=0.0,
-    is_causal=False,
-    scale=None,
-    return_weights=False,
-    seed=None,
-    offset=0,
-):
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    return_weights: bool = False,
+    seed: int | None = None,
+    offset: int = 0,
+) -> Any:
     """softmax(scale · query keyᵀ + attn_mask) value.
 
     query (..., T, d), key (..., S, d), value (..., S, e) -> (..., T, e); batch axes, such as heads,
@@ -54,19 +58,19 @@ def scaled_dot_product_attention(
 
 
 def check_attention(
-    q,
-    k,
-    v,
-    mask=None,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
     *,
-    scale=None,
-    causal=False,
-    return_weights=False,
-    p=0.0,
-    seed=0,
-    offset=0,
-):
-    def got():
+    scale: float | None = None,
+    causal: bool = False,
+    return_weights: bool = False,
+    p: float = 0.0,
+    seed: int = 0,
+    offset: int = 0,
+) -> None:
+    def got() -> str:
         return f"got q {q.shape}, k {k.shape}, v {v.shape}"
 
     if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
@@ -115,7 +119,9 @@ def check_attention(
         )
 
 
-def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
+def rotary_embedding(
+    input: ArrayLike, *, base: float = 10000.0, offset: int = 0, interleaved: bool = True
+) -> Tensor:
     """Turns pairs of features by angles that grow with the position.
 
     input: (..., T, d), queries or keys, floating, d even. At position offset + t, pair i is turned
@@ -129,7 +135,9 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     return _rotary_embedding(input, base=base, offset=offset, interleaved=interleaved)
 
 
-def check_rotary(x, *, base=10000.0, offset=0, interleaved=True):
+def check_rotary(
+    x: Array, *, base: float = 10000.0, offset: int = 0, interleaved: bool = True
+) -> None:
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ValueError(
             "rotary_embedding: the input must be (..., time, features) with an even "
@@ -142,7 +150,7 @@ def check_rotary(x, *, base=10000.0, offset=0, interleaved=True):
     check_flags("rotary_embedding", interleaved=interleaved)
 
 
-def check_base(name, base):
+def check_base(name: str, base: float) -> None:
     check_numbers(name, base=base)
     if not base > 0:
         raise ValueError(f"{name}: base must be positive; got {base}")

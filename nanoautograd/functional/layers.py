@@ -1,14 +1,16 @@
 """Linear maps, tables of vectors, dropout."""
 
 from ..backends import is_float
+from ..core.tensor import Tensor
 from ..manual.dropout import dropout as _dropout
 from ..manual.embedding import embedding as _embedding
 from ..manual.linear import linear as _linear
 from ..safety.options import check_flags, check_probability
+from ..typing import Array, ArrayLike
 from .arguments import any_seed, as_array_like, by_kernel, check_integers
 
 
-def linear(input, weight, bias=None):
+def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Tensor:
     """x Wᵀ + b: input (..., I), weight (O, I), bias (O,) or None -> (..., O).
 
     Raises ValueError if the shapes do not fit.
@@ -18,7 +20,7 @@ def linear(input, weight, bias=None):
     return _linear(input, weight, bias)
 
 
-def check_linear(x, weight, bias=None):
+def check_linear(x: Array, weight: Array, bias: Array | None = None) -> None:
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             "linear: input must be (..., I) and weight (O, I); "
@@ -31,7 +33,7 @@ def check_linear(x, weight, bias=None):
         )
 
 
-def embedding(input, weight, padding_idx=None):
+def embedding(input: ArrayLike, weight: ArrayLike, padding_idx: int | None = None) -> Tensor:
     """The rows of weight (V, D) that input, integers of any shape, names -> (*input.shape, D).
 
     The gradient of a row is the sum over all places where it was used, and zero for the row
@@ -44,7 +46,7 @@ def embedding(input, weight, padding_idx=None):
     return _embedding(as_array_like(input, weight), weight, padding_idx=padding_idx)
 
 
-def check_embedding(ids, weight, *, padding_idx=None):
+def check_embedding(ids: Array, weight: Array, *, padding_idx: int | None = None) -> None:
     if weight.ndim != 2:
         raise ValueError(f"embedding: the weight must be (V, D); got {weight.shape}")
     if not is_float(weight.dtype):
@@ -63,7 +65,7 @@ def check_embedding(ids, weight, *, padding_idx=None):
             )
 
 
-def check_padding(name, padding_idx, V):
+def check_padding(name: str, padding_idx: int | None, V: int) -> None:
     if padding_idx is None:
         return
     check_integers(name, padding_idx=padding_idx)
@@ -74,7 +76,14 @@ def check_padding(name, padding_idx, V):
         )
 
 
-def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
+def dropout(
+    input: ArrayLike,
+    p: float = 0.5,
+    training: bool = True,
+    *,
+    seed: int | None = None,
+    offset: int = 0,
+) -> Tensor:
     """Elements are 0 with probability p, and otherwise divided by 1 - p.
 
     input: any shape, floating. training: if False, the result is the input.
@@ -93,7 +102,9 @@ def dropout(input, p=0.5, training=True, *, seed=None, offset=0):
     return _dropout(input, p=p, training=training, seed=seed, offset=offset)
 
 
-def check_dropout(x, *, p=0.5, training=True, seed, offset=0):
+def check_dropout(
+    x: Array, *, p: float = 0.5, training: bool = True, seed: int, offset: int = 0
+) -> None:
     check_probability("dropout", p=p)
     check_flags("dropout", training=training)
     if not is_float(x.dtype):

@@ -1,6 +1,7 @@
 """Losses."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +22,20 @@ from ..ops.sixteen_bits import of_16_bits
 from ..safety.arguments import as_input, check_operand
 from ..safety.class_numbers import check_class_numbers
 from ..safety.options import check_probability
+from ..typing import Array, ArrayLike
 from .arguments import as_array_like, by_kernel, check_integers
 
 
 def cross_entropy(
-    input,
-    target,
-    weight=None,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
     *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-    overwrite_input=None,
-):
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    overwrite_input: object = None,
+) -> Tensor:
     """Cross entropy of logits: -log softmax(input) at the target.
 
     input: logits (C,), (N, C) or (N, C, d1, ..., dk), floating.
@@ -64,7 +66,7 @@ def cross_entropy(
     )
 
 
-def warn_of_softmax(input):
+def warn_of_softmax(input: object) -> None:
     """Warns of scores that are the result of a softmax: another would be taken of them."""
     edge = input._edge if isinstance(input, Tensor) else None
     if edge is not None and getattr(edge[0], "operation", None) is softmax:
@@ -76,9 +78,15 @@ def warn_of_softmax(input):
 
 
 def check_cross_entropy(
-    logits, target, weight, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
-    def got():
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> None:
+    def got() -> str:
         return f"got logits {logits.shape} {logits.dtype} and target {target.shape} {target.dtype}"
 
     check_options("cross_entropy", ignore_index, reduction, label_smoothing)
@@ -126,19 +134,19 @@ def check_cross_entropy(
 _cross_entropy.check = check_cross_entropy
 
 
-def check_options(name, ignore_index, reduction, label_smoothing):
+def check_options(name: str, ignore_index: int, reduction: str, label_smoothing: float) -> None:
     """Of either."""
     check_integers(name, ignore_index=ignore_index)
     check_reduction(name, reduction)
     check_probability(name, label_smoothing=label_smoothing)
 
 
-def check_reduction(name, reduction):
+def check_reduction(name: str, reduction: str) -> None:
     if not isinstance(reduction, str) or reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
 
 
-def mse_loss(input, target, reduction="mean"):
+def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """The squared error: (input - target)².
 
     input: of any shape, floating. target: of the same shape, for nothing is broadcast here: (N,)
@@ -168,16 +176,16 @@ def mse_loss(input, target, reduction="mean"):
 
 
 def linear_cross_entropy(
-    hidden,
-    weight,
-    target,
-    bias=None,
-    class_weight=None,
+    hidden: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None,
     *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-):
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Cross entropy of the logits linear(hidden, weight, bias), which never exist as a whole.
 
     The same as cross_entropy(linear(hidden, weight, bias), target, class_weight, ...), but only a
@@ -214,16 +222,16 @@ def linear_cross_entropy(
 
 
 def check_linear_cross_entropy(
-    hidden,
-    weight,
-    target,
-    bias,
-    class_weight,
+    hidden: Array,
+    weight: Array,
+    target: Array,
+    bias: Array | None,
+    class_weight: Array | None,
     *,
-    ignore_index=-100,
-    reduction="mean",
-    label_smoothing=0.0,
-):
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> None:
     NAME = "linear_cross_entropy"
     check_options(NAME, ignore_index, reduction, label_smoothing)
     got = ", ".join(
@@ -264,7 +272,14 @@ def check_linear_cross_entropy(
 _linear_cross_entropy.check = check_linear_cross_entropy
 
 
-def crf_log_partition(emissions, transitions, start_transitions, end_transitions, *, mask=None):
+def crf_log_partition(
+    emissions: ArrayLike,
+    transitions: ArrayLike,
+    start_transitions: ArrayLike,
+    end_transitions: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+) -> Tensor:
     """log Σ exp(score) over all sequences of tags of a linear-chain conditional random field. Its
     gradient is the marginal probabilities of tags and transitions.
 
@@ -280,7 +295,7 @@ def crf_log_partition(emissions, transitions, start_transitions, end_transitions
     return _crf_log_partition(emissions, transitions, start_transitions, end_transitions, mask=mask)
 
 
-def check_crf(x, A, s, e, *, mask=None):
+def check_crf(x: Array, A: Array, s: Array, e: Array, *, mask: Array | None = None) -> None:
     got = (
         f"got emissions {x.shape} {x.dtype}, transitions {A.shape} {A.dtype}, start {s.shape} "
         f"{s.dtype}, end {e.shape} {e.dtype}"
@@ -317,8 +332,15 @@ _crf_log_partition.check = check_crf
 
 
 def crf_loss(
-    emissions, tags, transitions, start_transitions, end_transitions, *, mask=None, reduction="mean"
-):
+    emissions: ArrayLike,
+    tags: ArrayLike,
+    transitions: ArrayLike,
+    start_transitions: ArrayLike,
+    end_transitions: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-log P(tags) of a linear-chain conditional random field. Its gradient is the marginal
     probabilities less 1 for the tags and transitions that are in `tags`. See manual/crf.py.
 
@@ -337,11 +359,11 @@ def crf_loss(
         return astype(ell, dtype)
     log_z = crf_log_partition(*scores, mask=mask)  # which looks at the scores and the mask
     check_tags(tags, emissions, mask)
-    ell = log_z - _crf_score(*scores, tags, mask=mask)
+    ell = log_z - _crf_score(*scores, tags, mask=mask)  # type: ignore[misc]  # they are four
     return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
 
 
-def check_tags(tags, x, mask):
+def check_tags(tags: Any, x: Any, mask: Any) -> None:
     m, (T, B, K) = steps(x, mask), x.shape
     xp = array_namespace(m)
     y = xp.asarray(array_of(tags))
@@ -355,7 +377,12 @@ def check_tags(tags, x, mask):
         raise IndexError(f"crf: tag {worst} is out of range: there are {K} tags, 0 to {K - 1}")
 
 
-def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
+def gaussian_kl_divergence(
+    mu: ArrayLike,
+    logvar: ArrayLike,
+    mu_2: ArrayLike | None = None,
+    logvar_2: ArrayLike | None = None,
+) -> Tensor:
     """KL(N(mu, exp logvar), N(mu_2, exp logvar_2)) of diagonal Gaussians.
 
     mu, logvar: (..., d), means and logarithms of variances; floating. mu_2, logvar_2: arrays that
@@ -369,7 +396,9 @@ def gaussian_kl_divergence(mu, logvar, mu_2=None, logvar_2=None):
     return _gaussian_kl_divergence(mu, logvar, mu_2, logvar_2)
 
 
-def check_gaussian_kl_divergence(mu, logvar, nu=None, kappa=None):
+def check_gaussian_kl_divergence(
+    mu: Array, logvar: Array, nu: Array | None = None, kappa: Array | None = None
+) -> None:
     given = {
         name: a
         for name, a in (("mu", mu), ("logvar", logvar), ("mu_2", nu), ("logvar_2", kappa))

@@ -1,17 +1,20 @@
 """Normalisation of features."""
 
+from collections.abc import Iterable
 from operator import index
+from typing import Any
 
 from ..backends import is_float
 from ..manual.layer_norm import layer_norm as _layer_norm
 from ..manual.rms_norm import rms_norm as _rms_norm
 from ..safety.options import check_flags, is_real
+from ..typing import Array, ArrayLike, Shape, ShapeLike
 
 
-def as_shape(name, n):
+def as_shape(name: str, n: ShapeLike) -> Shape:
     """The sizes of some axes, or of one, as a tuple. Raises TypeError for what are no integers."""
     try:
-        return tuple(map(index, n if hasattr(n, "__iter__") else (n,)))
+        return tuple(map(index, n if isinstance(n, Iterable) else (n,)))
     except TypeError:
         raise TypeError(
             f"{name}: normalized_shape must be an integer or several; got {n!r}"
@@ -19,8 +22,14 @@ def as_shape(name, n):
 
 
 def layer_norm(
-    input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None, return_sum=False
-):
+    input: ArrayLike,
+    normalized_shape: ShapeLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    residual: ArrayLike | None = None,
+    return_sum: bool = False,
+) -> Any:
     """Over the last axes, (x - mean x) / √(var x + eps) · weight + bias.
 
     input: (..., *normalized_shape), floating. normalized_shape: the sizes of the axes that are
@@ -44,7 +53,14 @@ def layer_norm(
     )
 
 
-def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
+def rms_norm(
+    input: ArrayLike,
+    normalized_shape: ShapeLike,
+    weight: ArrayLike | None = None,
+    eps: float | None = None,
+    residual: ArrayLike | None = None,
+    return_sum: bool = False,
+) -> Any:
     """Over the last axes, x / √(mean x² + eps) · weight.
 
     input, normalized_shape, weight, residual, return_sum: as for layer_norm. eps: None is the
@@ -66,22 +82,45 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
 
 
 def check_layer_norm(
-    x, weight=None, bias=None, residual=None, *, normalized_shape, eps=1e-5, return_sum=False
-):
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    residual: Array | None = None,
+    *,
+    normalized_shape: Shape,
+    eps: float = 1e-5,
+    return_sum: bool = False,
+) -> None:
     check_rows(
         "layer_norm", x, normalized_shape, eps, residual, return_sum, weight=weight, bias=bias
     )
 
 
-def check_rms_norm(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
+def check_rms_norm(
+    x: Array,
+    weight: Array | None = None,
+    residual: Array | None = None,
+    *,
+    normalized_shape: Shape,
+    eps: float | None = None,
+    return_sum: bool = False,
+) -> None:
     check_rows("rms_norm", x, normalized_shape, eps, residual, return_sum, weight=weight)
 
 
-def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameters):
+def check_rows(
+    name: str,
+    x: Array,
+    normalized_shape: Shape,
+    eps: float | None,
+    residual: Array | None,
+    return_sum: bool,
+    **parameters: Array | None,
+) -> None:
     """Raises the error that names what does not fit."""
     shape = tuple(normalized_shape)
 
-    def got():
+    def got() -> str:
         return f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
 
     if not shape or x.shape[-len(shape) :] != shape:
@@ -113,7 +152,7 @@ def check_rows(name, x, normalized_shape, eps, residual, return_sum, **parameter
     check_eps(name, eps)
 
 
-def check_eps(name, eps):
+def check_eps(name: str, eps: Any) -> None:
     if not (eps is None and name == "rms_norm" or is_real(eps) and eps >= 0):
         raise ValueError(f"{name}: eps must be a number, 0 or more; got {eps!r}")
 

@@ -1,27 +1,32 @@
 """Recurrent networks."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ..backends import array_namespace, is_array, is_float, to_numpy
+from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..manual.gru import gru as _gru
 from ..manual.lstm import lstm as _lstm
 from ..manual.rnn import rnn as _rnn
 from ..safety.options import check_flags, check_probability
+from ..typing import Array, ArrayLike
 
 
 def rnn(
-    input,
-    hx,
-    *weights,
-    nonlinearity="tanh",
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+    input: ArrayLike,
+    hx: ArrayLike | None,
+    *weights: ArrayLike,
+    nonlinearity: str = "tanh",
+    bidirectional: bool = False,
+    lengths: ArrayLike | None = None,
+    batch_first: bool = False,
+    bias: bool = True,
+    dropout: float = 0.0,
+    masks: ArrayLike | None = None,
+) -> tuple[Tensor, Tensor]:
     """Elman's recurrent network, h_t = tanh(W x_t + b_ih + U h_{t-1} + b_hh).
 
     L layers, D = 2 directions if `bidirectional`, else 1; the semantics of torch.nn.RNN.
@@ -56,16 +61,16 @@ def rnn(
 
 
 def lstm(
-    input,
-    hx,
-    *weights,
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+    input: ArrayLike,
+    hx: Sequence[ArrayLike | None] | None,
+    *weights: ArrayLike,
+    bidirectional: bool = False,
+    lengths: ArrayLike | None = None,
+    batch_first: bool = False,
+    bias: bool = True,
+    dropout: float = 0.0,
+    masks: ArrayLike | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Long short-term memory; the semantics of torch.nn.LSTM.
 
     hx: the pair (h_0, c_0) to begin with, each as in `rnn`; None for zeros, as a whole or in it.
@@ -98,16 +103,16 @@ def lstm(
 
 
 def gru(
-    input,
-    hx,
-    *weights,
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+    input: ArrayLike,
+    hx: ArrayLike | None,
+    *weights: ArrayLike,
+    bidirectional: bool = False,
+    lengths: ArrayLike | None = None,
+    batch_first: bool = False,
+    bias: bool = True,
+    dropout: float = 0.0,
+    masks: ArrayLike | None = None,
+) -> tuple[Tensor, Tensor]:
     """The gated recurrent unit; the semantics of torch.nn.GRU.
 
     weights: as in `rnn`, with those of the gates r, z and of n below one another: W (3H, I; after
@@ -131,7 +136,7 @@ def gru(
     )
 
 
-def on_host(lengths):
+def on_host(lengths: ArrayLike | None) -> np.ndarray | None:
     """The lengths, which say what there is to compute, as an array of NumPy; None is None."""
     if lengths is None:
         return None
@@ -140,8 +145,18 @@ def on_host(lengths):
 
 
 def check_recurrent(
-    name, G, x, starts, weights, bidirectional, lengths, batch_first, bias, dropout, masks
-):
+    name: str,
+    G: int,
+    x: Array,
+    starts: tuple[Array | None, ...],
+    weights: tuple[Array, ...],
+    bidirectional: bool,
+    lengths: Any,
+    batch_first: bool,
+    bias: bool,
+    dropout: float,
+    masks: Any,
+) -> None:
     """Raises the error that names what does not fit. name: of the operation, for messages. G: its
     gates. starts: h0, or h0 and c0; each may be None."""
     check_flags(name, bidirectional=bidirectional, batch_first=batch_first, bias=bias)
@@ -209,17 +224,21 @@ def check_recurrent(
     array_namespace(x, *starts, *weights, masks)  # all on one device
 
 
-def check_rnn(x, h0, *weights, nonlinearity="tanh", **options):
+def check_rnn(
+    x: Array, h0: Array | None, *weights: Array, nonlinearity: str = "tanh", **options: Any
+) -> None:
     if not isinstance(nonlinearity, str) or nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu'; got {nonlinearity!r}")
     check_recurrent("rnn", 1, x, (h0,), weights, **options)
 
 
-def check_lstm(x, h0, c0, *weights, **options):
+def check_lstm(
+    x: Array, h0: Array | None, c0: Array | None, *weights: Array, **options: Any
+) -> None:
     check_recurrent("lstm", 4, x, (h0, c0), weights, **options)
 
 
-def check_gru(x, h0, *weights, **options):
+def check_gru(x: Array, h0: Array | None, *weights: Array, **options: Any) -> None:
     check_recurrent("gru", 3, x, (h0,), weights, **options)
 
 

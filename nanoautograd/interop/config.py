@@ -1,8 +1,11 @@
 """The sizes of a model that others saved, from the JSON object beside its weights."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from ..checkpoint import CheckpointError, read_file
+from ..typing import File
 from .names import shown
 
 LONGEST = 1_000_000  # bytes; a list of sizes needs a thousand
@@ -14,7 +17,7 @@ _WANTED = {
 }
 
 
-def read_config(path, kinds):
+def read_config(path: File, kinds: Mapping[str, type]) -> dict[str, Any]:
     """{name: value} of the names in `kinds`, from a file that holds a JSON object; what else is in
     the object is passed over.
 

@@ -21,10 +21,13 @@ Source: the specification of GGUF in the repository of GGML, docs/gguf.md, versi
 import math
 import os
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..checkpoint import CheckpointError, open_file
+from ..typing import File, Shape
 from .names import check_names, shown
 
 # types of metadata: number -> how struct writes it
@@ -44,7 +47,7 @@ NUMBERS = {
 TEXT, ARRAY = 8, 9
 
 # types of tensors that are not packed: number -> dtype
-PLAIN = {
+PLAIN: dict[int, np.dtype] = {
     0: np.dtype("<f4"),
     1: np.dtype("<f2"),
     24: np.dtype("<i1"),
@@ -65,11 +68,17 @@ class GGUF:
     tensors: {name: (shape, type)}; NumPy's order of the axes, and the number of the type.
     """
 
-    def __init__(self, path, metadata, tensors, places):
+    def __init__(
+        self,
+        path: File,
+        metadata: dict[str, Any],
+        tensors: dict[str, tuple[Shape, int]],
+        places: dict[str, tuple[int, int]],
+    ) -> None:
         self.path, self.metadata, self.tensors = path, metadata, tensors
         self._places = places  # {name: (first byte, size in bytes)}
 
-    def load(self, shapes):
+    def load(self, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
         """{name: array}, unpacked ones in float32, the others as they are.
 
         shapes: {name: shape}, of all that the file must hold and nothing else, in a floating or
@@ -89,7 +98,7 @@ class GGUF:
                 (shape, kind), (start, size) = self.tensors[name], self._places[name]
                 contents = np.empty(size, np.uint8)
                 file.seek(start)
-                if file.readinto(contents) != size:
+                if file.readinto(contents.data) != size:
                     raise CheckpointError(f"{self.path} was cut short since its header was read")
                 arrays[name] = (
                     contents.view(PLAIN[kind]).reshape(shape)
@@ -113,7 +122,7 @@ class GGUF:
             ) from None
 
 
-def read_gguf(path):
+def read_gguf(path: File) -> GGUF:
     """The GGUF at `path`, its header read and its tensors found, none read yet.
 
     Raises CheckpointError where the file is damaged, cut short or tells what cannot be; ImportError

@@ -2,14 +2,23 @@
 before an array is read, how much of a file is quoted where it is wrong, and how a model is
 filled."""
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 
 from ..checkpoint import CheckpointError
+from ..typing import File, Shape
+
+if TYPE_CHECKING:
+    from ..nn.module import Module
+
+M = TypeVar("M", bound="Module")
 
 MOST_LINES, MOST_LETTERS = 20, 200  # of a list of what is wrong, and of a line of it
 
 
-def shown(value):
+def shown(value: object) -> str:
     """A value of a file for a message: lists by their type, the others cut short, for a file may
     have megabytes of them."""
     if isinstance(value, (list, dict, np.ndarray)):
@@ -18,13 +27,15 @@ def shown(value):
     return text if len(text) <= 80 else text[:80] + "..."
 
 
-def listed(lines):
+def listed(lines: list[str]) -> str:
     """The first of these lines, cut short, below each other, and how many more there are."""
     more = [f"and {len(lines) - MOST_LINES:,} more"] if len(lines) > MOST_LINES else []
     return "\n  ".join([line[:MOST_LETTERS] for line in lines[:MOST_LINES]] + more)
 
 
-def check_names(path, found, shapes):
+def check_names(
+    path: File, found: Mapping[str, tuple[Shape, np.dtype | None]], shapes: Mapping[str, Shape]
+) -> None:
     """Raise CheckpointError unless the file at `path` holds these arrays and nothing else: a list
     of the missing, the unexpected, the mis-shaped and the not floating ones, the first of each.
 
@@ -56,7 +67,7 @@ def check_names(path, found, shapes):
         )
 
 
-def check_sizes(path, found, wanted):
+def check_sizes(path: File, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
     """Raise CheckpointError that lists where the sizes of the model in the file, `found`, are not
     those of ours, `wanted`: two dicts."""
     lines = [
@@ -70,7 +81,11 @@ def check_sizes(path, found, wanted):
         )
 
 
-def fill(model, names, load):
+def fill(
+    model: M,
+    names: Mapping[str, str],
+    load: Callable[[dict[str, Shape]], Mapping[str, np.ndarray]],
+) -> M:
     """Give a Module the arrays of a file that calls them otherwise. Returns the model.
 
     names: {name in the file: name of a parameter}. load: a reader of the file, {name in the file:

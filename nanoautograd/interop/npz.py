@@ -17,10 +17,12 @@ import math
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from ..checkpoint import CheckpointError, open_file
+from ..typing import File, Shape
 from .names import check_names, shown
 
 LENGTHS = {b"\1\0": 2, b"\2\0": 4}  # version: bytes of the length of the header
@@ -32,7 +34,7 @@ HEADER = re.compile(
 )
 
 
-def load_npz(path, shapes):
+def load_npz(path: File, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
     """{name: array} of a file that numpy.savez wrote, compressed or not.
 
     shapes: {name: shape}, of all that the file must hold and nothing else, in a real floating

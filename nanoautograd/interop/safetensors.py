@@ -1,22 +1,28 @@
 """Arrays in the safetensors format, by the package safetensors: a header of names, dtypes and
 shapes, then the numbers."""
 
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager
 
+import numpy as np
+
 from ..checkpoint import CheckpointError, open_file
+from ..typing import File, Shape
 from .names import check_names, listed
 
 DTYPES = "F16", "F32", "F64"  # the floating ones that NumPy has, too
 
 
-def shapes_of(path):
+def shapes_of(path: File) -> dict[str, Shape]:
     """{name: shape} of all arrays in a safetensors file, from its header, whose lengths are those
     of the file. Raises as `load_safetensors`."""
     with _opened(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
 
 
-def load_safetensors(path, shapes, ignored=()):
+def load_safetensors(
+    path: File, shapes: Mapping[str, Shape], ignored: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """{name: array} of a safetensors file.
 
     shapes: {name: shape}, of all that the file must hold, in float16, float32 or float64. ignored:

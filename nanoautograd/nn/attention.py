@@ -1,17 +1,21 @@
 """Attention with several heads."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .. import functional as F
 from ..backends import is_float
+from ..core.tensor import Tensor
 from ..functional.attention import check_base
 from ..interface.array_interface import array_of
 from ..ops import expand_dims, mean, reshape, split, squeeze, where
 from ..safety.arguments import as_input
 from ..safety.options import check_flags, check_probability, check_sizes, generator
+from ..typing import ArrayLike, DTypeLike, Seed
 from . import one_position
+from .kv_cache import KVCache
 from .layers import Dropout, Linear
 from .module import Module, Parameter, xavier_uniform
 
@@ -33,17 +37,17 @@ class MultiheadAttention(Module):
 
     def __init__(
         self,
-        embed_dim,
-        num_heads,
-        dropout=0.0,
-        bias=True,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
         *,
-        kdim=None,
-        vdim=None,
-        batch_first=False,
-        rng=None,
-        dtype=np.float32,
-    ):
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         name = type(self).__name__
         check_sizes(name, 1, embed_dim=embed_dim, num_heads=num_heads)
         for size, n in (("kdim", kdim), ("vdim", vdim)):
@@ -59,6 +63,7 @@ class MultiheadAttention(Module):
         rng, E = generator(name, rng), embed_dim
         self.embed_dim, self.num_heads, self.batch_first = embed_dim, num_heads, batch_first
         self.kdim, self.vdim = E if kdim is None else kdim, E if vdim is None else vdim
+        self.in_proj_weight: Parameter | None
         if self.kdim == self.vdim == E:
             self.in_proj_weight = xavier_uniform(rng, 3 * E, E, dtype=dtype)
         else:
@@ -74,15 +79,15 @@ class MultiheadAttention(Module):
 
     def forward(
         self,
-        query,
-        key,
-        value,
-        key_padding_mask=None,
-        need_weights=True,
-        attn_mask=None,
-        average_attn_weights=True,
-        is_causal=False,
-    ):
+        query: ArrayLike,
+        key: ArrayLike,
+        value: ArrayLike,
+        key_padding_mask: ArrayLike | None = None,
+        need_weights: bool = True,
+        attn_mask: ArrayLike | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Any]:
         """query (T, B, embed_dim), key (S, B, kdim), value (S, B, vdim), with B first if
         batch_first, without B for one sequence -> (output, like query; weights, or None).
 
@@ -117,7 +122,7 @@ class MultiheadAttention(Module):
             weights = squeeze(weights, 0) if need_weights else None
         return output, weights
 
-    def heads(self, query, key, value):
+    def heads(self, query: Any, key: Any, value: Any) -> list[Any]:
         """Inputs as in `forward`, with B -> q (B, num_heads, T, d) and k, v (B, num_heads, S, d);
         None for an input that is None."""
         W, b = self.in_proj_weight, self.in_proj_bias
@@ -144,7 +149,15 @@ class MultiheadAttention(Module):
         x = x.reshape(*x.shape[:2], x.shape[2] // d, d)
         return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(1, 2, 0, 3)
 
-    def attend(self, q, k, v, mask=None, is_causal=False, need_weights=False):
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: ArrayLike | None = None,
+        is_causal: bool = False,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Any]:
         """What `heads` gives, and a mask as functional.scaled_dot_product_attention takes it
         -> output (B, T, embed_dim), or (T, B, embed_dim); weights (B, num_heads, T, S), or None."""
         B, H, T, _ = q.shape
@@ -166,7 +179,9 @@ class MultiheadAttention(Module):
         o = o.transpose(0, 2, 1, 3) if self.batch_first else o.transpose(2, 0, 1, 3)
         return self.out_proj(o.reshape(*o.shape[:2], self.embed_dim))
 
-    def causal(self, x, cache=None, seen=None):
+    def causal(
+        self, x: ArrayLike, cache: KVCache | None = None, seen: ArrayLike | None = None
+    ) -> Tensor:
         """Causal self-attention (causal_attention.py) of x, T positions, after the t positions of
         `cache`, a KVCache to which they are added; None for t = 0 -> output like x. seen:
         (B, 1, 1, t + T), booleans, False where there is padding; None for all True."""
@@ -208,7 +223,8 @@ class MultiheadAttention(Module):
         if mask is None:
             return None
         mask = as_input(mask, "MultiheadAttention's attn_mask")
-        B, H, T, S = *q.shape[:3], k.shape[2]
+        B, H, T = q.shape[:3]
+        S = k.shape[2]
         if mask.shape not in ((T, S), (B * H, T, S)):
             raise ValueError(
                 f"MultiheadAttention: attn_mask must be (T, S) = {(T, S)} or "
@@ -228,7 +244,7 @@ class MultiheadAttention(Module):
             )
         return _true_means_seen(reshape(mask, (B, 1, 1, S)), "key_padding_mask", k.dtype)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}"
 
 
@@ -236,12 +252,23 @@ class CausalSelfAttention(MultiheadAttention):
     """MultiheadAttention of a sequence to itself, batch_first, in which each position sees those up
     to it: what a decoder does."""
 
-    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         super().__init__(
             embed_dim, num_heads, dropout, bias, batch_first=True, rng=rng, dtype=dtype
         )
 
-    def forward(self, x, cache=None, seen=None):
+    def forward(  # type: ignore[override]  # of one sequence
+        self, x: ArrayLike, cache: KVCache | None = None, seen: ArrayLike | None = None
+    ) -> Tensor:
         """As MultiheadAttention.causal."""
         x = as_input(x, "CausalSelfAttention")
         return self.causal(x, cache, seen)
@@ -250,15 +277,15 @@ class CausalSelfAttention(MultiheadAttention):
 class RotaryEmbedding(Module):
     """Queries or keys turned by angles that grow with the position: functional.rotary_embedding."""
 
-    def __init__(self, base=10000.0):
+    def __init__(self, base: float = 10000.0) -> None:
         check_base("RotaryEmbedding", base)
         self.base = base
 
-    def forward(self, x, offset=0):
+    def forward(self, x: ArrayLike, offset: int = 0) -> Tensor:
         """x (..., T, d) at the positions offset, ..., offset + T - 1 -> like x."""
         return one_position.rotary_embedding(x, self.base, offset)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"base={self.base}"
 
 

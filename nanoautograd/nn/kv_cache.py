@@ -1,10 +1,13 @@
 """The KV cache: what a decoder that writes keeps of the positions that it has read."""
 
+from typing import Any
+
 from ..backends import array_namespace
 from ..core.tensor import Tensor
 from ..interface.array_interface import array_of
 from ..ops import concatenate
 from ..safety.arguments import as_input
+from ..typing import ArrayLike
 
 
 class KVCache:
@@ -19,26 +22,31 @@ class KVCache:
     second gets a buffer of its own.
     """
 
-    def __init__(self, k=None, v=None, padding=None):
+    def __init__(
+        self, k: Tensor | None = None, v: Tensor | None = None, padding: ArrayLike | None = None
+    ) -> None:
         if (k is None) != (v is None):
             raise ValueError("KVCache: keys and values come together, or are both None")
         if k is not None:
             k, v = as_input(k, "KVCache"), as_input(v, "KVCache")
-        self.k, self.v, self.padding, self.buffer = k, v, padding, None
+        self.k: Any = k
+        self.v: Any = v
+        self.padding = padding
+        self.buffer: Buffer | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return 0 if self.k is None else self.k.shape[2]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"KVCache({len(self)} positions)"
 
-    def copy(self):
+    def copy(self) -> "KVCache":
         """A cache of the same positions: what is added to it is not added here."""
         other = KVCache(self.k, self.v, self.padding)
         other.buffer = self.buffer
         return other
 
-    def extend(self, k, v):
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add T positions, k and v (B, K, T, d). Returns k and v of all t + T. Raises ValueError
         where B, K, d or the dtype are not those of the positions before."""
         if self.k is None:

@@ -1,10 +1,13 @@
 """Layers that treat each position on its own: linear, embedding, dropout, activations."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .. import functional as F
+from ..backends.philox import DeviceOffset
+from ..core.tensor import Tensor
 from ..functional.activations import check_approximate
 from ..functional.layers import check_padding
 from ..interface.array_interface import array_of
@@ -12,6 +15,7 @@ from ..kernels.cuda.runtime.capture_context import current
 from ..ops import sigmoid, tanh
 from ..safety.arguments import as_input
 from ..safety.options import check_flags, check_probability, check_sizes, generator
+from ..typing import ArrayLike, DTypeLike, Seed
 from . import one_position
 from .counter import Counter
 from .module import Module, Parameter, check_module, uniform
@@ -25,7 +29,15 @@ class Linear(Module):
     for a new one each time.
     """
 
-    def __init__(self, in_features, out_features, bias=True, *, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         check_sizes("Linear", in_features=in_features, out_features=out_features)
         check_flags("Linear", bias=bias)
         rng, bound = generator("Linear", rng), 1.0 / math.sqrt(max(1, in_features))
@@ -33,12 +45,12 @@ class Linear(Module):
         self.weight = uniform(rng, bound, out_features, in_features, dtype=dtype)
         self.bias = uniform(rng, bound, out_features, dtype=dtype) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         """x (..., in_features) -> y, of the dtype to which x and the weights promote. Raises
         ValueError for another number of features."""
         return one_position.linear(x, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
 
@@ -51,8 +63,14 @@ class Embedding(Module):
     """
 
     def __init__(
-        self, num_embeddings, embedding_dim, padding_idx=None, *, rng=None, dtype=np.float32
-    ):
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         V = num_embeddings
         check_sizes("Embedding", num_embeddings=V, embedding_dim=embedding_dim)
         check_padding("Embedding", padding_idx, V)
@@ -63,13 +81,13 @@ class Embedding(Module):
             rows[padding_idx] = 0.0
         self.weight = Parameter(rows, dtype=dtype)
 
-    def forward(self, index):
+    def forward(self, index: ArrayLike) -> Tensor:
         """index: integers of any shape, from 0 to num_embeddings - 1, an array, Tensor or list ->
         (*index.shape, embedding_dim), of the weights' dtype; or a slice of the rows. Raises
         IndexError for others, TypeError for dtypes."""
         return one_position.embedding(index, self.weight, self.padding_idx)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
@@ -77,7 +95,7 @@ class Embedding(Module):
 class Identity(Module):
     """What comes in goes out."""
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         return x
 
 
@@ -90,32 +108,32 @@ class Dropout(Module):
     On a GPU it is counted there, and to read `offset` is to wait.
     """
 
-    def __init__(self, p=0.5, *, rng=None):
+    def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
         check_probability("Dropout", p=p)
         self.p, self._count = p, Counter()
         self.seed = int(generator("Dropout", rng).integers(2**63))
 
     @property
-    def offset(self):
+    def offset(self) -> int:
         return self._count.value
 
     @offset.setter
-    def offset(self, n):
+    def offset(self, n: int) -> None:
         self._count.value = n
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         x = as_input(x, "Dropout")
         if not self.training or self.p == 0:
             return x
         return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size, x))
 
-    def options(self, n, like):
+    def options(self, n: int, like: ArrayLike) -> dict[str, Any]:
         """The arguments of a function that drops n numbers of its own, as attention its weights,
         where the array or Tensor `like` lives."""
         p = self.p if self.training else 0.0
         return {"dropout_p": p, "seed": self.seed, "offset": self.take(n, like) if p else 0}
 
-    def take(self, n, like):
+    def take(self, n: int, like: ArrayLike) -> int | DeviceOffset:
         """The offset of the next n random numbers, which are used up, for use where `like` lives:
         an integer, or on a GPU a DeviceOffset."""
         offset, context = self._count.take(n, array_of(like)), current.context
@@ -124,53 +142,53 @@ class Dropout(Module):
             context.same("the array of Dropout.offset", lambda: [self._count.array])
         return offset
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"p={self.p}"
 
 
 class Tanh(Module):
     """tanh x, elementwise."""
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         return tanh(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + e⁻ˣ), elementwise."""
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         return sigmoid(x)
 
 
 class ReLU(Module):
     """max(x, 0), elementwise: functional.relu."""
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         return F.relu(x)
 
 
 class GELU(Module):
     """x Φ(x), elementwise: functional.gelu. approximate: "none" or "tanh"."""
 
-    def __init__(self, approximate="none"):
+    def __init__(self, approximate: str = "none") -> None:
         check_approximate("GELU", approximate)
         self.approximate = approximate
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         return one_position.gelu(x, self.approximate)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
 
 
 class SiLU(Module):
     """x / (1 + e⁻ˣ), elementwise: functional.silu."""
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         return one_position.silu(x)
 
 
-def random_state(module):
+def random_state(module: Module) -> Any:
     """{dotted name: [seed, offset]} of every Dropout in a module: what decides the masks to come.
 
     A checkpoint holds it beside the weights; it is what JSON can hold.
@@ -181,7 +199,7 @@ def random_state(module):
     }
 
 
-def load_random_state(module, state):
+def load_random_state(module: Module, state: Any) -> None:
     """Take over what `random_state` returned. Raises TypeError for what is no dict; ValueError,
     before anything is changed, that lists every missing and unexpected name, and every value that
     is not two integers in range."""

@@ -11,17 +11,21 @@ and section 4.1.
 """
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..ops import matmul
 from ..safety.options import check_numbers, check_sizes, generator
+from ..typing import ArrayLike, Seed
 from .layers import Linear
 from .module import Module, Parameter, check_module, uniform
 from .one_position import linear
 
+M = TypeVar("M", bound=Module)
 ALPHA = 16.0  # α, where nothing else is said
 
 
@@ -32,7 +36,9 @@ class LoRALinear(Module):
     do here (in the paper, from a Gaussian), drawn from `rng`: a seed, a numpy Generator, or None.
     """
 
-    def __init__(self, linear, rank, alpha=ALPHA, *, rng=None):
+    def __init__(
+        self, linear: Linear, rank: int, alpha: float = ALPHA, *, rng: Seed = None
+    ) -> None:
         if not isinstance(linear, Linear):
             raise TypeError(f"LoRALinear: takes an nn.Linear; got {type(linear).__name__}")
         check_sizes("LoRALinear", rank=rank)
@@ -50,12 +56,12 @@ class LoRALinear(Module):
         self.scale = alpha / rank  # α / r
         self.to(device)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         """x (..., in) -> y (..., out)."""
         y = linear(x, self.weight, self.bias)
         return y + linear(linear(x, self.lora_A), self.lora_B) * self.scale
 
-    def merged(self):
+    def merged(self) -> Linear:
         """The nn.Linear with the weight W + (α / r) B A, and b."""
         out, n = self.weight.shape
         linear = Linear(n, out, bias=False, dtype=self.weight.dtype).to(self.weight.device)
@@ -66,12 +72,20 @@ class LoRALinear(Module):
         linear.bias = self.bias
         return linear
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         out, n = self.weight.shape
         return f"{n}, {out}, rank={len(self.lora_A.data)}"
 
 
-def add_adapters(model, rank, alpha=ALPHA, names=(), *, part=None, rng=None):
+def add_adapters(
+    model: Module,
+    rank: int,
+    alpha: float = ALPHA,
+    names: Collection[str] = (),
+    *,
+    part: Module | None = None,
+    rng: Seed = None,
+) -> list[str]:
     """Put a LoRALinear in the place of each nn.Linear inside `model` whose weight learns, and
     freeze that and the bias; nothing else is frozen (see Module.requires_grad_). Returns their
     dotted names. The joint matrix of queries, keys and values in MultiheadAttention is no
@@ -113,7 +127,8 @@ def add_adapters(model, rank, alpha=ALPHA, names=(), *, part=None, rng=None):
         for place in _places(model)
         if type(place[1]) is Linear and id(place[1].weight) in weights
     ]
-    layers, first = {id(layer): layer for _, layer, *_ in places}, {}
+    layers = {id(layer): layer for _, layer, *_ in places}
+    first: dict[int, LoRALinear] = {}
     made = {i: LoRALinear(layer, rank, alpha, rng=rng) for i, layer in layers.items()}
     for adapted in made.values():
         tied = first.setdefault(id(adapted.weight), adapted)
@@ -144,12 +159,13 @@ def _replace(places, made):
             holder[key] = made[id(value)]
 
 
-def merge_adapters(model):
+def merge_adapters(model: M) -> M:
     """Put one nn.Linear in the place of each LoRALinear inside `model`: the same results, at the
     cost of a model without adapters. Returns the model."""
     check_module("merge_adapters", model)
     found = [place for place in _places(model) if isinstance(place[1], LoRALinear)]
-    layers, first = {id(layer): layer for _, layer, *_ in found}, {}
+    layers = {id(layer): layer for _, layer, *_ in found}
+    first: dict[tuple, Parameter] = {}
     made = {i: layer.merged() for i, layer in layers.items()}
     for i, layer in layers.items():  # those that share a weight share it again
         tied = id(layer.weight), id(layer.lora_A), id(layer.lora_B), layer.scale
@@ -158,7 +174,7 @@ def merge_adapters(model):
     return model
 
 
-def adapters(model):
+def adapters(model: Module) -> dict[str, Parameter]:
     """{dotted name: Parameter} of all A and B inside `model`: what to save where they are kept
     apart from it."""
     check_module("adapters", model)

@@ -3,9 +3,10 @@ devices; and modules made of modules."""
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import isroutine
 from reprlib import recursive_repr
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..kernels.cuda.runtime.capture_context import current
 from ..safety.arguments import check_operand
 from ..safety.names import explain_missing
 from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator
+from ..typing import Array, ArrayLike, DTypeLike, P, R, Seed
 from .held import CONTAINERS, LAZY, MAPPINGS, PLAIN, held_by
 
 
@@ -24,7 +26,13 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data, requires_grad=True, dtype=None, device=None):
+    def __init__(
+        self,
+        data: ArrayLike,
+        requires_grad: bool = True,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
+    ) -> None:
         check_operand(data, "Parameter")
         if dtype is not None:
             check_dtype("Parameter", dtype)
@@ -44,7 +52,7 @@ def _inside(holder, path="", above=()):
             yield from _inside(value, name, (*above, value))
 
 
-def learns(value):
+def learns(value: object) -> bool:
     """Whether the value is a Parameter or a Module, or holds one, in lists, tuples and dicts."""
     if isinstance(value, CONTAINERS):
         return any(learns(one) for _, one, *_ in _inside([value]))
@@ -70,7 +78,7 @@ def _nameless(name, value, holder):
     )
 
 
-def arrays_of(who, state_dict):
+def arrays_of(who: str, state_dict: Any) -> dict[str, Any]:
     """The dict with Tensors, lists and numbers as arrays. Raises TypeError if it is none."""
     if not isinstance(state_dict, dict):
         raise TypeError(
@@ -81,11 +89,14 @@ def arrays_of(who, state_dict):
     return {name: a if is_array(a) else np.asarray(a) for name, a in given.items()}
 
 
-def fitting(problem, wanted, given, lines):
+def fitting(
+    problem: str, wanted: dict[str, Array], given: dict[str, Array], lines: list[str]
+) -> dict[str, Array]:
     """{name: array}: copies of those arrays in `given` that are wanted, each on the device and in
     the dtype of the array wanted[name]. Raises ValueError with the problem, the lines that are
     there, and one for each array that does not fit."""
-    new, firsts = {}, {}
+    new: dict[str, Any] = {}
+    firsts: dict[int, tuple] = {}
     for name, like in wanted.items():
         if name not in given:
             continue
@@ -109,6 +120,15 @@ def fitting(problem, wanted, given, lines):
     return new
 
 
+if TYPE_CHECKING:
+    Result = TypeVar("Result", covariant=True)
+
+    class _Forward(Protocol[P, Result]):
+        """A module, by its `forward`: what that takes and returns, so does a call."""
+
+        def forward(self, *args: P.args, **kwargs: P.kwargs) -> Result: ...
+
+
 class Module:
     """A part of a model: its attributes that are Parameters or Modules are found by name, also in
     lists, tuples and dicts: `self.layers = [Linear(2, 3)]` holds "layers.0.weight".
@@ -118,7 +138,7 @@ class Module:
 
     training = True
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
             if learns(value) or (name == "__slots__" and value):
@@ -127,7 +147,7 @@ class Module:
                     f"self.name = ...; not in the body of the class, nor in __slots__"
                 )
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         """Raises TypeError for a value that would take the place of a Parameter or Module, which an
         optimiser and `state_dict` then missed, or of a method of Module."""
         here, old = f"{type(self).__name__}.{name}", vars(self).get(name)
@@ -145,10 +165,10 @@ class Module:
 
     __getattr__ = explain_missing("Module")
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self: "_Forward[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
         if current.context is not None:
             current.context.module(self)
         return self.forward(*args, **kwargs)
@@ -181,12 +201,12 @@ class Module:
                         raise TypeError(_nameless(name, value, holder))
         return tree
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """Pairs (name, module): this one and, depth first, all inside it; names are dotted
         paths."""
         return ((name, module) for name, module, _ in self._tree(prefix))
 
-    def named_parameters(self, remove_duplicate=True):
+    def named_parameters(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Pairs (dotted name, Parameter); a parameter that is used in two places comes once, or,
         with remove_duplicate=False, under each of its names.
 
@@ -213,11 +233,11 @@ class Module:
                     names.add(name)
                     yield name, value
 
-    def parameters(self):
+    def parameters(self) -> list[Parameter]:
         """The Parameters of this module and all inside it, each once."""
         return [p for _, p in self.named_parameters()]
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Set `training` here and in all modules inside. Returns the module. Raises TypeError for a
         mode that is not True or False."""
         if not isinstance(mode, (bool, np.bool_)):
@@ -229,11 +249,11 @@ class Module:
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """The same as `train(False)`."""
         return self.train(False)
 
-    def to(self, device):
+    def to(self, device: str) -> Self:
         """Move all parameters to `device`, in place: optimisers keep their hold on them. Gradients
         are dropped. Returns the module."""
         for p in self.parameters():
@@ -241,7 +261,7 @@ class Module:
             p.data = to_device(p.data, device)
         return self
 
-    def requires_grad_(self, requires_grad=True):
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze all parameters (False), or have them learn again (True): one that is frozen gets
         no gradient, and nothing is kept for it. An optimiser takes none that is. Returns the
         module."""
@@ -251,16 +271,16 @@ class Module:
             p.requires_grad = requires_grad
         return self
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():
             p.grad = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         """{dotted name: array}: copies of all parameters, on the device where they are."""
         return {name: p.data.copy() for name, p in self.named_parameters(remove_duplicate=False)}
 
-    def load_state_dict(self, state_dict, strict=True):
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike], strict: bool = True) -> None:
         """Copy arrays (or Tensors) into the parameters of the same names, cast to their dtype.
 
         Raises TypeError for what is no dict, ValueError that lists every missing, unexpected and
@@ -280,7 +300,7 @@ class Module:
             slots[name].data = array
 
     @recursive_repr()
-    def __repr__(self):
+    def __repr__(self) -> str:
         inside = [
             f"({name}): {value!r}"
             for name, value, *_ in self._members()
@@ -289,7 +309,7 @@ class Module:
         body = "".join("\n  " + line.replace("\n", "\n  ") for line in inside)
         return f"{type(self).__name__}({self.extra_repr()}{body}{chr(10) if inside else ''})"
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """What `repr` shows of the options; a subclass defines it."""
         return ""
 
@@ -297,13 +317,13 @@ class Module:
 class ModuleList(Module):
     """Modules in a row, named "0", "1", ...: what is done with them is up to who holds the list."""
 
-    def __init__(self, modules=()):
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
         if not isinstance(modules, Iterable):
             raise TypeError(f"ModuleList takes a sequence of Modules; got {modules!r:.100}")
         for module in modules:
             self.append(module)
 
-    def append(self, module):
+    def append(self, module: Module) -> Self:
         """Put a Module at the end. Returns the list."""
         self._put(str(len(self)), module)
         return self
@@ -317,13 +337,13 @@ class ModuleList(Module):
             )
         setattr(self, name, module)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return (value for value in vars(self).values() if isinstance(value, Module))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """The module with that number, or the ModuleList of a slice of them."""
         modules = list(self)[index]
         return ModuleList(modules) if isinstance(index, slice) else modules
@@ -335,7 +355,7 @@ class Sequential(ModuleList):
     layers: Modules, which are named "0", "1", ..., or one dict of names and Modules.
     """
 
-    def __init__(self, *layers):
+    def __init__(self, *layers: Module | dict[str, Module]) -> None:
         named = (
             layers[0]
             if len(layers) == 1 and isinstance(layers[0], dict)
@@ -344,24 +364,24 @@ class Sequential(ModuleList):
         for name, layer in named.items():
             self._put(name, layer)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         for layer in self:
             x = layer(x)
         return x
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         """The layer with that number, or the Sequential of a slice of them."""
         found = super().__getitem__(index)
         return Sequential(*found) if isinstance(index, slice) else found
 
 
-def check_module(name, module):
+def check_module(name: str, module: object) -> None:
     """Raises TypeError for what is no Module."""
     if not isinstance(module, Module):
         raise TypeError(f"{name} takes a Module; got {type(module).__name__}")
 
 
-def uniform(rng, bound, *shape, dtype):
+def uniform(rng: Seed, bound: float, *shape: int, dtype: DTypeLike) -> Parameter:
     """A Parameter drawn from U(−bound, bound)."""
     rng = generator("uniform", rng)
     check_numbers("uniform", bound=bound)
@@ -370,7 +390,7 @@ def uniform(rng, bound, *shape, dtype):
     return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)
 
 
-def xavier_uniform(rng, *shape, dtype):
+def xavier_uniform(rng: Seed, *shape: int, dtype: DTypeLike) -> Parameter:
     """A Parameter (outputs, inputs) drawn from U(−√(6/(outputs + inputs)), the same positive)
     (Glorot & Bengio 2010, equation 16)."""
     for n in shape:

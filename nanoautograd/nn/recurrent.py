@@ -1,15 +1,19 @@
 """Recurrent layers: RNN, LSTM, GRU."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import functional as F
 from ..backends import array_namespace
+from ..core.tensor import Tensor
 from ..safety.arguments import as_input
 from ..safety.options import check_flags, check_probability, check_sizes, generator
+from ..typing import ArrayLike, DTypeLike, Seed
 from .layers import Dropout
-from .module import Module, uniform
+from .module import Module, Parameter, uniform
 
 
 class Recurrent(Module):
@@ -26,17 +30,17 @@ class Recurrent(Module):
 
     def __init__(
         self,
-        input_size,
-        hidden_size,
-        num_layers=1,
-        bias=True,
-        batch_first=False,
-        dropout=0.0,
-        bidirectional=False,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         *,
-        rng=None,
-        dtype=np.float32,
-    ):
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         name = type(self).__name__
         check_sizes(name, 1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_flags(name, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
@@ -63,11 +67,11 @@ class Recurrent(Module):
         # Its seed comes from rng after all weights: they are the same with and without dropout.
         self.between = Dropout(dropout, rng=rng) if dropout else None
 
-    def weights_and_options(self, x):
+    def weights_and_options(self, x: ArrayLike) -> tuple[list[Parameter], dict[str, Any]]:
         """What the function in functional/ takes after the states, for input x."""
         shape = as_input(x, type(self).__name__).shape
         weights = [getattr(self, name) for name in self._names]
-        options = {
+        options: dict[str, Any] = {
             "bias": self.bias,
             "batch_first": self.batch_first,
             "bidirectional": self.bidirectional,
@@ -81,7 +85,7 @@ class Recurrent(Module):
             options |= {"dropout": self.dropout, "masks": self.between(ones) > 0}
         return weights, options
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
 
 
@@ -94,18 +98,18 @@ class RNN(Recurrent):
 
     def __init__(
         self,
-        input_size,
-        hidden_size,
-        num_layers=1,
-        nonlinearity="tanh",
-        bias=True,
-        batch_first=False,
-        dropout=0.0,
-        bidirectional=False,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         *,
-        rng=None,
-        dtype=np.float32,
-    ):
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         if not isinstance(nonlinearity, str) or nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
@@ -121,7 +125,9 @@ class RNN(Recurrent):
         )
         self.nonlinearity = nonlinearity
 
-    def forward(self, x, hx=None, lengths=None):
+    def forward(
+        self, x: ArrayLike, hx: ArrayLike | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[Tensor, Tensor]:
         """x (T, B, input_size), or (B, T, input_size) if batch_first, or (T, input_size) for one
         sequence; hx (num_layers·directions, B, hidden_size), None for zeros; lengths: the number of
         steps of each sequence that are not padding -> outputs like x with directions·hidden_size
@@ -139,7 +145,12 @@ class LSTM(Recurrent):
 
     gates = 4
 
-    def forward(self, x, hx=None, lengths=None):
+    def forward(
+        self,
+        x: ArrayLike,
+        hx: Sequence[ArrayLike | None] | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """x and lengths as for RNN; hx the pair (h_0, c_0), each (num_layers·directions, B,
         hidden_size), None for zeros -> outputs, and the pair of the last states (h_n, c_n)."""
         weights, options = self.weights_and_options(x)
@@ -155,7 +166,9 @@ class GRU(Recurrent):
 
     gates = 3
 
-    def forward(self, x, hx=None, lengths=None):
+    def forward(
+        self, x: ArrayLike, hx: ArrayLike | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Arguments and results are those of RNN."""
         weights, options = self.weights_and_options(x)
         return F.gru(x, hx, *weights, lengths=lengths, **options)

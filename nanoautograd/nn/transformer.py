@@ -1,12 +1,17 @@
 """The layers of the Transformer (Vaswani et al. 2017, "Attention is all you need", section 3)."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 
 from .. import functional as F
+from ..core.tensor import Tensor
 from ..safety.options import check_flags, check_sizes, generator
+from ..typing import ArrayLike, DTypeLike, Seed
 from .attention import MultiheadAttention
+from .kv_cache import KVCache
 from .layers import Dropout, Linear
 from .module import Module, ModuleList, check_module
 from .norms import LayerNorm
@@ -28,23 +33,23 @@ class TransformerLayer(Module):
     Generator, or None; see MultiheadAttention and Linear.
     """
 
-    attentions = ()  # their names
+    attentions: tuple[str, ...] = ()  # their names
 
     def __init__(
         self,
-        d_model,
-        nhead,
-        dim_feedforward=2048,
-        dropout=0.1,
-        activation="relu",
-        layer_norm_eps=1e-5,
-        batch_first=False,
-        norm_first=False,
-        bias=True,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
         *,
-        rng=None,
-        dtype=np.float32,
-    ):
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         name = type(self).__name__
         f = ACTIVATIONS.get(activation) if isinstance(activation, str) else activation
         if not callable(f):
@@ -70,10 +75,16 @@ class TransformerLayer(Module):
             setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
             setattr(self, f"dropout{i}", Dropout(dropout, rng=rng))
 
-    def feed_forward(self, x):
+    def feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
-    def add(self, x, f, norm, dropout):
+    def add(
+        self,
+        x: Any,
+        f: Callable[[Tensor], Tensor],
+        norm: Callable[[Tensor], Tensor],
+        dropout: Callable[[Tensor], Tensor],
+    ) -> Tensor:
         """x after the sublayer f."""
         return x + dropout(f(norm(x))) if self.norm_first else norm(x + dropout(f(x)))
 
@@ -83,7 +94,13 @@ class TransformerEncoderLayer(TransformerLayer):
 
     attentions = ("self_attn",)
 
-    def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+    def forward(
+        self,
+        src: ArrayLike,
+        src_mask: ArrayLike | None = None,
+        src_key_padding_mask: ArrayLike | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
         """src (T, B, d_model), or with B first if batch_first -> the same shape. Masks as in
         MultiheadAttention: src_mask (T, T), src_key_padding_mask (B, T), True = not seen."""
 
@@ -102,7 +119,9 @@ class TransformerDecoderLayer(TransformerLayer):
 
     attentions = ("self_attn", "multihead_attn")
 
-    def sublayers(self, x, attention, over_memory):
+    def sublayers(
+        self, x: Any, attention: Callable[[Tensor], Tensor], over_memory: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """x after all of them; the two attentions are given as functions of x."""
         x = self.add(x, attention, self.norm1, self.dropout1)
         x = self.add(x, over_memory, self.norm2, self.dropout2)
@@ -110,15 +129,15 @@ class TransformerDecoderLayer(TransformerLayer):
 
     def forward(
         self,
-        tgt,
-        memory,
-        tgt_mask=None,
-        memory_mask=None,
-        tgt_key_padding_mask=None,
-        memory_key_padding_mask=None,
-        tgt_is_causal=False,
-        memory_is_causal=False,
-    ):
+        tgt: ArrayLike,
+        memory: ArrayLike,
+        tgt_mask: ArrayLike | None = None,
+        memory_mask: ArrayLike | None = None,
+        tgt_key_padding_mask: ArrayLike | None = None,
+        memory_key_padding_mask: ArrayLike | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
         """tgt (T, B, d_model), memory (S, B, d_model), or with B first if batch_first -> like tgt.
         Masks as in MultiheadAttention: (T, T), (T, S), (B, T) and (B, S), True = not seen;
         tgt_is_causal: position t sees 0 to t."""
@@ -141,7 +160,13 @@ class TransformerDecoderLayer(TransformerLayer):
 
         return self.sublayers(tgt, attention, over_memory)
 
-    def step(self, x, cache, memory, seen=None):
+    def step(
+        self,
+        x: Tensor,
+        cache: KVCache,
+        memory: tuple[Tensor, Tensor],
+        seen: ArrayLike | None = None,
+    ) -> Tensor:
         """The same for one position more, or a few: what `forward` gives for them, causally.
 
         x (B, T, d_model), and batch_first; cache: the KVCache of the positions before, to which
@@ -159,7 +184,7 @@ class TransformerDecoderLayer(TransformerLayer):
         return self.sublayers(x, attention, over_memory)
 
 
-def copies(name, layer, num_layers, norm):
+def copies(name: str, layer: Module, num_layers: int, norm: Any) -> ModuleList:
     """A ModuleList of copies of a layer: the same weights, but each drops elements of its own."""
     check_module(name, layer)
     if not (norm is None or callable(norm)):
@@ -179,11 +204,19 @@ class TransformerEncoder(Module):
     As in PyTorch the copies start from the same weights; draw new ones for a model to be trained.
     """
 
-    def __init__(self, encoder_layer, num_layers, norm=None):
+    def __init__(
+        self, encoder_layer: Module, num_layers: int, norm: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.layers = copies("TransformerEncoder", encoder_layer, num_layers, norm)
         self.norm = norm
 
-    def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=False):
+    def forward(
+        self,
+        src: ArrayLike,
+        mask: ArrayLike | None = None,
+        src_key_padding_mask: ArrayLike | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
         """As TransformerEncoderLayer."""
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, is_causal)
@@ -196,21 +229,23 @@ class TransformerDecoder(Module):
     As in PyTorch the copies start from the same weights; draw new ones for a model to be trained.
     """
 
-    def __init__(self, decoder_layer, num_layers, norm=None):
+    def __init__(
+        self, decoder_layer: Module, num_layers: int, norm: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.layers = copies("TransformerDecoder", decoder_layer, num_layers, norm)
         self.norm = norm
 
     def forward(
         self,
-        tgt,
-        memory,
-        tgt_mask=None,
-        memory_mask=None,
-        tgt_key_padding_mask=None,
-        memory_key_padding_mask=None,
-        tgt_is_causal=False,
-        memory_is_causal=False,
-    ):
+        tgt: ArrayLike,
+        memory: ArrayLike,
+        tgt_mask: ArrayLike | None = None,
+        memory_mask: ArrayLike | None = None,
+        tgt_key_padding_mask: ArrayLike | None = None,
+        memory_key_padding_mask: ArrayLike | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
         """As TransformerDecoderLayer."""
         for layer in self.layers:
             tgt = layer(

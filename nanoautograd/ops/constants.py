@@ -6,7 +6,7 @@ almost everywhere, as `floor` is, that is also its derivative: none flows throug
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, Protocol, cast, overload
 
 import numpy as np
 
@@ -178,7 +178,7 @@ logical_and = _elementwise("logical_and", 2)
 logical_not = _elementwise("logical_not", 1)
 logical_or = _elementwise("logical_or", 2)
 logical_xor = _elementwise("logical_xor", 2)
-nonzero: Callable[[ArrayLike], tuple[Tensor, ...]] = _as_in_numpy("nonzero", "a")
+nonzero = cast(Callable[[ArrayLike], tuple[Tensor, ...]], _as_in_numpy("nonzero", "a"))
 ones_like = _as_in_numpy("ones_like", "a")
 rint = _elementwise("rint", 1)
 round = _as_in_numpy("round", "a", then=("decimals",))

@@ -395,7 +395,7 @@ def _largest(x1, x2):
 CELLS = 32  # grid points per unit
 EDGE = 6  # erf(6) = 1 - 2e-17
 _C = [k / CELLS for k in range(-EDGE * CELLS, EDGE * CELLS + 1)]
-_TABLES = {}  # (namespace, dtype) -> erf and its slope at _C
+_TABLES: dict = {}  # (namespace, dtype) -> erf and its slope at _C
 
 EDGE32 = 4  # erf(4) = 1 - 2e-8, in float32 1
 _A = (

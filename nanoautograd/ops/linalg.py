@@ -212,7 +212,7 @@ def einsum(subscripts: str | ArrayLike, *operands: ArrayLike, optimize: bool = T
         return astype(y, xp.result_type(*[x.dtype for x in operands]))
     inputs, output = _parsed(subscripts, operands)
     simple = [_distinct(x, letters) for x, letters in zip(operands, inputs)]
-    lengths = {}
+    lengths: dict[str, int] = {}
     for x, letters in simple:
         for letter, n in zip(letters, x.shape):
             if n != 1 and lengths.setdefault(letter, n) != n:

@@ -1,6 +1,9 @@
 """Adam and AdamW, to read; adam_fast.py has the same in fewer passes over the memory."""
 
+from typing import Any
+
 from ..backends import array_namespace
+from ..typing import Params
 from .on_device import counter, like
 from .optimizer import Optimizer
 
@@ -19,27 +22,34 @@ class Adam(Optimizer):
 
     buffers = "exp_avg", "exp_avg_sq"  # m and v
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def prepare(self, theta, state):
+    def prepare(self, theta: Any, state: dict[str, Any]) -> None:
         """The state of θ before its first step."""
         zeros = array_namespace(theta).zeros_like
         state.update(step=counter(theta), exp_avg=zeros(theta), exp_avg_sq=zeros(theta))
 
-    def begin(self, theta, state, group):
+    def begin(self, theta: Any, state: dict[str, Any], group: dict[str, Any]) -> Any:
         """Counts the step. Returns t."""
         if "step" not in state:
             self.prepare(theta, state)
         state["step"] += 1
         return state["step"]
 
-    def update(self, group, t, theta, g, m, v):
+    def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v: Any) -> None:
         if group["weight_decay"]:
             g = g + group["weight_decay"] * theta
         self.descend(group, t, theta, g, m, v)
 
-    def descend(self, group, t, theta, g, m, v):
+    def descend(self, group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v: Any) -> None:
         """The last three lines of the algorithm."""
         beta1, beta2 = group["betas"]
         c = (1.0 - beta2**t) ** 0.5
@@ -57,9 +67,16 @@ class AdamW(Adam):
 
     elsewhere = {"decoupled_weight_decay": True}
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def update(self, group, t, theta, g, m, v):
+    def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v: Any) -> None:
         theta *= 1.0 - group["lr"] * group["weight_decay"]
         self.descend(group, t, theta, g, m, v)

@@ -1,5 +1,6 @@
 """Averages of a model's weights."""
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from ..backends import array_namespace
 from ..kernels.cuda.runtime.capture_context import current
 from ..nn.module import Module, arrays_of, fitting
+from ..typing import Array, ArrayLike
 from .blocks import in_blocks
 from .checks import count_in
 from .master import wide
@@ -39,7 +41,9 @@ class AveragedModel:
     or float32 for one of 16 bits. What is frozen then has none.
     """
 
-    def __init__(self, model, decay=0.999):
+    _begun: bool
+
+    def __init__(self, model: Module, decay: float = 0.999) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"AveragedModel: takes a Module; got {type(model).__name__}")
         if not isinstance(decay, (int, float, np.floating)) or not 0.0 <= decay < 1.0:
@@ -48,7 +52,7 @@ class AveragedModel:
         self.decay, self.is_applied = float(decay), False
         self._take({name: wide(p.data.copy()) for name, p in self.parameters.items()}, 0)
 
-    def update(self):
+    def update(self) -> None:
         """Take in the weights as they are now, after a step of the optimiser."""
         if self.is_applied:
             raise RuntimeError(
@@ -79,11 +83,11 @@ class AveragedModel:
         self.averages, self._begun = averages, updates > 0
         self.updates = counter(next(iter(averages.values()), None), updates)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"AveragedModel({len(self.parameters)} parameters, decay={self.decay})"
 
     @contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         """Within it the model has the averages for its weights, and its own again afterwards; where
         a KeyboardInterrupt ends it, when that has been handled at the latest. Once at a time:
         raises RuntimeError within another one."""
@@ -107,14 +111,14 @@ class AveragedModel:
             p.data = own[name]
         self.is_applied = False
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         """PyTorch's layout: {"n_averaged": updates, "module.<name>": array}. Copies."""
         return {
             "n_averaged": np.array(int(self.updates)),
             **{f"module.{name}": a.copy() for name, a in self.averages.items()},
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Take over what `state_dict` returned: copied, onto each parameter's device. Raises
         ValueError, before anything is changed, where it was made for another model."""
         who = "AveragedModel.load_state_dict"

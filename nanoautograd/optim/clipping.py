@@ -1,7 +1,8 @@
 """Gradients scaled so that their norm is limited."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,12 @@ def _scale(scale, out, g):
         out[...] = g
 
 
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+def clip_grad_norm_(
+    parameters: Iterable[Tensor] | Tensor,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Any:
     """Scale all gradients together so that their joint norm is at most `max_norm` (Pascanu et al.
     2013): (Σ |g|ᵖ)^(1/p) with p = `norm_type`, above 0, or max |g| for infinity. Gradients of 16
     bits are added up and scaled in float32.

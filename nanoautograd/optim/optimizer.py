@@ -11,11 +11,15 @@ a GPU the learning rate (on_device.py). So a step that is captured there and rep
 (kernels/cuda/runtime) goes on as the step would, and has only to be told what must stay as it was.
 """
 
+from collections.abc import Callable, Mapping
 from itertools import chain
+from typing import Any
 
 from ..backends import is_array
+from ..core.tensor import Tensor
 from ..custom_vjp import MANUAL
 from ..kernels.cuda.runtime.capture_context import CaptureError, current
+from ..typing import Params
 from . import checks, fast, states
 from .master import master, wide
 from .on_device import Group, options_at
@@ -28,36 +32,42 @@ class Optimizer:
     each with options of its own. `param_groups` holds them, and a schedule writes `group["lr"]`.
     """
 
-    buffers = ()  # names of the arrays in a parameter's state that `update` takes
-    elsewhere = {}  # options of PyTorch that are on where they mean what this optimiser is
-    in_place = kernels = None  # forms of just this class that are fast (adam_fast.py)
+    buffers: tuple[str, ...] = ()  # names of the arrays in a parameter's state that `update` takes
+    elsewhere: dict[
+        str, bool
+    ] = {}  # options of PyTorch that are on where they mean what this optimiser is
+    in_place: Callable | None = None
+    kernels: Callable | None = None  # forms of just this class that are fast (adam_fast.py)
 
-    def __init__(self, params, **defaults):
+    def __init__(self, params: Params, **defaults: Any) -> None:
         name, self.defaults = type(self).__name__, defaults
-        self.param_groups = []
+        self.param_groups: list[Group] = []
         for group in checks.listed_groups(name, params):
             self.param_groups.append(Group({**defaults, **group}))
             self.check(self.param_groups[-1])
         checks.check_parameters(name, self.parameters())
-        self.state = [{} for _ in self.parameters()]  # what is remembered, one dict a parameter
-        self._checked, self._params = {}, self.parameters()  # what checks.py has seen
-        self._together = []  # small parameters (fast.py)
+        self.state: list[dict[str, Any]] = [
+            {} for _ in self.parameters()
+        ]  # what is remembered, one dict a parameter
+        self._checked: dict = {}  # what checks.py has seen
+        self._params = self.parameters()
+        self._together: list = []  # small parameters (fast.py)
 
-    def parameters(self):
+    def parameters(self) -> list[Tensor]:
         """All parameters, in the order of `state`."""
         return [p for group in self.param_groups for p in group["params"]]
 
-    def check(self, group):
+    def check(self, group: dict[str, Any]) -> None:
         """Makes the numbers among the options Python's. Raises TypeError or ValueError for options
         that are unknown or out of range."""
         checks.check_options(type(self).__name__, group, self.defaults)
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget all gradients: each parameter's `grad` becomes None."""
         for p in self.parameters():
             p.grad = None
 
-    def step(self):
+    def step(self) -> None:
         """Update every parameter that has a gradient; one whose `grad` is None, or that no longer
         requires one, stays as it is. Raises ValueError, before anything is changed, for options out
         of range, and where parameters, or their shapes or dtypes, are no longer what they were."""
@@ -81,7 +91,7 @@ class Optimizer:
         for theta, exact in rounded:
             theta[...] = exact.astype(theta.dtype)
 
-    def change(self, jobs):
+    def change(self, jobs: list[tuple]) -> None:
         """A step as it is written; fast.py has a faster way to the same. jobs: the options, the
         state, θ and g of each parameter, which are changed in place but for g."""
         for group, state, theta, g in jobs:
@@ -89,19 +99,19 @@ class Optimizer:
             t = self.begin(theta, state, options)
             self.update(options, t, theta, g, *[state[b] for b in self.buffers if b in state])
 
-    def begin(self, theta, state, group):
+    def begin(self, theta: Any, state: dict[str, Any], group: dict[str, Any]) -> Any:
         """Make `state`, the dict of the parameter `theta`, ready for its next step, and return
         what `update` is to know of it: on the CPU something hashable, as parameters for which it is
         the same may be updated together."""
 
-    def update(self, group, t, theta, g, *buffers):
+    def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, *buffers: Any) -> None:
         """Change theta and the buffers in place, given the gradient g; elementwise, as the arrays,
         of one shape, may be a part of a parameter, or several end to end. t: what `begin` returned.
         On a GPU group["lr"] is an array () of θ's dtype, and t may be one of int64.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         groups = []
         for group in self.param_groups:
             n, numbers = len(group["params"]), sum(p.size for p in group["params"])
@@ -109,7 +119,7 @@ class Optimizer:
             groups.append(f"{n} parameter{'s' * (n != 1)} of {numbers:,} numbers, {options}")
         return f"{type(self).__name__}(" + ";\n  ".join(groups) + ")"
 
-    def guard(self, context):
+    def guard(self, context: Any) -> None:
         """Tells a step that is recorded what must be the same when it is replayed."""
         name = type(self).__name__
         for key, value in chain.from_iterable(state.items() for state in self.state):
@@ -135,12 +145,12 @@ class Optimizer:
             for option in group.keys() - on_device - {"params"}:
                 context.guard(f"{name}'s {option}", lambda g=group, o=option: g[o])
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """PyTorch's layout: {"state": {i: {name: array or int}}, "param_groups": [options]}, where
         i counts the parameters over all groups and "params" lists those numbers. Copies."""
         return {"state": states.copied(self.state), "param_groups": states.numbered(self)}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned: copied, onto each parameter's device. Options that
         only PyTorch has may be there if they are off: None or False.
 

@@ -5,7 +5,9 @@ import math
 from .checks import number
 
 
-def learning_rate(step, peak, steps, warmup=0, decay="cosine", floor=0.0):
+def learning_rate(
+    step: int, peak: float, steps: int, warmup: int = 0, decay: str = "cosine", floor: float = 0.0
+) -> float:
     """The rate for step 0 ≤ step < steps: a linear rise to `peak` over the first `warmup` steps,
     then a fall to `floor` at the last one, along half a cosine (Loshchilov & Hutter 2017, eq. 5) or
     a straight line; decay="constant" stays at `peak`. Raises ValueError and TypeError for what is

@@ -1,6 +1,9 @@
 """Stochastic gradient descent."""
 
+from typing import Any
+
 from ..backends import array_namespace
+from ..typing import Params
 from .optimizer import Optimizer
 
 
@@ -16,8 +19,14 @@ class SGD(Optimizer):
     buffers = ("momentum_buffer",)
 
     def __init__(
-        self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False
-    ):
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
         super().__init__(
             params,
             lr=lr,
@@ -27,14 +36,14 @@ class SGD(Optimizer):
             nesterov=nesterov,
         )
 
-    def begin(self, theta, state, group):
+    def begin(self, theta: Any, state: dict[str, Any], group: dict[str, Any]) -> Any:
         """Returns whether b is not there yet."""
         first = "momentum_buffer" not in state
         if group["momentum"] and first:
             state["momentum_buffer"] = array_namespace(theta).empty_like(theta)
         return first
 
-    def update(self, group, first, theta, g, b=None):
+    def update(self, group: dict[str, Any], first: Any, theta: Any, g: Any, b: Any = None) -> None:
         mu = group["momentum"]
         if group["weight_decay"]:
             g = g + group["weight_decay"] * theta

@@ -11,8 +11,10 @@ from contextvars import ContextVar
 from functools import partial, wraps
 from operator import methodcaller
 from types import coroutine
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast, overload
 from weakref import ref
+
+from ..typing import F
 
 __all__ = ["Mode"]
 
@@ -58,6 +60,10 @@ class Mode(metaclass=_Modes):
     variable: ClassVar[ContextVar[int]]
     value: ClassVar[bool]
 
+    @overload
+    def __new__(cls, f: None = None) -> Self: ...
+    @overload
+    def __new__(cls, f: F) -> F: ...  # type: ignore[misc]  # it makes no Mode then
     def __new__(cls, f: Any = None) -> Any:
         mode = super().__new__(cls)
         return mode if f is None else mode(f)  # @no_grad, without parentheses
@@ -104,7 +110,7 @@ class Mode(metaclass=_Modes):
                 block.close = int  # nothing is left to do, whoever still has it
         return is_open
 
-    def __call__(self, f: Any) -> Any:
+    def __call__(self, f: F) -> F:
         """`f`, run within a block. A generator or coroutine is within it only while it runs."""
         mode = type(self)
         if isinstance(f, (staticmethod, classmethod)):
@@ -152,13 +158,13 @@ class Mode(metaclass=_Modes):
                 with mode():
                     return f(*args, **options)
 
-        return decorated
+        return cast(F, decorated)
 
 
 def _is(kind: Any, f: Any) -> bool:
     while isinstance(f, partial):
         f = f.func
-    return kind(f) or kind(f.__call__)  # of an object, its method counts
+    return kind(f) or kind(getattr(f, "__call__"))  # of an object, its method counts
 
 
 def _in_steps(mode: Any, running: Any) -> Any:
