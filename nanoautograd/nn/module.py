@@ -96,7 +96,7 @@ def fitting(
     the dtype of the array wanted[name]. Raises ValueError with the problem, the lines that are
     there, and one for each array that does not fit."""
     new: dict[str, Any] = {}
-    firsts: dict[int, tuple] = {}
+    firsts: dict[int, str] = {}
     for name, like in wanted.items():
         if name not in given:
             continue

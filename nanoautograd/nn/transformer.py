@@ -34,6 +34,12 @@ class TransformerLayer(Module):
     """
 
     attentions: tuple[str, ...] = ()  # their names
+    # For checkers, of what `__init__` sets by its name:
+    self_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
 
     def __init__(
         self,
@@ -118,6 +124,9 @@ class TransformerDecoderLayer(TransformerLayer):
     network; see TransformerLayer."""
 
     attentions = ("self_attn", "multihead_attn")
+    multihead_attn: MultiheadAttention
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def sublayers(
         self, x: Any, attention: Callable[[Tensor], Tensor], over_memory: Callable[[Tensor], Tensor]

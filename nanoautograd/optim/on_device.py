@@ -42,7 +42,7 @@ class Group(dict):
 
     update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__
 
-    def __ior__(self, other):
+    def __ior__(self, other):  # type: ignore[misc]  # a dict's | is what it was
         self.update(other)
         return self
 

@@ -88,7 +88,7 @@ def seed(y: Any, gradient: Any, wrap: Any) -> Any:
             return gradient
     xp = array_namespace(a)
     if gradient is None:
-        if y.size != 1:
+        if a.size != 1:
             raise ShapeError(
                 f"the Tensor to differentiate has shape {y.shape}; without a gradient only a "
                 "scalar will do: give one of that shape, or take .sum() or .mean() first"
