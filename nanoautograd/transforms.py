@@ -11,7 +11,7 @@ does not return Tensors, and ShapeError for values or directions of the wrong sh
 
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from typing import Any, Concatenate, overload
+from typing import Any, Concatenate, TypeVar, overload
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from .safety.checks import seed
 from .safety.data import DEEPEST, check_depth
 from .safety.in_place import check_version
 from .typing import ArrayLike, P, Shape
+
+Tree = TypeVar("Tree", bound=dict | list | tuple)  # a nested argument, and its gradient
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -236,7 +238,7 @@ def _check_argnums(name: str, argnums: Any) -> None:
             raise TypeError(f"{name}: argnums is an integer, or a tuple of them; not {argnums!r}")
 
 
-# ---- the transforms. (For checkers: of f(Tensor, ...) by its first argument, and of any other f.)
+# ---- the transforms (for checkers: of one Tensor, of a nested argument, of anything else)
 
 
 @overload
@@ -244,7 +246,9 @@ def value_and_grad(
     f: Callable[Concatenate[Tensor, P], Any],
 ) -> Callable[Concatenate[ArrayLike, P], tuple[Tensor, Tensor]]: ...
 @overload
-def value_and_grad(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], tuple[Tensor, Tensor]]: ...
+def value_and_grad(
+    f: Callable[Concatenate[Tree, P], Any],
+) -> Callable[Concatenate[Tree, P], tuple[Tensor, Tree]]: ...
 @overload
 def value_and_grad(
     f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
@@ -283,7 +287,9 @@ def grad(
     f: Callable[Concatenate[Tensor, P], Any],
 ) -> Callable[Concatenate[ArrayLike, P], Tensor]: ...
 @overload
-def grad(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], Tensor]: ...
+def grad(
+    f: Callable[Concatenate[Tree, P], Any],
+) -> Callable[Concatenate[Tree, P], Tree]: ...
 @overload
 def grad(
     f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
@@ -344,15 +350,7 @@ def jvp(f: Callable, primals: Sequence, tangents: Sequence) -> tuple[Any, Any]:
     return call.value(), ds if call.several else ds[0]
 
 
-@overload
-def jacobian(
-    f: Callable[Concatenate[Tensor, P], Any],
-) -> Callable[Concatenate[ArrayLike, P], Tensor]: ...
-@overload
-def jacobian(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], Tensor]: ...
-@overload
-def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]: ...
-def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """A function that returns ∂f/∂x, of shape f(x).shape + x.shape, one walk for each row.
 
     argnums: as for `grad`; a tuple gives a tuple of Jacobians. f returns one Tensor.
@@ -381,15 +379,7 @@ def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     return jacobian_of_f
 
 
-@overload
-def hessian(
-    f: Callable[Concatenate[Tensor, P], Any],
-) -> Callable[Concatenate[ArrayLike, P], Tensor]: ...
-@overload
-def hessian(f: Callable[[Tensor], Any]) -> Callable[[ArrayLike], Tensor]: ...
-@overload
-def hessian(f: Callable, argnums: int = 0) -> Callable[..., Any]: ...
-def hessian(f: Callable, argnums: int = 0) -> Callable:
+def hessian(f: Callable, argnums: int = 0) -> Callable[..., Any]:
     """A function that returns the second derivatives of a scalar f, of shape x.shape + x.shape.
 
     argnums: one integer; that argument is one array.
