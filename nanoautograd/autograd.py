@@ -1,7 +1,7 @@
 """Gradients of Tensors with respect to Tensors, as values."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .core.backward import backpropagate
 from .core.tensor import Tensor, wrap
@@ -13,7 +13,8 @@ from .typing import ArrayLike, Gradient
 
 __all__ = ["grad"]
 
-__getattr__, __dir__ = public(__name__)
+if not TYPE_CHECKING:  # a checker finds what is missing
+    __getattr__, __dir__ = public(__name__)
 
 
 def grad(

@@ -12,7 +12,7 @@ Without a GPU this can be imported, and says what is missing where one is needed
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .backends import DeviceError, _cupy_status
 from .backends.memory import gpu_memory
@@ -36,7 +36,8 @@ __all__ = [
     "use_kernels",
 ]
 
-__getattr__, __dir__ = public(__name__)
+if not TYPE_CHECKING:  # a checker finds what is missing
+    __getattr__, __dir__ = public(__name__)
 
 
 class Memory(NamedTuple):

@@ -252,7 +252,7 @@ def value_and_grad(
 @overload
 def value_and_grad(
     f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
-) -> Callable[..., Any]: ...
+) -> Any: ...
 def value_and_grad(
     f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Callable:
@@ -291,9 +291,7 @@ def grad(
     f: Callable[Concatenate[Tree, P], Any],
 ) -> Callable[Concatenate[Tree, P], Tree]: ...
 @overload
-def grad(
-    f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
-) -> Callable[..., Any]: ...
+def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Any: ...
 def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable:
     """A function that returns the gradient of f; (gradient, aux) if f returns (value, aux)."""
     both = value_and_grad(f, argnums, has_aux)

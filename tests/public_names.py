@@ -121,6 +121,7 @@ LEFT_OUT = {
     "nn",
     "optim",
     "testing",
+    "typing",
 } | {
     *("detect_anomaly", "enable_grad", "no_grad", "keep_memory", "set_num_threads"),
     *("AnomalyError", "GraphError", "ShapeError"),

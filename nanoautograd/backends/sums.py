@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import groupby
 from math import prod
 from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -254,7 +255,7 @@ def squares(a, axis=None, n=1):
     return summed(a * a, axis, keepdims=True) / n, s
 
 
-def unbroadcast(g, shape):
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sums `g` over the axes along which an array of `shape` was broadcast.
 
     If y_ij = x_j for every i, then the gradient of x_j is the sum over i of that of y_ij. Raises
@@ -275,7 +276,7 @@ def unbroadcast(g, shape):
     return y if y.dtype == g.dtype else y.astype(g.dtype)
 
 
-def unbroadcast_as(d, shape, dtype):
+def unbroadcast_as(d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """`unbroadcast`, and in a dtype. Raises TypeError for what is no array, or is complex."""
     if not isinstance(getattr(d, "dtype", None), np.dtype) or isinstance(d, np.ma.MaskedArray):
         what = f"{type(d).__name__} {d!r}"

@@ -8,6 +8,8 @@ What may be given to an operation that is derived by hand is checked here, befor
 computes: `check` beside the function. Which form computes: README.md.
 """
 
+from typing import TYPE_CHECKING
+
 from ..kernels import connect
 from ..safety import names
 from .activations import gelu, log_softmax, relu, silu, softmax
@@ -48,6 +50,7 @@ __all__ = [
     "softmax",
 ]
 
-__getattr__, __dir__ = names.public(__name__)
+if not TYPE_CHECKING:  # a checker finds what is missing
+    __getattr__, __dir__ = names.public(__name__)
 
 connect()

@@ -101,8 +101,12 @@ for _name, _operation in OF_ONE.items():
     _attach_unary(f"__{_name}__", _operation)
 
 
-Tensor.__getitem__, Tensor.__setitem__ = ops.getitem, assign
-Tensor.T = property(lambda self: ops.transpose(self), doc="The Tensor with its axes reversed.")
+def _T(self: Tensor) -> Tensor:
+    """The Tensor with its axes reversed."""
+    return ops.transpose(self)
+
+
+Tensor.__getitem__, Tensor.__setitem__, Tensor.T = ops.getitem, assign, property(_T)
 
 # ---- methods: the operation with the Tensor as its first argument
 

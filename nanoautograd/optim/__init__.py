@@ -15,6 +15,8 @@ parts of equal size, call `(loss / k).backward()` for each, and make one step: t
 batch is the mean of the means over its parts.
 """
 
+from typing import TYPE_CHECKING
+
 from ..safety import names
 from . import adam_fast
 from .adam import Adam, AdamW
@@ -34,6 +36,7 @@ __all__ = [
     "learning_rate",
 ]
 
-__getattr__, __dir__ = names.public(__name__)
+if not TYPE_CHECKING:  # a checker finds what is missing
+    __getattr__, __dir__ = names.public(__name__)
 
 adam_fast.connect()

@@ -4,6 +4,8 @@ On the CPU the lines of adam.py, of which each makes a new array, are computed i
 so a block meets less memory. On a GPU one kernel does all lines for many parameters at once.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..backends import device_of
@@ -13,13 +15,13 @@ from .adam import Adam, AdamW
 from .on_device import options_at
 
 
-def adam_in_place(group, t, theta, g, m, v):
+def adam_in_place(group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v: Any) -> None:
     if group["weight_decay"]:
         g = g + group["weight_decay"] * theta
     _descend(group, t, theta, g, m, v)
 
 
-def adamw_in_place(group, t, theta, g, m, v):
+def adamw_in_place(group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v: Any) -> None:
     theta *= 1.0 - group["lr"] * group["weight_decay"]
     _descend(group, t, theta, g, m, v)
 
@@ -42,9 +44,10 @@ def _descend(group, t, theta, g, m, v):
     theta -= d
 
 
-def by_kernels(optimizer, jobs):
+def by_kernels(optimizer: Adam, jobs: list[tuple]) -> list[tuple]:
     """Makes the steps that the kernels take; returns the other jobs."""
-    taken, others = {}, []
+    taken: dict = {}
+    others = []
     for job in jobs:
         group, state, theta, g = job
         if type(theta) is np.ndarray or not can_run(theta):
@@ -64,6 +67,6 @@ def by_kernels(optimizer, jobs):
     return others
 
 
-def connect():
+def connect() -> None:
     Adam.in_place, Adam.kernels = adam_in_place, by_kernels
     AdamW.in_place, AdamW.kernels = adamw_in_place, by_kernels

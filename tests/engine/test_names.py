@@ -159,7 +159,8 @@ def test_completion_shows_what_is_for_users(module):
 
 
 README = (
-    "nag.functional nag.nn nag.optim nag.autograd nag.backends nag.checkpoint nag.cuda nag.testing"
+    "nag.functional nag.nn nag.optim nag.autograd nag.backends nag.checkpoint nag.cuda nag.testing "
+    "nag.typing"
 )
 
 

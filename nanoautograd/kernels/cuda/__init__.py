@@ -10,6 +10,7 @@ sources/NAME.cu, the kernels, and launchers/NAME.py, the launcher,
 Whatever is not taken is computed by the fallback, the lines of manual/ on CuPy, and never wrongly.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
@@ -22,7 +23,7 @@ _state = {"on": True}
 
 
 @contextmanager
-def use_kernels(on):
+def use_kernels(on: bool) -> Iterator[None]:
     """`with use_kernels(False):` the fallback, the lines of manual/, computes on the GPU too."""
     before, _state["on"] = _state["on"], on
     try:

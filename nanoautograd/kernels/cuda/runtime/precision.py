@@ -34,7 +34,7 @@ class matmul_precision:
     raises a RuntimeError where it does not.
     """
 
-    def __init__(self, precision):
+    def __init__(self, precision: str) -> None:
         if precision not in PRECISIONS:
             raise ValueError(
                 f"matmul_precision: the precision must be one of "
@@ -42,8 +42,8 @@ class matmul_precision:
             )
         self._before, _state["precision"] = _state["precision"], precision
 
-    def __enter__(self):
+    def __enter__(self) -> "matmul_precision":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         _state["precision"] = self._before
