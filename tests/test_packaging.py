@@ -71,8 +71,24 @@ def test_the_wheel_gives_the_engine_and_gradient_tests_and_no_more(checkout, bui
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         wheel.extractall(tmp_path)
     package = {name for name in checkout[1] if name.startswith("nanoautograd/")}
-    assert names == {*package, "pytest_nanoautograd.py"}
+    assert names == {*package, "pytest_nanoautograd.py"} > {"nanoautograd/py.typed"}
     run(sys.executable, "-c", ENGINE, str(tmp_path), cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_checker_reads_the_types_of_an_installation(built, tmp_path):
+    pytest.importorskip("mypy", reason="needs mypy")
+    run(sys.executable, "-m", "venv", "--without-pip", "env", cwd=tmp_path)
+    (packages,) = tmp_path.glob("env/[lL]ib/**/site-packages")
+    with zipfile.ZipFile(built[1]) as wheel:
+        wheel.extractall(packages)
+    (python,) = [*tmp_path.glob("env/bin/python"), *tmp_path.glob("env/Scripts/python.exe")]
+    program = (
+        "import nanoautograd as nag; reveal_type(nag.tanh(1.0)); reveal_type(nag.tanh(1).sum())"
+    )
+    options = "--config-file=", "--cache-dir=cache", f"--python-executable={python}"
+    said = run(sys.executable, "-m", "mypy", *options, "-c", program, cwd=tmp_path)
+    assert said.count('Revealed type is "nanoautograd.core.tensor.Tensor"') == 2
 
 
 ENGINE = """
