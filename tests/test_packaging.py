@@ -84,7 +84,7 @@ def test_a_checker_reads_the_types_of_an_installation(built, tmp_path):
         wheel.extractall(packages)
     (python,) = [*tmp_path.glob("env/bin/python"), *tmp_path.glob("env/Scripts/python.exe")]
     program = (
-        "import nanoautograd as nag; reveal_type(nag.tanh(1.0)); reveal_type(nag.tanh(1).sum())"
+        "import nanoautograd as nag\nreveal_type(nag.tanh(1.0))\nreveal_type(nag.tanh(1).sum())"
     )
     options = "--config-file=", "--cache-dir=cache", f"--python-executable={python}"
     said = run(sys.executable, "-m", "mypy", *options, "-c", program, cwd=tmp_path)
