@@ -9,7 +9,7 @@ All raise TypeError for an argument or a result that has no derivative, an integ
 does not return Tensors, and ShapeError for values or directions of the wrong shape.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from typing import Any, Concatenate, TypeVar, overload
 
@@ -34,7 +34,7 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 # ---- nested arguments
 
 
-def _tree_map(f: Any, tree: Any, *others: Any, deepest: Any = DEEPEST) -> Any:
+def _tree_map(f: Callable, tree: Any, *others: Any, deepest: int = DEEPEST) -> Any:
     """f applied to the arrays in a nested list, tuple or dict (and those at the same places)."""
     if isinstance(tree, (dict, list, tuple)):
         check_depth(deepest)
@@ -73,7 +73,7 @@ class _Input(Leaf):
     is_open = True
 
 
-def _are_differentiated(tensors: Any) -> list[bool]:
+def _are_differentiated(tensors: Sequence) -> list[bool]:
     """For each of the Tensors, whether an open leaf, or that of a Tensor that requires a gradient,
     can be reached from it."""
     edges = [getattr(t, "_edge", None) for t in tensors]
@@ -130,7 +130,7 @@ class _Call:
         keep = _are_differentiated(self.outs) if self.records else [False] * len(self.outs)
         self.values, self.is_nested = _with_history(self.outs, keep), any(keep)
 
-    def results(self, ys: Any) -> list:
+    def results(self, ys: Sequence) -> list:
         """Tensors as the caller gets them: with the history that they have outside of this call."""
         keep = _are_differentiated(ys) if self.records else [False] * len(ys)
         return _with_history(ys, keep)
@@ -139,7 +139,7 @@ class _Call:
         """What f returned."""
         return tuple(self.values) if self.several else self.values[0]
 
-    def apply_vjp(self, gs: Any, create_graph: bool = False) -> list:
+    def apply_vjp(self, gs: Sequence, create_graph: bool = False) -> list:
         """The gradients of the inputs, given those of the outputs; zeros where there is none. They
         are recorded if f, or one of gs, depends on something that is differentiated outside; with
         create_graph they all are, and the caller (jvp) decides which stay so."""
@@ -153,13 +153,13 @@ class _Call:
         ds = [d if isinstance(d, Tensor) else wrap(d) for d in ds]
         return self.results(ds) if nested and not create_graph else ds
 
-    def arranged(self, values: Any) -> tuple:
+    def arranged(self, values: Iterable) -> tuple:
         """One value for each input, in the structure of the arguments."""
         values = iter(values)
         return tuple(_tree_map(lambda x: next(values), a) for a in self.args)
 
 
-def _with_history(tensors: Any, keep: Any) -> list:
+def _with_history(tensors: Sequence, keep: list[bool]) -> list:
     """The Tensors, those that do not keep their history without it."""
     return [
         t.detach() if isinstance(t, Tensor) and t.requires_grad and not kept else t
@@ -167,7 +167,7 @@ def _with_history(tensors: Any, keep: Any) -> list:
     ]
 
 
-def _as_input(x: Any, name: str, leaves: Any) -> Tensor:
+def _as_input(x: ArrayLike, name: str, leaves: list[_Input]) -> Tensor:
     """x as an input to differentiate with respect to: an edge of its own in the graph.
 
     It is a copy, so that f may assign into it. If x is being differentiated outside, the copy is
@@ -203,7 +203,7 @@ def _output(y: Any, name: str) -> Tensor:
     return y
 
 
-def _zeros(x: Any) -> Any:
+def _zeros(x: Tensor) -> Any:
     return array_namespace(x._array).zeros_like(x._array)
 
 
@@ -222,7 +222,7 @@ def _sequences(name: str, primals: Any, tangents: Any) -> tuple[tuple, tuple]:
     return tuple(primals), tuple(tangents)
 
 
-def _check_tangents(name: str, tangents: Any, primals: Any) -> None:
+def _check_tangents(name: str, tangents: Sequence, primals: Sequence) -> None:
     """Raises if the directions are not one array for each primal, and of its shape."""
     shapes = [_shape_of(v) for v in tangents], [_shape_of(x) for x in primals]
     if shapes[0] != shapes[1]:

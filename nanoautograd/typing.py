@@ -5,7 +5,20 @@
 
 The result of an operation is a Tensor if an argument is one; of arrays alone it is an array, and of
 numbers alone a number of NumPy. An annotation cannot tell which, and says `Tensor`, of which
-programs are made. So a checker does not notice that nag.tanh(array) has no `backward`.
+programs are made. So a checker does not notice that nag.tanh(array) has no `backward`. (And of
+NumPy's functions it believes that they give arrays: write nag.tanh(t), not np.tanh(t).)
+
+    Array       an array of NumPy or CuPy
+    ArrayLike   that, a Tensor, a number, or lists and tuples of these
+    Axes        one axis, a tuple of axes, or None for all
+    DTypeLike   what np.dtype takes
+    File        a path
+    Gradient    dL/dy, of the shape of y; None stands for 1 where y is a scalar
+    Index       what stands in t[...]
+    Params      parameters, or groups of them with options of their own
+    Seed        an integer or several, a Generator of NumPy, or None for another one each time
+    Shape       a tuple of lengths
+    ShapeLike   that, a list of lengths, or one
 """
 
 from collections.abc import Callable
@@ -32,7 +45,7 @@ P = ParamSpec("P")  # the parameters of a function
 R = TypeVar("R")  # its result
 F = TypeVar("F", bound=Callable)  # a function, of which a decorator makes one of the same type
 
-Axes = int | tuple[int, ...] | None  # None: all
+Axes = int | tuple[int, ...] | None
 Shape = tuple[int, ...]
 
 if TYPE_CHECKING:
@@ -61,10 +74,10 @@ if TYPE_CHECKING:
     ArrayLike = complex | np.number | np.bool | Array | _Tensor | _Nested
     Index = SupportsIndex | slice | EllipsisType | None | ArrayLike | tuple["Index", ...]
     ShapeLike = SupportsIndex | Sequence[SupportsIndex]
-    Gradient = ArrayLike | None  # dL/dy, of the shape of y; None: 1, where y is a scalar
+    Gradient = ArrayLike | None
     File = str | PathLike[str]
-    Params = Iterable[_Tensor] | Iterable[dict[str, Any]]  # or groups, with options of their own
-    Seed = int | Sequence[int] | np.random.Generator | None  # None: another one each time
+    Params = Iterable[_Tensor] | Iterable[dict[str, Any]]
+    Seed = int | Sequence[int] | np.random.Generator | None
 else:
 
     class _Name(NewType):

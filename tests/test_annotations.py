@@ -200,6 +200,16 @@ class Net(nn.Module):
         y, (h, c) = self.lstm(self.hidden(x))
         return y @ self.w * scale
 
+class Descent(optim.Optimizer):
+    buffers = ("mean",)
+
+    def __init__(self, params: nag.typing.Params, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr)
+
+    def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, mean: Any) -> None:
+        mean += 0.1 * (g - mean)
+        theta -= group["lr"] * mean
+
 @nag.function
 def cube(a: nag.typing.ArrayLike) -> nag.Tensor:
     return nag.power(a, 3)

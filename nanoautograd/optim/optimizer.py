@@ -33,11 +33,11 @@ class Optimizer:
     """
 
     buffers: tuple[str, ...] = ()  # names of the arrays in a parameter's state that `update` takes
-    elsewhere: dict[
-        str, bool
-    ] = {}  # options of PyTorch that are on where they mean what this optimiser is
+    # options of PyTorch that are on where they mean what this optimiser is
+    elsewhere: dict[str, bool] = {}
+    # forms of just this class that are fast (adam_fast.py)
     in_place: Callable | None = None
-    kernels: Callable | None = None  # forms of just this class that are fast (adam_fast.py)
+    kernels: Callable | None = None
 
     def __init__(self, params: Params, **defaults: Any) -> None:
         name, self.defaults = type(self).__name__, defaults
@@ -46,10 +46,9 @@ class Optimizer:
             self.param_groups.append(Group({**defaults, **group}))
             self.check(self.param_groups[-1])
         checks.check_parameters(name, self.parameters())
-        self.state: list[dict[str, Any]] = [
-            {} for _ in self.parameters()
-        ]  # what is remembered, one dict a parameter
-        self._checked: dict = {}  # what checks.py has seen
+        # what is remembered, one dict a parameter
+        self.state: list[dict[str, Any]] = [{} for _ in self.parameters()]
+        self._checked: dict = {}  # what checks.py has seen, and the parameters
         self._params = self.parameters()
         self._together: list = []  # small parameters (fast.py)
 
