@@ -13,7 +13,7 @@ a GPU the learning rate (on_device.py). So a step that is captured there and rep
 
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backends import is_array
 from ..core.tensor import Tensor
@@ -103,12 +103,17 @@ class Optimizer:
         what `update` is to know of it: on the CPU something hashable, as parameters for which it is
         the same may be updated together."""
 
-    def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, *buffers: Any) -> None:
-        """Change theta and the buffers in place, given the gradient g; elementwise, as the arrays,
-        of one shape, may be a part of a parameter, or several end to end. t: what `begin` returned.
-        On a GPU group["lr"] is an array () of θ's dtype, and t may be one of int64.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define update")
+    if TYPE_CHECKING:
+        update: Callable[..., None]  # of a subclass: with the buffers that it has
+    else:
+
+        def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, *buffers: Any) -> None:
+            """Change theta and the buffers in place, given the gradient g; elementwise, as the
+            arrays, of one shape, may be a part of a parameter, or several end to end. t: what
+            `begin` returned. On a GPU group["lr"] is an array () of θ's dtype, and t may be one of
+            int64.
+            """
+            raise NotImplementedError(f"{type(self).__name__} does not define update")
 
     def __repr__(self) -> str:
         groups = []
