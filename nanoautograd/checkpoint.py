@@ -130,7 +130,7 @@ def tidy(folder: File) -> None:
     _tidy(Path(folder), _document(Path(folder) / "checkpoint.json"))
 
 
-def _tidy(folder, document):
+def _tidy(folder: Path, document: dict[str, Any]) -> None:
     for path in folder.iterdir():
         if LEFTOVER.fullmatch(path.name) and path.name != document["tensors"]:
             path.unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def load_checkpoint(folder: File) -> tuple[dict[str, np.ndarray], Any]:
     return _from_bytes(data, arrays), document["state"]
 
 
-def _document(path):
+def _document(path: Path) -> dict[str, Any]:
     """The content of a checkpoint.json, which is found to be what `save_checkpoint` wrote."""
     try:
         document = json.loads(read_file(path, LONGEST))
@@ -209,7 +209,7 @@ def naming(path: File) -> Iterator[None]:
         raise
 
 
-def _check(document):
+def _check(document: dict[str, Any]) -> str:
     body = {key: value for key, value in document.items() if key != "check"}
     return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
@@ -231,7 +231,7 @@ def open_file(path: File) -> BufferedReader:
     return open(path, "rb")
 
 
-def _safetensors():
+def _safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError:
@@ -241,7 +241,7 @@ def _safetensors():
     return safetensors
 
 
-def _to_bytes(tensors, metadata=None):
+def _to_bytes(tensors: Any, metadata: Mapping[str, str] | None = None) -> bytes:
     if not isinstance(tensors, Mapping):
         is_module = hasattr(tensors, "named_parameters")
         raise TypeError(
@@ -275,7 +275,7 @@ def _to_bytes(tensors, metadata=None):
         raise ValueError(f"save: the format cannot hold this: {e!s:.300}") from None
 
 
-def _parts(data, path):
+def _parts(data: bytes, path: File) -> list[tuple[str, dict[str, Any]]]:
     """[(name, {"dtype", "shape", "data"}), ...] of the bytes of a safetensors file."""
     safetensors = _safetensors()
     try:
@@ -284,7 +284,7 @@ def _parts(data, path):
         raise CheckpointError(f"{path} is not a whole safetensors file: {error_text(e)}") from None
 
 
-def _from_bytes(data, path):
+def _from_bytes(data: bytes, path: File) -> dict[str, np.ndarray]:
     parts = _parts(data, path)
     for name, part in parts:
         if part["dtype"] not in DTYPES:
@@ -306,6 +306,6 @@ def _from_bytes(data, path):
         raise CheckpointError(f"{path} has an array that NumPy cannot hold: {e}") from None
 
 
-def _array(dtype, shape, data):
+def _array(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
     stored = np.dtype("u1" if dtype == "BOOL" else DTYPES[dtype])  # any byte may stand for True
     return np.frombuffer(data, stored.newbyteorder("<")).astype(DTYPES[dtype]).reshape(shape)

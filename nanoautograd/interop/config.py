@@ -46,7 +46,7 @@ def read_config(path: File, kinds: Mapping[str, type]) -> dict[str, Any]:
     return {name: kind(found[name]) for name, kind in kinds.items()}
 
 
-def _is(value, kind):
+def _is(value: Any, kind: type) -> bool:
     if kind is int:
         return type(value) is int and 1 <= value <= LARGEST
     if kind is float:
@@ -54,5 +54,5 @@ def _is(value, kind):
     return isinstance(value, kind)
 
 
-def _refuse(constant):
+def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")

@@ -22,6 +22,7 @@ import math
 import os
 import struct
 from collections.abc import Mapping
+from io import BufferedReader
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ class GGUF:
                 )
         return arrays
 
-    def _unpack(self, contents, shape, kind):
+    def _unpack(self, contents: np.ndarray, shape: Shape, kind: Any) -> np.ndarray:
         """Packed blocks, uint8, as an array of this shape, float32."""
         gguf = _gguf()
         kind = gguf.GGMLQuantizationType(kind)
@@ -143,15 +144,15 @@ class _Bytes:
     """Takes values off the front of a file. Nothing that it is told to be there is believed, or
     made room for, before it is."""
 
-    def __init__(self, file):
+    def __init__(self, file: BufferedReader) -> None:
         self.file, self.at, self.size = file, 0, os.fstat(file.fileno()).st_size
 
     @property
-    def left(self):
+    def left(self) -> int:
         """The bytes from here to the end."""
         return self.size - self.at
 
-    def take(self, n, what):
+    def take(self, n: int, what: str) -> bytes:
         """The next n bytes."""
         if self.at + n > LONGEST:
             raise _Damaged(
@@ -167,11 +168,11 @@ class _Bytes:
         self.at += n
         return data
 
-    def number(self, format, what):
+    def number(self, format: str, what: str) -> Any:
         """One number, `format` as in struct."""
         return struct.unpack("<" + format, self.take(struct.calcsize("<" + format), what))[0]
 
-    def count(self, least, what):
+    def count(self, least: int, what: str) -> int:
         """A number of things, uint64, each of which takes `least` bytes or more."""
         n = self.number("Q", f"the number of {what}")
         if n * least > self.left:
@@ -181,13 +182,13 @@ class _Bytes:
             )
         return n
 
-    def text(self, what):
+    def text(self, what: str) -> str:
         try:
             return str(self.take(self.number("Q", f"the length of {what}"), what), "utf-8")
         except UnicodeDecodeError as e:
             raise _Damaged(f"{what} before byte {self.at} is not UTF-8: {e.reason}") from None
 
-    def value(self, kind, key):
+    def value(self, kind: int, key: str) -> Any:
         """A value of the metadata, of the type with this number."""
         if kind in NUMBERS:
             return self.number(NUMBERS[kind], key)
@@ -205,11 +206,11 @@ class _Bytes:
         return [self.text(key) for _ in range(self.count(8, f"texts of {key}"))]
 
 
-def _read(file):
+def _read(file: _Bytes) -> tuple[dict, dict, dict]:
     """metadata, tensors and their places, as GGUF takes them, from the _Bytes of a file."""
     magic, version = file.take(4, "the magic"), file.number("I", "the version")
     if magic != b"GGUF" or version not in (2, 3):
-        raise _Damaged(f"it begins with {magic} and version {version}, not with GGUF and 2 or 3")
+        raise _Damaged(f"it begins with {magic!r} and version {version}, not with GGUF and 2 or 3")
     tensor_count = file.count(24, "tensors")
     metadata = {}
     for _ in range(file.count(13, "entries of the metadata")):
@@ -246,7 +247,7 @@ def _read(file):
     return metadata, {name: entry[:2] for name, entry in entries.items()}, places
 
 
-def _tensor(file):
+def _tensor(file: _Bytes) -> tuple[str, tuple]:
     """name, (shape, type, offset, size in bytes)."""
     name = file.text("the name of a tensor")
     axes = file.number("I", f"the axes of {shown(name)}")
@@ -266,7 +267,7 @@ def _tensor(file):
     return name, (shape, kind, offset, math.prod(shape) // elements * size)
 
 
-def _block(kind, name=""):
+def _block(kind: int, name: str = "") -> tuple[int, int]:
     """(elements, bytes) of a block of a tensor's type."""
     if kind in PLAIN:
         return 1, PLAIN[kind].itemsize
@@ -277,7 +278,7 @@ def _block(kind, name=""):
         raise _Damaged(f"the tensor {shown(name)} is of the unknown type {kind}") from None
 
 
-def _gguf():
+def _gguf() -> Any:
     try:
         import gguf.quants
     except ImportError:

@@ -108,7 +108,7 @@ def fill(
     return model
 
 
-def _broken(array, dtype):
+def _broken(array: np.ndarray, dtype: np.dtype) -> str | None:
     """What shows that an array, cast to this dtype, is no weight; None if nothing does.
 
     A download that broke off may leave a file of the right length with zeros at its end, which have
@@ -122,3 +122,4 @@ def _broken(array, dtype):
         return f"has numbers that are not finite in {dtype}"
     if array.ndim >= 2 and not ends.any():
         return f"{array.shape} has nothing but zeros"
+    return None

@@ -18,6 +18,8 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import IO, Literal
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -60,7 +62,7 @@ def load_npz(path: File, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
             raise CheckpointError(f"{path} is not a whole .npz file: {str(e)[:300]}") from None
 
 
-def _read(path, file, shapes):
+def _read(path: File, file: ZipFile, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
     """What `load_npz` returns, from the zip."""
     found = {}
     for name in file.namelist():
@@ -74,7 +76,7 @@ def _read(path, file, shapes):
     return arrays
 
 
-def _open(file, name):
+def _open(file: ZipFile, name: str) -> IO[bytes]:
     """An array in the archive, to read from. Other ways to pack it than the two of NumPy would
     unpack all of it at once, however little is asked for."""
     if not name.endswith(".npy"):
@@ -85,10 +87,10 @@ def _open(file, name):
     return file.open(name)
 
 
-def _shape_dtype_order(entry):
+def _shape_dtype_order(entry: IO[bytes]) -> tuple[Shape, np.dtype, Literal["C", "F"]]:
     """What the header says of the array; the order as in NumPy, "C" or "F"."""
 
-    def take(n):
+    def take(n: int) -> bytes:
         data = entry.read(n)
         if len(data) < n:
             raise EOFError(f"{shown(entry.name)} ends in its header")
@@ -97,7 +99,7 @@ def _shape_dtype_order(entry):
     magic, version = take(6), take(2)
     if magic != b"\x93NUMPY" or version not in LENGTHS:
         raise ValueError(
-            f"{shown(entry.name)} begins with {magic + version}, not as an array of "
+            f"{shown(entry.name)} begins with {magic + version!r}, not as an array of "
             "version 1.0 or 2.0"
         )
     length = int.from_bytes(take(LENGTHS[version]), "little")
@@ -109,18 +111,18 @@ def _shape_dtype_order(entry):
     match = HEADER.fullmatch(header.decode("latin1"))
     if not match:
         raise ValueError(
-            f"{shown(entry.name)} is no array of numbers; its header is {header[:100]}"
+            f"{shown(entry.name)} is no array of numbers; its header is {header[:100]!r}"
         )
     dtype, fortran, lengths = match.groups()
     try:
-        dtype = np.dtype(dtype)
+        found = np.dtype(dtype)
     except TypeError:
         raise ValueError(f"{shown(entry.name)} is of the unknown dtype {dtype[:100]!r}") from None
     shape = tuple(int(n) for n in lengths.removesuffix(",").split(",") if lengths)
-    return shape, dtype, "F" if fortran == "True" else "C"
+    return shape, found, "F" if fortran == "True" else "C"
 
 
-def _array(entry):
+def _array(entry: IO[bytes]) -> np.ndarray:
     """An array whose shape and dtype are known to be right, so that it has the size it should."""
     shape, dtype, order = _shape_dtype_order(entry)
     size = math.prod(shape) * dtype.itemsize

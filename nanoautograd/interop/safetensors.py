@@ -1,8 +1,9 @@
 """Arrays in the safetensors format, by the package safetensors: a header of names, dtypes and
 shapes, then the numbers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def load_safetensors(
 
 
 @contextmanager
-def _opened(path):
+def _opened(path: File) -> Iterator[Any]:
     """The file, whose header is read and found to fit it."""
     try:
         from safetensors import SafetensorError, safe_open

@@ -143,7 +143,7 @@ class MultiheadAttention(Module):
             for x, W, b in zip((query, key, value), Ws, bs)
         ]
 
-    def _cut(self, x):
+    def _cut(self, x: Any) -> Any:
         """(T, B, n·d), or with B first, -> the n heads (B, n, T, d)."""
         d = self.embed_dim // self.num_heads
         x = x.reshape(*x.shape[:2], x.shape[2] // d, d)
@@ -173,7 +173,7 @@ class MultiheadAttention(Module):
         out, weights = out if need_weights else (out, None)
         return self._merge(out), weights
 
-    def _merge(self, o):
+    def _merge(self, o: Any) -> Tensor:
         """The heads' results o (B, num_heads, T, d) -> output (B, T, embed_dim), or
         (T, B, embed_dim)."""
         o = o.transpose(0, 2, 1, 3) if self.batch_first else o.transpose(2, 0, 1, 3)
@@ -191,12 +191,12 @@ class MultiheadAttention(Module):
         return self._merge(one_position.causal_attention(q, k, v, self.dropout, seen))
 
     @staticmethod
-    def _one_batch(axis, query, key, value):
+    def _one_batch(axis: int, query: Any, key: Any, value: Any) -> list:
         """Each with an axis for a batch of one; the same array stays the same."""
         added = {id(a): expand_dims(a, axis) for a in (query, key, value)}
         return [added[id(a)] for a in (query, key, value)]
 
-    def _check(self, query, key, value):
+    def _check(self, query: Any, key: Any, value: Any) -> None:
         """Raises the error that names what does not fit."""
         inputs = {
             "query": (query, self.embed_dim),
@@ -218,7 +218,7 @@ class MultiheadAttention(Module):
             got = ", ".join(f"{name} {shape}" for name, (shape, _) in inputs.items())
             raise ValueError(f"MultiheadAttention: {problem}; got {got}")
 
-    def _attn_mask(self, mask, q, k):
+    def _attn_mask(self, mask: Any, q: Any, k: Any) -> Any:
         """`attn_mask` as functional.scaled_dot_product_attention takes it."""
         if mask is None:
             return None
@@ -233,7 +233,7 @@ class MultiheadAttention(Module):
         mask = mask if mask.ndim == 2 else reshape(mask, (B, H, T, S))
         return _true_means_seen(mask, "attn_mask", q.dtype)
 
-    def _padding(self, mask, k):
+    def _padding(self, mask: Any, k: Any) -> Any:
         if mask is None:
             return None
         mask = as_input(mask, "MultiheadAttention's key_padding_mask")
@@ -289,7 +289,7 @@ class RotaryEmbedding(Module):
         return f"base={self.base}"
 
 
-def _true_means_seen(mask, name, dtype):
+def _true_means_seen(mask: Any, name: str, dtype: Any) -> Any:
     """A mask whose True means hidden as one whose True means seen; a floating one as it is."""
     if mask.dtype == bool:
         return ~array_of(mask)
@@ -301,7 +301,7 @@ def _true_means_seen(mask, name, dtype):
     return mask
 
 
-def _joined(a, b):
+def _joined(a: Any, b: Any) -> Any:
     """Two masks, True = seen or floating and added, as one."""
     if a is None or b is None:
         return b if a is None else a

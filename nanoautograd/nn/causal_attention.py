@@ -12,12 +12,14 @@ checkpoints", 2023, section 2.2 (groups). Softmax and sum are derived in manual/
 a text is written T is 1: one_position.py is shorter then.
 """
 
+from typing import Any
+
 from .. import functional as F
 from ..backends import array_namespace
 from ..interface.array_interface import array_of
 
 
-def causal_attention(q, k, v, dropout=None, seen=None):
+def causal_attention(q: Any, k: Any, v: Any, dropout: Any = None, seen: Any = None) -> Any:
     """q (B, H, T, d), k and v (B, K, S, d) -> o (B, H, T, d). dropout: a Dropout for the weights α,
     or None. seen: (B, 1, 1, S), booleans, False for positions s that no query sees, as they are
     padding; None for all True. Raises ValueError where H is no multiple of K."""

@@ -9,7 +9,7 @@ from ..interface.array_interface import array_of
 from ..manual.viterbi import viterbi
 from ..safety.options import check_sizes, generator
 from ..typing import ArrayLike, DTypeLike, Seed
-from .module import Module, uniform
+from .module import Module, Parameter, uniform
 
 
 class CRF(Module):
@@ -27,7 +27,7 @@ class CRF(Module):
         self.end_transitions = uniform(rng, 0.1, num_tags, dtype=dtype)
         self.transitions = uniform(rng, 0.1, num_tags, num_tags, dtype=dtype)
 
-    def _scores(self):
+    def _scores(self) -> tuple[Parameter, ...]:
         return self.transitions, self.start_transitions, self.end_transitions
 
     def forward(

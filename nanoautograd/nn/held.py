@@ -2,7 +2,16 @@
 as they are in a set, the key of a dict, a partial, the closure of a function."""
 
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    Set,
+    ValuesView,
+)
 from dataclasses import is_dataclass
 from functools import partial, partialmethod
 from gc import get_referents
@@ -15,6 +24,7 @@ from types import (
     ModuleType,
     SimpleNamespace,
 )
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +41,12 @@ OPAQUE = set, frozenset, KeysView, ValuesView, ItemsView, partial, partialmethod
 RECORDS = SimpleNamespace, Mapping, Sequence, Set
 
 
-def held_by(value, kinds, holder=None, seen=None):
+def held_by(
+    value: object,
+    kinds: tuple[type, ...],
+    holder: Any = None,
+    seen: dict[int, object] | None = None,
+) -> Iterator[tuple[Any, Any]]:
     """Pairs (one, holder) of all that is of these kinds, or LAZY, in a value: the value itself, or
     what it holds. seen: {id: object} of what was looked into."""
     seen = {} if seen is None else seen
@@ -43,7 +58,7 @@ def held_by(value, kinds, holder=None, seen=None):
             yield from held_by(one, kinds, value, seen)
 
 
-def _parts(x, kinds):
+def _parts(x: Any, kinds: tuple[type, ...]) -> Iterable:
     """What x holds. Of an object of any other class only its attributes count, for it may hold a
     whole dataset."""
     if isinstance(x, MAPPINGS):
@@ -64,7 +79,7 @@ def _parts(x, kinds):
     return [y for y in _attributes(x) if is_record or isinstance(y, kinds)]
 
 
-def _closure(f):
+def _closure(f: Any) -> Iterator:
     """The values of the variables that a function has from outside, those that have one."""
     for cell in f.__closure__ or ():
         try:
@@ -73,7 +88,7 @@ def _closure(f):
             pass
 
 
-def _attributes(x):
+def _attributes(x: object) -> Iterator:
     yield from getattr(x, "__dict__", {}).values()
     for cls in type(x).__mro__:
         slots = vars(cls).get("__slots__", ())

@@ -68,7 +68,7 @@ class KVCache:
         return self.k, self.v
 
 
-def kind_of(a):
+def kind_of(a: Any) -> tuple:
     """What all keys of a cache have in common."""
     return a.shape[:2], a.shape[3], a.dtype
 
@@ -76,17 +76,17 @@ def kind_of(a):
 class Buffer:
     """Arrays k and v (B, K, size, d) for a cache that grows; `taken` of the positions are."""
 
-    def __init__(self, cache, size):
+    def __init__(self, cache: KVCache, size: int) -> None:
         k, v = array_of(cache.k), array_of(cache.v)
         B, K, self.taken, d = k.shape
         self.k, self.v = (array_namespace(a).empty((B, K, size, d), dtype=a.dtype) for a in (k, v))
         self.k[:, :, : self.taken], self.v[:, :, : self.taken] = k, v
 
-    def has_room(self, t, n):
+    def has_room(self, t: int, n: int) -> bool:
         """Whether positions t to n - 1 are there, and nobody's."""
         return self.taken == t and n <= self.k.shape[2]
 
-    def put(self, k, v, t, n):
+    def put(self, k: Any, v: Any, t: int, n: int) -> tuple[Any, Any]:
         """Write k and v at the positions t to n - 1. Returns all up to n."""
         self.k[:, :, t:n], self.v[:, :, t:n], self.taken = array_of(k), array_of(v), n
         return self.k[:, :, :n], self.v[:, :, :n]

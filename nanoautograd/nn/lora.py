@@ -13,7 +13,7 @@ and section 4.1.
 import math
 from collections.abc import Collection, Sequence, Set
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -139,12 +139,12 @@ def add_adapters(
     return [name for name, *_ in places]
 
 
-def _places(model):
+def _places(model: Module) -> list[tuple]:
     """The `_members` of a model and of all Modules in it."""
     return [place for _, _, held in model._tree() for place in held]
 
 
-def _replace(places, made):
+def _replace(places: list[tuple], made: dict[int, Any]) -> None:
     """Puts made[id(value)] in each of the places where a value is."""
     for name, _, holder, _ in places:
         if isinstance(holder, (tuple, MappingProxyType)):

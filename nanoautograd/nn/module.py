@@ -39,7 +39,7 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=requires_grad, dtype=dtype, device=device)
 
 
-def _inside(holder, path="", above=()):
+def _inside(holder: Any, path: str = "", above: tuple = ()) -> Iterator[tuple]:
     """What Module._members gives, of a Module or of a list, tuple or dict in it."""
     held = vars(holder) if isinstance(holder, Module) else holder
     for key, value in held.items() if isinstance(held, MAPPINGS) else enumerate(held):
@@ -59,12 +59,12 @@ def learns(value: object) -> bool:
     return isinstance(value, (Parameter, Module))
 
 
-def _holds(value, module):
+def _holds(value: object, module: "Module") -> bool:
     """Whether a Parameter or Module is a Module that holds `module`."""
     return isinstance(value, Module) and any(one is module for _, one, _ in value._branches())
 
 
-def _nameless(name, value, holder):
+def _nameless(name: str, value: Any, holder: Any) -> str:
     """What is wrong with a value that an attribute holds in `holder`, where it has no name."""
     if isinstance(value, LAZY):
         return (
@@ -173,13 +173,13 @@ class Module:
             current.context.module(self)
         return self.forward(*args, **kwargs)
 
-    def _members(self, path=""):
+    def _members(self, path: str = "") -> Iterator[tuple]:
         """(dotted name, value, holder, key) of each Tensor and Module among the attributes, also in
         lists, tuples and dicts at any depth: the value is that attribute, or holder[key]. What
         those Modules hold is not listed."""
         return _inside(self, path)
 
-    def _branches(self, path="", above=()):
+    def _branches(self, path: str = "", above: tuple = ()) -> Iterator[tuple]:
         """(name, module, its `_members`) of this one and, depth first, all inside it. A module that
         is also inside itself, as a child that knows its parent, is not entered again."""
         held, above = [*self._members(path)], (*above, self)
@@ -188,7 +188,7 @@ class Module:
             if isinstance(value, Module) and all(value is not one for one in above):
                 yield from value._branches(name, above)
 
-    def _tree(self, path=""):
+    def _tree(self, path: str = "") -> list[tuple]:
         """The same as a list. Raises TypeError if a Parameter or Module is held where it has no
         name, and has none elsewhere; but for a Module that holds this one."""
         tree = [*self._branches(path)]
@@ -328,7 +328,7 @@ class ModuleList(Module):
         self._put(str(len(self)), module)
         return self
 
-    def _put(self, name, module):
+    def _put(self, name: str, module: object) -> None:
         if hasattr(self, name):
             raise ValueError(f"{type(self).__name__}: the name {name!r} is taken; choose another")
         if not isinstance(module, Module):

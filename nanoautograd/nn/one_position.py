@@ -12,6 +12,7 @@ equal.
 from contextvars import ContextVar
 from functools import lru_cache
 from math import pi, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from ..custom_vjp import MANUAL
 from ..interface.array_interface import array_of
 from ..safety.modes import Mode
 from ..safety.options import check_sizes
+from ..typing import Shape
 from .causal_attention import causal_attention as of_many
 
 ON_ARRAYS: ContextVar[int] = ContextVar("on_arrays", default=False)
@@ -36,7 +38,7 @@ class on_arrays(Mode):
     variable, value = ON_ARRAYS, True
 
 
-def can_compute(weight):
+def can_compute(weight: Any) -> bool:
     """Whether a model with such a weight is to be computed here: on the CPU, in float32 or float64,
     where neither `use_manual` nor `detect_anomaly` want to see each operation."""
     a = array_of(weight)
@@ -44,7 +46,7 @@ def can_compute(weight):
     return usual and not MANUAL.get() and not operation.call_hook.watching
 
 
-def embedding(index, weight, padding_idx=None):
+def embedding(index: Any, weight: Any, padding_idx: Any = None) -> Any:
     """The rows of weight (V, D) that index, integers or a slice, names -> (..., D)."""
     rows = array_of(weight) if _is_on() else weight
     if type(index) is not slice:
@@ -56,7 +58,7 @@ def embedding(index, weight, padding_idx=None):
     return rows[index] if padding_idx is None else F.embedding(range(V)[index], rows, padding_idx)
 
 
-def linear(x, weight, bias=None):
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """x Wᵀ + b: (..., I) -> (..., O)."""
     if (arrays := _arrays(x, weight, bias)) is None:
         return F.linear(x, weight, bias)
@@ -65,7 +67,7 @@ def linear(x, weight, bias=None):
     return y.reshape(*x.shape[:-1], len(y))
 
 
-def layer_norm(x, normalized_shape, weight, bias, eps):
+def layer_norm(x: Any, normalized_shape: Shape, weight: Any, bias: Any, eps: Any) -> Any:
     """(x - mean x) / √(var x + ε) · w + b: (..., *normalized_shape) -> the same."""
     if (arrays := _arrays(x, weight, bias)) is not None:
         a, w, b = arrays
@@ -77,7 +79,7 @@ def layer_norm(x, normalized_shape, weight, bias, eps):
     return F.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
-def rms_norm(x, normalized_shape, weight, eps):
+def rms_norm(x: Any, normalized_shape: Shape, weight: Any, eps: Any) -> Any:
     """x / √(mean x² + ε) · w: (..., *normalized_shape) -> the same."""
     if (arrays := _arrays(x, weight)) is not None:
         a, w, _ = arrays
@@ -88,7 +90,7 @@ def rms_norm(x, normalized_shape, weight, eps):
     return F.rms_norm(x, normalized_shape, weight, eps)
 
 
-def gelu(x, approximate="none"):
+def gelu(x: Any, approximate: str = "none") -> Any:
     """x Φ(x), elementwise. See manual/gelu.py."""
     if approximate != "tanh" or not _is_usual(x):
         return F.gelu(x, approximate)
@@ -102,7 +104,7 @@ def gelu(x, approximate="none"):
     return u
 
 
-def silu(x):
+def silu(x: Any) -> Any:
     """x / (1 + e⁻ˣ), elementwise. See manual/silu.py."""
     if not _is_usual(x):
         return F.silu(x)
@@ -111,7 +113,7 @@ def silu(x):
     return np.where(v < 0, v * e, v) / (1 + e)
 
 
-def split(a, n):
+def split(a: Any, n: int) -> Any:
     """`a` as n equal parts along axis 1."""
     if type(a) is not np.ndarray:
         return ops.split(a, n, axis=1)
@@ -119,7 +121,7 @@ def split(a, n):
     return [a[:, i * m : (i + 1) * m] for i in range(n)]
 
 
-def causal_attention(q, k, v, dropout=None, seen=None):
+def causal_attention(q: Any, k: Any, v: Any, dropout: Any = None, seen: Any = None) -> Any:
     """See causal_attention.py. Where there is no padding one query sees all keys, so there is no
     mask, and the heads that share keys are as many queries of one head."""
     (B, H, T, d), K = q.shape, k.shape[1]
@@ -131,7 +133,7 @@ def causal_attention(q, k, v, dropout=None, seen=None):
     return attention(q.reshape(B, K, H // K, d), k, v).reshape(q.shape)
 
 
-def attention(q, k, v):
+def attention(q: Any, k: Any, v: Any) -> Any:
     """softmax(q kᵀ / √d) v of queries that see all keys: q (..., T, d), k, v (..., S, d) ->
     (..., T, d)."""
     if not _is_on():
@@ -143,7 +145,7 @@ def attention(q, k, v):
     return E @ v / np.add.reduce(E, axis=-1, keepdims=True)
 
 
-def rotary_embedding(x, base, offset):
+def rotary_embedding(x: Any, base: float, offset: Any) -> Any:
     """The pairs of features of x (..., T, d), turned by angles: of position `offset`, where T = 1.
     See manual/rotary.py."""
     if not _is_on() or x.shape[-2] != 1:
@@ -158,7 +160,7 @@ def rotary_embedding(x, base, offset):
 
 
 @lru_cache(maxsize=1)  # all layers turn by the same
-def _angles(d, base, position, dtype):
+def _angles(d: int, base: float, position: Any, dtype: Any) -> tuple:
     """cos φ and sin φ (d/2,): what pairs (1, 0) become."""
     x = np.zeros((1, d), dtype)
     x[:, 0::2] = 1
@@ -166,16 +168,16 @@ def _angles(d, base, position, dtype):
     return y[0, 0::2], y[0, 1::2]
 
 
-def _is_on():
+def _is_on() -> bool:
     return ON_ARRAYS.get() and not GRAD_ENABLED.get()
 
 
-def _is_usual(x):
+def _is_usual(x: Any) -> bool:
     """Whether x is an array that a layer gave, here."""
     return type(x) is np.ndarray and x.dtype.char in "fd" and _is_on()
 
 
-def _arrays(x, weight, bias=None):
+def _arrays(x: Any, weight: Any, bias: Any = None) -> list | None:
     """x (..., n), for a weight (n,) or (m, n), as an array (n,), and the arrays of both parameters,
     where it is one position that is to be computed here; else None."""
     if not _is_on() or weight is None:

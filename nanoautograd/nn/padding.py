@@ -3,13 +3,16 @@
 How long they are is looked at where NumPy has it. On a GPU it is not: that would be to wait for it.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..backends import array_namespace, device_of, is_array, to_device
 from ..interface.array_interface import array_of
+from ..typing import ArrayLike
 
 
-def mask(x, lengths):
+def mask(x: Any, lengths: ArrayLike) -> Any:
     """Booleans (B, T), on the device of x: True where row b has one of its lengths[b] tokens, which
     begin it, False where it has padding. x: array or Tensor (B, T, ...). lengths: B integers from 1
     to T, a list or an array of any device. Raises ValueError for others."""
@@ -17,7 +20,7 @@ def mask(x, lengths):
     return array_namespace(array_of(x)).arange(x.shape[1]) < lengths[:, None]
 
 
-def mask_before(x, padding, S):
+def mask_before(x: Any, padding: ArrayLike, S: int) -> Any:
     """Booleans (B, S), on the device of x: False for the first padding[b] of the S positions of row
     b, which are padding, True for its tokens. x: array or Tensor (B, ...). padding: B integers from
     0 to S - 1, as the lengths of `mask`. Raises ValueError for others."""
@@ -25,7 +28,7 @@ def mask_before(x, padding, S):
     return array_namespace(array_of(x)).arange(S) >= padding[:, None]
 
 
-def integers(x, counts, name, least, most):
+def integers(x: Any, counts: ArrayLike, name: str, least: int, most: int) -> Any:
     """`counts` on the device of x, (B,). Raises ValueError, with its name, unless they are integers
     from `least` to `most`, one for each row of x."""
     counts = array_of(counts)

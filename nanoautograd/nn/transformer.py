@@ -110,7 +110,7 @@ class TransformerEncoderLayer(TransformerLayer):
         """src (T, B, d_model), or with B first if batch_first -> the same shape. Masks as in
         MultiheadAttention: src_mask (T, T), src_key_padding_mask (B, T), True = not seen."""
 
-        def attention(x):
+        def attention(x: Tensor) -> Tensor:
             return self.self_attn(
                 x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal
             )[0]
@@ -151,12 +151,12 @@ class TransformerDecoderLayer(TransformerLayer):
         Masks as in MultiheadAttention: (T, T), (T, S), (B, T) and (B, S), True = not seen;
         tgt_is_causal: position t sees 0 to t."""
 
-        def attention(x):
+        def attention(x: Tensor) -> Tensor:
             return self.self_attn(
                 x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
             )[0]
 
-        def over_memory(x):
+        def over_memory(x: Tensor) -> Tensor:
             return self.multihead_attn(
                 x,
                 memory,
@@ -183,10 +183,10 @@ class TransformerDecoderLayer(TransformerLayer):
         from multihead_attn.heads; seen: (B, 1, 1, S), True = seen, or None -> like x.
         """
 
-        def attention(x):
+        def attention(x: Tensor) -> Tensor:
             return self.self_attn.causal(x, cache)
 
-        def over_memory(x):
+        def over_memory(x: Tensor) -> Tensor:
             q, _, _ = self.multihead_attn.heads(x, None, None)
             return self.multihead_attn.attend(q, *memory, seen)[0]
 

@@ -26,7 +26,7 @@ def adamw_in_place(group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v:
     _descend(group, t, theta, g, m, v)
 
 
-def _descend(group, t, theta, g, m, v):
+def _descend(group: dict[str, Any], t: Any, theta: Any, g: Any, m: Any, v: Any) -> None:
     beta1, beta2 = group["betas"]
     c = (1.0 - beta2**t) ** 0.5
     d = np.empty_like(theta)

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from ..backends import array_namespace
+from ..core.tensor import Tensor
 from ..kernels.cuda.runtime.capture_context import current
 from ..nn.module import Module, arrays_of, fitting
 from ..typing import Array, ArrayLike
@@ -15,7 +17,7 @@ from .master import wide
 from .on_device import counter
 
 
-def _move(begun, beta, a, theta):
+def _move(begun: bool, beta: float, a: Any, theta: Any) -> None:
     """a ← β a + (1 − β) θ."""
     if begun and beta:
         a += (1.0 - beta) * (wide(theta) - a)
@@ -78,7 +80,7 @@ class AveragedModel:
         self.updates += 1
         self._begun = True
 
-    def _take(self, averages, updates):
+    def _take(self, averages: dict[str, Any], updates: int) -> None:
         """averages: of so many updates, which are counted where the averages are."""
         self.averages, self._begun = averages, updates > 0
         self.updates = counter(next(iter(averages.values()), None), updates)
@@ -106,7 +108,7 @@ class AveragedModel:
             self._restore(own)
             raise
 
-    def _restore(self, own):
+    def _restore(self, own: dict[str, Tensor]) -> None:
         for name, p in self.parameters.items():
             p.data = own[name]
         self.is_applied = False

@@ -1,11 +1,13 @@
 """Elementwise work on arrays of many sizes: large ones in blocks, small ones together."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from ..backends import array_namespace, threads
 
 
-def in_blocks(f, jobs):
+def in_blocks(f: Callable, jobs: Iterable[tuple]) -> list:
     """Calls f(*options, *arrays) for each job, (options, arrays): with blocks of rows of the
     arrays, which have one shape, or with all of them where they are small. Returns what f returned.
 
@@ -13,7 +15,8 @@ def in_blocks(f, jobs):
     and stay in the calling thread, which is the one that has their device and stream; their results
     come first.
     """
-    chunks, room, results = [], 0, []
+    chunks: list[list] = []
+    room, results = 0, []
     for options, arrays in jobs:
         if array_namespace(*arrays) is not np:
             results.append(f(*options, *arrays))
@@ -32,7 +35,7 @@ def in_blocks(f, jobs):
             chunks[-1].append((options, arrays, i))
             room -= size // len(blocks)
 
-    def work(chunk):
+    def work(chunk: list) -> list:
         return [f(*options, *(a[i] for a in arrays)) for options, arrays, i in chunk]
 
     return results + [y for ys in threads.parallel_map(work, chunks) for y in ys]

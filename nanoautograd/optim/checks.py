@@ -4,6 +4,7 @@ with the values and what would be right. (States that are loaded: states.py.)"""
 import math
 from collections.abc import Iterable
 from operator import is_
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ HIGHEST = {
 }
 
 
-def number(who, name, value, low=0.0, high=LARGEST):
+def number(who: str, name: str, value: Any, low: float = 0.0, high: float = LARGEST) -> float:
     """The value as a Python float. Raises TypeError for what is no number, ValueError unless
     low ≤ value ≤ high."""
     no_number = bool, np.timedelta64  # which count as integers in Python, and in NumPy
@@ -37,7 +38,7 @@ def number(who, name, value, low=0.0, high=LARGEST):
     return float(value)
 
 
-def listed(who, params):
+def listed(who: str, params: Any) -> list:
     """The iterable `params` as a list. Raises TypeError for what is one by accident: a Module, a
     Tensor (of rows), a dict (of names); and for a set, which has no order."""
     right = {
@@ -55,7 +56,7 @@ def listed(who, params):
     return list(params)
 
 
-def listed_groups(name, params):
+def listed_groups(name: str, params: Any) -> list[dict[str, Any]]:
     """The groups that an optimiser is made with, each a dict with a list of parameters."""
     groups = listed(name, params)
     if not any(isinstance(g, dict) for g in groups):
@@ -72,7 +73,7 @@ def listed_groups(name, params):
     ]
 
 
-def check_leaf(who, i, p):
+def check_leaf(who: str, i: int, p: Any) -> None:
     """Raises unless `p`, number i of some parameters, is a Tensor that was not computed."""
     if not isinstance(p, Tensor):
         hint = ": give parameters(), not named_parameters()" if isinstance(p, tuple) else ""
@@ -88,7 +89,7 @@ def check_leaf(who, i, p):
         )
 
 
-def check_parameters(name, params):
+def check_parameters(name: str, params: list[Tensor]) -> None:
     """Raises unless an optimiser can have the Tensors `params`."""
     for i, p in enumerate(params):
         check_leaf(name, i, p)
@@ -106,7 +107,7 @@ def check_parameters(name, params):
         raise ValueError(f"{name}: a parameter is given more than once")
 
 
-def check_options(name, group, known):
+def check_options(name: str, group: dict[str, Any], known: dict[str, Any]) -> None:
     """Makes the numbers among the options of a group Python's. Raises TypeError or ValueError for
     options that are not `known`, missing, or out of range."""
     unknown = sorted(map(str, group.keys() - known.keys() - {"params"}))
@@ -133,12 +134,12 @@ def check_options(name, group, known):
             )
 
 
-def _is_same(a, b):
+def _is_same(a: dict, b: dict) -> bool:
     """Whether two dicts have the same keys, in one order, and for them the same objects."""
     return [*a] == [*b] and all(map(is_, a.values(), b.values()))
 
 
-def check_unchanged(optimizer):
+def check_unchanged(optimizer: Any) -> None:
     """Raises ValueError where the options or parameters do not go with the state."""
     name = type(optimizer).__name__
     seen = optimizer._checked  # the groups as they were, by number
@@ -168,7 +169,7 @@ def check_unchanged(optimizer):
             )
 
 
-def count_in(who, a):
+def count_in(who: str, a: Any) -> int:
     """A number of steps in an array (). Raises ValueError for what is none."""
     if a.shape != () or a.dtype.kind not in "iuf" or not 0 <= float(a) < 2**53 or float(a) % 1:
         raise ValueError(f"{who} must be an integer of at least 0, got {a!r}")

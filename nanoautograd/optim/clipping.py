@@ -20,7 +20,7 @@ from .master import wide
 LEAST = {x.dtype.char: float(x.tiny / x.eps) for x in (np.finfo("f"), np.finfo("d"))}
 
 
-def _norm(p, g):
+def _norm(p: float, g: Any) -> float:
     """(Σ |g|ᵖ)^(1/p) of the numbers of an array, or max |g|: a float. No power overflows, and none
     that counts vanishes, for where they might they are those of |g| / max |g|.
 
@@ -43,7 +43,7 @@ def _norm(p, g):
     return norm
 
 
-def _scale(scale, out, g):
+def _scale(scale: float, out: Any, g: Any) -> None:
     """out ← scale g. A scale that is too small for g's dtype is applied in two parts."""
     g = wide(g)
     in_two = scale < LEAST[g.dtype.char]
@@ -98,7 +98,7 @@ def clip_grad_norm_(
     return norm
 
 
-def _clip_on_device(parameters, max_norm, p, error_if_nonfinite):
+def _clip_on_device(parameters: list, max_norm: float, p: float, error_if_nonfinite: bool) -> Any:
     """The same, and nobody waits to see the norm: gradients are scaled also where by 1."""
     if error_if_nonfinite and current.context is not None:
         raise CaptureError(

@@ -8,6 +8,7 @@ NumPy takes longer to call than to compute, are laid end to end, to be one array
 
 from math import prod
 from operator import is_
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,13 @@ from .on_device import options_at
 SMALL = 1 << 12  # numbers: smaller arrays are changed together
 
 
-def change(optimizer, jobs):
+def change(optimizer: Any, jobs: list[tuple]) -> None:
     """What Optimizer.change does."""
     forms = vars(type(optimizer))
     if forms.get("kernels"):
         jobs = forms["kernels"](optimizer, jobs)
-    small, work = {}, []
+    small: dict[tuple, tuple] = {}
+    work = []
     for group, state, theta, g in jobs:
         options = options_at(theta, group)
         t = optimizer.begin(theta, state, options)
@@ -48,7 +50,7 @@ def change(optimizer, jobs):
             theta[...] = new
 
 
-def buffers_of(optimizer, state):
+def buffers_of(optimizer: Any, state: dict[str, Any]) -> list:
     return [state[b] for b in optimizer.buffers if b in state]
 
 
@@ -60,38 +62,42 @@ class EndToEnd:
     gradient: then it is made anew.
     """
 
-    names, shapes = (), None  # of no parameters
+    names: list[str] = []  # of no parameters
+    shapes: list[tuple] = []
 
-    def __init__(self, states, thetas, names):
+    def __init__(
+        self, states: list[dict[str, Any]], thetas: list[np.ndarray], names: tuple[str, ...]
+    ) -> None:
         self.names = [b for b in names if b in states[0]]
         self.shapes = [theta.shape for theta in thetas]
         self.theta = np.concatenate(thetas, axis=None)
         self.thetas = self._views(self.theta)
-        self.buffers, self.views = [], []
+        self.buffers: list[np.ndarray] = []
+        self.views: list[np.ndarray] = []
         for b in self.names:
             self.buffers.append(np.concatenate([state[b] for state in states], axis=None))
             self.views += self._views(self.buffers[-1])
             for state, view in zip(states, self.views[-len(states) :]):
                 state[b] = view
 
-    def _views(self, vector):
+    def _views(self, vector: np.ndarray) -> list[np.ndarray]:
         """The parts of a vector that are the parameters."""
         ends = np.cumsum([prod(shape) for shape in self.shapes])
         parts = np.split(vector, ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
 
-    def are_of(self, states, thetas):
+    def are_of(self, states: list[dict[str, Any]], thetas: list[np.ndarray]) -> bool:
         """Whether these are the parameters, and have the views."""
         if [theta.shape for theta in thetas] != self.shapes or thetas[0].dtype != self.theta.dtype:
             return False
         found = [state.get(b) for b in self.names for state in states]
         return all(map(is_, found, self.views))
 
-    def arrays(self, thetas, gradients):
+    def arrays(self, thetas: list[np.ndarray], gradients: list[np.ndarray]) -> tuple:
         """(θ, g, *buffers), each one vector."""
         np.concatenate(thetas, axis=None, out=self.theta)
         return self.theta, np.concatenate(gradients, axis=None), *self.buffers
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """A copy would have vectors of its own, and the states views of others."""
         return object.__new__, (EndToEnd,)

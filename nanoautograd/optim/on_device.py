@@ -6,6 +6,7 @@ counts on (kernels/cuda/runtime/capture.py).
 
 from collections.abc import MutableMapping
 from contextlib import suppress
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,9 +18,10 @@ class Group(dict):
     """The options of some parameters, by name. For those on a GPU the learning rate is an array
     there as well, and `group["lr"] = x` writes it."""
 
-    rates, written = (), None  # ((device, dtype), array) of all that was asked for; what they are
+    rates: tuple[tuple[tuple, Any], ...] = ()  # ((device, dtype), array) of all asked for
+    written: Any = None  # what they are
 
-    def rate(self, theta, dtype):
+    def rate(self, theta: Any, dtype: Any) -> Any:
         """The learning rate beside the array θ: an array ()."""
         kind = device_of(theta), np.dtype(dtype)
         if kind not in dict(self.rates):
@@ -28,13 +30,13 @@ class Group(dict):
             self.rates = (*self.rates, (kind, rate))
         return dict(self.rates)[kind]
 
-    def __setitem__(self, option, value):
+    def __setitem__(self, option: str, value: Any) -> None:
         super().__setitem__(option, value)
         if option == "lr" and self.rates:
             with suppress(TypeError, ValueError):  # a step will refuse it, and say why
                 self._write(number("a group", option, value))
 
-    def _write(self, lr):
+    def _write(self, lr: float) -> None:
         if lr != self.written:  # else nothing is launched, which a capture would record
             self.written = lr
             for _, rate in self.rates:
@@ -42,16 +44,16 @@ class Group(dict):
 
     update, setdefault = MutableMapping.update, MutableMapping.setdefault  # by __setitem__
 
-    def __ior__(self, other):  # type: ignore[misc]  # a dict's | is what it was
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc]  # a dict's | is what it was
         self.update(other)
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """A copy has no part in the arrays."""
         return Group, (dict(self),)
 
 
-def options_at(theta, group, dtype=None):
+def options_at(theta: Any, group: dict[str, Any], dtype: Any = None) -> dict[str, Any]:
     """The options as a step of θ takes them: on a GPU with the learning rate that is there, an
     array () of θ's dtype or another."""
     if type(theta) is np.ndarray:
@@ -60,13 +62,13 @@ def options_at(theta, group, dtype=None):
     return {**group, "lr": with_rate.rate(theta, dtype or theta.dtype)}
 
 
-def counter(a, n=0):
+def counter(a: Any, n: int = 0) -> Any:
     """A number of steps, n so far, beside the array a: of Python on the CPU, on a GPU an array ().
     Both count with `+= 1`."""
     xp = array_namespace(a)
     return n if xp is np else xp.full((), n, dtype=np.int64)
 
 
-def like(theta, x):
+def like(theta: Any, x: Any) -> Any:
     """A number x that was computed from such a count, in θ's dtype if it is an array."""
     return x if type(x) is float else x.astype(theta.dtype)

@@ -1,5 +1,7 @@
 """The states of optimisers: given away as copies, and checked before they are taken over."""
 
+from typing import Any
+
 import numpy as np
 
 from ..backends import array_namespace, is_array, to_device
@@ -9,7 +11,7 @@ from .master import wide
 from .on_device import counter
 
 
-def copied(all_states):
+def copied(all_states: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """{number of the parameter: {name: array or int}} of those that have taken a step."""
     return {
         i: {key: int(a) if key == "step" else a.copy() for key, a in state.items()}
@@ -18,7 +20,7 @@ def copied(all_states):
     }
 
 
-def numbered(optimizer):
+def numbered(optimizer: Any) -> list[dict[str, Any]]:
     """The groups, with numbers of parameters in the place of these."""
     numbers = iter(range(len(optimizer.state)))
     return [
@@ -27,7 +29,7 @@ def numbered(optimizer):
     ]
 
 
-def checked(optimizer, state_dict):
+def checked(optimizer: Any, state_dict: Any) -> tuple[list, list]:
     """Of what Optimizer.state_dict returned: the states, copied, one for each parameter, and the
     options of each group."""
     who, params = f"{type(optimizer).__name__}.load_state_dict", optimizer.parameters()
@@ -61,7 +63,7 @@ def checked(optimizer, state_dict):
     return new, groups
 
 
-def _options(optimizer, who, group):
+def _options(optimizer: Any, who: str, group: dict[str, Any]) -> dict[str, Any]:
     """A group of a state, checked, without its parameters."""
     options = {key: group[key] for key in optimizer.defaults if key in group}
     for key, value in group.items():
@@ -74,14 +76,17 @@ def _options(optimizer, who, group):
     return options
 
 
-def _state(optimizer, who, i, p, state, options):
+def _state(
+    optimizer: Any, who: str, i: int, p: Any, state: Any, options: dict[str, Any]
+) -> dict[str, Any]:
     """The state of parameter i, copied and checked."""
     if not isinstance(state, dict):
         raise TypeError(
             f"{who}: the state of parameter {i} must be a dict, got {type(state).__name__}"
         )
     state = {key: array_of(a) for key, a in state.items() if a is not None}
-    wanted, like = {}, wide(p.data)
+    wanted: dict[str, Any] = {}
+    like = wide(p.data)
     optimizer.begin(np.empty(0, like.dtype), wanted, options)  # which names there are after a step
     if like is not p.data:
         wanted["master"] = None
