@@ -4,6 +4,7 @@ attached to Tensor are declared as they are, and mypy understands a user's progr
 import ast
 import inspect
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from nanoautograd.interface import methods
 
 PACKAGE = Path(nag.__file__).parent
 MODULES = (nag, nag.autograd, nag.backends, nag.checkpoint, nag.cuda, nag.functional)
-MODULES += (nag.nn, nag.optim, nag.testing, interop, transforms)
+MODULES += (nag.nn, nag.optim, interop, transforms)  # (nag.testing is not annotated yet.)
 
 
 # ---- what is public is annotated
@@ -42,21 +43,17 @@ def functions_of(name, value):
     return found
 
 
+OPERATORS = methods.OPERATORS | methods.BITWISE | methods.COMPARISONS | methods.OF_ONE
+
+
 def is_operator(name):
-    return kind_of(name) is not None
-
-
-def kind_of(name):
-    """Which list of methods.py an operator is from, __radd__ and __iadd__ from that of "add"."""
-    name = name.strip("_")
-    lists = methods.OPERATORS | methods.BITWISE | methods.COMPARISONS | methods.OF_ONE
-    return next((n for n in (name, name[1:]) if n in lists), None)
+    """Whether it is one of methods.py: of "add" __add__, __radd__ and __iadd__."""
+    name = name.removeprefix("__").removesuffix("__")
+    return name in OPERATORS or name[1:] in OPERATORS
 
 
 def public():
     for module in MODULES:
-        if module is nag.testing:  # which is not annotated yet
-            continue
         names = getattr(module, "__all__", None) or [
             key
             for key, value in vars(module).items()
@@ -136,7 +133,7 @@ def attached():
 
 
 ATTACHED = attached()
-NAMES = vars(nag.typing) | {"Tensor": nag.Tensor, "Sequence": nag.ops.arranging.Sequence}
+NAMES = vars(nag.typing) | {"Tensor": nag.Tensor, "Sequence": Sequence}
 
 
 def evaluated(node):
