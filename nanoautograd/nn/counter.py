@@ -4,6 +4,8 @@ There a captured step, which no line of Python runs again, finds the count and m
 (kernels/cuda/runtime/capture.py).
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..backends import array_namespace, device_of, to_numpy
@@ -15,22 +17,22 @@ class Counter:
     """An integer from 0 on; an array () once it was taken beside one on a GPU. A copy has an
     integer again."""
 
-    def __init__(self, value=0):
-        self.integer, self.array = value, None
+    def __init__(self, value: int = 0) -> None:
+        self.integer, self.array = value, None  # type: int, Any
 
     @property
-    def value(self):
+    def value(self) -> int:
         """The count, for which a GPU is waited for; what is assigned is written into the array."""
         return self.integer if self.array is None else int(to_numpy(self.array))
 
     @value.setter
-    def value(self, n):
+    def value(self, n: int) -> None:
         if self.array is None:
             self.integer = n
         else:
             self.array.fill(n)
 
-    def take(self, n, like):
+    def take(self, n: int, like: Any) -> int | DeviceOffset:
         """The count, which then grows by n: an integer, or beside an array `like` of a GPU a
         DeviceOffset, which stays. Raises CaptureError where a step that is being recorded would
         make the array, and each replay make it again."""
@@ -48,5 +50,5 @@ class Counter:
         self.array += n
         return DeviceOffset(before)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return Counter, (self.value,)
