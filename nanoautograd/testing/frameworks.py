@@ -19,9 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.tensor import Tensor
+from .report import shape_guess
 from .subjects import (
     BROADCAST,
     BY_COLUMNS,
+    LOW,
     WITH_GAPS,
     CheckRefused,
     Differentiated,
@@ -33,13 +35,13 @@ from .subjects import (
     our_inputs,
     refuse_foreign_calls,
     refuse_foreign_function,
+    refuse_nested,
     wrong_dtype,
 )
 
 __all__ = ["subjects"]
 
 PAIRS = "float64", "complex128"
-LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precision.py
 
 
 class Subjects(NamedTuple):
@@ -204,11 +206,12 @@ def _broadcast(t):
 def torch_subjects(inputs):
     library = Torch()
     torch = library.torch
+    refuse_nested(inputs)
     likes = [x.detach() if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in inputs]
     low = [getattr(torch, name) for name in LOW]
     for i, x in enumerate(likes):
         if x.dtype not in (torch.float64, torch.complex128, *low):
-            raise wrong_dtype(i, x.dtype, x.is_floating_point() or x.is_complex())
+            raise wrong_dtype(i, x.dtype, True)
         if x.layout != torch.strided or x.is_quantized:
             raise CheckRefused(
                 f"input {i} is a tensor of the layout {x.layout}, of which no single number can be "
@@ -276,7 +279,8 @@ class JaxFunction(Differentiated):
     def examined(self, i, x, g, again):
         g, again = self.numpy(g.conj()), self.numpy(again.conj())
         if g.shape != x.shape:
-            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
+            key = shape_guess(g.shape, x.shape)
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", key)
         if not np.array_equal(g, again, equal_nan=True):
             raise self.error(i, "is not the same when it is computed a second time", "unknown")
         return g
@@ -319,6 +323,9 @@ def jax_subjects(inputs):
             'float64: jax.config.update("jax_enable_x64", True) before the first array is made'
         )
     leaves, tree = jax.tree_util.tree_flatten(tuple(inputs))
+    for i, leaf in enumerate(leaves):
+        if np.asarray(leaf).dtype.kind not in "biufcV":
+            raise wrong_dtype(i, np.asarray(leaf).dtype)
     likes = list(map(jax.numpy.asarray, leaves))
     xs, precision = numbers(list(map(np.asarray, likes)))
     exact = [x.astype("float64") if x.dtype.name in LOW else x for x in likes]

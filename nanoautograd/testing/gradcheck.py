@@ -16,6 +16,7 @@ also why u is random: against a cotangent of ones, many wrong rules are right.
 
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
@@ -160,7 +161,7 @@ def gradcheck(
     rng = generator("gradcheck", seed)
     if vjp is None and precision != "float64":
         if reference is None:
-            raise wrong_dtype(None, precision, True)
+            raise wrong_dtype(None, precision)
         if order == 2 or complex_step or forward_mode:
             raise ValueError(f"gradcheck: in {precision} first derivatives alone are checked")
         result = _check(exact(reference), xs, **options)
@@ -618,7 +619,7 @@ class Point:
             j = max(wrong if wrong else entries, key=lambda j: abs(A.flat[j] - N.flat[j]))
         if wrong:
             key, text = report.guess(
-                A, N, tolerance, self.known(i), self.others(i), self.with_ones(i)
+                A, N, tolerance, self.known(i), self.others(i), self.with_ones(i), self.beside(i)
             )
         else:
             key = "unknown"
@@ -636,11 +637,10 @@ class Point:
         if _explained(A, found):
             left, right = found.kink()
             text = (
-                f"a kink: the one-sided derivatives are {left:.6g} and {right:.6g} however "
-                "small the step, and the gradient lies between them, so it may be right"
+                f"a kink: the one-sided derivatives are {left + 0.0:.6g} and {right + 0.0:.6g} "
+                "however small the step, and the gradient lies between them"
             )
-            advice = "\n  Move the point away from the kink and check again."
-            return self.failure(KinkNearby, i, j, found, "kink", text, advice)
+            return self.failure(KinkNearby, i, j, found, "kink", text)
         jump = found.jump()
         text = (
             f"the function jumps by {abs(jump):.3g} here"
@@ -661,6 +661,8 @@ class Point:
                 f"do not settle at any step size, at entry {index}: {text}\n"
                 f"{report.table(found.rows, A)}"
             )
+        elif kind is KinkNearby:
+            said = report.kink_message(self.subject.name, i, name, index, shape, found, A, text)
         else:
             said = report.message(self.subject.name, i, name, index, shape, found, A, text, advice)
         return kind(
@@ -678,31 +680,42 @@ class Point:
             **more,
         )
 
-    def known(self, i):
-        """Arrays that a rule may have forgotten to multiply with."""
+    def known(self, i: int) -> dict[str, np.ndarray]:
+        """Arrays that a rule may have forgotten to multiply with; the argument itself first."""
         names = self.subject.names(len(self.xs))
-        known = {name: x for name, x in zip(names, self.xs)}
+        known = {names[i]: self.xs[i]} | dict(zip(names, self.xs))
         known |= {"out" if len(self.ys) == 1 else f"out[{k}]": y for k, y in enumerate(self.ys)}
         return {k: a for k, a in known.items() if a.ndim <= self.xs[i].ndim}
 
-    def others(self, i):
-        def others():
+    def others(self, i: int) -> Callable[[], dict[str, tuple[np.ndarray, np.ndarray]]]:
+        def others() -> dict[str, tuple[np.ndarray, np.ndarray]]:
             names = self.subject.names(len(self.xs))
             return {
-                names[k]: self.numeric(k)
+                names[k]: (self.gs[k], self.numeric(k))
                 for k, x in enumerate(self.xs)
                 if k != i and x.shape == self.xs[i].shape and 1 < x.size <= BLOCK
             }
 
         return others
 
-    def with_ones(self, i):
-        def with_ones():
+    def with_ones(self, i: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        def with_ones() -> tuple[np.ndarray, np.ndarray]:
             us = [np.ones_like(u) for u in self.us]
             g = self.subject.gradients(self.xs, us)[i]
-            return g, self.numeric(i, us)
+            return np.zeros_like(self.xs[i]) if g is None else g, self.numeric(i, us)
 
         return with_ones
+
+    def beside(self, i: int) -> Callable[[float], list[np.ndarray]]:
+        def beside(distance: float) -> list[np.ndarray]:
+            x = self.xs[i]
+            moved = (
+                [*self.xs[:i], x * (1 + distance * k), *self.xs[i + 1 :]] for k in range(1, 10)
+            )
+            gs = [self.subject.gradients(xs, self.us)[i] for xs in moved]
+            return [np.zeros_like(x) if g is None else g for g in gs]
+
+        return beside
 
     def warn(self):
         if self.size and self.noise > 1e-10 * self.size:

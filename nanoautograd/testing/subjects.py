@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,9 @@ from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
-from .report import GUESSES, GradientError
+from .report import GUESSES, GradientError, shape_guess
+
+LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precision.py
 
 
 class CheckRefused(ValueError):
@@ -176,7 +179,8 @@ class Differentiated:
 
     def _examined(self, i, x, g, again):
         if g.shape != x.shape or g.dtype != x.dtype:
-            key = "broadcast" if g.shape != x.shape else "precision"
+            wrong_shape = g.shape != x.shape
+            key = shape_guess(tuple(g.shape), tuple(x.shape)) if wrong_shape else "precision"
             raise self.error(
                 i,
                 f"is {g.dtype} of shape {g.shape}, but the argument is {x.dtype} "
@@ -365,7 +369,8 @@ class ByHand(Differentiated):
 
     def _shaped(self, i, x, g):
         if g.shape != x.shape:
-            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
+            key = shape_guess(g.shape, x.shape)
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", key)
         return g
 
 
@@ -437,14 +442,20 @@ def device_for(inputs, backend):
     return next((device_of(a) for a in arrays if is_array(a)), "cpu")
 
 
-def listed(inputs):
+def listed(inputs: Any) -> list:
     """The inputs as a list, or CheckRefused."""
     if is_array(inputs) or hasattr(inputs, "shape"):
         raise CheckRefused(
             "inputs is a sequence with one array for each argument; for a function "
             "of one array x write [x]"
         )
-    if not isinstance(inputs, Iterable):
+    if isinstance(inputs, dict):
+        raise CheckRefused(
+            "inputs is a sequence with one array for each argument, as [x, y]; got a dict. "
+            "(A function of JAX that takes that dict is given [inputs].) Elsewhere:"
+            + _unnested({"inputs": inputs})
+        )
+    if isinstance(inputs, (str, bytes, set)) or not isinstance(inputs, Iterable):
         raise CheckRefused(f"inputs is a sequence of arrays, as [x]; got {inputs!r:.100}")
     inputs = list(inputs)
     if not inputs:
@@ -452,20 +463,66 @@ def listed(inputs):
     return inputs
 
 
-def our_inputs(inputs):
-    """The inputs as NumPy arrays, or CheckRefused for those of another library."""
+def our_inputs(inputs: list) -> list[np.ndarray]:
+    """The inputs as NumPy arrays, or CheckRefused for those of another library, and for nests."""
     for i, x in enumerate(inputs):
         for part in flat(x):
             refuse_foreign(f"input {i}", part)
+    refuse_nested(inputs)
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     return [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
+
+
+def refuse_nested(inputs: list) -> None:
+    """CheckRefused for inputs that hold arrays: those of all libraries but JAX are single ones. A
+    list of numbers, or of equally long lists of them, is an array."""
+    for i, x in enumerate(inputs):
+        if isinstance(x, dict) or isinstance(x, (list, tuple)) and any(map(_is_one, flat(x))):
+            raise CheckRefused(
+                f"input {i} is a {type(x).__name__} of arrays, and each array has to be an "
+                "argument of its own, as nests of them are for functions of JAX alone:"
+                + _unnested({f"inputs[{k}]": x for k, x in enumerate(inputs)})
+            )
+        try:
+            np.asarray(x) if isinstance(x, (list, tuple)) else None
+        except ValueError:  # NumPy has no arrays of several lengths
+            raise CheckRefused(
+                f"input {i} is a {type(x).__name__} whose parts differ in their shapes: give each "
+                "as an array, an argument of its own"
+            ) from None
+
+
+def _is_one(x: Any) -> bool:
+    return hasattr(x, "shape") and not isinstance(x, np.generic)
+
+
+def _unnested(arguments: dict) -> str:
+    """Code that checks a function of these arguments, {code: value}, one array at a time."""
+    arrays: list[str] = []
+
+    def written(code: str, x: Any) -> str:
+        if isinstance(x, dict):
+            items = (f"{k!r}: {written(f'{code}[{k!r}]', item)}" for k, item in x.items())
+            return f"{{{', '.join(items)}}}"
+        if isinstance(x, (list, tuple)) and any(map(_is_one, flat(x))):
+            items = (written(f"{code}[{k}]", item) for k, item in enumerate(x))
+            parts = ", ".join(items)
+            return f"[{parts}]" if isinstance(x, list) else f"({parts},)"
+        if not _is_one(x):
+            return code
+        arrays.append(code)
+        return f"x{len(arrays) - 1}"
+
+    call = ", ".join(written(code, x) for code, x in arguments.items())
+    names = ", ".join(f"x{k}" for k in range(len(arrays)))
+    return f"\n  gradcheck(lambda {names}: f({call}), [{', '.join(arrays)}])"
 
 
 def accepted(arrays, dtypes=("float64",)):
     """Copies of arrays of numbers that can be moved, each by itself, or CheckRefused."""
     for i, a in enumerate(arrays):
         if a.dtype.name not in dtypes:
-            raise wrong_dtype(i, a.dtype, a.dtype.kind in "fc" or a.dtype.name == "bfloat16")
+            raise wrong_dtype(i, a.dtype, "complex128" in dtypes)
         if not np.isfinite(a).all():
             raise CheckRefused(
                 f"input {i} holds {a[~np.isfinite(a)][0]}; there is no gradient "
@@ -486,17 +543,38 @@ def accepted(arrays, dtypes=("float64",)):
     return [np.array(a) for a in arrays]
 
 
-def wrong_dtype(i, dtype, is_number):
-    """The error for an input, or all of them, that is no float64."""
-    advice = (
-        f"convert it, x.astype(np.float64) or x.double(), since with the digits of {dtype} a "
-        "difference quotient has 3 or fewer; or give a reference, the same function in float64"
-        if is_number
-        else "what has no gradient (indices, masks, labels) goes into f, as in "
-        "lambda x: take(x, indices)"
-    )
+def wrong_dtype(i: int | None, dtype: Any, takes_complex: bool = False) -> CheckRefused:
+    """The error for an input, or all of them, that is no float64. takes_complex: whether it may be
+    complex128, too."""
+    name = str(dtype).rpartition(".")[2]  # of torch.float32
+    if name in LOW:
+        advice = (
+            f"convert it, x.astype(np.float64) or x.double(), since with the digits of {name} a "
+            "difference quotient has 3 or fewer; or give a reference, the same function in float64"
+        )
+    elif name.startswith("complex") and takes_complex:
+        advice = "convert it to complex128, whose real and imaginary parts are float64"
+    elif name.startswith("complex"):
+        advice = (
+            "its real and its imaginary parts are two inputs of a function f(re, im) with real "
+            "results. (Functions of PyTorch and JAX may be given complex128.)"
+        )
+    elif name.startswith("float"):
+        advice = "convert it, x.astype(np.float64) or x.double()"
+    elif name.startswith(("int", "uint")):
+        advice = (
+            "if these are numbers that f computes with, convert them, as 1.0 * x; indices and "
+            "labels, which have no gradient, go into f, as in lambda x: take(x, indices)"
+        )
+    elif name == "bool":
+        advice = "a mask has no gradient, and goes into f, as in lambda x: where(mask, x, 0)"
+    else:
+        advice = (
+            "that is no array of numbers. An argument that is none goes into f, as in "
+            "lambda x: f(x, 'mean')"
+        )
     what = "an input" if i is None else f"input {i}"
-    return CheckRefused(f"{what} is {dtype}, and finite differences need float64: {advice}")
+    return CheckRefused(f"{what} is {name}, and finite differences need float64: {advice}")
 
 
 def refuse_foreign(what, x):
