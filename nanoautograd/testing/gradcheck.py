@@ -73,6 +73,7 @@ class Passed:
     checks: int
 
 
+@report.remembered
 def gradcheck(
     f,
     inputs,
@@ -249,7 +250,7 @@ def _check(subject, xs, entries, directions, seed):
                 f"{subject.name} returns {y.dtype} for float64 inputs: mistakes below "
                 "about 1e-3 cannot be seen",
                 PrecisionWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
     if not ys:
         raise CheckRefused(f"{subject.name} returns nothing that can have a gradient")
@@ -677,7 +678,7 @@ class Point:
             table=found.rows,
             guess=key,
             explanation=text,
-            **more,
+            **{"gradient": self.gs[i], "numeric_gradient": _only(index, shape, found.value)} | more,
         )
 
     def known(self, i: int) -> dict[str, np.ndarray]:
@@ -724,7 +725,7 @@ class Point:
                 "only (does it compute in float32, or cancel?): mistakes smaller than "
                 "this cannot be seen",
                 PrecisionWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 
@@ -863,6 +864,13 @@ def _compare_reference(subject, reference, xs, rng):
 
 
 # ---- small things
+
+
+def _only(index: tuple, shape: tuple, value: float) -> np.ndarray:
+    """An array of NaN but for one entry."""
+    a = np.full(shape, np.nan)
+    a[index] = value
+    return a
 
 
 def _random(shape, rng):

@@ -1,0 +1,332 @@
+"""A page about a failed gradient check: one file of HTML that refers to nothing outside of it.
+
+    except GradientError as error:
+        error.show()                    # in the browser
+        error.show("failure.html")      # only written
+
+    pytest --gradcheck-report DIR       # one page for each test that fails so
+
+The analytic gradient beside the numeric one, their difference, the error over step sizes, the
+guess, the code of the rule, the inputs as code, and versions.
+"""
+
+import inspect
+import os
+import platform
+import sys
+import tempfile
+import textwrap
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from html import escape
+from math import isfinite
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..checkpoint import write_whole
+from ..core.backward import topological_order
+from ..core.grad_mode import enable_grad
+from ..core.tensor import Tensor
+from ..safety.checks import is_ours
+from . import charts, shrink
+from .frameworks import library_of
+from .subjects import flat, name_of
+
+if TYPE_CHECKING:
+    from .report import Check, GradientError
+
+LINES = 120  # of code of one function
+NUMBERS = 2000  # of all inputs
+LIBRARIES = "torch", "jax", "cupy"
+
+STYLE = """
+:root { color-scheme: light dark; --back: #fff; --text: #1c1e21; --soft: #5f6670; --line: #dfe2e6;
+  --box: #f5f6f8; --pos: #d1495b; --neg: #2f6fb5; --wrong: #c8372d; --right: #2f6fb5; }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #16181c; --text: #e6e8eb; --soft: #9aa2ad; --line: #34383f; --box: #1f2227;
+    --pos: #e0566a; --neg: #4a90d9; --wrong: #ff7b6b; --right: #6aa9ea; }
+}
+body { margin: 0 auto; padding: 1.2rem; max-width: 76rem; background: var(--back);
+  color: var(--text); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 .6rem; }
+h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; }
+h3 { font-size: .95rem; font-weight: 600; margin: 1rem 0 .3rem; }
+p { margin: .4rem 0; max-width: 48rem; }
+.guess { border-left: 4px solid var(--wrong); padding: .3rem .8rem; font-size: 1.1rem; }
+.soft, figcaption { color: var(--soft); font-size: .88rem; }
+table { border-collapse: collapse; margin: .8rem 0; }
+th, td { text-align: left; padding: .1rem 1.2rem .1rem 0; font-weight: normal; }
+th { color: var(--soft); }
+code, pre, td, svg { font-family: ui-monospace, Menlo, Consolas, monospace; }
+td { font-size: .92rem; }
+pre { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: .7rem;
+  overflow-x: auto; font-size: .82rem; line-height: 1.45; margin: .3rem 0; overflow-wrap: normal; }
+.maps { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
+figure { margin: 0; max-width: 100%; }
+svg { display: block; max-width: 100%; height: auto; font-size: 12px; fill: var(--text); }
+svg text { text-anchor: middle; }
+svg .start { text-anchor: start; }
+svg .end { text-anchor: end; }
+svg .axis { fill: var(--soft); }
+svg .small { font-size: 9px; }
+.cell { stroke: var(--line); stroke-width: 1; fill: none; }
+.pos { fill: var(--pos); fill-opacity: var(--strength); }
+.neg { fill: var(--neg); fill-opacity: var(--strength); }
+.nan { fill: #f2c94c; }
+.nan + text { fill: #1c1e21; }
+.none { stroke-dasharray: 2 2; }
+.at { stroke: var(--text); stroke-width: 2; }
+svg .strong { fill: #fff; }
+.grid { stroke: var(--line); fill: none; }
+.curve { fill: none; stroke-width: 1.5; }
+path.wrong { stroke: var(--wrong); }
+path.right { stroke: var(--right); stroke-dasharray: 5 3; }
+circle.wrong { fill: var(--wrong); }
+circle.right { fill: var(--right); }
+details > summary { cursor: pointer; margin-top: 2rem; font-weight: 600; }
+"""
+
+
+def html(error: "GradientError") -> str:
+    """The page, as text."""
+    said = str(error)
+    first, _, rest = said.partition("\n")
+    parts = [f"<h1>{escape(first)}</h1>"]
+    if error.explanation:
+        parts.append(f'<p class="guess">{escape(error.explanation)}</p>')
+    parts += [_facts(error), *_maps(error), *_steps(error)]
+    if error.check is not None:
+        parts += [*_code(error.check), *_inputs(error.check)]
+    notes = "\n".join(getattr(error, "__notes__", []))
+    if rest or notes:
+        text = "\n\n".join(filter(None, [said, notes]))
+        parts.append(f"<details><summary>As text</summary><pre>{escape(text)}</pre></details>")
+    parts.append(f'<p class="soft">{escape(", ".join(versions()))}</p>')
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{escape(first)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(filter(None, parts))
+        + "\n</body>\n</html>\n"
+    )
+
+
+def versions() -> list[str]:
+    """Of this package, Python, and the array libraries that are in use."""
+    from .. import __version__
+
+    used = [f"{n} {sys.modules[n].__version__}" for n in LIBRARIES if n in sys.modules]
+    return [
+        f"nanoautograd {__version__}",
+        f"Python {platform.python_version()}",
+        f"NumPy {np.__version__}",
+        *used,
+        platform.platform(),
+    ]
+
+
+def _facts(error: "GradientError") -> str:
+    """The numbers at the worst entry, as a table."""
+    rows = {}
+    if error.index is not None:
+        rows["entry"] = str(error.index) if error.index else "a scalar"
+    if error.analytic is not None:
+        rows["analytic"] = f"{error.analytic:.13g}"
+    if error.numeric is not None:
+        rows["numeric"] = f"{error.numeric:.13g}"
+        if error.error is not None:
+            rows["numeric"] += f" ± {error.error:.1e}"
+    cells = (f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+    return f"<table>{''.join(cells)}</table>" if rows else ""
+
+
+def write(error: "GradientError", path: str | PathLike) -> str:
+    """Writes the page to a file, whole or not at all; returns its path."""
+    write_whole(path, html(error).encode("utf-8", "backslashreplace"))
+    return str(path)
+
+
+def show(error: "GradientError") -> str:
+    """Writes the page to a temporary file, prints its path and opens it; returns the path."""
+    handle, path = tempfile.mkstemp(suffix=".html", prefix="gradcheck-")
+    os.close(handle)
+    write(error, path)
+    print(f"gradcheck: {path}")
+    webbrowser.open(Path(path).as_uri())
+    return path
+
+
+# ---- charts
+
+
+def _maps(error: "GradientError") -> Iterator[str]:
+    """Heat maps of both gradients and of their difference."""
+    A, N, at = error.gradient, error.numeric_gradient, error.index
+    if A is None or N is None or at is None:
+        return
+    A, N = np.asarray(A, float), np.asarray(N, float)
+    with np.errstate(all="ignore"):
+        maps = {"analytic": A, "numeric": N, "analytic − numeric": A - N}
+    parts, note = charts.panels(A.shape, at)
+    places = [place for part in parts for row in part.places for place in row]
+    scale = _scale([float(M[place]) for M in (A, N) for place in places])
+    yield f"<h2>The gradient, of shape {A.shape}</h2>"
+    if any(np.isnan(N[place]) for place in places):
+        note += "A dotted cell of the numeric gradient was not computed, or did not settle. "
+    if len(parts[0].columns) > charts.WITH_TEXT:
+        note += "The values are shown under the pointer."
+    yield f'<p class="soft">{note}</p>' if note else ""
+    for part in parts:
+        yield f"<h3>{escape(part.title)}</h3>" if part.title else ""
+        yield '<div class="maps">'
+        for name, M in maps.items():
+            own = scale if name in ("analytic", "numeric") else _scale([M[p] for p in places])
+            drawn = charts.heat_map(M, part, own, at, blank=name != "analytic")
+            yield f"<figure>{drawn}{charts.legend(own)}<figcaption>{name}</figcaption></figure>"
+        yield "</div>"
+
+
+def _scale(values: list[float]) -> float:
+    return max((abs(v) for v in values if isfinite(v)), default=0.0)
+
+
+def _steps(error: "GradientError") -> Iterator[str]:
+    """The distance of the central differences to both values, over the step sizes."""
+    series = {
+        "wrong": ("|central difference − analytic|", error.analytic),
+        "right": ("|central difference − numeric|", error.numeric),
+    }
+    curves = []
+    for kind, (name, value) in series.items():
+        if value is not None and isfinite(value):
+            points = [(row.h, abs(row.central - value)) for row in error.table]
+            points = [(h, d) for h, d in points if isfinite(d) and h > 0]
+            if points:
+                curves.append(charts.Curve(kind, name, points))
+    if not curves:
+        return
+    yield "<h2>The error over step sizes</h2>"
+    yield f"<figure>{charts.log_log(curves, 'step h')}</figure>"
+    yield (
+        '<p class="soft">Narrower steps bring central differences nearer to the derivative, until '
+        "rounding takes over. A right gradient comes near along with them; a wrong one stays as "
+        "far off as it is.</p>"
+    )
+
+
+# ---- code
+
+
+def _code(check: "Check") -> Iterator[str]:
+    """The functions that have to do with the derivative, as far as their source is known."""
+    known = [(title, source(f)) for title, f in functions(check)]
+    for title, text in dict.fromkeys((title, text) for title, text in known if text):
+        yield f"<h2>{escape(title)}</h2><pre>{escape(text)}</pre>"
+
+
+def functions(check: "Check") -> list[tuple[str, Any]]:
+    """[(title, function or class)]: the rules that were checked, and the function itself."""
+    name = name_of(check.f)
+    found = [
+        (f"{option}, the derivative by hand", check.options[option])
+        for option in ("vjp", "jvp")
+        if check.options.get(option) is not None
+    ]
+    if not found:
+        with suppress(Exception):  # the function is called once more, and may be anything
+            found = list(_rules(check))
+    return [*found, (f"{name}, the function", _underlying(check.f))]
+
+
+def _rules(check: "Check") -> Iterator[tuple[str, Any]]:
+    """The rules that are no library's own, in the order in which the graph is walked."""
+    f = _underlying(check.f)
+    for attribute in ("fwd", "bwd", "jvp"):  # of jax.custom_vjp and custom_jvp
+        rule = getattr(f, attribute, None)
+        if type(f).__module__.partition(".")[0] == "jax" and rule is not None:
+            yield f"{name_of(f)}: its {attribute}", rule
+    inputs, framework = list(check.inputs), check.options.get("framework")
+    library = library_of(inputs, framework)
+    if library == "torch":
+        yield from _rules_of_torch(check.f, inputs)
+    elif library is None:
+        yield from _our_rules(check.f, inputs)
+
+
+def _rules_of_torch(f: Callable, inputs: list) -> Iterator[tuple[str, Any]]:
+    torch = sys.modules["torch"]
+    ts = [torch.as_tensor(x).detach().clone().requires_grad_() for x in inputs]
+    nodes = [y.grad_fn for y in flat(f(*ts)) if getattr(y, "grad_fn", None) is not None]
+    for node in nodes:  # which grows
+        nodes += [n for n, _ in node.next_functions if n is not None and n not in nodes]
+        owner = getattr(type(node), "_forward_cls", None)  # of torch.autograd.Function
+        if owner is not None:
+            yield f"{owner.__name__}, a torch.autograd.Function", owner
+
+
+def _our_rules(f: Callable, inputs: list) -> Iterator[tuple[str, Any]]:
+    ts = [Tensor(x) for x in inputs]
+    for t in ts:
+        t.requires_grad = True
+    with enable_grad():
+        edges = [y._edge for y in flat(f(*ts)) if isinstance(y, Tensor) and y._edge is not None]
+    for node in topological_order(edges):
+        operation = getattr(node, "operation", None)  # a leaf has none
+        rules = {f"rule for {name}": rule for name, rule in getattr(operation, "rules", {}).items()}
+        rules["backward"] = getattr(operation, "backward", None)  # of custom_vjp
+        for what, rule in rules.items():
+            if rule is not None and not is_ours(inspect.unwrap(rule)):
+                yield f"{operation.name}: its {what}", rule
+
+
+def _underlying(f: Any) -> Any:
+    """The function in a partial, the class of an `apply`, the `forward` of a module."""
+    while isinstance(f, partial):
+        f = f.func
+    owner = getattr(f, "__self__", None)
+    if isinstance(owner, type) and getattr(f, "__name__", "") == "apply":
+        return owner
+    return f
+
+
+def source(f: Any) -> str:
+    """Its source as text, or "" where there is none, as of what is compiled."""
+    f = inspect.unwrap(f) if callable(f) else f
+    if not (inspect.isroutine(f) or isinstance(f, type)):
+        f = getattr(type(f), "forward", None) or type(f).__call__
+    try:
+        lines = textwrap.dedent(inspect.getsource(f)).splitlines()
+    except (OSError, TypeError):
+        return ""
+    rest = len(lines) - LINES
+    return "\n".join(lines[:LINES] + [f"# ... {rest} more lines"] * (rest > 0))
+
+
+def _inputs(check: "Check") -> Iterator[str]:
+    """The call as code, with the inputs."""
+    yield "<h2>Inputs</h2>"
+    lines, names, left = [], [], NUMBERS
+    for i, x in enumerate(check.inputs):
+        names.append(f"x{i}")
+        size = shrink.size(x)
+        left -= size
+        if left < 0:
+            lines.append(f"# x{i}: {size:,} numbers, which are too many to write here")
+        else:
+            lines.append(f"x{i} = {shrink.code(x)}")
+    name = name_of(check.f)
+    options = "".join(f", {k}={_option(v)}" for k, v in check.options.items())
+    name = name if name.replace(".", "_").isidentifier() else "f"
+    lines.append(f"gradcheck({name}, [{', '.join(names)}]{options})")
+    yield f"<pre>{escape(chr(10).join(lines))}</pre>"
+
+
+def _option(value: Any) -> str:
+    return name_of(value) if callable(value) else repr(value)
