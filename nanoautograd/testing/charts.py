@@ -72,7 +72,7 @@ def heat_map(A: np.ndarray, panel: Panel, scale: float, at: tuple[int, ...], bla
     """
     columns = len(panel.columns)
     has_text = columns <= WITH_TEXT
-    side, high = (64, 26) if has_text else (18, 18)
+    side, high = (64, 26) if has_text else (16, 16)
     left = 12 + 7 * max(map(len, panel.rows))
     width, height = left + columns * side + 4, 20 + len(panel.rows) * high + 4
     parts = []

@@ -66,6 +66,7 @@ code, pre, td, svg { font-family: ui-monospace, Menlo, Consolas, monospace; }
 td { font-size: .92rem; }
 pre { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: .7rem;
   overflow-x: auto; font-size: .82rem; line-height: 1.45; margin: .3rem 0; overflow-wrap: normal; }
+.wrapped { white-space: pre-wrap; overflow-wrap: anywhere; }
 .maps { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; }
 svg { display: block; max-width: 100%; height: auto; font-size: 12px; fill: var(--text); }
@@ -187,7 +188,9 @@ def _maps(error: "GradientError") -> Iterator[str]:
         yield f"<h3>{escape(part.title)}</h3>" if part.title else ""
         yield '<div class="maps">'
         for name, M in maps.items():
-            own = scale if name in ("analytic", "numeric") else _scale([M[p] for p in places])
+            own = scale
+            if M is maps["analytic − numeric"] and np.isfinite(A).all():
+                own = _scale([float(M[place]) for place in places])
             drawn = charts.heat_map(M, part, own, at, blank=name != "analytic")
             yield f"<figure>{drawn}{charts.legend(own)}<figcaption>{name}</figcaption></figure>"
         yield "</div>"
@@ -198,27 +201,42 @@ def _scale(values: list[float]) -> float:
 
 
 def _steps(error: "GradientError") -> Iterator[str]:
-    """The distance of the central differences to both values, over the step sizes."""
-    series = {
-        "wrong": ("|central difference − analytic|", error.analytic),
-        "right": ("|central difference − numeric|", error.numeric),
-    }
-    curves = []
-    for kind, (name, value) in series.items():
-        if value is not None and isfinite(value):
-            points = [(row.h, abs(row.central - value)) for row in error.table]
-            points = [(h, d) for h, d in points if isfinite(d) and h > 0]
-            if points:
-                curves.append(charts.Curve(kind, name, points))
-    if not curves:
-        return
-    yield "<h2>The error over step sizes</h2>"
-    yield f"<figure>{charts.log_log(curves, 'step h')}</figure>"
-    yield (
-        '<p class="soft">Narrower steps bring central differences nearer to the derivative, until '
-        "rounding takes over. A right gradient comes near along with them; a wrong one stays as "
-        "far off as it is.</p>"
+    """How far the differences are off, over the step sizes."""
+    to_analytic = charts.Curve(
+        "wrong", "|central difference − analytic|", _distances(error, error.analytic)
     )
+    if error.guess == "kink":
+        gaps = [(row.h, abs(row.right - row.left)) for row in error.table]
+        other = charts.Curve("right", "|difference to the right − to the left|", _finite(gaps))
+        caption = (
+            "Of a smooth function, the difference to the right and that to the left approach each "
+            "other as the step gets narrower. Across a kink they stay apart, at a jump they part."
+        )
+    else:
+        other = charts.Curve(
+            "right", "|central difference − numeric|", _distances(error, error.numeric)
+        )
+        caption = (
+            "Narrower steps bring central differences nearer to the derivative, until rounding "
+            "takes over. A right gradient comes near along with them, a wrong one stays as far off "
+            "as it is."
+        )
+    curves = [curve for curve in (to_analytic, other) if curve.points]
+    if curves:
+        yield "<h2>The error over step sizes</h2>"
+        yield f"<figure>{charts.log_log(curves, 'step h')}</figure>"
+        yield f'<p class="soft">{caption}</p>'
+
+
+def _distances(error: "GradientError", value: float | None) -> list[tuple[float, float]]:
+    """[(step, distance of the central difference to the value)]."""
+    if value is None or not isfinite(value):
+        return []
+    return _finite([(row.h, abs(row.central - value)) for row in error.table])
+
+
+def _finite(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(h, d) for h, d in points if isfinite(d) and h > 0]
 
 
 # ---- code
@@ -227,7 +245,8 @@ def _steps(error: "GradientError") -> Iterator[str]:
 def _code(check: "Check") -> Iterator[str]:
     """The functions that have to do with the derivative, as far as their source is known."""
     known = [(title, source(f)) for title, f in functions(check)]
-    for title, text in dict.fromkeys((title, text) for title, text in known if text):
+    titles = {text: title for title, text in reversed(known) if text}  # two lambdas on one line
+    for text, title in reversed(titles.items()):
         yield f"<h2>{escape(title)}</h2><pre>{escape(text)}</pre>"
 
 
@@ -325,7 +344,7 @@ def _inputs(check: "Check") -> Iterator[str]:
     options = "".join(f", {k}={_option(v)}" for k, v in check.options.items())
     name = name if name.replace(".", "_").isidentifier() else "f"
     lines.append(f"gradcheck({name}, [{', '.join(names)}]{options})")
-    yield f"<pre>{escape(chr(10).join(lines))}</pre>"
+    yield f'<pre class="wrapped">{escape(chr(10).join(lines))}</pre>'
 
 
 def _option(value: Any) -> str:

@@ -107,6 +107,7 @@ GUESSES = {
     "factor": "a constant factor",
     "kink": "the function has a kink here",
     "missing factor": "the gradient lacks a factor (or has one too many) that is known by name",
+    "not finite": "the gradient is infinite where the derivative is not",
     "offset": "a constant is missing or too much",
     "precision": "something has too few digits, as if it were computed in float32",
     "shape": "the gradient has another shape than the argument",
@@ -148,6 +149,8 @@ def guess(
     Entries of N that were not computed are NaN.
     """
     seen = np.isfinite(N)
+    if n := np.count_nonzero(seen & ~np.isfinite(A)):
+        return "not finite", f"{n} of {A.size} entries are infinite, where the numeric one is not"
     whole = seen.all()
     A1, N1, tol = A[seen], N[seen], tolerance[seen]
     off = np.abs(A1 - N1)
