@@ -85,7 +85,7 @@ def heat_map(A: np.ndarray, panel: Panel, scale: float, at: tuple[int, ...], bla
         for j, place in enumerate(places):
             x, value = left + j * side, float(A[place])
             kind, strength, word = _cell(value, scale, blank)
-            shown = f"{value:.4g}" if has_text and not word else word
+            shown = _short(value) if has_text and not word else word
             parts.append(
                 f"<g><title>{escape(f'{place}: {word or value}')}</title>"
                 f'<rect class="{kind}{" at" * (place == at)}" x="{x}" y="{y}" width="{side - 1}" '
@@ -104,6 +104,11 @@ def _cell(value: float, scale: float, blank: bool) -> tuple[str, float, str]:
         return ("cell none", 0.0, "·") if blank else ("cell nan", 0.0, "nan")
     strength = min(1.0, abs(value) / scale) if isfinite(value) and scale else 1.0
     return "cell pos" if value > 0 else "cell neg", strength if value else 0.0, WORDS.get(value, "")
+
+
+def _short(value: float) -> str:
+    """At most 8 letters where there are that few, as wide as a cell."""
+    return min((f"{value:.4g}", f"{value:.2g}"), key=lambda text: len(text) > 8)
 
 
 def legend(scale: float) -> str:

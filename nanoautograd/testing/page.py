@@ -66,7 +66,7 @@ code, pre, td, svg { font-family: ui-monospace, Menlo, Consolas, monospace; }
 td { font-size: .92rem; }
 pre { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: .7rem;
   overflow-x: auto; font-size: .82rem; line-height: 1.45; margin: .3rem 0; overflow-wrap: normal; }
-.wrapped { white-space: pre-wrap; overflow-wrap: anywhere; }
+.wrapped { max-height: 20rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 .maps { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; }
 svg { display: block; max-width: 100%; height: auto; font-size: 12px; fill: var(--text); }
@@ -340,12 +340,14 @@ def _inputs(check: "Check") -> Iterator[str]:
             lines.append(f"# x{i}: {size:,} numbers, which are too many to write here")
         else:
             lines.append(f"x{i} = {shrink.code(x)}")
-    name = name_of(check.f)
-    options = "".join(f", {k}={_option(v)}" for k, v in check.options.items())
-    name = name if name.replace(".", "_").isidentifier() else "f"
-    lines.append(f"gradcheck({name}, [{', '.join(names)}]{options})")
+    options = "".join(f", {k}={_option(k, v)}" for k, v in check.options.items())
+    lines.append(f"gradcheck({_option('f', check.f)}, [{', '.join(names)}]{options})")
     yield f'<pre class="wrapped">{escape(chr(10).join(lines))}</pre>'
 
 
-def _option(value: Any) -> str:
-    return name_of(value) if callable(value) else repr(value)
+def _option(name: str, value: Any) -> str:
+    """A value as code; a function by its name, or by that of the option if it has none."""
+    if not callable(value):
+        return repr(value)
+    own = name_of(value)
+    return own if all(map(str.isidentifier, own.split("."))) else name
