@@ -98,8 +98,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     report = yield
     if item.config.getoption("gradcheck_report") is None or call.excinfo is None:
         return report
+    name = item.nodeid if call.when == "call" else f"{item.nodeid}-{call.when}"
     for k, error in enumerate(_gradient_errors(call.excinfo.value)):
-        path = _report_folder(item.config) / _page_name(item.nodeid, k)
+        path = _report_folder(item.config) / _page_name(name, k)
         try:
             said = f"a page about this failure: {error.show(path)}"
         except Exception as e:  # the failure itself is what has to be told
@@ -122,12 +123,12 @@ def _gradient_errors(error: BaseException) -> list:
     return [error] if isinstance(error, testing.GradientError) else []
 
 
-def _page_name(nodeid: str, k: int) -> str:
+def _page_name(test: str, k: int) -> str:
     """A file's name for the k-th failure of a test: words of its id, and some letters of a hash,
     since what is no word is left out."""
-    words = re.sub(r"\W+", "-", nodeid.replace(".py::", "-")).strip("-")[-100:]
+    words = re.sub(r"\W+", "-", test.replace(".py::", "-")).strip("-")[-100:]
     number = f"-{k + 1}" if k else ""
-    return f"{words}-{sha256(nodeid.encode(errors='replace')).hexdigest()[:6]}{number}.html"
+    return f"{words}-{sha256(test.encode(errors='replace')).hexdigest()[:6]}{number}.html"
 
 
 def pytest_terminal_summary(terminalreporter, config):
