@@ -179,7 +179,9 @@ def guess(
     unit = N1 / size if size else N1  # whose square is neither too large nor too small
     c = np.vdot(A1, unit) / np.vdot(unit, unit) / size if size else 0.0
     factor_fits = c and np.all(np.abs(A1 - c * N1) <= tol * max(1, abs(c)))
-    if factor_fits and (N1.size > 1 or "/" in number(c) or number(c).lstrip("-").isdigit()):
+    if factor_fits and (
+        np.count_nonzero(N1) > 1 or "/" in number(c) or number(c).lstrip("-").isdigit()
+    ):
         return "factor", f"a constant factor: analytic = {number(c)} × numeric in {every}"
     if not same(A1, N1):  # else whatever is nearly N would pass for A, too
         found = _related(A, N, seen, tol, size, same, known, others, with_ones)
@@ -198,7 +200,10 @@ def guess(
                 f"to {jump:.0e}: something is in float32, or rounded in large terms that cancel"
             )
         if np.all(A1.astype(np.float32) == A1):
-            return "precision", f"relative error {relative:.0e}: all are numbers of float32"
+            return "precision", (
+                f"relative error {relative:.0e}, as if computed in float32: its values are all "
+                "numbers of that"
+            )
         if relative < 3e-6:
             return "precision", (
                 f"relative error {relative:.0e}, as if something were computed in float32, "
