@@ -121,8 +121,10 @@ GUESSES = {
 }
 
 
-def number(x):
-    """A number as a reader would write it: 2, 1/3, 1.00001."""
+def number(x: float) -> str:
+    """A number as a reader would write it: 2, 1/3, 1.00001, 1 + 3e-10."""
+    if 0 < abs(x - 1) < 5e-9:
+        return f"(1 {'+' if x > 1 else '-'} {abs(x - 1):.1e})"
     for n in range(1, 13) if isfinite(12 * x) else ():
         if abs(x * n - round(x * n)) < 1e-9 * abs(x * n) + 1e-300 and round(x * n):
             return f"{round(x * n)}" + (f"/{n}" if n > 1 else "")
@@ -187,8 +189,6 @@ def guess(
         found = _related(A, N, seen, tol, size, same, known, others, with_ones)
         if found:
             return found
-    if factor_fits:
-        return "factor", f"analytic = {number(c)} × numeric"
     if whole and N.size > 2 and np.ptp(A1 - N1) < 1e-6 * off.max():
         return "offset", f"analytic = numeric + {number(np.mean(A1 - N1))} in every entry"
     ratio = A1[wrong] / N1[wrong] if N1[wrong].all() else np.zeros(1)
@@ -214,6 +214,8 @@ def guess(
         if one_ratio:
             text += f"; there, analytic = {number(ratio[0])} × numeric"
         return "some entries", text
+    if factor_fits:  # as of any two numbers
+        return "unknown", f"analytic = {number(c)} × numeric, in the only entry that is not zero"
     return "unknown", "no simple relation between the two gradients was found"
 
 

@@ -46,7 +46,7 @@ PLANTED = {
     "sign": lambda u, a, b, c: (-right(u, a, b)[0], right(u, a, b)[1]),
     "factor": lambda u, a, b, c: (c * right(u, a, b)[0], right(u, a, b)[1]),
     "detached": lambda u, a, b, c: (None, right(u, a, b)[1]),
-    "missing factor": lambda u, a, b, c: (u + 0 * b, right(u, a, b)[1]),
+    "the sine left out": lambda u, a, b, c: (u + 0 * b, right(u, a, b)[1]),
     "one factor too many": lambda u, a, b, c: (u * np.sin(b) * b, right(u, a, b)[1]),
     "swapped": lambda u, a, b, c: right(u, a, b)[::-1],
     "shared": lambda u, a, b, c: (right(u, a, b)[1],) * 2,
