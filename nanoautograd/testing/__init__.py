@@ -23,6 +23,6 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name in {"charts", "operations", "page", "programs", "shrink", "strategies"}:
+    if name in {"operations", "programs", "shrink", "strategies"}:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

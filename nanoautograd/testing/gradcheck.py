@@ -29,6 +29,7 @@ from .differences import EPS, SMALLEST, noise, sweep
 from .differences import complex_step as imaginary_step
 from .frameworks import subjects
 from .report import GradientError, Inconclusive, KinkNearby
+from .source import remembered
 from .subjects import (
     ByHand,
     CheckRefused,
@@ -73,7 +74,7 @@ class Passed:
     checks: int
 
 
-@report.remembered
+@remembered
 def gradcheck(
     f,
     inputs,
@@ -223,6 +224,7 @@ def gradcheck_module(model, batch, **options):
 
     call.__name__ = type(model).__name__
     call.__arguments__ = list(parameters)
+    call.__wrapped__ = type(model).forward  # which is the source to show
     given = [p.detach() for p in parameters.values()]
     return gradcheck(call, given, **{"layouts": False} | options)
 

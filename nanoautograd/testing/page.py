@@ -7,42 +7,27 @@
     pytest --gradcheck-report DIR       # one page for each test that fails so
 
 The analytic gradient beside the numeric one, their difference, the error over step sizes, the
-guess, the code of the rule, the inputs as code, and versions.
+guess, the code of the rule, the inputs as code, and versions. (`error` is a GradientError.)
 """
 
-import inspect
 import os
 import platform
 import sys
 import tempfile
-import textwrap
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterator
 from html import escape
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..checkpoint import write_whole
-from ..core.backward import topological_order
-from ..core.grad_mode import enable_grad
-from ..core.tensor import Tensor
-from ..safety.checks import is_ours
-from . import charts, shrink
-from .frameworks import library_of
-from .subjects import flat, name_of
+from . import charts
 
-if TYPE_CHECKING:
-    from .report import Check, GradientError
-
-LINES = 120  # of code of one function
-NUMBERS = 2000  # of all inputs
-LIBRARIES = "torch", "jax", "cupy"
+LIBRARIES = "nanoautograd", "numpy", "torch", "jax", "cupy"
 
 STYLE = """
 :root { color-scheme: light dark; --back: #fff; --text: #1c1e21; --soft: #5f6670; --line: #dfe2e6;
@@ -93,7 +78,7 @@ details > summary { cursor: pointer; margin-top: 2rem; font-weight: 600; }
 """
 
 
-def html(error: "GradientError") -> str:
+def html(error: Any) -> str:
     """The page, as text."""
     said = str(error)
     first, _, rest = said.partition("\n")
@@ -102,7 +87,9 @@ def html(error: "GradientError") -> str:
         parts.append(f'<p class="guess">{escape(error.explanation)}</p>')
     parts += [_facts(error), *_maps(error), *_steps(error)]
     if error.check is not None:
-        parts += [*_code(error.check), *_inputs(error.check)]
+        for text, title in error.check.functions().items():
+            parts.append(f"<h2>{escape(title)}</h2><pre>{escape(text)}</pre>")
+        parts.append(f'<h2>Inputs</h2><pre class="wrapped">{escape(error.check.call())}</pre>')
     notes = "\n".join(getattr(error, "__notes__", []))
     if rest or notes:
         text = "\n\n".join(filter(None, [said, notes]))
@@ -120,20 +107,12 @@ def html(error: "GradientError") -> str:
 
 
 def versions() -> list[str]:
-    """Of this package, Python, and the array libraries that are in use."""
-    from .. import __version__
-
-    used = [f"{n} {sys.modules[n].__version__}" for n in LIBRARIES if n in sys.modules]
-    return [
-        f"nanoautograd {__version__}",
-        f"Python {platform.python_version()}",
-        f"NumPy {np.__version__}",
-        *used,
-        platform.platform(),
-    ]
+    """Of Python, of this package, and of the array libraries that are in use."""
+    used = [f"{name} {sys.modules[name].__version__}" for name in LIBRARIES if name in sys.modules]
+    return [*used, f"Python {platform.python_version()}", platform.platform()]
 
 
-def _facts(error: "GradientError") -> str:
+def _facts(error: Any) -> str:
     """The numbers at the worst entry, as a table."""
     rows = {}
     if error.index is not None:
@@ -148,13 +127,13 @@ def _facts(error: "GradientError") -> str:
     return f"<table>{''.join(cells)}</table>" if rows else ""
 
 
-def write(error: "GradientError", path: str | PathLike) -> str:
+def write(error: Any, path: str | PathLike) -> str:
     """Writes the page to a file, whole or not at all; returns its path."""
     write_whole(path, html(error).encode("utf-8", "backslashreplace"))
     return str(path)
 
 
-def show(error: "GradientError") -> str:
+def show(error: Any) -> str:
     """Writes the page to a temporary file, prints its path and opens it; returns the path."""
     handle, path = tempfile.mkstemp(suffix=".html", prefix="gradcheck-")
     os.close(handle)
@@ -167,7 +146,7 @@ def show(error: "GradientError") -> str:
 # ---- charts
 
 
-def _maps(error: "GradientError") -> Iterator[str]:
+def _maps(error: Any) -> Iterator[str]:
     """Heat maps of both gradients and of their difference."""
     A, N, at = error.gradient, error.numeric_gradient, error.index
     if A is None or N is None or at is None:
@@ -200,7 +179,7 @@ def _scale(values: list[float]) -> float:
     return max((abs(v) for v in values if isfinite(v)), default=0.0)
 
 
-def _steps(error: "GradientError") -> Iterator[str]:
+def _steps(error: Any) -> Iterator[str]:
     """How far the differences are off, over the step sizes."""
     to_analytic = charts.Curve(
         "wrong", "|central difference − analytic|", _distances(error, error.analytic)
@@ -228,7 +207,7 @@ def _steps(error: "GradientError") -> Iterator[str]:
         yield f'<p class="soft">{caption}</p>'
 
 
-def _distances(error: "GradientError", value: float | None) -> list[tuple[float, float]]:
+def _distances(error: Any, value: float | None) -> list[tuple[float, float]]:
     """[(step, distance of the central difference to the value)]."""
     if value is None or not isfinite(value):
         return []
@@ -237,117 +216,3 @@ def _distances(error: "GradientError", value: float | None) -> list[tuple[float,
 
 def _finite(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(h, d) for h, d in points if isfinite(d) and h > 0]
-
-
-# ---- code
-
-
-def _code(check: "Check") -> Iterator[str]:
-    """The functions that have to do with the derivative, as far as their source is known."""
-    known = [(title, source(f)) for title, f in functions(check)]
-    titles = {text: title for title, text in reversed(known) if text}  # two lambdas on one line
-    for text, title in reversed(titles.items()):
-        yield f"<h2>{escape(title)}</h2><pre>{escape(text)}</pre>"
-
-
-def functions(check: "Check") -> list[tuple[str, Any]]:
-    """[(title, function or class)]: the rules that were checked, and the function itself."""
-    name = name_of(check.f)
-    found = [
-        (f"{option}, the derivative by hand", check.options[option])
-        for option in ("vjp", "jvp")
-        if check.options.get(option) is not None
-    ]
-    if not found:
-        with suppress(Exception):  # the function is called once more, and may be anything
-            found = list(_rules(check))
-    return [*found, (f"{name}, the function", _underlying(check.f))]
-
-
-def _rules(check: "Check") -> Iterator[tuple[str, Any]]:
-    """The rules that are no library's own, in the order in which the graph is walked."""
-    f = _underlying(check.f)
-    for attribute in ("fwd", "bwd", "jvp"):  # of jax.custom_vjp and custom_jvp
-        rule = getattr(f, attribute, None)
-        if type(f).__module__.partition(".")[0] == "jax" and rule is not None:
-            yield f"{name_of(f)}: its {attribute}", rule
-    inputs, framework = list(check.inputs), check.options.get("framework")
-    library = library_of(inputs, framework)
-    if library == "torch":
-        yield from _rules_of_torch(check.f, inputs)
-    elif library is None:
-        yield from _our_rules(check.f, inputs)
-
-
-def _rules_of_torch(f: Callable, inputs: list) -> Iterator[tuple[str, Any]]:
-    torch = sys.modules["torch"]
-    ts = [torch.as_tensor(x).detach().clone().requires_grad_() for x in inputs]
-    nodes = [y.grad_fn for y in flat(f(*ts)) if getattr(y, "grad_fn", None) is not None]
-    for node in nodes:  # which grows
-        nodes += [n for n, _ in node.next_functions if n is not None and n not in nodes]
-        owner = getattr(type(node), "_forward_cls", None)  # of torch.autograd.Function
-        if owner is not None:
-            yield f"{owner.__name__}, a torch.autograd.Function", owner
-
-
-def _our_rules(f: Callable, inputs: list) -> Iterator[tuple[str, Any]]:
-    ts = [Tensor(x) for x in inputs]
-    for t in ts:
-        t.requires_grad = True
-    with enable_grad():
-        edges = [y._edge for y in flat(f(*ts)) if isinstance(y, Tensor) and y._edge is not None]
-    for node in topological_order(edges):
-        operation = getattr(node, "operation", None)  # a leaf has none
-        rules = {f"rule for {name}": rule for name, rule in getattr(operation, "rules", {}).items()}
-        rules["backward"] = getattr(operation, "backward", None)  # of custom_vjp
-        for what, rule in rules.items():
-            if rule is not None and not is_ours(inspect.unwrap(rule)):
-                yield f"{operation.name}: its {what}", rule
-
-
-def _underlying(f: Any) -> Any:
-    """The function in a partial, the class of an `apply`, the `forward` of a module."""
-    while isinstance(f, partial):
-        f = f.func
-    owner = getattr(f, "__self__", None)
-    if isinstance(owner, type) and getattr(f, "__name__", "") == "apply":
-        return owner
-    return f
-
-
-def source(f: Any) -> str:
-    """Its source as text, or "" where there is none, as of what is compiled."""
-    f = inspect.unwrap(f) if callable(f) else f
-    if not (inspect.isroutine(f) or isinstance(f, type)):
-        f = getattr(type(f), "forward", None) or type(f).__call__
-    try:
-        lines = textwrap.dedent(inspect.getsource(f)).splitlines()
-    except (OSError, TypeError):
-        return ""
-    rest = len(lines) - LINES
-    return "\n".join(lines[:LINES] + [f"# ... {rest} more lines"] * (rest > 0))
-
-
-def _inputs(check: "Check") -> Iterator[str]:
-    """The call as code, with the inputs."""
-    yield "<h2>Inputs</h2>"
-    lines, names, left = [], [], NUMBERS
-    for i, x in enumerate(check.inputs):
-        names.append(f"x{i}")
-        size = shrink.size(x)
-        left -= size
-        if left < 0:
-            lines.append(f"# x{i}: {size:,} numbers, which are too many to write here")
-        else:
-            lines.append(f"x{i} = {shrink.code(x)}")
-    options = "".join(f", {k}={_option(k, v)}" for k, v in check.options.items())
-    lines.append(f"gradcheck({_option('f', check.f)}, [{', '.join(names)}]{options})")
-    yield f'<pre class="wrapped">{escape(chr(10).join(lines))}</pre>'
-
-
-def _option(name: str, value: Any) -> str:
-    """A value as code; a function by its name, or by that of the option if it has none."""
-    if not callable(value):
-        return repr(value)
-    own = name_of(value)
-    return own if all(map(str.isidentifier, own.split("."))) else name

@@ -5,28 +5,16 @@ compares the whole analytic gradient A with the whole numeric gradient N of one 
 mistakes leave a relation between the two, such as A = -N, A = cN or A = N transposed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import wraps
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from math import isfinite, prod
 from os import PathLike
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
+from . import page
 from .differences import EPS, Row, Sweep
-
-F = TypeVar("F", bound=Callable)
-
-
-@dataclass(frozen=True, eq=False)
-class Check:
-    """What gradcheck was called with."""
-
-    f: Callable
-    inputs: Sequence
-    options: dict[str, Any]
 
 
 class GradientError(AssertionError):
@@ -41,7 +29,7 @@ class GradientError(AssertionError):
     guess       one word for the probable cause, see `GUESSES`; `explanation` says it in a sentence
     gradient    the whole gradient of that argument, and `numeric_gradient` what was computed of the
                 numeric one; NaN elsewhere
-    check       what was checked (Check), but not in a copy that pickle has made
+    check       what was checked (source.Check), but not in a copy that pickle has made
     """
 
     operation = argument = name = index = analytic = numeric = error = None
@@ -64,25 +52,7 @@ class GradientError(AssertionError):
         Without a path it is a temporary file, which is also opened in the browser, and printed.
         Raises OSError where the path cannot be written.
         """
-        from . import page  # which few failures need
-
         return page.write(self, path) if path is not None else page.show(self)
-
-
-def remembered(check: F) -> F:
-    """Decorator of gradcheck: what it raises knows what was checked."""
-
-    @wraps(check)
-    def gradcheck(f: Callable, inputs: Any, **options: Any) -> Any:
-        __tracebackhide__ = True  # in the reports of pytest
-        inputs = list(inputs) if isinstance(inputs, Iterator) else inputs
-        try:
-            return check(f, inputs, **options)
-        except GradientError as error:
-            error.check = Check(f, inputs, options)
-            raise
-
-    return cast(F, gradcheck)
 
 
 class Inconclusive(GradientError):

@@ -1,16 +1,15 @@
 """Smaller inputs at which a gradient check still fails: easier to look at, and to paste."""
 
 from time import monotonic
-from typing import Any
 
 import numpy as np
 
-from ..backends import to_numpy
 from .gradcheck import gradcheck
 from .report import GradientError
+from .source import code, size
 from .subjects import flat
 
-__all__ = ["as_code", "code", "size", "smallest"]
+__all__ = ["as_code", "smallest"]
 
 SECONDS = 5.0  # after which what was found so far has to do
 SHOWN = 40  # numbers
@@ -72,37 +71,3 @@ def as_code(f, inputs, options, error):
 
 def _rounded(x, digits):
     return x.round(digits) if isinstance(x, np.ndarray) else x.round(decimals=digits)
-
-
-def size(x: Any) -> int:
-    """How many numbers an input holds, which may be nested."""
-    return sum(int(np.prod(np.shape(part))) for part in flat(x))
-
-
-def code(x: Any) -> str:
-    """An input as Python: an array of whichever library, or a nest of them."""
-    if isinstance(x, dict):
-        return "{" + ", ".join(f"{key!r}: {code(part)}" for key, part in x.items()) + "}"
-    if isinstance(x, (list, tuple)):
-        parts = ", ".join(map(code, x))
-        return f"[{parts}]" if isinstance(x, list) else f"({parts},)"
-    if not hasattr(x, "shape") or isinstance(x, np.generic):
-        return repr(x.item() if isinstance(x, np.generic) else x)
-    library = type(x).__module__.partition(".")[0]
-    dtype = str(x.dtype).rpartition(".")[2]
-    exact = dtype == "float64"
-    if library == "torch":
-        place = "" if x.device.type == "cpu" else f", device={str(x.device)!r}"
-        return f"torch.tensor({x.tolist()}, dtype={x.dtype}{place}){_reshaped(x)}"
-    if library in ("jax", "jaxlib"):
-        more = "" if exact else f", dtype=jnp.{dtype}"
-        return f"jnp.array({x.tolist()}{more}){_reshaped(x)}"
-    values = to_numpy(x.data if library == "nanoautograd" and hasattr(x, "data") else x).tolist()
-    more = "" if exact else f", dtype={dtype!r}"
-    make = "nag.Tensor" if library == "nanoautograd" else "np.array"
-    return f"{make}({values}{more}){_reshaped(x)}"
-
-
-def _reshaped(x: Any) -> str:
-    """Lists of nothing have lost their shape."""
-    return "" if size(x) or tuple(x.shape) == (0,) else f".reshape({tuple(x.shape)})"

@@ -17,7 +17,7 @@ from nanoautograd.testing import (
     gradcheck,
     gradcheck_module,
     page,
-    shrink,
+    source,
 )
 
 torch = pytest.importorskip("torch")
@@ -366,6 +366,7 @@ cubed.defvjp(lambda p: (p["a"] ** 3, p["a"]), cubed_bwd)
         (Cubed.apply, torch.tensor(X), "7 * u * ctx", "torch.tensor([0.3, -1.2"),
         (lambda x: Cubed.apply(x.sin()), torch.tensor(X), "7 * u * ctx", "torch.tensor([0.3, -1.2"),
         (cubed, {"a": X}, "8 * u * a", "{'a': jnp.array([0.3, -1.2"),
+        (jax.jit(cubed), {"a": X}, "8 * u * a", "{'a': jnp.array([0.3, -1.2"),
     ],
 )
 def test_a_page_shows_the_rules_of_a_library(f, x, rule, code):
@@ -381,5 +382,20 @@ def test_a_page_shows_the_rules_of_a_library(f, x, rule, code):
 def test_inputs_of_a_library_as_code(shape, dtype):
     for library, make in ((torch, torch.ones), (jnp, jnp.ones)):
         x = make(shape, dtype=getattr(library, dtype)) * 1.5
-        again = eval(shrink.code(x), {"torch": torch, "jnp": jnp})
+        again = eval(source.code(x), {"torch": torch, "jnp": jnp})
         assert (again.dtype, again.shape) == (x.dtype, x.shape) and bool((again == x).all())
+
+
+def test_a_page_about_a_module_shows_its_forward():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(3).double())
+
+        def forward(self, x):
+            return Cubed.apply(self.weight * x)
+
+    with pytest.raises(GradientError) as failure:
+        gradcheck_module(Scaled(), torch.tensor(X))
+    shown = html.unescape(page.html(failure.value))
+    assert "return Cubed.apply(self.weight * x)" in shown and "7 * u * ctx" in shown
