@@ -21,12 +21,14 @@ class GradientError(AssertionError):
     error       the estimated error of `numeric`
     table       the rows of the step sweep there (differences.Row)
     guess       one word for the probable cause, see `GUESSES`; `explanation` says it in a sentence
+    calls       how often the function was called
     """
 
     operation = argument = name = index = analytic = numeric = error = None
     table = ()
     guess = "unknown"
     explanation = ""
+    calls = 0
 
     def __init__(self, message, **found):
         super().__init__(message)
