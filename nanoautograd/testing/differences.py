@@ -26,7 +26,7 @@ what the function does on a smaller scale; three conditions keep such steps from
   - no narrower step contradicts the derivative by more than its own rounding.
 
 Most functions need none of this: near a point they are smooth, and rounded as little as float64
-allows. `look` sees that in nine calls of phi, where `noise` and `sweep` make fifty, or says nothing.
+allows. `look` sees that in nine calls of phi, or says nothing; `noise` and `sweep` make fifty.
 """
 
 from collections.abc import Callable
@@ -315,8 +315,9 @@ def extrapolated(
 
 
 def look(phi: Phi) -> Look | None:
-    """`glance`, and whether narrower steps agree: nine calls, or eleven. None where the answer is not clear.
+    """`glance`, and whether narrower steps agree: nine calls, or eleven.
 
+    None where the answer is not clear.
     Whatever bends phi more closely than the wide steps see, by s over a width w, moves it off the
     line by s w at the first narrow step. A noise that is larger than the rounding of the results
     shows there as well.

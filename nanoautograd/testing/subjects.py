@@ -402,7 +402,7 @@ def noted(what):
 
 
 def _alike(a, b):
-    """Are two gradients the same, but for rounding? NaN and inf have to be where the other's are."""
+    """Are two gradients the same, but for rounding? NaN and inf have to be in the same places."""
     with np.errstate(invalid="ignore"):
         off = np.abs(a - b).max(initial=0.0)
     if np.isfinite(off):
