@@ -271,6 +271,7 @@ class JaxFunction(Differentiated):
 
     def gradients(self, xs, us):
         outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
+        self.recorded = list(map(self.numpy, outs))
         # Of a complex y JAX's cotangent is the conjugate; see the text above.
         cotangents = [u.conj() for u in self.arrays(us, outs)]
         first, again = pull(cotangents), pull(cotangents)
