@@ -83,11 +83,16 @@ def refuse_random(point: Point) -> None:
 
 @dataclass
 class Tally:
-    """The smallest relative mistake that would have been found in all derivatives that agreed, and
-    how many these are."""
+    """What is known so far.
+
+    sharpness   the smallest relative mistake that would have been found in all that agreed
+    checks      how many derivatives that are
+    doubt       what a look has seen that is not judged yet
+    """
 
     sharpness: float = 0.0
     checks: int = 0
+    doubt: str = ""
 
     def agree(self, sharpness: float) -> None:
         self.sharpness, self.checks = max(self.sharpness, sharpness), self.checks + 1
@@ -97,7 +102,7 @@ class Check:
     """The gradients at one point, along random vs."""
 
     def __init__(self, point: Point, vs: Sequence[Array], tally: Tally) -> None:
-        self.point, self.vs, self.agree = point, vs, tally.agree
+        self.point, self.vs, self.tally, self.agree = point, vs, tally, tally.agree
 
     def run(self, entries: bool) -> None:
         """Raises GradientError."""
@@ -181,7 +186,12 @@ class Check:
         if found is None or has_no_digits(magnitude, point, found):
             return terms
         tolerance = point.tolerance(found, magnitude)
-        if not abs(sum(t.value for t in terms) - found.value) <= tolerance:
+        claimed = sum(t.value for t in terms)
+        if not abs(claimed - found.value) <= tolerance:
+            self.tally.doubt = (
+                f"along a random direction the slope is {found.value:.9g}, and the gradient says "
+                f"{claimed:.9g}"
+            )
             return terms
         rest = []
         entries = len(terms) > 1 and not isinstance(terms[0].part.entries, slice)

@@ -7,6 +7,7 @@ All of that is bounded (`EXPLAINING`): what it does not reach is left out of the
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from math import isfinite
 from typing import NoReturn
 
@@ -87,16 +88,32 @@ class Explanation:
                 if j not in self.judged:
                     self.examine(j)
                     examined.append(j)
+        if not examined:
+            raise Spent
         with np.errstate(all="ignore"):
             off = np.abs(self.A - self.N).flat
             order = sorted(examined, key=lambda j: -np.nan_to_num(off[j], posinf=np.inf))
-        worst = next((j for j in order if j in self.wrong and self.confirmed(j)), None)
-        if worst is None and (self.undecided or self.along.kink() or not examined):
+        worst = self.worst(order)
+        if worst is None and (self.undecided or self.along.kink()):
             return
         if worst is None:
             text = "the mistake shows along a random direction, but in no single entry"
             self.fail(order[0], "unknown", text)
         self.fail(worst, *self.guess())
+
+    def worst(self, order: list[int]) -> int | None:
+        """The first entry that is wrong as the whole sweep sees it, too."""
+        j = None
+        try:
+            for j in order:
+                if j in self.wrong and self.confirmed(j):
+                    return j
+        except Spent:  # no sweep, then, and no table
+            assert j is not None
+            value, error = float(self.N.flat[j]), float(self.error.flat[j])
+            self.judged[j] = replace(self.along, value=value, error=error, rows=[])
+            return j
+        return None
 
     def examine(self, j: int) -> None:
         """The numeric value of entry j: by a glance, or, where that is not clear, a sweep."""
@@ -139,10 +156,14 @@ class Explanation:
         """(key of report.GUESSES, sentence)."""
         A, N, tolerance = self.A, self.N, self.tolerance()
         try:
-            return report.guess(A, N, tolerance, self.known(), self.others, self.with_ones)
+            key, text = report.guess(A, N, tolerance, self.known(), self.others, self.with_ones)
         except Spent:  # in what takes more calls
             nothing = np.zeros(1), np.zeros(1)
-            return report.guess(A, N, tolerance, self.known(), dict, lambda: nothing)
+            key, text = report.guess(A, N, tolerance, self.known(), dict, lambda: nothing)
+        seen = np.isfinite(N)
+        if not seen.all() and "examined" not in text:
+            text += f" (of {int(seen.sum())} examined)"
+        return key, text
 
     def fail(self, j: int, key: str, text: str) -> NoReturn:
         __tracebackhide__ = True

@@ -232,10 +232,11 @@ def _refuse_options(
 
 def _unfinished(calls: Calls, tally: Tally) -> Inconclusive:
     """The answer where the budget was used up before a mistake was seen."""
-    agree = f"{tally.checks} derivatives agree" if tally.checks else "no derivative was compared"
+    known = f"{tally.checks} derivatives agree" if tally.checks else "no derivative was compared"
+    known += f"; {tally.doubt}" if tally.doubt else ", and no mistake was seen"
     error = Inconclusive(
         f"the check of {calls.name} was not finished: {calls.limit()} allowed {calls.count:,} "
-        f"calls. So far {agree}, and no mistake was found",
+        f"calls. So far {known}",
         operation=calls.name,
         explanation="the budget was used up",
     )

@@ -4,6 +4,7 @@ Sweeps are in `differences.py`. What is here is what a sweep alone does not tell
 functions that stand still, and inputs so small that rounding is all that their steps show.
 """
 
+from collections.abc import Callable
 from math import isfinite
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class Direction:
         measured = noise(phi, scale)
         found = near = sweep(phi, measured, scale)
         word, sharpness = self.compared(found)
-        if word == "wrong":
+        if word == "wrong" and max(measured) > EPS * found.size:
             sides = [noise(self.phi(), scale, side) for side in (1, -1)]
             if max(least := min(sides, key=max)) < 1e-2 * max(measured):
                 measured = least  # it was a kink beside x that passed for noise
@@ -139,7 +140,7 @@ class Direction:
         left, right = found.kink() or (0.0, 0.0)
         gap, bend = abs(np.vdot(g, d) - found.value), abs(right - left)
         phi, agreed, bends = self.phi(), False, True
-        measured = min(noise(lambda h: phi(a + h) - phi(a), scale)[1] for a in (away, -away))
+        measured = min(noise(beside(phi, a), scale)[1] for a in (away, -away))
         h = 1e-7 * scale
         while h > 4 * np.spacing(scale):
             ahead, behind = phi(h), phi(-h)
@@ -216,6 +217,12 @@ class Direction:
 def has_no_digits(change: float, point: Point, found: Sweep | Look) -> bool:
     """Does x's own rounding move f by all of its size? change: of f, where x moves by its size."""
     return bool(change * EPS > max(point.size, found.size))
+
+
+def beside(phi: Along, a: float) -> Callable[[float], float]:
+    """phi from another point on."""
+    there = phi(a)
+    return lambda h: phi(a + h) - there
 
 
 def flat(changes: list[float], most: float) -> bool:

@@ -63,7 +63,9 @@ def verdict(whole, monkeypatch, f, x, vjp, **options):
 @settings(max_examples=settings.default.max_examples * 3)
 @example("small", "step", 3e-11, 0.05, 0.0, 1, 1.0, False, 0)
 @example("sin", "pair of kinks", 1e-9, 1.0, 0.0, 5, 1.0, True, 0)
-@example("line", "ripple", 1.3e-6 / np.pi, 1.0, 0.0, 1, 1.0, False, 0)  # its zeros are where we look
+@example(
+    "line", "ripple", 1.3e-6 / np.pi, 1.0, 0.0, 1, 1.0, False, 0
+)  # its zeros are where we look
 @given(
     st.sampled_from(sorted(EVERYWHERE)),
     st.sampled_from(sorted(NEARBY)),
