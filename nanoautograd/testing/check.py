@@ -138,7 +138,8 @@ class Check:
 
     def unclear(self, parts: list[Part]) -> list[Part]:
         """The parts that looks do not see to be right; the others have agreed."""
-        terms, left = [], []
+        terms: list[Term] = []
+        left: list[Term] = []
         for part in parts:
             (terms if self.is_plain(part) else left).append(self.term(part))
         if terms:

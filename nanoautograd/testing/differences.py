@@ -174,42 +174,24 @@ def steps_for(scale: float, widest: float = 0.0) -> list[float]:
     return steps
 
 
-def sweep(phi: Phi, noise: tuple[float, float], scale: float, widest: float = 0.0) -> Sweep:
-    """Differentiate phi at 0 with every step of `steps_for(scale, widest)`.
+def sweep(phi: Phi, measured: tuple[float, float], scale: float, widest: float = 0.0) -> Sweep:
+    """Differentiates phi at 0 with every step of `steps_for(scale, widest)`.
 
-    phi     called with a step; phi.changed() is the size (the sum of absolute values) of the last
-            results that a step has changed, whenever it was asked, phi.unchanged() that of others
-    noise   in phi near 0, (least, most); never taken for less than one rounding of the results
-    scale   the size of the inputs, which are rounded as well
+    phi       called with a step; phi.changed() is the size (the sum of absolute values) of the last
+              results that a step has changed, whenever it was asked, phi.unchanged() that of others
+    measured  the noise in phi near 0, (least, most); never taken for less than one rounding of the
+              results
+    scale     the size of the inputs, which are rounded as well
 
     Values of phi that are not finite (a step out of the function's domain) are left out.
     """
     steps = steps_for(scale, widest)
-    ahead, behind, sizes = [], [], []
-    for h in steps:
-        behind.append(phi(-h))
-        size = phi.changed() if widest or not sizes else 0.0
-        ahead.append(phi(h))
-        sizes.append(max(size, phi.changed() if widest or not sizes else sizes[0]))
-    # Results that stood still may have lost changes of less than their rounding.
-    lost = EPS / 2 * phi.unchanged() / steps[0]
+    ahead, behind, sizes, lost = evaluated(phi, steps, always=widest > 0)
     central = [(a - b) / (2 * h) for a, b, h in zip(ahead, behind, steps)]
     change = [max(abs(a), abs(b)) for a, b in zip(ahead, behind)]
-    # At the smallest steps, whatever sets neighbours apart is noise that the table has missed; and
-    # where phi stands still and then moves by more and more, its first move is a rounding (unless
-    # it stands still to one side however wide the step, as beside a kink).
-    missed = [
-        abs(a - b) * h / 10
-        for a, b, h in zip(central, central[1:], steps)
-        if h < 1e-7 * scale and isfinite(a) and isfinite(b)
-    ]
-    moves = [c for c in reversed(change) if c]
-    if not change[-1] and any(ahead) and any(behind) and len(moves) > 2 and moves[2] > 5 * moves[0]:
-        missed.append(moves[0] / 4)
-    least, most = noise
-    noise = max([least, *filter(isfinite, missed)])
+    least, most = measured
+    noise = max(least, missed_noise(ahead, behind, central, change, steps, scale))
     floor = [EPS / 4 * size + SMALLEST for size in sizes]
-    genuine = [noise <= 400 * f for f in floor]
     rounding = [
         1.5 * (max(noise, f) + max(EPS * scale, SMALLEST) * (c / h)) / h
         for f, c, h in zip(floor, change, steps)
@@ -220,7 +202,7 @@ def sweep(phi: Phi, noise: tuple[float, float], scale: float, widest: float = 0.
     R = [(r * b - a) / (r - 1) for r, a, b in zip(ratio, central, central[1:])]
     shrinks = [
         change[k + 1] <= 0.9 * change[k] * ratio[k] ** -0.25 + 8 * max(noise, floor[k])
-        and (genuine[k + 1] or change[k + 1] > 30 * noise)
+        and (noise <= 400 * floor[k + 1] or change[k + 1] > 30 * noise)
         for k in range(len(pairs))
     ]
     error = [inf] * len(R)
@@ -252,6 +234,51 @@ def sweep(phi: Phi, noise: tuple[float, float], scale: float, widest: float = 0.
         return Sweep(nan, inf, 0.0, nan, noise, size, lost, rows)
     step = steps[best + 1]
     return Sweep(R[best], error[best], step, change[best + 1] / step, noise, size, lost, rows)
+
+
+def evaluated(
+    phi: Phi, steps: list[float], always: bool
+) -> tuple[list[float], list[float], list[float], float]:
+    """(phi(h), phi(-h), the sizes of the results, what those that stand still may have lost).
+
+    always: whether the sizes are asked for at each step, or at the widest alone.
+    """
+    ahead: list[float] = []
+    behind: list[float] = []
+    sizes: list[float] = []
+    for h in steps:
+        ask = always or not sizes
+        behind.append(phi(-h))
+        size = phi.changed() if ask else 0.0
+        ahead.append(phi(h))
+        sizes.append(max(size, phi.changed()) if ask else sizes[0])
+    # Results that stood still may have lost changes of less than their rounding.
+    return ahead, behind, sizes, EPS / 2 * phi.unchanged() / steps[0]
+
+
+def missed_noise(
+    ahead: list[float],
+    behind: list[float],
+    central: list[float],
+    change: list[float],
+    steps: list[float],
+    scale: float,
+) -> float:
+    """Noise that the difference table has not seen.
+
+    At the smallest steps, whatever sets neighbours apart is noise; and where phi stands still and
+    then moves by more and more, its first move is a rounding (unless it stands still to one side
+    however wide the step, as beside a kink).
+    """
+    missed = [
+        abs(a - b) * h / 10
+        for a, b, h in zip(central, central[1:], steps)
+        if h < 1e-7 * scale and isfinite(a) and isfinite(b)
+    ]
+    moves = [c for c in reversed(change) if c]
+    if not change[-1] and any(ahead) and any(behind) and len(moves) > 2 and moves[2] > 5 * moves[0]:
+        missed.append(moves[0] / 4)
+    return max(filter(isfinite, missed), default=0.0)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,9 @@ class Part(NamedTuple):
     scale: float
 
 
-def direction(point: Point, parts: Iterable[Part], vs: Sequence[Array]) -> dict[int, Array]:
+def direction(
+    point: Point, parts: Iterable[Part], vs: Sequence[Array] | Mapping[int, Array]
+) -> dict[int, Array]:
     """{argument: d}, where d is vs in the parts, as large as they are, and elsewhere zero."""
     ds: dict[int, Array] = {}
     for i, entries, scale in parts:

@@ -73,8 +73,8 @@ class Direction:
         found = near = sweep(phi, measured, scale)
         word, sharpness = self.compared(found)
         if word == "wrong" and max(measured) > EPS * found.size:
-            sides = [noise(self.phi(), scale, side) for side in (1, -1)]
-            if max(least := min(sides, key=max)) < 1e-2 * max(measured):
+            one_sided = [noise(self.phi(), scale, side) for side in (1, -1)]
+            if max(least := min(one_sided, key=max)) < 1e-2 * max(measured):
                 measured = least  # it was a kink beside x that passed for noise
                 found = near = sweep(self.phi(), measured, scale)
                 word, sharpness = self.compared(found)
