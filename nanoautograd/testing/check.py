@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .differences import NARROW, STEPS, WIDE, look
-from .directions import Along, Array, Part, Point, by_size, direction, random, scale_of
+from .directions import Along, Array, Part, Point, by_size, direction, random
 from .explanation import BLOCK, Entries, explain, suspects, unresolved
 from .subjects import CheckRefused, Differentiated
 from .verdict import explained, has_no_digits, judge, judge_entry
@@ -120,7 +120,11 @@ class Check:
 
     def every_argument(self) -> None:
         __tracebackhide__ = True
-        whole = [Part(i, slice(None), size(x)) for i, x in enumerate(self.point.xs) if x.size]
+        whole = [
+            Part(i, slice(None), self.point.largest[i])
+            for i, x in enumerate(self.point.xs)
+            if x.size
+        ]
         for part in self.unclear(whole):
             self.sweep_argument(part.i)
 
@@ -132,8 +136,7 @@ class Check:
     def entries(self, i: int, entries: Entries, most: float = np.inf) -> None:
         """Each entry by itself, of those that are given. most: as of `sweep_entries`."""
         __tracebackhide__ = True
-        x = self.point.xs[i]
-        parts = self.unclear([Part(i, int(j), scale_of(x, j)) for j in entries])
+        parts = self.unclear([Part(i, int(j), self.point.scale(i, int(j))) for j in entries])
         self.sweep_entries(i, [part.entries for part in parts], most)
 
     def unclear(self, parts: list[Part]) -> list[Part]:
@@ -170,9 +173,12 @@ class Check:
     def is_plain(self, part: Part) -> bool:
         """Do looks suit the part?"""
         i, entries, scale = part
-        if not (np.isfinite(self.point.gs[i]).all() and LEAST <= scale):
+        if not (self.point.is_finite[i] and LEAST <= scale):
             return False
-        return not isinstance(entries, slice) or len(by_size(self.point.xs[i], ALIKE)) == 1
+        if not isinstance(entries, slice):
+            return True
+        sizes = np.abs(self.point.xs[i])
+        return not np.any((sizes < ALIKE * scale) & (sizes > 0))
 
     def term(self, part: Part) -> Term:
         g = self.point.gs[part.i].reshape(-1)[part.entries]
@@ -220,7 +226,7 @@ class Check:
         """Groups of entries of one size, each along its part of vs."""
         __tracebackhide__ = True
         x, v = self.point.xs[i], self.vs[i]
-        if x.size == 1 or not np.isfinite(self.point.gs[i]).all():
+        if x.size == 1 or not self.point.is_finite[i]:
             return self.sweep_entries(i, range(x.size))
         rest = np.zeros(x.shape, bool)
         *smaller, (scale, largest) = by_size(x, APART)
@@ -295,8 +301,3 @@ def check(
             refuse_random(point)
         Check(point, [random(x.shape, rng) for x in xs], tally).run(entries)
     return point
-
-
-def size(x: Array) -> float:
-    """That of the largest entry, or 1."""
-    return float(np.abs(x).max()) or 1.0

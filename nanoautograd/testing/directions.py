@@ -39,12 +39,18 @@ class Point:
         self.shapes = [y.shape for y in ys]
         self.given = subject.gradients(xs, us)
         self.gs = [np.zeros_like(x) if g is None else g for x, g in zip(xs, self.given)]
+        self.is_finite = [bool(np.isfinite(g).all()) for g in self.gs]
+        self.largest = [float(np.abs(x).max(initial=0.0)) or 1.0 for x in xs]
         self.size = float(sum(np.abs(u * y).sum() for u, y in zip(us, ys)))
         self.noise = 0.0  # the largest that a sweep has found
         self.undecided: list[GradientError] = []  # raised if no mistake is found elsewhere
         for i, g in enumerate(self.gs):
             if np.isnan(g).any():
                 raise subject.error(i, "holds nan where the function is finite", "unknown")
+
+    def scale(self, i: int, j: int) -> float:
+        """The size of entry j of argument i, or, where it is zero, that of the largest."""
+        return float(abs(self.xs[i].flat[j])) or self.largest[i]
 
     def results(self, moved: Mapping[int, Array]) -> list[Array]:
         """Those of f where some arguments are others. Refuses results of other shapes."""
@@ -163,12 +169,7 @@ def by_size(x: Array, ratio: float) -> list[tuple[float, NDArray[np.bool]]]:
     return groups
 
 
-def scale_of(x: Array, j: int) -> float:
-    """The size of entry j, or, where it is zero, that of the largest."""
-    return float(abs(x.flat[j]) or np.abs(x).max(initial=0.0) or 1.0)
-
-
 def random(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """±1 times something in [0.5, 1.5]: random, and no entry too small to be seen."""
-    v = np.asarray(rng.uniform(-1.0, 1.0, shape))
-    return np.asarray(v + np.copysign(0.5, v))
+    signs = 2.0 * rng.integers(0, 2, shape) - 1.0
+    return np.asarray(signs * rng.uniform(0.5, 1.5, shape))

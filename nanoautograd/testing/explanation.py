@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import report
 from .budget import Spent
 from .differences import Sweep, glance, noise, quotient, sweep
-from .directions import SAFETY, Along, Array, Part, Point, direction, scale_of
+from .directions import SAFETY, Along, Array, Part, Point, direction
 from .report import GradientError, Inconclusive, KinkNearby
 from .verdict import explained, judge_entry
 
@@ -117,7 +117,7 @@ class Explanation:
 
     def examine(self, j: int) -> None:
         """The numeric value of entry j: by a glance, or, where that is not clear, a sweep."""
-        point, i, scale = self.point, self.i, scale_of(self.point.xs[self.i], j)
+        point, i, scale = self.point, self.i, self.point.scale(self.i, j)
         found = None
         if np.isfinite(self.A.flat[j]) and scale >= 1e-4:
             v = {i: np.ones(self.A.shape)}
@@ -216,7 +216,7 @@ class Explanation:
         point, x = self.point, self.point.xs[i]
         N, v = np.zeros(x.shape), {i: np.ones(x.shape)}
         for j in range(N.size):
-            scale = scale_of(x, j)
+            scale = point.scale(i, j)
             phi = Along(point, direction(point, [Part(i, j, scale)], v), us)
             value = quotient(phi)
             if not isfinite(value):  # a step leaves the domain

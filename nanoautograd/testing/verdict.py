@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .differences import EPS, SMALLEST, Look, Sweep, noise, sweep
-from .directions import SAFETY, Along, Array, Point, scale_of
+from .directions import SAFETY, Along, Array, Point
 
 PROMISE = 5e-3  # what passes has no mistake larger than this, relative to the whole gradient
 
@@ -34,7 +34,7 @@ def judge_entry(point: Point, i: int, j: int) -> Verdict:
     """Of entry j of the gradient of argument i."""
     d = np.zeros_like(point.xs[i])
     d.flat[j] = 1.0
-    return judge(point, i, d, scale_of(point.xs[i], j))
+    return judge(point, i, d, point.scale(i, j))
 
 
 def explained(value: float, found: Sweep) -> bool:
