@@ -29,11 +29,13 @@ class GradientError(AssertionError):
     guess       one word for the probable cause, see `GUESSES`; `explanation` says it in a sentence
     gradient    the whole gradient of that argument, and `numeric_gradient` what was computed of the
                 numeric one; NaN elsewhere
+    calls       how often the function was called
     check       what was checked (source.Check), but not in a copy that pickle has made
     """
 
     operation = argument = name = index = analytic = numeric = error = None
     gradient = numeric_gradient = check = None
+    calls = 0
     table = ()
     guess = "unknown"
     explanation = ""
