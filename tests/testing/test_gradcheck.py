@@ -277,13 +277,21 @@ def test_mistakes_in_badly_scaled_arguments_are_found():
     assert failure.value.guess == "factor"
 
 
-def test_what_cannot_be_seen_is_said():
-    def rough(x):
-        return np.sin(x.astype("float32")).astype("float64")
+def rough(x):
+    return np.sin(x.astype("float32")).astype("float64")
 
+
+def test_what_cannot_be_seen_is_said():
     with pytest.warns(PrecisionWarning, match="accurate to about .e-0"):
         result = gradcheck(rough, [X], vjp=lambda u, x: u * np.cos(x))
     assert 1e-6 < result.sharpness < 1e-1
+
+
+def test_warnings_name_the_line_that_asked_for_the_check():
+    for f in (rough, lambda x: np.sin(x.astype("float32"))):
+        with pytest.warns(PrecisionWarning) as warned:
+            gradcheck(f, [X], vjp=lambda u, x: u * np.cos(x))
+        assert {w.filename for w in warned} == {__file__}
 
 
 # ---- kinks
