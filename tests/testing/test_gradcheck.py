@@ -137,6 +137,18 @@ WRONG = {
     "offset": ("offset", tanh, [X], lambda u, x: dtanh(u, x) + 0.5),
     "first entry left out": ("some entries", tanh, [X], lambda u, x: dtanh(u, x) * [0, 1, 1, 1, 1]),
     "one column": ("some entries", tanh, [A], lambda u, x: dtanh(u, x) * [1, 1, 2]),
+    "half below zero": (
+        "some entries",
+        tanh,
+        [X],
+        lambda u, x: dtanh(u, x) * np.where(x < 0, 0.5, 1),
+    ),
+    "nearly right, and symmetric": (
+        "precision",
+        lambda x: tanh(x).sum(),
+        [np.array([0.5, -1.0, 0.5])],
+        lambda u, x: dtanh(u, x) * (1 + 1e-8 * np.array([1.0, 2.0, 3.0])),
+    ),
     "no relation": ("unknown", tanh, [X], lambda u, x: u * np.cos(3 * x) + x),
 }
 
