@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .differences import NARROW, STEPS, WIDE, look
+from .differences import NARROWEST, STEPS, WIDE, look
 from .directions import Along, Array, Part, Point, by_size, direction, random
 from .explanation import BLOCK, Entries, explain, suspects, unresolved
 from .subjects import CheckRefused, Differentiated
@@ -213,8 +213,8 @@ class Check:
     def stand_still(self, terms: list[Term]) -> list[Term]:
         """The same where the gradients are zero: then nothing may change at any step."""
         phi = Along(self.point, direction(self.point, (t.part for t in terms), self.vs))
-        steps = (STEPS[0], -STEPS[0], WIDE[0], -WIDE[0], *NARROW)
-        if not all(map(phi.stands_still, steps)):
+        steps = (STEPS[0], WIDE[0], WIDE[3], NARROWEST)
+        if not all(phi.stands_still(side * h) for h in steps for side in (1, -1)):
             return terms
         for _ in terms:
             self.agree(0.0)
