@@ -356,7 +356,7 @@ def look(phi: Phi) -> Look | None:
     shows there as well.
     """
     found = glance(phi)
-    if found is None or found.error > 1e-4 * found.slope:
+    if found is None or found.error > 1e-4 * found.slope:  # of which a caller would make nothing
         return None
     floor, noise = one_rounding(found.size, found.slope), found.noise
     for h in (*(r * found.step for r in NARROW), NARROWEST):
