@@ -1,6 +1,6 @@
 """One check: a look at all arguments together, and whole sweeps for what that does not settle.
 
-A look (`differences.look`) makes nine calls of the function, and passes what is plainly right: the
+A look (`differences.look`) makes eight calls of the function, and passes what is plainly right: the
 function is smooth near the point and rounded as little as float64 allows, its slope is the one that
 the gradient says, and each part of the gradient would have been seen to be wrong by a factor of
 1 + CLEAR. A part is an argument, or, with entries=True, an entry. Parts that are too small to be

@@ -26,7 +26,7 @@ what the function does on a smaller scale; three conditions keep such steps from
   - no narrower step contradicts the derivative by more than its own rounding.
 
 Most functions need none of this: near a point they are smooth, and rounded as little as float64
-allows. `look` sees that in nine calls of phi, or says nothing; `noise` and `sweep` make fifty.
+allows. `look` sees that in eight calls of phi, or says nothing; `noise` and `sweep` make fifty.
 """
 
 from collections.abc import Callable
@@ -44,10 +44,10 @@ STEPS = (0.2, *(10.0**-k for k in range(1, 11)))  # relative to the size of the 
 # many a network with relu; of the last three the rounding is about 1e-9.
 WIDE = 3e-3, 3e-4, 3e-5, 3e-6, 3e-7
 ROUGH = 1e-8  # a larger error, relative to the slope, may be less with narrower steps
-# Narrow ones, at which a smooth function is a line, so that what is left is noise. Two are relative
-# to the narrowest of the three: there these know the line to one rounding of phi. One is the
-# narrowest with digits. (No round multiples of one another, or of the wide ones.)
-NARROW = -0.043, 0.043
+# Narrow ones, at which a smooth function is a line, so that what is left is noise: one to the left,
+# relative to the narrowest of the three, where these know the line to one rounding of phi; and to
+# the right the narrowest that has digits. (No round multiples of one another, or of the wide ones.)
+NARROW = 0.043
 NARROWEST = 0.7e-9
 ROUNDINGS = 8.0  # of all results together, that may be left
 
@@ -348,18 +348,18 @@ def extrapolated(values: list[Values], moved: float, still: float) -> Look | Non
 
 
 def look(phi: Phi) -> Look | None:
-    """`glance`, and whether narrower steps agree: nine calls, eleven or thirteen.
+    """`glance`, and whether narrower steps agree: eight calls, ten or twelve.
 
     None where the answer is not clear.
     Whatever bends phi more closely than the wide steps see, by s over a width w, moves it off the
-    line by s w at the first narrow step. A noise that is larger than the rounding of the results
-    shows there as well.
+    line by s w at the first narrow step (or, to the right, sets the wide steps apart). A noise that
+    is larger than the rounding of the results shows there as well.
     """
     found = glance(phi)
     if found is None or found.error > 1e-4 * found.slope:  # of which a caller would make nothing
         return None
     floor, noise = one_rounding(found.size, found.slope), found.noise
-    for h in (*(r * found.step for r in NARROW), NARROWEST):
+    for h in (-NARROW * found.step, NARROWEST):
         left = abs(phi(h) - found.line(h))
         if not left <= ROUNDINGS * floor + abs(h) * found.error:
             return None
