@@ -60,7 +60,7 @@ def results(subject: Differentiated, xs: list[Array]) -> list[Array]:
                 f"{subject.name} returns {y.dtype} for float64 inputs: mistakes below "
                 "about 1e-3 cannot be seen",
                 PrecisionWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     if not ys:
         raise CheckRefused(f"{subject.name} returns nothing that can have a gradient")
@@ -268,7 +268,7 @@ class Check:
                 "only (does it compute in float32, or cancel?): mistakes smaller than "
                 "this cannot be seen",
                 PrecisionWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 

@@ -118,7 +118,7 @@ def gradcheck(
     max_calls   how often f may be called; when these are used up, the answer is the best that they
                 allow: GradientError where a mistake was seen, else Inconclusive, which says what
                 agreed so far. Without it, only the explanation of a mistake is bounded, by 1,000
-    seconds     the same in seconds
+    seconds     the same in seconds, looked at before each call
     progress    on a terminal, a check says on stderr after three seconds that it is at work, and
                 takes that away at the end. False: it never does. A function: it is called instead,
                 twice a second, with the number of calls and the seconds so far
