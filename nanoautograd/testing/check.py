@@ -1,6 +1,6 @@
 """One check: a look at all arguments together, and whole sweeps for what that does not settle.
 
-A look (`differences.look`) makes nine calls of the function, and passes what is plainly right: the
+A look (`differences.look`) makes eight calls of the function, and passes what is plainly right: the
 function is smooth near the point and rounded as little as float64 allows, its slope is the one that
 the gradient says, and each part of the gradient would have been seen to be wrong by a factor of
 1 + CLEAR. A part is an argument, or, with entries=True, an entry. Parts that are too small to be
@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .differences import NARROW, STEPS, WIDE, look
-from .directions import Along, Array, Part, Point, by_size, direction, random
+from .differences import NARROWEST, STEPS, WIDE, look
+from .directions import Along, Array, Part, Point, across_zero, by_size, direction, random
 from .explanation import BLOCK, Entries, explain, suspects, unresolved
 from .subjects import CheckRefused, Differentiated
 from .verdict import explained, has_no_digits, judge, judge_entry
@@ -145,8 +145,6 @@ class Check:
         left: list[Term] = []
         for part in parts:
             (terms if self.is_plain(part) else left).append(self.term(part))
-        if terms:
-            self.refuse_other_shapes([t.part for t in terms])
         zero, other = [t for t in terms if t.is_zero], [t for t in terms if not t.is_zero]
         waiting = [some for some in (zero, other) if some]
         while waiting:
@@ -160,15 +158,6 @@ class Check:
             elif rest:
                 waiting.append(rest)
         return sorted((t.part for t in left), key=lambda part: (part.i, part.entries))
-
-    def refuse_other_shapes(self, parts: list[Part]) -> None:
-        """CheckRefused where results have another shape a wide step nearer to zero, and beyond it:
-        most that is selected by values is selected by sign. (Looks cross zero where it is near.)"""
-        point = self.point
-        ds = direction(point, parts, self.vs)
-        point.results(
-            {i: point.xs[i] - STEPS[0] * np.copysign(d, point.xs[i]) for i, d in ds.items()}
-        )
 
     def is_plain(self, part: Part) -> bool:
         """Do looks suit the part?"""
@@ -213,8 +202,8 @@ class Check:
     def stand_still(self, terms: list[Term]) -> list[Term]:
         """The same where the gradients are zero: then nothing may change at any step."""
         phi = Along(self.point, direction(self.point, (t.part for t in terms), self.vs))
-        steps = (STEPS[0], -STEPS[0], WIDE[0], -WIDE[0], *NARROW)
-        if not all(map(phi.stands_still, steps)):
+        steps = (STEPS[0], WIDE[0], WIDE[3], NARROWEST)
+        if not all(phi.stands_still(side * h) for h in steps for side in (1, -1)):
             return terms
         for _ in terms:
             self.agree(0.0)
@@ -296,8 +285,10 @@ def check(
     __tracebackhide__ = True
     ys = results(subject, xs)
     for k in range(directions):
-        point = Point(subject, xs, ys, [random(y.shape, rng) for y in ys])
+        us = [random(y.shape, rng) for y in ys]
+        vs = [random(x.shape, rng) for x in xs]
+        point = Point(subject, xs, ys, us, across_zero(xs, vs))
         if k == 0:
             refuse_random(point)
-        Check(point, [random(x.shape, rng) for x in xs], tally).run(entries)
+        Check(point, vs, tally).run(entries)
     return point

@@ -26,7 +26,7 @@ what the function does on a smaller scale; three conditions keep such steps from
   - no narrower step contradicts the derivative by more than its own rounding.
 
 Most functions need none of this: near a point they are smooth, and rounded as little as float64
-allows. `look` sees that in nine calls of phi, or says nothing; `noise` and `sweep` make fifty.
+allows. `look` sees that in eight calls of phi, or says nothing; `noise` and `sweep` make fifty.
 """
 
 from collections.abc import Callable
@@ -40,13 +40,15 @@ STEPS = (0.2, *(10.0**-k for k in range(1, 11)))  # relative to the size of the 
 
 # The steps of a look, relative to the input. Of the first three the widest leaves a truncation of
 # about 1e-12 in the extrapolation of sin, the narrowest a rounding of about 1e-11. What bends more,
-# as sums of many inputs do, or a recurrent network, needs the last three.
-WIDE = 3e-3, 3e-4, 3e-5, 3e-6
+# as a recurrent network does, needs three that are narrower, and so does what has kinks nearby, as
+# many a network with relu; of the last three the rounding is about 1e-9.
+WIDE = 3e-3, 3e-4, 3e-5, 3e-6, 3e-7
 ROUGH = 1e-8  # a larger error, relative to the slope, may be less with narrower steps
-# Narrow ones, at which a smooth function is a line, so that what is left is noise: two where the
-# wide steps know the line to one rounding of phi, and one that is the narrowest with digits.
-# (No round multiples of one another, or of the wide ones.)
-NARROW = -1.3e-6, 1.3e-6, 0.7e-9
+# Narrow ones, at which a smooth function is a line, so that what is left is noise: one to the left,
+# relative to the narrowest of the three, where these know the line to one rounding of phi; and to
+# the right the narrowest that has digits. (No round multiples of one another, or of the wide ones.)
+NARROW = 0.043
+NARROWEST = 0.7e-9
 ROUNDINGS = 8.0  # of all results together, that may be left
 
 
@@ -281,6 +283,9 @@ def missed_noise(
     return max(filter(isfinite, missed), default=0.0)
 
 
+Values = tuple[float, float, float]  # h, phi(-h), phi(h)
+
+
 @dataclass(frozen=True)
 class Look:
     """phi'(0) of a function that is smooth nearby, as far as wide steps show; as of `Sweep`."""
@@ -302,24 +307,25 @@ class Look:
 def glance(phi: Phi) -> Look | None:
     """Differentiates phi, for an input of size 1, with three steps: six calls.
 
-    Where these are too wide for a phi that varies fast, with three narrower ones, two of them the
-    same: eight calls. None where phi does not look smooth.
+    Where these are too wide, because phi varies fast or has a kink nearby, with three that are
+    narrower: two calls more, or four. None where phi looks smooth with none of them.
     """
-    values = [(h, phi(-h), phi(h)) for h in WIDE[:1]]
-    moved, still = phi.roundings()
-    values += [(h, phi(-h), phi(h)) for h in WIDE[1:3]]
-    found = extrapolated(values, moved, still)
-    if found is None or found.error > ROUGH * found.slope:
-        values += [(h, phi(-h), phi(h)) for h in WIDE[3:]]
-        nearer = extrapolated(values[1:], moved, still)
-        if found is None or nearer is not None and nearer.error < found.error:
-            found = nearer
+    values: list[Values] = []
+    found = None
+    for h in WIDE:
+        values.append((h, phi(-h), phi(h)))
+        if h == WIDE[0]:
+            moved, still = phi.roundings()
+        if len(values) > 2:
+            nearer = extrapolated(values[-3:], moved, still)
+            if found is None or nearer is not None and nearer.error < found.error:
+                found = nearer
+            if found is not None and found.error <= ROUGH * found.slope:
+                break
     return found
 
 
-def extrapolated(
-    values: list[tuple[float, float, float]], moved: float, still: float
-) -> Look | None:
+def extrapolated(values: list[Values], moved: float, still: float) -> Look | None:
     """From [(h, phi(-h), phi(h))] of three steps, and the size of the results that move or do not.
 
     The error is the distance of two extrapolations, of which the second is far better. None where
@@ -335,25 +341,25 @@ def extrapolated(
     bends = e2 - fourth * h2**2, (d2 - d3) / (h2**2 - h3**2), fourth
     noise = abs(e3 - bends[0] - fourth * h3**2) * h3**2
     floor = one_rounding(moved, slope)
-    error = abs(first - second) + 1.5 * max(noise, floor) / h3 + EPS / 2 * still / h1
+    error = abs(first - second) + 1.5 * max(noise, floor) / h3 + EPS / 2 * still / WIDE[0]
     if not (isfinite(error) and noise <= ROUNDINGS * floor):
         return None
     return Look(second, error, slope, noise, moved, h3, bends)
 
 
 def look(phi: Phi) -> Look | None:
-    """`glance`, and whether narrower steps agree: nine calls, or eleven.
+    """`glance`, and whether narrower steps agree: eight calls, ten or twelve.
 
     None where the answer is not clear.
     Whatever bends phi more closely than the wide steps see, by s over a width w, moves it off the
-    line by s w at the first narrow step. A noise that is larger than the rounding of the results
-    shows there as well.
+    line by s w at the first narrow step (or, to the right, sets the wide steps apart). A noise that
+    is larger than the rounding of the results shows there as well.
     """
     found = glance(phi)
-    if found is None or found.error > 1e-4 * found.slope:
+    if found is None or found.error > 1e-4 * found.slope:  # of which a caller would make nothing
         return None
     floor, noise = one_rounding(found.size, found.slope), found.noise
-    for h in NARROW:
+    for h in (-NARROW * found.step, NARROWEST):
         left = abs(phi(h) - found.line(h))
         if not left <= ROUNDINGS * floor + abs(h) * found.error:
             return None

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import EPS, SMALLEST, Look, Sweep
+from .differences import EPS, SMALLEST, STEPS, Look, Sweep
 from .report import GradientError
 from .subjects import CheckRefused, Differentiated
 
@@ -33,11 +33,18 @@ class Point:
     """One point xs, results ys there, a cotangent us, and the gradients gs that are claimed."""
 
     def __init__(
-        self, subject: Differentiated, xs: list[Array], ys: list[Array], us: list[Array]
+        self,
+        subject: Differentiated,
+        xs: list[Array],
+        ys: list[Array],
+        us: list[Array],
+        elsewhere: list[Array],
     ) -> None:
         self.subject, self.xs, self.ys, self.us = subject, xs, ys, us
         self.shapes = [y.shape for y in ys]
-        self.given = subject.gradients(xs, us)
+        self.given = subject.gradients(xs, us, elsewhere)
+        if subject.disturbed is not None:
+            self.refuse_other_shapes(subject.disturbed)
         self.gs = [np.zeros_like(x) if g is None else g for x, g in zip(xs, self.given)]
         self.is_finite = [bool(np.isfinite(g).all()) for g in self.gs]
         self.largest = [float(np.abs(x).max(initial=0.0)) or 1.0 for x in xs]
@@ -55,6 +62,10 @@ class Point:
     def results(self, moved: Mapping[int, Array]) -> list[Array]:
         """Those of f where some arguments are others. Refuses results of other shapes."""
         ys = self.subject.values([moved.get(i, x) for i, x in enumerate(self.xs)])
+        self.refuse_other_shapes(ys)
+        return ys
+
+    def refuse_other_shapes(self, ys: list[Array]) -> None:
         shapes = [y.shape for y in ys]
         if shapes != self.shapes:
             here, there = (" and ".join(map(str, s)) for s in (self.shapes, shapes))
@@ -63,7 +74,6 @@ class Point:
                 f"inputs: {here} at this point, {there} within a step of it. There is no "
                 "difference to take: fix what is selected outside of the function"
             )
-        return ys
 
     def tolerance(self, found: Sweep | Look, magnitude: float) -> float:
         """Of <g, d>: the error of the differences, and the rounding of g.
@@ -167,6 +177,13 @@ def by_size(x: Array, ratio: float) -> list[tuple[float, NDArray[np.bool]]]:
         groups.insert(0, (float(size) or 1.0, group))
         rest &= ~group
     return groups
+
+
+def across_zero(xs: Sequence[Array], vs: Sequence[Array]) -> list[Array]:
+    """A wide step nearer to zero, and beyond it: most of what is selected by values is selected by
+    sign. (Looks cross zero where it is near.)"""
+    largest = [float(np.abs(x).max(initial=0.0)) for x in xs]
+    return [x - STEPS[0] * s * np.copysign(v, x) for x, v, s in zip(xs, vs, largest)]
 
 
 def random(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

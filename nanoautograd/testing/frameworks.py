@@ -272,9 +272,10 @@ class JaxFunction(Differentiated):
     def values(self, xs):
         return [self.numpy(y) for y in self.leaves(*self.arrays(xs, self.likes))]
 
-    def gradients(self, xs, us):
+    def gradients(self, xs, us, elsewhere=None):
         outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
         self.recorded = list(map(self.numpy, outs))
+        self.disturb(xs, elsewhere)
         # Of a complex y JAX's cotangent is the conjugate; see the text above.
         cotangents = [u.conj() for u in self.arrays(us, outs)]
         first, again = pull(cotangents), pull(cotangents)

@@ -120,7 +120,7 @@ def gradcheck(
     max_calls   how often f may be called; when these are used up, the answer is the best that they
                 allow: GradientError where a mistake was seen, else Inconclusive, which says what
                 agreed so far. Without it, only the explanation of a mistake is bounded, by 1,000
-    seconds     the same in seconds
+    seconds     the same in seconds, looked at before each call
     progress    on a terminal, a check says on stderr after three seconds that it is at work, and
                 takes that away at the end. False: it never does. A function: it is called instead,
                 twice a second, with the number of calls and the seconds so far
@@ -138,13 +138,11 @@ def gradcheck(
     Warns with PrecisionWarning if f computes in less than double precision.
     """
     __tracebackhide__ = True  # in the reports of pytest
-    _refuse_options(order, directions, max_calls, seconds, f, vjp, jvp, reference)
     flags = dict(entries=entries, complex_step=complex_step, layouts=layouts)
-    check_flags("gradcheck", **flags, forward_mode=forward_mode)
-    if not callable(progress):
-        check_flags("gradcheck", progress=progress)
-    if forward_mode and vjp is not None and jvp is None:
-        raise ValueError("gradcheck: jvp is compared with vjp: give both, or neither")
+    flags |= dict(forward_mode=forward_mode, progress=callable(progress) or progress)
+    check_flags("gradcheck", **flags)
+    _refuse_numbers(order, directions, max_calls, seconds)
+    _refuse_functions(f, vjp, jvp, reference, forward_mode)
     if vjp is not None and (framework is not None or order == 2):
         given = "order=2" if order == 2 else f"framework={framework!r}"
         raise ValueError(
@@ -205,17 +203,7 @@ def gradcheck(
     return Passed(tally.sharpness, tally.checks, calls.count)
 
 
-def _refuse_options(
-    order: Any,
-    directions: Any,
-    max_calls: Any,
-    seconds: Any,
-    f: Any,
-    vjp: Any,
-    jvp: Any,
-    reference: Any,
-) -> None:
-    """TypeError or ValueError for what is no number, or no function."""
+def _refuse_numbers(order: Any, directions: Any, max_calls: Any, seconds: Any) -> None:
     if not isinstance(order, int) or order not in (1, 2):
         raise ValueError(f"gradcheck: order is 1 or 2; got {order!r:.100}")
     check_sizes("gradcheck", 1, directions=directions)
@@ -225,10 +213,13 @@ def _refuse_options(
         check_numbers("gradcheck", seconds=seconds)
         if not seconds > 0:
             raise ValueError(f"gradcheck: seconds must be above 0; got {seconds}")
+
+
+def _refuse_functions(f: Any, vjp: Any, jvp: Any, reference: Any, forward_mode: bool) -> None:
     for name, given in (("f", f), ("vjp", vjp), ("jvp", jvp), ("reference", reference)):
         if not (callable(given) or given is None and name != "f"):
             raise TypeError(f"gradcheck: {name} is a function; got {given!r:.100}")
-    if jvp is not None and vjp is None:
+    if jvp is not None and vjp is None or forward_mode and vjp is not None and jvp is None:
         raise ValueError("gradcheck: jvp is compared with vjp: give both, or neither")
 
 

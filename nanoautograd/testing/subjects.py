@@ -3,7 +3,8 @@
 Each subject has a name and two methods on lists of float64 arrays:
 
     values(xs)          the results f_k(xs)
-    gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero
+    gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero. With a
+                        third list, f is called there in between
 
 `Differentiated` is a function of tensors that record themselves. What it asks of the library that
 these are of stands in one class: `Ours`, or another in frameworks.py.
@@ -117,7 +118,7 @@ class Differentiated:
         with self.library.constant():
             return [self.library.numpy(y) for y in self.call(self.tensors(xs, False))]
 
-    def gradients(self, xs, us):
+    def gradients(self, xs, us, elsewhere=None):
         """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
         tensors, library = self.tensors(xs, True), self.library
         xs = [np.array(library.numpy(t)) for t in tensors]  # copies: a function may write into them
@@ -136,7 +137,7 @@ class Differentiated:
         outs, given = zip(*connected)
         cotangents = self.cotangents(outs, given)
         given = [np.array(library.numpy(u)) for u in cotangents]
-        self.disturb(xs)
+        self.disturb(xs, elsewhere)
         first = library.grad(outs, tensors, cotangents, retain_graph=True)
         self._unchanged(tensors, xs, "input")
         self._unchanged(cotangents, given, "cotangent")
@@ -146,11 +147,14 @@ class Differentiated:
             for i, (x, g, h) in enumerate(zip(tensors, first, again))
         ]
 
-    def disturb(self, xs):
-        """Calls the function at another point: what it keeps elsewhere, instead of with the call,
-        is then that of another call."""
-        with np.errstate(all="ignore"), suppress(Exception):  # which may be outside of the domain
-            self.values([x * (1 - 2**-10) for x in xs])
+    def disturb(self, xs, elsewhere=None):
+        """Calls the function at another point, and keeps its results: what the function keeps
+        itself, other than with the call, is then that of another call."""
+        self.disturbed = None
+        for there in (elsewhere, [x * (1 - 2**-10) for x in xs]):
+            if there is not None and self.disturbed is None:
+                with np.errstate(all="ignore"), suppress(Exception):  # which may be no place for f
+                    self.disturbed = self.values(there)
 
     def compare_layouts(self, xs, us, gs):
         """Gradients do not depend on how inputs and cotangents lie in memory."""
@@ -324,9 +328,9 @@ class ByHand(Differentiated):
         self._kept(xs, copies, CheckRefused, self.name)
         return [y for y in ys if y.dtype.kind == "f"]
 
-    def gradients(self, xs, us):
+    def gradients(self, xs, us, elsewhere=None):
         gs = self.given(list(map(np.copy, xs)), list(map(np.copy, us)))
-        self.disturb(xs)
+        self.disturb(xs, elsewhere)
         self.given([x * (1 - 2**-10) for x in xs], list(us))
         again = self.given(list(map(np.copy, xs)), list(map(np.copy, us)))
         self.compare(

@@ -294,8 +294,9 @@ def rough(x):
 
 
 def test_what_cannot_be_seen_is_said():
-    with pytest.warns(PrecisionWarning, match="accurate to about .e-0"):
+    with pytest.warns(PrecisionWarning, match="accurate to about .e-0") as warned:
         result = gradcheck(rough, [X], vjp=lambda u, x: u * np.cos(x))
+    assert {w.filename for w in warned} == {__file__}
     assert 1e-6 < result.sharpness < 1e-1
 
 
