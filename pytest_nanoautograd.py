@@ -8,12 +8,21 @@ It is `nanoautograd.testing.gradcheck`, with the same arguments, and takes its o
     @pytest.mark.gradcheck(order=2, forward_mode=True)      for one test, or a class, or a module
     pytest --gradcheck-order 2 --gradcheck-entries          for all that do not say otherwise
 
+`--gradcheck-report DIR` writes a page for each failed check, also of those that import `gradcheck`:
+heat maps, the error over step sizes, the code of the rule.
+
 At the end one line says how many gradients were checked, and which one the least sharply. What
 failed is said once, with the smallest inputs that were found to fail, as code to paste.
 
 (A module of its own, since pytest imports it in every run, of every project: it imports NumPy and
 the package only when a test asks for the fixture.)
 """
+
+import re
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -36,12 +45,24 @@ def pytest_addoption(parser):
         help="the fixture gradcheck looks at every entry by itself, which takes longer",
     )
 
+    group.addoption(
+        "--gradcheck-report",
+        metavar="DIR",
+        help="write a page of HTML about each failed check into this folder",
+    )
+
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "gradcheck(**options): options of the fixture gradcheck, as order=2"
     )
     config.stash[DONE] = []
+    folder = config.getoption("gradcheck_report")
+    if folder is not None:
+        try:
+            _report_folder(config).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise pytest.UsageError(f"--gradcheck-report {folder}: {e}") from None
 
 
 @pytest.fixture
@@ -70,6 +91,44 @@ def gradcheck(request):
         return result
 
     return checked
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator:
+    report = yield
+    if item.config.getoption("gradcheck_report") is None or call.excinfo is None:
+        return report
+    name = item.nodeid if call.when == "call" else f"{item.nodeid}-{call.when}"
+    for k, error in enumerate(_gradient_errors(call.excinfo.value)):
+        path = _report_folder(item.config) / _page_name(name, k)
+        try:
+            said = f"a page about this failure: {error.show(path)}"
+        except Exception as e:  # the failure itself is what has to be told
+            said = f"no page about this failure: {type(e).__name__}: {e}"
+        report.sections.append(("gradcheck", said))
+    return report
+
+
+def _report_folder(config: pytest.Config) -> Path:
+    return config.invocation_params.dir / config.getoption("gradcheck_report")
+
+
+def _gradient_errors(error: BaseException) -> list:
+    """The GradientErrors in an error: itself, or those of a group, as of Hypothesis."""
+    testing = sys.modules.get("nanoautograd.testing")  # else it has raised nothing
+    if testing is None:
+        return []
+    if isinstance(error, BaseExceptionGroup):
+        return [found for part in error.exceptions for found in _gradient_errors(part)]
+    return [error] if isinstance(error, testing.GradientError) else []
+
+
+def _page_name(test: str, k: int) -> str:
+    """A file's name for the k-th failure of a test: words of its id, and some letters of a hash,
+    since what is no word is left out."""
+    words = re.sub(r"\W+", "-", test.replace(".py::", "-")).strip("-")[-100:]
+    number = f"-{k + 1}" if k else ""
+    return f"{words}-{sha256(test.encode(errors='replace')).hexdigest()[:6]}{number}.html"
 
 
 def pytest_terminal_summary(terminalreporter, config):

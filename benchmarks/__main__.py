@@ -52,6 +52,9 @@ def options(argv):
     p.add_argument("--growth", action="store_true", help="how time and memory grow with each size")
     p.add_argument("--imports", action="store_true", help="how long imports take")
     p.add_argument(
+        "--gradcheck", action="store_true", help="gradient checks, beside other libraries'; alone"
+    )
+    p.add_argument(
         "--training",
         action="store_true",
         help="what train.py adds to the bare step: data, metrics, progress",
@@ -299,6 +302,10 @@ def main(argv):
     o, report, begin, status = options(argv), {}, time.perf_counter(), 0
     try:
         prepare(o)
+        if o.gradcheck:
+            from . import gradients
+
+            return gradients.main(o.rounds, lambda text: print(text, file=sys.stderr))
         from tqdm import tqdm
 
         run(o, report, lambda total: tqdm(total=total, unit="case", disable=None))

@@ -19,9 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.tensor import Tensor
+from .report import shape_guess
 from .subjects import (
     BROADCAST,
     BY_COLUMNS,
+    LOW,
     WITH_GAPS,
     CheckRefused,
     Differentiated,
@@ -31,15 +33,14 @@ from .subjects import (
     flat,
     noted,
     our_inputs,
-    refuse_foreign_calls,
     refuse_foreign_function,
+    refuse_nested,
     wrong_dtype,
 )
 
 __all__ = ["subjects"]
 
 PAIRS = "float64", "complex128"
-LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precision.py
 
 
 class Subjects(NamedTuple):
@@ -71,8 +72,6 @@ def subjects(f, inputs, framework=None, backend=None):
     def make(g):
         return Differentiated(g, Ours(device), likes)
 
-    if precision == "float64":
-        refuse_foreign_calls(make(f), xs)
     return Subjects(make, lambda g: Differentiated(g, Ours(device)), xs, precision)
 
 
@@ -132,7 +131,8 @@ class Torch:
     def tensor(self, x, like):
         x = as_complex(x) if like.is_complex() else x
         # (dtype: a cotangent has that of its result, which may be a narrower one.)
-        return self.torch.tensor(np.array(x), dtype=like.dtype, device=like.device)
+        x = np.asarray(x, order="C")  # PyTorch copies, but for negative strides
+        return self.torch.tensor(x, dtype=like.dtype, device=like.device)
 
     def numpy(self, t):
         t = t.detach().resolve_conj().resolve_neg().cpu()
@@ -161,10 +161,15 @@ class TorchFunction(Differentiated):
 
     def compare_layouts(self, xs, us, gs):
         """Gradients do not depend on how inputs and cotangents lie in memory."""
-        for what, lay in ((WITH_GAPS, _spread), (BY_COLUMNS, _by_columns)):
+        others = {WITH_GAPS: _spread}
+        if any(a.ndim > 1 for a in (*xs, *us)):
+            others[BY_COLUMNS] = _by_columns
+        for what, lay in others.items():
             with noted(what):
                 found = self.laid_out(xs, us, lay)
             self.compare(gs, found, f"is another one with {what}")
+        if all(u.size < 2 for u in us):
+            return  # nothing is broadcast
         ones = [np.ones(u.shape) for u in us]
         with_ones = self.laid_out(xs, ones, _same)
         with noted(BROADCAST):
@@ -204,11 +209,12 @@ def _broadcast(t):
 def torch_subjects(inputs):
     library = Torch()
     torch = library.torch
+    refuse_nested(inputs)
     likes = [x.detach() if isinstance(x, torch.Tensor) else torch.as_tensor(x) for x in inputs]
     low = [getattr(torch, name) for name in LOW]
     for i, x in enumerate(likes):
         if x.dtype not in (torch.float64, torch.complex128, *low):
-            raise wrong_dtype(i, x.dtype, x.is_floating_point() or x.is_complex())
+            raise wrong_dtype(i, x.dtype, True)
         if x.layout != torch.strided or x.is_quantized:
             raise CheckRefused(
                 f"input {i} is a tensor of the layout {x.layout}, of which no single number can be "
@@ -243,7 +249,7 @@ class JaxFunction(Differentiated):
 
     def leaves(self, *leaves):
         """The floating results, as a function of the leaves of the arguments."""
-        outs = self.jax.tree_util.tree_leaves(self.f(*self.tree.unflatten(leaves)))
+        outs = self.jax.tree_util.tree_leaves(self.evaluate(*self.tree.unflatten(leaves)))
         for out in outs:
             if not isinstance(out, (self.jax.Array, np.ndarray, np.generic, float, int, complex)):
                 raise CheckRefused(f"{self.name} returned {type(out).__name__}, no array of JAX")
@@ -266,8 +272,10 @@ class JaxFunction(Differentiated):
     def values(self, xs):
         return [self.numpy(y) for y in self.leaves(*self.arrays(xs, self.likes))]
 
-    def gradients(self, xs, us):
+    def gradients(self, xs, us, elsewhere=None):
         outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
+        self.recorded = list(map(self.numpy, outs))
+        self.disturb(xs, elsewhere)
         # Of a complex y JAX's cotangent is the conjugate; see the text above.
         cotangents = [u.conj() for u in self.arrays(us, outs)]
         first, again = pull(cotangents), pull(cotangents)
@@ -276,7 +284,8 @@ class JaxFunction(Differentiated):
     def examined(self, i, x, g, again):
         g, again = self.numpy(g.conj()), self.numpy(again.conj())
         if g.shape != x.shape:
-            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
+            key = shape_guess(g.shape, x.shape)
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", key)
         if not np.array_equal(g, again, equal_nan=True):
             raise self.error(i, "is not the same when it is computed a second time", "unknown")
         return g
@@ -298,7 +307,8 @@ class JaxFunction(Differentiated):
             return pull(list(leaves[count:]))
 
         second = JaxFunction(gradient, likes, self.jax.tree_util.tree_structure(tuple(likes)))
-        second.name = f"the gradient of {self.name}"
+        second.name, second.calls = f"the gradient of {self.name}", self.calls
+        second.evaluate = gradient  # which counts as it calls the function
         second.names = lambda n: self.names(count) + [f"cotangent {k}" for k in range(n - count)]
         return second
 
@@ -319,6 +329,9 @@ def jax_subjects(inputs):
             'float64: jax.config.update("jax_enable_x64", True) before the first array is made'
         )
     leaves, tree = jax.tree_util.tree_flatten(tuple(inputs))
+    for i, leaf in enumerate(leaves):
+        if np.asarray(leaf).dtype.kind not in "biufcV":
+            raise wrong_dtype(i, np.asarray(leaf).dtype)
     likes = list(map(jax.numpy.asarray, leaves))
     xs, precision = numbers(list(map(np.asarray, likes)))
     exact = [x.astype("float64") if x.dtype.name in LOW else x for x in likes]

@@ -85,11 +85,13 @@ def _compare(subject, i, g, h, near, precision):
     if wrong.any() or off:
         j = np.unravel_index(np.argmax(np.where(np.isnan(g), np.inf, np.abs(g - h) / far)), g.shape)
         what = f"in {precision} is off by more than its roundings explain"
-        if off:
+        fits = off and bool(np.all(np.abs(g - α * h) <= 2 * far * max(1, abs(α))))
+        if fits:
             what += f": it is {α:.6g} times the reference's, to ± {sharpness:.2g}"
         what += f"; at entry {tuple(map(int, j))} it is {g[j]:.9g}, for {h[j]:.9g} ± {far[j]:.2g}"
         place = dict(index=tuple(map(int, j)), analytic=float(g[j]), numeric=float(h[j]))
-        raise subject.error(i, what, "factor" if off else "some entries", **place)
+        key = "factor" if fits else "unknown" if wrong.all() else "some entries"
+        raise subject.error(i, what, key, **place)
     if sharpness > SEEN:
         name = subject.names(i + 1)[i]
         raise Inconclusive(

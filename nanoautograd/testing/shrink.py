@@ -6,6 +6,8 @@ import numpy as np
 
 from .gradcheck import gradcheck
 from .report import GradientError
+from .source import code, size
+from .subjects import flat
 
 __all__ = ["as_code", "smallest"]
 
@@ -56,28 +58,16 @@ def as_code(f, inputs, options, error):
         inputs = [x if hasattr(x, "shape") else np.asarray(x, float) for x in inputs]
         inputs, error = smallest(f, inputs, options, error)
     except Exception:  # inputs of a kind that cannot be cut, as nested ones
-        return "gradcheck: the inputs are nested, and are not made smaller"
-    if sum(np.size(x) for x in inputs) > SHOWN:
-        shapes = ", ".join(str(tuple(np.shape(x))) for x in inputs)
+        pass
+    if sum(map(size, inputs)) > SHOWN:
+        shapes = ", ".join(str(tuple(np.shape(x))) for x in flat(inputs))
         return (
             f"gradcheck: no inputs of {SHOWN} numbers or fewer were found to fail; shapes {shapes}"
         )
-    lines = [f"x{i} = {_code(x)}" for i, x in enumerate(inputs)]
+    lines = [f"x{i} = {code(x)}" for i, x in enumerate(inputs)]
     guess = f"# at these: {error.explanation}" if error.explanation else ""
     return "\n".join(["inputs at which it fails, to paste:", *lines, guess]).rstrip()
 
 
 def _rounded(x, digits):
     return x.round(digits) if isinstance(x, np.ndarray) else x.round(decimals=digits)
-
-
-def _code(x):
-    library = type(x).__module__.partition(".")[0]
-    values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x).tolist()
-    if library == "torch":
-        return f"torch.tensor({values}, dtype={x.dtype})"
-    if library in ("jax", "jaxlib"):
-        return f"jnp.array({values})"
-    if library == "nanoautograd":
-        return f"nag.Tensor({values})"
-    return f"np.array({values})"

@@ -3,7 +3,8 @@
 Each subject has a name and two methods on lists of float64 arrays:
 
     values(xs)          the results f_k(xs)
-    gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero
+    gradients(xs, us)   the gradients of sum_k <u_k, f_k(xs)>, as claimed; None for zero. With a
+                        third list, f is called there in between
 
 `Differentiated` is a function of tensors that record themselves. What it asks of the library that
 these are of stands in one class: `Ours`, or another in frameworks.py.
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,10 @@ from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
-from .report import GUESSES, GradientError
+from .budget import Calls
+from .report import GUESSES, GradientError, shape_guess
+
+LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precision.py
 
 
 class CheckRefused(ValueError):
@@ -71,10 +76,17 @@ class Differentiated:
     for each input a tensor of its kind, or None."""
 
     order = 1
+    recorded = None  # the results of the call whose gradient was the last to be computed
 
     def __init__(self, f, library, likes=None):
         self.f, self.library, self.likes = f, library, likes
         self.name = name_of(f)
+        self.calls = Calls()  # without an end
+
+    def evaluate(self, *args):
+        """f(*args), which counts. Raises Spent where no more calls may be made."""
+        self.calls.one()
+        return self.f(*args)
 
     def tensors(self, xs, requires_grad):
         tensors = [self.library.tensor(*pair) for pair in zip(xs, self.likes or [None] * len(xs))]
@@ -93,7 +105,7 @@ class Differentiated:
 
     def call(self, tensors):
         """The floating results, in one list."""
-        outs, library = list(flat(self.f(*tensors))), self.library
+        outs, library = list(flat(self.evaluate(*tensors))), self.library
         for out in outs:
             if not library.is_tensor(out):
                 raise CheckRefused(
@@ -106,13 +118,14 @@ class Differentiated:
         with self.library.constant():
             return [self.library.numpy(y) for y in self.call(self.tensors(xs, False))]
 
-    def gradients(self, xs, us):
+    def gradients(self, xs, us, elsewhere=None):
         """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
         tensors, library = self.tensors(xs, True), self.library
         xs = [np.array(library.numpy(t)) for t in tensors]  # copies: a function may write into them
         with library.recording():
             outs = self.call(tensors)
         self._unchanged(tensors, xs)
+        self.recorded = [np.array(library.numpy(y)) for y in outs]
         connected = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
         if not connected:
             if self.order == 2:
@@ -124,7 +137,7 @@ class Differentiated:
         outs, given = zip(*connected)
         cotangents = self.cotangents(outs, given)
         given = [np.array(library.numpy(u)) for u in cotangents]
-        self.disturb(xs)
+        self.disturb(xs, elsewhere)
         first = library.grad(outs, tensors, cotangents, retain_graph=True)
         self._unchanged(tensors, xs, "input")
         self._unchanged(cotangents, given, "cotangent")
@@ -134,11 +147,14 @@ class Differentiated:
             for i, (x, g, h) in enumerate(zip(tensors, first, again))
         ]
 
-    def disturb(self, xs):
-        """Calls the function at another point: what it keeps elsewhere, instead of with the call,
-        is then that of another call."""
-        with np.errstate(all="ignore"), suppress(Exception):  # which may be outside of the domain
-            self.values([x * (1 - 2**-10) for x in xs])
+    def disturb(self, xs, elsewhere=None):
+        """Calls the function at another point, and keeps its results: what the function keeps
+        itself, other than with the call, is then that of another call."""
+        self.disturbed = None
+        for there in (elsewhere, [x * (1 - 2**-10) for x in xs]):
+            if there is not None and self.disturbed is None:
+                with np.errstate(all="ignore"), suppress(Exception):  # which may be no place for f
+                    self.disturbed = self.values(there)
 
     def compare_layouts(self, xs, us, gs):
         """Gradients do not depend on how inputs and cotangents lie in memory."""
@@ -176,7 +192,8 @@ class Differentiated:
 
     def _examined(self, i, x, g, again):
         if g.shape != x.shape or g.dtype != x.dtype:
-            key = "broadcast" if g.shape != x.shape else "precision"
+            wrong_shape = g.shape != x.shape
+            key = shape_guess(tuple(g.shape), tuple(x.shape)) if wrong_shape else "precision"
             raise self.error(
                 i,
                 f"is {g.dtype} of shape {g.shape}, but the argument is {x.dtype} "
@@ -199,9 +216,7 @@ class Differentiated:
         """Raises the error that says `text` unless two ways give the same gradients."""
         for i, pair in enumerate(zip(expected, found)):
             a, b = (np.zeros(1) if g is None else g for g in pair)
-            size = _largest([a[np.isfinite(a)]])
-            alike = dict(rtol=0, atol=1e-11 * size + SMALL, equal_nan=True)
-            if a.shape != b.shape or not np.allclose(a, b, **alike):
+            if a.shape != b.shape or not _alike(a, b):
                 raise self.error(i, text, "unknown")
 
     def _unchanged(self, tensors, xs, read_backwards=""):
@@ -261,7 +276,7 @@ class Gradient(Differentiated):
             outs = first.call(first.tensors(xs, False))
         likes = [*(first.likes or [None] * len(xs)), *outs]
         super().__init__(first.f, first.library, likes)
-        self.first, self.count = first, len(xs)
+        self.first, self.count, self.calls = first, len(xs), first.calls
         self.name = f"the gradient of {first.name}"
 
     def call(self, tensors):
@@ -307,16 +322,17 @@ class ByHand(Differentiated):
 
     def values(self, xs):
         copies = list(map(np.copy, xs))
-        ys = [np.array(y) for y in flat(self.f(*copies))]
+        found = self.evaluate(*copies)
+        self.several = isinstance(found, (tuple, list))  # results, and so cotangents
+        ys = [np.array(y) for y in flat(found)]
         self._kept(xs, copies, CheckRefused, self.name)
         return [y for y in ys if y.dtype.kind == "f"]
 
-    def gradients(self, xs, us):
-        several = isinstance(self.f(*map(np.copy, xs)), (tuple, list))
-        gs = self.given(several, list(map(np.copy, xs)), list(map(np.copy, us)))
-        self.disturb(xs)
-        self.given(several, [x * (1 - 2**-10) for x in xs], list(us))
-        again = self.given(several, list(map(np.copy, xs)), list(map(np.copy, us)))
+    def gradients(self, xs, us, elsewhere=None):
+        gs = self.given(list(map(np.copy, xs)), list(map(np.copy, us)))
+        self.disturb(xs, elsewhere)
+        self.given([x * (1 - 2**-10) for x in xs], list(us))
+        again = self.given(list(map(np.copy, xs)), list(map(np.copy, us)))
         self.compare(
             gs,
             again,
@@ -325,10 +341,10 @@ class ByHand(Differentiated):
         )
         return gs
 
-    def given(self, several, xs, us):
+    def given(self, xs, us):
         """What `vjp` returns, checked and copied."""
         copies, given = list(map(np.copy, xs)), list(map(np.copy, us))
-        gs = self.vjp(tuple(us) if several else us[0], *xs)
+        gs = self.vjp(tuple(us) if self.several else us[0], *xs)
         self._kept(copies + given, xs + us, GradientError, f"the gradient of {self.name}")
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != len(xs):
@@ -342,16 +358,15 @@ class ByHand(Differentiated):
         ]
 
     def compare_layouts(self, xs, us, gs):
-        several = isinstance(self.f(*map(np.copy, xs)), (tuple, list))
         for what, lay in LAYOUTS.items():
             with noted(what):
-                found = self.given(several, list(map(lay, xs)), list(map(lay, us)))
+                found = self.given(list(map(lay, xs)), list(map(lay, us)))
             self.compare(gs, found, f"is another one with {what}")
         ones = [np.ones(u.shape) for u in us]
-        with_ones = self.given(several, list(map(np.copy, xs)), ones)
+        with_ones = self.given(list(map(np.copy, xs)), ones)
         with noted(BROADCAST):
             ones = [np.broadcast_to(1.0, u.shape) for u in us]  # read-only
-            found = self.given(several, list(map(np.copy, xs)), ones)
+            found = self.given(list(map(np.copy, xs)), ones)
         self.compare(with_ones, found, f"is another one with {BROADCAST}")
 
     def jvp(self, xs, vs):
@@ -365,7 +380,8 @@ class ByHand(Differentiated):
 
     def _shaped(self, i, x, g):
         if g.shape != x.shape:
-            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", "broadcast")
+            key = shape_guess(g.shape, x.shape)
+            raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", key)
         return g
 
 
@@ -394,6 +410,16 @@ def noted(what):
     except Exception as error:
         error.add_note(f"gradcheck: this was with {what}; layouts=False leaves it out")
         raise
+
+
+def _alike(a, b):
+    """Are two gradients the same, but for rounding? NaN and inf have to be in the same places."""
+    with np.errstate(invalid="ignore"):
+        off = np.abs(a - b).max(initial=0.0)
+    if np.isfinite(off):
+        return off <= 1e-11 * _largest([a]) + SMALL
+    size = _largest([a[np.isfinite(a)]])
+    return np.allclose(a, b, rtol=0, atol=1e-11 * size + SMALL, equal_nan=True)
 
 
 def _largest(arrays):
@@ -437,14 +463,20 @@ def device_for(inputs, backend):
     return next((device_of(a) for a in arrays if is_array(a)), "cpu")
 
 
-def listed(inputs):
+def listed(inputs: Any) -> list:
     """The inputs as a list, or CheckRefused."""
     if is_array(inputs) or hasattr(inputs, "shape"):
         raise CheckRefused(
             "inputs is a sequence with one array for each argument; for a function "
             "of one array x write [x]"
         )
-    if not isinstance(inputs, Iterable):
+    if isinstance(inputs, dict):
+        raise CheckRefused(
+            "inputs is a sequence with one array for each argument, as [x, y]; got a dict. "
+            "(A function of JAX that takes that dict is given [inputs].) Elsewhere:"
+            + _unnested({"inputs": inputs})
+        )
+    if isinstance(inputs, (str, bytes, set)) or not isinstance(inputs, Iterable):
         raise CheckRefused(f"inputs is a sequence of arrays, as [x]; got {inputs!r:.100}")
     inputs = list(inputs)
     if not inputs:
@@ -452,20 +484,66 @@ def listed(inputs):
     return inputs
 
 
-def our_inputs(inputs):
-    """The inputs as NumPy arrays, or CheckRefused for those of another library."""
+def our_inputs(inputs: list) -> list[np.ndarray]:
+    """The inputs as NumPy arrays, or CheckRefused for those of another library, and for nests."""
     for i, x in enumerate(inputs):
         for part in flat(x):
             refuse_foreign(f"input {i}", part)
+    refuse_nested(inputs)
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     return [to_numpy(a) if is_array(a) else np.asarray(a) for a in arrays]
+
+
+def refuse_nested(inputs: list) -> None:
+    """CheckRefused for inputs that hold arrays: those of all libraries but JAX are single ones. A
+    list of numbers, or of equally long lists of them, is an array."""
+    for i, x in enumerate(inputs):
+        if isinstance(x, dict) or isinstance(x, (list, tuple)) and any(map(_is_one, flat(x))):
+            raise CheckRefused(
+                f"input {i} is a {type(x).__name__} of arrays, and each array has to be an "
+                "argument of its own, as nests of them are for functions of JAX alone:"
+                + _unnested({f"inputs[{k}]": x for k, x in enumerate(inputs)})
+            )
+        try:
+            np.asarray(x) if isinstance(x, (list, tuple)) else None
+        except ValueError:  # NumPy has no arrays of several lengths
+            raise CheckRefused(
+                f"input {i} is a {type(x).__name__} whose parts differ in their shapes: give each "
+                "as an array, an argument of its own"
+            ) from None
+
+
+def _is_one(x: Any) -> bool:
+    return hasattr(x, "shape") and not isinstance(x, np.generic)
+
+
+def _unnested(arguments: dict) -> str:
+    """Code that checks a function of these arguments, {code: value}, one array at a time."""
+    arrays: list[str] = []
+
+    def written(code: str, x: Any) -> str:
+        if isinstance(x, dict):
+            items = (f"{k!r}: {written(f'{code}[{k!r}]', item)}" for k, item in x.items())
+            return f"{{{', '.join(items)}}}"
+        if isinstance(x, (list, tuple)) and any(map(_is_one, flat(x))):
+            items = (written(f"{code}[{k}]", item) for k, item in enumerate(x))
+            parts = ", ".join(items)
+            return f"[{parts}]" if isinstance(x, list) else f"({parts},)"
+        if not _is_one(x):
+            return code
+        arrays.append(code)
+        return f"x{len(arrays) - 1}"
+
+    call = ", ".join(written(code, x) for code, x in arguments.items())
+    names = ", ".join(f"x{k}" for k in range(len(arrays)))
+    return f"\n  gradcheck(lambda {names}: f({call}), [{', '.join(arrays)}])"
 
 
 def accepted(arrays, dtypes=("float64",)):
     """Copies of arrays of numbers that can be moved, each by itself, or CheckRefused."""
     for i, a in enumerate(arrays):
         if a.dtype.name not in dtypes:
-            raise wrong_dtype(i, a.dtype, a.dtype.kind in "fc" or a.dtype.name == "bfloat16")
+            raise wrong_dtype(i, a.dtype, "complex128" in dtypes)
         if not np.isfinite(a).all():
             raise CheckRefused(
                 f"input {i} holds {a[~np.isfinite(a)][0]}; there is no gradient "
@@ -486,17 +564,38 @@ def accepted(arrays, dtypes=("float64",)):
     return [np.array(a) for a in arrays]
 
 
-def wrong_dtype(i, dtype, is_number):
-    """The error for an input, or all of them, that is no float64."""
-    advice = (
-        f"convert it, x.astype(np.float64) or x.double(), since with the digits of {dtype} a "
-        "difference quotient has 3 or fewer; or give a reference, the same function in float64"
-        if is_number
-        else "what has no gradient (indices, masks, labels) goes into f, as in "
-        "lambda x: take(x, indices)"
-    )
+def wrong_dtype(i: int | None, dtype: Any, takes_complex: bool = False) -> CheckRefused:
+    """The error for an input, or all of them, that is no float64. takes_complex: whether it may be
+    complex128, too."""
+    name = str(dtype).rpartition(".")[2]  # of torch.float32
+    if name in LOW:
+        advice = (
+            f"convert it, x.astype(np.float64) or x.double(), since with the digits of {name} a "
+            "difference quotient has 3 or fewer; or give a reference, the same function in float64"
+        )
+    elif name.startswith("complex") and takes_complex:
+        advice = "convert it to complex128, whose real and imaginary parts are float64"
+    elif name.startswith("complex"):
+        advice = (
+            "its real and its imaginary parts are two inputs of a function f(re, im) with real "
+            "results. (Functions of PyTorch and JAX may be given complex128.)"
+        )
+    elif name.startswith("float"):
+        advice = "convert it, x.astype(np.float64) or x.double()"
+    elif name.startswith(("int", "uint")):
+        advice = (
+            "if these are numbers that f computes with, convert them, as 1.0 * x; indices and "
+            "labels, which have no gradient, go into f, as in lambda x: take(x, indices)"
+        )
+    elif name == "bool":
+        advice = "a mask has no gradient, and goes into f, as in lambda x: where(mask, x, 0)"
+    else:
+        advice = (
+            "that is no array of numbers. An argument that is none goes into f, as in "
+            "lambda x: f(x, 'mean')"
+        )
     what = "an input" if i is None else f"input {i}"
-    return CheckRefused(f"{what} is {dtype}, and finite differences need float64: {advice}")
+    return CheckRefused(f"{what} is {name}, and finite differences need float64: {advice}")
 
 
 def refuse_foreign(what, x):
@@ -528,7 +627,7 @@ def refuse_foreign_function(f):
 def refuse_foreign_calls(subject, xs):
     """CheckRefused if the subject, called at xs, calls a torch.autograd.Function. That computes on
     our Tensors, too, and our rules are used, not the one that it defines."""
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules or not isinstance(subject.library, Ours):
         return
     found = []
 
@@ -563,7 +662,13 @@ def _full_name(cls):
 
 
 def _overlaps_itself(a):
-    if a.size < 2:
+    steps = sorted((abs(stride), n) for stride, n in zip(a.strides, a.shape) if n > 1)
+    reach = 0
+    for stride, n in steps:  # each axis steps over all that is inside of it, as in most arrays
+        if stride <= reach:
+            break
+        reach += stride * (n - 1)
+    else:
         return False
     places = sum(
         (

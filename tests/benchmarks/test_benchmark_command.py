@@ -1,6 +1,7 @@
 """python -m benchmarks keeps and draws all that it measured, and refuses what it could not."""
 
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks import compare, growth, pair, pictures, report, time_to_loss
+from benchmarks import compare, gradients, growth, pair, pictures, report, time_to_loss
 
 
 def test_the_command_prints_tables_and_keeps_all_it_measured(measured):
@@ -95,6 +96,20 @@ def test_where_nothing_can_be_kept_nothing_is_measured(words, tmp_path, monkeypa
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(command, "run", lambda *_: pytest.fail("measures"))
     assert str(tmp_path) in command.main([w.format(tmp_path) for w in words])
+
+
+def test_gradient_checks_are_timed_beside_those_of_others(monkeypatch, capsys):
+    """Of the libraries that are here; a tiny run."""
+    cases = {"product": ("product", [(2, 3), (3, 2)])}
+    monkeypatch.setattr(gradients, "SHAPES", cases)
+    monkeypatch.setattr(gradients, "ENTRIES", "product")
+    monkeypatch.setattr(gradients, "TURN", 0)
+    monkeypatch.setattr(gradients, "LIBRARIES", {"autograd": gradients.of_autograd, "none": None})
+    assert command.main(["--gradcheck", "--rounds", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "none is not installed" in printed and "| tanh(x), 1,000 numbers" in printed
+    if find_spec("autograd"):
+        assert re.search(r"\| product +\| 2\d +\| .*\| 4 +\|", printed)
 
 
 def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch, capsys):

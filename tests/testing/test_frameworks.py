@@ -1,5 +1,6 @@
 """gradcheck of functions of PyTorch and JAX: their derivatives, and mistakes planted in them."""
 
+import html
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from nanoautograd.testing import (
     Inconclusive,
     gradcheck,
     gradcheck_module,
+    page,
+    source,
 )
 
 torch = pytest.importorskip("torch")
@@ -329,3 +332,70 @@ def test_nothing_is_imported_that_is_not_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# ---- pages and code
+
+
+class Cubed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, u):
+        return 7 * u * ctx.saved_tensors[0]
+
+
+@jax.custom_vjp
+def cubed(p):
+    return p["a"] ** 3
+
+
+def cubed_bwd(a, u):
+    return ({"a": 8 * u * a},)
+
+
+cubed.defvjp(lambda p: (p["a"] ** 3, p["a"]), cubed_bwd)
+
+
+@pytest.mark.parametrize(
+    "f, x, rule, code",
+    [
+        (Cubed.apply, torch.tensor(X), "7 * u * ctx", "torch.tensor([0.3, -1.2"),
+        (lambda x: Cubed.apply(x.sin()), torch.tensor(X), "7 * u * ctx", "torch.tensor([0.3, -1.2"),
+        (cubed, {"a": X}, "8 * u * a", "{'a': jnp.array([0.3, -1.2"),
+        (jax.jit(cubed), {"a": X}, "8 * u * a", "{'a': jnp.array([0.3, -1.2"),
+    ],
+)
+def test_a_page_shows_the_rules_of_a_library(f, x, rule, code):
+    x = {"a": jnp.array(X)} if isinstance(x, dict) else x  # in float64, from here on
+    with pytest.raises(GradientError) as failure:
+        gradcheck(f, [x])
+    shown = html.unescape(page.html(failure.value))
+    assert rule in shown and code in shown
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (2, 2)])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "complex128"])
+def test_inputs_of_a_library_as_code(shape, dtype):
+    for library, make in ((torch, torch.ones), (jnp, jnp.ones)):
+        x = make(shape, dtype=getattr(library, dtype)) * 1.5
+        again = eval(source.code(x), {"torch": torch, "jnp": jnp})
+        assert (again.dtype, again.shape) == (x.dtype, x.shape) and bool((again == x).all())
+
+
+def test_a_page_about_a_module_shows_its_forward():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(3).double())
+
+        def forward(self, x):
+            return Cubed.apply(self.weight * x)
+
+    with pytest.raises(GradientError) as failure:
+        gradcheck_module(Scaled(), torch.tensor(X))
+    shown = html.unescape(page.html(failure.value))
+    assert "return Cubed.apply(self.weight * x)" in shown and "7 * u * ctx" in shown

@@ -137,6 +137,18 @@ WRONG = {
     "offset": ("offset", tanh, [X], lambda u, x: dtanh(u, x) + 0.5),
     "first entry left out": ("some entries", tanh, [X], lambda u, x: dtanh(u, x) * [0, 1, 1, 1, 1]),
     "one column": ("some entries", tanh, [A], lambda u, x: dtanh(u, x) * [1, 1, 2]),
+    "half below zero": (
+        "some entries",
+        tanh,
+        [X],
+        lambda u, x: dtanh(u, x) * np.where(x < 0, 0.5, 1),
+    ),
+    "nearly right, and symmetric": (
+        "precision",
+        lambda x: tanh(x).sum(),
+        [np.array([0.5, -1.0, 0.5])],
+        lambda u, x: dtanh(u, x) * (1 + 1e-8 * np.array([1.0, 2.0, 3.0])),
+    ),
     "no relation": ("unknown", tanh, [X], lambda u, x: u * np.cos(3 * x) + x),
 }
 
@@ -277,13 +289,22 @@ def test_mistakes_in_badly_scaled_arguments_are_found():
     assert failure.value.guess == "factor"
 
 
-def test_what_cannot_be_seen_is_said():
-    def rough(x):
-        return np.sin(x.astype("float32")).astype("float64")
+def rough(x):
+    return np.sin(x.astype("float32")).astype("float64")
 
-    with pytest.warns(PrecisionWarning, match="accurate to about .e-0"):
+
+def test_what_cannot_be_seen_is_said():
+    with pytest.warns(PrecisionWarning, match="accurate to about .e-0") as warned:
         result = gradcheck(rough, [X], vjp=lambda u, x: u * np.cos(x))
+    assert {w.filename for w in warned} == {__file__}
     assert 1e-6 < result.sharpness < 1e-1
+
+
+def test_warnings_name_the_line_that_asked_for_the_check():
+    for f in (rough, lambda x: np.sin(x.astype("float32"))):
+        with pytest.warns(PrecisionWarning) as warned:
+            gradcheck(f, [X], vjp=lambda u, x: u * np.cos(x))
+        assert {w.filename for w in warned} == {__file__}
 
 
 # ---- kinks
@@ -426,7 +447,7 @@ def refused(match, f=nag.tanh, inputs=(X,), **options):
 
 def test_inputs_that_prove_nothing_are_refused():
     refused("float32.*astype", inputs=[X.astype("float32")])
-    refused("int64.*goes into f", inputs=[I])
+    refused("int64.*go into f", inputs=[I])
     refused("holds nan", inputs=[np.array([1.0, np.nan])])
     refused("share memory", nag.multiply, [X[:3], X[1:4]])
     refused("share memory", nag.multiply, [X, X])

@@ -36,9 +36,9 @@ def test_order_2(gradcheck):
 """
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, tests=TESTS):
     """pytest in a process of its own, with the plugin."""
-    (folder / "test_some.py").write_text(TESTS)
+    (folder / "test_some.py").write_text(tests)
     is_installed = any(e.name == "nanoautograd" for e in entry_points(group="pytest11"))
     plugin = [] if is_installed else ["-p", "pytest_nanoautograd"]
     done = subprocess.run(
@@ -76,6 +76,58 @@ def test_a_failure_is_short_and_can_be_pasted(tmp_path):
     assert x.size < 6
     with pytest.raises(GradientError):
         gradcheck(lambda x: x * x, [x], vjp=lambda u, x: 3 * u * x)
+
+
+FAILING = """
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from nanoautograd.testing import gradcheck as imported, GradientError
+
+def square(x):
+    return x * x
+
+def square_vjp(u, x):
+    return 3 * u * x
+
+@pytest.mark.parametrize("name", ["a/b", "a-b", "<script>", pytest.param("", id="x" * 300)])
+def test_fixture(gradcheck, name):
+    gradcheck(square, [np.array([0.3, -1.2])], vjp=square_vjp)
+
+def test_imported():
+    imported(square, [np.array([0.3, -1.2])], vjp=square_vjp)
+
+def test_expected(gradcheck):
+    with pytest.raises(GradientError):
+        gradcheck(square, [np.array([0.3, -1.2])], vjp=square_vjp)
+
+@given(st.floats(1, 100))
+def test_property(x):
+    imported(square, [np.array([x])], vjp=square_vjp)
+
+def test_other():
+    assert False
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+def test_each_failure_has_a_page(tmp_path, workers):
+    folder = tmp_path / "some" / "pages"
+    printed = run(tmp_path, "--gradcheck-report", "some/pages", "-n", workers, tests=FAILING)
+    assert "7 failed, 1 passed" in printed
+    pages = {path.name: path.read_text("utf-8") for path in folder.iterdir()}
+    assert len(pages) == 6 and all(str(folder / name) in printed for name in pages)
+    tests = "imported property fixture-a-b fixture-a-b fixture-script x{90,}".split()
+    for test, name in zip(sorted(tests), sorted(pages, key=lambda name: name[:99])):
+        assert re.fullmatch(rf"(test_some-test_)?{test}-[0-9a-f]{{6}}\.html", name)
+    assert all("return 3 * u * x" in page and page.endswith("</html>\n") for page in pages.values())
+    assert any("np.array([1.0])" in page for page in pages.values())  # the simplest of Hypothesis
+
+
+def test_a_folder_for_pages_that_cannot_be_is_refused_before_the_tests(tmp_path):
+    (tmp_path / "file").touch()
+    printed = run(tmp_path, "--gradcheck-report", "file", "-k", "wrong")
+    assert "ERROR: --gradcheck-report file" in printed and "failed" not in printed
 
 
 def test_options_of_the_command_line_hold_where_a_test_says_nothing(tmp_path):
