@@ -18,7 +18,7 @@ import numpy as np
 
 from .differences import NARROWEST, STEPS, WIDE, look
 from .directions import Along, Array, Part, Point, across_zero, by_size, direction, random
-from .explanation import BLOCK, Entries, explain, suspects, unresolved
+from .explanation import BLOCK, Entries, explain, unresolved
 from .subjects import CheckRefused, Differentiated
 from .verdict import explained, has_no_digits, judge, judge_entry
 
@@ -234,7 +234,7 @@ class Check:
             else:
                 chosen = np.flatnonzero(group)
                 if word == "wrong":
-                    explain(self.point, i, suspects(self.point, i, chosen, v), found)
+                    explain(self.point, i, chosen, found, v)
                 # No step suits all entries together, but each may have one of its own.
                 self.entries(i, chosen, BLOCK)
         return None
@@ -250,8 +250,8 @@ class Check:
                 point.noise = max(point.noise, found.noise)
                 self.agree(sharpness)
             elif word == "wrong" and not explained(point.gs[i].flat[j], found):
-                others = [*entries[k + 1 :], *entries[:k]][: BLOCK - 1]
-                explain(point, i, others, found, {j: found})
+                others = np.array([*entries[k + 1 :], *entries[:k]][: BLOCK - 1], int)
+                explain(point, i, others, found, judged={j: found})
             else:
                 point.undecided.append(unresolved(point, i, j, found))
                 undecided += 1

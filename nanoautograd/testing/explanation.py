@@ -30,19 +30,22 @@ Entries = NDArray[np.int_]
 def explain(
     point: Point,
     i: int,
-    entries: Iterable[int],
+    entries: Entries,
     along: Sweep,
+    v: Array | None = None,
     judged: Mapping[int, Sweep] | None = None,
 ) -> None:
     """Raises the error that says what is wrong with the gradient of argument i.
 
-    along: the sweep that failed. judged: sweeps of entries that are known to be wrong. Returns
-    where no single entry is seen to be wrong, and one is undecided or a kink explains what the
-    sweep has found.
+    along: the sweep that failed, in the direction v if several entries were moved. judged: sweeps of
+    entries that are known to be wrong. Returns where no single entry is seen to be wrong, and one is
+    undecided or a kink explains what the sweep has found.
     """
     __tracebackhide__ = True
     with point.subject.calls.at_most(EXPLAINING):
         try:
+            if v is not None:
+                entries = suspects(point, i, entries, v)
             Explanation(point, i, along, dict(judged or {})).raised(entries)
         except Spent:
             raise without_entry(point, i, along) from None
@@ -60,7 +63,7 @@ def suspects(point: Point, i: int, entries: Entries, v: Array) -> Entries:
             value = sweep(phi, noise(phi), 1.0).value
         return abs(claimed - value) / scale
 
-    with suppress(Spent), point.subject.calls.at_most(EXPLAINING // 4):
+    with suppress(Spent), point.subject.calls.at_most(EXPLAINING // 2):
         while len(entries) > BLOCK:
             entries = max(np.array_split(entries, 2), key=mistake)
     return entries[:BLOCK]

@@ -97,7 +97,7 @@ def test_an_explanation_is_bounded_where_nothing_is_said(n, mistake):
     with pytest.raises(GradientError) as failure:
         gradcheck(np.sin, [x], vjp=vjp)
     assert failure.value.index is not None
-    assert failure.value.calls < EXPLAINING + EXPLAINING // 4 + 300
+    assert failure.value.calls < EXPLAINING + 250
 
 
 def test_seconds_end_a_check():
