@@ -37,9 +37,9 @@ def explain(
 ) -> None:
     """Raises the error that says what is wrong with the gradient of argument i.
 
-    along: the sweep that failed, in the direction v if several entries were moved. judged: sweeps of
-    entries that are known to be wrong. Returns where no single entry is seen to be wrong, and one is
-    undecided or a kink explains what the sweep has found.
+    along: the sweep that failed, in the direction v if several entries were moved. judged: sweeps
+    of entries that are known to be wrong. Returns where no single entry is seen to be wrong, and
+    one is undecided or a kink explains what the sweep has found.
     """
     __tracebackhide__ = True
     with point.subject.calls.at_most(EXPLAINING):
