@@ -71,6 +71,7 @@ LAYERS = {
     ),
     **{name: ([], {}, [X3]) for name in ("Identity", "ReLU", "Sigmoid", "SiLU", "Tanh")},
     **{name: ([made("nn.Linear(4, 3)")], {}, None) for name in ("adapters", "merge_adapters")},
+    "functional_call": ([made("nn.Linear(4, 3)"), {"bias": FLOATS}, X3], {"kwargs": {}}, None),
     "random_state": ([made("nn.Dropout()")], {}, None),
     "load_random_state": ([made("nn.Dropout()"), {"": [1, 2]}], {}, None),
     "uniform": ([0, 0.5, 2, 3], {"dtype": np.float32}, None),

@@ -16,6 +16,7 @@ from .attention import (
     RotaryEmbedding,
 )
 from .crf import CRF
+from .functional_call import functional_call
 from .kv_cache import KVCache
 from .layers import (
     GELU,
@@ -77,6 +78,7 @@ __all__ = [
     "adapters",
     "add_adapters",
     "functional",
+    "functional_call",
     "load_random_state",
     "merge_adapters",
     "random_state",

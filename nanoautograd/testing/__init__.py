@@ -5,7 +5,14 @@
 
 import importlib
 
-from .gradcheck import Passed, PrecisionWarning, gradcheck, gradcheck_module, gradgradcheck
+from .gradcheck import (
+    Passed,
+    PrecisionWarning,
+    UncheckedWarning,
+    gradcheck,
+    gradcheck_module,
+    gradgradcheck,
+)
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import CheckRefused
 
@@ -16,6 +23,7 @@ __all__ = [
     "KinkNearby",
     "Passed",
     "PrecisionWarning",
+    "UncheckedWarning",
     "gradcheck",
     "gradcheck_module",
     "gradgradcheck",

@@ -250,8 +250,10 @@ class Check:
                 point.noise = max(point.noise, found.noise)
                 self.agree(sharpness)
             elif word == "wrong" and not explained(point.gs[i].flat[j], found):
-                others = np.array([*entries[k + 1 :], *entries[:k]][: BLOCK - 1], int)
-                explain(point, i, others, found, judged={j: found})
+                others = [*entries[k + 1 :], *entries[:k]] or [
+                    other for other in range(point.xs[i].size) if other != j
+                ]
+                explain(point, i, np.array(others[: BLOCK - 1], int), found, judged={j: found})
             else:
                 point.undecided.append(unresolved(point, i, j, found))
                 undecided += 1

@@ -155,6 +155,17 @@ class Torch:
     def jvp(self, f, tensors, tangents):
         return self.torch.func.jvp(f, tuple(tensors), tuple(tangents))[1]
 
+    def other_leaves(self, outs, tensors):
+        nodes = dict.fromkeys(y.grad_fn for y in outs)
+        waiting = list(nodes)
+        for node in waiting:  # which grows
+            for parent, _ in getattr(node, "next_functions", ()):
+                if parent not in nodes:
+                    nodes[parent] = None
+                    waiting.append(parent)
+        leaves = [node.variable for node in nodes if hasattr(node, "variable")]
+        return [tuple(p.shape) for p in leaves if all(p is not t for t in tensors)]
+
 
 class TorchFunction(Differentiated):
     """A function of PyTorch's tensors, whose rules may be written for some layouts alone."""

@@ -12,11 +12,13 @@ clear), `verdict.py` (what a sweep says) and `explanation.py` (what is said of a
 """
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from ..nn import Module, functional_call
 from ..safety.options import check_flags, check_numbers, check_sizes, generator
 from . import low_precision
 from .budget import Calls, Spent
@@ -43,10 +45,15 @@ __all__ = [
     "CheckRefused",
     "Passed",
     "PrecisionWarning",
+    "UncheckedWarning",
     "gradcheck",
     "gradcheck_module",
     "gradgradcheck",
 ]
+
+
+class UncheckedWarning(UserWarning):
+    """The function depends on more than its inputs, and so on gradients that were not checked."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,8 @@ def gradcheck(
         CheckRefused    inputs that are not float64, not finite, of another library, or overlap in
                         memory; a function that is not deterministic, changes its inputs, returns
                         nothing that depends on them, or results whose shape depends on their values
-    Warns with PrecisionWarning if f computes in less than double precision.
+    Warns with PrecisionWarning if f computes in less than double precision, with UncheckedWarning
+    if it depends on more that requires a gradient than its inputs, as on a module's parameters.
     """
     __tracebackhide__ = True  # in the reports of pytest
     flags = dict(entries=entries, complex_step=complex_step, layouts=layouts)
@@ -181,6 +189,15 @@ def gradcheck(
         if vjp is None:
             refuse_foreign_calls(subject, xs)
         point = checked(subject, xs)
+        if subject.others:
+            shapes = ", ".join(map(str, subject.others[:5])) + ", ..." * (len(subject.others) > 5)
+            warnings.warn(
+                f"{subject.name} also depends on tensors that require a gradient and are no "
+                f"inputs, of shape {shapes}: their gradients were not checked. gradcheck_module "
+                "checks those of a module; give others as inputs, or detach them",
+                UncheckedWarning,
+                stacklevel=3,
+            )
         if complex_step:
             compare_complex(point, rng)
         if reference is not None:
@@ -243,35 +260,50 @@ def gradgradcheck(f: Callable[..., Any], inputs: Any, **options: Any) -> Passed:
 
 
 def gradcheck_module(model: Any, batch: Any, **options: Any) -> Passed:
-    """`gradcheck` of a torch.nn.Module with respect to all its parameters that need a gradient.
+    """`gradcheck` of a module with respect to all its parameters that need a gradient.
 
-    model: in float64, as model.double() is; its parameters and buffers are not changed. batch: what
-    it is called with: one argument, or a tuple of them, or a dict of them by name. options: as of
-    `gradcheck`; parameters lie in memory without gaps, so `layouts` is False by default.
+    model: an nn.Module of this package, or a torch.nn.Module; in float64, as model.double() is, or
+    layers made with dtype="float64". Its parameters and buffers are not changed. A Dropout must
+    be in eval mode. batch: what it is called with: one argument, or a tuple of them, or a dict of
+    them by name. options: as of `gradcheck`; parameters lie in memory without gaps, so `layouts` is
+    False by default.
 
     Returns and raises what `gradcheck` does, and names parameters as `named_parameters` does.
     Raises TypeError for what is no such module, CheckRefused for one without parameters.
     """
     __tracebackhide__ = True
-    torch = sys.modules.get("torch")  # which has made the model
-    if torch is None or not isinstance(model, torch.nn.Module):
-        raise TypeError(
-            f"gradcheck_module: the model is a torch.nn.Module; got {model!r:.100}. A function "
-            "whose arguments are the parameters goes to gradcheck"
-        )
+    functional_call = functional_call_of(model)
     parameters = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise CheckRefused(f"{type(model).__name__} has no parameter that requires a gradient")
     args, kwargs = (batch if isinstance(batch, tuple) else (batch,)), {}
     if isinstance(batch, dict):
         args, kwargs = (), batch
 
     def call(*given: Any) -> Any:
-        # Buffers, such as running means, are written to by a forward pass.
-        buffers = {k: b.clone() for k, b in model.named_buffers()}
-        state = {**dict(zip(parameters, given)), **buffers}
-        return torch.func.functional_call(model, state, args, kwargs)
+        return functional_call(model, dict(zip(parameters, given)), args, kwargs)
 
     call.__name__ = type(model).__name__
     call.__arguments__ = list(parameters)  # type: ignore[attr-defined]
     call.__wrapped__ = type(model).forward  # type: ignore[attr-defined]  # the source to show
     given = [p.detach() for p in parameters.values()]
     return gradcheck(call, given, **{"layouts": False} | options)
+
+
+def functional_call_of(model: Any) -> Callable[..., Any]:
+    """What calls a module with other parameters: that of this package, or PyTorch's."""
+    if isinstance(model, Module):
+        return functional_call
+    torch = sys.modules.get("torch")  # which has made the model
+    if torch is None or not isinstance(model, torch.nn.Module):
+        raise TypeError(
+            f"gradcheck_module: the model is an nn.Module, of this package or of PyTorch; got "
+            f"{model!r:.100}. A function whose arguments are the parameters goes to gradcheck"
+        )
+
+    def call(model: Any, parameters: dict, args: Any, kwargs: Any) -> Any:
+        # Buffers, such as running means, are written to by a forward pass.
+        buffers = {k: b.clone() for k, b in model.named_buffers()}
+        return torch.func.functional_call(model, {**parameters, **buffers}, args, kwargs)
+
+    return call

@@ -152,7 +152,9 @@ def guess(
         return "sign", f"wrong sign: analytic = -numeric in {every}"
     unit = N1 / size if size else N1  # whose square is neither too large nor too small
     c = np.vdot(A1, unit) / np.vdot(unit, unit) / size if size else 0.0
-    factor_fits = c and np.all(np.abs(A1 - c * N1) <= tol * max(1, abs(c)))
+    known_to = np.vdot(tol, np.abs(unit)) / np.vdot(unit, unit) / size if size else 0.0  # c
+    off_factor = (tol + known_to * np.abs(N1)) * max(1, abs(c))
+    factor_fits = c and np.all(np.abs(A1 - c * N1) <= off_factor)
     if factor_fits and (
         np.count_nonzero(N1) > 1 or "/" in number(c) or number(c).lstrip("-").isdigit()
     ):

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..autograd import grad
 from ..backends import device_of, is_array, is_float, to_numpy
+from ..core.backward import topological_order
 from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..safety.data import DEEPEST, check_depth
@@ -70,6 +71,12 @@ class Ours:
         """The tangents of the results of f, a tuple."""
         return jvp(f, tuple(tensors), tuple(tangents))[1]
 
+    def other_leaves(self, outs, tensors):
+        """The shapes of the leaves that the results depend on, beside the tensors."""
+        own = {t._edge[0] for t in tensors}
+        nodes = topological_order([y._edge for y in outs])
+        return [node.outputs[0][0] for node in nodes if not node.parents and node not in own]
+
 
 class Differentiated:
     """A function of tensors: NumPy arrays go in and come out, whatever happens in between. likes:
@@ -77,6 +84,7 @@ class Differentiated:
 
     order = 1
     recorded = None  # the results of the call whose gradient was the last to be computed
+    others = ()  # the shapes of leaves that they depend on, and that are no inputs
 
     def __init__(self, f, library, likes=None):
         self.f, self.library, self.likes = f, library, likes
@@ -135,6 +143,7 @@ class Differentiated:
                 f"detached values ({library.detached}) or not from the inputs"
             )
         outs, given = zip(*connected)
+        self.others = library.other_leaves(outs, tensors)
         cotangents = self.cotangents(outs, given)
         given = [np.array(library.numpy(u)) for u in cotangents]
         self.disturb(xs, elsewhere)
