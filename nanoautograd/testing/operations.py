@@ -854,7 +854,9 @@ LARGE = {
         *(_some((140, 2)) for _ in range(3)),
         is_causal=True,
     ),
-    "a linear map in parts": call("functional.linear", _some((256, 256)), _some((272, 256))),
+    "a linear map in parts": call(
+        "functional.linear", _some((256, 256)), _some((272, 256)), _some((272,))
+    ),
     "sequences in chunks": call(
         "functional.rnn", _some((40, 16, 2)), None, *_weights, results=2, bias=False
     ),
