@@ -8,12 +8,12 @@ disturbs both.
 """
 
 import os
-import statistics
 import sys
 import tempfile
 import time
 
-from .clock import output, quartiles, restricted
+from .figure import figure
+from .process import output, restricted
 
 
 class Clock:
@@ -87,8 +87,8 @@ def clocked(preset, steps, *options):
 
 
 def measure(preset, steps, rounds, threads, device, show):
-    """{"preset", "train", "bare": seconds a step, medians; "ratio", "quartiles": of the rounds}.
-    Raises PeerError."""
+    """{"preset", "train", "bare": seconds a step; "ratio", with intervals; "values": the ratio of
+    each round, which is a process}. Raises PeerError."""
     trained, bared = [], []
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as in train.py
     for i in range(rounds):
@@ -114,10 +114,10 @@ def measure(preset, steps, rounds, threads, device, show):
     ratios = [a / b for a, b in zip(trained, bared)]
     return {
         "preset": preset,
-        "train": statistics.median(trained),
-        "bare": statistics.median(bared),
-        "ratio": statistics.median(ratios),
-        "quartiles": quartiles(ratios),
+        "train": list(figure(trained)),
+        "bare": list(figure(bared)),
+        "ratio": list(figure(ratios)),
+        "values": ratios,
     }
 
 

@@ -1,10 +1,11 @@
 """The process of one peer: it builds cases and takes steps when it is told to.
 
-    python -m benchmarks.worker PEER THREADS PRECISION
+    python -m benchmarks.worker PEER THREADS PRECISION [FILE ...]      (of --cases and --peer)
 
 reads a JSON object a line from stdin and answers each with one on stdout. One process a peer, and
 one of them at work at a time: no library's threads, memory or settings are in another's way.
 
+    {"do": "hello"}                 -> {"versions": ..., "blas": ..., "pools": ...}
     {"do": "build", "case": ..., "sizes": ...}      builds the case, takes three steps of it
                 -> {"prints": ...}                  what the results of these are compared by
     {"do": "memory"}                -> {"peak": bytes or null}
@@ -21,6 +22,7 @@ import time
 
 import numpy as np
 
+from . import outside
 from .cases import make
 from .memory import anonymous, peak_of, trim
 from .registry import ROOFLINE, peer
@@ -56,7 +58,7 @@ class Worker:
             }
             for pool in threadpool_info()
         ]
-        return {"versions": self.peer.versions(), "pools": pools}
+        return {"versions": self.peer.versions(), "blas": self.peer.blas(), "pools": pools}
 
     def build(self, case, sizes):
         tiny, case = make(case, "tiny"), make(case, sizes)
@@ -113,7 +115,10 @@ def main():
     worker = None
     for line in sys.stdin:
         try:
-            worker = worker or Worker(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+            if worker is None:
+                for path in sys.argv[4:]:
+                    outside.load(path)
+                worker = Worker(sys.argv[1], int(sys.argv[2]), sys.argv[3])
             request = json.loads(line)
             answer = getattr(worker, request.pop("do"))(**request)
         except Exception as e:
