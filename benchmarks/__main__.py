@@ -8,6 +8,7 @@ python -m benchmarks --backend cupy --vs torch  on the GPU
 python -m benchmarks --json A.json --plot DIR   also keep the figures, draw them
 python -m benchmarks --resume A.json            go on with an interrupted run
 python -m benchmarks compare A.json B.json      what got slower from A to B
+python -m benchmarks history A.json B.json ...  how the figures went
 python -m benchmarks pair BEFORE AFTER          the same of two checkouts
 """
 
@@ -15,8 +16,12 @@ import sys
 
 from models.training import terminal
 
+from .needed import missing
+
 if __name__ == "__main__":  # before what takes long to import
     terminal.prepare("python -m benchmarks")
+    if why := missing():
+        sys.exit(f"python -m benchmarks: {why}")
 
 import argparse
 import math
@@ -24,10 +29,9 @@ import os
 import shlex
 import signal
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
-from . import compare, outside, pair, quiet, report
+from . import compare, history, outside, pair, quiet, report
 from .cases import ALL, MODELS, OPERATIONS, SWEEP
 from .environment import now, usable
 from .process import LIMIT, PeerError
@@ -218,11 +222,8 @@ def resumed(p, path):
 
 def prepare(o):
     """Raises PeerError where the report could not be kept in the end."""
-    needed = "tqdm", "threadpoolctl", *["matplotlib"] * bool(o.plot or o.html)
-    if missing := [name for name in needed if not find_spec(name)]:
-        raise PeerError(
-            f"{', '.join(missing)} is not installed; all that is needed: pip install '.[bench]'"
-        )
+    if (o.plot or o.html) and (why := missing("matplotlib")):
+        raise PeerError(why)
     try:
         if o.text:
             from . import time_to_loss
@@ -251,7 +252,7 @@ def interrupt(number, frame):
 
 
 def main(argv):
-    others = {"compare": compare.main, "pair": pair.main}
+    others = {"compare": compare.main, "history": history.main, "pair": pair.main}
     if argv and argv[0] in others:
         return others[argv[0]](argv[1:])
     o = options(argv)

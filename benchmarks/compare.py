@@ -87,7 +87,7 @@ def change(before, after):
         return Figure(ratio), None
     if not a.std() + b.std() > 1e-9:  # values without any spread, of which t knows nothing
         return Figure(ratio, ratio, ratio), float(abs(b.mean() - a.mean()) < 1e-9)
-    test = stats.ttest_ind(b, a, equal_var=False)
+    test = stats.ttest_ind(b - a.mean(), a - a.mean(), equal_var=False)
     low, high = np.exp(test.confidence_interval())
     return Figure(ratio, float(low), float(high)), float(test.pvalue)
 
@@ -104,23 +104,34 @@ def adjusted(probabilities):
     return found
 
 
+def judged(pairs, threshold):
+    """{what: (the Figure of after / before, the verdict)} of {what: (Values before, and after)}."""
+    changes = {what: change(x.values, y.values) for what, (x, y) in pairs.items()}
+    chance = adjusted([p for _, p in changes.values()])
+    found = {}
+    for (what, (ratio, _)), p in zip(changes.items(), chance):
+        word = ""
+        if p is None:
+            word = "one pass: not tested"
+        elif p < ALARM and abs(math.log(ratio.value)) > math.log(1 + threshold):
+            word = "slower" if ratio.value > 1 else "faster"
+        found[what] = ratio, word
+    return found
+
+
 def compared(a, b, threshold, floor, relative=None):
     """Rows of a table (what, before, after, after / before, verdict)."""
     before, after = values(a, relative), values(b, relative)
     both = {
-        what: change(x.values, after[what].values)
+        what: (x, after[what])
         for what, x in before.items()
         if not isinstance(x, str) and not isinstance(after.get(what, ""), str)
     }
-    chance = dict(zip(both, adjusted([p for _, p in both.values()])))
+    verdicts = judged(both, threshold)
     for what, x in before.items():
         if what in both:
-            y, ratio, word = after[what], both[what][0], ""
-            if chance[what] is None:
-                word = "one pass: not tested"
-            elif chance[what] < ALARM and abs(math.log(ratio.value)) > math.log(1 + threshold):
-                word = "slower" if ratio.value > 1 else "faster"
-            yield what, x.text, y.text, str(ratio), word
+            ratio, word = verdicts[what]
+            yield what, x.text, after[what].text, str(ratio), word
         elif not isinstance(x, str):  # else it failed before, too
             why = after.get(what, "is not there")
             yield what, x.text, why, "", "failed" if what in after else "missing"

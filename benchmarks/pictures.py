@@ -23,9 +23,13 @@ def draw(report, folder):
     pictures = []
     for name, figure in figures(report).items():
         pictures.append(folder / f"{name}.png")
-        save_figure(figure, pictures[-1])
-        plt.close(figure)
+        save(figure, pictures[-1])
     return pictures
+
+
+def save(figure, path):
+    save_figure(figure, path)
+    plt.close(figure)
 
 
 def figures(report):
@@ -273,4 +277,24 @@ def growth(fits):
             ax.grid(alpha=0.3)
             if ax.lines:
                 ax.legend(fontsize=6)
+    return figure
+
+
+def history(labels, rows):
+    """Lines over several reports: {what: [Figure or None, one a report]}, in units of the first."""
+    figure, ax = plt.subplots(
+        figsize=(2 + 1.5 * len(labels), 3 + 0.22 * len(rows)), dpi=110, layout="constrained"
+    )
+    for i, (name, found) in enumerate(rows.items()):
+        here = [k for k, f in enumerate(found) if f]
+        unit = 1 / found[here[0]].value
+        values, spread = spreads([unit * found[k] for k in here])
+        # The lines of one report stand beside each other, so that intervals can be told apart.
+        places = [k + 0.3 * (i / max(1, len(rows) - 1) - 0.5) for k in here]
+        ax.errorbar(places, values, spread, fmt="o-", label=name, capsize=2, markersize=3)
+    ax.axhline(1.0, color="black", linewidth=0.8)
+    ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
+    ax.set_ylabel("time / that of the first report")
+    ax.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7)
     return figure

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as command
-from benchmarks import compare, imports, pair, pictures, process, report, run, time_to_loss
+from benchmarks import (
+    compare,
+    history,
+    imports,
+    needed,
+    pair,
+    pictures,
+    process,
+    report,
+    run,
+    time_to_loss,
+)
 from benchmarks.tables import tables
 
 
@@ -86,6 +97,12 @@ def test_numpy_can_be_left_out_on_a_gpu(monkeypatch, words, numpy):
 def test_a_backend_that_is_not_here_says_why(monkeypatch):
     monkeypatch.setattr("benchmarks.peers.Ours.absent", lambda self: "no GPU")
     assert "--backend cupy cannot be used: no GPU" in command.main(["--backend", "cupy"])
+
+
+def test_what_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(needed, "find_spec", lambda name: name != "psutil")
+    assert needed.missing().startswith("psutil is not installed; all that is needed: pip install")
+    assert needed.missing("matplotlib") is None
 
 
 def test_a_precision_that_ours_lacks_is_refused(capsys):
@@ -171,7 +188,9 @@ def test_without_a_terminal_a_line_says_which_case_is_done(measured):
         assert any(line.startswith(words) and "ms" in line for line in printed)
 
 
-@pytest.mark.parametrize("main", [command.main, compare.main, pair.main, time_to_loss.main])
+@pytest.mark.parametrize(
+    "main", [command.main, compare.main, history.main, pair.main, time_to_loss.main]
+)
 def test_the_help_fits_80_columns_and_explains_every_option(main, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
