@@ -31,7 +31,9 @@ import signal
 import time
 from pathlib import Path
 
-from . import compare, history, outside, pair, quiet, report
+from nanoautograd.checkpoint import write_whole
+
+from . import compare, history, outside, page, pair, quiet, report
 from .cases import ALL, MODELS, OPERATIONS, SWEEP
 from .environment import now, usable
 from .process import LIMIT, PeerError
@@ -303,7 +305,11 @@ def write(o, found):
     text = tables(found)
     print(text)
     if o.markdown:
-        Path(o.markdown).write_text(text, encoding="utf-8")
+        write_whole(o.markdown, text.encode())
+    if o.csv:
+        write_whole(o.csv, page.comma_separated(found).encode())
+    if o.html:
+        write_whole(o.html, page.page(found).encode())
     if o.plot:
         from .pictures import draw
 

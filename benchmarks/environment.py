@@ -74,7 +74,7 @@ def quota():
     no limit."""
     group = text("/proc/self/cgroup") or ""
     inside = [line.partition("::")[2] for line in group.splitlines() if line.startswith("0::")]
-    for folder in [*inside, "/"]:
+    for folder in [*(path.rstrip("/") for path in inside), ""]:
         limit, _, period = (text(f"/sys/fs/cgroup{folder}/cpu.max") or "").partition(" ")
         if limit.isdigit():
             return int(limit) / int(period)

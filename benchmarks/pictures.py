@@ -1,6 +1,7 @@
 """Pictures of a report: bars beside the peers, the roofline, growth."""
 
 import math
+from io import StringIO
 from pathlib import Path
 
 import matplotlib
@@ -30,6 +31,15 @@ def draw(report, folder):
 def save(figure, path):
     save_figure(figure, path)
     plt.close(figure)
+
+
+def vector(figure):
+    """SVG, a text, which is the same for the same figure."""
+    text = StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()
 
 
 def figures(report):
