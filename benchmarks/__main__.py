@@ -7,6 +7,8 @@ python -m benchmarks --quick --ops softmax      a first look
 python -m benchmarks --backend cupy --vs torch  on the GPU
 python -m benchmarks --json A.json --plot DIR   also keep the figures, draw them
 python -m benchmarks --resume A.json            go on with an interrupted run
+python -m benchmarks new NAME                   write a case, to begin with
+python -m benchmarks --cases NAME.py            measure it
 python -m benchmarks compare A.json B.json      what got slower from A to B
 python -m benchmarks history A.json B.json ...  how the figures went
 python -m benchmarks pair BEFORE AFTER          the same of two checkouts
@@ -33,7 +35,7 @@ from pathlib import Path
 
 from nanoautograd.checkpoint import write_whole
 
-from . import compare, history, outside, page, pair, quiet, report
+from . import compare, history, new, outside, page, pair, quiet, report
 from .cases import ALL, MODELS, OPERATIONS, SWEEP
 from .environment import now, usable
 from .process import LIMIT, PeerError
@@ -254,9 +256,9 @@ def interrupt(number, frame):
 
 
 def main(argv):
-    others = {"compare": compare.main, "history": history.main, "pair": pair.main}
+    others = {"compare": compare, "history": history, "new": new, "pair": pair}
     if argv and argv[0] in others:
-        return others[argv[0]](argv[1:])
+        return others[argv[0]].main(argv[1:])
     o = options(argv)
     found, begin = o.found, time.perf_counter()
     before = found["environment"]["seconds"] if found else 0

@@ -40,17 +40,21 @@ def added(path):
     for name, (cls, sizes) in cases.items():
         if name in ALL:
             raise ValueError(f"{path}: there is a case {name!r} already; give yours another name")
-        if not issubclass(cls, Case) or not sizes:
+        if not is_a(cls, Case) or not sizes:
             raise ValueError(f"{path}: {name!r} needs a subclass of Case and a dict of its sizes")
     for name, cls in peers.items():
-        if name in known() or not name.isidentifier():
+        if name in known() or not name.isidentifier() or hasattr(Operation, name):
             raise ValueError(
                 f"{path}: a peer cannot be called {name!r}; a name is one word, and new"
             )
-        if not issubclass(cls, Peer):
+        if not is_a(cls, Peer):
             raise ValueError(f"{path}: {name!r} needs a subclass of Peer, not {cls!r}")
     for name, case in cases.items():
         kind = OPERATIONS if issubclass(case[0], Operation) else MODELS
         kind[name] = ALL[name] = case
     ADDED.update(peers)
     return list(cases), list(peers)
+
+
+def is_a(cls, base):
+    return isinstance(cls, type) and issubclass(cls, base)

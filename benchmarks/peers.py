@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 
@@ -351,6 +352,46 @@ class Torch(Peer):
     def peak(self):
         if self.device == "cuda":
             return self.module.cuda.max_memory_allocated()
+
+
+# ------------------------------------------------------------------------------------- any function
+
+
+class Function(Peer):
+    """Functions of any library (functions.py)."""
+
+    def absent(self):
+        return None
+
+    def start(self, threads, precision):
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+
+    def versions(self):
+        return {"numpy": np.__version__}
+
+    def get(self, result):
+        """An array of any library, or a number; complex ones as pairs."""
+        if hasattr(result, "detach") and hasattr(result, "cpu"):
+            result = result.detach().cpu()
+        elif type(result).__module__.startswith(("nanoautograd", "cupy")):
+            from nanoautograd.backends import to_numpy
+
+            result = to_numpy(getattr(result, "data", result))
+        array = np.asarray(result)
+        if array.dtype.kind not in "biufcV":
+            raise TypeError(f"results must be arrays or numbers, not {type(result).__name__}")
+        return np.stack([array.real, array.imag]) if array.dtype.kind == "c" else super().get(array)
+
+    def wait(self, result=None):
+        for one in result if isinstance(result, tuple) else (result,):
+            if hasattr(one, "block_until_ready"):
+                one.block_until_ready()
+        torch, cupy = (sys.modules.get(name) for name in ("torch", "cupy"))
+        if torch and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        if cupy:
+            cupy.cuda.get_current_stream().synchronize()
 
 
 # --------------------------------------------------------------------- JAX and autograd: functional

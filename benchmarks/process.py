@@ -163,12 +163,14 @@ class Processes:
     """Those of several peers: {label: Process}. They end with the block."""
 
     def __init__(self, names, threads, precision, files=(), limit=LIMIT):
-        """names: of the peers, which are the labels too; or {label: the folder of a checkout},
-        whose NumPy is then the peer."""
+        """names: of the peers, which are the labels too; or {label: the name of a peer}; or {label:
+        the folder of a checkout, a Path}, whose NumPy is then the peer."""
         self.precision, self.running = precision, {}
         try:
             for label in names:
-                name, folder = ("numpy", names[label]) if isinstance(names, dict) else (label, ROOT)
+                name, folder = names[label] if isinstance(names, dict) else label, ROOT
+                if isinstance(name, Path):
+                    name, folder = "numpy", name
                 self.running[label] = Process(name, threads, precision, folder, files, limit)
         except BaseException:
             self.__exit__()

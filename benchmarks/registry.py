@@ -1,6 +1,6 @@
 """Which peers there are, by name."""
 
-from .peers import Autograd, Captured, Jax, Manual, Ours, Torch
+from .peers import Autograd, Captured, Function, Jax, Manual, Ours, Torch
 from .roofline import Roofline
 
 OURS = {"numpy": "cpu", "cupy": "cuda", "strict": "strict"}
@@ -37,6 +37,8 @@ def peer(name):
         return Jax(full, "jax", device)
     if name == "autograd":
         return Autograd(full, "autograd")
+    if name == "function":
+        return Function(full, name)
     if name in ADDED:
         return ADDED[name](full, name, device)
     raise ValueError(f"there is no peer {name!r}; there are {', '.join(known())}")

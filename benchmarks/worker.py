@@ -15,6 +15,7 @@ one of them at work at a time: no library's threads, memory or settings are in a
 An error is answered with {"error": ...}, and the process goes on.
 """
 
+import base64
 import json
 import os
 import sys
@@ -60,29 +61,48 @@ class Worker:
         ]
         return {"versions": self.peer.versions(), "blas": self.peer.blas(), "pools": pools}
 
-    def build(self, case, sizes):
+    def build(self, case=None, sizes=None, function=None, path=(), folder=None):
+        """Of a case at these sizes; or of a function, as cloudpickle has sent it from a process
+        with this search path and this folder."""
+        if function is not None:
+            return self.build_function(function, path, folder)
         tiny, case = make(case, "tiny"), make(case, sizes)
         self.step = None
         if case != tiny:
-            self.take_steps(tiny)  # what is loaded when it is first used, is
+            self.prepare(tiny)
+            self.take_steps()  # what is loaded when it is first used, is
         self.step = None
         self.peer.fresh()
         trim()
         self.baseline = anonymous()
         self.peer.forget_peak()
-        return {"prints": self.take_steps(case)}
+        self.prepare(case)
+        return {"prints": self.take_steps()}
 
-    def take_steps(self, case):
-        """Make `step` for a case, and take some; the fingerprints of their results."""
+    def build_function(self, function, path, folder):
+        import cloudpickle
+
+        sys.path += [entry for entry in path if entry not in sys.path]
+        os.chdir(folder)
+        trim()
+        self.baseline = anonymous()
+        self.step = cloudpickle.loads(base64.b64decode(function))
+        return {"prints": self.take_steps()}
+
+    def prepare(self, case):
+        """Make `step` for a case."""
         if self.peer.library in ROOFLINE:
             self.step = getattr(self.peer, self.peer.library)(case, self.peer.dtype)
         else:
             self.step = case.build(self.peer, self.peer.put_all(case.arrays(self.peer.dtype)))
+
+    def take_steps(self):
+        """Take some; the fingerprints of their results."""
         prints = []
         for _ in range(CHECKED):
             result = self.step()
             self.peer.wait(result)
-            results = result if isinstance(result, tuple) else (result,)
+            results = result if isinstance(result, tuple) else (result,) * (result is not None)
             prints.append([fingerprint(self.peer.get(a)) for a in results])
         return prints
 

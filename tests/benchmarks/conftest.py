@@ -1,11 +1,10 @@
 """What tests of reports share."""
 
 import pytest
+from fakes import TINY
 
 from benchmarks import __main__ as command
 from benchmarks import environment, imports
-
-TINY = "--sizes tiny --vs --threads 1 --passes 2 --rounds 1 --seconds 0.001".split()
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,9 @@ from benchmarks.quiet import Reading
 from benchmarks.registry import peer
 from benchmarks.worker import fingerprint
 
+# Options of a run that is as short as can be, of ours alone.
+TINY = "--sizes tiny --vs --threads 1 --passes 2 --rounds 1 --seconds 0.001".split()
+
 
 class Fake:
     """A process whose peer has these results and takes so long. others: processors that others use

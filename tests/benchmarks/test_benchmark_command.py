@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from fakes import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from benchmarks import (
     history,
     imports,
     needed,
+    new,
     pair,
     pictures,
     process,
@@ -127,9 +129,6 @@ def test_where_nothing_can_be_kept_nothing_is_measured(words, tmp_path, monkeypa
     assert str(tmp_path) in command.main([w.format(tmp_path) for w in words])
 
 
-TINY = "--sizes tiny --vs --threads 1 --passes 2 --rounds 1 --seconds 0.001".split()
-
-
 def test_an_interrupted_run_is_kept_and_resumed(tmp_path, monkeypatch, capsys):
     """Ctrl-C in the second pass: all that was measured stays, and only the rest is measured."""
     measured, path = run.measure_row, str(tmp_path / "a.json")
@@ -189,7 +188,7 @@ def test_without_a_terminal_a_line_says_which_case_is_done(measured):
 
 
 @pytest.mark.parametrize(
-    "main", [command.main, compare.main, history.main, pair.main, time_to_loss.main]
+    "main", [command.main, compare.main, history.main, new.main, pair.main, time_to_loss.main]
 )
 def test_the_help_fits_80_columns_and_explains_every_option(main, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
