@@ -70,14 +70,16 @@ def warm_up(process, seconds):
 
 def take_turn(process, plan, former=()):
     """The Turn of a process. former: its Turns before, in this pass. One that is disturbed is taken
-    again, and the one of which others took least is kept."""
+    again, and the one of which others took least is kept; but not where that was in vain the turn
+    before, since a machine that stays busy is not waited for."""
     taken = []
-    while len(taken) <= AGAIN:
+    again = 0 if former and former[-1].disturbed or not plan["warm"] else AGAIN
+    while len(taken) <= again:
         time.sleep(REST)
         before = process.reading()
         seconds = median(process.ask("measure", **plan)["seconds"])
         taken.append(quiet.turn(seconds, before, process.reading(), former))
-        if not taken[-1].disturbed or not plan["warm"]:
+        if not taken[-1].disturbed:
             break
     best = min(taken, key=lambda t: (bool(t.disturbed), t.others / t.wall))
     best.again = len(taken) - 1
