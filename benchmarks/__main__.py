@@ -292,7 +292,7 @@ def main(argv):
     finally:
         signal.signal(signal.SIGTERM, former)
     if ended:
-        found["errors"].append(f"{ENDED}: {ended}")
+        found["errors"].append(ended + ENDED)
     keep()
     write(o, found)
     if ended:

@@ -128,7 +128,7 @@ def comma_separated(report):
     writer.writerow(
         ["case", "size", "precision", "kind", "peer", "is ours"]
         + [f"{what} {bound}" for what in ("seconds", "ours / peer") for bound in bounds]
-        + ["peak bytes", "flops", "bytes", "passes", "marks", "error"]
+        + ["peak bytes", "threads", "flops", "bytes", "passes", "marks", "error"]
     )
     for r in report["rows"]:
         for name in (*r["peers"], *r["errors"]):
@@ -137,7 +137,14 @@ def comma_separated(report):
                 [*(r[key] for key in ("case", "size", "precision", "kind")), name]
                 + [int(name == r["main"])]
                 + [x for what in ("seconds", "ratio") for x in p.get(what) or [None] * 3]
-                + [p.get("peak"), r["flops"], r["bytes"], r["passes"], "; ".join(r["marks"])]
+                + [
+                    p.get("peak"),
+                    p.get("threads"),
+                    r["flops"],
+                    r["bytes"],
+                    r["passes"],
+                    "; ".join(r["marks"]),
+                ]
                 + [r["errors"].get(name)]
             )
     return out.getvalue()

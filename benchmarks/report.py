@@ -74,6 +74,8 @@ def summarise(row):
         p, peaks = row["peers"][name], [one.peak for one in found if one.peak is not None]
         p["seconds"] = list(figure([one.seconds for one in found]))
         p["peak"] = median(peaks) if peaks else None
+        wall = sum(t.wall for one in found for t in one.turns)
+        p["threads"] = round(sum(t.own for one in found for t in one.turns) / wall, 2)
         if ours and found is not ours:
             p["ratio"] = list(figure([a.ratio(b) for a, b in zip(ours, found)]))
     row["marks"] = marks(row)

@@ -66,7 +66,7 @@ def peers_of_growth(o, names):
     return [n for n in names if n.partition("@")[0] in (o.backend, "torch", "jax")]
 
 
-ENDED = "what follows was measured before"  # of the line that says what ended a run
+ENDED = "; all that stands here was measured before"  # in the line that says what ended a run
 
 
 def begin(o, found):
@@ -96,7 +96,7 @@ def begin(o, found):
             "rows": [],
             "errors": [],
         }
-    found["errors"] = [e for e in found["errors"] if not e.startswith(ENDED)]  # it is resumed
+    found["errors"] = [e for e in found["errors"] if not e.endswith(ENDED)]  # it is resumed
     return list(libraries)
 
 

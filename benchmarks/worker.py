@@ -12,13 +12,15 @@ one of them at work at a time: no library's threads, memory or settings are in a
     {"do": "measure", "steps": n, "samples": k, "warm": w}      k times n steps, after w others
                 -> {"seconds": [...]}               seconds a step
 
-An error is answered with {"error": ...}, and the process goes on.
+An error is answered with {"error": ...}, and the process goes on, until stdin is closed.
 """
 
 import base64
 import json
 import os
+import queue
 import sys
+import threading
 import time
 
 import numpy as np
@@ -129,11 +131,21 @@ class Worker:
         return {"seconds": seconds}
 
 
+def listen(lines):
+    """Hands on what is read. Where nothing more comes, the other side has ended, or does not want
+    to wait: the process ends at once, in the middle of a step too."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
+
+
 def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
-    worker = None
-    for line in sys.stdin:
+    worker, lines = None, queue.SimpleQueue()
+    threading.Thread(target=listen, args=(lines,), daemon=True).start()
+    while True:
+        line = lines.get()
         try:
             if worker is None:
                 for path in sys.argv[4:]:

@@ -89,7 +89,7 @@ def test_a_program_that_does_not_end_is_ended():
 
 
 @POSIX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_program_alone_ends_all_of_its_processes(number, tmp_path):
     """While a step of ten minutes is on its way."""
     (tmp_path / "slow.py").write_text(
@@ -126,7 +126,10 @@ def test_a_signal_to_the_program_alone_ends_all_of_its_processes(number, tmp_pat
         printed, _ = program.communicate(timeout=60)
     finally:
         program.kill()
-    assert program.returncode == 130, printed
-    assert "interrupted" in printed and "--resume" in printed
+    if number == signal.SIGKILL:
+        assert program.returncode == -number
+    else:
+        assert program.returncode == 130, printed
+        assert "interrupted" in printed and "--resume" in printed
     gone, alive = psutil.wait_procs(children, timeout=60)
     assert children and not alive
