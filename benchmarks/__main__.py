@@ -47,7 +47,7 @@ QUICK = {"passes": 2, "rounds": 1, "seconds": 0.1}
 FULL = {"passes": 5, "rounds": 3, "seconds": 0.3}
 
 
-def options(argv):
+def parser():
     p = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -158,6 +158,13 @@ def options(argv):
     p.add_argument("--markdown", metavar="FILE", help="write the tables")
     p.add_argument("--html", metavar="FILE", help="write a page: tables to sort, and pictures")
     p.add_argument("--plot", metavar="FOLDER", help="draw pictures")
+    return p
+
+
+def options(argv):
+    """The options, checked and completed: also `files` (of --cases and --peer), `words` (the
+    command) and `found` (the report of a run that is resumed)."""
+    p = parser()
     o = p.parse_args(argv)
     if o.resume:
         if len(argv) > 2:

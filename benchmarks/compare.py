@@ -14,6 +14,7 @@ something got slower, takes more, or failed; with 2 if a file is no report.
 import argparse
 import math
 import sys
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,9 @@ def change(before, after):
         return Figure(ratio), None
     if not a.std() + b.std() > 1e-9:  # values without any spread, of which t knows nothing
         return Figure(ratio, ratio, ratio), float(abs(b.mean() - a.mean()) < 1e-9)
-    test = stats.ttest_ind(b - a.mean(), a - a.mean(), equal_var=False)
+    with warnings.catch_warnings():  # of values of which some are all the same
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.ttest_ind(b - a.mean(), a - a.mean(), equal_var=False)
     low, high = np.exp(test.confidence_interval())
     return Figure(ratio, float(low), float(high)), float(test.pvalue)
 

@@ -47,6 +47,14 @@ def table(reports, found, threshold, relative=None):
     return markdown(rows)
 
 
+def agreeing(found):
+    """(how many rows, of how many that all reports have) whose intervals overlap, those of any two
+    reports: of runs of one commit it should be nearly all."""
+    rows = [[figure(x.values) for x in row] for row in found.values() if all(row)]
+    rows = [row for row in rows if all(f.low is not None for f in row)]
+    return sum(max(f.low for f in row) <= min(f.high for f in row) for row in rows), len(rows)
+
+
 def draw(reports, found, path):
     """A picture: each row over the reports, in units of its first figure, with intervals."""
     from .pictures import history as picture
@@ -86,6 +94,7 @@ def main(argv):
         if len(machines) > 1:
             print("not the same processor:", ", ".join(f"{p}: {m}" for m, p in machines.items()))
         print(table(reports, found, o.threshold, o.relative))
+        print("the intervals of any two overlap in {} of {} rows".format(*agreeing(found)))
         if o.plot:
             draw(reports, found, o.plot)
             print("picture:", o.plot)

@@ -25,5 +25,5 @@ def measured(tmp_path_factory):
         patch.setattr(imports, "MODULES", ("numpy", "nanoautograd"))
         words = "--models rnn --ops softmax --growth --imports --backend strict".split()
         kept = ["--json", str(folder / "a.json"), "--plot", str(folder)]
-        assert command.main([*words, *TINY, "--passes", "2", *kept]) == 0
+        assert command.main([*words, *TINY, *kept]) == 0
     return "\n".join(printed), folder / "a.json", folder

@@ -36,10 +36,10 @@ def test_the_command_prints_tables_and_keeps_all_it_measured(measured):
     assert all(pool["num_threads"] == 1 for pool in e["libraries"]["strict"]["pools"])
     cases = [(r["case"], r["kind"]) for r in found["rows"]]
     assert cases == [("rnn", "model"), ("softmax", "operation"), *[("attention", "B")] * 3]
-    assert all(r["passes"] == 2 for r in found["rows"])
+    assert all(r["passes"] == 1 for r in found["rows"])
     ours = found["rows"][0]["peers"]["strict"]
     assert ours["seconds"][0] > 0 and "ratio" in found["rows"][0]["peers"]["by hand@strict"]
-    assert [len(one["turns"]) for one in ours["passes"]] == [1, 1]
+    assert [len(one["turns"]) for one in ours["passes"]] == [1]
     assert tables(found) in printed
     for picture in ("roofline.png", "growth.png"):
         assert (folder / picture).stat().st_size > 10_000
@@ -184,7 +184,7 @@ def test_a_peer_that_fails_ends_the_program_with_1(monkeypatch, capsys):
 
 def test_without_a_terminal_a_line_says_which_case_is_done(measured):
     printed = measured[0].splitlines()
-    for words in ("pass 1 of 2: rnn tiny: ", "pass 2 of 2: softmax tiny: "):
+    for words in ("pass 1 of 1: rnn tiny: ", "pass 1 of 1: softmax tiny: "):
         assert any(line.startswith(words) and "ms" in line for line in printed)
 
 
