@@ -11,11 +11,14 @@ That is a pass. A run has several, each with new processes: figure.py says why.
 """
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 from . import quiet
-from .process import PeerError
+from .case import Case
+from .process import PeerError, Process, Processes
 from .registry import ROOFLINE
 
 REST = 0.05  # seconds; OpenBLAS spins for 2²⁶ cycles
@@ -30,20 +33,20 @@ class Pass:
     """Of one peer in one process: a quiet.Turn of each round; peak memory in bytes; the
     fingerprints of the first steps' results."""
 
-    turns: list = field(default_factory=list)
+    turns: list[quiet.Turn] = field(default_factory=list)
     peak: int | None = None
     prints: list = field(default_factory=list)
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         return median(t.seconds for t in self.turns)
 
-    def ratio(self, other):
+    def ratio(self, other: "Pass") -> float:
         """The median of the rounds' ratios to another peer."""
         return median(a.seconds / b.seconds for a, b in zip(self.turns, other.turns))
 
 
-def differ(prints, reference, tolerance):
+def differ(prints: list, reference: list, tolerance: float) -> str | None:
     """What is different between the results of two peers, or None."""
     for step, (ours, theirs) in enumerate(zip(reference, prints), 1):
         if len(ours) != len(theirs):
@@ -57,7 +60,7 @@ def differ(prints, reference, tolerance):
                 )
 
 
-def warm_up(process, seconds):
+def warm_up(process: Process, seconds: float) -> dict[str, int]:
     """What a process is asked for in each of its turns of so many seconds."""
     once = median(process.ask("measure", steps=1, samples=1, warm=1)["seconds"])
     if once < SAMPLE:
@@ -68,7 +71,9 @@ def warm_up(process, seconds):
     return {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
 
 
-def take_turn(process, plan, former=()):
+def take_turn(
+    process: Process, plan: Mapping[str, int], former: Sequence[quiet.Turn] = ()
+) -> quiet.Turn:
     """The Turn of a process. former: its Turns before, in this pass. One that is disturbed is taken
     again, and the one of which others took least is kept; but not where that was in vain the turn
     before, since a machine that stays busy is not waited for."""
@@ -86,7 +91,15 @@ def take_turn(process, plan, former=()):
     return best
 
 
-def measure(processes, build, tolerance, rounds, seconds, memory=True, show=lambda text: None):
+def measure(
+    processes: Processes,
+    build: Mapping[str, dict[str, Any]],
+    tolerance: float,
+    rounds: int,
+    seconds: float,
+    memory: bool = True,
+    show: Callable[[str], None] = lambda text: None,
+) -> tuple[dict[str, Pass], dict[str, str]]:
     """({peer: Pass}, {peer: error}) of the peers in `processes`, the first of which is the one that
     the others must agree with.
 
@@ -135,7 +148,7 @@ def measure(processes, build, tolerance, rounds, seconds, memory=True, show=lamb
     return measured, errors
 
 
-def requests(processes, name, case):
+def requests(processes: Processes, name: str, case: Case) -> dict[str, dict[str, Any]]:
     """What the peers that can compute a case are asked to build: `build` of `measure`."""
     return {
         label: {"case": name, "sizes": case.sizes}

@@ -15,13 +15,14 @@ import argparse
 import math
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from . import growth
 from .figure import Figure
-from .report import ReportError, passes, read, title
+from .report import Report, ReportError, passes, read, title
 from .tables import markdown, ms
 
 RISE = 0.2  # of a fitted exponent: less is noise
@@ -32,15 +33,15 @@ MB = 1e6
 class Values(NamedTuple):
     """What was found in each process, and how it is written."""
 
-    values: list
-    form: object = ms
+    values: list[float]
+    form: Callable[[float], str] = ms
 
     @property
-    def text(self):
+    def text(self) -> str:
         return self.form(math.exp(np.log(self.values).mean()))
 
 
-def values(report, relative=None):
+def values(report: Report, relative: str | None = None) -> dict[str, Values | str]:
     """{what: Values, or the text of an error} of all times that a report has; with `relative`, the
     name of a peer, in units of its."""
     found = {}
@@ -61,13 +62,13 @@ def values(report, relative=None):
     return found
 
 
-def memories(report):
+def memories(report: Report) -> dict[str, float]:
     """{what: bytes}."""
     ours = {title(r): r["peers"].get(r["main"], {}).get("peak") for r in report["rows"]}
     return {name + ", memory": peak for name, peak in ours.items() if peak}
 
 
-def exponents(report):
+def exponents(report: Report) -> dict[str, float]:
     """{what: fitted exponent}."""
     return {
         f"growth of {f['case']} {f['size']}, {f['peer']}, {what}": f[what]
@@ -77,7 +78,7 @@ def exponents(report):
     }
 
 
-def change(before, after):
+def change(before: Sequence[float], after: Sequence[float]) -> tuple[Figure, float | None]:
     """(the Figure of after / before, the probability that two such lists of values come of the same
     program); None for the probability where one of them has a single value."""
     from scipy import stats
@@ -95,7 +96,7 @@ def change(before, after):
     return Figure(ratio, float(low), float(high)), float(test.pvalue)
 
 
-def adjusted(probabilities):
+def adjusted(probabilities: Sequence[float | None]) -> list[float | None]:
     """Those of a list, None among them, as they count beside one another."""
     from scipy import stats
 
@@ -107,7 +108,9 @@ def adjusted(probabilities):
     return found
 
 
-def judged(pairs, threshold):
+def judged(
+    pairs: Mapping[str, tuple[Values, Values]], threshold: float
+) -> dict[str, tuple[Figure, str]]:
     """{what: (the Figure of after / before, the verdict)} of {what: (Values before, and after)}."""
     changes = {what: change(x.values, y.values) for what, (x, y) in pairs.items()}
     chance = adjusted([p for _, p in changes.values()])
@@ -122,7 +125,9 @@ def judged(pairs, threshold):
     return found
 
 
-def compared(a, b, threshold, floor, relative=None):
+def compared(
+    a: Report, b: Report, threshold: float, floor: float, relative: str | None = None
+) -> Iterator[tuple[str, ...]]:
     """Rows of a table (what, before, after, after / before, verdict)."""
     before, after = values(a, relative), values(b, relative)
     both = {
@@ -148,7 +153,7 @@ def compared(a, b, threshold, floor, relative=None):
         yield what, f"{p:.2f}", f"{q:.2f}", "", word
 
 
-def memory_rows(a, b, threshold, floor):
+def memory_rows(a: Report, b: Report, threshold: float, floor: float) -> Iterator[tuple[str, ...]]:
     """Those of the table that are of memory, which hardly varies: there is no test, but a floor."""
     before, after = memories(a), memories(b)
     for what in [name for name in before if name in after]:
@@ -158,7 +163,7 @@ def memory_rows(a, b, threshold, floor):
         yield what, f"{x / MB:.1f} MB", f"{y / MB:.1f} MB", f"{y / x:.2f}", word
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     p = argparse.ArgumentParser(
         prog="python -m benchmarks compare", description=__doc__.partition("\n")[0]
     )
@@ -183,7 +188,7 @@ def main(argv):
     )
     o = p.parse_args(argv)
 
-    def refuse(why):
+    def refuse(why: object) -> int:
         print(f"python -m benchmarks compare: {why}", file=sys.stderr)
         return 2
 

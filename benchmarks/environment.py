@@ -3,9 +3,11 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -13,7 +15,7 @@ from . import quiet
 from .process import ROOT
 
 
-def environment(threads, precision, libraries):
+def environment(threads: int, precision: str, libraries: dict[str, Any]) -> dict[str, Any]:
     """libraries: {peer: what its process says of itself}. Takes a second, in which it is measured
     how many processors others use."""
     return {
@@ -32,7 +34,7 @@ def environment(threads, precision, libraries):
 
 
 @cache
-def machine():
+def machine() -> dict[str, Any]:
     """The processor and the memory, as py-cpuinfo and psutil tell; None for what they do not."""
     import cpuinfo  # asks the processor itself, which takes a second
 
@@ -59,17 +61,17 @@ def machine():
     }
 
 
-def widest(found):
+def widest(found: Mapping[str, Any]) -> list[str]:
     """The widest vectors that the processor computes with, as a list of one word or none."""
     return [flag for flag in ("avx512f", "avx2", "asimd") if flag in found.get("flags", ())][:1]
 
 
-def usable():
+def usable() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def quota():
+def quota() -> float | None:
     """How many processors' time the control group may use (a container's limit); None where it has
     no limit."""
     group = text("/proc/self/cgroup") or ""
@@ -83,7 +85,7 @@ def quota():
     return int(limit) / int(period) if period and int(limit) > 0 else None
 
 
-def text(path):
+def text(path: str) -> str | None:
     """What a file of the system says; None where it is not there."""
     try:
         return Path(path).read_text().strip()
@@ -91,7 +93,7 @@ def text(path):
         return None
 
 
-def gpu():
+def gpu() -> dict[str, str] | None:
     """{"name", "driver", "clock", "highest clock", "power limit"} of the first GPU, as nvidia-smi
     tells; None where there is none."""
     asked = {
@@ -111,7 +113,7 @@ def gpu():
     return dict(zip(asked, done.stdout.splitlines()[0].split(", ")))
 
 
-def commit(folder=ROOT):
+def commit(folder: Path = ROOT) -> str | None:
     """Of this project, with a + where files are others; None outside of its repository."""
     try:
         done = subprocess.run(
@@ -125,5 +127,5 @@ def commit(folder=ROOT):
     return done.stdout.strip() or None
 
 
-def now():
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

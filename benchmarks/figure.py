@@ -13,6 +13,7 @@ that there could be in 50, 75 and 88 of 100 cases; of 5, in about 94.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,21 +30,21 @@ class Figure(NamedTuple):
     high: float | None = None
 
     @property
-    def half(self):
+    def half(self) -> float | None:
         """How far the interval reaches from the value, on its longer side; None where it is not
         known."""
         return None if self.low is None else max(self.high - self.value, self.value - self.low)
 
     @property
-    def is_wide(self):
+    def is_wide(self) -> bool:
         return self.low is not None and self.half > WIDE * self.value
 
-    def __mul__(self, unit):
+    def __mul__(self, unit: float) -> "Figure":
         return Figure(*(None if x is None else x * unit for x in self))
 
     __rmul__ = __mul__
 
-    def __str__(self):
+    def __str__(self) -> str:
         """As 0.81 ± 0.06: the value with three digits, fewer where the interval is wider, which is
         never printed narrower than it is; as 0.05 [0.01, 0.42] where it is very wide."""
         if self.half is None:
@@ -59,12 +60,12 @@ class Figure(NamedTuple):
         return f"{value:,.{places}f} ± {half:,.{places}f}"
 
 
-def digits(value):
+def digits(value: float) -> str:
     """A number with three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def figure(values):
+def figure(values: Sequence[float]) -> Figure:
     """The Figure of positive values, one of each process."""
     logs = np.log(values)
     value = float(np.exp(logs.mean()))

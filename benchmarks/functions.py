@@ -11,7 +11,9 @@ and take turns there within each round: clock.py.
 import base64
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from . import report
 from .clock import measure
@@ -28,27 +30,27 @@ class Comparison:
     first: Figure
     second: Figure
     ratio: Figure
-    marks: tuple
-    row: dict
+    marks: tuple[str, ...]
+    row: dict[str, Any]
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"first  {1e3 * self.first} ms", f"second {1e3 * self.second} ms"]
         lines += [f"first / second  {self.ratio}", *self.marks]
         return "\n".join(lines)
 
 
 def compare_functions(
-    first,
-    second,
+    first: Callable[[], Any],
+    second: Callable[[], Any],
     *,
-    passes=5,
-    rounds=3,
-    seconds=0.3,
-    threads=None,
-    tolerance=1e-4,
-    limit=LIMIT,
-    show=lambda text: None,
-):
+    passes: int = 5,
+    rounds: int = 3,
+    seconds: float = 0.3,
+    threads: int | None = None,
+    tolerance: float = 1e-4,
+    limit: float = LIMIT,
+    show: Callable[[str], None] = lambda text: None,
+) -> Comparison:
     """How long two functions without arguments take, as a Comparison.
 
     Their results, an array, a number or a tuple of them, of any library, must agree within

@@ -10,21 +10,24 @@ milliseconds: they say more where the reports come from different machines.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from .compare import judged, values
+from .compare import Values, judged, values
 from .figure import figure
-from .report import ReportError, read
+from .report import Report, ReportError, read
 from .tables import markdown
 
+Rows = dict[str, list[Values | None]]  # {what: one a report}
 
-def label(report):
+
+def label(report: Report) -> str:
     """What a column is called: commit and day."""
     e = report["environment"]
     return f"{e['commit'] or 'no commit'} {e['date'][:10]}"
 
 
-def history(reports, relative=None):
+def history(reports: Sequence[Report], relative: str | None = None) -> Rows:
     """{what: [the Values in each report, or None]} of all that at least one has."""
     found = [values(r, relative) for r in reports]
     names = dict.fromkeys(name for one in found for name in one)
@@ -35,7 +38,9 @@ def history(reports, relative=None):
     return {name: row for name, row in of.items() if any(row)}
 
 
-def table(reports, found, threshold, relative=None):
+def table(
+    reports: Sequence[Report], found: Rows, threshold: float, relative: str | None = None
+) -> str:
     """Markdown."""
     ends = {name: (row[0], row[-1]) for name, row in found.items() if row[0] and row[-1]}
     verdicts = judged(ends, threshold)
@@ -47,7 +52,7 @@ def table(reports, found, threshold, relative=None):
     return markdown(rows)
 
 
-def agreeing(found):
+def agreeing(found: Rows) -> tuple[int, int]:
     """(how many rows, of how many that all reports have) whose intervals overlap, those of any two
     reports: of runs of one commit it should be nearly all."""
     rows = [[figure(x.values) for x in row] for row in found.values() if all(row)]
@@ -55,7 +60,7 @@ def agreeing(found):
     return sum(max(f.low for f in row) <= min(f.high for f in row) for row in rows), len(rows)
 
 
-def draw(reports, found, path):
+def draw(reports: Sequence[Report], found: Rows, path: str) -> None:
     """A picture: each row over the reports, in units of its first figure, with intervals."""
     from .pictures import history as picture
     from .pictures import save
@@ -64,7 +69,7 @@ def draw(reports, found, path):
     save(picture([label(r) for r in reports], rows), path)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int | None:
     p = argparse.ArgumentParser(
         prog="python -m benchmarks history", description=__doc__.partition("\n")[0]
     )

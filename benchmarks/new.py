@@ -9,12 +9,13 @@ replaced by your own.
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
     p = argparse.ArgumentParser(
         prog="python -m benchmarks new", description=__doc__.partition("\n")[0]
     )

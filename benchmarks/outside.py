@@ -16,13 +16,13 @@ from .peers import Peer
 from .registry import ADDED, known
 
 
-def load(path):
+def load(path: str | Path) -> tuple[list[str], list[str]]:
     """([names of cases], [names of peers]) that a file adds, once. Raises OSError, ValueError."""
     return added(Path(path).resolve())
 
 
 @cache
-def added(path):
+def added(path: Path) -> tuple[list[str], list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     name = f"benchmarks.outside_{path.stem}"
@@ -56,5 +56,5 @@ def added(path):
     return list(cases), list(peers)
 
 
-def is_a(cls, base):
+def is_a(cls: object, base: type) -> bool:
     return isinstance(cls, type) and issubclass(cls, base)

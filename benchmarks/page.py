@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 from .figure import Figure
-from .report import columns, is_roofline, roofline_of, seconds, title
+from .report import Report, Row, columns, is_roofline, roofline_of, seconds, title
 from .tables import HEADINGS, described, tables
 
 FRAME = Path(__file__).with_name("page.html")
@@ -24,7 +24,7 @@ PICTURES = {
 }
 
 
-def page(report):
+def page(report: Report) -> str:
     """HTML."""
     e = report["environment"]
     parts = [f"<p>{escape(text)}</p>" for text in described(report).split("\n\n")]
@@ -51,11 +51,11 @@ def page(report):
     )
 
 
-def escape(text):
+def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def times(rows):
+def times(rows: list[Row]) -> str:
     """A table whose cells carry the numbers they are sorted by."""
     peers = columns(rows, lambda name: not is_roofline(name))
     head = ["case", "ours", *(f"{p}{what}" for p in peers for what in ("", ": ours / it"))]
@@ -90,16 +90,16 @@ def times(rows):
     )
 
 
-def cell(text, key, kind=""):
+def cell(text: str, key: object, kind: str = "") -> str:
     kind = f' class="{kind}"' if kind else ""
     return f'<td data-key="{escape(key)}"{kind}>{escape(text)}</td>'
 
 
-def of_figure(figure, kind=""):
+def of_figure(figure: Figure, kind: str = "") -> str:
     return cell(str(figure), f"{figure.value:.9g}", kind)
 
 
-def drawn(report):
+def drawn(report: Report) -> dict[str, str]:
     """{name: the picture as SVG within HTML}."""
     from .pictures import figures, vector
 
@@ -111,7 +111,7 @@ def drawn(report):
     return found
 
 
-def unique(svg, name):
+def unique(svg: str, name: str) -> str:
     """An SVG without what a file begins with, and with names of its parts that no other picture of
     the page has."""
     svg = svg[svg.index("<svg") :]
@@ -120,7 +120,7 @@ def unique(svg, name):
     return re.sub(r'(url\(#|href="#)', rf"\1{name}-", svg)
 
 
-def comma_separated(report):
+def comma_separated(report: Report) -> str:
     """The figures as CSV: a line a case and peer."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -11,6 +11,7 @@ status 1 if something got slower, takes more memory, or failed.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import quiet, report
@@ -20,10 +21,11 @@ from .compare import MB
 from .environment import commit, machine, usable
 from .figure import Figure
 from .process import LIMIT, Processes
+from .report import Row
 from .tables import markdown
 
 
-def measured(name, size, o):
+def measured(name: str, size: str, o: argparse.Namespace) -> Row:
     """A row of a report, ours being the checkout after, whose peer is the one before."""
     case = make(name, size)
     found = report.row(name, size, "float32", case, "after", "operation")
@@ -38,7 +40,7 @@ def measured(name, size, o):
     return found
 
 
-def cells(r, threshold, floor):
+def cells(r: Row, threshold: float, floor: float) -> tuple[str, ...]:
     """(case, before, after, after / before, memory, verdict), texts, of a row."""
     if r["errors"]:
         failed = "; ".join(f"{name} {text}" for name, text in r["errors"].items())
@@ -61,7 +63,7 @@ def cells(r, threshold, floor):
     )
 
 
-def options(argv):
+def options(argv: Sequence[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(
         prog="python -m benchmarks pair",
         description=" ".join(__doc__.split("\n\n")[::2]),  # all but the commands
@@ -112,7 +114,7 @@ def options(argv):
     return o
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     o, worse, rows = options(argv), 0, []
     print(f"before: {commit(o.before)}; after: {commit(o.after)}")
     print(f"{machine()['processor']}, {o.threads} threads, float32")

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,7 +28,7 @@ class PeerError(Exception):
 
 
 @contextmanager
-def restricted(threads):
+def restricted(threads: int) -> Iterator[None]:
     """A process that is started within it may use as many processors as threads: also libraries
     that are not asked then make no more threads than that."""
     if not hasattr(os, "sched_setaffinity"):
@@ -40,7 +42,9 @@ def restricted(threads):
         os.sched_setaffinity(0, processors)
 
 
-def output(command, environment, limit=LIMIT):
+def output(
+    command: Sequence[str], environment: Mapping[str, str] | None, limit: float = LIMIT
+) -> str:
     """What a program writes. Raises PeerError where it fails, with the end of what it says, or
     takes more than `limit` seconds."""
     try:
@@ -55,7 +59,7 @@ def output(command, environment, limit=LIMIT):
     return done.stdout
 
 
-def ended(status):
+def ended(status: int | None) -> str:
     """By which signal a process was ended, if it was."""
     if status is None or status >= 0:
         return ""
@@ -69,7 +73,15 @@ class Process:
     files: those of --cases and --peer. limit: seconds that a request may take.
     """
 
-    def __init__(self, name, threads, precision, folder=ROOT, files=(), limit=LIMIT):
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        precision: str,
+        folder: Path = ROOT,
+        files: Sequence[str] = (),
+        limit: float = LIMIT,
+    ) -> None:
         self.name, self.peer, self.limit = name, peer(name), limit
         self.again = lambda: Process(name, threads, precision, folder, files, limit)
         self.errors = tempfile.TemporaryFile("w+")
@@ -91,7 +103,7 @@ class Process:
         self.lines = queue.SimpleQueue()
         threading.Thread(target=self.listen, daemon=True).start()
 
-    def listen(self):
+    def listen(self) -> None:
         """Hands each line on: a queue can be waited for with a time limit on every system, a pipe
         cannot."""
         with suppress(ValueError):  # the pipe is closed
@@ -99,7 +111,7 @@ class Process:
                 self.lines.put(line)
         self.lines.put("")
 
-    def ask(self, do, **request):
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """The answer. Raises PeerError where it is an error, where the process has died, and where
         it takes longer than the limit; then it is killed."""
         try:
@@ -125,7 +137,7 @@ class Process:
             raise PeerError(answer["error"])
         return answer
 
-    def reading(self):
+    def reading(self) -> quiet.Reading:
         """A quiet.Reading of now. Raises PeerError where the process has died."""
         try:
             return quiet.reading(self.account)
@@ -133,15 +145,15 @@ class Process:
             raise PeerError(f"{self.name} died") from None
 
     @property
-    def is_alive(self):
+    def is_alive(self) -> bool:
         return self.process.poll() is None
 
-    def dismiss(self):
+    def dismiss(self) -> None:
         """Ask it to end."""
         with suppress(OSError):  # of a request that it did not live to read
             self.process.stdin.close()
 
-    def kill(self):
+    def kill(self) -> None:
         """End it and all that it has started."""
         with suppress(psutil.Error):
             for one in self.account.children(recursive=True):
@@ -150,7 +162,7 @@ class Process:
         self.process.kill()
         self.process.wait()
 
-    def close(self):
+    def close(self) -> None:
         self.dismiss()
         try:
             self.process.wait(PATIENCE)
@@ -162,7 +174,14 @@ class Process:
 class Processes:
     """Those of several peers: {label: Process}. They end with the block."""
 
-    def __init__(self, names, threads, precision, files=(), limit=LIMIT):
+    def __init__(
+        self,
+        names: Sequence[str] | Mapping[str, str | Path],
+        threads: int,
+        precision: str,
+        files: Sequence[str] = (),
+        limit: float = LIMIT,
+    ) -> None:
         """names: of the peers, which are the labels too; or {label: the name of a peer}; or {label:
         the folder of a checkout, a Path}, whose NumPy is then the peer."""
         self.precision, self.running = precision, {}
@@ -176,16 +195,16 @@ class Processes:
             self.__exit__()
             raise
 
-    def __enter__(self):
+    def __enter__(self) -> "Processes":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for process in self.running.values():
             process.dismiss()
         for process in self.running.values():
             process.close()
 
-    def replace(self, label):
+    def replace(self, label: str) -> None:
         """A new process in place of one that died."""
         self.running[label].close()
         self.running[label] = self.running[label].again()

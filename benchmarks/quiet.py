@@ -9,6 +9,7 @@ second on Linux, so a share is known to a few ticks, and no better in a short tu
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +36,14 @@ class Reading:
     mhz: float | None = None
 
 
-def busy():
+def busy() -> float:
     """Seconds that all processors together were at work since the system began, also for others on
     the same host (steal)."""
     times = psutil.cpu_times()
     return sum(getattr(times, name, 0.0) for name in BUSY)
 
 
-def reading(process):
+def reading(process: psutil.Process) -> Reading:
     """The Reading of a psutil.Process."""
     with process.oneshot():
         times, switches = process.cpu_times(), process.num_ctx_switches().involuntary
@@ -51,7 +52,7 @@ def reading(process):
     )
 
 
-def throttled():
+def throttled() -> int | None:
     """How often the processors were slowed for their heat, where Linux counts it."""
     counts = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
     try:
@@ -61,7 +62,7 @@ def throttled():
     return sum(found) if found else None
 
 
-def mhz():
+def mhz() -> int | None:
     """The mean clock rate of the processors; None where the system does not tell."""
     try:
         rate = psutil.cpu_freq()
@@ -88,7 +89,7 @@ class Turn:
     disturbed: str = ""
 
 
-def turn(seconds, before, after, former=()):
+def turn(seconds: float, before: Reading, after: Reading, former: Sequence[Turn] = ()) -> Turn:
     """The Turn between two Readings. former: the Turns that the same process had before."""
     own = after.own - before.own
     found = Turn(
@@ -104,7 +105,7 @@ def turn(seconds, before, after, former=()):
     return found
 
 
-def why(turn, former=()):
+def why(turn: Turn, former: Sequence[Turn] = ()) -> str:
     """Why a Turn is disturbed, a few words; "" where it is not."""
     if turn.others > SHARE * turn.wall + TICKS:
         return f"others used {turn.others / turn.wall:.2f} processors"
@@ -120,14 +121,14 @@ def why(turn, former=()):
     return ""
 
 
-def others(seconds=1.0):
+def others(seconds: float = 1.0) -> float:
     """How many processors others use now, measured for a while in which this process rests."""
     begin, clock = busy(), time.perf_counter()
     time.sleep(seconds)
     return round((busy() - begin) / (time.perf_counter() - clock), 2)
 
 
-def load():
+def load() -> float | None:
     """How many processes were running, on average over the last minute."""
     try:
         return round(psutil.getloadavg()[0], 2)

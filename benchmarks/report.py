@@ -5,18 +5,23 @@ beside them follow from these.
 """
 
 import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from nanoautograd.checkpoint import write_whole
 
+from .case import Case
 from .clock import Pass
 from .figure import Figure, figure
 from .quiet import Turn
 from .registry import ROOFLINE
 
+Row = dict[str, Any]
+Report = dict[str, Any]
 SCHEMA = 2  # the version of what is kept
 DESCRIPTION = Path(__file__).with_name("report.schema.json")
 
@@ -24,7 +29,7 @@ DESCRIPTION = Path(__file__).with_name("report.schema.json")
 # --------------------------------------------------------------------------------------------- rows
 
 
-def row(name, size, precision, case, main, kind):
+def row(name: str, size: str, precision: str, case: Case, main: str, kind: str) -> Row:
     """A dict, as it is kept, of a case that no pass has measured yet. main: the peer that is ours;
     kind: "model", "operation", or the size that is changed in a sweep."""
     work = case.work()
@@ -45,7 +50,7 @@ def row(name, size, precision, case, main, kind):
     }
 
 
-def add(row, measured, errors):
+def add(row: Row, measured: Mapping[str, Pass], errors: Mapping[str, str]) -> None:
     """Add a pass to a row: {peer: Pass}, {peer: error}. Who fails once has an error, no time."""
     row["passes"] += 1
     row["errors"] |= errors
@@ -58,7 +63,7 @@ def add(row, measured, errors):
     summarise(row)
 
 
-def passes(row, name):
+def passes(row: Row, name: str) -> list[Pass]:
     """The Passes of a peer in a row; empty where it has none."""
     return [
         Pass([Turn(**t) for t in p["turns"]], p["peak"])
@@ -66,7 +71,7 @@ def passes(row, name):
     ]
 
 
-def summarise(row):
+def summarise(row: Row) -> None:
     """Beside the turns, the figures that follow from them."""
     of = {name: passes(row, name) for name in row["peers"]}
     ours = of.get(row["main"])
@@ -81,7 +86,7 @@ def summarise(row):
     row["marks"] = marks(row)
 
 
-def marks(row):
+def marks(row: Row) -> list[str]:
     """What is to be known of a row before it is believed, in a few words each."""
     found = []
     turns = [t for p in row["peers"].values() for one in p["passes"] for t in one["turns"]]
@@ -96,19 +101,19 @@ def marks(row):
     return found
 
 
-def compared(row, name):
+def compared(row: Row, name: str) -> Figure:
     """The Figure by which a peer is compared: the ratio to it, or of ours the seconds."""
     p = row["peers"][name]
     return Figure(*p.get("ratio", p["seconds"]))
 
 
-def seconds(row, name):
+def seconds(row: Row, name: str) -> Figure | None:
     """The Figure of a peer; None where it has none."""
     p = row["peers"].get(name)
     return p and Figure(*p["seconds"])
 
 
-def roofline_of(row):
+def roofline_of(row: Row) -> tuple[float, float | None]:
     """(seconds that the products and the copy of a row take, the share of ours that this is, or
     None)."""
     limit = sum(seconds(row, name).value for name in row["peers"] if is_roofline(name))
@@ -116,23 +121,23 @@ def roofline_of(row):
     return limit, (limit / ours.value if ours and limit else None)
 
 
-def is_roofline(peer):
+def is_roofline(peer: str) -> bool:
     return peer.partition("@")[0] in ROOFLINE
 
 
-def title(row):
+def title(row: Row) -> str:
     """What a row is called in tables and pictures."""
     precision = row["precision"]
     return f"{row['case']} {row['size']}" + f" {precision}" * (precision != "float32")
 
 
-def columns(rows, wanted):
+def columns(rows: Iterable[Row], wanted: Callable[[str], bool]) -> list[str]:
     """The peers beside ours that occur in the rows."""
     names = dict.fromkeys(name for r in rows for name in r["peers"] if name != r["main"])
     return [name for name in names if wanted(name)]
 
 
-def quietness(rows):
+def quietness(rows: Iterable[Row]) -> dict[str, Any]:
     """{"turns", "disturbed", "again": turns that were taken again, "others": processors that others
     used in the mean} of the turns in rows."""
     turns = [
@@ -155,22 +160,22 @@ class ReportError(Exception):
 
 
 @cache
-def validator():
+def validator() -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(DESCRIPTION.read_text(encoding="utf-8")))
 
 
-def save(report, path):
+def save(report: Report, path: str | Path) -> None:
     """Into a file, which holds at every instant either what it held or all of the report."""
     write_whole(Path(path), (json.dumps(report, allow_nan=False) + "\n").encode())
 
 
-def refuse(word):
+def refuse(word: str) -> None:
     raise ValueError(f"{word} is no figure")
 
 
-def read(path):
+def read(path: str | Path) -> Report:
     """The report in a file. Raises ReportError where it is none, OSError."""
     from jsonschema.exceptions import best_match
 

@@ -6,20 +6,24 @@ what is there already, from a run that was interrupted, is not measured again.
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from . import environment, growth, imports, report, throughput
 from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
 from .clock import measure, requests
 from .process import PeerError, Processes
 from .registry import OURS, ROOFLINE, peer
+from .report import Report, Row
 
 
-def tiny(o):
+def tiny(o: Namespace) -> bool:
     """Is this a trial, at the size tiny alone?"""
     return o.sizes == ["tiny"]
 
 
-def cases(o):
+def cases(o: Namespace) -> list[tuple[str, str, str, dict[str, Any], str]]:
     """(name, size, precision, sizes, kind) of all that is to be measured, models first, then
     operations, then the points of growth."""
     found = []
@@ -36,7 +40,7 @@ def cases(o):
     return found
 
 
-def sizes_of(o, name):
+def sizes_of(o: Namespace, name: str) -> list[str]:
     """The sizes at which a case is measured: those asked for that it has; else a sweep, or, if it
     has other sizes (from --cases), all but tiny."""
     has = ALL[name][1]
@@ -46,7 +50,7 @@ def sizes_of(o, name):
     return [size for size in has if size != "tiny"] or list(has)
 
 
-def peers_of(o):
+def peers_of(o: Namespace) -> tuple[list[str], dict[str, str]]:
     """(names of the peers, ours first; {name: why it is not here})."""
     where = "" if o.backend == "numpy" else f"@{o.backend}"
     names = [o.backend, *["captured"] * (o.backend == "cupy")]
@@ -61,7 +65,7 @@ def peers_of(o):
     return [name for name in names if name not in absent], absent
 
 
-def peers_of_growth(o, names):
+def peers_of_growth(o: Namespace, names: Sequence[str]) -> list[str]:
     """Those whose growth is measured: ours and the two that most people use."""
     return [n for n in names if n.partition("@")[0] in (o.backend, "torch", "jax")]
 
@@ -69,7 +73,7 @@ def peers_of_growth(o, names):
 ENDED = "; all that stands here was measured before"  # in the line that says what ended a run
 
 
-def begin(o, found):
+def begin(o: Namespace, found: Report) -> list[str]:
     """Fill a report with what is known before anything is measured. Raises PeerError."""
     (names, absent), precision, libraries = peers_of(o), o.dtype or "float32", {}
     with Processes(names, o.threads, precision, o.files, o.limit) as processes:
@@ -100,7 +104,7 @@ def begin(o, found):
     return list(libraries)
 
 
-def different(was, now):
+def different(was: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """What is not the same in two environments, of what decides about figures; or None."""
     for name in ("processor", "processors", "gpu", "threads", "precision", "python", "commit"):
         if was[name] != now[name]:
@@ -112,7 +116,9 @@ def different(was, now):
             return f"of {name} the versions were {library['versions']}, and are {versions}"
 
 
-def run(o, found, keep, progress):
+def run(
+    o: Namespace, found: Report, keep: Callable[[], None], progress: Callable[[int], Any]
+) -> None:
     """Fill a report, a dict, with what is measured. Raises PeerError where nothing can be.
 
     keep: called when something was added. progress: called with how much is to do, gives a bar.
@@ -147,7 +153,7 @@ def run(o, found, keep, progress):
 KINDS = "model", "operation"
 
 
-def groups(rows):
+def groups(rows: Sequence[Row]) -> list[list[Row]]:
     """A model leaves much behind in a process, so each has new ones, as a point of growth has;
     operations of one precision share theirs."""
     shared = {}
@@ -157,7 +163,7 @@ def groups(rows):
     return list(shared.values())
 
 
-def measure_row(o, processes, r, bar, what):
+def measure_row(o: Namespace, processes: Processes, r: Row, bar: Any, what: str) -> None:
     """A pass of one row."""
     case = make(r["case"], r["sizes"])
     title = report.title(r)
@@ -179,7 +185,9 @@ def measure_row(o, processes, r, bar, what):
         print(f"{what}: {title}: {'; '.join(notes)}", file=sys.stderr, flush=True)
 
 
-def rest(o, found, keep, show):
+def rest(
+    o: Namespace, found: Report, keep: Callable[[], None], show: Callable[[str], None]
+) -> None:
     """What is measured in other ways."""
     if o.imports and "imports" not in found:
         found["imports"], errors = imports.measure(o.rounds * o.passes, show, o.vs)
@@ -201,7 +209,9 @@ def rest(o, found, keep, show):
         train_until(o, found, keep, show)
 
 
-def train_until(o, found, keep, show):
+def train_until(
+    o: Namespace, found: Report, keep: Callable[[], None], show: Callable[[str], None]
+) -> None:
     """Adds to the report how long a GPT trained until it predicted the text well enough."""
     from . import time_to_loss
 
