@@ -8,19 +8,19 @@ import sys
 from importlib.util import find_spec
 
 from .figure import figure
-from .process import PeerError, output
+from .process import LIMIT, PeerError, output
 
 MODULES = "numpy", "nanoautograd", "torch", "jax", "autograd"
 CODE = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
-def seconds(module):
+def seconds(module, limit=LIMIT):
     """In a new process, without what Python itself needs to start."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    return float(output([sys.executable, "-c", CODE.format(module)], environment))
+    return float(output([sys.executable, "-c", CODE.format(module)], environment, limit))
 
 
-def measure(rounds, show, peers=MODULES):
+def measure(rounds, show, peers=MODULES, limit=LIMIT):
     """({module: {"seconds", "ratio": to numpy in the same round, with intervals; "values": the
     seconds of each process}}, {module: error}) of ours, and of the peers that are installed. The
     first round fills the caches of files and is not counted."""
@@ -30,7 +30,7 @@ def measure(rounds, show, peers=MODULES):
         for m in list(taken):
             show(f"import {m}, round {i} of {rounds}")
             try:
-                s = seconds(m)
+                s = seconds(m, limit)
             except PeerError as e:
                 errors[m] = str(e)
                 del taken[m]

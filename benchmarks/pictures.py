@@ -11,6 +11,7 @@ from models.training.metrics import save_figure
 from .figure import Figure
 from .growth import fits
 from .report import columns, is_roofline, roofline_of, seconds, title
+from .tables import number
 
 matplotlib.use("Agg")  # to files, not to a screen
 
@@ -45,7 +46,7 @@ def vector(figure):
 def figures(report):
     """{name: figure of matplotlib} of all that the report has figures for."""
     e = report["environment"]
-    where = f"{e['gpu']['name'] if e['gpu'] else e['processor']}, {e['threads']} threads"
+    where = f"{e['gpu']['name'] if e['gpu'] else e['processor']}, {number(e['threads'], 'thread')}"
     rows = [r for r in report["rows"] if r["main"] in r["peers"] and r["kind"] in KINDS]
     found = {
         "bars": rows and bars(rows),
@@ -99,7 +100,7 @@ def bars(rows):
     )
     ax.invert_yaxis()
     ax.set_xlabel("time of ours / time of the peer: left of the line ours is faster")
-    ax.legend()
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8)
     ax.grid(axis="x", alpha=0.3)
     return figure
 

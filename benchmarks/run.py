@@ -190,7 +190,7 @@ def rest(
 ) -> None:
     """What is measured in other ways."""
     if o.imports and "imports" not in found:
-        found["imports"], errors = imports.measure(o.rounds * o.passes, show, o.vs)
+        found["imports"], errors = imports.measure(o.rounds * o.passes, show, o.vs, o.limit)
         found["errors"] += [f"import {name}: {text}" for name, text in errors.items()]
         keep()
     done = [f["preset"] for f in found.get("training", ())]
@@ -200,7 +200,9 @@ def rest(
         try:
             steps = 4 if tiny(o) else 300
             found.setdefault("training", []).append(
-                throughput.measure(preset, steps, o.passes, o.threads, OURS[o.backend], show)
+                throughput.measure(
+                    *(preset, steps, o.passes, o.threads, OURS[o.backend], show, o.limit)
+                )
             )
         except PeerError as e:
             found["errors"].append(f"train.py {preset}: {e}")

@@ -63,13 +63,18 @@ def described(report):
         + "; BLAS: "
         + ", ".join(f"{name} of {library}" for name, library in blas.items())
         + f"; commit {e['commit']}, {e['date']}, {e['seconds']} seconds in all\n\n"
-        f"{quick}{s['passes']} passes, each with new processes, of "
-        f"{s['rounds']} {'round' if s['rounds'] == 1 else 'rounds'}. Others "
+        f"{quick}{number(s['passes'], 'pass')}, each with new processes, of "
+        f"{number(s['rounds'], 'round')}. Others "
         f"used {e['others before']} processors before the run"
         + (f" and {q['others']:.2f} in its turns" if q["turns"] else "")
         + f"; load {e['load before']} before, {e['load during']} at most; {q['disturbed']} of "
         f"{q['turns']} turns were disturbed, and {q['again']} taken again."
     )
+
+
+def number(n, word):
+    """As 1 pass, 2 passes, 2 rounds."""
+    return f"{n} {word}" if n == 1 else f"{n} {word}{'es' if word.endswith('s') else 's'}"
 
 
 def times(rows):

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from .figure import figure
-from .process import output, restricted
+from .process import LIMIT, output, restricted
 
 
 class Clock:
@@ -86,7 +86,7 @@ def clocked(preset, steps, *options):
     return clock.seconds()
 
 
-def measure(preset, steps, rounds, threads, device, show):
+def measure(preset, steps, rounds, threads, device, show, limit=LIMIT):
     """{"preset", "train", "bare": seconds a step; "ratio", with intervals; "values": the ratio of
     each round, which is a process}. Raises PeerError."""
     trained, bared = [], []
@@ -107,6 +107,7 @@ def measure(preset, steps, rounds, threads, device, show):
                     device,
                 ],
                 environment,
+                limit,
             )
         whole, bare = map(float, out.splitlines()[-1].split())
         trained.append(whole)
