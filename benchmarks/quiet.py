@@ -74,9 +74,9 @@ def mhz() -> int | None:
 @dataclass
 class Turn:
     """Of one peer in one round: the seconds of a step, the median of several samples; then of the
-    whole turn the seconds, the processor time of the peer and that of others, and how often the
-    processor was taken from it; its clock rate in MHz; how often it was measured again, and why the
-    one that is kept is disturbed, or ""."""
+    whole turn the seconds, the processor time of the peer and that of others (below 0 by a tick or
+    two where there was none), and how often the processor was taken from it; its clock rate in MHz;
+    how often it was measured again, and why the one that is kept is disturbed, or ""."""
 
     seconds: float
     wall: float
@@ -96,7 +96,7 @@ def turn(seconds: float, before: Reading, after: Reading, former: Sequence[Turn]
         seconds,
         round(after.clock - before.clock, 4),
         round(own, 3),
-        round(max(0.0, after.all - before.all - own), 3),
+        round(after.all - before.all - own, 3),
         after.switches - before.switches,
         (after.throttled or 0) - (before.throttled or 0),
         after.mhz,
@@ -107,7 +107,7 @@ def turn(seconds: float, before: Reading, after: Reading, former: Sequence[Turn]
 
 def why(turn: Turn, former: Sequence[Turn] = ()) -> str:
     """Why a Turn is disturbed, a few words; "" where it is not."""
-    if turn.others > SHARE * turn.wall + TICKS:
+    if busy_beside(turn.others, turn.wall):
         return f"others used {turn.others / turn.wall:.2f} processors"
     if turn.throttled > 0:
         return "the processor was throttled"
@@ -119,6 +119,11 @@ def why(turn: Turn, former: Sequence[Turn] = ()) -> str:
     if turn.switches / turn.wall > times * least + more:
         return f"the processor was taken from it {turn.switches / turn.wall:,.0f} times a second"
     return ""
+
+
+def busy_beside(others: float, wall: float) -> bool:
+    """Whether others used too much processor time in so many seconds."""
+    return others > SHARE * wall + TICKS
 
 
 def others(seconds: float = 1.0) -> float:

@@ -17,7 +17,7 @@ from nanoautograd.checkpoint import write_whole
 from .case import Case
 from .clock import Pass
 from .figure import Figure, figure
-from .quiet import Turn
+from .quiet import Turn, busy_beside
 from .registry import ROOFLINE
 
 Row = dict[str, Any]
@@ -90,8 +90,11 @@ def marks(row: Row) -> list[str]:
     """What is to be known of a row before it is believed, in a few words each."""
     found = []
     turns = [t for p in row["peers"].values() for one in p["passes"] for t in one["turns"]]
+    wall, others = (sum(t[name] for t in turns) for name in ("wall", "others"))
     if disturbed := sum(bool(t["disturbed"]) for t in turns):
         found.append(f"disturbed: {disturbed} of {len(turns)} turns")
+    elif busy_beside(others, wall):  # too little to be seen in a single turn
+        found.append(f"disturbed: others used {others / wall:.2f} processors")
     wide = [name for name, p in row["peers"].items() if compared(row, name).is_wide]
     if wide:
         found.append("wide: " + ", ".join(wide))
@@ -148,7 +151,7 @@ def quietness(rows: Iterable[Row]) -> dict[str, Any]:
         "turns": len(turns),
         "disturbed": sum(bool(t["disturbed"]) for t in turns),
         "again": sum(t["again"] for t in turns),
-        "others": round(sum(t["others"] for t in turns) / wall, 3) if wall else None,
+        "others": round(max(0.0, sum(t["others"] for t in turns)) / wall, 3) if wall else None,
     }
 
 

@@ -82,6 +82,16 @@ def test_a_turn_that_stays_disturbed_is_kept_at_its_quietest_and_marks_the_row(m
     }
 
 
+def test_what_is_too_little_to_be_seen_in_a_turn_is_seen_in_a_row(monkeypatch):
+    for others, marks in ((0.04, []), (0.08, ["disturbed: others used 0.08 processors"])):
+        r = report.row("mlp", "tiny", "float32", make("mlp", "tiny"), "numpy", "model")
+        for _ in range(5):
+            one = [Turn(1e-3, 0.3, 0.3, 0.3 * others, 0)] * 3
+            assert not any(why(t) for t in one)
+            report.add(r, {"numpy": clock.Pass(one)}, {})
+        assert r["marks"] == marks
+
+
 def test_a_row_says_where_it_cannot_be_believed(monkeypatch):
     r = report.row("matmul", "tiny", "float32", make("matmul", "tiny"), "numpy", "operation")
     for seconds in (1.0, 1.5, 0.9):
