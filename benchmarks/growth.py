@@ -52,17 +52,17 @@ def points(sweeps):
 
 def fits(rows):
     """For each sweep in the rows of a report and each of its peers a dict: values, seconds (with
-    intervals), bytes, and the exponents of both."""
+    intervals), bytes, how many points are marked, and the exponents of time and memory."""
     found = {}
     for r in rows:
         if r["kind"] in r["sizes"]:  # it names the size that is changed
             for name, p in r["peers"].items():
                 found.setdefault((r["case"], r["kind"], name), []).append(
-                    (r["sizes"][r["kind"]], p["seconds"], p["peak"])
+                    (r["sizes"][r["kind"]], p["seconds"], p["peak"], bool(r["marks"]))
                 )
     fitted = []
     for (case, size, peer), of_peer in found.items():
-        n, seconds, peaks = zip(*of_peer)
+        n, seconds, peaks, marked = zip(*of_peer)
         fitted.append(
             {
                 "case": case,
@@ -71,6 +71,7 @@ def fits(rows):
                 "peer": peer,
                 "seconds": seconds,
                 "bytes": peaks,
+                "marked": sum(marked),
                 "time": exponent(n, [s[0] for s in seconds]),
                 "memory": exponent(n, peaks) if None not in peaks else None,
             }

@@ -175,7 +175,7 @@ def time_to_loss(found):
 def grown(fits):
     return markdown(
         [
-            ["case", "size", "values", "peer", "p of time", "p of memory"],
+            ["case", "size", "values", "peer", "p of time", "p of memory", "notes"],
             *(
                 [
                     f["case"],
@@ -183,6 +183,7 @@ def grown(fits):
                     ", ".join(map(str, f["values"])),
                     f["peer"] + " (ours)" * (f["peer"] in ("numpy", "cupy")),
                     *("" if f[what] is None else f"{f[what]:.2f}" for what in ("time", "memory")),
+                    f"marked: {f['marked']} of {len(f['values'])} points" if f["marked"] else "",
                 ]
                 for f in fits
             ),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import crossover, growth
+from benchmarks import crossover, growth, tables
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.0, 5.0), st.floats(0.1, 10.0))
@@ -26,12 +26,14 @@ def test_the_points_of_a_sweep_are_fitted():
             "case": name,
             "kind": what,
             "sizes": sizes,
+            "marks": ["disturbed"] * (sizes["T"] == 8),
             "peers": {"numpy": {"seconds": [sizes[what] ** 2, None, None], "peak": None}},
         }
         for name, size, sizes, what in growth.points(sweeps)
     ]
     (fit,) = growth.fits(rows)
     assert fit["values"] == (2, 4, 8) and fit["time"] == pytest.approx(2.0)
+    assert fit["marked"] == 1 and "marked: 1 of 3 points" in tables.grown([fit])
     assert fit["memory"] is None and (fit["case"], fit["size"]) == ("attention", "T")
 
 
