@@ -3,9 +3,14 @@
 python -m benchmarks                            all that is here to compare with
 python -m benchmarks --models lstm --vs torch   this step, beside PyTorch
 python -m benchmarks --ops --sizes small        all operations, at one size
+python -m benchmarks --quick --ops softmax      a first look
 python -m benchmarks --backend cupy --vs torch  on the GPU
 python -m benchmarks --json A.json --plot DIR   also keep the figures, draw them
+python -m benchmarks --resume A.json            go on with an interrupted run
+python -m benchmarks new NAME                   write a case, to begin with
+python -m benchmarks --cases NAME.py            measure it
 python -m benchmarks compare A.json B.json      what got slower from A to B
+python -m benchmarks history A.json B.json ...  how the figures went
 python -m benchmarks pair BEFORE AFTER          the same of two checkouts
 """
 
@@ -13,25 +18,36 @@ import sys
 
 from models.training import terminal
 
+from .needed import missing
+
 if __name__ == "__main__":  # before what takes long to import
     terminal.prepare("python -m benchmarks")
+    if why := missing():
+        sys.exit(f"python -m benchmarks: {why}")
 
 import argparse
 import math
 import os
 import shlex
+import signal
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
-from . import compare, crossover, growth, imports, pair, throughput
-from .cases import ALL, MODELS, OPERATIONS, PRECISIONS, SWEEP, make
-from .clock import PeerError, Processes, measure
-from .registry import OTHERS, OURS, ROOFLINE, peer
-from .report import environment, load, row, save, tables, usable
+from nanoautograd.checkpoint import write_whole
+
+from . import compare, history, new, outside, page, pair, quiet, report
+from .cases import ALL, MODELS, OPERATIONS, SWEEP
+from .environment import now, usable
+from .process import LIMIT, PeerError
+from .registry import ADDED, OTHERS, OURS
+from .run import ENDED, run, tiny
+from .tables import tables
+
+QUICK = {"passes": 2, "rounds": 1, "seconds": 0.1}
+FULL = {"passes": 5, "rounds": 3, "seconds": 0.3}
 
 
-def options(argv):
+def parser():
     p = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -68,7 +84,6 @@ def options(argv):
     p.add_argument(
         "--sizes",
         nargs="+",
-        choices=("tiny", *SWEEP, "gpu"),
         metavar="SIZE",
         help=f"tiny, small, medium, large, gpu; by default {' '.join(SWEEP)}, and with "
         "--backend cupy also gpu",
@@ -82,7 +97,6 @@ def options(argv):
     p.add_argument(
         "--vs",
         nargs="*",
-        choices=("numpy", *OTHERS),
         metavar="PEER",
         help=f"the peers: {', '.join(OTHERS)}, and with --backend cupy numpy; by default those "
         "that are installed",
@@ -100,57 +114,130 @@ def options(argv):
         help="precision; by default float32, with --backend cupy and size gpu also others for some",
     )
     p.add_argument(
+        "--passes",
+        type=int,
+        metavar="N",
+        help=f"times that all is measured, each with new processes (default: {FULL['passes']})",
+    )
+    p.add_argument(
         "--rounds",
         type=int,
-        default=9,
         metavar="N",
-        help="turns that each library has, whose median counts (default: 9)",
+        help=f"turns that each library has in a pass (default: {FULL['rounds']})",
     )
     p.add_argument(
         "--seconds",
         type=float,
-        default=0.5,
         metavar="X",
-        help="time that a library has in each round (default: 0.5)",
+        help=f"time that a library has in each round (default: {FULL['seconds']})",
     )
-    p.add_argument("--json", metavar="FILE", help="keep the figures, and the median of each round")
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        help="a first look: {passes} passes of {rounds} round, {seconds} seconds".format(**QUICK),
+    )
+    p.add_argument(
+        "--limit",
+        type=float,
+        default=LIMIT,
+        metavar="X",
+        help="seconds that one request to a library may take; then it is ended (default: 600)",
+    )
+    p.add_argument(
+        "--cases", nargs="+", default=[], metavar="FILE", help="cases of your own, measured too"
+    )
+    p.add_argument(
+        "--peer", nargs="+", default=[], metavar="FILE", help="a library of your own, beside ours"
+    )
+    p.add_argument(
+        "--json", metavar="FILE", help="keep all that was measured, after each case; a new file"
+    )
+    p.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on with the run that this file of --json holds, with its options; the only option",
+    )
+    p.add_argument("--csv", metavar="FILE", help="write the figures as comma-separated values")
+    p.add_argument("--markdown", metavar="FILE", help="write the tables")
+    p.add_argument("--html", metavar="FILE", help="write a page: tables to sort, and pictures")
     p.add_argument("--plot", metavar="FOLDER", help="draw pictures")
+    return p
+
+
+def options(argv):
+    """The options, checked and completed: also `files` (of --cases and --peer), `words` (the
+    command) and `found` (the report of a run that is resumed)."""
+    p = parser()
     o = p.parse_args(argv)
+    if o.resume:
+        if len(argv) > 2:
+            p.error("--resume FILE is the only option: the others are those of the run")
+        return resumed(p, o.resume)
+    o.words, o.found = shlex.join(argv), {}
+    if o.quick and (o.passes or o.rounds or o.seconds):
+        p.error("--quick is what --passes, --rounds and --seconds would say; give one or the other")
+    for name, usual in (QUICK if o.quick else FULL).items():
+        if getattr(o, name) is None:
+            setattr(o, name, usual)
+    o.files = [str(Path(f).resolve()) for f in (*o.cases, *o.peer)]
+    try:
+        added = [outside.load(f) for f in o.files]
+    except (OSError, ValueError) as e:
+        p.error(str(e))
+    own_cases = [name for cases, _ in added for name in cases]
+    own_peers = [name for _, peers in added for name in peers]
     for given, known in ((o.models, MODELS), (o.ops, OPERATIONS)):
         for name in given or ():
             if name not in known:
                 p.error(f"there is no {name!r}; there are {', '.join(known)}")
-    if o.threads < 1 or o.rounds < 1 or not 0 < o.seconds < math.inf:
-        p.error("--threads, --rounds and --seconds must be above 0, and finite")
+    if o.threads < 1 or o.passes < 1 or o.rounds < 1 or not 0 < o.seconds < math.inf:
+        p.error("--threads, --passes, --rounds and --seconds must be above 0, and finite")
+    if not o.limit > 0:
+        p.error(f"--limit must be above 0, not {o.limit}")
     if o.text and o.dtype == "float64":
         p.error("--text trains in float32, tf32 or bfloat16, not in float64")
     if o.training and o.dtype not in (None, "float32"):
         p.error(f"--training is train.py, which computes in float32, not in {o.dtype}")
-    if o.models is None and o.ops is None and not (o.growth or o.imports or o.training or o.text):
+    nothing = o.models is None and o.ops is None
+    if nothing and not (own_cases or o.growth or o.imports or o.training or o.text):
         o.models, o.ops, o.imports = [], [], True
+    for name in own_cases:  # those of --cases are always measured; an empty list stands for all
+        names, known = ("models", MODELS) if name in MODELS else ("ops", OPERATIONS)
+        given = getattr(o, names)
+        if given != []:
+            setattr(o, names, list(dict.fromkeys([*(given or ()), name])))
+    peers = "numpy", *OTHERS, *ADDED
     if o.vs is None:
         o.vs = [*["numpy"] * (o.backend == "cupy"), *OTHERS]
     elif o.backend == "numpy" and "numpy" in o.vs:
         p.error("--vs numpy: it is what ours computes with; give --backend cupy")
-    some = o.sizes
-    o.sizes = o.sizes or [*SWEEP, *["gpu"] * (o.backend == "cupy")]
+    o.vs = list(dict.fromkeys([*o.vs, *own_peers]))
+    if unknown := [name for name in o.vs if name not in peers]:
+        p.error(f"there is no peer {unknown[0]!r}; there are {', '.join(peers)}")
+    sizes = list(dict.fromkeys(size for _, of_case in ALL.values() for size in of_case))
+    if unknown := [size for size in o.sizes or () if size not in sizes]:
+        p.error(f"there is no size {unknown[0]!r}; there are {', '.join(sizes)}")
     for name in [name for names in (o.models, o.ops) for name in names or ()]:
-        if some and not set(some) & set(ALL[name][1]):
-            p.error(f"{name} has no size {' or '.join(some)}; it has {', '.join(ALL[name][1])}")
+        if o.sizes and not set(o.sizes) & set(ALL[name][1]):
+            p.error(f"{name} has no size {' or '.join(o.sizes)}; it has {', '.join(ALL[name][1])}")
+    return o
+
+
+def resumed(p, path):
+    """The options of the run that a file holds; `found` is its report."""
+    try:
+        found = report.read(path)
+    except (OSError, report.ReportError) as e:
+        p.error(f"--resume: {e}")
+    o = options(shlex.split(found["command"])[3:])
+    o.json, o.found = path, found
     return o
 
 
 def prepare(o):
     """Raises PeerError where the report could not be kept in the end."""
-    missing = [
-        name
-        for name in ("tqdm", "threadpoolctl", *["matplotlib"] * bool(o.plot))
-        if not find_spec(name)
-    ]
-    if missing:
-        raise PeerError(
-            f"{', '.join(missing)} is not installed; all that is needed: pip install '.[bench]'"
-        )
+    if (o.plot or o.html) and (why := missing("matplotlib")):
+        raise PeerError(why)
     try:
         if o.text:
             from . import time_to_loss
@@ -158,148 +245,45 @@ def prepare(o):
             time_to_loss.characters(Path(o.text), time_to_loss.sizes(o.text, tiny(o)).block_size)
         if o.plot:
             Path(o.plot).mkdir(parents=True, exist_ok=True)
-        if o.json and Path(o.json).is_dir():
-            raise IsADirectoryError(f"--json {o.json} is a folder; give the name of a file")
-        for folder in (o.json and Path(o.json).parent, o.plot):
+        files = {name: getattr(o, name) for name in ("json", "csv", "markdown", "html")}
+        for name, file in files.items():
+            if file and Path(file).is_dir():
+                raise IsADirectoryError(f"--{name} {file} is a folder; give the name of a file")
+        if o.json and not o.found and Path(o.json).exists():
+            raise FileExistsError(
+                f"--json {o.json} is there already; give another name, or --resume {o.json} to go "
+                "on with that run"
+            )
+        for folder in (*(Path(file).parent for file in files.values() if file), o.plot):
             if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
                 raise OSError(f"nothing can be written to {folder}, which must be a folder")
     except (OSError, ValueError) as e:
         raise PeerError(str(e)) from None
 
 
-def tiny(o):
-    """Is this a trial, at the size tiny alone?"""
-    return o.sizes == ["tiny"]
-
-
-def wanted(o):
-    """The names of the cases, models first."""
-    return [
-        name
-        for names, known in ((o.models, MODELS), (o.ops, OPERATIONS))
-        if names is not None
-        for name in names or known
-    ]
-
-
-def peers_of(o):
-    """(names of the peers, ours first; {name: why it is not here})."""
-    where = "" if o.backend == "numpy" else f"@{o.backend}"
-    names = [o.backend, *["captured"] * (o.backend == "cupy")]
-    names += ["manual" + where, "by hand" + where]
-    for name in o.vs:
-        is_on_host = o.backend != "cupy" or name in ("autograd", "numpy")
-        names.append(name if is_on_host else name + "@cuda")
-    names += [name + where for name in ROOFLINE]
-    if why := peer(o.backend).absent():
-        raise PeerError(f"--backend {o.backend} cannot be used: {why}")
-    absent = {name: why for name in names if (why := peer(name).absent())}
-    return [name for name in names if name not in absent], absent
-
-
-def run(o, report, progress):
-    """Fills the report, a dict, with what was measured so far. Raises PeerError where nothing can
-    be."""
-    before, (names, absent) = load(), peers_of(o)
-    precision, libraries = o.dtype or "float32", {}
-    with Processes(names, o.threads, precision) as processes:
-        for name, process in processes.running.items():
-            try:
-                libraries[name] = process.ask("hello")
-            except PeerError as e:
-                absent[name] = str(e)
-    if o.backend not in libraries:
-        raise PeerError(f"--backend {o.backend} cannot be used: {absent[o.backend]}")
-    names = list(libraries)
-    report |= {
-        "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
-        "environment": environment(o.threads, precision, libraries, before),
-        "absent": absent,
-        "rows": [],
-        "errors": [],
-    }
-    todo = [
-        (name, size, p)
-        for name in wanted(o)
-        for size in o.sizes
-        if size in ALL[name][1]
-        for p in ([o.dtype] if o.dtype else PRECISIONS.get((name, size), ("float32",)))
-    ]
-    # A model leaves much behind in a process, so each has new ones; operations share theirs.
-    groups = [[one] for one in todo if one[0] in MODELS]
-    groups += [
-        [one for one in todo if one[0] in OPERATIONS and one[2] == p]
-        for p in dict.fromkeys(p for _, _, p in todo)
-    ]
-    with progress(len(todo)) as bar:
-        for group in filter(None, groups):
-            with Processes(names, o.threads, group[0][2]) as processes:
-                for name, size, p in group:
-                    case = make(name, size)
-                    measured, errors = measure(
-                        processes,
-                        name,
-                        case,
-                        o.rounds,
-                        o.seconds,
-                        show=lambda text: bar.set_postfix_str(f"{name} {size}: {text}"),
-                    )
-                    report["rows"].append(row(name, size, p, case, o.backend, measured, errors))
-                    bar.update()
-                    if bar.disable:  # there is no terminal
-                        done = f"{len(report['rows'])} of {len(todo)}: {name} {size}"
-                        print(done, file=sys.stderr)
-        show = bar.set_postfix_str
-        if o.backend == "cupy":
-            report["crossover"] = crossover.crossovers(report["rows"])
-        if o.growth:
-            sweeps = growth.TINY if tiny(o) else growth.SWEEPS
-            grown = [n for n in names if n.partition("@")[0] in (o.backend, "torch", "jax")]
-            report["growth"], errors = growth.sweep(grown, o, precision, sweeps, show)
-            report["errors"] += errors
-        if o.imports:
-            report["imports"], errors = imports.measure(o.rounds, show, o.vs)
-            report["errors"] += [f"import {name}: {text}" for name, text in errors.items()]
-        for preset in ("rnn", "gpt") if o.training else ():
-            try:
-                report.setdefault("training", []).append(
-                    throughput.measure(
-                        preset, 4 if tiny(o) else 300, o.rounds, o.threads, OURS[o.backend], show
-                    )
-                )
-            except PeerError as e:
-                report["errors"].append(f"train.py {preset}: {e}")
-        if o.text:
-            train_until(o, report, show)
-
-
-def train_until(o, report, show):
-    """Adds to the report how long a GPT trained until it predicted the text well enough."""
-    from . import time_to_loss
-
-    every = ("float32", "tf32", "bfloat16") if o.backend == "cupy" else ("float32",)
-    report["time to loss"] = []
-    for precision in [o.dtype] if o.dtype else every:
-        try:
-            report["time to loss"].append(
-                time_to_loss.measure(
-                    time_to_loss.sizes(
-                        o.text, tiny(o), "--device", OURS[o.backend], "--precision", precision
-                    ),
-                    o.threads,
-                    show,
-                )
-            )
-        except Exception as e:  # hours may have passed: the rest is not lost
-            report["errors"].append(f"time to loss in {precision}: {type(e).__name__}: {e}")
+def interrupt(number, frame):
+    raise KeyboardInterrupt
 
 
 def main(argv):
-    if argv[:1] == ["compare"]:
-        return compare.main(argv[1:])
-    if argv[:1] == ["pair"]:
-        return pair.main(argv[1:])
-    o, report, begin, status = options(argv), {}, time.perf_counter(), 0
+    others = {"compare": compare, "history": history, "new": new, "pair": pair}
+    if argv and argv[0] in others:
+        return others[argv[0]].main(argv[1:])
+    o = options(argv)
+    found, begin = o.found, time.perf_counter()
+    before = found["environment"]["seconds"] if found else 0
+
+    def keep():
+        """After each case, so that whatever ends the run, nothing is lost."""
+        e = found["environment"]
+        e["seconds"] = round(before + time.perf_counter() - begin)
+        e["load during"] = max(filter(None, (e["load during"], quiet.load())), default=None)
+        e["until"] = now()
+        if o.json:
+            report.save(found, o.json)
+
+    ended = None
+    former = signal.signal(signal.SIGTERM, interrupt)
     try:
         prepare(o)
         if o.gradcheck:
@@ -308,30 +292,44 @@ def main(argv):
             return gradients.main(o.rounds, lambda text: print(text, file=sys.stderr))
         from tqdm import tqdm
 
-        run(o, report, lambda total: tqdm(total=total, unit="case", disable=None))
+        run(o, found, keep, lambda total: tqdm(total=total, unit="case", disable=None))
     except PeerError as e:
         return f"python -m benchmarks: {e}"
     except KeyboardInterrupt:
-        if not report:
+        if not found:
             raise
-        status = 130
-        report["errors"].append("interrupted; what follows was measured before")
+        ended = "interrupted"
     except Exception as e:
-        if not report:
+        if not found:
             raise
-        status = 1
-        report["errors"].append(
-            f"broken off by {type(e).__name__}: {e}; what follows was measured before"
-        )
-    report["environment"]["seconds"] = round(time.perf_counter() - begin)
-    print(tables(report))
-    if o.json:
-        save(report, o.json)
+        ended = f"broken off by {type(e).__name__}: {e}"
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    if ended:
+        found["errors"].append(ended + ENDED)
+    keep()
+    write(o, found)
+    if ended:
+        if o.json:
+            print(f"python -m benchmarks --resume {shlex.quote(o.json)} goes on", file=sys.stderr)
+        return 130 if ended == "interrupted" else 1
+    return 1 if found["errors"] or any(r["errors"] for r in found["rows"]) else 0
+
+
+def write(o, found):
+    """Print the tables, and write what else is asked for."""
+    text = tables(found)
+    print(text)
+    if o.markdown:
+        write_whole(o.markdown, text.encode())
+    if o.csv:
+        write_whole(o.csv, page.comma_separated(found).encode())
+    if o.html:
+        write_whole(o.html, page.page(found).encode())
     if o.plot:
         from .pictures import draw
 
-        print("pictures:", *draw(report, o.plot))
-    return status
+        print("pictures:", *draw(found, o.plot))
 
 
 if __name__ == "__main__":

@@ -4,158 +4,49 @@ All peers of a case build it and take a few steps; their results must agree, or 
 an error. Then come rounds: in each, every peer in turn takes steps for a while, the others waiting,
 beginning with another peer each time. What disturbs the machine for a while disturbs all of them,
 and the ratio of two peers is taken within each round. Between turns there is a rest, in which the
-threads that a library keeps spinning fall asleep.
+threads that a library keeps spinning fall asleep. A turn that was disturbed is taken again, a few
+times at most.
+
+That is a pass. A run has several, each with new processes: figure.py says why.
 """
 
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from statistics import median
+from typing import Any
 
-from .registry import ROOFLINE, peer
+from . import quiet
+from .case import Case
+from .process import PeerError, Process, Processes
+from .registry import ROOFLINE
 
-ROOT = Path(__file__).parents[1]
 REST = 0.05  # seconds; OpenBLAS spins for 2²⁶ cycles
 SAMPLE = 0.002  # seconds that one sample takes at least: shorter steps in groups
-LONG = 3.0  # a peer whose step takes more seconds than that has
-FEW = 3  # this many rounds
-
-
-class PeerError(Exception):
-    """A peer could not do what it was asked for."""
-
-
-@contextmanager
-def restricted(threads):
-    """A process that is started within it may use as many processors as threads: also libraries
-    that are not asked then make no more threads than that."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    processors = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(processors)[:threads])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, processors)
-
-
-def output(command, environment):
-    """What a program writes. Raises PeerError where it fails, with the end of what it says."""
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise PeerError((done.stderr or done.stdout)[-500:].strip() or "failed without a word")
-    return done.stdout
-
-
-class Process:
-    """The process of a peer (worker.py), of this checkout or of that in another folder."""
-
-    def __init__(self, name, threads, precision, folder=ROOT):
-        self.name = name
-        self.errors = tempfile.TemporaryFile("w+")
-        environment = {**os.environ, **peer(name).environment(threads)}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(folder), os.environ.get("PYTHONPATH")])
-        )
-        with restricted(threads):
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.worker", name, str(threads), precision],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.errors,
-                text=True,
-                env=environment,
-                cwd=folder,  # where python -m looks first
-            )
-
-    def ask(self, do, **request):
-        """The answer. Raises PeerError where it is an error, or the process has died."""
-        try:
-            self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            self.errors.seek(0)
-            raise PeerError(f"{self.name} died: {self.errors.read()[-500:].strip()}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise PeerError(answer["error"])
-        return answer
-
-    def close(self):
-        with suppress(BrokenPipeError):  # of a request that it did not live to read
-            self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
-        self.errors.close()
-
-
-class Processes:
-    """Those of several peers, with as many threads and in the same precision."""
-
-    def __init__(self, names, threads, precision):
-        self.running = {name: Process(name, threads, precision) for name in names}
-        self.threads, self.precision = threads, precision
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.running.values():
-            process.close()
-
-    def replace(self, name):
-        """A new process in place of one that died."""
-        self.running[name].close()
-        self.running[name] = Process(name, self.threads, self.precision)
+SAMPLES = 100  # of a turn at most
+LONG = 3.0  # a peer whose step takes more seconds than that has one turn, without a step before
+AGAIN = 2  # times that a disturbed turn is taken again
 
 
 @dataclass
-class Measurement:
-    """Of one peer: for each round the seconds of a step, several samples; peak memory in bytes;
-    the fingerprint of the first steps' results."""
+class Pass:
+    """Of one peer in one process: a quiet.Turn of each round; peak memory in bytes; the
+    fingerprints of the first steps' results."""
 
-    rounds: list = field(default_factory=list)
+    turns: list[quiet.Turn] = field(default_factory=list)
     peak: int | None = None
     prints: list = field(default_factory=list)
 
     @property
-    def samples(self):
-        return [s for r in self.rounds for s in r]
+    def seconds(self) -> float:
+        return median(t.seconds for t in self.turns)
 
-    @property
-    def median(self):
-        return statistics.median(self.samples)
-
-    @property
-    def quartiles(self):
-        return quartiles(self.samples)
-
-    def ratio(self, other):
-        """The median of the rounds' ratios to another peer, and their quartiles."""
-        ratios = [
-            statistics.median(a) / statistics.median(b) for a, b in zip(self.rounds, other.rounds)
-        ]
-        return statistics.median(ratios), quartiles(ratios)
+    def ratio(self, other: "Pass") -> float:
+        """The median of the rounds' ratios to another peer."""
+        return median(a.seconds / b.seconds for a, b in zip(self.turns, other.turns))
 
 
-def quartiles(values):
-    if len(values) < 2:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
-
-
-def differ(prints, reference, tolerance):
+def differ(prints: list, reference: list, tolerance: float) -> str | None:
     """What is different between the results of two peers, or None."""
     for step, (ours, theirs) in enumerate(zip(reference, prints), 1):
         if len(ours) != len(theirs):
@@ -169,28 +60,54 @@ def differ(prints, reference, tolerance):
                 )
 
 
-def warm_up(process, turn):
+def warm_up(process: Process, seconds: float) -> dict[str, int]:
     """What a process is asked for in each of its turns of so many seconds."""
-    once = min(process.ask("measure", steps=1, samples=1, warm=1)["seconds"])
-    steps = max(1, round(SAMPLE / once))
-    samples = max(1, min(100, int(turn / (once * steps))))
+    once = median(process.ask("measure", steps=1, samples=1, warm=1)["seconds"])
+    if once < SAMPLE:
+        steps = max(1, round(SAMPLE / once))
+        once = median(process.ask("measure", steps=steps, samples=3, warm=0)["seconds"])
+    steps = max(1, round(max(SAMPLE, seconds / SAMPLES) / once))
+    samples = max(1, round(seconds / (once * steps)))
     return {"steps": steps, "samples": samples, "warm": 1 if once < LONG else 0}
 
 
-def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda text: None):
-    """({peer: Measurement}, {peer: error}) of the peers in `processes`, the first of which is the
-    one that the others must agree with.
+def take_turn(
+    process: Process, plan: Mapping[str, int], former: Sequence[quiet.Turn] = ()
+) -> quiet.Turn:
+    """The Turn of a process. former: its Turns before, in this pass. One that is disturbed is taken
+    again, and the one of which others took least is kept; but not where that was in vain the turn
+    before, since a machine that stays busy is not waited for."""
+    taken = []
+    again = 0 if former and former[-1].disturbed or not plan["warm"] else AGAIN
+    while len(taken) <= again:
+        time.sleep(REST)
+        before = process.reading()
+        seconds = median(process.ask("measure", **plan)["seconds"])
+        taken.append(quiet.turn(seconds, before, process.reading(), former))
+        if not taken[-1].disturbed:
+            break
+    best = min(taken, key=lambda t: (bool(t.disturbed), t.others / t.wall))
+    best.again = len(taken) - 1
+    return best
 
-    rounds: how many; turn: seconds that a peer has in each.
+
+def measure(
+    processes: Processes,
+    build: Mapping[str, dict[str, Any]],
+    tolerance: float,
+    rounds: int,
+    seconds: float,
+    memory: bool = True,
+    show: Callable[[str], None] = lambda text: None,
+) -> tuple[dict[str, Pass], dict[str, str]]:
+    """({peer: Pass}, {peer: error}) of the peers in `processes`, the first of which is the one that
+    the others must agree with.
+
+    build: {peer: what its process is asked to build}; tolerance: how far results may differ,
+    relative, in float32; seconds: that a peer has in each round.
     """
-    measured, errors = {}, {}
-    tolerance = case.tolerance * (
-        1e-3
-        if processes.precision == "float64"
-        else 200
-        if processes.precision in ("tf32", "bfloat16")
-        else 1
-    )
+    measured, errors, plan = {}, {}, {}
+    tolerance *= {"float64": 1e-3, "tf32": 200, "bfloat16": 200}.get(processes.precision, 1)
 
     def attempt(name, f, *args):
         """f(process, *args); where that fails, the peer has an error in the place of its times."""
@@ -199,36 +116,42 @@ def measure(processes, case_name, case, rounds, turn, memory=True, show=lambda t
         except PeerError as e:
             errors[name] = str(e)
             measured.pop(name, None)
-            if processes.running[name].process.poll() is not None:
+            if not processes.running[name].is_alive:
                 processes.replace(name)
 
-    def build(process, name, reference):
-        prints = process.ask("build", case=case_name, sizes=case.sizes)["prints"]
-        is_roofline = peer(name).library in ROOFLINE
+    def prepare(process, name, reference):
+        prints = process.ask("build", **build[name])["prints"]
+        is_roofline = process.peer.library in ROOFLINE
         if reference and not is_roofline and (wrong := differ(prints, reference, tolerance)):
             raise PeerError(wrong)
         peak = process.ask("memory")["peak"] if memory and not is_roofline else None
-        measured[name] = Measurement(peak=peak, prints=prints)
+        measured[name] = Pass(peak=peak, prints=prints)
         return prints
 
-    def take_turn(process, name):
-        measured[name].rounds.append(process.ask("measure", **plan[name])["seconds"])
-
     reference = None
-    for name in [n for n in processes.running if case.has(peer(n).library)]:
+    for name in build:
         show(f"{name} builds")
-        prints = attempt(name, build, name, reference)
+        prints = attempt(name, prepare, name, reference)
         reference = reference or prints
-    plan = {}
     for name in list(measured):
         show(f"{name} warms up")
-        plan[name] = attempt(name, warm_up, turn)
+        plan[name] = attempt(name, warm_up, seconds)
     for i in range(rounds):
         order = list(measured)
         first = i % len(order) if order else 0
         for name in order[first:] + order[:first]:
-            if i < FEW or plan[name]["warm"]:  # a long step is not repeated so often
+            turns = measured[name].turns
+            if i == 0 or plan[name]["warm"]:  # a long step is not repeated so often
                 show(f"round {i + 1} of {rounds}: {name}")
-                time.sleep(REST)
-                attempt(name, take_turn, name)
+                if taken := attempt(name, take_turn, plan[name], turns):
+                    turns.append(taken)
     return measured, errors
+
+
+def requests(processes: Processes, name: str, case: Case) -> dict[str, dict[str, Any]]:
+    """What the peers that can compute a case are asked to build: `build` of `measure`."""
+    return {
+        label: {"case": name, "sizes": case.sizes}
+        for label, process in processes.running.items()
+        if case.has(process.peer.library)
+    }

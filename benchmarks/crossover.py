@@ -16,7 +16,8 @@ def crossovers(rows):
         points = sorted(
             (_elements(r), math.log(_seconds(r, "cupy") / _seconds(r, "numpy")))
             for r in rows
-            if r["case"] == name and {"cupy", "numpy"} <= r["peers"].keys()
+            if (r["case"], r["kind"]) == (name, "operation")
+            and {"cupy", "numpy"} <= r["peers"].keys()
         )
         if points:
             found.append({"case": name, **_crossing(points)})
@@ -37,7 +38,7 @@ def _crossing(points):
 
 
 def _seconds(row, peer):
-    return row["peers"][peer]["seconds"]
+    return row["peers"][peer]["seconds"][0]
 
 
 def _elements(row):

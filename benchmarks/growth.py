@@ -7,7 +7,6 @@ such as weights that do not get larger with the length of the text.
 import numpy as np
 
 from .cases import make
-from .clock import Processes, measure
 
 # (case, the size that the others are taken from, which of them is changed, values)
 SWEEPS = (
@@ -42,40 +41,39 @@ def exponent(n, y):
     return best and best[1]
 
 
-def sweep(names, o, precision, sweeps, show):
-    """(for each sweep and each of the peers a dict: values, seconds, bytes, and the exponents of
-    both; errors, texts). o: the options."""
-    found, failed = [], []
-    for case_name, size, what, values in sweeps:
-        points = {}
-        for value in values:
-            base = make(case_name, size).sizes
-            case = make(case_name, {**base, what: value})
-            with Processes(names, o.threads, precision) as processes:
-                measured, errors = measure(
-                    processes,
-                    case_name,
-                    case,
-                    o.rounds,
-                    o.seconds,
-                    show=lambda text: show(f"{case_name} {what}={value}: {text}"),
+def points(sweeps):
+    """[(case, size, {name: value} of all sizes, which is changed)] of all points of the sweeps."""
+    return [
+        (name, f"{what}={value}", {**make(name, base).sizes, what: value}, what)
+        for name, base, what, values in sweeps
+        for value in values
+    ]
+
+
+def fits(rows):
+    """For each sweep in the rows of a report and each of its peers a dict: values, seconds (with
+    intervals), bytes, how many points are marked, and the exponents of time and memory."""
+    found = {}
+    for r in rows:
+        if r["kind"] in r["sizes"]:  # it names the size that is changed
+            for name, p in r["peers"].items():
+                found.setdefault((r["case"], r["kind"], name), []).append(
+                    (r["sizes"][r["kind"]], p["seconds"], p["peak"], bool(r["marks"]))
                 )
-            failed += [f"{case_name} {what}={value}, {n}: {text}" for n, text in errors.items()]
-            for name, m in measured.items():
-                points.setdefault(name, []).append((value, m.median, m.peak))
-        for name, of_peer in points.items():
-            n, seconds, peaks = zip(*of_peer)
-            found.append(
-                {
-                    "case": case_name,
-                    "size": what,
-                    "base": size,
-                    "values": n,
-                    "peer": name,
-                    "seconds": seconds,
-                    "bytes": peaks,
-                    "time": exponent(n, seconds),
-                    "memory": exponent(n, peaks) if all(p is not None for p in peaks) else None,
-                }
-            )
-    return found, failed
+    fitted = []
+    for (case, size, peer), of_peer in found.items():
+        n, seconds, peaks, marked = zip(*of_peer)
+        fitted.append(
+            {
+                "case": case,
+                "size": size,
+                "values": n,
+                "peer": peer,
+                "seconds": seconds,
+                "bytes": peaks,
+                "marked": sum(marked),
+                "time": exponent(n, [s[0] for s in seconds]),
+                "memory": exponent(n, peaks) if None not in peaks else None,
+            }
+        )
+    return fitted

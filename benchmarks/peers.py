@@ -8,7 +8,9 @@ them. Each is used as its manual shows it, without tuning. Which there are is in
 
 import importlib
 import os
+import re
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 
@@ -74,6 +76,13 @@ class Peer(ABC):
         """{library: version} of what computes, for the report."""
         return {self.library: importlib.import_module(self.library).__version__}
 
+    def blas(self):
+        """What computes its products of matrices, for the report."""
+        from threadpoolctl import threadpool_info
+
+        pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
+        return ", ".join(f"{p['internal_api']} {p.get('version')}" for p in pools) or "unknown"
+
     def peak(self):
         """The device's own account of the most memory in use since `forget_peak`, in bytes; None
         where there is no device but the processor, of whose memory the system keeps account."""
@@ -128,6 +137,9 @@ class Ours(Peer):
             import cupy
 
             cupy.cuda.get_current_stream().synchronize()
+
+    def blas(self):
+        return "cuBLAS" if self.device == "cuda" else super().blas()
 
     def versions(self):
         versions = {"nanoautograd": self.module.__version__, "numpy": np.__version__}
@@ -267,6 +279,15 @@ class Torch(Peer):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         self.mixed = precision == "bfloat16"
 
+    def blas(self):
+        """Linked into it, where nothing but its own account tells."""
+        if self.device == "cuda":
+            return "cuBLAS"
+        account = self.module.__config__.show()
+        name = account.partition("BLAS_INFO=")[2].partition(",")[0] or super().blas()
+        version = re.search(r"Math Kernel Library Version (\S+)", account)
+        return f"{name} {version[1]}" if name == "mkl" and version else name
+
     def put(self, a):
         return self.module.tensor(a, device=self.device)
 
@@ -333,6 +354,46 @@ class Torch(Peer):
             return self.module.cuda.max_memory_allocated()
 
 
+# ------------------------------------------------------------------------------------- any function
+
+
+class Function(Peer):
+    """Functions of any library (functions.py)."""
+
+    def absent(self):
+        return None
+
+    def start(self, threads, precision):
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+
+    def versions(self):
+        return {"numpy": np.__version__}
+
+    def get(self, result):
+        """An array of any library, or a number; complex ones as pairs."""
+        if hasattr(result, "detach") and hasattr(result, "cpu"):
+            result = result.detach().cpu()
+        elif type(result).__module__.startswith(("nanoautograd", "cupy")):
+            from nanoautograd.backends import to_numpy
+
+            result = to_numpy(getattr(result, "data", result))
+        array = np.asarray(result)
+        if array.dtype.kind not in "biufcV":
+            raise TypeError(f"results must be arrays or numbers, not {type(result).__name__}")
+        return np.stack([array.real, array.imag]) if array.dtype.kind == "c" else super().get(array)
+
+    def wait(self, result=None):
+        for one in result if isinstance(result, tuple) else (result,):
+            if hasattr(one, "block_until_ready"):
+                one.block_until_ready()
+        torch, cupy = (sys.modules.get(name) for name in ("torch", "cupy"))
+        if torch and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        if cupy:
+            cupy.cuda.get_current_stream().synchronize()
+
+
 # --------------------------------------------------------------------- JAX and autograd: functional
 
 
@@ -373,6 +434,9 @@ class Jax(Peer):
         self.module = jax
         jax.config.update("jax_enable_x64", precision == "float64")
         self.pending = None
+
+    def blas(self):
+        return "cuBLAS" if self.device == "cuda" else "XLA's own"
 
     def put(self, a):
         return self.module.numpy.asarray(a)

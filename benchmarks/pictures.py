@@ -1,13 +1,17 @@
 """Pictures of a report: bars beside the peers, the roofline, growth."""
 
 import math
+from io import StringIO
 from pathlib import Path
 
 import matplotlib
 
 from models.training.metrics import save_figure
 
-from .report import columns, is_roofline, roofline_of, title
+from .figure import Figure
+from .growth import fits
+from .report import columns, is_roofline, roofline_of, seconds, title
+from .tables import number
 
 matplotlib.use("Agg")  # to files, not to a screen
 
@@ -18,23 +22,45 @@ def draw(report, folder):
     """Draw what the report has figures for into PNG files; their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    where = (
-        f"{report['environment']['gpu'] or report['environment']['processor']}, "
-        f"{report['environment']['threads']} threads, {report['environment']['precision']}"
-    )
-    rows = [r for r in report["rows"] if r["main"] in r["peers"]]
     pictures = []
-    for name, figure in (
-        ("bars", rows and bars(rows)),
-        ("roofline", rows and roofline(rows)),
-        ("growth", report.get("growth") and growth(report["growth"])),
-    ):
-        if figure:
-            figure.suptitle(where, fontsize=9)
-            pictures.append(folder / f"{name}.png")
-            save_figure(figure, pictures[-1])
-            plt.close(figure)
+    for name, figure in figures(report).items():
+        pictures.append(folder / f"{name}.png")
+        save(figure, pictures[-1])
     return pictures
+
+
+def save(figure, path):
+    save_figure(figure, path)
+    plt.close(figure)
+
+
+def vector(figure):
+    """SVG, a text, which is the same for the same figure."""
+    text = StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()
+
+
+def figures(report):
+    """{name: figure of matplotlib} of all that the report has figures for."""
+    e = report["environment"]
+    where = f"{e['gpu']['name'] if e['gpu'] else e['processor']}, {number(e['threads'], 'thread')}"
+    rows = [r for r in report["rows"] if r["main"] in r["peers"] and r["kind"] in KINDS]
+    found = {
+        "bars": rows and bars(rows),
+        "curves": rows and curves(rows),
+        "roofline": rows and roofline(rows),
+        "growth": growth(fits(report["rows"])),
+    }
+    found = {name: figure for name, figure in found.items() if figure}
+    for figure in found.values():
+        figure.suptitle(f"{where}, {e['precision']}", fontsize=9)
+    return found
+
+
+KINDS = "model", "operation"
 
 
 def colours(names):
@@ -43,7 +69,7 @@ def colours(names):
 
 
 def bars(rows):
-    """The time of ours over that of each peer, with quartiles; 1 is a line."""
+    """The time of ours over that of each peer, with intervals; 1 is a line."""
     peers = columns(
         rows, lambda name: not is_roofline(name) and not name.startswith(("by hand", "manual"))
     )
@@ -56,11 +82,7 @@ def bars(rows):
     step = 1 / (len(peers) + 1)
     for i, name in enumerate(peers):
         found = [(y, r["peers"][name]) for y, r in enumerate(rows) if name in r["peers"]]
-        values = [p["ratio"] for _, p in found]
-        spread = [
-            [max(0.0, v - p["ratio quartiles"][0]) for v, (_, p) in zip(values, found)],
-            [max(0.0, p["ratio quartiles"][1] - v) for v, (_, p) in zip(values, found)],
-        ]
+        values, spread = spreads([Figure(*p["ratio"]) for _, p in found])
         ax.barh(
             [y + i * step for y, _ in found],
             [v - 1 for v in values],
@@ -78,8 +100,65 @@ def bars(rows):
     )
     ax.invert_yaxis()
     ax.set_xlabel("time of ours / time of the peer: left of the line ours is faster")
-    ax.legend()
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8)
     ax.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def spreads(figures):
+    """(values, [how far the intervals reach below and above them])."""
+    values = [f.value for f in figures]
+    below = [0.0 if f.low is None else max(0.0, f.value - f.low) for f in figures]
+    above = [0.0 if f.high is None else max(0.0, f.high - f.value) for f in figures]
+    return values, [below, above]
+
+
+def curves(rows):
+    """The time of a step over the numbers that it moves or computes, with intervals, of each case
+    that was measured at several sizes."""
+    cases = {}
+    for r in rows:
+        cases.setdefault((r["case"], r["precision"]), []).append(r)
+    cases = {name: found for name, found in cases.items() if len(found) > 1}
+    if not cases:
+        return None
+    peers = [rows[0]["main"], *columns(rows, lambda name: not is_roofline(name))]
+    colour, n = colours(peers), min(4, len(cases))
+    figure, panels = plt.subplots(
+        -(-len(cases) // n),
+        n,
+        figsize=(3.2 * n + 1, 2.8 * -(-len(cases) // n) + 0.6),
+        dpi=110,
+        layout="constrained",
+        squeeze=False,
+    )
+    for ax in panels.flat[len(cases) :]:
+        ax.remove()
+    for ax, ((case, precision), found) in zip(panels.flat, cases.items()):
+        found.sort(key=lambda r: r["flops"] + r["bytes"])
+        places = range(len(found))
+        for name in peers:
+            here = [i for i in places if name in found[i]["peers"]]
+            values, spread = spreads([1e3 * seconds(found[i], name) for i in here])
+            if here:
+                ax.errorbar(
+                    *(here, values, spread),
+                    fmt="o-",
+                    color=colour[name],
+                    label=name,
+                    markersize=3,
+                    capsize=2,
+                )
+        if any(least := [1e3 * roofline_of(r)[0] for r in found]):
+            ax.plot(places, least, "k--", linewidth=0.8, label="roofline")
+        ax.set_title(case + f" {precision}" * (precision != "float32"), fontsize=9)
+        ax.set(yscale="log", ylabel="ms" if ax in panels[:, 0] else "")
+        ax.set_xticks(places, [r["size"] for r in found], fontsize=8)
+        ax.grid(alpha=0.3)
+    handles = {}
+    for ax in panels.flat[: len(cases)]:
+        handles |= dict(reversed(pair) for pair in zip(*ax.get_legend_handles_labels()))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, fontsize=8)
     return figure
 
 
@@ -89,14 +168,14 @@ def roofline(rows):
     products at their own shapes, is a tick above its points."""
     points, rates, bandwidths = [], [], []
     for r in rows:
-        seconds = {
-            kind: [p["seconds"] for n, p in r["peers"].items() if n.startswith(kind)]
+        taken = {
+            kind: [p["seconds"][0] for n, p in r["peers"].items() if n.startswith(kind)]
             for kind in ("products", "copy")
         }
-        if not (r["flops"] and r["bytes"] and seconds["products"] and seconds["copy"]):
+        if not (r["flops"] and r["bytes"] and taken["products"] and taken["copy"]):
             continue
-        rates.append(r["flops"] / seconds["products"][0])
-        bandwidths.append(r["bytes"] / seconds["copy"][0])
+        rates.append(r["flops"] / taken["products"][0])
+        bandwidths.append(r["bytes"] / taken["copy"][0])
         points.append((r["flops"] / r["bytes"], r))
     if not points:
         return None
@@ -115,9 +194,7 @@ def roofline(rows):
     )
     for name in peers:
         found = [
-            (x, r["flops"] / r["peers"][name]["seconds"] / 1e9)
-            for x, r in points
-            if name in r["peers"]
+            (x, r["flops"] / seconds(r, name).value / 1e9) for x, r in points if name in r["peers"]
         ]
         if found:
             ax.plot(*zip(*found), "o", color=colour[name], label=name, markersize=5)
@@ -165,6 +242,8 @@ def apart(places, gap):
 
 def growth(fits):
     """Time, and below it memory, over each size that was changed; five sizes beside each other."""
+    if not fits:
+        return None
     sweeps = list(dict.fromkeys((f["case"], f["size"]) for f in fits))
     colour = colours(dict.fromkeys(f["peer"] for f in fits))
     n = min(5, len(sweeps))
@@ -186,11 +265,13 @@ def growth(fits):
             ):
                 if any(v is None for v in f[what]):
                     continue
-                ax.plot(
+                found = [unit * (Figure(*v) if what == "seconds" else Figure(v)) for v in f[what]]
+                ax.errorbar(
                     f["values"],
-                    [v * unit for v in f[what]],
-                    "o-",
+                    *spreads(found),
+                    fmt="o-",
                     markersize=3,
+                    capsize=2,
                     color=colour[f["peer"]],
                     label=f["peer"] + ("" if p is None else f", p = {p:.2f}"),
                 )
@@ -207,4 +288,24 @@ def growth(fits):
             ax.grid(alpha=0.3)
             if ax.lines:
                 ax.legend(fontsize=6)
+    return figure
+
+
+def history(labels, rows):
+    """Lines over several reports: {what: [Figure or None, one a report]}, in units of the first."""
+    figure, ax = plt.subplots(
+        figsize=(2 + 1.5 * len(labels), 3 + 0.22 * len(rows)), dpi=110, layout="constrained"
+    )
+    for i, (name, found) in enumerate(rows.items()):
+        here = [k for k, f in enumerate(found) if f]
+        unit = 1 / found[here[0]].value
+        values, spread = spreads([unit * found[k] for k in here])
+        # The lines of one report stand beside each other, so that intervals can be told apart.
+        places = [k + 0.3 * (i / max(1, len(rows) - 1) - 0.5) for k in here]
+        ax.errorbar(places, values, spread, fmt="o-", label=name, capsize=2, markersize=3)
+    ax.axhline(1.0, color="black", linewidth=0.8)
+    ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
+    ax.set_ylabel("time / that of the first report")
+    ax.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7)
     return figure

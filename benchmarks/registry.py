@@ -1,11 +1,17 @@
 """Which peers there are, by name."""
 
-from .peers import Autograd, Captured, Jax, Manual, Ours, Torch
+from .peers import Autograd, Captured, Function, Jax, Manual, Ours, Torch
 from .roofline import Roofline
 
 OURS = {"numpy": "cpu", "cupy": "cuda", "strict": "strict"}
 OTHERS = "torch", "torch.compile", "jax", "autograd"
 ROOFLINE = "products", "copy"
+ADDED = {}  # {name: class}, from files outside (outside.py)
+
+
+def known():
+    """The names of the peers that one can ask for."""
+    return *OURS, *OTHERS, *ADDED
 
 
 def peer(name):
@@ -31,4 +37,8 @@ def peer(name):
         return Jax(full, "jax", device)
     if name == "autograd":
         return Autograd(full, "autograd")
-    raise ValueError(f"there is no peer {name!r}; there are {', '.join((*OURS, *OTHERS))}")
+    if name == "function":
+        return Function(full, name)
+    if name in ADDED:
+        return ADDED[name](full, name, device)
+    raise ValueError(f"there is no peer {name!r}; there are {', '.join(known())}")

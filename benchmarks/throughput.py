@@ -8,12 +8,12 @@ disturbs both.
 """
 
 import os
-import statistics
 import sys
 import tempfile
 import time
 
-from .clock import output, quartiles, restricted
+from .figure import figure
+from .process import LIMIT, output, restricted
 
 
 class Clock:
@@ -86,9 +86,9 @@ def clocked(preset, steps, *options):
     return clock.seconds()
 
 
-def measure(preset, steps, rounds, threads, device, show):
-    """{"preset", "train", "bare": seconds a step, medians; "ratio", "quartiles": of the rounds}.
-    Raises PeerError."""
+def measure(preset, steps, rounds, threads, device, show, limit=LIMIT):
+    """{"preset", "train", "bare": seconds a step; "ratio", with intervals; "values": the ratio of
+    each round, which is a process}. Raises PeerError."""
     trained, bared = [], []
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as in train.py
     for i in range(rounds):
@@ -107,6 +107,7 @@ def measure(preset, steps, rounds, threads, device, show):
                     device,
                 ],
                 environment,
+                limit,
             )
         whole, bare = map(float, out.splitlines()[-1].split())
         trained.append(whole)
@@ -114,10 +115,10 @@ def measure(preset, steps, rounds, threads, device, show):
     ratios = [a / b for a, b in zip(trained, bared)]
     return {
         "preset": preset,
-        "train": statistics.median(trained),
-        "bare": statistics.median(bared),
-        "ratio": statistics.median(ratios),
-        "quartiles": quartiles(ratios),
+        "train": list(figure(trained)),
+        "bare": list(figure(bared)),
+        "ratio": list(figure(ratios)),
+        "values": ratios,
     }
 
 

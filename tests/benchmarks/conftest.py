@@ -1,9 +1,16 @@
 """What tests of reports share."""
 
 import pytest
+from fakes import TINY
 
 from benchmarks import __main__ as command
-from benchmarks import imports
+from benchmarks import environment, imports
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """How busy others are is not measured for a second in each test."""
+    monkeypatch.setattr(environment.quiet, "others", lambda: 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -16,32 +23,7 @@ def measured(tmp_path_factory):
             "builtins.print", lambda *words, **_: printed.append(" ".join(map(str, words)))
         )
         patch.setattr(imports, "MODULES", ("numpy", "nanoautograd"))
-        assert (
-            command.main(
-                [
-                    "--models",
-                    "rnn",
-                    "--ops",
-                    "softmax",
-                    "--growth",
-                    "--imports",
-                    "--sizes",
-                    "tiny",
-                    "--backend",
-                    "strict",
-                    "--vs",
-                    "--threads",
-                    "1",
-                    "--rounds",
-                    "1",
-                    "--seconds",
-                    "0.001",
-                    "--json",
-                    str(folder / "a.json"),
-                    "--plot",
-                    str(folder),
-                ]
-            )
-            == 0
-        )
+        words = "--models rnn --ops softmax --growth --imports --backend strict".split()
+        kept = ["--json", str(folder / "a.json"), "--plot", str(folder)]
+        assert command.main([*words, *TINY, *kept]) == 0
     return "\n".join(printed), folder / "a.json", folder

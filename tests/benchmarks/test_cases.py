@@ -5,8 +5,9 @@ import pytest
 
 import nanoautograd as nag
 from benchmarks.cases import ALL, MODELS, OPERATIONS, PRECISIONS, make
-from benchmarks.clock import Processes, measure
+from benchmarks.clock import measure, requests
 from benchmarks.peers import Captured
+from benchmarks.process import Processes
 from benchmarks.registry import peer
 from nanoautograd.interface.array_interface import array_of
 
@@ -42,11 +43,14 @@ def processes():
 
 def once(processes, name, memory=False):
     case = make(name, "tiny")
-    measured, errors = measure(processes, name, case, rounds=1, turn=1e-6, memory=memory)
+    build = requests(processes, name, case)
+    measured, errors = measure(
+        processes, build, case.tolerance, rounds=1, seconds=1e-6, memory=memory
+    )
     assert errors == {}
     assert set(measured) == {p for p in processes.running if case.has(peer(p).library)}
     for m in measured.values():
-        assert len(m.rounds) == 1 and m.median > 0
+        assert len(m.turns) == 1 and m.seconds > 0
     return measured
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import crossover, growth
+from benchmarks import crossover, growth, tables
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.0, 5.0), st.floats(0.1, 10.0))
@@ -19,14 +19,33 @@ def test_no_exponent_of_what_does_not_rise():
     assert growth.exponent([1, 2], [1.0, 2.0]) is None
 
 
+def test_the_points_of_a_sweep_are_fitted():
+    sweeps = (("attention", "tiny", "T", (2, 4, 8)),)
+    rows = [
+        {
+            "case": name,
+            "kind": what,
+            "sizes": sizes,
+            "marks": ["disturbed"] * (sizes["T"] == 8),
+            "peers": {"numpy": {"seconds": [sizes[what] ** 2, None, None], "peak": None}},
+        }
+        for name, size, sizes, what in growth.points(sweeps)
+    ]
+    (fit,) = growth.fits(rows)
+    assert fit["values"] == (2, 4, 8) and fit["time"] == pytest.approx(2.0)
+    assert fit["marked"] == 1 and "marked: 1 of 3 points" in tables.grown([fit])
+    assert fit["memory"] is None and (fit["case"], fit["size"]) == ("attention", "T")
+
+
 def test_the_crossover_lies_between_two_sizes():
     def rows(*ratios):
         sizes = ({"rows": 1, "columns": 10**k} for k in range(2, 2 + len(ratios)))
         return [
             {
                 "case": "softmax",
+                "kind": "operation",
                 "sizes": s,
-                "peers": {"cupy": {"seconds": r}, "numpy": {"seconds": 1.0}},
+                "peers": {"cupy": {"seconds": [r]}, "numpy": {"seconds": [1.0]}},
             }
             for s, r in zip(sizes, ratios)
         ]

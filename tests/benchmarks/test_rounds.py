@@ -2,21 +2,33 @@
 
 import numpy as np
 import pytest
-from fakes import Fake, Fakes
+from fakes import Fake, Fakes, dies
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import clock
 from benchmarks.cases import make
-from benchmarks.clock import Measurement, PeerError, Process, differ, measure, quartiles
+from benchmarks.clock import Pass, differ, measure, requests
+from benchmarks.quiet import Turn
 from benchmarks.registry import peer
 from benchmarks.worker import fingerprint
+
+
+@pytest.fixture(autouse=True)
+def without_rest(monkeypatch):
+    monkeypatch.setattr(clock, "REST", 0)
+
+
+def measured(fakes, rounds, seconds=0.01):
+    case = make("mlp", "tiny")
+    return measure(fakes, requests(fakes, "mlp", case), case.tolerance, rounds, seconds)
 
 
 def test_a_peer_that_computes_something_else_has_an_error_and_no_time():
     same, other = [[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.01]]
     fakes = Fakes(numpy=Fake(same), torch=Fake(same), jax=Fake(other))
-    measured, errors = measure(fakes, "mlp", make("mlp", "tiny"), 2, 0.01)
-    assert list(measured) == ["numpy", "torch"] and list(errors) == ["jax"]
+    passes, errors = measured(fakes, 2)
+    assert list(passes) == ["numpy", "torch"] and list(errors) == ["jax"]
     assert "result 0 of step 2" in errors["jax"]
     assert "measure" not in fakes.running["jax"].asked
 
@@ -25,7 +37,7 @@ def test_the_tolerance_is_relative_and_smaller_in_double_precision():
     same, near = [[1e6, 2.0]], [[1e6 + 1, 2.0]]
     for precision, errors in (("float32", []), ("float64", ["torch"])):
         fakes = Fakes(precision, numpy=Fake(same), torch=Fake(near))
-        assert list(measure(fakes, "mlp", make("mlp", "tiny"), 1, 0.01)[1]) == errors
+        assert list(measured(fakes, 1)[1]) == errors
 
 
 def test_nan_does_not_agree_with_anything():
@@ -43,74 +55,47 @@ def test_a_fingerprint_sees_signs_places_and_sizes(n, i, change):
             assert differ([[fingerprint(b)]], [[fingerprint(a)]], 1e-6)
 
 
-def test_all_have_a_turn_in_each_round_and_none_is_always_first(monkeypatch):
-    monkeypatch.setattr("benchmarks.clock.REST", 0)
+def test_all_have_a_turn_in_each_round_and_none_is_always_first():
     turns, same = [], [[1.0]]
     fakes = Fakes(**{name: Fake(same) for name in ("numpy", "torch", "jax")})
     for name, fake in fakes.running.items():
 
-        def ask(do, name=name, ask=fake.ask, **request):
-            turns.append(name) if do == "measure" else None
-            return ask(do, **request)
+        def reading(name=name, reading=fake.reading):
+            turns.append(name)
+            return reading()
 
-        fake.ask = ask
-    measured, _ = measure(fakes, "mlp", make("mlp", "tiny"), 3, 0.005)
-    rounds = [turns[3 + 3 * i : 6 + 3 * i] for i in range(3)]  # after one turn to warm up
+        fake.reading = reading
+    passes, _ = measured(fakes, 3)
+    rounds = [turns[6 * i : 6 * i + 6 : 2] for i in range(3)]  # two readings a turn
     assert [set(r) for r in rounds] == [set(fakes.running)] * 3
     assert {r[0] for r in rounds} == set(fakes.running)
-    assert [len(m.rounds) for m in measured.values()] == [3] * 3
-    assert all(len(r) == 2 for m in measured.values() for r in m.rounds)  # 2 · 2 steps of 1 ms
+    assert [len(p.turns) for p in passes.values()] == [3] * 3
+
+
+@given(st.floats(1e-6, 10.0), st.floats(0.01, 1.0))
+def test_a_turn_is_as_long_as_is_asked_for(step, seconds):
+    fake = Fake([[1.0]], step)
+    plan = clock.warm_up(fake, seconds)
+    taken = plan["steps"] * plan["samples"] * step
+    assert taken == pytest.approx(seconds, rel=0.6) or plan["steps"] * plan["samples"] == 1
+    assert plan["samples"] <= 2 * clock.SAMPLES
 
 
 def test_ratios_are_taken_within_a_round():
     # The machine is ten times slower in the second round: no ratio shows it.
-    ours, other = Measurement([[1.0], [10.0], [1.0]]), Measurement([[2.0], [20.0], [2.0]])
-    assert ours.ratio(other) == (0.5, (0.5, 0.5))
-    assert quartiles([1.0]) == (1.0, 1.0) and quartiles([1.0, 2.0, 3.0]) == (1.5, 2.5)
+    ours, other = (
+        Pass([Turn(s, 1.0, 1.0, 0.0, 0) for s in seconds])
+        for seconds in ([1.0, 10.0, 1.0], [2.0, 20.0, 2.0])
+    )
+    assert ours.ratio(other) == 0.5 and other.ratio(ours) == 2.0
 
 
-def test_a_peer_that_dies_on_the_way_has_an_error_and_the_others_go_on(monkeypatch):
-    monkeypatch.setattr("benchmarks.clock.REST", 0)
-    same = [[1.0]]
-    fakes = Fakes(**{name: Fake(same) for name in ("numpy", "torch", "jax")})
-    ask, replaced, turns = fakes.running["torch"].ask, [], []
-
-    def die(do, **request):
-        turns.append(do)
-        if turns.count("measure") == 3:
-            raise PeerError("torch died: killed")
-        return ask(do, **request)
-
-    fakes.running["torch"].ask, fakes.running["torch"].poll = die, lambda: -9
-    fakes.replace = replaced.append
-    measured, errors = measure(fakes, "mlp", make("mlp", "tiny"), 4, 0.005)
-    assert errors == {"torch": "torch died: killed"} and replaced == ["torch"]
-    assert [len(m.rounds) for m in measured.values()] == [4, 4] and "torch" not in measured
-
-
-def test_a_process_that_dies_says_what_it_wrote():
-    process = Process("numpy", 1, "float32")
-    try:
-        assert process.ask("hello")["versions"]["numpy"] == np.__version__
-        with pytest.raises(PeerError, match="KeyError: 'nothing'"):
-            process.ask("build", case="nothing", sizes={})
-        with pytest.raises(PeerError, match="AttributeError"):
-            process.ask("juggle")
-        process.process.kill()
-        process.process.wait()
-        with pytest.raises(PeerError, match="numpy died"):
-            process.ask("hello")
-    finally:
-        process.close()
-
-
-def test_a_peer_says_what_it_does_not_have():
-    process = Process("numpy", 1, "bfloat16")
-    try:
-        with pytest.raises(PeerError, match="numpy has no bfloat16"):
-            process.ask("hello")
-    finally:
-        process.close()
+def test_a_peer_that_dies_on_the_way_has_an_error_and_the_others_go_on():
+    fakes = Fakes(**{name: Fake([[1.0]]) for name in ("numpy", "torch", "jax")})
+    dies(fakes.running["torch"], "measure", 4)  # the second of its turns
+    passes, errors = measured(fakes, 4)
+    assert errors == {"torch": "torch died by SIGKILL: killed"} and fakes.died == ["torch"]
+    assert [len(p.turns) for p in passes.values()] == [4, 4] and "torch" not in passes
 
 
 def test_there_is_no_peer_of_that_name():
