@@ -289,7 +289,7 @@ def main(argv):
         if o.gradcheck:
             from . import gradients
 
-            return gradients.main(o.rounds, lambda text: print(text, file=sys.stderr))
+            return gradients.main(o.passes * o.rounds, lambda text: print(text, file=sys.stderr))
         from tqdm import tqdm
 
         run(o, found, keep, lambda total: tqdm(total=total, unit="case", disable=None))

@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from nanoautograd.testing import GradientError, gradcheck
 
-from .report import environment, load, markdown, ms
+from .environment import environment
+from .tables import markdown, ms
 
 TURN = 0.02  # seconds that a turn of a check takes at least
 MOST = 5_000  # numbers that a default mode gets which calls the function twice for each
@@ -209,7 +210,7 @@ def explained():
 
 def main(rounds, show=lambda text: None):
     """Prints the tables; returns 0."""
-    about = environment(1, "float64", {}, load())
+    about = environment(1, "float64", {})
     lines = [
         "python -m benchmarks --gradcheck",
         "",
