@@ -176,11 +176,14 @@ class CustomVJP(Generic[P, R]):
                 self.check(*arrays, **options)
             form = self.form_for(xp)
             early = {"needs": tuple(map(bool, edges))} if is_recorded and form.early else {}
-            out, cache = form.forward(*arrays, **options, **early)
+            pair = form.forward(*arrays, **options, **early)
         except Exception as error:
             if hook is not None and (usual := hook.failed(self, args, error)):
                 return self(*usual, **options)
             raise
+        if type(pair) is not tuple or len(pair) != 2:
+            raise checks.no_pair(self.name, pair)
+        out, cache = pair
         if is_recorded:
             out = self.record(edges, args, arrays, options, out, form.backward, cache)
         elif is_tensor:
@@ -245,7 +248,9 @@ class CustomVJP(Generic[P, R]):
         with enable_grad():
             inputs = [alias(a) if isinstance(a, Tensor) else a for a in arrays]
             out: Any = self.reference(*inputs, **s.options)
-        outs, gs = ((out,), (g,)) if type(node.outputs) is list else (out, g)
+        is_one = type(node.outputs) is list
+        outs, gs = (out if type(out) is tuple else (out,)), ((g,) if is_one else g)
+        checks.same_results(self.name, outs, node.outputs)
         used = [(y, dy) for y, dy in zip(outs, gs) if isinstance(y, Tensor) and y.requires_grad]
         own = [(edge, a._edge) for edge, a in zip(node.parents, inputs) if edge is not None]
         roots: list = [y._edge for y, _ in used]

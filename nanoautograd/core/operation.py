@@ -231,7 +231,7 @@ def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
     """The result `out` of an operation as a Tensor or a tuple of them; that of a node, if given."""
     if node is None and type(out) is ndarray and out.dtype.kind in "fiub":  # as most are
         return wrap(out, None, storage_of(out, args))
-    is_tuple, outputs, results = type(out) in (tuple, list), [], list[Tensor]()
+    is_tuple, outputs, results = type(out) is tuple, [], list[Tensor]()
     for y in out if is_tuple else (out,):
         y = checks.result(name, y, node is not None)
         edge = (node, len(results)) if node is not None and is_float(y.dtype) else None

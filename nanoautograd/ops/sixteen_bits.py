@@ -28,7 +28,10 @@ def functions_in_float32(forward, backward):
         dtype = of_16_bits(args)
         if dtype is None:
             return forward(*args, **options)
-        out, cache = forward(*map(wide, args), **options)
+        pair = forward(*map(wide, args), **options)
+        if type(pair) is not tuple or len(pair) != 2:
+            return pair  # which the operation refuses
+        out, cache = pair
         return _cast(out, dtype), Wide(cache)
 
     @wraps(backward)

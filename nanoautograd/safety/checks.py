@@ -287,7 +287,10 @@ def result(name: str, y: Any, is_recorded: bool) -> Any:
             )
         y = y._array
     if not (is_array(y) or isinstance(y, np.generic)):
-        raise TypeError(f"{name} must return an array, or a tuple of them, not {type(y).__name__}")
+        one = "; of one result return np.array(...), of several tuple(...)" * (type(y) is list)
+        raise TypeError(
+            f"{name} must return an array, or a tuple of them, not {type(y).__name__}{one}"
+        )
     if not holds_numbers(y):
         raise TypeError(f"{name}: a Tensor holds numbers; this result has dtype {y.dtype}")
     if is_recorded and y.dtype.kind == "c":
@@ -320,6 +323,31 @@ def option(name: str, key: str, value: Any, deepest: int = DEEPEST) -> Any:
             f"give its value: {key}=t.item(), or t.detach()"
         )
     return value._array if value.ndim else value.item()
+
+
+def no_pair(name: str, given: Any) -> TypeError:
+    """The error for what the `forward` of a custom VJP returned in place of a pair."""
+    if hasattr(given, "shape"):
+        what = f"an array of shape {given.shape}"
+    else:
+        n = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+        what = f"{type(given).__name__}{n}"
+    return TypeError(
+        f"{name}: forward must return (out, cache), where cache is what backward needs, or None; "
+        f"it returned {what}"
+    )
+
+
+def same_results(name: str, outs: tuple, outputs: Any) -> None:
+    """Raises TypeError unless the results `outs` of a reference are like those of `forward`, whose
+    shapes and dtypes are `outputs`: what is not there would have the gradient 0."""
+    found = [getattr(y, "shape", type(y).__name__) for y in outs]
+    if found != [shape for shape, _ in outputs]:
+        raise TypeError(
+            f"{name}: reference must return what forward computes, without a cache: forward gave "
+            f"{', '.join(str(shape) for shape, _ in outputs)}, and reference "
+            f"{', '.join(map(str, found))}"
+        )
 
 
 def freed(name: str) -> GraphError:

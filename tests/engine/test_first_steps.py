@@ -1,6 +1,7 @@
 """What is easily written wrong: it works, or the error says what to write."""
 
 import copy
+import re
 import warnings
 from fractions import Fraction
 from functools import partial
@@ -185,6 +186,64 @@ def test_gradients_of_several_arguments_are_a_tuple(n):
     xs = [leaf(np.ones((n, 2))) for _ in range(n)]
     with pytest.raises(TypeError, match="the rule of mine gave one array; it must give a tuple"):
         mine(*xs).sum().backward()
+
+
+SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("in_float32", [False, True])
+@pytest.mark.parametrize("requires_grad", [None, False, True])
+@settings(max_examples=10)
+@given(SHAPES)
+def test_a_forward_that_forgets_the_cache_is_refused(in_float32, requires_grad, dtype, shape):
+    """An array of two rows in the place of the pair would be taken apart: the first row is a result
+    that nobody computed."""
+    x = np.ones(shape, dtype)
+    x = x if requires_grad is None else nag.Tensor(x, requires_grad=requires_grad)
+    for returned, what in (
+        (lambda a: a * 2, rf"an array of shape {re.escape(str(shape))}$"),
+        (lambda a: (a, a, a), "tuple of 3$"),
+        (lambda a: [a, a], "list of 2$"),
+        (lambda a: None, "NoneType$"),
+        (lambda a: "ab", "str$"),
+    ):
+        mine = nag.custom_vjp(
+            "mine", returned, lambda dout, cache: (dout,), lambda a: a, in_float32=in_float32
+        )
+        with pytest.raises(TypeError, match=rf"mine: forward must return \(out, cache\).*{what}"):
+            mine(x)
+
+
+@pytest.mark.parametrize(
+    "reference, what",
+    [
+        (lambda a: (2 * a, None), r"\(2, 3\), NoneType"),
+        (lambda a: [2 * a], "list"),
+        (lambda a: (2 * a, 2 * a), r"\(2, 3\), \(2, 3\)"),
+        (lambda a: None, "NoneType"),
+        (lambda a: (2 * a)[0], r"\(3,\)"),
+    ],
+)
+def test_a_reference_with_other_results_than_forward_is_refused(reference, what):
+    """A result that it does not give would have the gradient 0 in the second order."""
+    mine = nag.custom_vjp(
+        "mine", lambda a: (2 * a, None), lambda dout, cache: (2 * dout,), reference
+    )
+    x = leaf(np.ones((2, 3)))
+    with pytest.raises(TypeError, match=rf"reference must.*forward gave \(2, 3\).*{what}\n"):
+        nag.autograd.grad(mine(x).sum(), [x], create_graph=True)
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_an_operation_that_returns_a_list_is_refused(requires_grad):
+    """It could be one array, or several results; NumPy would make one of it, and a tuple came."""
+    listed = nag.function(lambda a: [a[0], 2 * a[1]]).defvjp(a=lambda g, a: a)
+    mine = nag.custom_vjp("mine", lambda a: ([a, a], a), lambda *_: None, lambda a: [a, a])
+    x = nag.Tensor([1.0, 2.0], requires_grad=requires_grad)
+    for f in (listed, mine):
+        with pytest.raises(TypeError, match=r"not list; of one result return np.array\(...\)"):
+            f(x)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 100_000])
