@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nanoautograd as nag
 from nanoautograd import functional as F
+from nanoautograd.testing import strategies
 
 
 def test_relu_and_its_slope_of_one_half_at_zero(backend):
@@ -50,6 +53,9 @@ CALLS = {
     "log_softmax": lambda x, i: F.log_softmax(x),
     "cross_entropy": lambda x, i: F.cross_entropy(x, i),
     "mse_loss": lambda x, i: F.mse_loss(x, x + 1, "none"),
+    "binary_cross_entropy_with_logits": lambda x, i: F.binary_cross_entropy_with_logits(
+        x, x, reduction="none"
+    ),
     "linear_cross_entropy": lambda x, i: F.linear_cross_entropy(x, x, i),
     "scaled_dot_product_attention": lambda x, i: F.scaled_dot_product_attention(x, x, x),
     "lstm": lambda x, i: F.lstm(x, None, *[nag.concatenate([x] * 4)] * 2, bias=False)[0],
@@ -120,6 +126,93 @@ def test_a_squared_error_is_of_two_alike():
     with pytest.raises(ValueError, match="reduction must be 'none', 'mean' or 'sum'; got 'avg'"):
         F.mse_loss(np.ones(2), np.ones(2), "avg")
     assert F.mse_loss(np.ones(2), [1, 3]) == 2
+
+
+BCE = F.binary_cross_entropy_with_logits
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@given(st.data())
+def test_binary_cross_entropy_is_that_of_pytorch(dtype, reduction, data):
+    torch = pytest.importorskip("torch")
+    shape = data.draw(strategies.shapes(min_side=reduction == "mean"))
+    x = data.draw(strategies.arrays(shape, -200.0, 200.0)).astype(dtype)
+    y = data.draw(st.sampled_from([np.float64(x > 0), np.float64(x < 0), 1 / (1 + abs(x))]))
+    w, p = (data.draw(st.none() | strategies.arrays(shape[-1:], 0.2, 3.0)) for _ in range(2))
+    xs = [a if a is None else a.astype(dtype) for a in (x, y, w, p)]
+    ours = [a if a is None else nag.Tensor(a, requires_grad=True) for a in xs]
+    theirs = [a if a is None else torch.tensor(a, requires_grad=a is not xs[3]) for a in xs]
+    loss = BCE(*ours[:3], pos_weight=ours[3], reduction=reduction)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        *theirs[:3], pos_weight=theirs[3], reduction=reduction
+    )
+    tolerance = {"rtol": 1e-5, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-12}
+    np.testing.assert_allclose(loss.tolist(), expected.tolist(), **tolerance)
+    assert loss.dtype == dtype
+    layer = nag.nn.BCEWithLogitsLoss(w, pos_weight=p, reduction=reduction)
+    np.testing.assert_array_equal(layer(*ours[:2]).detach(), loss.detach())
+    loss.sum().backward()
+    expected.sum().backward()
+    for a, b in zip(ours[:3], theirs):
+        if a is not None:
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_binary_cross_entropy_has_no_score_too_large_and_its_digits_at_small_losses(backend, dtype):
+    x = backend.tensor(np.array([-1e4, 1e4, -1e4, 1e4, 0.0], dtype), requires_grad=True)
+    loss = BCE(x, [0, 1, 1, 0, 0.5], reduction="none")
+    assert loss.dtype == dtype
+    expected = np.array([0, 0, 1e4, 1e4, np.log(2.0)]).astype(dtype)
+    np.testing.assert_allclose(backend.numpy(loss.detach()), expected, rtol=1e-6)
+    loss.sum().backward()
+    np.testing.assert_array_equal(backend.numpy(x.grad), [0, 0, -1, 1, 0])
+    small = backend.tensor(np.array([-9.0, 9.0], dtype))
+    found = backend.numpy(BCE(small, [0, 1], reduction="none"))
+    np.testing.assert_allclose(
+        found, np.log1p(np.exp(-9.0)), rtol=2e-3 if dtype == "float16" else 1e-6
+    )
+    assert np.isnan(BCE(np.array([np.nan, 1.0]), [1, 1]))
+
+
+@pytest.mark.parametrize("labels", [[True, False], [1, 0], np.array([1, 0], np.int8), [1.0, 0.0]])
+def test_labels_of_binary_cross_entropy_keep_the_dtype_of_the_scores(backend, labels):
+    x = np.array([0.5, 2.0], np.float32)
+    labels = backend.array(labels) if isinstance(labels, np.ndarray) else labels
+    loss = BCE(backend.tensor(x), labels)
+    assert loss.dtype == np.float32
+    expected = (np.log1p(np.exp(-0.5)) + np.log1p(np.exp(2.0))) / 2
+    np.testing.assert_allclose(backend.numpy(loss), expected, rtol=1e-6)
+
+
+def test_what_binary_cross_entropy_refuses(backend):
+    ones = lambda *shape: backend.array(np.ones(shape))  # noqa: E731
+    for shapes in (((3, 1), (3,)), ((3,), (3, 1)), ((2, 3), (3,)), ((2,), ())):
+        for loss in (BCE, nag.nn.BCEWithLogitsLoss()):
+            with pytest.raises(ValueError, match=r"one shape; got input .*target.reshape"):
+                loss(*(ones(*shape) for shape in shapes))
+    for target, got in ((2.0, "1 to 2"), (-1.0, "-1 to 1"), (1.5, "1 to 1.5")):
+        with pytest.raises(ValueError, match=f"0 or 1, or a probability between; got {got}"):
+            BCE(ones(2), backend.array([1.0, target]))
+    for weights in ({"weight": ones(3)}, {"pos_weight": ones(2, 2)}, {"weight": ones(2, 1)}):
+        with pytest.raises(ValueError, match=r"must broadcast to the shape of input, \(2,\); got"):
+            BCE(ones(2), ones(2), **weights)
+    for x, y, w in (([1, 0], [1, 0], None), ([1.0], [1j], None), ([1.0], [1.0], [1j])):
+        x, y = np.array(x), np.array(y)
+        with pytest.raises(TypeError, match="floating|real numbers"):
+            BCE(x, y, w)
+    with pytest.raises(ValueError, match="reduction must be 'none', 'mean' or 'sum'; got 'avg'"):
+        BCE(ones(2), ones(2), reduction="avg")
+    with pytest.raises(ValueError, match="BCEWithLogitsLoss: reduction must be"):
+        nag.nn.BCEWithLogitsLoss(reduction="avg")
+    with pytest.raises(nag.GraphError, match="would lose the gradient"):
+        nag.nn.BCEWithLogitsLoss(pos_weight=nag.Tensor([1.0], requires_grad=True))
+    layer = nag.nn.BCEWithLogitsLoss([1.0, 2.0], pos_weight=[3.0], reduction="sum")
+    assert repr(layer) == (
+        "BCEWithLogitsLoss(weight=[1.0, 2.0], pos_weight=[3.0], reduction='sum')"
+    )
 
 
 def test_losses_as_layers():

@@ -63,6 +63,7 @@ LAYERS = {
         {"alpha": 16.0, "names": (), "rng": 0},
         None,
     ),
+    "BCEWithLogitsLoss": ([[2.0, 1.0, 1.0, 0.5]], {"pos_weight": [3.0]}, [X3, X3]),
     "MSELoss": (["sum"], {}, [X3, X3]),
     "CrossEntropyLoss": (
         [made("np.ones(4)")],

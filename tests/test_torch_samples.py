@@ -458,6 +458,7 @@ TABLE = {
     "nn.functional.linear": F.linear,
     "nn.functional.embedding": embedding,
     "nn.functional.mse_loss": F.mse_loss,
+    "nn.functional.binary_cross_entropy_with_logits": F.binary_cross_entropy_with_logits,
     "nn.functional.cross_entropy": cross_entropy,
     "nn.functional.linear_cross_entropy": linear_cross_entropy,
     "nn.functional.scaled_dot_product_attention": attention,

@@ -16,6 +16,7 @@ from .activations import gelu, log_softmax, relu, silu, softmax
 from .attention import rotary_embedding, scaled_dot_product_attention
 from .layers import dropout, embedding, linear
 from .losses import (
+    binary_cross_entropy_with_logits,
     crf_log_partition,
     crf_loss,
     cross_entropy,
@@ -27,6 +28,7 @@ from .norms import layer_norm, rms_norm
 from .recurrent import gru, lstm, rnn
 
 __all__ = [
+    "binary_cross_entropy_with_logits",
     "crf_log_partition",
     "crf_loss",
     "cross_entropy",

@@ -9,6 +9,7 @@ from ..backends import array_namespace, is_float
 from ..core.tensor import Tensor
 from ..interface import deprecated
 from ..interface.array_interface import array_of
+from ..kernels.cuda.runtime.capture_context import current
 from ..manual.crf import crf_log_partition as _crf_log_partition
 from ..manual.crf import score as _crf_score
 from ..manual.crf import steps
@@ -16,7 +17,7 @@ from ..manual.cross_entropy import cross_entropy as _cross_entropy
 from ..manual.kl_divergence import gaussian_kl_divergence as _gaussian_kl_divergence
 from ..manual.linear_cross_entropy import linear_cross_entropy as _linear_cross_entropy
 from ..manual.softmax import softmax
-from ..ops import astype, mean, square, sum
+from ..ops import astype, mean, softplus, square, sum
 from ..ops.reductions import wide
 from ..ops.sixteen_bits import of_16_bits
 from ..safety.arguments import as_input, check_operand
@@ -146,6 +147,11 @@ def check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum'; got {reduction!r}")
 
 
+def reduced(ell: Any, reduction: str) -> Any:
+    """A loss for each element, or their sum, or their mean."""
+    return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
+
+
 def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
     """The squared error: (input - target)².
 
@@ -171,8 +177,84 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Te
         )
     if dtype := of_16_bits((input, target)):  # squares may be out of its range
         return astype(mse_loss(wide(input), wide(target), reduction), dtype)
-    ell = square(input - target)
-    return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
+    return reduced(square(input - target), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: ArrayLike | None = None,
+) -> Tensor:
+    """Cross entropy of yes and no: -w (p y log σ(x) + (1 - y) log(1 - σ(x))), σ being the sigmoid.
+
+    input: x, scores of any shape, floating: as they are, without a sigmoid before.
+    target: y, of the same shape, for nothing is broadcast here: (N,) beside (N, 1) would be N²
+    losses. 0 or 1, booleans, or probabilities between.
+    weight: w, a factor for each loss; pos_weight: p, a factor for each yes, usually (C,), one for
+    each column. Both broadcast to the shape of input; None is 1.
+    reduction: "none" (a loss for each element), "sum", or "mean" over all elements.
+
+    Raises ValueError for shapes, options and a target below 0 or above 1 (on a GPU this waits for
+    it; it is not looked for while a step is captured), TypeError for dtypes.
+
+    The gradient of a loss is w ((1 - y) σ(x) - p y (1 - σ(x))) for `input`, σ(x) - y without
+    weights; the other arguments have theirs by the primitives it is made of.
+    """
+    NAME = "binary_cross_entropy_with_logits"
+    check_reduction(NAME, reduction)
+    x = as_input(input, NAME)
+    for a in (target, weight, pos_weight):
+        if a is not None or a is target:
+            check_operand(a, NAME)
+    y: Any = as_array_like(target, x)
+    w, p = [None if a is None else as_array_like(a, x) for a in (weight, pos_weight)]
+    check_binary(NAME, x, y, w, p)
+    if y.dtype.kind in "iub":
+        y = astype(y, x.dtype)
+    if dtype := of_16_bits([a for a in (x, y, w, p) if a is not None]):
+        w, p = [None if a is None else wide(a) for a in (w, p)]
+        ell = binary_cross_entropy_with_logits(
+            wide(x), wide(y), w, reduction=reduction, pos_weight=p
+        )
+        return astype(ell, dtype)
+    yes, no = y * softplus(-x), (1 - y) * softplus(x)  # softplus(-x) = -log σ(x): never overflows
+    ell = (yes if p is None else p * yes) + no
+    return reduced(ell if w is None else w * ell, reduction)
+
+
+def check_binary(name: str, x: Any, y: Any, w: Any, p: Any) -> None:
+    got = f"got input {x.shape} {x.dtype} and target {y.shape} {y.dtype}"
+    if not is_float(x.dtype) or y.dtype.kind not in "iub" and not is_float(y.dtype):
+        raise TypeError(f"{name}: input must be floating, and target real numbers; {got}")
+    if x.shape != y.shape:
+        raise ValueError(
+            f"{name}: input and target must have one shape; {got}: reshape one to the other's, "
+            "as target.reshape(input.shape)"
+        )
+    for key, a in (("weight", w), ("pos_weight", p)):
+        if a is not None and a.dtype.kind not in "iu" and not is_float(a.dtype):
+            raise TypeError(f"{name}: {key} must be real numbers; got {a.dtype}")
+        if a is not None and not _broadcasts(a.shape, x.shape):
+            raise ValueError(
+                f"{name}: {key} must broadcast to the shape of input, {x.shape}; got {a.shape}"
+            )
+    y = array_of(y)
+    if current.context is None and bool(((y < 0) | (y > 1)).any()):
+        raise ValueError(
+            f"{name}: a target is 0 or 1, or a probability between; got "
+            f"{float(y.min()):g} to {float(y.max()):g}. For class numbers there is cross_entropy"
+        )
+
+
+def _broadcasts(shape: tuple, to: tuple) -> bool:
+    """Whether an array of a shape can be broadcast to another."""
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
 
 
 def linear_cross_entropy(
@@ -360,7 +442,7 @@ def crf_loss(
     log_z = crf_log_partition(*scores, mask=mask)  # which looks at the scores and the mask
     check_tags(tags, emissions, mask)
     ell = log_z - _crf_score(*scores, tags, mask=mask)  # type: ignore[misc]  # they are four
-    return ell if reduction == "none" else sum(ell) if reduction == "sum" else mean(ell)
+    return reduced(ell, reduction)
 
 
 def check_tags(tags: Any, x: Any, mask: Any) -> None:

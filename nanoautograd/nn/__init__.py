@@ -32,7 +32,7 @@ from .layers import (
     random_state,
 )
 from .lora import LoRALinear, adapters, add_adapters, merge_adapters
-from .losses import CrossEntropyLoss, MSELoss
+from .losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from .module import Module, ModuleList, Parameter, Sequential, uniform, xavier_uniform
 from .norms import LayerNorm, RMSNorm
 from .recurrent import GRU, LSTM, RNN, Recurrent
@@ -44,6 +44,7 @@ from .transformer import (
 )
 
 __all__ = [
+    "BCEWithLogitsLoss",
     "CRF",
     "CausalSelfAttention",
     "CrossEntropyLoss",

@@ -576,6 +576,16 @@ def functional_mse_loss(draw):
     return call("functional.mse_loss", draw(arrays(shape)), draw(arrays(shape)), reduction)
 
 
+@rows("target between 0 and 1")
+def functional_binary_cross_entropy_with_logits(draw):
+    shape, reduction = draw(shapes()), draw(st.sampled_from(["mean", "sum", "none"]))
+    weight = [draw(arrays(shape[-1:], 0.2, 2.0))] if draw(st.booleans()) else []
+    options = {"pos_weight": draw(arrays(shape, 0.2, 2.0))} if draw(st.booleans()) else {}
+    target = draw(arrays(shape, 0.1, 0.9))
+    name = "functional.binary_cross_entropy_with_logits"
+    return call(name, draw(arrays(shape)), target, *weight, reduction=reduction, **options)
+
+
 @rows()
 def functional_linear_cross_entropy(draw):
     V = draw(st.integers(2, 3))  # one class is certain: the loss is 0

@@ -185,6 +185,14 @@ def mse_loss(input, target, reduction="mean"):
     return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
+def binary_cross_entropy_with_logits(
+    input, target, weight=1.0, *, reduction="mean", pos_weight=1.0
+):
+    p = 1 / (1 + np.exp(-input))
+    out = -weight * (pos_weight * target * np.log(p) + (1 - target) * np.log(1 - p))
+    return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
+
+
 def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     T, d = input.shape[-2:]
     y = np.empty_like(input)

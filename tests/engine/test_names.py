@@ -91,7 +91,6 @@ IN_TORCH = {
         """,
     "nanoautograd.functional": """
         binary_cross_entropy TF.binary_cross_entropy(T.sigmoid(a), b);
-        binary_cross_entropy_with_logits TF.binary_cross_entropy_with_logits(a, b);
         cosine_similarity TF.cosine_similarity(a, b, dim=-1); elu TF.elu(t); swish TF.silu(t);
         huber_loss TF.huber_loss(a, b); l1_loss TF.l1_loss(a, b); leaky_relu TF.leaky_relu(t);
         logsigmoid TF.logsigmoid(t); nll_loss TF.nll_loss(TF.log_softmax(a, -1), labels);
