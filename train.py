@@ -62,7 +62,7 @@ try:
     from models.training.state import check_recurrent_state, pack, unpack, zero_recurrent_state
     from models.training.steps import Steps
 except ImportError as e:
-    sys.exit(f"train.py needs the package {e.name}: pip install '.[train]'")
+    sys.exit(f"train.py needs the package {e.name}: pip install -e '.[train]'")
 
 
 def train(o, checkpoint):

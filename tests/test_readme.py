@@ -131,6 +131,20 @@ def test_commands_have_presets_and_options_that_there_are(page):
         parser(preset).parse_args(words)  # exits where an option is unknown
 
 
+def test_what_installs_the_checkout_installs_it_to_be_edited():
+    """Without -e, pip puts a copy in the place of the files that are edited; and the name alone is
+    another project's, on PyPI."""
+    for path in (*ours("*.md"), *ours("*.py"), ROOT / "mkdocs.yml", ROOT / "setup.cfg"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip install (?!-)[\"']?(\.|nanoautograd)", text), path
+
+
+def test_how_long_the_tests_take_is_one_figure():
+    pages = [ROOT / page for page in ("README.md", "CONTRIBUTING.md", "tests/README.md")]
+    said = [re.findall(r"(\w+) minutes on two\s+cores", page.read_text()) for page in pages]
+    assert said == [["five"]] * 3
+
+
 def test_commands_name_modules_that_there_are():
     called = {words[0] for page in PAGES for words in commands(page, "-m")}
     assert "models.chat" in called
@@ -180,36 +194,29 @@ def test_the_first_screen_shows_a_gradient_and_a_network_that_learns(capsys):
 
 
 def test_a_debugger_steps_from_backward_into_a_rule():
-    """As the README says: a breakpoint, `n` to a line that it quotes, and `s`."""
+    """As the README says: what it quotes is typed, and leads into the rule."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    place = re.search(r"`b (nag\.core\S+)` and `c`", text)[1]
-    line = re.search(r"go to the\s+line\s+`(.*?)` with `n`, and `s` steps", text)[1]
+    typed = [line for way in re.findall(r"`(b [^`]+)` and `c`", text) for line in (way, "c")]
+    assert len(typed) == 4
     shown = io.StringIO()
 
-    class Typed:
-        """What the reader types, looking at what the debugger has shown."""
-
-        typed = iter([f"b {place}", "c"])
-
-        def readline(self):
-            if (given := next(self.typed, None)) is not None:
-                return given + "\n"
-            now = shown.getvalue().rpartition("\n> ")[2]
-            if "elementwise.py" in now:
-                return "q\n"
-            return "s\n" if line in now else "n\n"
-
     def program():
-        nag.tanh(nag.Tensor(0.5, requires_grad=True)).backward()
+        (nag.tanh(nag.Tensor([0.5, 1.0], requires_grad=True)) ** 2).sum().backward()
 
-    debugger = pdb.Pdb(stdin=Typed(), stdout=shown, nosigint=True, readrc=False)
+    debugger = pdb.Pdb(
+        stdin=io.StringIO("\n".join([*typed, "q"])), stdout=shown, nosigint=True, readrc=False
+    )
     debugger.use_rawinput = False
     before = sys.gettrace()
     try:
         debugger.runcall(program)
     finally:
         sys.settrace(before)
-    assert shown.getvalue().endswith("-> tanh.defvjp(x=lambda g, out: g * (1 - out * out))\n(Pdb) ")
+        debugger.clear_all_breaks()
+    stops = [stop.splitlines()[0] for stop in shown.getvalue().split("\n-> ")[1:]]
+    assert len(stops) == 3 and stops[2] == "tanh.defvjp(x=lambda g, out: g * (1 - out * out))", (
+        stops
+    )
 
 
 def test_the_example_of_the_package_docstring_runs():

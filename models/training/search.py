@@ -383,7 +383,7 @@ def main(argv=None):
     folder, task = o.runs or Path("runs", f"search-{o.preset}"), PRESETS[o.preset]
     for package in ("safetensors", "tqdm", "matplotlib"):
         if find_spec(package) is None:
-            p.error(f"the package {package} is missing: pip install '.[train]'")
+            p.error(f"the package {package} is missing: pip install -e '.[train]'")
     try:
         if packages := task.missing(o.preset):
             raise OptionError(f"what {o.preset} needs is missing: {install(*packages)}")

@@ -32,5 +32,13 @@ __all__ = [
 
 def __getattr__(name):
     if name in {"operations", "programs", "shrink", "strategies"}:
-        return importlib.import_module(f".{name}", __name__)
+        try:
+            return importlib.import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "hypothesis":
+                raise
+            raise ImportError(
+                f"{__name__}.{name} needs the package hypothesis: pip install hypothesis",
+                name="hypothesis",
+            ) from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,9 @@
 """The strategies draw what they promise, and reach the cases they exist for."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
@@ -10,6 +14,8 @@ from nanoautograd.testing import oracle
 from nanoautograd.testing import strategies as some
 from nanoautograd.testing.operations import OPERATIONS
 from nanoautograd.testing.programs import Instruction, Program, Value
+
+ROOT = Path(__file__).parents[2]
 
 
 def reaches(strategy, condition):
@@ -244,3 +250,13 @@ def test_rows_of_the_table_are_calls_of_their_operation(name):
         assert all(x.dtype == np.float64 for x in call.inputs)
 
     check()
+
+
+@pytest.mark.parametrize("name", ["strategies", "operations", "programs"])
+def test_without_hypothesis_it_is_said_what_to_install(name):
+    code = f"import sys; sys.modules['hypothesis'] = None; from nanoautograd.testing import {name}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.endswith(
+        f"ImportError: nanoautograd.testing.{name} needs the package hypothesis: "
+        "pip install hypothesis\n"
+    )

@@ -519,7 +519,7 @@ def test_a_missing_package_is_named(tmp_path, package):
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert process.returncode == 1
-    assert process.stderr == f"train.py needs the package {package}: pip install '.[train]'\n"
+    assert process.stderr == f"train.py needs the package {package}: pip install -e '.[train]'\n"
 
 
 @pytest.mark.slow
