@@ -183,6 +183,12 @@ def check_recurrent(
         raise ValueError(f"{name}: a sequence needs one step or more; got x of shape {x.shape}")
     groups = [weights[i : i + n] for i in range(0, len(weights), n)]
     H = weights[1].shape[-1] if weights[1].ndim else 0
+    if weights[0].ndim == 2 and weights[0].shape[1] != x.shape[-1]:
+        n_x, n_W = x.shape[-1], weights[0].shape[1]
+        raise ValueError(
+            f"{name}: x of shape {x.shape} has {n_x} feature{'s' * (n_x != 1)} in the last axis; "
+            f"the weights are made for {n_W}, as W of layer 0 has the shape {weights[0].shape}"
+        )
     for i, group in enumerate(groups):
         right = [(G * H, x.shape[-1] if i < D else D * H), (G * H, H), (G * H,), (G * H,)][:n]
         if [w.shape for w in group] != right:

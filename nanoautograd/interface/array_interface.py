@@ -66,7 +66,7 @@ class ArrayInterface(Attached):
         What is written into it, nobody can see: between the forward and the backward pass, also
         through t.detach().numpy(), it gives the gradient of other values. Write into a copy.
         """
-        self._refuse_to_leave("numpy()")
+        self._refuse_to_leave("numpy()", "write .detach().numpy() for the value alone")
         return to_numpy(self._array)
 
     def item(self) -> Any:
@@ -85,14 +85,13 @@ class ArrayInterface(Attached):
     def _on_host(self) -> np.ndarray:
         return self._array if type(self._array) is np.ndarray else to_numpy(self._array)
 
-    def _refuse_to_leave(self, way: str) -> None:
-        """Refuses to hand the value to code that would drop the gradient without saying so."""
+    def _refuse_to_leave(self, way: str, instead: str) -> None:
+        """Refuses to hand the value to code that would drop the gradient without saying so.
+        instead: what to write."""
         if self._edge is not None:
             raise GraphError(
-                f"{way} of a Tensor that requires a gradient would lose the gradient silently; use "
-                "nag.stack or nag.concatenate for a list of Tensors, .item() for a number, or "
-                ".detach() first if that is what you want; what is assigned into a Tensor, as by "
-                "u[i] = t, keeps its gradient"
+                f"{way} of a Tensor that requires a gradient would lose the gradient silently; "
+                f"{instead}"
             )
 
     # ---- exchange with NumPy, PyTorch, CuPy
@@ -101,7 +100,12 @@ class ArrayInterface(Attached):
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> "NDArray[np.generic]":
-        self._refuse_to_leave("conversion to a NumPy array, as by array[i] = t,")
+        self._refuse_to_leave(
+            "conversion to a NumPy array",
+            "write .detach().numpy() for its value, as to plot it; use nag.stack or "
+            "nag.concatenate for a list of Tensors; u[i] = t, of a Tensor u, keeps the gradient, "
+            "array[i] = t cannot",
+        )
         if array_namespace(self._array) is not np:
             raise TypeError(
                 f"a Tensor on {device_of(self._array)} is not converted to a NumPy array silently; "
@@ -114,7 +118,7 @@ class ArrayInterface(Attached):
 
         (Not if it is read backwards: PyTorch cannot have that, and gets a copy.)
         """
-        self._refuse_to_leave("DLPack export")
+        self._refuse_to_leave("DLPack export", "give .detach()")
         backwards = min(self._array.strides, default=0) < 0
         return (self._array.copy() if backwards else self._array).__dlpack__(**options)
 
@@ -137,11 +141,15 @@ class ArrayInterface(Attached):
         return bool(self._on_host())
 
     def __float__(self) -> float:
-        self._refuse_to_leave("float(), as by array[i] = t,")
+        self._refuse_to_leave(
+            "float(), as by math.exp(t) or array[i] = t,",
+            "write .item() for the number alone; nag.exp(t), or u[i] = t of a Tensor u, keeps the "
+            "gradient",
+        )
         return float(self.item())
 
     def __int__(self) -> int:
-        self._refuse_to_leave("int()")
+        self._refuse_to_leave("int()", "write int(t.item())")
         return int(self.item())
 
     def __index__(self) -> int:

@@ -17,7 +17,7 @@ def from_dlpack(x: Any) -> Tensor:
     lets the Tensor only be read.)
     """
     if isinstance(x, Tensor):
-        x._refuse_to_leave("from_dlpack")
+        x._refuse_to_leave("from_dlpack", "give .detach()")
         return x.detach()
     if not hasattr(x, "__dlpack_device__"):
         raise TypeError(

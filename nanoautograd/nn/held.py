@@ -28,7 +28,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONTAINERS", "LAZY", "MAPPINGS", "PLAIN", "held_by"]
+__all__ = [
+    "CONTAINERS",
+    "LAZY",
+    "MAPPINGS",
+    "PLAIN",
+    "held_by",
+    "learns_elsewhere",
+    "library_of",
+]
 
 # What a Module looks into, and gives names to.
 MAPPINGS = dict, UserDict, ChainMap, MappingProxyType
@@ -41,6 +49,26 @@ OPAQUE = set, frozenset, KeysView, ValuesView, ItemsView, partial, partialmethod
 RECORDS = SimpleNamespace, Mapping, Sequence, Set
 
 
+# Other libraries that have layers and parameters.
+LIBRARIES = {"torch", "jax", "jaxlib", "flax", "tensorflow", "keras", "equinox"}
+
+
+def library_of(x: object) -> str | None:
+    """The library of LIBRARIES whose object, or an object of a subclass of whose, x is; or None."""
+    roots = [cls.__module__.partition(".")[0] for cls in type(x).__mro__]
+    return next((root for root in roots if root in LIBRARIES), None)
+
+
+def learns_elsewhere(x: Any) -> bool:
+    """Whether x is a layer or a parameter of another library, in which something learns."""
+    if library_of(x) is None:
+        return False
+    if callable(parameters := getattr(x, "parameters", None)):  # of PyTorch
+        return any(p.requires_grad for p in parameters())
+    is_layer = hasattr(x, "trainable_variables") or hasattr(x, "init") and hasattr(x, "apply")
+    return is_layer or getattr(x, "requires_grad", False) is True
+
+
 def held_by(
     value: object,
     kinds: tuple[type, ...],
@@ -50,7 +78,7 @@ def held_by(
     """Pairs (one, holder) of all that is of these kinds, or LAZY, in a value: the value itself, or
     what it holds. seen: {id: object} of what was looked into."""
     seen = {} if seen is None else seen
-    if isinstance(value, (*kinds, *LAZY)):
+    if isinstance(value, (*kinds, *LAZY)) or learns_elsewhere(value):
         yield value, holder
     elif type(value) not in PLAIN and id(value) not in seen:
         seen[id(value)] = value

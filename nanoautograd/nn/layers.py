@@ -150,14 +150,14 @@ class Tanh(Module):
     """tanh x, elementwise."""
 
     def forward(self, x: ArrayLike) -> Tensor:
-        return tanh(x)
+        return tanh(as_input(x, "Tanh"))
 
 
 class Sigmoid(Module):
     """1 / (1 + e⁻ˣ), elementwise."""
 
     def forward(self, x: ArrayLike) -> Tensor:
-        return sigmoid(x)
+        return sigmoid(as_input(x, "Sigmoid"))
 
 
 class ReLU(Module):

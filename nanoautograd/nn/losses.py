@@ -1,6 +1,6 @@
 """Losses as layers, which keep their options."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import functional as F
 from ..backends import device_of, to_device
@@ -12,7 +12,22 @@ from ..typing import ArrayLike
 from .module import Module
 
 
-class MSELoss(Module):
+class Loss(Module):
+    """What losses share: they are made with options, and called with an input and a target."""
+
+    if not TYPE_CHECKING:  # a checker says so itself
+
+        def __new__(cls, *args, **options):
+            if len(args) > 1:
+                name = cls.__name__
+                raise TypeError(
+                    f"{name} is made first and called then: {name}()(input, target); its options "
+                    "are given by keyword"
+                )
+            return super().__new__(cls)
+
+
+class MSELoss(Loss):
     """The squared error of a prediction and a target of its shape: functional.mse_loss."""
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -26,7 +41,7 @@ class MSELoss(Module):
         return f"reduction={self.reduction!r}"
 
 
-class BCEWithLogitsLoss(Module):
+class BCEWithLogitsLoss(Loss):
     """Cross entropy of yes and no, with a target of the shape of the scores, as they are, without a
     sigmoid before it: functional.binary_cross_entropy_with_logits. weight, pos_weight: a factor for
     each loss, and one for each yes; constants, or None."""
@@ -55,7 +70,7 @@ class BCEWithLogitsLoss(Module):
         return ", ".join([*factors, f"reduction={self.reduction!r}"])
 
 
-class CrossEntropyLoss(Module):
+class CrossEntropyLoss(Loss):
     """-log softmax(input) at the target: functional.cross_entropy. It takes scores as they are,
     without a softmax before it. weight: one factor for each class, or None; a constant."""
 

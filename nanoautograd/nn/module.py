@@ -18,7 +18,7 @@ from ..safety.arguments import check_operand
 from ..safety.names import explain_missing
 from ..safety.options import check_dtype, check_flags, check_numbers, check_sizes, generator
 from ..typing import Array, ArrayLike, DTypeLike, P, R, Seed
-from .held import CONTAINERS, LAZY, MAPPINGS, PLAIN, held_by
+from .held import CONTAINERS, LAZY, MAPPINGS, PLAIN, held_by, library_of
 
 
 class Parameter(Tensor):
@@ -138,6 +138,14 @@ class Module:
 
     training = True
 
+    if not TYPE_CHECKING:  # a checker says so itself
+
+        def __new__(cls, *args, **options):
+            if args and cls.__init__ is object.__init__:
+                name = cls.__name__
+                raise TypeError(f"{name}() takes no arguments; it is called later: {name}()(x)")
+            return super().__new__(cls)
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
@@ -197,6 +205,12 @@ class Module:
             for key, attribute in vars(module).items():
                 name = f"{place}.{key}" if place else key
                 for value, holder in held_by(attribute, (Parameter, Module)):
+                    if library := library_of(value):
+                        raise TypeError(
+                            f"{type(module).__name__}.{key} holds a {type(value).__name__} of "
+                            f"{library}, which would be neither learnt nor saved here: take a "
+                            "layer of nanoautograd.nn, and its weights by load_state_dict"
+                        )
                     if id(value) not in named and not _holds(value, self):
                         raise TypeError(_nameless(name, value, holder))
         return tree
@@ -314,6 +328,30 @@ class Module:
         return ""
 
 
+def _no_module(name: str, given: object) -> str:
+    """What is wrong with something that stands where a Module is meant, and what would be right."""
+    if isinstance(given, type) and issubclass(given, Module):
+        return f"{name!r} is the class {given.__name__}: write {given.__name__}()"
+    if isinstance(given, Iterable) and not isinstance(given, (str, Tensor)):
+        kind = type(given).__name__
+        return f"{name!r} is of type {kind}: give those in it one by one, as Sequential(*layers)"
+    text = f"{name!r} is of type {type(given).__name__}"
+    if callable(given):
+        called = getattr(given, "__name__", "it")
+        text = f"{name!r} is a function, {called}: its layer is "
+        text += LAYERS.get(called, f"a Module whose forward calls {called}")
+    return text
+
+
+LAYERS = {
+    "tanh": "nn.Tanh()",
+    "sigmoid": "nn.Sigmoid()",
+    "relu": "nn.ReLU()",
+    "gelu": "nn.GELU()",
+    "silu": "nn.SiLU()",
+}
+
+
 class ModuleList(Module):
     """Modules in a row, named "0", "1", ...: what is done with them is up to who holds the list."""
 
@@ -332,9 +370,7 @@ class ModuleList(Module):
         if hasattr(self, name):
             raise ValueError(f"{type(self).__name__}: the name {name!r} is taken; choose another")
         if not isinstance(module, Module):
-            raise TypeError(
-                f"{type(self).__name__}: takes Modules; {name!r} is of type {type(module).__name__}"
-            )
+            raise TypeError(f"{type(self).__name__}: takes Modules; {_no_module(name, module)}")
         setattr(self, name, module)
 
     def __iter__(self) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 with the values and what would be right. (States that are loaded: states.py.)"""
 
 import math
+import warnings
 from collections.abc import Iterable
 from operator import is_
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..backends import device_of
 from ..core.tensor import Tensor
+from ..nn.held import library_of
 from ..nn.module import Module
 
 LARGEST, BELOW_1 = float(np.finfo(np.float64).max), math.nextafter(1.0, 0.0)
@@ -73,13 +75,26 @@ def listed_groups(name: str, params: Any) -> list[dict[str, Any]]:
     ]
 
 
+def warn_of_no_gradient(name: str) -> None:
+    """Warns of a step that changes nothing."""
+    warnings.warn(
+        f"{name}.step changed nothing, as no parameter has a gradient: call loss.backward() after "
+        "zero_grad() and before step(), with the parameters that the optimiser was given",
+        stacklevel=3,
+    )
+
+
 def check_leaf(who: str, i: int, p: Any) -> None:
     """Raises unless `p`, number i of some parameters, is a Tensor that was not computed."""
     if not isinstance(p, Tensor):
-        hint = ": give parameters(), not named_parameters()" if isinstance(p, tuple) else ""
+        kind, hint = type(p).__name__, ""
+        if isinstance(p, tuple):
+            hint = ": give parameters(), not named_parameters()"
+        elif library := library_of(p):
+            kind, hint = f"{library}.{kind}", f": it belongs to {library}, whose optimisers take it"
         raise TypeError(
             f"{who}: parameters must be Tensors that require a gradient; number {i} is of "
-            f"type {type(p).__name__}{hint}"
+            f"type {kind}{hint}"
         )
     if not p.is_leaf:
         raise ValueError(

@@ -51,6 +51,7 @@ class Optimizer:
         self._checked: dict = {}  # what checks.py has seen, and the parameters
         self._params = self.parameters()
         self._together: list = []  # small parameters (fast.py)
+        self._warned = False  # of a step without a gradient
 
     def parameters(self) -> list[Tensor]:
         """All parameters, in the order of `state`."""
@@ -83,6 +84,9 @@ class Optimizer:
                         rounded.append((theta, master(theta, state)))
                         theta, g = state["master"], wide(g)
                     jobs.append((group, state, theta, g))
+        if not (jobs or self._warned) and any(p.requires_grad for p in self._params):
+            self._warned = True
+            checks.warn_of_no_gradient(type(self).__name__)
         if MANUAL.get():
             self.change(jobs)
         else:

@@ -62,8 +62,20 @@ def as_array(x: Any, name: str) -> Any:
     return x if isinstance(x, (ArrayInterface, np.ndarray)) else as_arrays(x, name=name)[0]
 
 
+def check_no_results(x: Any, name: str) -> None:
+    """Raises TypeError for a tuple of Tensors, the results of a layer: NumPy would stack them."""
+    if isinstance(x, tuple) and any(isinstance(one, ArrayInterface) for one in x):
+        shapes = ", ".join(str(getattr(one, "shape", type(one).__name__)) for one in x)
+        raise TypeError(
+            f"{name} takes one array, and got a tuple of {len(x)}, ({shapes}): GRU, LSTM and RNN "
+            "return (output, h), and attention (output, weights); give the one that is meant, as "
+            "output, h = gru(x)"
+        )
+
+
 def as_input(x: Any, name: str) -> Any:
     """The same for the input of `name`. Raises TypeError for what is no array."""
+    check_no_results(x, name)
     check_operand(x, name)
     return as_array(x, name)
 
@@ -104,6 +116,8 @@ def usual_arguments(operation: Any, args: tuple, numbers: bool = False) -> tuple
     meant = [everywhere or name in rules for name in names]
     given = [a for a, is_meant in zip(args, meant) if is_meant and a is not None]
     for a in given:
+        if rules is None:
+            check_no_results(a, operation.name)
         check_operand(a, operation.name)
     unusual = [a for a in given if is_sequence(a) or numbers and not hasattr(a, "shape")]
     if not unusual:

@@ -27,7 +27,11 @@ def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> 
         return [without_tensors(x, forget, deepest - 1) for x in data]
     if hasattr(data, "_storage"):
         if not forget:
-            data._refuse_to_leave("making a new Tensor")
+            data._refuse_to_leave(
+                "making a new Tensor",
+                "use nag.stack or nag.concatenate for a list of Tensors, or .detach() for the "
+                "value alone",
+            )
         return data._array
     if data is None or isinstance(data, (str, bytes)):
         raise TypeError(f"a Tensor takes numbers; got {data!r:.99}")

@@ -1,5 +1,6 @@
 """Mistakes that beginners make: the error says the way out, or what happens is documented."""
 
+import math
 import re
 import warnings
 
@@ -9,6 +10,7 @@ import pytest
 import nanoautograd as nag
 from nanoautograd import functional as F
 from nanoautograd import nn, optim
+from nanoautograd.nn.module import LAYERS
 
 
 def leaf(x, **options):
@@ -108,8 +110,23 @@ def test_a_write_into_data_between_forward_and_backward():
 
 def test_numpy_of_a_tensor_with_a_gradient():
     y = leaf([1.0, 2.0]) * 2
-    for convert in (y.numpy, lambda: np.asarray(y), lambda: np.mean([y])):
-        with pytest.raises(nag.GraphError, match=r"lose the gradient silently.*\.detach\(\) first"):
+    value, number, several = r"\.detach\(\)\.numpy\(\)", r"\.item\(\)", "nag.stack"
+    for convert, way_out in (
+        (y.numpy, value),
+        (lambda: np.asarray(y), value),
+        (lambda: np.mean([y]), several),
+        (lambda: np.array([y[0], y[1]]), several),
+        (lambda: nag.Tensor([y[0], y[1]]), several),
+        (lambda: float(y[0]), number),
+        (lambda: int(y[0]), number),
+        (lambda: math.exp(y[0]), r"nag\.exp\(t\)"),
+        (lambda: np.from_dlpack(y), r"\.detach\(\)"),
+        (lambda: nag.from_dlpack(y), r"\.detach\(\)"),
+    ):
+        with pytest.raises(nag.GraphError, match=f"lose the gradient silently.*{way_out}"):
+            convert()
+    for convert in (y.numpy, lambda: int(y[0]), lambda: np.from_dlpack(y)):
+        with pytest.raises(nag.GraphError, match="^(?!.*nag.stack)"):  # which is for lists
             convert()
     assert y.detach().numpy().tolist() == [2.0, 4.0]
 
@@ -210,6 +227,113 @@ def test_layers_in_a_plain_list_are_found():
 
 
 _PARTS = ("weight", "bias")
+
+
+@pytest.mark.parametrize("last", [nn.Linear(4, 1), nn.LayerNorm(4), nn.GELU(), nn.Tanh()], ids=repr)
+@pytest.mark.parametrize("first", [nn.RNN(3, 4), nn.GRU(3, 4), nn.LSTM(3, 4)], ids=repr)
+@pytest.mark.parametrize("T", [1, 5])
+def test_the_results_of_a_recurrent_layer_given_to_a_layer_as_they_are(first, last, T):
+    """Of one step, and without a gradient, both could be stacked."""
+    x = np.ones((T, 2, 3), np.float32)
+    for mode in (nag.enable_grad, nag.no_grad):
+        with (
+            mode(),
+            pytest.raises(TypeError, match=r"a tuple of 2, \(\(.* 2, 4\), .*\(output, h\)"),
+        ):
+            nn.Sequential(first, last)(x)
+    assert last(first(x)[0]).shape[:2] == (T, 2)
+
+
+@pytest.mark.parametrize("cell", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_layer_given_features_that_it_was_not_made_for(cell):
+    for width, said in ((1, "has 1 feature in"), (4, "has 4 features in")):
+        with pytest.raises(ValueError, match=f"{said} the last axis; the weights are made for 3"):
+            cell(3, 5)(np.ones((6, 2, width), np.float32))
+
+
+def test_what_is_no_layer_in_a_sequence_of_layers():
+    layers = [nn.Linear(2, 3), nn.Tanh()]
+    for kind in (nn.Sequential, lambda one: nn.ModuleList([one])):
+        for one, says in (
+            (layers, r"one by one, as Sequential\(\*layers\)"),
+            (tuple(layers), r"one by one, as Sequential\(\*layers\)"),
+            (nn.Tanh, r"'0' is the class Tanh: write Tanh\(\)"),
+            (nag.tanh, r"a function, tanh: its layer is nn\.Tanh\(\)"),
+            (F.gelu, r"a function, gelu: its layer is nn\.GELU\(\)"),
+            (nag.exp, "a function, exp: its layer is a Module whose forward calls exp"),
+            (lambda x: x, "its layer is a Module whose forward calls <lambda>"),
+            (nag.Tensor([1.0]), "of type Tensor"),
+            ("tanh", "of type str"),
+            (None, "of type NoneType"),
+        ):
+            with pytest.raises(TypeError, match=says):
+                kind(one)
+    for called, says in LAYERS.items():
+        made = eval(says, {"nn": nn})
+        function = getattr(F, called, None) or getattr(nag, called)
+        np.testing.assert_array_equal(made(np.ones(2)), function(np.ones(2)))
+
+
+def test_a_layer_or_loss_called_without_being_made():
+    x = np.ones((2, 3))
+    for loss in (nn.MSELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss):
+        with pytest.raises(TypeError, match=rf"called then: {loss.__name__}\(\)\(input, target\)"):
+            loss(leaf(x), x)
+        loss(reduction="sum")
+    for layer in (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.SiLU, nn.Identity):
+        with pytest.raises(TypeError, match=rf"{layer.__name__}\(\)\(x\)"):
+            layer(x)
+        assert layer()(x).shape == x.shape
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
+def test_a_step_without_a_gradient_warns_once(make):
+    w, frozen = nn.Parameter([1.0]), nn.Parameter([1.0])
+    frozen.requires_grad = False
+    optimizer = make([w], lr=0.1)
+    with pytest.warns(
+        UserWarning, match=r"no parameter has a gradient: call loss.backward"
+    ) as seen:
+        optimizer.step()
+    assert seen[0].filename == __file__ and w.tolist() == [1.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+        new = make([w, nn.Parameter([1.0])], lr=0.1)
+        (w * w).sum().backward()
+        new.step()  # of some it is usual
+        new.param_groups[0]["params"][1].requires_grad = False
+        w.requires_grad = False
+        new.step()  # and of none that are frozen
+
+
+@pytest.mark.oracle
+def test_layers_and_parameters_of_pytorch_in_a_model():
+    torch = pytest.importorskip("torch")
+
+    class Theirs(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(1))
+
+    class Net(nn.Module):
+        def __init__(self, held):
+            self.ours, self.held = nn.Linear(2, 3), held
+
+    frozen = torch.nn.Linear(2, 3).requires_grad_(False)
+    for held in (torch.nn.Linear(2, 3), Theirs(), torch.nn.Parameter(torch.ones(2))):
+        for within in (held, [held], {"one": (held,)}):
+            for use in (Net.parameters, Net.state_dict, lambda net: optim.SGD(net.parameters())):
+                with pytest.raises(
+                    TypeError, match=r"Net\.held holds a \w+ of torch, which would be"
+                ):
+                    use(Net(within))
+        params = [*held.parameters()] if hasattr(held, "parameters") else [held]
+        for make in (optim.SGD, optim.Adam):
+            with pytest.raises(TypeError, match=r"is of type torch.Parameter: it belongs to torch"):
+                make(params)
+    for held in (frozen, torch.ones(2), torch.float32, torch.device("cpu"), torch.nn.ReLU()):
+        assert len(Net(held).parameters()) == 2
 
 
 def test_an_optimiser_given_nothing():
