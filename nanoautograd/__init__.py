@@ -27,7 +27,7 @@ from .interface.printing import graph_text
 from .ops import *  # noqa: F403
 from .safety import hooks
 from .safety.anomaly import detect_anomaly
-from .safety.names import public
+from .safety.names import explained, public
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .typing import ArrayLike, DTypeLike
 
@@ -81,6 +81,9 @@ __all__ = [
     "vjp",
 ]
 __all__ += ops.__all__
+
+for _name in ops.__all__:
+    globals()[_name] = explained(getattr(ops, _name))
 
 
 def tensor(

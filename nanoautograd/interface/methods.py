@@ -14,7 +14,7 @@ from ..core.tensor import Tensor
 from ..ops.indexing import assign
 from ..safety.arguments import as_array, is_foreign
 from ..safety.in_place import spare_old
-from ..safety.names import explain_missing
+from ..safety.names import explain_missing, explained
 from ..typing import ArrayLike, ShapeLike
 
 # ---- operators
@@ -159,7 +159,7 @@ METHODS = (
 
 
 def _attach_method(name: str) -> None:
-    operation = getattr(ops, name)
+    operation = explained(getattr(ops, name))
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return operation(self, *args, **kwargs)

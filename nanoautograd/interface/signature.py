@@ -7,6 +7,7 @@ from typing import Any
 
 from ..safety.checks import option
 from ..safety.in_place import IMMUTABLE
+from ..safety.names import keyword_hint
 
 
 def parameters(f: Callable) -> tuple[tuple[str, ...], tuple[str, ...], str | None, dict[str, Any]]:
@@ -58,10 +59,20 @@ class Signature:
         # Only what is missing, or an option, is given by keyword; and all of those have a value.
         if fits and given.keys() <= {*missing, *self.keywords} <= values.keys():
             return (*args, *map(values.get, missing)), {k: values[k] for k in self.keywords}
-        raise TypeError(
-            f"{self.name} was called with {len(args)} positional arguments and the keywords "
-            f"{', '.join(given) or '(none)'}; its signature is {self}"
-        )
+        raise TypeError(f"{self.name} {self.misfit(args, given)}; its signature is {self}")
+
+    def misfit(self, args: tuple, given: dict[str, Any]) -> str:
+        """What is wrong with the arguments of a call that does not fit."""
+        if unknown := [key for key in given if key not in {*self.names, *self.keywords}]:
+            hint = keyword_hint(self.forward, given)
+            return f"has no argument {', '.join(unknown)}" + (f": write {hint}" if hint else "")
+        if not self.variadic and len(args) > len(self.names):
+            return f"got more by position than {', '.join(self.names) or 'nothing'}"
+        if twice := [name for name in self.names[: len(args)] if name in given]:
+            return f"got {', '.join(twice)} by position and by keyword"
+        have = {*self.names[: len(args)], *given, *self.defaults}
+        lacks = [name for name in (*self.names, *self.keywords) if name not in have]
+        return f"lacks {', '.join(lacks)}"
 
 
 def rule_reads(rule: Callable) -> tuple[str, ...]:

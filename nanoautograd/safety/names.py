@@ -8,11 +8,18 @@ The rule behind it: numbers come from NumPy, nag.Tensor(np.arange(3.0)); functio
 NumPy's names, nag.concatenate; layers, losses and optimisers have PyTorch's.
 """
 
+import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from types import FunctionType
+from typing import Any, cast
 
-__all__ = ["INSTEAD", "explain_missing", "public"]
+import numpy as np
+
+from ..typing import F
+
+__all__ = ["INSTEAD", "explain_missing", "explained", "keyword_hint", "public"]
 
 NEW_NUMBERS = {
     "arange": "nag.Tensor(np.arange(3.0))",
@@ -255,6 +262,63 @@ INSTEAD: dict[str, dict[str, str]] = {
         "register_parameter": "model.scale = nag.nn.Parameter(x)",
     },
 }
+
+
+# Arguments of PyTorch by keyword, and what they are called here.
+KEYWORDS = {
+    "dim": ("axis", "axes"),
+    "dims": ("axis", "axes"),
+    "keepdim": ("keepdims",),
+    "correction": ("ddof",),
+    "shifts": ("shift",),
+    "tensors": ("arrays",),
+    "dim0": ("axis1",),
+    "dim1": ("axis2",),
+}
+OTHERWISE = {
+    "descending": "nag.flip(nag.sort(t), axis=-1), or nag.argsort(-t)",
+    "unbiased": "ddof=1, to divide by n - 1, or ddof=0",
+    "stable": 'kind="stable"',
+}
+
+
+def keyword_hint(f: Callable, given: dict[str, Any]) -> str:
+    """What to write in place of keywords of PyTorch that f does not take; "" where there are none.
+    (Of f(*args, **kwargs), which NumPy's function of its name computes, the arguments are its.)"""
+    known = inspect.signature(f).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        known = inspect.signature(getattr(np, f.__name__)).parameters
+    here, otherwise = [], []
+    for key in [key for key in given if key not in known]:
+        here += [f"{name}={given[key]!r:.40}" for name in KEYWORDS.get(key, ()) if name in known]
+        otherwise += [OTHERWISE[key]] if key in OTHERWISE else []
+    return "; ".join([", ".join(here)] * bool(here) + otherwise)
+
+
+def explained(f: F) -> F:
+    """A function of this package, with an error for PyTorch's keywords that says what to write. (A
+    primitive says it itself, where it binds its arguments.)"""
+    if not isinstance(f, FunctionType) or not _may_be_misnamed(f):
+        return f
+
+    @wraps(f)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return f(*args, **options)
+        except TypeError:
+            if options and (hint := keyword_hint(f, options)):
+                raise TypeError(f"{f.__name__}: write {hint}") from None
+            raise
+
+    return cast(F, call)
+
+
+def _may_be_misnamed(f: Callable) -> bool:
+    here = {name for names in KEYWORDS.values() for name in names}
+    return any(
+        p.kind is p.VAR_KEYWORD or name in here
+        for name, p in inspect.signature(f).parameters.items()
+    )
 
 
 def missing(what: str, name: str, instead: str | None, owner: Any) -> AttributeError:

@@ -175,7 +175,7 @@ def test_a_wrong_axis():
     with pytest.raises(ValueError, match="axis 2 is out of bounds") as error:
         w.sum(axis=2)
     assert "in sum(Tensor (2, 3) float64" in error.value.__notes__[0]
-    with pytest.raises(TypeError, match=r"keywords dim; its signature is sum\(a, axis=None"):
+    with pytest.raises(TypeError, match=r"write axis=1; its signature is sum\(a, axis=None"):
         w.sum(dim=1)
     with pytest.raises(ValueError, match="softmax: axis 2 is out of range for 2 dimensions"):
         F.softmax(w, dim=2)

@@ -118,6 +118,62 @@ def test_what_to_type_instead_computes_the_same_as_pytorch(place):
         assert found.shape == expected.shape, name
 
 
+# What is written with PyTorch's keywords, and what to write.
+IN_KEYWORDS = {
+    **{
+        f"{f}(t, dim=0, keepdim=True)": "axis=0, keepdims=True"
+        for f in (
+            "sum mean max min prod var std norm all any argmax argmin logsumexp count_nonzero".split()
+        )
+        if f not in ("argmax", "argmin")
+    },
+    **{f"{f}(t, dim=0)": "axis=0" for f in "argmax argmin cumsum sort argsort squeeze".split()},
+    "argmax(t, dim=0, keepdim=True)": "axis=0, keepdims=True",
+    **{f"{f}([t, t], dim=1)": "axis=1" for f in ("concatenate", "stack")},
+    "expand_dims(t, dim=0)": "axis=0",
+    "flip(t, dims=(0,))": "axis=(0,)",
+    "roll(t, shifts=1, dims=0)": "shift=1, axis=0",
+    "split(t, 2, dim=0)": "axis=0",
+    "take(t, [0], dim=0)": "axis=0",
+    "take_along_axis(t, i, dim=0)": "axis=0",
+    "repeat(t, 2, dim=0)": "axis=0",
+    "tensordot(t, t, dims=2)": "axes=2",
+    "transpose(t, dims=(1, 0))": "axes=(1, 0)",
+    "swapaxes(t, dim0=0, dim1=1)": "axis1=0, axis2=1",
+    "sort(t, descending=True)": "nag.flip(nag.sort(t), axis=-1)",
+    "argsort(t, descending=True)": "nag.argsort(-t)",
+    "sort(t, stable=True)": 'kind="stable"',
+    "std(t, unbiased=False)": "ddof=1, to divide by n - 1, or ddof=0",
+    "var(t, correction=0)": "ddof=0",
+}
+
+
+@pytest.mark.parametrize("call", IN_KEYWORDS)
+def test_keywords_of_pytorch_are_answered_with_those_here(call):
+    def raises(code):
+        with pytest.raises(TypeError, match="write .*" + re.escape(IN_KEYWORDS[call])) as error:
+            eval(code, scope() | vars(nag))
+        assert "positional" not in str(error.value)
+
+    raises(f"nag.{call}")
+    name, rest = call.split("(t", 1) if "(t" in call else ("", "")
+    if name and hasattr(nag.Tensor, name) and name != "transpose":
+        raises(f"t.{name}({rest.removeprefix(', ')}")
+
+
+def test_other_arguments_that_do_not_fit_are_named():
+    t = nag.Tensor([[1.0]])
+    for call, says in (
+        (lambda: nag.sum(t, nonsense=1), r"sum has no argument nonsense; its signature is sum\(a"),
+        (lambda: nag.tanh(t, t), r"tanh got more by position than x; its"),
+        (lambda: nag.tanh(), "tanh lacks x; its"),
+        (lambda: nag.sum(t, a=t), "sum got a by position and by keyword; its"),
+        (lambda: nag.stack([t], nonsense=1), "unexpected keyword argument 'nonsense'"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            call()
+
+
 @pytest.mark.parametrize("name", ["nonsense", "_hidden", "__array_struct__"])
 def test_other_names_are_missing_as_always(name):
     for place, owner in owners().items():
