@@ -111,7 +111,8 @@ class Characters:
             raise DataError(
                 f"the vocabulary of {len(self)} characters lacks {shown}"
                 + (", ..." if unknown.size > 10 else "")
-                + f"; it has {self.symbols!r:.500}"
+                + f"; it has {self.symbols!r:.500}. Take the others out of the text, or train "
+                "anew, without --pretrained, on a text that has them"
             )
         return index.astype(np.int64)
 

@@ -107,7 +107,11 @@ def check_cross_entropy(
                 f"target.astype(int); {got()}"
             )
         if target.dtype != logits.dtype:
-            raise TypeError(f"cross_entropy: distributions need the dtype of the logits; {got()}")
+            raise TypeError(
+                f"cross_entropy: distributions need the dtype of the logits; {got()}: give "
+                f"target.astype(np.{logits.dtype}), or, of ones and zeros, the class numbers: "
+                "target.argmax(1)"
+            )
         if ignore_index >= 0:
             raise ValueError(
                 f"cross_entropy: ignore_index has no meaning for distributions; got {ignore_index}"

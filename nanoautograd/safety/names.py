@@ -8,6 +8,7 @@ The rule behind it: numbers come from NumPy, nag.Tensor(np.arange(3.0)); functio
 NumPy's names, nag.concatenate; layers, losses and optimisers have PyTorch's.
 """
 
+import dis
 import inspect
 import sys
 from collections.abc import Callable
@@ -107,6 +108,42 @@ OF_ARRAYS = {
     "unbind": "[*t]",
     "unsqueeze": "nag.expand_dims(t, 0); t[None]",
 }
+WINDOWS = {
+    **dict.fromkeys(
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split(),
+        "nag.nn.Linear(3, 2)(t)  # of windows: there are no convolutions here",
+    ),
+    **dict.fromkeys(
+        "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d".split(),
+        "t[:, :2].reshape(2, 1, 2).max(axis=2)  # of windows of 2: there is no pooling here",
+    ),
+    **dict.fromkeys(
+        "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d".split(),
+        "t[:, :2].reshape(2, 1, 2).mean(axis=2)  # of windows of 2: there is no pooling here",
+    ),
+    **dict.fromkeys(
+        "batch_norm instance_norm group_norm".split(),
+        "nag.functional.layer_norm(t, 3)  # of each row: there is no other normalisation here",
+    ),
+}
+LAYERS_OF_WINDOWS = {
+    **dict.fromkeys(
+        "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d".split(),
+        WINDOWS["conv1d"],
+    ),
+    **dict.fromkeys(
+        "MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d".split(),
+        WINDOWS["max_pool1d"],
+    ),
+    **dict.fromkeys(
+        "AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d".split(),
+        WINDOWS["avg_pool1d"],
+    ),
+    **dict.fromkeys(
+        "BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d GroupNorm".split(),
+        "nag.nn.LayerNorm(3)  # of each row; RMSNorm: there is no other normalisation here",
+    ),
+}
 LOSSES = {
     "BCELoss": "nag.nn.BCEWithLogitsLoss()(a, b)  # of scores a: before the sigmoid",
     "HuberLoss": "d = nag.abs(a - b); nag.where(d < 1, d * d / 2, d - 0.5).mean()",
@@ -115,6 +152,7 @@ LOSSES = {
     "SmoothL1Loss": "d = nag.abs(a - b); nag.where(d < 1, d * d / 2, d - 0.5).mean()",
 }
 OF_FUNCTIONAL = {
+    **WINDOWS,
     "binary_cross_entropy": "nag.functional.binary_cross_entropy_with_logits(a, b)  # of scores a",
     "cosine_similarity": "(a * b).sum(-1) / (nag.norm(a, axis=-1) * nag.norm(b, axis=-1))",
     "elu": "nag.where(t > 0, t, nag.expm1(nag.minimum(t, 0.0)))",
@@ -124,7 +162,7 @@ OF_FUNCTIONAL = {
     "logsigmoid": "-nag.softplus(-t)",
     "nll_loss": "nag.functional.cross_entropy(a, labels)  # of scores, without log_softmax",
     "normalize": "t / nag.norm(t, axis=-1, keepdims=True)",
-    "one_hot": "np.eye(3)[labels]",
+    "one_hot": "np.eye(3, dtype=np.float32)[labels]  # losses take the class numbers themselves",
     "pad": "nag.pad(t, ((0, 0), (1, 1)))",
     "sigmoid": "nag.sigmoid(t)",
     "smooth_l1_loss": LOSSES["SmoothL1Loss"],
@@ -177,6 +215,7 @@ INSTEAD: dict[str, dict[str, str]] = {
     "nanoautograd.functional": OF_FUNCTIONAL,
     "nanoautograd.nn": {
         **LOSSES,
+        **LAYERS_OF_WINDOWS,
         "ELU": OF_FUNCTIONAL["elu"],
         "Flatten": "t.reshape(len(t), -1)",
         "GRUCell": "y, h_n = nag.nn.GRU(3, 4)(np.float32([[[1, 2, 3]]]))  # of one step",
@@ -190,6 +229,8 @@ INSTEAD: dict[str, dict[str, str]] = {
         "Softmax": "nag.functional.softmax(t, dim=-1)",
         "Softplus": "nag.softplus(t)",
         "Transformer": "nag.nn.TransformerEncoderLayer(4, 2), nag.nn.TransformerDecoderLayer(4, 2)",
+        "modules": "nag.nn.Module",
+        "parameter": "nag.nn.Parameter(x)",
         "init": "model.weight.data[...] = np.random.default_rng(0).normal(size=(2, 3))",
         "utils": "nag.optim.clip_grad_norm_(model.parameters(), 1.0)",
     },
@@ -245,11 +286,12 @@ INSTEAD: dict[str, dict[str, str]] = {
         "tile": "nag.tile(t, 2)",
         "type": "t.astype(np.float32)",
         "view": "t.reshape(3, 2)",
+        "where": "nag.where(t > 0, t, 0.0)",
         "view_as": "a.reshape(b.shape)",
         "zero_": "t[...] = 0.0",
     },
     "Module": {
-        "apply": "[m for _, m in model.named_modules()]",
+        "apply": "for _, m in model.named_modules(): print(m)",
         "buffers": "model.mean = np.zeros(3)  # an array, which is not saved",
         "children": "[m for _, m in model.named_modules()][1:]",
         "cpu": 'model.to("cpu")',
@@ -346,9 +388,20 @@ def public(module_name: str) -> tuple[Callable, Callable]:
     module, table = sys.modules[module_name], INSTEAD[module_name]
 
     def __getattr__(name: str) -> Any:
-        raise missing(f"module {module_name!r}", name, table.get(name), module)
+        error = missing(f"module {module_name!r}", name, table.get(name), module)
+        if name in table and _is_from_import():
+            raise ImportError(str(error), name=module_name)  # of another, Python drops the text
+        raise error
 
     def __dir__() -> list[str]:
         return sorted(module.__all__)
 
     return __getattr__, __dir__
+
+
+def _is_from_import() -> bool:
+    """Whether the line of the user that is at work is `from ... import ...`."""
+    frame: Any = sys._getframe(1)
+    while frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame = frame.f_back
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"

@@ -48,6 +48,15 @@ def test_what_to_type_instead_is_said_and_runs(place, name):
     exec(instead, scope())
 
 
+@pytest.mark.parametrize("place, name", [row for row in ROWS if row[0] in sys.modules])
+def test_an_import_says_the_same(place, name):
+    instead = re.escape(INSTEAD[place][name])
+    with pytest.raises(ImportError, match=f"no attribute '{name}'; write {instead}$"):
+        exec(f"from {place} import {name}")
+    with pytest.raises(ImportError, match=f"no attribute '{name}'; write {instead}$"):
+        exec(f"from {place} import {[*dir(sys.modules[place])][0]}, {name} as other")
+
+
 def test_the_table_covers_every_place():
     assert INSTEAD.keys() == owners().keys()
 
@@ -94,7 +103,8 @@ IN_TORCH = {
         cosine_similarity TF.cosine_similarity(a, b, dim=-1); elu TF.elu(t); swish TF.silu(t);
         huber_loss TF.huber_loss(a, b); l1_loss TF.l1_loss(a, b); leaky_relu TF.leaky_relu(t);
         logsigmoid TF.logsigmoid(t); nll_loss TF.nll_loss(TF.log_softmax(a, -1), labels);
-        normalize TF.normalize(t, dim=-1); one_hot TF.one_hot(labels, 3); pad TF.pad(t, (1, 1));
+        normalize TF.normalize(t, dim=-1); one_hot TF.one_hot(labels, 3); avg_pool1d TF.avg_pool1d(t, 2);
+        max_pool1d TF.max_pool1d(t, 2); pad TF.pad(t, (1, 1));
         smooth_l1_loss TF.smooth_l1_loss(a, b)
         """,
 }
@@ -172,6 +182,48 @@ def test_other_arguments_that_do_not_fit_are_named():
     ):
         with pytest.raises(TypeError, match=says):
             call()
+
+
+# ---- the same name, and another meaning
+
+
+def meanings():
+    """The rows of the table: what is typed, and what to type for what PyTorch does."""
+    page = (PACKAGE.parent / "docs" / "differences.md").read_text(encoding="utf-8")
+    table = page.partition("## Same name, NumPy's meaning")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)`[^|]*\|[^|]*\|[^|]*\| `([^`]+)` \|$", table, re.MULTILINE)
+
+
+def numbers(y):
+    """A result as a list of arrays of NumPy."""
+    if isinstance(y, (tuple, list)) and not all(isinstance(n, int) for n in y):
+        return [a for part in y for a in numbers(part)]
+    return [np.asarray(y.detach() if hasattr(y, "detach") else y)]
+
+
+def same(a, b):
+    return [x.shape for x in a] == [y.shape for y in b] and all(map(np.allclose, a, b))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("typed, instead", meanings())
+def test_a_name_with_the_meaning_of_numpy(typed, instead):
+    torch = pytest.importorskip("torch")
+    x = np.array([[0.5, 4.0, -2.0], [1.5, 1.0, 3.0], [2.5, 0.0, 0.25], [1.0, 2.0, 7.0]])
+    ours = {"nag": nag, "np": np, "t": nag.Tensor(x), "u": nag.Tensor(x.copy())}
+    theirs = {"nag": torch, "t": torch.tensor(x), "u": torch.tensor(x)}
+    expected = numbers(eval(typed, theirs))
+    try:
+        found = numbers(eval(typed, ours))
+    except TypeError:  # of the number t.size, that it is called
+        assert typed == "t.size()"
+    else:
+        assert not same(found, expected)
+    assert same(numbers(eval(instead, ours)), expected)
+
+
+def test_the_table_of_meanings_has_rows():
+    assert len(meanings()) > 10
 
 
 @pytest.mark.parametrize("name", ["nonsense", "_hidden", "__array_struct__"])
