@@ -27,6 +27,7 @@ from pathlib import Path
 import pytest
 
 DONE = pytest.StashKey[list]()  # of a session: [(sharpness, checks, test)]
+RUNNING = pytest.StashKey[pytest.Item]()  # of a session: the test that runs
 OPTIONS = ("order", "entries")
 
 
@@ -65,21 +66,27 @@ def pytest_configure(config):
             raise pytest.UsageError(f"--gradcheck-report {folder}: {e}") from None
 
 
-@pytest.fixture
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.config.stash[RUNNING] = item
+
+
+@pytest.fixture(scope="session")  # one for each test Hypothesis would refuse
 def gradcheck(request):
     """`nanoautograd.testing.gradcheck` with the options of the command line and of the marker."""
     from nanoautograd.testing import GradientError, shrink
     from nanoautograd.testing import gradcheck as check
 
     given = {name: request.config.getoption(f"gradcheck_{name}") for name in OPTIONS}
-    options = {name: value for name, value in given.items() if value is not None}
-    for marker in reversed(list(request.node.iter_markers("gradcheck"))):  # the closest is the last
-        if marker.args:
-            raise TypeError(f"@pytest.mark.gradcheck takes options by name; got {marker.args}")
-        options |= marker.kwargs
 
     def checked(f, inputs, **more):
         __tracebackhide__ = True
+        options = {name: value for name, value in given.items() if value is not None}
+        test = request.config.stash[RUNNING]
+        for marker in reversed(list(test.iter_markers("gradcheck"))):  # the closest is the last
+            if marker.args:
+                raise TypeError(f"@pytest.mark.gradcheck takes options by name; got {marker.args}")
+            options |= marker.kwargs
         if more.get("vjp") is not None and "order" not in more:
             more["order"] = 1  # by hand there is no other
         try:
@@ -87,7 +94,7 @@ def gradcheck(request):
         except GradientError as error:
             error.add_note(shrink.as_code(f, inputs, options | more, error))
             raise
-        request.config.stash[DONE].append((result.sharpness, result.checks, request.node.nodeid))
+        request.config.stash[DONE].append((result.sharpness, result.checks, test.nodeid))
         return result
 
     return checked

@@ -191,3 +191,37 @@ def test_from_a_shell(tmp_path, arguments, status, says):
     )
     assert done.returncode == status, done.stderr
     assert says in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_fixture_in_tests_of_hypothesis_and_each_with_its_own_marker(tmp_path):
+    tests = """
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from nanoautograd.testing import strategies
+import nanoautograd as nag
+
+@given(strategies.arrays(3))
+@settings(max_examples=4, database=None)
+def test_drawn(gradcheck, x):
+    gradcheck(nag.tanh, [x])
+
+@pytest.mark.gradcheck(order=2)
+@given(strategies.arrays(3))
+@settings(max_examples=4, database=None)
+def test_drawn_of_order_2(gradcheck, x):
+    assert gradcheck(nag.tanh, [x]).checks == 3
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_without_the_marker_before(gradcheck, n):
+    assert gradcheck(nag.tanh, [np.ones(n)]).checks == 1
+
+@given(strategies.arrays(3))
+@settings(max_examples=4, database=None)
+def test_wrong(gradcheck, x):
+    gradcheck(lambda x: x * x, [x], vjp=lambda u, x: 3 * u * x)
+"""
+    printed = run(tmp_path, "-n", "0", "-p", "no:randomly", tests=tests)
+    assert "4 passed" in printed and "1 failed" in printed
+    assert "guess: a constant factor: analytic = 3/2" in printed and "FailedHealth" not in printed
+    assert re.search(r"gradcheck: 18 derivatives in 10 checks agree", printed)
