@@ -110,7 +110,7 @@ def check_cross_entropy(
             raise TypeError(
                 f"cross_entropy: distributions need the dtype of the logits; {got()}: give "
                 f"target.astype(np.{logits.dtype}), or, of ones and zeros, the class numbers: "
-                "target.argmax(1)"
+                f"target.argmax({min(1, logits.ndim - 1)})"
             )
         if ignore_index >= 0:
             raise ValueError(

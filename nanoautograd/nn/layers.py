@@ -164,7 +164,7 @@ class ReLU(Module):
     """max(x, 0), elementwise: functional.relu."""
 
     def forward(self, x: ArrayLike) -> Tensor:
-        return F.relu(x)
+        return F.relu(as_input(x, "ReLU"))
 
 
 class GELU(Module):

@@ -1,6 +1,7 @@
 """Gradients scaled so that their norm is limited."""
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -81,6 +82,11 @@ def clip_grad_norm_(
     for i, w in enumerate(given):
         check_leaf(who, i, w)
     parameters = [w for w in {id(w): w for w in given}.values() if w.grad is not None]
+    if not parameters and any(w.requires_grad for w in given):
+        warnings.warn(
+            f"{who} scaled nothing, as no parameter has a gradient: call it after loss.backward()",
+            stacklevel=2,
+        )
     if array_namespace(*[w.grad.data for w in parameters]) is not np:
         return _clip_on_device(parameters, max_norm, p, error_if_nonfinite)
     gradients = [((p,), (w.grad.data,)) for w in parameters if w.grad.data.size]
