@@ -319,7 +319,7 @@ X, W = np.zeros((5, 2, 3)), [np.zeros((4, 3)), np.zeros((4, 4)), np.zeros(4), np
         (X.astype(int), None, W, {}, TypeError, "floating and of one dtype; got int64"),
         (X, None, [W[0].astype("f"), *W[1:]], {}, TypeError, "float64, float32"),
         (X[:0], None, W, {}, ValueError, "one step or more"),
-        (np.zeros((5, 2, 7)), None, W, {}, ValueError, r"layer 0, direction 0.*\(4, 7\).*\(4, 3\)"),
+        (np.zeros((5, 2, 7)), None, W, {}, ValueError, r"x .* has 7 features.*made for 3.*\(4, 3\)"),
         (X, None, W + W, {}, ValueError, r"layer 1, direction 0.*\(4, 4\).*\(4, 3\)"),
         (X, np.zeros((1, 4)), W, {}, ValueError, r"h0 must be \(1, 2, 4\).*got \(1, 4\)"),
         (X[:, 0], np.zeros((1, 1, 4)), W, {}, ValueError, r"h0 must be \(1, 4\)"),
