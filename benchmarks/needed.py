@@ -8,4 +8,6 @@ MODULES = "psutil", "cpuinfo", "scipy", "jsonschema", "cloudpickle", "tqdm", "th
 def missing(*names: str) -> str | None:
     """What to say of those of the modules that are not installed; None where all are."""
     if absent := [name for name in names or MODULES if not find_spec(name)]:
-        return f"{', '.join(absent)} is not installed; all that is needed: pip install -e '.[bench]'"
+        return (
+            f"{', '.join(absent)} is not installed; all that is needed: pip install -e '.[bench]'"
+        )

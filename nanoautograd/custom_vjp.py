@@ -56,7 +56,7 @@ __all__ = ["CustomVJP", "Form", "custom_vjp", "use_manual"]
 
 
 MANUAL: ContextVar[int] = ContextVar(
-    "manual", default=os.environ.get("NANOAUTOGRAD_MANUAL", "0") not in ("", "0")
+    "manual", default=os.environ.get("NANOAUTOGRAD_MANUAL", "0") == "1"
 )
 
 

@@ -655,3 +655,10 @@ def test_products_may_leave_the_range_of_16_bits_on_their_way(dtype, powers, see
                 dtype,
                 size=abs(wanted / x.astype(float)).max(),
             )
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_trace_is_added_in_float32(name):
+    """Of an array and of a Tensor: more ones than the dtype counts."""
+    x = np.eye(4000).astype(DTYPES[name])
+    assert float(nag.trace(x)) == float(nag.trace(nag.Tensor(x)).data) == 4000

@@ -281,15 +281,16 @@ def _add_rows(buffer: Any, rows: Any, values: Any) -> None:
         values = np.broadcast_to(values, rows.shape + buffer.shape[1:])
     values = values.reshape(rows.size, *buffer.shape[1:])
     rows = rows.astype(np.int64).ravel()
-    if not values.size:
+    if not rows.size:
         return
     at = np.argsort(rows, kind="stable")  # entries of one number are neighbours here
-    if rows[at[0]] < 0:  # counted from the end
+    low, high = rows[at[0]], rows[at[-1]]
+    if low < -len(buffer) or high >= len(buffer):
+        raise IndexError(f"rows {low} to {high} are out of range for {len(buffer)} rows")
+    if low < 0:  # counted from the end
         rows = np.where(rows < 0, rows + len(buffer), rows)
         at = np.argsort(rows, kind="stable")
     rows = rows[at]
-    if rows[0] < 0 or rows[-1] >= len(buffer):
-        raise IndexError(f"rows {rows[0]} to {rows[-1]} are out of range for {len(buffer)} rows")
     places = np.arange(len(rows))
     is_first = np.ones(len(rows), bool)
     np.not_equal(rows[1:], rows[:-1], out=is_first[1:])

@@ -1,6 +1,7 @@
 """A module as a function of its parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 from ..core.tensor import Tensor
@@ -25,7 +26,9 @@ def functional_call(
     Returns what the module returns, which depends on what was given: nag.grad, nag.vjp and
     nag.testing.gradcheck of `lambda w: functional_call(module, {"weight": w}, x)` are with respect
     to w. Raises ValueError for an unknown name, ShapeError for another shape, TypeError for what is
-    no module. The name is PyTorch's (torch.func). One thread at a time may call a module so.
+    no module. The name is PyTorch's (torch.func). One thread at a time may call a module so. What
+    the module returns must be computed by then: a generator, a function or a coroutine, which would
+    read the parameters later, is a TypeError.
     """
     check_module("functional_call", module)
     if not isinstance(parameters, Mapping):
@@ -56,7 +59,13 @@ def functional_call(
         for p, t in given:
             for part in PARTS:
                 setattr(p, part, getattr(t, part))
-        return module(*(args if isinstance(args, tuple) else (args,)), **dict(kwargs or {}))
+        out = module(*(args if isinstance(args, tuple) else (args,)), **dict(kwargs or {}))
+        if isinstance(out, Iterator | Coroutine | FunctionType):
+            raise TypeError(
+                f"functional_call: {type(module).__name__} returned a {type(out).__name__}, which "
+                "would read the parameters when they are the module's own again"
+            )
+        return out
     finally:
         for (p, _), parts in zip(given, before):
             for part, value in zip(PARTS, parts):

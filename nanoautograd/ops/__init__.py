@@ -11,7 +11,6 @@ from .arranging import (
     split,
     stack,
     tile,
-    trace,
     tril,
     triu,
 )
@@ -93,7 +92,20 @@ from .elementwise import (
 )
 from .indexing import bincount, getitem, index_put, scatter_add, take, take_along_axis
 from .linalg import dot, einsum, matmul, outer, tensordot
-from .reductions import cumsum, logsumexp, max, mean, min, norm, prod, sort, std, sum, var
+from .reductions import (
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    sort,
+    std,
+    sum,
+    trace,
+    var,
+)
 from .shaping import (
     broadcast_to,
     copy,

@@ -322,8 +322,3 @@ def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
     xp = array_namespace(array_of(a))
     i = xp.arange(n)
     return getitem(a, (Ellipsis, i + max(-offset, 0), i + max(offset, 0)))
-
-
-def trace(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The sum of the diagonal:  ā = ȳ on that diagonal, 0 elsewhere."""
-    return diagonal(a, offset, axis1, axis2).sum(axis=-1)

@@ -20,7 +20,7 @@ from ..safety.arguments import as_array
 from ..safety.checks import check_complex
 from ..safety.options import check_flags, is_real
 from ..typing import ArrayLike, Axes, DTypeLike
-from .arranging import concatenate, flip
+from .arranging import concatenate, diagonal, flip
 from .constants import argsort, integer_prod, isfinite, not_equal
 from .elementwise import abs as absolute
 from .elementwise import astype, cast, exp, maximum, namespace_of_reals, sign, where
@@ -209,6 +209,11 @@ cumsum.defvjp(
         flip(cumsum(flip(g, axis or 0), axis or 0), axis or 0), a_shape
     )
 )
+
+
+def trace(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The sum of the diagonal:  ā = ȳ on that diagonal, 0 elsewhere."""
+    return sum(diagonal(a, offset, axis1, axis2), axis=-1)
 
 
 # ---- products

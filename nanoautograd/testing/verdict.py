@@ -13,6 +13,7 @@ import numpy as np
 from .differences import EPS, SMALLEST, Look, Sweep, noise, sweep
 from .directions import SAFETY, Along, Array, Point
 
+MOST_ROUNDING = 1e-4  # of a function's size: noise above it is no rounding, not even of float32
 PROMISE = 5e-3  # what passes has no mistake larger than this, relative to the whole gradient
 
 
@@ -180,6 +181,8 @@ class Direction:
                 for side in (1, -1)
             )
         if largest or abs(near.jump() or 0.0) > 16 * EPS * size:  # which passes for noise
+            return False
+        if near.noise > MOST_ROUNDING * size:  # as of sin at 1e10, which varies within any step
             return False
         if not flat(changes, rounding):
             return False

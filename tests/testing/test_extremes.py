@@ -320,3 +320,20 @@ def test_what_is_undecided_does_not_hide_a_mistake_elsewhere():
         with pytest.raises(GradientError) as failure:
             gradcheck(f, [a, np.array([0.3, 0.4])], vjp=vjp)
         assert not isinstance(failure.value, Inconclusive) and failure.value.name == "b"
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+@pytest.mark.parametrize(
+    "f, x",
+    [
+        (np.sin, 1e10),
+        (np.cos, 1e12),
+        (lambda x: np.sin(7 * x), 1e7),
+        (lambda x: np.sin(1e6 * x), 1e4),
+        (lambda x: np.remainder(x, 1.0), 1e9 + 0.5),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*is accurate to about")
+def test_a_zero_gradient_does_not_pass_where_the_function_varies_within_each_step(f, x, shape):
+    with pytest.raises(Inconclusive):
+        gradcheck(f, [np.full(shape, x)], vjp=lambda u, x: 0 * u)

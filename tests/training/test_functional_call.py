@@ -64,3 +64,13 @@ def test_what_fits_no_parameter_is_refused():
         nn.functional_call(tied, {"first": x, "second": x}, x)
     with pytest.raises(TypeError, match="takes a Module; got function"):
         nn.functional_call(lambda x: x, {}, x)
+
+
+@pytest.mark.parametrize("late", [lambda f: (f() for _ in range(1)), lambda f: f])
+def test_what_would_read_the_parameters_later_is_refused(late):
+    class Late(nn.Linear):
+        def forward(self, x):
+            return late(lambda: super(Late, self).forward(x))
+
+    with pytest.raises(TypeError, match="Late returned a (generator|function), which would read"):
+        nn.functional_call(Late(3, 4, rng=0), {"bias": np.zeros(4, np.float32)}, np.ones((2, 3)))
