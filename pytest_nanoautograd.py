@@ -20,9 +20,10 @@ the package only when a test asks for the fixture.)
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ RUNNING = pytest.StashKey[pytest.Item]()  # of a session: the test that runs
 OPTIONS = ("order", "entries")
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gradcheck", "gradient checks (nanoautograd)")
     group.addoption(
         "--gradcheck-order",
@@ -53,7 +54,7 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "gradcheck(**options): options of the fixture gradcheck, as order=2"
     )
@@ -67,19 +68,19 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
+def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[RUNNING] = item
 
 
 @pytest.fixture(scope="session")  # one for each test Hypothesis would refuse
-def gradcheck(request):
+def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """`nanoautograd.testing.gradcheck` with the options of the command line and of the marker."""
     from nanoautograd.testing import GradientError, shrink
     from nanoautograd.testing import gradcheck as check
 
     given = {name: request.config.getoption(f"gradcheck_{name}") for name in OPTIONS}
 
-    def checked(f, inputs, **more):
+    def checked(f: Callable[..., Any], inputs: Any, **more: Any) -> Any:
         __tracebackhide__ = True
         options = {name: value for name, value in given.items() if value is not None}
         test = request.config.stash[RUNNING]
@@ -101,7 +102,9 @@ def gradcheck(request):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if item.config.getoption("gradcheck_report") is None or call.excinfo is None:
         return report
@@ -138,7 +141,7 @@ def _page_name(test: str, k: int) -> str:
     return f"{words}-{sha256(test.encode(errors='replace')).hexdigest()[:6]}{number}.html"
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     done = config.stash.get(DONE, [])
     done += [tuple(line) for report in _workers(terminalreporter) for line in report]
     if done:
@@ -150,18 +153,18 @@ def pytest_terminal_summary(terminalreporter, config):
         )
 
 
-def _workers(terminalreporter):
+def _workers(terminalreporter: Any) -> list[list]:
     """What the processes of pytest-xdist have sent."""
     return getattr(terminalreporter.config, "_gradcheck_workers", [])
 
 
-def pytest_sessionfinish(session):
+def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["gradcheck"] = session.config.stash[DONE]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node, error):
+def pytest_testnodedown(node: Any, error: object) -> None:
     sent = getattr(node, "workeroutput", {}).get("gradcheck", [])
     node.config._gradcheck_workers = [*getattr(node.config, "_gradcheck_workers", []), sent]

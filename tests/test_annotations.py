@@ -18,7 +18,7 @@ from nanoautograd.interface import methods
 
 PACKAGE = Path(nag.__file__).parent
 MODULES = (nag, nag.autograd, nag.backends, nag.checkpoint, nag.cuda, nag.functional)
-MODULES += (nag.nn, nag.optim, interop, transforms)  # (nag.testing is not annotated yet.)
+MODULES += (nag.nn, nag.optim, nag.testing, interop, transforms)
 
 
 # ---- what is public is annotated
@@ -38,9 +38,14 @@ def functions_of(name, value):
                 continue
             for f in (method.fget, method.fset) if isinstance(method, property) else (method,):
                 f = getattr(f, "__func__", f)
-                if inspect.isfunction(f) or isinstance(f, Primitive):
+                if inspect.isfunction(f) and not is_generated(f) or isinstance(f, Primitive):
                     found.append((f"{name}.{key}", f))
     return found
+
+
+def is_generated(f):
+    """Whether it has no source, as the __eq__ of a dataclass."""
+    return f.__code__.co_filename.startswith("<")
 
 
 OPERATORS = methods.OPERATORS | methods.BITWISE | methods.COMPARISONS | methods.OF_ONE

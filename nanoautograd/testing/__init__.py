@@ -4,6 +4,7 @@
 """
 
 import importlib
+from typing import Any
 
 from .gradcheck import (
     Passed,
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in {"operations", "programs", "shrink", "strategies"}:
         try:
             return importlib.import_module(f".{name}", __name__)

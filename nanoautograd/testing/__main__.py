@@ -9,6 +9,8 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from .gradcheck import CheckRefused, gradcheck
 from .report import GradientError
 
 
-def named(text):
+def named(text: str) -> Any:
     """What "module:name.name" stands for."""
     module, colon, path = text.partition(":")
     if not (module and colon and path):
@@ -30,7 +32,7 @@ def named(text):
     return found
 
 
-def shape(text):
+def shape(text: str) -> tuple[int, ...]:
     """(3, 4) for "3,4", () for "()"."""
     try:
         sizes = tuple(int(n) for n in text.strip("()").split(",") if n.strip())
@@ -41,7 +43,7 @@ def shape(text):
     return sizes
 
 
-def options(argv):
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(
         prog="python -m nanoautograd.testing",
         description=__doc__,
@@ -70,15 +72,14 @@ def options(argv):
     return o
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, os.getcwd())  # where my_module is looked for first
     o = options(argv)
     rng = np.random.default_rng(o.seed)
     inputs = [np.asarray(rng.uniform(o.low, o.high, s)) for s in o.shapes]
     more = {"framework": o.framework} if o.framework else {}
     if o.framework == "jax":
-        import jax
-
+        jax: Any = importlib.import_module("jax")
         jax.config.update("jax_enable_x64", True)
     if o.vjp is not None:
         more["vjp"] = o.vjp

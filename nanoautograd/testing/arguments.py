@@ -4,15 +4,18 @@ Offered as `strategies`, which says how to use them.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from ..safety.arguments import is_sequence
 from ..safety.options import check_flags, check_numbers, check_sizes
+from ..typing import Shape, ShapeLike
 
 __all__ = [
     "arrays",
@@ -27,11 +30,16 @@ __all__ = [
     "spread",
 ]
 
+Array = NDArray[np.float64]
+Shapes = ShapeLike | st.SearchStrategy[Shape]
+
 
 # ---- shapes
 
 
-def shapes(min_dims=0, max_dims=3, min_side=1, max_side=4):
+def shapes(
+    min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4
+) -> st.SearchStrategy[Shape]:
     """Shapes: tuples of ints. Simplest: the fewest dimensions, sides of `min_side`."""
     return hnp.array_shapes(
         min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side
@@ -39,7 +47,9 @@ def shapes(min_dims=0, max_dims=3, min_side=1, max_side=4):
 
 
 @st.composite
-def broadcastable_shapes(draw, count=2, max_dims=3, min_side=1, max_side=3):
+def broadcastable_shapes(
+    draw: st.DrawFn, count: int = 2, max_dims: int = 3, min_side: int = 1, max_side: int = 3
+) -> tuple[Shape, ...]:
     """`count` shapes that broadcast together, with ones and missing dimensions: a tuple."""
     check_sizes("broadcastable_shapes", count=count)
     whole = draw(shapes(0, max_dims, min_side, max_side))
@@ -53,7 +63,7 @@ def broadcastable_shapes(draw, count=2, max_dims=3, min_side=1, max_side=3):
 
 
 @st.composite
-def matmul_shapes(draw, max_side=3):
+def matmul_shapes(draw: st.DrawFn, max_side: int = 3) -> tuple[Shape, Shape]:
     """Two shapes that `matmul` takes: vectors, matrices, and batches that broadcast."""
     n, k, m = (draw(st.integers(1, max_side)) for _ in range(3))
     batch_a, batch_b = draw(broadcastable_shapes(2, max_dims=2, max_side=max_side))
@@ -65,7 +75,13 @@ def matmul_shapes(draw, max_side=3):
 # ---- values
 
 
-def arrays(shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
+def arrays(
+    shape: Shapes = shapes(),
+    low: float = -2.0,
+    high: float = 2.0,
+    away: Iterable[float] = (),
+    margin: float = 0.1,
+) -> st.SearchStrategy[Array]:
     """Float64 arrays with distinct values in [low, high], at least `margin` from every point of
     `away` (where the function has a kink or a pole).
 
@@ -82,19 +98,26 @@ def arrays(shape=shapes(), low=-2.0, high=2.0, away=(), margin=0.1):
     )
 
 
-def _shape(shape):
+def _shape(shape: Shapes) -> st.SearchStrategy[Shape]:
     """A strategy for a shape, which may be given as a strategy, a tuple or a number."""
     return shape if isinstance(shape, st.SearchStrategy) else st.just(_sides(shape))
 
 
-def _sides(shape):
+def _sides(shape: ShapeLike) -> Shape:
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sides):
         raise ValueError(f"a shape is a tuple of sides, integers from 0; got {shape!r}")
     return sides
 
 
-def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
+def spread(
+    shape: Shape,
+    rng: np.random.Generator,
+    low: float = -2.0,
+    high: float = 2.0,
+    away: Iterable[float] = (),
+    margin: float = 0.1,
+) -> Array:
     """What `arrays` makes, from a NumPy random generator."""
     rooms = _rooms(low, high, away, margin)
     widths = np.array([b - a for a, b in rooms])
@@ -109,7 +132,9 @@ def spread(shape, rng, low=-2.0, high=2.0, away=(), margin=0.1):
     return values.reshape(shape)
 
 
-def _rooms(low, high, away, margin):
+def _rooms(
+    low: float, high: float, away: Iterable[float], margin: float
+) -> list[tuple[float, float]]:
     """[(start, end)]: what of [low, high] is at least `margin` from each point of `away`."""
     check_numbers("arrays", low=low, high=high, margin=margin)
     if not is_sequence(away):
@@ -140,33 +165,35 @@ def _rooms(low, high, away, margin):
 
 
 @st.composite
-def masks(draw, shape=shapes()):
+def masks(draw: st.DrawFn, shape: Shapes = shapes()) -> NDArray[np.bool]:
     """Boolean arrays."""
     shape = draw(_shape(shape))
     return np.asarray(np.random.default_rng(draw(st.integers(0, 2**20))).random(shape) < 0.6)
 
 
 @st.composite
-def integers_below(draw, n, shape=shapes(), low=0):
+def integers_below(
+    draw: st.DrawFn, n: int, shape: Shapes = shapes(), low: int = 0
+) -> NDArray[np.int_]:
     """Integer arrays with values from `low` to n - 1, repeated ones included."""
     for name, i in dict(n=n, low=low).items():
         if not isinstance(i, (int, np.integer)):
             raise TypeError(f"integers_below: {name} must be an integer; got {i!r:.100}")
-    shape = draw(_shape(shape))
-    if not low < n and math.prod(shape):
+    sides = draw(_shape(shape))
+    if not low < n and 0 not in sides:
         raise ValueError(f"there is no integer from {low!r} to {n - 1!r}")
     rng = np.random.default_rng(draw(st.integers(0, 2**20)))
-    return np.asarray(rng.integers(low, n, shape))
+    return np.asarray(rng.integers(low, n, sides))
 
 
 # ---- arguments
 
 
-def axes(ndim, none=True, tuples=True):
+def axes(ndim: int, none: bool = True, tuples: bool = True) -> st.SearchStrategy[Any]:
     """What `axis=` takes for `ndim` dimensions: None, an int (also negative), or a tuple."""
     check_sizes("axes", ndim=ndim)
     check_flags("axes", none=none, tuples=tuples)
-    kinds = [st.none()] if none or not ndim else []
+    kinds: list[st.SearchStrategy[Any]] = [st.none()] if none or not ndim else []
     if ndim:
         kinds.append(st.integers(-ndim, ndim - 1))
     if tuples and ndim:
@@ -180,7 +207,7 @@ def axes(ndim, none=True, tuples=True):
 
 
 @st.composite
-def indices(draw, shape):
+def indices(draw: st.DrawFn, shape: ShapeLike) -> Any:
     """What goes between brackets for an array of `shape`, in all of NumPy's forms.
 
     Integers, slices (also with negative steps), ellipsis, newaxis, integer arrays with repeated
@@ -194,7 +221,7 @@ def indices(draw, shape):
     if kind == "basic" or not shape:
         return draw(hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True))
     together = draw(shapes(1, 2, 1, 3))  # arrays in one index broadcast together
-    parts = []
+    parts: list[Any] = []
     for n in shape[: draw(st.integers(1, len(shape)))]:
         part = draw(st.sampled_from(["array", "slice", "integer"]))
         if part == "array" and n:
@@ -211,7 +238,9 @@ def indices(draw, shape):
 
 
 @st.composite
-def einsums(draw, max_operands=3, max_side=3):
+def einsums(
+    draw: st.DrawFn, max_operands: int = 3, max_side: int = 3
+) -> tuple[str, tuple[Shape, ...]]:
     """(subscripts, shapes of the operands) for `einsum`.
 
     Repeated indices (diagonals), indices that are summed out of one operand alone, ellipses that

@@ -33,7 +33,7 @@ def panels(shape: tuple[int, ...], at: tuple[int, ...]) -> tuple[list[Panel], st
         n, k = (shape or (1,))[0], (at or (0,))[0]
         starts = _near(ceil(n / MOST), k // MOST, MOST)
         rows = [range(r * MOST, min(n, (r + 1) * MOST)) for r in starts]
-        places = [[(j,) if shape else () for j in row] for row in rows]
+        places = [[(j,)[: len(shape)] for j in row] for row in rows]
         names = [str(row[0]) if n > MOST else "" for row in rows]
         columns = [f"+{c}" if n > MOST else str(c) for c in range(len(rows[0]))] if shape else [""]
         shown = sum(map(len, rows))

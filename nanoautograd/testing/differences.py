@@ -119,8 +119,8 @@ class Sweep:
     def jump(self) -> float | None:
         """The height of a discontinuity at or very near 0, else None: then D(h), or the quotient to
         one side, grows like 1/h."""
-        for height in (lambda r: 2 * r.central, lambda r: r.left, lambda r: r.right):
-            last = [row.h * height(row) for row in self.rows[4:]][-3:]
+        heights = [[r.h * q for q in (2 * r.central, r.left, r.right)] for r in self.rows[4:][-3:]]
+        for last in zip(*heights):
             if len(last) > 2 and last[-1] and all(_alike(h, last[-1]) for h in last):
                 return last[-1]
         return None

@@ -12,21 +12,24 @@ A library is imported only where it is asked for, or has been imported by whoeve
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core.tensor import Tensor
+from ..typing import Shape
 from .report import shape_guess
 from .subjects import (
     BROADCAST,
     BY_COLUMNS,
     LOW,
     WITH_GAPS,
+    Array,
     CheckRefused,
     Differentiated,
+    Gradients,
     Ours,
     accepted,
     device_for,
@@ -48,13 +51,18 @@ class Subjects(NamedTuple):
     exact: in float64. xs: the numbers at which it is checked. precision: the dtype of the inputs,
     the lowest if they have several."""
 
-    make: Callable
-    exact: Callable
-    xs: list
+    make: Callable[[Callable[..., Any]], Differentiated]
+    exact: Callable[[Callable[..., Any]], Differentiated]
+    xs: list[Array]
     precision: str
 
 
-def subjects(f, inputs, framework=None, backend=None):
+def subjects(
+    f: Callable[..., Any],
+    inputs: list[Any],
+    framework: str | None = None,
+    backend: str | None = None,
+) -> Subjects:
     """The Subjects of the library that differentiates f. Raises ValueError for an unknown
     framework, CheckRefused for inputs that are of several libraries or cannot be checked."""
     library = library_of(inputs, framework)
@@ -69,17 +77,17 @@ def subjects(f, inputs, framework=None, backend=None):
     xs, precision = numbers(arrays, False)
     likes = [Tensor(a, device=device) for a in arrays]
 
-    def make(g):
+    def make(g: Callable[..., Any]) -> Differentiated:
         return Differentiated(g, Ours(device), likes)
 
     return Subjects(make, lambda g: Differentiated(g, Ours(device)), xs, precision)
 
 
-def library_of(inputs, framework):
+def library_of(inputs: list[Any], framework: str | None) -> str | None:
     """The name of the library of the inputs, or None for this package."""
     if framework not in (None, "torch", "jax"):
         raise ValueError(f"gradcheck: framework is 'torch', 'jax' or None; got {framework!r:.100}")
-    found = {framework} - {None}
+    found = {framework} if framework else set()
     for x in flat(inputs):
         if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
             found.add("torch")
@@ -95,7 +103,7 @@ def library_of(inputs, framework):
     return next(iter(found - {"nanoautograd"}), None)
 
 
-def numbers(arrays, pairs=True):
+def numbers(arrays: list[Array], pairs: bool = True) -> tuple[list[Array], str]:
     """(the arrays as the float64 numbers that are moved, the name of their dtype, the lowest), or
     CheckRefused. pairs: whether they may be complex."""
     lowest = next((name for name in LOW if any(a.dtype.name == name for a in arrays)), "float64")
@@ -103,12 +111,12 @@ def numbers(arrays, pairs=True):
     return list(map(as_pairs, accepted(wide, PAIRS if pairs else PAIRS[:1]))), lowest
 
 
-def as_pairs(a):
+def as_pairs(a: Array) -> Array:
     """A complex array (...) as a real one (..., 2); a real one is itself."""
     return a if a.dtype.kind != "c" else np.stack([a.real, a.imag], axis=-1)
 
 
-def as_complex(a):
+def as_complex(a: Array) -> Array:
     """The reverse."""
     return a[..., 0] + 1j * a[..., 1]
 
@@ -123,39 +131,41 @@ class Torch:
     recording = constant = nullcontext  # a function may differentiate within itself
     detached = ".detach(), .data, torch.tensor(...), no_grad"
 
-    def __init__(self):
+    def __init__(self) -> None:
         import torch
 
         self.torch = torch
 
-    def tensor(self, x, like):
+    def tensor(self, x: Array, like: Any) -> Any:
         x = as_complex(x) if like.is_complex() else x
         # (dtype: a cotangent has that of its result, which may be a narrower one.)
         x = np.asarray(x, order="C")  # PyTorch copies, but for negative strides
         return self.torch.tensor(x, dtype=like.dtype, device=like.device)
 
-    def numpy(self, t):
+    def numpy(self, t: Any) -> Array:
         t = t.detach().resolve_conj().resolve_neg().cpu()
         if not t.is_complex() and t.dtype.itemsize < 4:
             t = t.float()  # NumPy has no bfloat16
         return as_pairs(np.array(t.numpy()))
 
-    def is_tensor(self, y):
+    def is_tensor(self, y: Any) -> bool:
         return isinstance(y, self.torch.Tensor)
 
-    def is_float(self, y):
+    def is_float(self, y: Any) -> bool:
         return y.is_floating_point() or y.is_complex()
 
-    def grad(self, outs, tensors, cotangents, **options):
+    def grad(
+        self, outs: Any, tensors: list[Any], cotangents: list[Any], **options: Any
+    ) -> list[Any]:
         if not any(t.requires_grad for t in tensors):
             return [None] * len(tensors)
         gs = self.torch.autograd.grad(outs, tensors, cotangents, allow_unused=True, **options)
         return [g if g is None or g.layout == self.torch.strided else g.to_dense() for g in gs]
 
-    def jvp(self, f, tensors, tangents):
+    def jvp(self, f: Callable[..., Any], tensors: list[Any], tangents: list[Any]) -> list[Array]:
         return self.torch.func.jvp(f, tuple(tensors), tuple(tangents))[1]
 
-    def other_leaves(self, outs, tensors):
+    def other_leaves(self, outs: Any, tensors: list[Any]) -> list[Shape]:
         nodes = dict.fromkeys(y.grad_fn for y in outs)
         waiting = list(nodes)
         for node in waiting:  # which grows
@@ -170,7 +180,7 @@ class Torch:
 class TorchFunction(Differentiated):
     """A function of PyTorch's tensors, whose rules may be written for some layouts alone."""
 
-    def compare_layouts(self, xs, us, gs):
+    def compare_layouts(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         """Gradients do not depend on how inputs and cotangents lie in memory."""
         others = {WITH_GAPS: _spread}
         if any(a.ndim > 1 for a in (*xs, *us)):
@@ -187,7 +197,7 @@ class TorchFunction(Differentiated):
             found = self.laid_out(xs, ones, _broadcast)
         self.compare(with_ones, found, f"is another one with {BROADCAST}")
 
-    def laid_out(self, xs, us, lay):
+    def laid_out(self, xs: list[Array], us: list[Array], lay: Callable[[Any], Any]) -> Gradients:
         tensors = [lay(t).detach().requires_grad_() for t in self.tensors(xs, False)]
         if lay is _broadcast:  # no inputs are: they could not be moved one by one
             tensors = self.tensors(xs, True)
@@ -199,25 +209,25 @@ class TorchFunction(Differentiated):
         return [None if g is None else self.library.numpy(g) for g in gs]
 
 
-def _same(t):
+def _same(t: Any) -> Any:
     return t
 
 
-def _spread(t):
+def _spread(t: Any) -> Any:
     larger = t.new_full((*t.shape, 2), float("nan"))
     larger[..., 0] = t
     return larger[..., 0]
 
 
-def _by_columns(t):
+def _by_columns(t: Any) -> Any:
     return t.mT.contiguous().mT if t.ndim > 1 else t
 
 
-def _broadcast(t):
+def _broadcast(t: Any) -> Any:
     return t.reshape(-1)[0].expand(t.shape) if t.numel() else t
 
 
-def torch_subjects(inputs):
+def torch_subjects(inputs: list[Any]) -> Subjects:
     library = Torch()
     torch = library.torch
     refuse_nested(inputs)
@@ -252,13 +262,15 @@ class JaxFunction(Differentiated):
     """A function of JAX's arrays, which may be nested in pytrees. likes: for each leaf an array of
     its kind; tree: how they are nested."""
 
-    def __init__(self, f, likes, tree):
+    likes: list[Any]
+
+    def __init__(self, f: Callable[..., Any], likes: list[Any], tree: Any) -> None:
         import jax
 
         super().__init__(f, None, likes)
         self.jax, self.tree = jax, tree
 
-    def leaves(self, *leaves):
+    def leaves(self, *leaves: Any) -> list[Any]:
         """The floating results, as a function of the leaves of the arguments."""
         outs = self.jax.tree_util.tree_leaves(self.evaluate(*self.tree.unflatten(leaves)))
         for out in outs:
@@ -267,23 +279,25 @@ class JaxFunction(Differentiated):
         outs = list(map(self.jax.numpy.asarray, outs))
         return [y for y in outs if self.jax.numpy.issubdtype(y.dtype, self.jax.numpy.inexact)]
 
-    def arrays(self, xs, likes):
+    def arrays(self, xs: list[Array], likes: Sequence[Any]) -> list[Any]:
         """NumPy's, which may be pairs, as JAX's."""
         return [self.array(x, like) for x, like in zip(xs, likes)]
 
-    def array(self, x, like):
+    def array(self, x: Array, like: Any) -> Any:
         x = as_complex(x) if np.issubdtype(like.dtype, np.complexfloating) else x
         return self.jax.device_put(np.array(x, dtype=like.dtype), next(iter(like.devices())))
 
-    def numpy(self, y):
+    def numpy(self, y: Any) -> Array:
         y = np.asarray(y)
         narrow = y.dtype.kind == "V" or y.dtype.itemsize < 4  # bfloat16
         return as_pairs(np.array(y, dtype=np.float32) if narrow else np.array(y))
 
-    def values(self, xs):
+    def values(self, xs: list[Array]) -> list[Array]:
         return [self.numpy(y) for y in self.leaves(*self.arrays(xs, self.likes))]
 
-    def gradients(self, xs, us, elsewhere=None):
+    def gradients(
+        self, xs: list[Array], us: list[Array], elsewhere: list[Array] | None = None
+    ) -> Gradients:
         outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
         self.recorded = list(map(self.numpy, outs))
         self.disturb(xs, elsewhere)
@@ -292,7 +306,7 @@ class JaxFunction(Differentiated):
         first, again = pull(cotangents), pull(cotangents)
         return [self.examined(i, x, g, h) for i, (x, g, h) in enumerate(zip(xs, first, again))]
 
-    def examined(self, i, x, g, again):
+    def examined(self, i: int, x: Array, g: Any, again: Any) -> Array:
         g, again = self.numpy(g.conj()), self.numpy(again.conj())
         if g.shape != x.shape:
             key = shape_guess(g.shape, x.shape)
@@ -301,29 +315,18 @@ class JaxFunction(Differentiated):
             raise self.error(i, "is not the same when it is computed a second time", "unknown")
         return g
 
-    def jvp(self, xs, vs):
+    def jvp(self, xs: list[Array], vs: list[Array]) -> list[Array]:
         primals, tangents = self.arrays(xs, self.likes), self.arrays(vs, self.likes)
         return list(map(self.numpy, self.jax.jvp(self.leaves, primals, tangents)[1]))
 
-    def compare_alone(self, xs, us, gs):
+    def compare_alone(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         """Nothing: what JAX differentiates with respect to is not told to a rule."""
 
-    def of_gradient(self, xs, us):
+    def of_gradient(self, xs: list[Array], us: list[Array]) -> Differentiated:
         """As of `Differentiated`; there is one way to a gradient, and nothing to compare."""
-        likes = [*self.likes, *self.leaves(*self.arrays(xs, self.likes))]
-        count = len(xs)
+        return JaxGradient(self, len(xs), self.leaves(*self.arrays(xs, self.likes)))
 
-        def gradient(*leaves):
-            _, pull = self.jax.vjp(self.leaves, *leaves[:count])
-            return pull(list(leaves[count:]))
-
-        second = JaxFunction(gradient, likes, self.jax.tree_util.tree_structure(tuple(likes)))
-        second.name, second.calls = f"the gradient of {self.name}", self.calls
-        second.evaluate = gradient  # which counts as it calls the function
-        second.names = lambda n: self.names(count) + [f"cotangent {k}" for k in range(n - count)]
-        return second
-
-    def names(self, count):
+    def names(self, count: int) -> list[str]:
         """Those of the arguments, and the paths of their leaves: x, or params['w']."""
         leaves = self.jax.tree_util.tree_leaves_with_path(self.tree.unflatten(range(count)))
         arguments = super().names(max((path[0].idx for path, _ in leaves), default=0) + 1)
@@ -331,10 +334,29 @@ class JaxFunction(Differentiated):
         return [arguments[path[0].idx] + rest(path[1:]) for path, _ in leaves]
 
 
-def jax_subjects(inputs):
+class JaxGradient(JaxFunction):
+    """The gradient of a JaxFunction, of its `count` leaves and of cotangents for `outs`."""
+
+    def __init__(self, first: JaxFunction, count: int, outs: list[Any]) -> None:
+        likes = [*first.likes, *outs]
+        super().__init__(first.f, likes, first.jax.tree_util.tree_structure(tuple(likes)))
+        self.first, self.count, self.calls = first, count, first.calls
+        self.name = f"the gradient of {first.name}"
+
+    def evaluate(self, *leaves: Any) -> Any:
+        """The gradients, which counts as it calls the function."""
+        _, pull = self.jax.vjp(self.first.leaves, *leaves[: self.count])
+        return pull(list(leaves[self.count :]))
+
+    def names(self, count: int) -> list[str]:
+        return self.first.names(self.count) + [f"cotangent {k}" for k in range(count - self.count)]
+
+
+def jax_subjects(inputs: list[Any]) -> Subjects:
     import jax
 
-    if not jax.config.jax_enable_x64:
+    config: Any = jax.config  # whose options are no attributes that a checker sees
+    if not config.jax_enable_x64:
         raise CheckRefused(
             "JAX computes in float32 unless it is told otherwise, and finite differences need "
             'float64: jax.config.update("jax_enable_x64", True) before the first array is made'

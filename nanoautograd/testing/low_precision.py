@@ -18,7 +18,9 @@ low precision is not enough for it.
 
 import numpy as np
 
+from .directions import Array
 from .report import GradientError, Inconclusive
+from .subjects import Differentiated
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 # Of 2,520 right gradients, of 20 functions of PyTorch in the three precisions, 99 % of the worst
@@ -28,7 +30,13 @@ MOVED = 12  # computations with other roundings
 SEEN = 1e-2  # a mistake of that factor has to be seen
 
 
-def compare(subject, reference, xs, precision, rng):
+def compare(
+    subject: Differentiated,
+    reference: Differentiated,
+    xs: list[Array],
+    precision: str,
+    rng: np.random.Generator,
+) -> float:
     """The sharpness. Raises GradientError, or Inconclusive.
 
     subject: what computes in low precision. reference: the same function, in float64. xs: float64
@@ -40,7 +48,7 @@ def compare(subject, reference, xs, precision, rng):
     us = [rng.choice((-1.0, 1.0), z.shape) * rng.integers(32, 97, z.shape) / 64 for z in zs]
     us = list(map(np.asarray, us))
 
-    def rounded(arrays):
+    def rounded(arrays: list[Array]) -> list[Array]:
         return [a * (1 + ε * rng.uniform(-1, 1, a.shape)) for a in arrays]
 
     ys = subject.values(xs)
@@ -61,16 +69,18 @@ def compare(subject, reference, xs, precision, rng):
                 operation=subject.name,
             )
     gs, hs = subject.gradients(xs, us), reference.gradients(xs, us)
-    moved = [reference.gradients(rounded(xs), rounded(us)) for _ in range(MOVED)]
+    beside = [reference.gradients(rounded(xs), rounded(us)) for _ in range(MOVED)]
     sharpness = 0.0
     for i, x in enumerate(xs):
         g, h = (np.zeros(x.shape) if a is None else a.astype(float) for a in (gs[i], hs[i]))
-        near = [np.zeros(x.shape) if m[i] is None else m[i] for m in moved]
+        near = [np.zeros(x.shape) if (a := m[i]) is None else a for m in beside]
         sharpness = max(sharpness, _compare(subject, i, g, h, near, precision))
     return sharpness
 
 
-def _compare(subject, i, g, h, near, precision):
+def _compare(
+    subject: Differentiated, i: int, g: Array, h: Array, near: list[Array], precision: str
+) -> float:
     """Of the gradient g of argument i, beside h: the sharpness, or an error."""
     ε, square = ROUNDING[precision], np.vdot(h, h)
     σ = _spread(near, h, ε)
@@ -105,6 +115,6 @@ def _compare(subject, i, g, h, near, precision):
     return sharpness
 
 
-def _spread(near, a, ε):
+def _spread(near: list[Array], a: Array, ε: float) -> Array:
     """How far the arrays `near` are from a, root mean square of each element."""
     return np.sqrt(np.mean([(b - a) ** 2 for b in near], axis=0)) + ε * np.abs(a)

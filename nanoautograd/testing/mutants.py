@@ -28,11 +28,13 @@ import sys
 import types
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
@@ -48,18 +50,26 @@ from ..custom_vjp import CustomVJP, use_manual
 from ..errors import GraphError, ShapeError
 from ..interface.array_interface import array_of
 from ..kernels import cpu, linear_cross_entropy
+from ..kernels.cpu.linear_cross_entropy import to_delta
 from ..safety import in_place
 from ..safety.anomaly import AnomalyError, detect_anomaly
+from ..typing import Array
 from .gradcheck import gradcheck
-from .operations import EDGES, KINKS, LARGE, OPERATIONS
-from .programs import programs
+from .operations import EDGES, KINKS, LARGE, OPERATIONS, Calls
+from .programs import Program, programs
 from .report import GradientError
 
 CALLS = 50  # calls drawn for each operation, some of them twice
 SECONDS = 20  # for one call; a mistake that loops for ever is caught, too
 
 # Survivors that are no gap in the tests: (place, change) -> the reason.
-EXPLAINED = {}
+EXPLAINED: dict[tuple[str, str], str] = {}
+
+Tree = Any  # ast.Lambda or ast.FunctionDef
+Change = tuple[str, ast.AST]  # the kind of a mistake, and what is put in place of a node
+Order = int | str  # 1, 2, LEAVES or REFUSED
+Found = list[Any]  # gradients: an array, or None for zero, for each input
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 # ---- where mistakes are planted
@@ -71,20 +81,20 @@ class Site:
 
     place: str  # "ops.elementwise.multiply.defvjp(a)", "manual.rnn.backward"
     function: types.FunctionType
-    tree: ast.AST  # ast.Lambda or ast.FunctionDef
+    tree: Tree
 
     @property
-    def namespace(self):
+    def namespace(self) -> dict[str, Any]:
         return self.function.__globals__
 
 
 @cache
-def tree_of(module):
-    with open(module.__file__, encoding="utf-8") as file:
+def tree_of(module: types.ModuleType) -> ast.Module:
+    with open(str(module.__file__), encoding="utf-8") as file:
         return ast.parse(file.read())
 
 
-def sites():
+def sites() -> list[Site]:
     """All of them, in the order of the source."""
     found = {}
     forward, backward = set(), set()
@@ -110,13 +120,13 @@ def sites():
     )
 
 
-def engine():
+def engine() -> set[Any]:
     """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
-    found = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
+    found: set[Any] = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
     found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference, in_place.is_new, in_place.unpack}
     found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
     found |= {linear_cross_entropy.backward, linear_cross_entropy.add_linear}
-    found.add(cpu.linear_cross_entropy.to_delta)
+    found.add(to_delta)
     for value in vars(walk).values():
         if getattr(value, "__module__", "") == walk.__name__:
             found |= {
@@ -127,16 +137,16 @@ def engine():
     return found
 
 
-def _modules(package):
+def _modules(package: types.ModuleType) -> Iterator[types.ModuleType]:
     for info in pkgutil.iter_modules(package.__path__):
         yield importlib.import_module(f"{package.__name__}.{info.name}")
 
 
-def _short(module):
+def _short(module: str) -> str:
     return module.removeprefix("nanoautograd.")
 
 
-def _rules(module):
+def _rules(module: types.ModuleType) -> Iterator[tuple[types.FunctionType, str, ast.expr]]:
     """(rule, place, tree) for each `name.defvjp(argument=rule, ...)` in a module."""
     for call in ast.walk(tree_of(module)):
         if (
@@ -152,7 +162,7 @@ def _rules(module):
                 yield rule, place, keyword.value
 
 
-def _reached(f):
+def _reached(f: types.FunctionType) -> set[types.FunctionType]:
     """f and the functions of this package that it calls, but for the operations themselves."""
     found, waiting = set(), [f]
     while waiting:
@@ -167,12 +177,12 @@ def _reached(f):
     return found
 
 
-def _names(code):
+def _names(code: types.CodeType) -> list[str]:
     """All names that a code object reads, and those in the functions inside it."""
     return [name for part in _parts(code) for name in part.co_names]
 
 
-def _definition(f):
+def _definition(f: types.FunctionType) -> ast.FunctionDef | None:
     """The FunctionDef of a function or method in its module, or None."""
     body = tree_of(sys.modules[f.__module__]).body
     for part in f.__qualname__.split("."):
@@ -204,7 +214,7 @@ COMPARISONS = {
 }
 
 
-def changes(node, arguments):
+def changes(node: Any, arguments: list[str]) -> Iterator[Change]:
     """(kind, replacement) for every mistake that can be made at one node of a rule's tree.
 
     arguments: the names of the rule's parameters.
@@ -276,11 +286,11 @@ def changes(node, arguments):
             yield "condition", ast.If(ast.Constant(truth), node.body, node.orelse)
 
 
-def _lambda(node, body):
+def _lambda(node: Any, body: ast.expr) -> ast.Lambda:
     return ast.Lambda(node.args, body)
 
 
-def _spoiled(value):
+def _spoiled(value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
     """A returned gradient (or each of several) with the wrong sign, or a wrong factor."""
     if isinstance(value, ast.Tuple):
         for k, item in enumerate(value.elts):
@@ -295,7 +305,7 @@ def _spoiled(value):
         yield "factor", ast.BinOp(value, ast.Mult(), ast.Constant(1 + 1e-5))
 
 
-def _changed_call(node):
+def _changed_call(node: Any) -> Iterator[Change]:
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
     first = [a for a in node.args if not isinstance(a, ast.Starred)]
     if name == "where" and len(first) == 3:
@@ -332,7 +342,7 @@ def _changed_call(node):
                 )
 
 
-def _is_module(node):
+def _is_module(node: Any) -> bool:
     return isinstance(node, ast.Name) and node.id in {"xp", "np", "math"}
 
 
@@ -346,15 +356,20 @@ class Mutant:
     code: types.CodeType
     lines: range  # those of the source that are changed
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.site.place}, line {self.site.tree.lineno}: {self.kind}: {self.change}"
 
 
-def mutants(site):
+Result = tuple[Mutant, str, str]  # with its status, and how or where
+
+
+def mutants(site: Site) -> Iterator[Mutant]:
     """Every mistake that can be made in the function of a site, each once."""
     arguments = [a.arg for a in site.tree.args.args]
     seen = {ast.dump(site.tree)}
-    places = [n for n in ast.walk(site.tree) if n is not site.tree or isinstance(n, ast.Lambda)]
+    places: list[Any] = [
+        n for n in ast.walk(site.tree) if n is not site.tree or isinstance(n, ast.Lambda)
+    ]
     hidden = {id(n) for n in _without_effect(site.tree)}
     for node in places:
         if id(node) in hidden:
@@ -376,7 +391,7 @@ def mutants(site):
             yield Mutant(site, kind, f"{_line(before)}  ->  {_line(after)}", code, lines)
 
 
-def _without_effect(tree):
+def _without_effect(tree: Tree) -> Iterator[ast.AST]:
     """Nodes that say nothing about gradients: docstrings, annotations, raised errors, defaults."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Raise, ast.arguments, ast.JoinedStr)):
@@ -385,24 +400,24 @@ def _without_effect(tree):
             yield from ast.walk(node)
 
 
-def _replaced(tree, old, new):
+def _replaced(tree: Tree, old: ast.AST, new: ast.AST) -> Any:
     class Replace(ast.NodeTransformer):
-        def visit(self, node):
+        def visit(self, node: Any) -> ast.AST:
             return copy.deepcopy(new) if node is old else self.generic_visit(node)
 
     # deepcopy first would lose `old`: so the copy remembers what became of it
-    memo = {}
+    memo: dict[int, Any] = {}
     copied = copy.deepcopy(tree, memo)
     old = memo[id(old)]
     return ast.fix_missing_locations(Replace().visit(copied))
 
 
-def _line(text):
+def _line(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) < 90 else text[:87] + "..."
 
 
-def _compiled(site, tree):
+def _compiled(site: Site, tree: Tree) -> types.CodeType:
     """The code object of a changed function."""
     space = dict(site.namespace)
     if isinstance(tree, ast.Lambda):
@@ -415,7 +430,7 @@ def _compiled(site, tree):
 # ---- whether they are caught
 
 
-def examples(strategy, count):
+def examples(strategy: Calls, count: int) -> list[Program]:
     """Up to `count` calls from a Hypothesis strategy, always the same ones, the largest first."""
     found = {}
 
@@ -428,7 +443,7 @@ def examples(strategy, count):
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
-    def collect(call):
+    def collect(call: Program) -> None:
         found[repr(call)] = call
 
     collect()
@@ -436,7 +451,7 @@ def examples(strategy, count):
 
 
 @cache
-def table():
+def table() -> dict[str, list[Program]]:
     """{name of operation: its calls}; random programs, where gradients are added up; and what is
     done in another way where it is large."""
     calls = {name: examples(row.calls, CALLS) for name, row in OPERATIONS.items()}
@@ -453,7 +468,7 @@ LEAVES, REFUSED = "leaves", "refused"
 
 
 @contextmanager
-def in_threads(n):
+def in_threads(n: int) -> Iterator[None]:
     """`with in_threads(n):` work is cut for n threads, and they do it; the BLAS keeps its own."""
     before = vars(threads._team).copy()
     threads._team.size, threads._team.piece_count, threads._team.pool = n, n, None
@@ -466,17 +481,17 @@ def in_threads(n):
         vars(threads._team).update(before)
 
 
-def switched(name):
+def switched(name: str) -> AbstractContextManager[object]:
     """The context in which the calls of that name are computed."""
     if name.startswith(AS_READ):
         return use_manual()
     return in_threads(2) if name == LARGE_CALLS else nullcontext()
 
 
-def runs():
+def runs() -> list[tuple[Order, str, int]]:
     """[(order, name, how many)] of all that is computed with a mistake, first order first."""
     calls = {name: len(calls) for name, calls in table().items()}
-    found = [(1, *item) for item in calls.items()]
+    found: list[tuple[Order, str, int]] = [(1, *item) for item in calls.items()]
     found += [
         (2, name, n)
         for name, n in calls.items()
@@ -490,22 +505,22 @@ def runs():
 class Coverage:
     """Of the code of a site: which of the `runs` run it, and which of its lines are executed."""
 
-    where: list
-    lines: set
+    where: list[tuple[Order, str, int]]
+    lines: set[int]
 
 
 @cache
-def coverage():
+def coverage() -> dict[types.CodeType, Coverage]:
     """{code of a site: its Coverage}."""
     found = {site.function.__code__: Coverage([], set()) for site in sites()}
     outer = {part: code for code in found for part in _parts(code)}
     seen = set()
 
-    def trace_lines(frame, event, _):
+    def trace_lines(frame: types.FrameType, event: str, _: object) -> Any:
         found[outer[frame.f_code]].lines.add(frame.f_lineno)
         return trace_lines
 
-    def trace(frame, event, _):
+    def trace(frame: types.FrameType, event: str, _: object) -> Any:
         if frame.f_code in outer:
             seen.add(outer[frame.f_code])
             return trace_lines(frame, event, _)
@@ -524,7 +539,7 @@ def coverage():
     return found
 
 
-def _parts(code):
+def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
     """A code object, and those of the functions inside it."""
     yield code
     for constant in code.co_consts:
@@ -533,7 +548,7 @@ def _parts(code):
 
 
 @cache
-def gradients(order, name, k):
+def gradients(order: Order, name: str, k: int) -> Found:
     """The gradients of the k-th call of an operation, as arrays.
 
     Those of first order also for each input alone: rules leave out what nobody needs.
@@ -545,7 +560,7 @@ def gradients(order, name, k):
         return _gradients_of(call, order)
 
 
-def _gradients_of(call, order):
+def _gradients_of(call: Program, order: Order) -> Found:
     if order == LEAVES:
         us = [_cotangent(y, False).data for y in _values(call)]
         return into_leaves(call, us, *call.inputs)
@@ -562,7 +577,7 @@ def _gradients_of(call, order):
     return found
 
 
-def into_leaves(call, us, *xs):
+def into_leaves(call: Program, us: list[Array], *xs: Array) -> Found:
     """The gradients of a call, as `backward` adds them to the leaves: once, then twice more into
     the same `.grad`, the last time recorded. What was read is filled with NaN, in case that it was
     somebody else's as well."""
@@ -582,20 +597,20 @@ def into_leaves(call, us, *xs):
     return [None if g is None else (g + h) / 3 for g, h in zip(once, twice)]
 
 
-def _values(call):
+def _values(call: Program) -> list[Any]:
     return [y for y in call(*map(np.copy, call.inputs)) if is_float(y.dtype)]
 
 
-def _gradients(outs, xs):
+def _gradients(outs: Any, xs: list[Any]) -> Found:
     outs = [y for y in outs if y.requires_grad]
     return _arrays(grad(outs, xs, [_cotangent(y, False) for y in outs], allow_unused=True))
 
 
-def _arrays(gs):
+def _arrays(gs: Any) -> Found:
     return [None if g is None else to_numpy(g.data) for g in gs]
 
 
-def _cotangent(y, requires_grad):
+def _cotangent(y: Any, requires_grad: bool) -> Tensor:
     u = 1.5 + np.cos(np.arange(y.size) + 1.0).reshape(y.shape)
     return Tensor(u, requires_grad=requires_grad, device=device_of(array_of(y)))
 
@@ -603,7 +618,9 @@ def _cotangent(y, requires_grad):
 # ---- what is to be refused, explained, or right where no call goes: each returns whether it was
 
 
-def _raises(error, words, f, *args, **options):
+def _raises(
+    error: type[Exception], words: str, f: Callable[..., Any], *args: Any, **options: Any
+) -> bool:
     try:
         f(*args, **options)
     except Exception as raised:
@@ -613,7 +630,7 @@ def _raises(error, words, f, *args, **options):
     return False
 
 
-def freed_graph():
+def freed_graph() -> bool:
     x = Tensor([1.0, 2.0], requires_grad=True)
     found = True
     for f in (lambda x: x * x, functional.softmax):
@@ -623,7 +640,7 @@ def freed_graph():
     return found
 
 
-def overwritten_value():
+def overwritten_value() -> bool:
     found = True
     for f in (lambda x: x * x, ops.exp, functional.softmax, functional.gelu):
         for which in (0, 1):
@@ -641,7 +658,7 @@ def overwritten_value():
     return found
 
 
-def gradient_that_is_nan():
+def gradient_that_is_nan() -> bool:
     with detect_anomaly():
         x = Tensor([0.0], requires_grad=True)
         y = ops.sum(ops.sqrt(x) * 0.0)
@@ -649,11 +666,11 @@ def gradient_that_is_nan():
 
 
 @function
-def _broken(x, kind):
+def _broken(x: Any, kind: str) -> Any:
     return x * 1.0
 
 
-def _broken_rule(g, kind):
+def _broken_rule(g: Any, kind: str) -> Any:
     if kind == "error":
         raise KeyError("lost")
     return {"shape": np.ones(7), "type": "text"}[kind]
@@ -662,7 +679,7 @@ def _broken_rule(g, kind):
 _broken.defvjp(x=_broken_rule)
 
 
-def rule_that_fails():
+def rule_that_fails() -> bool:
     x, found = Tensor([1.0, 2.0], requires_grad=True), True
     for kind, error, words in (
         ("error", KeyError, "in the gradient of broken"),
@@ -673,13 +690,13 @@ def rule_that_fails():
     return found
 
 
-def row_out_of_range():
+def row_out_of_range() -> bool:
     return _raises(
         IndexError, "out of range", backends.scatter_add, np.zeros((3, 2)), np.array([3]), 1.0
     )
 
 
-def sums_at_repeated_indices():
+def sums_at_repeated_indices() -> bool:
     """`scatter_add` of every dtype, on each device, and of many numbers: as it is in float64."""
     found, rng = True, np.random.default_rng(0)
     for device in ("cpu", "strict"):
@@ -687,7 +704,8 @@ def sums_at_repeated_indices():
             for shape, n in (((3,), 2), ((3,), 5), ((3, 2), 5), ((20_000,), backends.MANY)):
                 rows = rng.integers(0, min(shape[0], 2 * n), n)
                 index = rows if len(shape) == 1 else (rows, rng.integers(0, 2, n))
-                for at in (index, slice(0, 2), 1):
+                places: tuple[Any, ...] = (index, slice(0, 2), 1)
+                for at in places:
                     buffer, values = np.ones(shape), np.float64(3.0)
                     if not isinstance(at, (int, slice)):
                         values = rng.integers(0, 4, n) / 4
@@ -698,16 +716,17 @@ def sums_at_repeated_indices():
     return found
 
 
-def what_is_left_to_manual():
+def what_is_left_to_manual() -> bool:
     """Where the fast form of an operation is out of range, the gradients are those of manual/: of
     classes smoothed by weights of which one is infinite, and of norms whose squares overflow."""
     rng, weight, y = np.random.default_rng(0), np.array([1.0, np.inf]), np.array([0, 1])
     hidden, scores = (Tensor(rng.standard_normal((2, 2)), requires_grad=True) for _ in range(2))
     w, b = (Tensor(rng.standard_normal(2), requires_grad=True) for _ in range(2))
     huge = Tensor(rng.standard_normal((3, 2)) * 1e200, requires_grad=True)
-    linear, smoothed = functional.linear_cross_entropy, {"label_smoothing": 0.1}
+    linear: Any = functional.linear_cross_entropy
+    smoothed: dict[str, Any] = {"label_smoothing": 0.1}
 
-    def gradients():
+    def gradients() -> Found:
         calls = (
             (functional.cross_entropy(scores, y, weight, **smoothed), [scores]),
             (linear(hidden, scores, y, None, weight, **smoothed), [hidden, scores]),
@@ -726,7 +745,7 @@ def what_is_left_to_manual():
             return all(np.array_equal(g, h, equal_nan=True) for g, h in zip(found, gradients()))
 
 
-def _on(x, device):
+def _on(x: Any, device: str) -> Any:
     """An array, or a tuple of them, on a device; anything else as it is."""
     if type(x) is tuple:
         return tuple(_on(part, device) for part in x)
@@ -750,17 +769,17 @@ REFUSALS = [
 class Planted:
     """`with Planted(function, code)`: the function runs the code."""
 
-    def __init__(self, function, code):
+    def __init__(self, function: types.FunctionType, code: types.CodeType) -> None:
         self.function, self.code = function, code
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.original, self.function.__code__ = self.function.__code__, self.code
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.function.__code__ = self.original
 
 
-def verdict(mutant):
+def verdict(mutant: Mutant) -> tuple[str, str]:
     """("caught", how), ("equivalent", ""), or ("survived", the operations that it passed, or that
     nothing executes it)."""
     covered, passed = coverage()[mutant.site.function.__code__], []
@@ -782,7 +801,7 @@ def verdict(mutant):
     return "survived", ", ".join(dict.fromkeys(passed))
 
 
-def _check(order, name, k):
+def _check(order: Order, name: str, k: int) -> None:
     """Raises if the gradients of a call are wrong, or something is not refused."""
     if order == REFUSED:
         assert REFUSALS[k]()
@@ -796,22 +815,22 @@ def _check(order, name, k):
 class _time_limit:
     """Raises TimeoutError in the block after some seconds."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: int) -> None:
         self.seconds = seconds
 
-    def __enter__(self):
-        def stop(*_):
+    def __enter__(self) -> None:
+        def stop(*_: object) -> None:
             raise TimeoutError
 
         self.before = signal.signal(signal.SIGALRM, stop)
         signal.alarm(self.seconds)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, self.before)
 
 
-def _differs(mutant, order, name, k):
+def _differs(mutant: Mutant, order: Order, name: str, k: int) -> bool:
     """Does the mistake change a gradient of the k-th call of an operation?"""
     expected = gradients(order, name, k)
     try:
@@ -822,7 +841,7 @@ def _differs(mutant, order, name, k):
     return not all(map(_same, found, expected))
 
 
-def _same(a, b):
+def _same(a: Array | None, b: Array | None) -> bool:
     """Equal but for rounding."""
     if a is None or b is None:
         return a is b
@@ -834,26 +853,28 @@ def _same(a, b):
 # ---- the command
 
 
-def all_mutants():
+def all_mutants() -> list[Mutant]:
     return [mutant for site in sites() for mutant in mutants(site)]
 
 
-def sample(everything, count):
+def sample(everything: list[Mutant], count: int) -> list[Mutant]:
     """`count` of a list, evenly spread."""
     step = max(1.0, len(everything) / count)
     return [everything[int(k * step)] for k in range(min(count, len(everything)))]
 
 
-def _verdict_of(number):
+def _verdict_of(number: int) -> tuple[int, tuple[str, str]]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return number, verdict(_CHOSEN[number])
 
 
-_CHOSEN = []  # what the processes work on: they are forked, and inherit it
+_CHOSEN: list[Mutant] = []  # what the processes work on: they are forked, and inherit it
 
 
-def judge(chosen, jobs, progress=lambda done, total: done):
+def judge(
+    chosen: list[Mutant], jobs: int, progress: Progress = lambda done, total: done
+) -> list[Result]:
     """[(mutant, status, detail)] for every mutant of a list."""
     _CHOSEN[:] = chosen
     coverage()
@@ -869,7 +890,7 @@ def judge(chosen, jobs, progress=lambda done, total: done):
     return [(mutant, *results[k]) for k, mutant in enumerate(chosen)]
 
 
-def bar(iterator, total):
+def bar(iterator: Iterable[Any], total: int) -> Iterable[Any]:
     """A progress bar, where tqdm is installed."""
     try:
         from tqdm import tqdm
@@ -878,7 +899,7 @@ def bar(iterator, total):
     return tqdm(iterator, total=total, unit=" mistakes", disable=None)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m nanoautograd.testing.mutants",
         description="Plants mistakes in the rules, one at a time, and counts those caught.",
@@ -897,9 +918,9 @@ def main(argv=None):
     return report(results, options.verbose)
 
 
-def report(results, verbose=False):
+def report(results: list[Result], verbose: bool = False) -> int:
     """Prints the result; returns the number of survivors without an explanation."""
-    kinds = {}
+    kinds: dict[str, Counter[str]] = {}
     for mutant, status, _ in results:
         kinds.setdefault(mutant.kind, Counter())[status] += 1
     print(f"{'mistake':<20}{'planted':>9}{'caught':>9}{'equivalent':>12}{'survived':>10}")
@@ -908,7 +929,7 @@ def report(results, verbose=False):
             f"{kind:<20}{counts.total():>9}{counts['caught']:>9}{counts['equivalent']:>12}"
             f"{counts['survived']:>10}"
         )
-    total = sum(kinds.values(), Counter())
+    total = sum(kinds.values(), Counter[str]())
     how = Counter(detail.partition(" ")[0] for _, status, detail in results if status == "caught")
     print(
         f"{'all':<20}{total.total():>9}{total['caught']:>9}{total['equivalent']:>12}"

@@ -13,17 +13,23 @@ backend (tests/test_operations.py), and the search for mistakes that the tests w
     ...     gradcheck(call, call.inputs, order=2)
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from ..typing import Array, Shape
 from . import arguments as some
 from .arguments import arrays, axes, broadcastable_shapes, indices, shapes, spread
-from .programs import call
+from .programs import Program, call
 
 __all__ = ["EDGES", "KINKS", "LARGE", "OPERATIONS", "Operation"]
+
+Calls = st.SearchStrategy[Program]
+Drawn = Callable[[st.DrawFn], Program]
 
 SIZES = st.one_of(shapes(), shapes(), shapes(min_side=0))  # the last may be empty
 FULL = shapes(1, 3)
@@ -36,22 +42,22 @@ class Operation:
     """
 
     name: str
-    calls: st.SearchStrategy
+    calls: Calls
     domain: str = "everywhere"
 
 
-OPERATIONS = {}
+OPERATIONS: dict[str, Operation] = {}
 
 
-def row(name, calls, domain="everywhere"):
+def row(name: str, calls: Calls, domain: str = "everywhere") -> None:
     OPERATIONS[name] = Operation(name, calls, domain)
 
 
-def rows(domain="everywhere"):
+def rows(domain: str = "everywhere") -> Callable[[Drawn], Drawn]:
     """Decorator: the function, called with Hypothesis's `draw`, returns a call of the operation
     whose name it has (with an underscore behind it, where Python has the name as well)."""
 
-    def add(draw_call):
+    def add(draw_call: Drawn) -> Drawn:
         name = draw_call.__name__.rstrip("_").replace("functional_", "functional.")
         row(name, st.composite(draw_call)(), domain)
         return draw_call
@@ -62,7 +68,14 @@ def rows(domain="everywhere"):
 # ---- elementwise
 
 
-def elementwise(name, low=-2.0, high=2.0, away=(), margin=0.1, domain="everywhere"):
+def elementwise(
+    name: str,
+    low: float = -2.0,
+    high: float = 2.0,
+    away: Sequence[float] = (),
+    margin: float = 0.1,
+    domain: str = "everywhere",
+) -> None:
     values = arrays(SIZES, low, high, away, margin)
     row(name, values.map(lambda x: call(name, x)), domain)
 
@@ -106,12 +119,17 @@ row(
 
 
 @st.composite
-def pairs(draw, low=(-2.0, -2.0), high=(2.0, 2.0), away=((), ())):
+def pairs(
+    draw: st.DrawFn,
+    low: tuple[float, float] = (-2.0, -2.0),
+    high: tuple[float, float] = (2.0, 2.0),
+    away: tuple[Sequence[float], Sequence[float]] = ((), ()),
+) -> tuple[Array | float, ...]:
     """Two arrays that broadcast together; sometimes a Python number in place of one."""
     sides = draw(st.sampled_from([1, 1, 1, 0]))
-    values = [
-        draw(arrays(shape, *limits))
-        for shape, *limits in zip(draw(broadcastable_shapes(2, min_side=sides)), low, high, away)
+    values: list[Array | float] = [
+        draw(arrays(*limits))
+        for limits in zip(draw(broadcastable_shapes(2, min_side=sides)), low, high, away)
     ]
     number = draw(st.integers(0, 7))
     if number < 2:
@@ -121,7 +139,7 @@ def pairs(draw, low=(-2.0, -2.0), high=(2.0, 2.0), away=((), ())):
     return tuple(values)
 
 
-def pairwise(name, domain="everywhere", **limits):
+def pairwise(name: str, domain: str = "everywhere", **limits: Any) -> None:
     row(name, pairs(**limits).map(lambda values: call(name, *values)), domain)
 
 
@@ -134,7 +152,7 @@ pairwise("arctan2", "not both 0, and not x1 = 0 with x2 < 0", away=((0,), (0,)))
 
 
 @st.composite
-def unequal(draw):
+def unequal(draw: st.DrawFn) -> tuple[Array, Array]:
     """Two arrays that broadcast together, of which no two elements are equal."""
     a, b = draw(broadcastable_shapes(2))
     m, n = int(np.prod(a)), int(np.prod(b))
@@ -147,7 +165,7 @@ row("minimum", unequal().map(lambda ab: call("minimum", *ab)), "x1 ≠ x2")
 
 
 @rows("a/b not an integer")
-def remainder(draw):
+def remainder(draw: st.DrawFn) -> Program:
     a, b = draw(broadcastable_shapes(2))
     quotient = draw(arrays(np.broadcast_shapes(a, b), -2.9, 2.9, range(-3, 4), 0.15))
     b = draw(arrays(b, 0.5, 2.0)) * draw(st.sampled_from([-1.0, 1.0]))
@@ -155,7 +173,7 @@ def remainder(draw):
 
 
 @rows("a ≠ a_min, a ≠ a_max")
-def clip(draw):
+def clip(draw: st.DrawFn) -> Program:
     low, high = draw(st.sampled_from([(-0.5, 0.7), (None, 0.7), (-0.5, None), (None, None)]))
     a = draw(arrays(SIZES, away=(-0.5, 0.7)))
     if low is not None and draw(st.booleans()):
@@ -164,7 +182,7 @@ def clip(draw):
 
 
 @rows()
-def where(draw):
+def where(draw: st.DrawFn) -> Program:
     condition, x, y = draw(broadcastable_shapes(3))
     return call("where", draw(some.masks(condition)), draw(arrays(x)), draw(arrays(y)))
 
@@ -172,9 +190,15 @@ def where(draw):
 # ---- reductions
 
 
-def reduction(name, shape=FULL, tuples=True, domain="everywhere", **limits):
+def reduction(
+    name: str,
+    shape: st.SearchStrategy[Shape] = FULL,
+    tuples: bool = True,
+    domain: str = "everywhere",
+    **limits: Any,
+) -> None:
     @st.composite
-    def calls(draw):
+    def calls(draw: st.DrawFn) -> Program:
         a = draw(arrays(shape, **limits))
         return call(name, a, axis=draw(axes(a.ndim, tuples=tuples)), keepdims=draw(st.booleans()))
 
@@ -189,9 +213,9 @@ reduction("max", domain="no two elements equal")
 reduction("min", domain="no two elements equal")
 
 
-def moments(name, domain):
+def moments(name: str, domain: str) -> None:
     @st.composite
-    def calls(draw):
+    def calls(draw: st.DrawFn) -> Program:
         a = draw(arrays(shapes(1, 3, 2, 4)))
         axis = draw(axes(a.ndim))
         if axis == ():  # the variance of one element is 0
@@ -206,7 +230,7 @@ moments("std", "not all elements equal")
 
 
 @rows("no element 0; and, for ord = ±inf and ±1, no ties")
-def norm(draw):
+def norm(draw: st.DrawFn) -> Program:
     if draw(st.booleans()):
         x = draw(arrays(FULL, away=(0,)))
         axis = draw(st.integers(-x.ndim, x.ndim - 1)) if x.ndim > 1 else None
@@ -220,13 +244,13 @@ def norm(draw):
 
 
 @rows()
-def cumsum(draw):
+def cumsum(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     return call("cumsum", a, axis=draw(axes(a.ndim, tuples=False)))
 
 
 @rows("no two elements equal")
-def sort(draw):
+def sort(draw: st.DrawFn) -> Program:
     a = draw(arrays(FULL))
     return call("sort", a, axis=draw(axes(a.ndim, tuples=False)))
 
@@ -235,7 +259,7 @@ def sort(draw):
 
 
 @rows()
-def reshape(draw):
+def reshape(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     shape = draw(st.permutations(a.shape)).copy()
     if a.size and draw(st.booleans()):
@@ -247,27 +271,27 @@ row("ravel", arrays(SIZES).map(lambda a: call("ravel", a)))
 
 
 @rows()
-def transpose(draw):
+def transpose(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     order = tuple(draw(st.permutations(range(a.ndim))))
     return call("transpose", a, draw(st.sampled_from([None, order])))
 
 
 @rows()
-def permute(draw):
+def permute(draw: st.DrawFn) -> Program:
     a = draw(arrays(FULL))
     return call("permute", a, tuple(draw(st.permutations(range(a.ndim)))))
 
 
 @rows()
-def swapaxes(draw):
+def swapaxes(draw: st.DrawFn) -> Program:
     a = draw(arrays(FULL))
     axis = st.integers(-a.ndim, a.ndim - 1)
     return call("swapaxes", a, draw(axis), draw(axis))
 
 
 @rows()
-def moveaxis(draw):
+def moveaxis(draw: st.DrawFn) -> Program:
     a = draw(arrays(FULL))
     source = draw(st.permutations(range(a.ndim)))[: draw(st.integers(1, a.ndim))]
     destination = draw(st.permutations(range(-a.ndim, 0)))[: len(source)]
@@ -277,14 +301,14 @@ def moveaxis(draw):
 
 
 @rows()
-def expand_dims(draw):
+def expand_dims(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     several = (0, -1) if draw(st.booleans()) else draw(st.integers(-a.ndim - 1, a.ndim))
     return call("expand_dims", a, several)
 
 
 @rows()
-def squeeze(draw):
+def squeeze(draw: st.DrawFn) -> Program:
     a = draw(arrays(broadcastable_shapes(1).map(lambda s: s[0])))
     ones = [i for i, n in enumerate(a.shape) if n == 1]
     axis = draw(st.sampled_from([None, tuple(ones)] + [i - a.ndim for i in ones]))
@@ -292,7 +316,7 @@ def squeeze(draw):
 
 
 @rows()
-def broadcast_to(draw):
+def broadcast_to(draw: st.DrawFn) -> Program:
     small, large = draw(broadcastable_shapes(2))
     return call("broadcast_to", draw(arrays(small)), np.broadcast_shapes(small, large))
 
@@ -301,13 +325,13 @@ def broadcast_to(draw):
 
 
 @rows()
-def flip(draw):
+def flip(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     return call("flip", a, draw(axes(a.ndim)))
 
 
 @rows()
-def roll(draw):
+def roll(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     axis = draw(axes(a.ndim, tuples=False))
     if a.ndim > 1 and draw(st.booleans()):
@@ -316,7 +340,7 @@ def roll(draw):
 
 
 @rows()
-def concatenate(draw):
+def concatenate(draw: st.DrawFn) -> Program:
     shape = draw(FULL)
     axis = draw(st.one_of(st.integers(-len(shape), len(shape) - 1), st.none()))
     sides = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
@@ -330,14 +354,14 @@ def concatenate(draw):
 
 
 @rows()
-def stack(draw):
+def stack(draw: st.DrawFn) -> Program:
     shape = draw(shapes(0, 2))
     several = [draw(arrays(shape)) for _ in range(draw(st.integers(1, 3)))]
     return call("stack", several, axis=draw(st.integers(-len(shape) - 1, len(shape))))
 
 
 @rows()
-def split(draw):
+def split(draw: st.DrawFn) -> Program:
     shape = list(draw(FULL))
     axis = draw(st.integers(-len(shape), len(shape) - 1))
     if draw(st.booleans()):
@@ -349,14 +373,14 @@ def split(draw):
 
 
 @rows()
-def tile(draw):
+def tile(draw: st.DrawFn) -> Program:
     a = draw(arrays(SIZES))
     counts = st.integers(1, 2)
     return call("tile", a, draw(st.one_of(counts, st.lists(counts, max_size=4).map(tuple))))
 
 
 @rows()
-def repeat(draw):
+def repeat(draw: st.DrawFn) -> Program:
     a = draw(arrays(shapes(0, 2)))
     axis = draw(axes(a.ndim, tuples=False))
     n = a.size if axis is None else a.shape[axis]
@@ -365,13 +389,13 @@ def repeat(draw):
 
 
 @rows()
-def full_like(draw):
+def full_like(draw: st.DrawFn) -> Program:
     value, a = draw(broadcastable_shapes(2))
     return call("full_like", draw(arrays(np.broadcast_shapes(value, a))), draw(arrays(value)))
 
 
 @rows()
-def pad(draw):
+def pad(draw: st.DrawFn) -> Program:
     a = draw(arrays(shapes(0, 2, 2, 4)))
     if not a.ndim:
         return call("pad", a, draw(st.integers(0, 2)))
@@ -389,9 +413,9 @@ def pad(draw):
     return call("pad", a, width, mode)
 
 
-def triangle(name):
+def triangle(name: str) -> None:
     @st.composite
-    def calls(draw):
+    def calls(draw: st.DrawFn) -> Program:
         return call(name, draw(arrays(shapes(2, 3))), draw(st.integers(-3, 3)))
 
     row(name, calls())
@@ -401,9 +425,9 @@ triangle("tril")
 triangle("triu")
 
 
-def along_diagonal(name):
+def along_diagonal(name: str) -> None:
     @st.composite
-    def calls(draw):
+    def calls(draw: st.DrawFn) -> Program:
         a = draw(arrays(shapes(2, 3)))
         axis1, axis2 = draw(st.permutations(range(a.ndim)))[:2]
         return call(name, a, draw(st.integers(-2, 2)), axis1, axis2 - a.ndim)
@@ -419,13 +443,13 @@ along_diagonal("trace")
 
 
 @rows()
-def getitem(draw):
+def getitem(draw: st.DrawFn) -> Program:
     x = draw(arrays(SIZES))
     return call("getitem", x, draw(indices(x.shape)))
 
 
 @rows()
-def index_put(draw):
+def index_put(draw: st.DrawFn) -> Program:
     x = draw(arrays(SIZES))
     index = draw(indices(x.shape))
     place = x[index].shape
@@ -435,21 +459,21 @@ def index_put(draw):
 
 
 @rows()
-def scatter_add(draw):
+def scatter_add(draw: st.DrawFn) -> Program:
     shape = draw(FULL)
     index = draw(indices(shape))
     return call("scatter_add", draw(arrays(np.zeros(shape)[index].shape)), index, shape)
 
 
 @rows()
-def bincount(draw):
+def bincount(draw: st.DrawFn) -> Program:
     n = draw(st.integers(0, 5))
     x = draw(some.integers_below(4, (n,)))
     return call("bincount", x, draw(arrays((n,))), draw(st.integers(0, 6)))
 
 
 @rows()
-def take(draw):
+def take(draw: st.DrawFn) -> Program:
     a = draw(arrays(FULL))
     axis = draw(axes(a.ndim, tuples=False))
     n = a.size if axis is None else a.shape[axis]
@@ -458,7 +482,7 @@ def take(draw):
 
 
 @rows()
-def take_along_axis(draw):
+def take_along_axis(draw: st.DrawFn) -> Program:
     a = draw(arrays(FULL))
     axis = draw(axes(a.ndim, tuples=False))
     shape = list(a.shape) if axis is not None else [a.size]
@@ -470,13 +494,13 @@ def take_along_axis(draw):
 
 
 @rows()
-def matmul(draw):
+def matmul(draw: st.DrawFn) -> Program:
     a, b = draw(some.matmul_shapes())
     return call("matmul", draw(arrays(a)), draw(arrays(b)))
 
 
 @rows()
-def dot(draw):
+def dot(draw: st.DrawFn) -> Program:
     k = draw(st.integers(1, 3))
     a = draw(shapes(0, 2, 1, 3)) + (k,)
     b = draw(st.sampled_from([(k,), (k, 2), (2, k, 3), ()]))
@@ -485,12 +509,12 @@ def dot(draw):
 
 
 @rows()
-def outer(draw):
+def outer(draw: st.DrawFn) -> Program:
     return call("outer", draw(arrays(shapes(0, 2, 1, 3))), draw(arrays(shapes(0, 2, 1, 3))))
 
 
 @rows()
-def tensordot(draw):
+def tensordot(draw: st.DrawFn) -> Program:
     summed = draw(shapes(0, 2, 1, 3))
     n = len(summed)
     a, b = draw(shapes(0, 2, 1, 3)) + summed, summed + draw(shapes(0, 1, 1, 3))
@@ -506,7 +530,7 @@ def tensordot(draw):
 
 
 @rows()
-def einsum(draw):
+def einsum(draw: st.DrawFn) -> Program:
     subscripts, several = draw(some.einsums())
     return call("einsum", subscripts, *[draw(arrays(shape)) for shape in several])
 
@@ -515,26 +539,26 @@ def einsum(draw):
 
 
 @rows()
-def functional_softmax(draw):
+def functional_softmax(draw: st.DrawFn) -> Program:
     x = draw(arrays(FULL))
     return call("functional.softmax", x, draw(st.integers(-x.ndim, x.ndim - 1)))
 
 
 @rows()
-def functional_log_softmax(draw):
+def functional_log_softmax(draw: st.DrawFn) -> Program:
     x = draw(arrays(FULL))
     return call("functional.log_softmax", x, draw(st.integers(-x.ndim, x.ndim - 1)))
 
 
 @rows()
-def functional_gelu(draw):
+def functional_gelu(draw: st.DrawFn) -> Program:
     x = draw(arrays(SIZES))
     bias = [draw(arrays(x.shape[-1:]))] if x.ndim and draw(st.booleans()) else []
     return call("functional.gelu", x, draw(st.sampled_from(["none", "tanh"])), *bias)
 
 
 @rows()
-def functional_linear(draw):
+def functional_linear(draw: st.DrawFn) -> Program:
     n, m = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     x = draw(arrays(draw(shapes(0, 2)) + (n,)))
     bias = [draw(arrays((m,)))] if draw(st.booleans()) else []
@@ -542,7 +566,7 @@ def functional_linear(draw):
 
 
 @rows()
-def functional_embedding(draw):
+def functional_embedding(draw: st.DrawFn) -> Program:
     V, D = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     ids = draw(some.integers_below(V, shapes(0, 2)))
     unused = [v for v in range(V) if not (ids == v).any()]  # the slope for used ones is not 0
@@ -552,11 +576,11 @@ def functional_embedding(draw):
 
 
 @rows()
-def functional_cross_entropy(draw):
+def functional_cross_entropy(draw: st.DrawFn) -> Program:
     shape = draw(shapes(1, 3))
     C = shape[0] if len(shape) == 1 else shape[1]
     targets = shape[:1] * (len(shape) > 1) + shape[2:]
-    options = {
+    options: dict[str, Any] = {
         "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
         "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
     }
@@ -571,7 +595,7 @@ def functional_cross_entropy(draw):
 
 
 @rows()
-def functional_mse_loss(draw):
+def functional_mse_loss(draw: st.DrawFn) -> Program:
     shape, reduction = draw(shapes()), draw(st.sampled_from(["mean", "sum", "none"]))
     return call("functional.mse_loss", draw(arrays(shape)), draw(arrays(shape)), reduction)
 
@@ -587,11 +611,11 @@ def functional_binary_cross_entropy_with_logits(draw):
 
 
 @rows()
-def functional_linear_cross_entropy(draw):
+def functional_linear_cross_entropy(draw: st.DrawFn) -> Program:
     V = draw(st.integers(2, 3))  # one class is certain: the loss is 0
     D, rows = draw(st.integers(1, 3)), draw(shapes(0, 2))
     target = np.asarray(draw(some.integers_below(V, rows)))
-    options = {
+    options: dict[str, Any] = {
         "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
         "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
     }
@@ -611,10 +635,14 @@ def functional_linear_cross_entropy(draw):
 
 
 @rows()
-def functional_scaled_dot_product_attention(draw):
+def functional_scaled_dot_product_attention(draw: st.DrawFn) -> Program:
     T, S, d, e = (draw(st.integers(1, 3)) for _ in range(4))
     of_q, of_k, of_v, of_mask = draw(broadcastable_shapes(4, max_dims=2))
-    inputs = [draw(arrays(of_q + (T, d))), draw(arrays(of_k + (S, d))), draw(arrays(of_v + (S, e)))]
+    inputs: list[Array] = [
+        draw(arrays(of_q + (T, d))),
+        draw(arrays(of_k + (S, d))),
+        draw(arrays(of_v + (S, e))),
+    ]
     mask = draw(st.sampled_from(["none", "boolean", "added"]))
     if mask == "boolean":  # a query may see no key at all
         inputs.append(draw(some.masks(of_mask + (T, S))))
@@ -633,7 +661,9 @@ def functional_scaled_dot_product_attention(draw):
     )
 
 
-def recurrent(draw, gates, options):
+def recurrent(
+    draw: st.DrawFn, gates: int, options: dict[str, Any]
+) -> tuple[Array, Shape, list[Array], dict[str, Any]]:
     """x, the state to begin with (its shape, which may be left out), weights, and options."""
     T, B, n, H = (draw(st.integers(1, 3)) for _ in range(4))
     layers, both, bias = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
@@ -662,32 +692,32 @@ def recurrent(draw, gates, options):
     return draw(arrays(x)), h, weights, options
 
 
-def start(draw, shape):
+def start(draw: st.DrawFn, shape: Shape) -> Array | None:
     return draw(arrays(shape, -0.9, 0.9)) if draw(st.booleans()) else None
 
 
 @rows("nonlinearity relu: no state exactly 0")
-def functional_rnn(draw):
+def functional_rnn(draw: st.DrawFn) -> Program:
     nonlinearity = draw(st.sampled_from(["tanh", "tanh", "relu"]))
     x, h, weights, options = recurrent(draw, 1, {"nonlinearity": nonlinearity})
     return call("functional.rnn", x, start(draw, h), *weights, results=2, **options)
 
 
 @rows()
-def functional_lstm(draw):
+def functional_lstm(draw: st.DrawFn) -> Program:
     x, h, weights, options = recurrent(draw, 4, {})
     hx = (start(draw, h), start(draw, h)) if draw(st.booleans()) else None
     return call("functional.lstm", x, hx, *weights, results=3, **options)
 
 
 @rows()
-def functional_gru(draw):
+def functional_gru(draw: st.DrawFn) -> Program:
     x, h, weights, options = recurrent(draw, 3, {})
     return call("functional.gru", x, start(draw, h), *weights, results=2, **options)
 
 
 @rows()
-def functional_layer_norm(draw):
+def functional_layer_norm(draw: st.DrawFn) -> Program:
     x = draw(arrays(FULL))
     shape = x.shape[draw(st.integers(0, x.ndim - 1)) :]
     weight, bias = ([None, draw(arrays(shape))][draw(st.integers(0, 1))] for _ in range(2))
@@ -695,14 +725,14 @@ def functional_layer_norm(draw):
 
 
 @rows()
-def functional_rms_norm(draw):
+def functional_rms_norm(draw: st.DrawFn) -> Program:
     x = draw(arrays(FULL))
     shape = x.shape[draw(st.integers(0, x.ndim - 1)) :]
     weight = draw(arrays(shape)) if draw(st.booleans()) else None
     return call("functional.rms_norm", x, shape, weight, 0.1, **residual(draw, x))
 
 
-def residual(draw, x):
+def residual(draw: st.DrawFn, x: Array) -> dict[str, Any]:
     """What is added to x before it is normalised, if anything, and whether the sum is a result."""
     added = draw(st.integers(0, 2))
     if not added:
@@ -711,7 +741,7 @@ def residual(draw, x):
 
 
 @rows()
-def functional_dropout(draw):
+def functional_dropout(draw: st.DrawFn) -> Program:
     return call(
         "functional.dropout",
         draw(arrays(SIZES)),
@@ -723,7 +753,7 @@ def functional_dropout(draw):
 
 
 @st.composite
-def chains(draw, fewest=1):
+def chains(draw: st.DrawFn, fewest: int = 1) -> tuple[list[Array], Array | None, Array]:
     """The scores of a conditional random field, a mask or None, and tags."""
     T, B, K = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(fewest, 3))
     scores = [draw(arrays(shape)) for shape in ((T, B, K), (K, K), (K,), (K,))]
@@ -732,13 +762,13 @@ def chains(draw, fewest=1):
 
 
 @rows()
-def functional_crf_log_partition(draw):
+def functional_crf_log_partition(draw: st.DrawFn) -> Program:
     scores, mask, _ = draw(chains())
     return call("functional.crf_log_partition", *scores, mask=mask)
 
 
 @rows()
-def functional_crf_loss(draw):
+def functional_crf_loss(draw: st.DrawFn) -> Program:
     (x, *scores), mask, tags = draw(chains(fewest=2))  # one tag is certain: the loss is 0
     return call(
         "functional.crf_loss",
@@ -751,7 +781,7 @@ def functional_crf_loss(draw):
 
 
 @rows()
-def functional_rotary_embedding(draw):
+def functional_rotary_embedding(draw: st.DrawFn) -> Program:
     x = draw(arrays(draw(shapes(1, 2)) + (2 * draw(st.integers(1, 2)),)))
     return call(
         "functional.rotary_embedding",
@@ -763,7 +793,7 @@ def functional_rotary_embedding(draw):
 
 
 @rows()
-def functional_gaussian_kl_divergence(draw):
+def functional_gaussian_kl_divergence(draw: st.DrawFn) -> Program:
     shape = draw(FULL)
     first = [draw(arrays(shape)) for _ in range(2)]
     second = [draw(arrays(shape[draw(st.integers(0, len(shape) - 1)) :])) for _ in range(2)]

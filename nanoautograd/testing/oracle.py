@@ -7,107 +7,120 @@ themselves are compared with these. Attribute access falls back to `numpy`: `ora
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from ..typing import Array, Axes
+from .differences import EPS
 
-def __getattr__(name):
+Step = Callable[[Array, Array, Sequence[Array]], tuple[Array, ...]]  # of a recurrent network
+
+
+def __getattr__(name: str) -> Any:
     return getattr(np, name)
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-def softplus(x):
+def softplus(x: Array) -> Array:
     return np.log(1 + np.exp(x))
 
 
-def erf(x):
+def erf(x: Array) -> Array:
     return np.vectorize(math.erf, otypes=[float])(x)
 
 
-def relu(x):
+def relu(x: Array) -> Array:
     return np.where(x > 0, x, 0.0)
 
 
-def logsumexp(a, axis=None, keepdims=False):
+def logsumexp(a: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     return np.log(np.exp(a).sum(axis=axis, keepdims=keepdims))
 
 
-def norm(x, ord=None, axis=None, keepdims=False):
+def norm(x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> Array:
     return np.linalg.norm(x, ord, axis, keepdims)
 
 
-def permute(a, axes):
+def permute(a: Array, axes: tuple[int, ...]) -> Array:
     return np.transpose(a, axes)
 
 
-def getitem(x, index):
+def getitem(x: Array, index: Any) -> Array:
     return x[index]
 
 
-def index_put(x, index, value):
+def index_put(x: Array, index: Any, value: Array) -> Array:
     y = x.copy()
     y[index] = value
     return y
 
 
-def scatter_add(values, index, shape):
+def scatter_add(values: Array, index: Any, shape: tuple[int, ...]) -> Array:
     y = np.zeros(shape)
     np.add.at(y, index, values)
     return y
 
 
-def astype(a, dtype):
+def astype(a: Array, dtype: str) -> Array:
     return np.asarray(a).astype(dtype)
 
 
-def softmax(x, axis=-1):
+def softmax(x: Array, axis: Axes = -1) -> Array:
     return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
 
 
-def log_softmax(x, axis=-1):
+def log_softmax(x: Array, axis: Axes = -1) -> Array:
     return np.log(softmax(x, axis))
 
 
-def find(name):
+def find(name: str) -> Callable[..., Any]:
     """The function that stands for `nag.<name>`."""
     return globals().get(name.split(".")[-1]) or getattr(np, name)
 
 
-def copy(a):
+def copy(a: Array) -> Array:
     return np.array(a)
 
 
-def to(a, device):
+def to(a: Array, device: str) -> Array:
     return np.array(a)
 
 
-def linear(input, weight, bias=None):
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     y = np.einsum("...i,oi->...o", input, weight)
     return y if bias is None else y + bias
 
 
-def embedding(input, weight, padding_idx=None):
+def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Array:
     rows = [weight[i] for i in input.ravel()]
     return np.array(rows).reshape(*input.shape, weight.shape[1])
 
 
-def gelu(input, approximate="none", bias=None):
+def gelu(input: Array, approximate: str = "none", bias: Array | None = None) -> Array:
     x = input if bias is None else input + bias
     if approximate == "tanh":
         return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return x / 2 * (1 + erf(x / math.sqrt(2)))
 
 
-def silu(input):
+def silu(input: Array) -> Array:
     return input * sigmoid(input)
 
 
 def layer_norm(
-    input, normalized_shape, weight=None, bias=None, eps=1e-5, residual=None, return_sum=False
-):
+    input: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+    residual: Array | None = None,
+    return_sum: bool = False,
+) -> Array | tuple[Array, Array]:
     z = input if residual is None else input + residual
     y = np.empty_like(z)
     for i in np.ndindex(z.shape[: -len(normalized_shape)]):
@@ -116,7 +129,14 @@ def layer_norm(
     return (y, z) if return_sum else y
 
 
-def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, return_sum=False):
+def rms_norm(
+    input: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array | None = None,
+    eps: float = EPS,
+    residual: Array | None = None,
+    return_sum: bool = False,
+) -> Array | tuple[Array, Array]:
     z = input if residual is None else input + residual
     y = np.empty_like(z)
     for i in np.ndindex(z.shape[: -len(normalized_shape)]):
@@ -125,7 +145,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None, residual=None, retu
     return (y, z) if return_sum else y
 
 
-def random_word(seed, n):
+def random_word(seed: int, n: int) -> int:
     """Number n of the seed's random words: Philox 4x32-10, with Python's integers."""
     word, (c0, c1, c2, c3) = 2**32, (n // 4 % 2**32, n // 4 >> 32, 0, 0)
     k0, k1 = seed % word, seed // word
@@ -137,7 +157,9 @@ def random_word(seed, n):
     return (c0, c1, c2, c3)[n % 4]
 
 
-def dropout(input, p=0.5, training=True, *, seed, offset=0):
+def dropout(
+    input: Array, p: float = 0.5, training: bool = True, *, seed: int, offset: int = 0
+) -> Array:
     if not training:
         return np.array(input)
     kept = [random_word(seed, offset + i) >= p * 2**32 for i in range(input.size)]
@@ -146,7 +168,9 @@ def dropout(input, p=0.5, training=True, *, seed, offset=0):
     )
 
 
-def crf_score(emissions, tags, transitions, start, end):
+def crf_score(
+    emissions: Array, tags: Sequence[int], transitions: Array, start: Array, end: Array
+) -> float:
     """The score of one sequence of tags; emissions are (T, K)."""
     steps = zip(tags, tags[1:])
     return (
@@ -157,43 +181,55 @@ def crf_score(emissions, tags, transitions, start, end):
     )
 
 
-def crf_log_partition(emissions, transitions, start, end, *, mask=None):
+def crf_log_partition(
+    emissions: Array, transitions: Array, start: Array, end: Array, *, mask: Array | None = None
+) -> Array:
     out = []
     for b in range(emissions.shape[1]):
         x = emissions[:, b] if mask is None else emissions[mask[:, b], b]
-        out.append(
-            logsumexp(
-                [
-                    crf_score(x, y, transitions, start, end)
-                    for y in itertools.product(range(x.shape[1]), repeat=len(x))
-                ]
-            )
-        )
+        every = itertools.product(range(x.shape[1]), repeat=len(x))
+        out.append(logsumexp(np.array([crf_score(x, y, transitions, start, end) for y in every])))
     return np.array(out)
 
 
-def crf_loss(emissions, tags, transitions, start, end, *, mask=None, reduction="mean"):
+def crf_loss(
+    emissions: Array,
+    tags: Array,
+    transitions: Array,
+    start: Array,
+    end: Array,
+    *,
+    mask: Array | None = None,
+    reduction: str = "mean",
+) -> Array:
     out = crf_log_partition(emissions, transitions, start, end, mask=mask)
     for b in range(emissions.shape[1]):
         n = len(emissions) if mask is None else mask[:, b].sum()
-        out[b] -= crf_score(emissions[:n, b], tags[:n, b], transitions, start, end)
+        out[b] -= crf_score(emissions[:n, b], tags[:n, b].tolist(), transitions, start, end)
     return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
-def mse_loss(input, target, reduction="mean"):
+def mse_loss(input: Array, target: Array, reduction: str = "mean") -> Array:
     out = (input - target) ** 2
     return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
 def binary_cross_entropy_with_logits(
-    input, target, weight=1.0, *, reduction="mean", pos_weight=1.0
-):
+    input: Array,
+    target: Array,
+    weight: Any = 1.0,
+    *,
+    reduction: str = "mean",
+    pos_weight: Any = 1.0,
+) -> Array:
     p = 1 / (1 + np.exp(-input))
     out = -weight * (pos_weight * target * np.log(p) + (1 - target) * np.log(1 - p))
     return {"none": out, "sum": out.sum(), "mean": out.mean()}[reduction]
 
 
-def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
+def rotary_embedding(
+    input: Array, *, base: float = 10000.0, offset: int = 0, interleaved: bool = True
+) -> Array:
     T, d = input.shape[-2:]
     y = np.empty_like(input)
     for t in range(T):
@@ -207,14 +243,22 @@ def rotary_embedding(input, *, base=10000.0, offset=0, interleaved=True):
     return y
 
 
-def gaussian_kl_divergence(mu, logvar, mu_2=0.0, logvar_2=0.0):
+def gaussian_kl_divergence(
+    mu: Array, logvar: Array, mu_2: Array | float = 0.0, logvar_2: Array | float = 0.0
+) -> Array:
     ratio = np.exp(logvar - logvar_2)
     return ((ratio - 1 - np.log(ratio) + (mu - mu_2) ** 2 / np.exp(logvar_2)) / 2).sum(axis=-1)
 
 
 def cross_entropy(
-    input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Array:
     if input.ndim == 1:  # one row, a batch of it
         out = cross_entropy(
             input[None],
@@ -244,18 +288,18 @@ def cross_entropy(
 
 
 def scaled_dot_product_attention(
-    query,
-    key,
-    value,
-    attn_mask=None,
+    query: Array,
+    key: Array,
+    value: Array,
+    attn_mask: Array | None = None,
     *,
-    dropout_p=0.0,
-    is_causal=False,
-    scale=None,
-    return_weights=False,
-    seed=0,
-    offset=0,
-):
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    return_weights: bool = False,
+    seed: int = 0,
+    offset: int = 0,
+) -> Array | tuple[Array, Array]:
     T, S, d = query.shape[-2], key.shape[-2], query.shape[-1]
     scores = np.einsum("...td,...sd->...ts", query, key) * (d**-0.5 if scale is None else scale)
     visible = np.ones((T, S), dtype=bool)
@@ -273,17 +317,21 @@ def scaled_dot_product_attention(
     return (out, weights) if return_weights else out
 
 
-def rnn(input, hx, *weights, nonlinearity="tanh", **options):
+def rnn(
+    input: Array, hx: Array | None, *weights: Array, nonlinearity: str = "tanh", **options: Any
+) -> tuple[Array, ...]:
     f = np.tanh if nonlinearity == "tanh" else relu
 
-    def step(a, e, states):
+    def step(a: Array, e: Array, states: Sequence[Array]) -> tuple[Array, ...]:
         return (f(a + e),)
 
     return recurrent(step, input, (hx,), weights, **options)
 
 
-def lstm(input, hx, *weights, **options):
-    def step(a, e, states):
+def lstm(
+    input: Array, hx: tuple[Array, Array] | None, *weights: Array, **options: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    def step(a: Array, e: Array, states: Sequence[Array]) -> tuple[Array, ...]:
         i, f, g, o = np.split(a + e, 4)
         c = sigmoid(f) * states[1] + sigmoid(i) * np.tanh(g)
         return sigmoid(o) * np.tanh(c), c
@@ -292,8 +340,8 @@ def lstm(input, hx, *weights, **options):
     return out, (h_n, c_n)
 
 
-def gru(input, hx, *weights, **options):
-    def step(a, e, states):
+def gru(input: Array, hx: Array | None, *weights: Array, **options: Any) -> tuple[Array, ...]:
+    def step(a: Array, e: Array, states: Sequence[Array]) -> tuple[Array, ...]:
         (a_r, a_z, a_n), (e_r, e_z, e_n) = np.split(a, 3), np.split(e, 3)
         r, z = sigmoid(a_r + e_r), sigmoid(a_z + e_z)
         return ((1 - z) * np.tanh(a_n + r * e_n) + z * states[0],)
@@ -302,17 +350,17 @@ def gru(input, hx, *weights, **options):
 
 
 def recurrent(
-    step,
-    input,
-    starts,
-    weights,
-    bidirectional=False,
-    lengths=None,
-    batch_first=False,
-    bias=True,
-    dropout=0.0,
-    masks=None,
-):
+    step: Step,
+    input: Array,
+    starts: Sequence[Array | None],
+    weights: Sequence[Array],
+    bidirectional: bool = False,
+    lengths: Array | None = None,
+    batch_first: bool = False,
+    bias: bool = True,
+    dropout: float = 0.0,
+    masks: Array | None = None,
+) -> tuple[Array, ...]:
     if input.ndim == 2:  # one sequence, a batch of it
         starts = [s if s is None else s[:, None] for s in starts]
         masks = masks if masks is None else masks[:, :, None]
@@ -354,7 +402,14 @@ def recurrent(
     return (x.swapaxes(0, 1) if batch_first else x), *last
 
 
-def linear_cross_entropy(hidden, weight, target, bias=None, class_weight=None, **options):
+def linear_cross_entropy(
+    hidden: Array,
+    weight: Array,
+    target: Array,
+    bias: Array | None = None,
+    class_weight: Array | None = None,
+    **options: Any,
+) -> Array:
     scores = linear(hidden, weight, bias).reshape(-1, len(weight))
     out = cross_entropy(scores, np.ravel(target), class_weight, **options)
     return out.reshape(target.shape) if options["reduction"] == "none" else out

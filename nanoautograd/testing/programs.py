@@ -14,8 +14,10 @@ A failing program shrinks to the fewest instructions, and prints as a function t
 into a file and run.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -23,7 +25,10 @@ from hypothesis import strategies as st
 from .. import functional, ops
 from ..backends import device_of, is_array, to_device
 from ..core.tensor import Tensor
+from ..typing import Array
 from . import arguments, oracle
+
+Constant = Callable[[Any], Any]  # what an array among the arguments of an instruction becomes
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Value:
 
     number: int
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"v{self.number}"
 
 
@@ -45,7 +50,7 @@ class Instruction:
     options: dict = field(default_factory=dict)
     results: tuple = ()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         args = [_text(a) for a in self.args]
         args += [f"{key}={_text(value)}" for key, value in self.options.items()]
         left = ", ".join(f"v{n}" for n in self.results)
@@ -61,26 +66,28 @@ class Program:
     outputs: tuple
 
     @property
-    def __name__(self):
+    def __name__(self) -> str:
         return self.instructions[0].name if len(self.instructions) == 1 else "program"
 
     @property
-    def __signature__(self):
+    def __signature__(self) -> Signature:
         return Signature(
             [Parameter(f"v{n}", Parameter.POSITIONAL_ONLY) for n in range(len(self.inputs))]
         )
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """The outputs, computed with this package from Tensors or arrays of any backend."""
         first = inputs[0].data if isinstance(inputs[0], Tensor) else inputs[0]
         device = device_of(first)
         return self._run(_operation, inputs, lambda a: to_device(a, device))
 
-    def in_numpy(self):
+    def in_numpy(self) -> tuple[Any, ...]:
         """The outputs at `inputs` as plain NumPy computes them (see oracle.py)."""
         return self._run(oracle.find, self.inputs, lambda a: a)
 
-    def _run(self, find, inputs, constant):
+    def _run(
+        self, find: Callable[[str], Callable[..., Any]], inputs: Sequence[Any], constant: Constant
+    ) -> tuple[Any, ...]:
         values = dict(enumerate(inputs))
         for step in self.instructions:
             args = [_filled(a, values, constant) for a in step.args]
@@ -89,7 +96,7 @@ class Program:
             values.update(zip(step.results, _leaves(out), strict=True))
         return tuple(values[n] for n in self.outputs)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         names = [f"v{n}" for n in range(len(self.inputs))]
         lines = [
             f"def program({', '.join(names)}):",
@@ -99,7 +106,7 @@ class Program:
         lines += [f"v{n} = np.array({x.tolist()})" for n, x in enumerate(self.inputs)]
         return "\n".join(lines)
 
-    def _repr_pretty_(self, printer, cycle):
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """How Hypothesis shows a failing example."""
         for k, line in enumerate(repr(self).splitlines()):
             if k:
@@ -107,14 +114,14 @@ class Program:
             printer.text(line)
 
 
-def _leaves(value):
+def _leaves(value: Any) -> list[Any]:
     """The results in a tuple that may be nested, from left to right."""
     if isinstance(value, (tuple, list)):
         return [leaf for part in value for leaf in _leaves(part)]
     return [value]
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"np.array({value.tolist()})"
     if isinstance(value, tuple):
@@ -125,12 +132,12 @@ def _text(value):
     return repr(value)
 
 
-def _operation(name):
+def _operation(name: str) -> Callable[..., Any]:
     """The function that `nag.<name>` is."""
     return getattr(functional if name.startswith("functional.") else ops, name.split(".")[-1])
 
 
-def _filled(arg, values, constant):
+def _filled(arg: Any, values: Mapping[int, Any], constant: Constant) -> Any:
     """An argument with the values filled in, and with `constant` applied to arrays in it."""
     if isinstance(arg, Value):
         return values[arg.number]
@@ -139,14 +146,14 @@ def _filled(arg, values, constant):
     return constant(arg) if is_array(arg) else arg
 
 
-def call(name, *args, results=1, **options):
+def call(name: str, *args: Any, results: int = 1, **options: Any) -> Program:
     """A Program of one instruction: each float64 array among the arguments is an input.
 
     call("concatenate", [x, y], axis=0)
     """
     inputs = []
 
-    def numbered(arg):
+    def numbered(arg: Any) -> Any:
         if isinstance(arg, (list, tuple)):
             return type(arg)(map(numbered, arg))
         if is_array(arg) and arg.dtype == np.float64:
@@ -164,16 +171,16 @@ def call(name, *args, results=1, **options):
 # ---- what may happen to one, two or more values. `ok` says where an operation is smooth, and tame.
 
 
-def _everywhere(*arrays):
+def _everywhere(*arrays: Array) -> bool:
     return True
 
 
-def _apart(x):
+def _apart(x: Array) -> Any:
     """No two elements nearly equal."""
     return x.size < 2 or np.diff(np.sort(x, axis=None)).min() > 0.01
 
 
-ELEMENTWISE = {
+ELEMENTWISE: dict[str, Callable[[Array], Any]] = {
     "tanh": _everywhere,
     "sin": _everywhere,
     "cos": _everywhere,
@@ -197,7 +204,7 @@ ELEMENTWISE = {
     "arccos": lambda x: np.abs(x).max() < 0.9,
     "tan": lambda x: np.abs(np.cos(x)).min() > 0.3,
 }
-PAIRWISE = {
+PAIRWISE: dict[str, Callable[[Array, Array], Any]] = {
     "add": _everywhere,
     "subtract": _everywhere,
     "multiply": _everywhere,
@@ -207,7 +214,7 @@ PAIRWISE = {
     "minimum": lambda a, b: np.abs(a - b).min() > 0.01,
     "arctan2": lambda a, b: (a * a + b * b).min() > 0.1,
 }
-REDUCTIONS = {
+REDUCTIONS: dict[str, Callable[[Array], Any]] = {
     "sum": _everywhere,
     "mean": _everywhere,
     "prod": _everywhere,
@@ -234,7 +241,7 @@ SIZE, LARGEST = 40, 30.0  # of a value: elements, absolute value
 
 
 @st.composite
-def programs(draw, max_instructions=7, max_inputs=3):
+def programs(draw: st.DrawFn, max_instructions: int = 7, max_inputs: int = 3) -> Program:
     """Random programs (see the top of programs.py), each with inputs at which it is smooth."""
     first = draw(arguments.shapes(0, 2, 1, 3))
     shapes = [first] + [
@@ -256,8 +263,10 @@ def programs(draw, max_instructions=7, max_inputs=3):
     return _without_dead_code(inputs, steps, draw(st.integers(0, 1)))
 
 
-def _draw_instruction(draw, kind, values):
-    pick = lambda: draw(st.integers(0, len(values) - 1))
+def _draw_instruction(draw: st.DrawFn, kind: str, values: Mapping[int, Array]) -> Instruction:
+    def pick() -> int:
+        return draw(st.integers(0, len(values) - 1))
+
     a = pick()
     x, va = values[a], Value(a)
     if kind == "elementwise":
@@ -321,10 +330,11 @@ def _draw_instruction(draw, kind, values):
     return Instruction("multiply", (va, va))
 
 
-def _tried(step, values):
+def _tried(step: Instruction, values: Mapping[int, Array]) -> list[Array] | None:
     """The results of an instruction, or None where it is not defined, not smooth or too large."""
     args = [_filled(a, values, lambda constant: constant) for a in step.args]
-    ok = {**ELEMENTWISE, **PAIRWISE, **REDUCTIONS, "sort": _apart}.get(step.name, _everywhere)
+    smooth: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **PAIRWISE, **REDUCTIONS}
+    ok = (smooth | {"sort": _apart}).get(step.name, _everywhere)
     arrays = [a for a in args if isinstance(a, np.ndarray) and a.dtype == float]
     if not all(a.size for a in arrays):
         return None
@@ -340,7 +350,7 @@ def _tried(step, values):
     return out if fits else None
 
 
-def _without_dead_code(inputs, steps, also):
+def _without_dead_code(inputs: tuple[Array, ...], steps: list[Instruction], also: int) -> Program:
     """The Program, of which all unused values are outputs, and perhaps one that is used."""
     used = {v.number for step in steps for v in _values_in(step.args)}
     every = [n for step in steps for n in step.results]
@@ -351,7 +361,7 @@ def _without_dead_code(inputs, steps, also):
     return Program(inputs, tuple(steps), tuple(outputs))
 
 
-def _values_in(args):
+def _values_in(args: Any) -> Iterator[Value]:
     for arg in args:
         if isinstance(arg, Value):
             yield arg

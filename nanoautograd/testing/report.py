@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import permutations
 from math import isfinite, prod
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,19 +33,27 @@ class GradientError(AssertionError):
     check       what was checked (source.Check), but not in a copy that pickle has made
     """
 
-    operation = argument = name = index = analytic = numeric = error = None
-    gradient = numeric_gradient = check = None
+    operation: str | None = None
+    argument: int | None = None
+    name: str | None = None
+    index: tuple[int, ...] | None = None
+    analytic: float | None = None
+    numeric: float | None = None
+    error: float | None = None
+    gradient: np.ndarray | None = None
+    numeric_gradient: np.ndarray | None = None
+    check: Any = None
     calls = 0
-    table = ()
+    table: Sequence[Row] = ()
     guess = "unknown"
     explanation = ""
 
-    def __init__(self, message, **found):
+    def __init__(self, message: str, **found: Any) -> None:
         super().__init__(message)
         self.__dict__.update(found)
 
     def __reduce__(self) -> tuple:
-        make, args, *state = super().__reduce__()  # type: ignore[misc]
+        make, args, *state = cast(tuple, super().__reduce__())
         return make, args, {k: v for k, v in (state or [{}])[0].items() if k != "check"}
 
     def show(self, path: str | PathLike | None = None) -> str:

@@ -1,6 +1,8 @@
 """Smaller inputs at which a gradient check still fails: easier to look at, and to paste."""
 
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,9 @@ SECONDS = 5.0  # after which what was found so far has to do
 SHOWN = 40  # numbers
 
 
-def smallest(f, inputs, options, error):
+def smallest(
+    f: Callable[..., Any], inputs: list[Any], options: dict[str, Any], error: GradientError
+) -> tuple[list[Any], GradientError]:
     """(inputs, error): as small as was found in a few seconds, with the same kind of mistake.
 
     Axes of one length are cut together, since they may have to fit; then numbers are rounded. A
@@ -23,7 +27,7 @@ def smallest(f, inputs, options, error):
     """
     end = monotonic() + SECONDS
 
-    def fails(candidate):
+    def fails(candidate: list[Any]) -> GradientError | None:
         if monotonic() > end:
             return None
         try:
@@ -34,7 +38,7 @@ def smallest(f, inputs, options, error):
             return None
         return None
 
-    def smaller():
+    def smaller() -> tuple[list[Any], GradientError] | None:
         """(inputs, error) of the first cut that fails, or None."""
         for n in sorted({n for x in inputs for n in np.shape(x) if n > 1}, reverse=True):
             for m in sorted({1, 2, n // 2} - {n, 0}):
@@ -52,7 +56,9 @@ def smallest(f, inputs, options, error):
     return inputs, error
 
 
-def as_code(f, inputs, options, error):
+def as_code(
+    f: Callable[..., Any], inputs: Sequence[Any], options: dict[str, Any], error: GradientError
+) -> str:
     """Lines of Python that make the smallest inputs found, and what the check says at these."""
     try:
         inputs = [x if hasattr(x, "shape") else np.asarray(x, float) for x in inputs]
@@ -69,5 +75,5 @@ def as_code(f, inputs, options, error):
     return "\n".join(["inputs at which it fails, to paste:", *lines, guess]).rstrip()
 
 
-def _rounded(x, digits):
+def _rounded(x: Any, digits: int) -> Any:
     return x.round(digits) if isinstance(x, np.ndarray) else x.round(decimals=digits)

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..core.tensor import Tensor
 from ..safety.checks import is_ours
 from .frameworks import library_of
 from .report import GradientError
-from .subjects import flat, name_of
+from .subjects import flat, name_of, unbound
 
 LINES = 120  # of one function
 NUMBERS = 2000  # of all inputs
@@ -127,7 +127,7 @@ def _our_rules(f: Callable, inputs: list) -> Iterator[tuple[str, Any]]:
     with enable_grad():
         edges = [y._edge for y in flat(f(*ts)) if isinstance(y, Tensor) and y._edge is not None]
     for node in topological_order(edges):
-        operation = getattr(node, "operation", None)  # a leaf has none
+        operation: Any = getattr(node, "operation", None)  # a leaf has none
         rules = {f"rule for {name}": rule for name, rule in getattr(operation, "rules", {}).items()}
         rules["backward"] = getattr(operation, "backward", None)  # of custom_vjp
         for what, rule in rules.items():
@@ -137,8 +137,7 @@ def _our_rules(f: Callable, inputs: list) -> Iterator[tuple[str, Any]]:
 
 def _underlying(f: Any) -> Any:
     """The function in a partial, the class of an `apply`, the `forward` of a module."""
-    while isinstance(f, partial):
-        f = f.func
+    f = unbound(f)
     owner = getattr(f, "__self__", None)
     if isinstance(owner, type) and getattr(f, "__name__", "") == "apply":
         return owner

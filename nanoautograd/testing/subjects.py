@@ -10,15 +10,19 @@ Each subject has a name and two methods on lists of float64 arrays:
 these are of stands in one class: `Ours`, or another in frameworks.py.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import combinations
+from types import FrameType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..autograd import grad
 from ..backends import device_of, is_array, is_float, to_numpy
@@ -27,8 +31,12 @@ from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
+from ..typing import Shape
 from .budget import Calls
 from .report import GUESSES, GradientError, shape_guess
+
+Array = NDArray[np.float64]
+Gradients = Sequence[Array | None]  # one for each argument; None for zero
 
 LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precision.py
 
@@ -44,34 +52,36 @@ class Ours:
     recording, constant = enable_grad, no_grad
     detached = ".detach(), .data, Tensor(...), no_grad"
 
-    def __init__(self, device):
+    def __init__(self, device: str) -> None:
         self.device = device
 
-    def tensor(self, x, like=None):
+    def tensor(self, x: Any, like: Any = None) -> Any:
         """A leaf that holds a copy of a NumPy array, of the kind of the tensor `like`."""
         if like is None:
             return Tensor(x, device=self.device)
         return Tensor(x, device=like.device, dtype=like.dtype)
 
-    def numpy(self, t):
+    def numpy(self, t: Any) -> Array:
         """The value of a tensor as a NumPy array of real numbers."""
         return to_numpy(t.data)
 
-    def is_tensor(self, y):
+    def is_tensor(self, y: Any) -> bool:
         return isinstance(y, Tensor)
 
-    def is_float(self, y):
+    def is_float(self, y: Any) -> bool:
         return is_float(y.dtype)
 
-    def grad(self, outs, tensors, cotangents, **options):
+    def grad(
+        self, outs: list[Any], tensors: list[Any], cotangents: list[Any], **options: Any
+    ) -> list[Any]:
         """[gradient or None] of the tensors. options: retain_graph, create_graph."""
-        return grad(outs, tensors, cotangents, allow_unused=True, **options)
+        return list(grad(outs, tensors, cotangents, allow_unused=True, **options))
 
-    def jvp(self, f, tensors, tangents):
-        """The tangents of the results of f, a tuple."""
-        return jvp(f, tuple(tensors), tuple(tangents))[1]
+    def jvp(self, f: Callable[..., Any], tensors: list[Any], tangents: list[Any]) -> list[Array]:
+        """The tangents of the results of f."""
+        return list(jvp(f, tuple(tensors), tuple(tangents))[1])
 
-    def other_leaves(self, outs, tensors):
+    def other_leaves(self, outs: list[Any], tensors: list[Any]) -> list[Shape]:
         """The shapes of the leaves that the results depend on, beside the tensors."""
         own = {t._edge[0] for t in tensors}
         nodes = topological_order([y._edge for y in outs])
@@ -83,35 +93,37 @@ class Differentiated:
     for each input a tensor of its kind, or None."""
 
     order = 1
-    recorded = None  # the results of the call whose gradient was the last to be computed
-    others = ()  # the shapes of leaves that they depend on, and that are no inputs
+    recorded: list[Array] | None = (
+        None  # the results of the call whose gradient was the last to be computed
+    )
+    others: Sequence[Shape] = ()  # the shapes of leaves that they depend on, and that are no inputs
 
-    def __init__(self, f, library, likes=None):
+    def __init__(self, f: Callable[..., Any], library: Any, likes: list[Any] | None = None) -> None:
         self.f, self.library, self.likes = f, library, likes
         self.name = name_of(f)
         self.calls = Calls()  # without an end
 
-    def evaluate(self, *args):
+    def evaluate(self, *args: Any) -> Any:
         """f(*args), which counts. Raises Spent where no more calls may be made."""
         self.calls.one()
         return self.f(*args)
 
-    def tensors(self, xs, requires_grad):
+    def tensors(self, xs: list[Array], requires_grad: bool) -> list[Any]:
         tensors = [self.library.tensor(*pair) for pair in zip(xs, self.likes or [None] * len(xs))]
         for t in tensors:
             t.requires_grad = requires_grad
         return tensors
 
-    def cotangents(self, outs, us):
+    def cotangents(self, outs: Sequence[Any], us: Sequence[Array]) -> list[Any]:
         return [self.library.tensor(u, y) for y, u in zip(outs, us)]
 
-    def of_gradient(self, xs, us):
+    def of_gradient(self, xs: list[Array], us: list[Array]) -> Differentiated:
         """The gradients as a subject, of inputs and cotangents: for order 2."""
         gradient = Gradient(self, xs)
         gradient.compare_recorded(xs + us)
         return gradient
 
-    def call(self, tensors):
+    def call(self, tensors: list[Any]) -> list[Any]:
         """The floating results, in one list."""
         outs, library = list(flat(self.evaluate(*tensors))), self.library
         for out in outs:
@@ -122,11 +134,13 @@ class Differentiated:
                 )
         return [out for out in outs if library.is_float(out)]
 
-    def values(self, xs):
+    def values(self, xs: list[Array]) -> list[Array]:
         with self.library.constant():
             return [self.library.numpy(y) for y in self.call(self.tensors(xs, False))]
 
-    def gradients(self, xs, us, elsewhere=None):
+    def gradients(
+        self, xs: list[Array], us: list[Array], elsewhere: list[Array] | None = None
+    ) -> Gradients:
         """The gradients of sum_k <u_k, f_k>, as NumPy arrays (None where there is none)."""
         tensors, library = self.tensors(xs, True), self.library
         xs = [np.array(library.numpy(t)) for t in tensors]  # copies: a function may write into them
@@ -142,7 +156,7 @@ class Differentiated:
                 f"the result of {self.name} does not depend on any input: it was computed from "
                 f"detached values ({library.detached}) or not from the inputs"
             )
-        outs, given = zip(*connected)
+        outs, given = map(list, zip(*connected))
         self.others = library.other_leaves(outs, tensors)
         cotangents = self.cotangents(outs, given)
         given = [np.array(library.numpy(u)) for u in cotangents]
@@ -156,7 +170,7 @@ class Differentiated:
             for i, (x, g, h) in enumerate(zip(tensors, first, again))
         ]
 
-    def disturb(self, xs, elsewhere=None):
+    def disturb(self, xs: list[Array], elsewhere: list[Array] | None = None) -> None:
         """Calls the function at another point, and keeps its results: what the function keeps
         itself, other than with the call, is then that of another call."""
         self.disturbed = None
@@ -165,16 +179,16 @@ class Differentiated:
                 with np.errstate(all="ignore"), suppress(Exception):  # which may be no place for f
                     self.disturbed = self.values(there)
 
-    def compare_layouts(self, xs, us, gs):
+    def compare_layouts(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         """Gradients do not depend on how inputs and cotangents lie in memory."""
 
-    def jvp(self, xs, vs):
+    def jvp(self, xs: list[Array], vs: list[Array]) -> list[Array]:
         """The tangents of the results along vs, as forward mode gives them."""
         tangents = [self.library.tensor(v, t) for v, t in zip(vs, self.tensors(xs, False))]
         dys = self.library.jvp(lambda *ts: tuple(self.call(ts)), self.tensors(xs, False), tangents)
         return [self.library.numpy(dy) for dy in dys]
 
-    def compare_alone(self, xs, us, gs):
+    def compare_alone(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         """The gradient of each input, when it is the only one that needs one, must be the same."""
         rounding = 1e-14 * _largest([g for g in gs if g is not None])
         for i, expected in enumerate(gs):
@@ -199,7 +213,7 @@ class Differentiated:
                     "unknown",
                 )
 
-    def _examined(self, i, x, g, again):
+    def _examined(self, i: int, x: Any, g: Any, again: Any) -> Array:
         if g.shape != x.shape or g.dtype != x.dtype:
             wrong_shape = g.shape != x.shape
             key = shape_guess(tuple(g.shape), tuple(x.shape)) if wrong_shape else "precision"
@@ -221,14 +235,14 @@ class Differentiated:
             )
         return g
 
-    def compare(self, expected, found, text):
+    def compare(self, expected: Gradients, found: Gradients, text: str) -> None:
         """Raises the error that says `text` unless two ways give the same gradients."""
         for i, pair in enumerate(zip(expected, found)):
             a, b = (np.zeros(1) if g is None else g for g in pair)
             if a.shape != b.shape or not _alike(a, b):
                 raise self.error(i, text, "unknown")
 
-    def _unchanged(self, tensors, xs, read_backwards=""):
+    def _unchanged(self, tensors: list[Any], xs: list[Array], read_backwards: str = "") -> None:
         """Refuses a function that changed an array; a rule that did is wrong, as others read it."""
         for i, (t, x) in enumerate(zip(tensors, xs)):
             if np.array_equal(self.library.numpy(t), x):
@@ -244,7 +258,7 @@ class Differentiated:
                 "computation, so nothing can be compared; compute on a copy"
             )
 
-    def error(self, i, text, guess, **found):
+    def error(self, i: int, text: str, guess: str, **found: Any) -> GradientError:
         name = self.names(i + 1)[i]
         return GradientError(
             f"the gradient of {self.name} with respect to argument {i} ({name}) {text}",
@@ -256,7 +270,7 @@ class Differentiated:
             **found,
         )
 
-    def names(self, count):
+    def names(self, count: int) -> list[str]:
         """Names of the arguments, as f declares them."""
         if hasattr(self.f, "__arguments__"):  # of gradcheck_module
             return self.f.__arguments__
@@ -266,7 +280,7 @@ class Differentiated:
             parameters = []
         if parameters and parameters[0].name == "ctx":  # of PyTorch
             del parameters[0]
-        names = []
+        names: list[str] = []
         for p in parameters:
             if p.kind is p.VAR_POSITIONAL:
                 names += [f"{p.name}[{k}]" for k in range(count - len(names))]
@@ -280,7 +294,7 @@ class Gradient(Differentiated):
 
     order = 2
 
-    def __init__(self, first, xs):
+    def __init__(self, first: Differentiated, xs: list[Array]) -> None:
         with first.library.constant():
             outs = first.call(first.tensors(xs, False))
         likes = [*(first.likes or [None] * len(xs)), *outs]
@@ -288,7 +302,7 @@ class Gradient(Differentiated):
         self.first, self.count, self.calls = first, len(xs), first.calls
         self.name = f"the gradient of {first.name}"
 
-    def call(self, tensors):
+    def call(self, tensors: list[Any]) -> list[Any]:
         xs, us = tensors[: self.count], tensors[self.count :]
         recorded = xs[0].requires_grad
         if not recorded:  # plain values are wanted
@@ -300,7 +314,7 @@ class Gradient(Differentiated):
         zeros = [self.library.tensor(0 * self.library.numpy(x), x) for x in xs]
         return [zero if g is None else g for zero, g in zip(zeros, gs)]
 
-    def compare_recorded(self, xs):
+    def compare_recorded(self, xs: list[Array]) -> None:
         """Gradients under create_graph must be those without, but for rounding."""
         plain = self.values(xs)
         rounding = 1e-14 * _largest([*plain, *xs])
@@ -315,7 +329,7 @@ class Gradient(Differentiated):
                     "unknown",
                 )
 
-    def names(self, count):
+    def names(self, count: int) -> list[str]:
         outs = count - self.count
         return self.first.names(self.count) + [
             "the cotangent" if outs == 1 else f"cotangent {k}" for k in range(outs)
@@ -325,11 +339,13 @@ class Gradient(Differentiated):
 class ByHand(Differentiated):
     """A function of plain arrays with a gradient written by hand."""
 
-    def __init__(self, f, vjp, jvp=None):
+    def __init__(
+        self, f: Callable[..., Any], vjp: Callable[..., Any], jvp: Callable[..., Any] | None = None
+    ) -> None:
         super().__init__(f, Ours("cpu"))
         self.vjp, self.forward_mode = vjp, jvp
 
-    def values(self, xs):
+    def values(self, xs: list[Array]) -> list[Array]:
         copies = list(map(np.copy, xs))
         found = self.evaluate(*copies)
         self.several = isinstance(found, (tuple, list))  # results, and so cotangents
@@ -337,7 +353,9 @@ class ByHand(Differentiated):
         self._kept(xs, copies, CheckRefused, self.name)
         return [y for y in ys if y.dtype.kind == "f"]
 
-    def gradients(self, xs, us, elsewhere=None):
+    def gradients(
+        self, xs: list[Array], us: list[Array], elsewhere: list[Array] | None = None
+    ) -> Gradients:
         gs = self.given(list(map(np.copy, xs)), list(map(np.copy, us)))
         self.disturb(xs, elsewhere)
         self.given([x * (1 - 2**-10) for x in xs], list(us))
@@ -350,7 +368,7 @@ class ByHand(Differentiated):
         )
         return gs
 
-    def given(self, xs, us):
+    def given(self, xs: list[Array], us: list[Array]) -> Gradients:
         """What `vjp` returns, checked and copied."""
         copies, given = list(map(np.copy, xs)), list(map(np.copy, us))
         gs = self.vjp(tuple(us) if self.several else us[0], *xs)
@@ -366,7 +384,7 @@ class ByHand(Differentiated):
             for i, (x, g) in enumerate(zip(xs, gs))
         ]
 
-    def compare_layouts(self, xs, us, gs):
+    def compare_layouts(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         for what, lay in LAYOUTS.items():
             with noted(what):
                 found = self.given(list(map(lay, xs)), list(map(lay, us)))
@@ -378,16 +396,19 @@ class ByHand(Differentiated):
             found = self.given(list(map(np.copy, xs)), ones)
         self.compare(with_ones, found, f"is another one with {BROADCAST}")
 
-    def jvp(self, xs, vs):
+    def jvp(self, xs: list[Array], vs: list[Array]) -> list[Array]:
+        assert self.forward_mode is not None
         dys = self.forward_mode(tuple(map(np.copy, vs)), *map(np.copy, xs))
         return [np.asarray(dy) for dy in (dys if isinstance(dys, (tuple, list)) else (dys,))]
 
-    def _kept(self, before, after, error, by):
+    def _kept(
+        self, before: list[Array], after: list[Array], error: type[Exception], by: str
+    ) -> None:
         for a, b in zip(before, after):
             if not np.array_equal(a, b):
                 raise error(f"{by} changes what it is given; compute on a copy")
 
-    def _shaped(self, i, x, g):
+    def _shaped(self, i: int, x: Array, g: Array) -> Array:
         if g.shape != x.shape:
             key = shape_guess(g.shape, x.shape)
             raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", key)
@@ -397,7 +418,7 @@ class ByHand(Differentiated):
 SMALL = 1e-300
 
 
-def spread(a):
+def spread(a: Array) -> Array:
     """The same numbers, which are every second of a larger array."""
     larger = np.full((*a.shape, 2), np.nan)
     larger[..., 0] = a
@@ -408,11 +429,14 @@ def spread(a):
 WITH_GAPS = "arrays that are every second number of larger ones"
 BY_COLUMNS = "arrays that are stored by columns"
 BROADCAST = "a cotangent that is one broadcast number"
-LAYOUTS = {WITH_GAPS: spread, BY_COLUMNS: functools.partial(np.array, order="F")}
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    WITH_GAPS: spread,
+    BY_COLUMNS: functools.partial(np.array, order="F"),
+}
 
 
 @contextmanager
-def noted(what):
+def noted(what: str) -> Iterator[None]:
     """An error in this block says for which layout it was raised."""
     try:
         yield
@@ -421,36 +445,42 @@ def noted(what):
         raise
 
 
-def _alike(a, b):
+def _alike(a: Array, b: Array) -> bool:
     """Are two gradients the same, but for rounding? NaN and inf have to be in the same places."""
     with np.errstate(invalid="ignore"):
         off = np.abs(a - b).max(initial=0.0)
     if np.isfinite(off):
-        return off <= 1e-11 * _largest([a]) + SMALL
+        return bool(off <= 1e-11 * _largest([a]) + SMALL)
     size = _largest([a[np.isfinite(a)]])
     return np.allclose(a, b, rtol=0, atol=1e-11 * size + SMALL, equal_nan=True)
 
 
-def _largest(arrays):
+def _largest(arrays: Iterable[Array]) -> float:
     return max((float(np.abs(a).max(initial=0.0)) for a in arrays), default=0.0)
 
 
-def name_of(f):
+def name_of(f: Any) -> str:
     """What to call a function in a message."""
-    while isinstance(f, functools.partial):
-        f = f.func
+    f = unbound(f)
     name = getattr(f, "__name__", None) or type(f).__name__
     return name if _declared(f) is f else f"{f.__self__.__name__}.{name}"
 
 
-def _declared(f):
+def unbound(f: Any) -> Any:
+    """The function in a partial."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    return f
+
+
+def _declared(f: Any) -> Any:
     """Where the arguments of f are named: of a torch.autograd.Function in its `forward`."""
     owner = getattr(f, "__self__", None)
     is_apply = isinstance(owner, type) and getattr(f, "__name__", "") == "apply"
     return getattr(owner, "forward", f) if is_apply else f
 
 
-def flat(value, deepest=DEEPEST):
+def flat(value: Any, deepest: int = DEEPEST) -> Iterator[Any]:
     """The leaves of nested tuples, lists and dicts."""
     if isinstance(value, (tuple, list, dict)):
         check_depth(deepest)
@@ -463,7 +493,7 @@ def flat(value, deepest=DEEPEST):
 # ---- what is refused
 
 
-def device_for(inputs, backend):
+def device_for(inputs: list[Any], backend: str | None) -> str:
     if backend is not None:
         if not isinstance(backend, str):
             raise TypeError(f"backend is a name, such as 'numpy' or 'cuda'; got {backend!r:.100}")
@@ -548,7 +578,7 @@ def _unnested(arguments: dict) -> str:
     return f"\n  gradcheck(lambda {names}: f({call}), [{', '.join(arrays)}])"
 
 
-def accepted(arrays, dtypes=("float64",)):
+def accepted(arrays: list[Array], dtypes: Sequence[str] = ("float64",)) -> list[Array]:
     """Copies of arrays of numbers that can be moved, each by itself, or CheckRefused."""
     for i, a in enumerate(arrays):
         if a.dtype.name not in dtypes:
@@ -607,7 +637,7 @@ def wrong_dtype(i: int | None, dtype: Any, takes_complex: bool = False) -> Check
     return CheckRefused(f"{what} is {name}, and finite differences need float64: {advice}")
 
 
-def refuse_foreign(what, x):
+def refuse_foreign(what: str, x: Any) -> None:
     """CheckRefused for an array of another library."""
     if isinstance(x, (Tensor, np.generic)) or is_array(x):
         return
@@ -619,10 +649,9 @@ def refuse_foreign(what, x):
         )
 
 
-def refuse_foreign_function(f):
+def refuse_foreign_function(f: Any) -> None:
     """CheckRefused for a function that is another library's, and brings its derivative with it."""
-    while isinstance(f, functools.partial):
-        f = f.func
+    f = unbound(f)
     library = (getattr(f, "__module__", None) or "").partition(".")[0]
     if library in AUTOGRADS:
         raise CheckRefused(_foreign(f"{name_of(f)} is", library, f.__module__))
@@ -633,14 +662,14 @@ def refuse_foreign_function(f):
                 raise CheckRefused(_foreign(f"{name_of(f)} is", library, _full_name(cls)))
 
 
-def refuse_foreign_calls(subject, xs):
+def refuse_foreign_calls(subject: Differentiated, xs: list[Array]) -> None:
     """CheckRefused if the subject, called at xs, calls a torch.autograd.Function. That computes on
     our Tensors, too, and our rules are used, not the one that it defines."""
     if "torch" not in sys.modules or not isinstance(subject.library, Ours):
         return
     found = []
 
-    def watch(frame, event, _):
+    def watch(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_globals.get("__name__") == "torch.autograd.function":
             found.append(frame.f_code.co_qualname)
 
@@ -654,7 +683,7 @@ def refuse_foreign_calls(subject, xs):
         raise CheckRefused(_foreign(f"{subject.name} calls one that is", "torch", found[0]))
 
 
-def _foreign(what, library, name):
+def _foreign(what: str, library: str, name: str) -> str:
     return (
         f"{what} {library}'s ({name}): the derivative that it defines is {library}'s to call, and "
         f"would not be looked at. Give arrays of {library}, or "
@@ -666,11 +695,11 @@ ARRAY_INTERFACES = "__array__", "__array_interface__", "__cuda_array_interface__
 AUTOGRADS = {"torch", "jax", "jaxlib", "tensorflow", "mygrad"}
 
 
-def _full_name(cls):
+def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _overlaps_itself(a):
+def _overlaps_itself(a: Array) -> bool:
     steps = sorted((abs(stride), n) for stride, n in zip(a.strides, a.shape) if n > 1)
     reach = 0
     for stride, n in steps:  # each axis steps over all that is inside of it, as in most arrays

@@ -148,7 +148,7 @@ class Direction:
             step = (x + h * d) - (x - h * d)  # as rounded
             rounding = 4 * (EPS * phi.changed() + measured + SMALLEST)
             if rounding > gap * h:
-                return bends and gap < 3 * bend
+                return bool(bends and gap < 3 * bend)
             agrees = abs(ahead - behind - np.vdot(g, step)) + rounding < gap * h
             if agrees and agreed and (ahead != behind or phi(away + h) != phi(away - h)):
                 return True
