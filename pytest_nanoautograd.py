@@ -29,7 +29,7 @@ import pytest
 
 DONE = pytest.StashKey[list]()  # of a session: [(sharpness, checks, test)]
 RUNNING = pytest.StashKey[pytest.Item]()  # of a session: the test that runs
-OPTIONS = ("order", "entries")
+OPTIONS = ("order", "entries", "max_calls", "seconds")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +46,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="the fixture gradcheck looks at every entry by itself, which takes longer",
     )
-
+    group.addoption(
+        "--gradcheck-max-calls",
+        type=int,
+        metavar="N",
+        help="how often each check of the fixture gradcheck may call the function",
+    )
+    group.addoption(
+        "--gradcheck-seconds",
+        type=float,
+        metavar="S",
+        help="how long each check of the fixture gradcheck may take",
+    )
     group.addoption(
         "--gradcheck-report",
         metavar="DIR",
@@ -145,11 +156,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     done = config.stash.get(DONE, [])
     done += [tuple(line) for report in _workers(terminalreporter) for line in report]
     if done:
+        from nanoautograd.testing.report import plural
+
         sharpness, _, test = max(done)
         total = sum(checks for _, checks, _ in done)
+        counted = f"{plural(total, 'derivative')} in {plural(len(done), 'check')}"
         terminalreporter.write_line(
-            f"gradcheck: {total} derivatives in {len(done)} checks agree; the least sharp would "
-            f"have seen a relative mistake of {sharpness:.0e} ({test})"
+            f"gradcheck: {counted} agree{'s' * (total == 1)}; the least sharp would have seen a "
+            f"relative mistake of {sharpness:.0e} ({test})"
         )
 
 

@@ -2,7 +2,7 @@
 
 python -m nanoautograd.testing my_module:my_function --shapes 3,4 4
 python -m nanoautograd.testing my_module:Square.apply --shapes 3,4 --framework torch --order 2
-python -m nanoautograd.testing my_module:f --vjp my_module:f_vjp --shapes "()"
+python -m nanoautograd.testing my_module:f --vjp my_module:f_vjp --shapes "()" --show
 """
 
 import argparse
@@ -10,22 +10,31 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .gradcheck import CheckRefused, gradcheck
-from .report import GradientError
+from .report import GradientError, plural
+from .subjects import NoValue
 
 
 def named(text: str) -> Any:
     """What "module:name.name" stands for."""
-    module, colon, path = text.partition(":")
-    if not (module and colon and path):
+    module, colon, names = text.partition(":")
+    if not (module and colon and names):
         raise argparse.ArgumentTypeError(f"{text!r} is no module:function")
+    path = Path(module)
+    if path.suffix == ".py" or path.name != module:
+        folder = f" in the folder {path.parent}" if path.name != module else ""
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names a file, and a module is meant: {path.stem}:{names}, without .py"
+            + folder
+        )
     try:
         found = importlib.import_module(module)
-        for name in path.split("."):
+        for name in names.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as e:
         raise argparse.ArgumentTypeError(f"{text}: {e}") from None
@@ -66,6 +75,10 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--forward-mode", action="store_true", help="also compare forward mode")
     p.add_argument("--framework", choices=("torch", "jax"), help="whose function it is")
     p.add_argument("--vjp", type=named, metavar="MODULE:FUNCTION", help="a gradient by hand")
+    p.add_argument("--max-calls", type=int, metavar="N", help="of the function, at most")
+    p.add_argument("--seconds", type=float, metavar="S", help="that the check takes, at most")
+    p.add_argument("--report", metavar="FILE", help="write a page of HTML about a failure")
+    p.add_argument("--show", action="store_true", help="show that page in the browser")
     o = p.parse_args(argv)
     if not -np.inf < o.low < o.high < np.inf:
         p.error(f"--low {o.low} must be below --high {o.high}, both finite")
@@ -91,19 +104,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             entries=o.entries,
             seed=o.seed,
             forward_mode=o.forward_mode,
+            max_calls=o.max_calls,
+            seconds=o.seconds,
             **more,
         )
     except GradientError as e:
         print(f"{type(e).__name__}: {e}")
-        return 1
+        return pages(e, o)
+    except NoValue as e:
+        advice = f"the inputs are drawn from {o.low:g} to {o.high:g}: try "
+        advice += "--low 0.1" if o.low <= 0 and o.high > 0.1 else "another --low or --high"
+        print(f"{type(e).__name__}: {e} ({advice})", file=sys.stderr)
+        return 2
     except (CheckRefused, ValueError, TypeError) as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return 2
     print(
-        f"right: {result.checks} derivatives; a relative mistake of {result.sharpness:.0e} would "
-        "have been seen"
+        f"right: {plural(result.checks, 'derivative')}; a relative mistake of "
+        f"{result.sharpness:.0e} would have been seen"
     )
     return 0
+
+
+def pages(error: GradientError, o: argparse.Namespace) -> int:
+    """Writes and shows the pages that were asked for; returns the exit status."""
+    try:
+        if o.report is not None:
+            print(f"a page about this failure: {error.show(o.report)}")
+        if o.show:
+            error.show()
+    except OSError as e:
+        print(f"no page about this failure: {e}", file=sys.stderr)
+        return 2
+    return 1
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from .differences import NARROWEST, STEPS, WIDE, look
 from .directions import Along, Array, Part, Point, across_zero, by_size, direction, random
 from .explanation import BLOCK, Entries, explain, unresolved
-from .subjects import CheckRefused, Differentiated
+from .subjects import CheckRefused, Differentiated, NoValue
 from .verdict import explained, has_no_digits, judge, judge_entry
 
 CLEAR = 1e-6  # a mistake of that size is seen in what a look passes
@@ -51,7 +51,7 @@ def results(subject: Differentiated, xs: list[Array]) -> list[Array]:
     ys = subject.values(xs)
     for k, y in enumerate(ys):
         if not np.isfinite(y).all():
-            raise CheckRefused(
+            raise NoValue(
                 f"output {k} of {subject.name} holds {y[~np.isfinite(y)][0]} at "
                 "this point; there is nothing to differentiate"
             )

@@ -25,7 +25,7 @@ from .budget import Calls, Spent
 from .check import PrecisionWarning, Tally, check
 from .directions import Array, Point
 from .frameworks import subjects
-from .report import GradientError, Inconclusive
+from .report import GradientError, Inconclusive, plural
 from .second_opinions import compare_complex, compare_forward, compare_reference
 from .source import remembered
 from .subjects import (
@@ -242,11 +242,13 @@ def _refuse_functions(f: Any, vjp: Any, jvp: Any, reference: Any, forward_mode: 
 
 def _unfinished(calls: Calls, tally: Tally) -> Inconclusive:
     """The answer where the budget was used up before a mistake was seen."""
-    known = f"{tally.checks} derivatives agree" if tally.checks else "no derivative was compared"
+    known = "no derivative was compared"
+    if tally.checks:
+        known = f"{plural(tally.checks, 'derivative')} agree{'s' * (tally.checks == 1)}"
     known += f"; {tally.doubt}" if tally.doubt else ", and no mistake was seen"
     error = Inconclusive(
-        f"the check of {calls.name} was not finished: {calls.limit()} allowed {calls.count:,} "
-        f"calls. So far {known}",
+        f"the check of {calls.name} was not finished: {calls.limit()} allowed "
+        f"{plural(calls.count, 'call')}. So far {known}",
         operation=calls.name,
         explanation="the budget was used up",
     )

@@ -101,6 +101,11 @@ GUESSES = {
 }
 
 
+def plural(n: int, noun: str) -> str:
+    """1 call, 2 calls."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def number(x: float) -> str:
     """A number as a reader would write it: 2, 1/3, 1.00001, 1 + 3e-10."""
     if 0 < abs(x - 1) < 5e-9:

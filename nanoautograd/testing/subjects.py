@@ -33,7 +33,7 @@ from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
 from ..typing import Shape
 from .budget import Calls
-from .report import GUESSES, GradientError, shape_guess
+from .report import GUESSES, GradientError, plural, shape_guess
 
 Array = NDArray[np.float64]
 Gradients = Sequence[Array | None]  # one for each argument; None for zero
@@ -43,6 +43,10 @@ LOW = "bfloat16", "float16", "float32"  # checked beside a reference, low_precis
 
 class CheckRefused(ValueError):
     """The check would prove nothing about this function at this point; the message says why."""
+
+
+class NoValue(CheckRefused):
+    """The function has no finite value at this point."""
 
 
 class Ours:
@@ -376,8 +380,8 @@ class ByHand(Differentiated):
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != len(xs):
             raise CheckRefused(
-                f"{self.name}: vjp returned {len(gs)} gradients for {len(xs)} "
-                "inputs; it is to return one for each (None for zero)"
+                f"{self.name}: vjp returned {plural(len(gs), 'gradient')} for "
+                f"{plural(len(xs), 'input')}; it is to return one for each (None for zero)"
             )
         return [
             None if g is None else self._shaped(i, x, np.array(g))

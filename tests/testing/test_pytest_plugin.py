@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -132,8 +133,12 @@ def test_a_folder_for_pages_that_cannot_be_is_refused_before_the_tests(tmp_path)
 
 def test_options_of_the_command_line_hold_where_a_test_says_nothing(tmp_path):
     printed = run(tmp_path, "--gradcheck-entries", "-k", "right")
-    assert "gradcheck: 6 derivatives in 1 checks" in printed
+    assert "gradcheck: 6 derivatives in 1 check agree;" in printed
     assert "invalid choice" in run(tmp_path, "--gradcheck-order", "3")
+    printed = run(
+        tmp_path, "--gradcheck-max-calls", "2", "--gradcheck-seconds", "60", "-k", "right"
+    )
+    assert "Inconclusive" in printed and "max_calls=2 allowed 2 calls" in printed
 
 
 def test_inputs_get_smaller_where_axes_have_to_fit():
@@ -150,6 +155,22 @@ def test_inputs_get_smaller_where_axes_have_to_fit():
     assert small_a.shape == small_b.shape == (1, 1) and error.name == "b"
 
 
+def test_inputs_get_smaller_without_warnings_of_others():
+    def f(x):
+        if not x.all():
+            warnings.warn("a zero", stacklevel=2)
+        return np.log(np.abs(x)) / x
+
+    x = np.linspace(0.1, 2, 12)
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(GradientError) as failure:
+        warnings.simplefilter("always")
+        gradcheck(f, [x], vjp=lambda u, x: u)
+    with warnings.catch_warnings(record=True) as more:
+        warnings.simplefilter("always")
+        shrink.smallest(f, [x], {"vjp": lambda u, x: u}, failure.value)
+    assert not warned and not more
+
+
 FUNCTIONS = """
 import numpy as np
 import nanoautograd as nag
@@ -162,13 +183,14 @@ def square_vjp(u, x):
 
 class Group:
     tanh = nag.tanh
+    log = nag.log
 """
 
 
 @pytest.mark.parametrize(
     "arguments, status, says",
     [
-        ("mine:square --shapes 3,4", 0, "right: 1 derivatives"),
+        ("mine:square --shapes 3,4", 0, "right: 1 derivative;"),
         ("mine:square --shapes () --order 2", 0, "right: 3 derivatives"),
         ("mine:Group.tanh --shapes 3 --entries --forward-mode", 0, "right: 3 derivatives"),
         ("mine:square --shapes 3 --vjp mine:square_vjp", 1, "3/2"),
@@ -178,6 +200,20 @@ class Group:
         ("mine --shapes 3", 2, "is no module:function"),
         ("mine:square --shapes 3,x", 2, "is no shape"),
         ("mine:square --shapes 3 --low 2", 2, "must be below"),
+        ("mine:Group.log --shapes 3", 2, "drawn from -2 to 2: try --low 0.1"),
+        (
+            "mine:Group.log --shapes 3 --low -3 --high -1",
+            2,
+            "try another --low or --high",
+        ),
+        ("mine:Group.log --shapes 3 --low 0.1", 0, "right"),
+        ("mine.py:square --shapes 3", 2, "mine:square, without .py\n"),
+        ("some/mine.py:square --shapes 3", 2, "mine:square, without .py in the folder some\n"),
+        ("mine:square --shapes 3 --max-calls 2", 1, "max_calls=2 allowed 2 calls"),
+        ("mine:square --shapes 3 --max-calls 0", 2, "max_calls"),
+        ("mine:square --shapes 3 --seconds 1e-9", 1, "seconds=1e-09 allowed"),
+        ("mine:square --shapes 3 --vjp mine:square_vjp --report a.html", 1, "failure: a.html"),
+        ("mine:square --shapes 3 --vjp mine:square_vjp --report no/a.html", 2, "no page about"),
     ],
 )
 def test_from_a_shell(tmp_path, arguments, status, says):
