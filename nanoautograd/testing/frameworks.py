@@ -28,6 +28,7 @@ from .subjects import (
     WITH_GAPS,
     Array,
     CheckRefused,
+    Custom,
     Differentiated,
     Gradients,
     Ours,
@@ -175,6 +176,9 @@ class Torch:
                     waiting.append(parent)
         leaves = [node.variable for node in nodes if hasattr(node, "variable")]
         return [tuple(p.shape) for p in leaves if all(p is not t for t in tensors)]
+
+    def custom(self, outs: Any) -> list[Custom]:
+        return []
 
 
 class TorchFunction(Differentiated):

@@ -26,7 +26,7 @@ from .check import PrecisionWarning, Tally, check
 from .directions import Array, Point
 from .frameworks import subjects
 from .report import GradientError, Inconclusive, plural
-from .second_opinions import compare_complex, compare_forward, compare_reference
+from .second_opinions import compare_complex, compare_custom, compare_forward, compare_reference
 from .source import remembered
 from .subjects import (
     ByHand,
@@ -183,7 +183,7 @@ def gradcheck(
             if order == 2 or complex_step or forward_mode:
                 raise ValueError(f"gradcheck: in {precision} first derivatives alone are checked")
             second = counted(exact(reference))
-            checked(second, xs)
+            compare_custom(checked(second, xs))
             sharpness = low_precision.compare(subject, second, xs, precision, rng)
             return Passed(max(tally.sharpness, sharpness), tally.checks + len(xs), calls.count)
         if vjp is None:
@@ -198,6 +198,7 @@ def gradcheck(
                 UncheckedWarning,
                 stacklevel=3,
             )
+        compare_custom(point)
         if complex_step:
             compare_complex(point, rng)
         if reference is not None:

@@ -90,6 +90,7 @@ GUESSES = {
     "not finite": "the gradient is infinite where the derivative is not",
     "offset": "a constant is missing or too much",
     "precision": "something has too few digits, as if it were computed in float32",
+    "reference": "the reference of a custom VJP is another function than its forward",
     "shape": "the gradient has another shape than the argument",
     "shared": "two arguments are given one gradient, which is right for one of them",
     "shift": "the gradient is shifted along an axis (off by one)",

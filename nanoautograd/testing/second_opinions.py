@@ -1,11 +1,15 @@
 """Derivatives that come from elsewhere than real differences: they have to agree as well."""
 
+from typing import Any
+
 import numpy as np
 
-from ..backends import to_device, to_numpy
+from ..backends import is_array, to_device, to_numpy
+from ..core.grad_mode import no_grad
+from ..core.tensor import Tensor
 from .differences import complex_step, noise, sweep
 from .directions import SAFETY, Along, Array, Point, random
-from .report import GradientError
+from .report import GUESSES, GradientError
 from .subjects import CheckRefused, Differentiated, Ours, flat
 
 
@@ -108,6 +112,54 @@ def compare_reference(point: Point, reference: Differentiated) -> None:
                 analytic=float(g[j]),
                 numeric=float(h[j]),
             )
+
+
+def compare_custom(point: Point) -> None:
+    """Of each custom VJP that the function calls: `reference`, of which second derivatives are
+    taken, has the values of `forward`. (A reference that is NotImplemented is none.)"""
+    relative = max(1e-10, 10 * point.noise / point.size if point.size else 0.0)
+    for f, inputs, options in point.subject.custom:
+        arguments = [Tensor(x) if is_array(x) else x for x in inputs]
+        with no_grad():
+            ys = listed(f(*arguments, **options))
+            try:
+                zs = listed(f.reference(*arguments, **options))
+            except NotImplementedError:
+                continue
+            except Exception as error:
+                said = f"fails where its forward does not: {type(error).__name__}: {error}"
+                raise wrong_reference(f.name, said) from error
+        shapes = [[y.shape for y in each] for each in (zs, ys)]
+        if shapes[0] != shapes[1]:
+            given, right = (" and ".join(map(str, each)) for each in shapes)
+            said = f"gives another shape than its forward: {given}, for {right}"
+            raise wrong_reference(f.name, said)
+        for y, z in zip(ys, zs):
+            with np.errstate(invalid="ignore"):
+                off = np.abs(1.0 * z - y)
+            wrong = ~(off <= relative * largest(y)) & ~((z == y) | (z != z) & (y != y))
+            if wrong.any():
+                j = tuple(int(places[0]) for places in np.atleast_1d(wrong).nonzero())[: y.ndim]
+                raise wrong_reference(
+                    f.name,
+                    f"gives another value than its forward: {z[j]:.9g}, for {y[j]:.9g}, at entry "
+                    f"{j} of shape {y.shape}",
+                )
+
+
+def listed(results: Any) -> list[np.ndarray]:
+    """The results of an operation as arrays of NumPy."""
+    return [np.asarray(to_numpy(y.data) if isinstance(y, Tensor) else y) for y in flat(results)]
+
+
+def wrong_reference(name: str, said: str) -> GradientError:
+    return GradientError(
+        f"the reference of {name} {said}. Second derivatives, which are those of the reference, "
+        "would be wrong",
+        operation=name,
+        guess="reference",
+        explanation=GUESSES["reference"],
+    )
 
 
 def largest(a: Array) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import combinations
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from ..backends import device_of, is_array, is_float, to_numpy
 from ..core.backward import topological_order
 from ..core.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
+from ..custom_vjp import CustomVJP
+from ..safety.checks import is_ours
 from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
 from ..typing import Shape
@@ -47,6 +49,14 @@ class CheckRefused(ValueError):
 
 class NoValue(CheckRefused):
     """The function has no finite value at this point."""
+
+
+class Custom(NamedTuple):
+    """A call of a custom VJP, with arrays."""
+
+    operation: CustomVJP
+    inputs: list[Any]
+    options: dict[str, Any]
 
 
 class Ours:
@@ -91,6 +101,16 @@ class Ours:
         nodes = topological_order([y._edge for y in outs])
         return [node.outputs[0][0] for node in nodes if not node.parents and node not in own]
 
+    def custom(self, outs: Sequence[Any]) -> list[Custom]:
+        """The calls of custom VJPs that the results depend on, but for those of this package."""
+        found = []
+        for node in topological_order([y._edge for y in outs]):
+            f = getattr(node, "operation", None)  # a leaf has none
+            if isinstance(f, CustomVJP) and not is_ours(inspect.unwrap(f.backward)):
+                saved = node.saved[0][0]
+                found.append(Custom(f, [x for x, *_ in saved.inputs], saved.options))
+        return found
+
 
 class Differentiated:
     """A function of tensors: NumPy arrays go in and come out, whatever happens in between. likes:
@@ -100,6 +120,7 @@ class Differentiated:
     recorded: list[Array] | None = (
         None  # the results of the call whose gradient was the last to be computed
     )
+    custom: Sequence[Custom] = ()  # the calls of custom VJPs within that call
     others: Sequence[Shape] = ()  # the shapes of leaves that they depend on, and that are no inputs
 
     def __init__(self, f: Callable[..., Any], library: Any, likes: list[Any] | None = None) -> None:
@@ -162,6 +183,7 @@ class Differentiated:
             )
         outs, given = map(list, zip(*connected))
         self.others = library.other_leaves(outs, tensors)
+        self.custom = library.custom(outs)
         cotangents = self.cotangents(outs, given)
         given = [np.array(library.numpy(u)) for u in cotangents]
         self.disturb(xs, elsewhere)
