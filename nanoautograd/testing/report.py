@@ -89,6 +89,7 @@ GUESSES = {
     "missing factor": "the gradient lacks a factor (or has one too many) that is known by name",
     "not finite": "the gradient is infinite where the derivative is not",
     "offset": "a constant is missing or too much",
+    "other factor": "one factor of the gradient stands in the place of another",
     "precision": "something has too few digits, as if it were computed in float32",
     "reference": "the reference of a custom VJP is another function than its forward",
     "shape": "the gradient has another shape than the argument",
@@ -251,6 +252,29 @@ def _related(
             return "missing factor", f"a factor {name} is missing: numeric = analytic × {name}"
         if same(A1, N1 * B):
             return "missing factor", f"a factor {name} too many: analytic = numeric × {name}"
+    return _exchanged(A1, N1, seen, same, known)
+
+
+def _exchanged(
+    A1: np.ndarray,
+    N1: np.ndarray,
+    seen: np.ndarray,
+    same: Callable[[np.ndarray, np.ndarray], bool],
+    known: dict[str, np.ndarray],
+) -> tuple[str, str] | None:
+    """Is one of the factors that derivatives often have in the place of another?"""
+    factors = {"1": np.ones(A1.shape)}
+    for name, B in known.items():
+        if B.shape == seen.shape:
+            b = B[seen]
+            factors |= {name: b, f"{name}²": b**2}
+            factors |= {f"(1 - {name})": 1 - b, f"(1 - {name}²)": 1 - b**2}
+    for (p, P), (q, Q) in permutations(factors.items(), 2) if A1.size > 2 else ():
+        if P.all() and same(A1 * (Q / P), N1):
+            left, right = (f" × {name}" if name != "1" else "" for name in (q, p))
+            return "other factor", (
+                f"analytic{left} = numeric{right}: one factor stands in the place of another"
+            )
     return None
 
 

@@ -78,6 +78,11 @@ CAUSES = {  # guesses at a cause, which no relation of two arrays proves
 }
 
 
+def factors(known):
+    """Of which one may be in the place of another."""
+    return [np.ones(1), *(f for b in known for f in (b, b**2, 1 - b, 1 - b**2))]
+
+
 def claims(key, A, N, others, known):
     """Does what the guess says hold of the planted gradient A and the right one, N?"""
     close = dict(rtol=2e-5, atol=2e-5 * np.abs(N).max())
@@ -93,6 +98,9 @@ def claims(key, A, N, others, known):
             "sign": lambda: same(-A, N),
             "factor": lambda: np.allclose(ratio, ratio.flat[0], rtol=1e-6),
             "missing factor": lambda: any(same(A * B, N) or same(A, N * B) for B in known),
+            "other factor": lambda: any(
+                same(A * (Q / P), N) for P, Q in permutations(factors(known), 2)
+            ),
             "swapped": lambda: same(A, others[1]) and same(others[0], N),
             "shared": lambda: same(A, others[1]) and same(others[0], others[1]),
             "transposed": lambda: (
@@ -314,3 +322,33 @@ def test_other_inputs_are_refused_with_what_to_do(name, options):
 def test_inputs_that_are_no_sequence_of_arrays(inputs):
     with pytest.raises(CheckRefused, match="inputs is a sequence of arrays"):
         gradcheck(nag.sin, inputs)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# name -> a function, a wrong derivative, and what is said of it.
+EXCHANGED = {
+    "tanh, no square": (np.tanh, lambda x: 1 - np.tanh(x), "(1 - out²) = numeric × (1 - out):"),
+    "tanh, of x": (np.tanh, lambda x: 1 - x**2, "(1 - out²) = numeric × (1 - x²):"),
+    "tanh, out alone": (np.tanh, np.tanh, "(1 - out²) = numeric × out:"),
+    "sigmoid, squared": (sigmoid, lambda x: sigmoid(x) ** 2, "(1 - out) = numeric × out:"),
+    "exp, of x": (np.exp, lambda x: x, "out = numeric × x:"),
+    "a power": (lambda x: x**4, lambda x: 4 * x, "x² = numeric:"),
+}
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+@given(st.sampled_from([(3,), (2, 4), (2, 2, 3)]), st.integers(0, 10**6))
+def test_a_factor_in_the_place_of_another_is_said(name, shape, seed):
+    f, wrong, says = EXCHANGED[name]
+    x = np.random.default_rng(seed).uniform(0.2, 1.9, shape)
+    with pytest.raises(GradientError) as failure:
+        gradcheck(f, [x], vjp=lambda u, x: u * wrong(x))
+    error = failure.value
+    assert error.guess == "other factor" and f"analytic × {says}" in error.explanation
+    relation = error.explanation.partition(":")[0].replace("×", "*").replace("²", "**2")
+    values = dict(analytic=error.gradient, numeric=error.numeric_gradient, x=x, out=f(x))
+    left, right = (eval(side, values) for side in relation.split("="))
+    np.testing.assert_allclose(left, right, rtol=1e-4)
