@@ -601,7 +601,7 @@ def functional_mse_loss(draw: st.DrawFn) -> Program:
 
 
 @rows("target between 0 and 1")
-def functional_binary_cross_entropy_with_logits(draw):
+def functional_binary_cross_entropy_with_logits(draw: st.DrawFn) -> Program:
     shape, reduction = draw(shapes()), draw(st.sampled_from(["mean", "sum", "none"]))
     weight = [draw(arrays(shape[-1:], 0.2, 2.0))] if draw(st.booleans()) else []
     options = {"pos_weight": draw(arrays(shape, 0.2, 2.0))} if draw(st.booleans()) else {}
