@@ -604,7 +604,9 @@ def functional_mse_loss(draw: st.DrawFn) -> Program:
 def functional_binary_cross_entropy_with_logits(draw: st.DrawFn) -> Program:
     shape, reduction = draw(shapes()), draw(st.sampled_from(["mean", "sum", "none"]))
     weight = [draw(arrays(shape[-1:], 0.2, 2.0))] if draw(st.booleans()) else []
-    options = {"pos_weight": draw(arrays(shape, 0.2, 2.0))} if draw(st.booleans()) else {}
+    options: dict[str, Any] = (
+        {"pos_weight": draw(arrays(shape, 0.2, 2.0))} if draw(st.booleans()) else {}
+    )
     target = draw(arrays(shape, 0.1, 0.9))
     name = "functional.binary_cross_entropy_with_logits"
     return call(name, draw(arrays(shape)), target, *weight, reduction=reduction, **options)
