@@ -35,6 +35,8 @@ class MultiheadAttention(Module):
     probability with which, while training, a weight of attention is dropped.
     """
 
+    optional_parameters = "in_proj_weight", "in_proj_bias"
+
     def __init__(
         self,
         embed_dim: int,

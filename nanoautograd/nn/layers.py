@@ -29,6 +29,8 @@ class Linear(Module):
     for a new one each time.
     """
 
+    optional_parameters = ("bias",)
+
     def __init__(
         self,
         in_features: int,

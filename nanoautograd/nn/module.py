@@ -155,6 +155,8 @@ class Module:
                     f"self.name = ...; not in the body of the class, nor in __slots__"
                 )
 
+    optional_parameters: tuple[str, ...] = ()  # names of attributes: a Parameter, or None
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Raises TypeError for a value that would take the place of a Parameter or Module, which an
         optimiser and `state_dict` then missed, or of a method of Module."""
@@ -163,9 +165,10 @@ class Module:
         if method is not None and (learns(value) or callable(method) and not isroutine(value)):
             raise TypeError(f"{here} is part of every Module; give the attribute another name")
         emptied = value is None or isinstance(value, CONTAINERS) and not value
-        if learns(old) and not (learns(value) or emptied):
+        if (learns(old) or name in self.optional_parameters) and not (learns(value) or emptied):
+            kind = "a Parameter or None" if old is None else f"of type {type(old).__name__}"
             raise TypeError(
-                f"{here} is of type {type(old).__name__}; in its place {type(value).__name__} "
+                f"{here} is {kind}; in its place {type(value).__name__} "
                 "would be neither learnt nor saved: assign an nn.Parameter, a Module, or None"
                 + (f"; or set its numbers, {here}.data = ..." if isinstance(old, Tensor) else "")
             )

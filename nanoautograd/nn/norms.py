@@ -17,6 +17,8 @@ class LayerNorm(Module):
     and start from 1 and 0; without elementwise_affine there are none.
     """
 
+    optional_parameters = "weight", "bias"
+
     def __init__(
         self,
         normalized_shape: ShapeLike,
@@ -47,6 +49,8 @@ class RMSNorm(Module):
     normalized_shape: the sizes of those axes, or one integer. eps: as in functional.rms_norm.
     `weight` has that shape and starts from 1; without elementwise_affine there is none.
     """
+
+    optional_parameters = ("weight",)
 
     def __init__(
         self,

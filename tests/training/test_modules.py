@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nanoautograd as nag
+from nanoautograd import nn
 from nanoautograd.nn import (
     Dropout,
     Identity,
@@ -207,6 +208,29 @@ def test_the_place_of_a_parameter_is_kept(other, name):
     delattr(model, name)
     setattr(model, name, other())
     assert all(p is not new for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: nn.Linear(2, 3, bias=False), "bias"),
+        (lambda: nn.LayerNorm(3, elementwise_affine=False), "weight"),
+        (lambda: nn.LayerNorm(3, bias=False), "bias"),
+        (lambda: nn.RMSNorm(3, elementwise_affine=False), "weight"),
+        (lambda: nn.MultiheadAttention(4, 2, bias=False), "in_proj_bias"),
+        (lambda: nn.MultiheadAttention(4, 2, kdim=3), "in_proj_weight"),
+    ],
+)
+def test_where_a_parameter_may_be_an_array_may_not(make, name):
+    """It would be computed with, and not learnt."""
+    layer = make()
+    assert getattr(layer, name) is None
+    for other in (np.ones(3), nag.Tensor([1.0], requires_grad=True), 1.0):
+        with pytest.raises(TypeError, match=f"{name} is a Parameter or None; in its place"):
+            setattr(layer, name, other)
+    parameter = nn.Parameter(np.ones(3))
+    setattr(layer, name, parameter)
+    assert any(p is parameter for p in layer.parameters())
 
 
 def test_updates_in_place_keep_the_parameter():
