@@ -117,9 +117,8 @@ class Differentiated:
     for each input a tensor of its kind, or None."""
 
     order = 1
-    recorded: list[Array] | None = (
-        None  # the results of the call whose gradient was the last to be computed
-    )
+    # The results of the call whose gradient was the last to be computed.
+    recorded: list[Array] | None = None
     custom: Sequence[Custom] = ()  # the calls of custom VJPs within that call
     others: Sequence[Shape] = ()  # the shapes of leaves that they depend on, and that are no inputs
 
