@@ -126,7 +126,7 @@ def as_complex(a: Array) -> Array:
 
 
 class Torch:
-    """Tensors of PyTorch: see `Ours` in subjects.py."""
+    """Tensors of PyTorch: see `Library` in subjects.py."""
 
     of = "PyTorch"
     recording = constant = nullcontext  # a function may differentiate within itself
@@ -156,17 +156,17 @@ class Torch:
         return y.is_floating_point() or y.is_complex()
 
     def grad(
-        self, outs: Any, tensors: list[Any], cotangents: list[Any], **options: Any
+        self, outs: Any, tensors: Sequence[Any], cotangents: Sequence[Any], **options: Any
     ) -> list[Any]:
         if not any(t.requires_grad for t in tensors):
             return [None] * len(tensors)
         gs = self.torch.autograd.grad(outs, tensors, cotangents, allow_unused=True, **options)
         return [g if g is None or g.layout == self.torch.strided else g.to_dense() for g in gs]
 
-    def jvp(self, f: Callable[..., Any], tensors: list[Any], tangents: list[Any]) -> list[Array]:
+    def jvp(self, f: Callable[..., Any], tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
         return self.torch.func.jvp(f, tuple(tensors), tuple(tangents))[1]
 
-    def other_leaves(self, outs: Any, tensors: list[Any]) -> list[Shape]:
+    def other_leaves(self, outs: Any, tensors: Sequence[Any]) -> list[Shape]:
         nodes = dict.fromkeys(y.grad_fn for y in outs)
         waiting = list(nodes)
         for node in waiting:  # which grows

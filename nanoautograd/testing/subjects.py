@@ -7,7 +7,7 @@ Each subject has a name and two methods on lists of float64 arrays:
                         third list, f is called there in between
 
 `Differentiated` is a function of tensors that record themselves. What it asks of the library that
-these are of stands in one class: `Ours`, or another in frameworks.py.
+these are of stands in `Library`, which is `Ours`, or another in frameworks.py.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import combinations
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,46 @@ class Custom(NamedTuple):
     options: dict[str, Any]
 
 
+class Library(Protocol):
+    """What a check asks of the library whose tensors (written Any) a function computes with."""
+
+    of: str
+    detached: str  # what leaves the graph
+
+    def recording(self) -> AbstractContextManager[object]: ...
+    def constant(self) -> AbstractContextManager[object]: ...
+    def is_tensor(self, y: Any) -> bool: ...
+    def is_float(self, y: Any) -> bool: ...
+
+    def tensor(self, x: Array, like: Any = None) -> Any:
+        """A leaf that holds a copy of a NumPy array, of the kind of the tensor `like`."""
+        ...
+
+    def numpy(self, t: Any) -> Array:
+        """The value of a tensor as a NumPy array of real numbers."""
+        ...
+
+    def grad(
+        self, outs: Any, tensors: Sequence[Any], cotangents: Sequence[Any], **options: Any
+    ) -> list[Any]:
+        """[gradient or None] of the tensors. options: retain_graph, create_graph."""
+        ...
+
+    def jvp(self, f: Callable[..., Any], tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """The tangents of the results of f."""
+        ...
+
+    def other_leaves(self, outs: Any, tensors: Sequence[Any]) -> list[Shape]:
+        """The shapes of the leaves that the results depend on, beside the tensors."""
+        ...
+
+    def custom(self, outs: Any) -> list[Custom]:
+        """The calls of custom VJPs that the results depend on, but for those of this package."""
+        ...
+
+
 class Ours:
-    """Tensors of this package, on a device."""
+    """The Library that this package is, on a device."""
 
     of = "this package"
     recording, constant = enable_grad, no_grad
@@ -70,13 +108,11 @@ class Ours:
         self.device = device
 
     def tensor(self, x: Any, like: Any = None) -> Any:
-        """A leaf that holds a copy of a NumPy array, of the kind of the tensor `like`."""
         if like is None:
             return Tensor(x, device=self.device)
         return Tensor(x, device=like.device, dtype=like.dtype)
 
     def numpy(self, t: Any) -> Array:
-        """The value of a tensor as a NumPy array of real numbers."""
         return to_numpy(t.data)
 
     def is_tensor(self, y: Any) -> bool:
@@ -86,23 +122,19 @@ class Ours:
         return is_float(y.dtype)
 
     def grad(
-        self, outs: list[Any], tensors: list[Any], cotangents: list[Any], **options: Any
+        self, outs: list[Any], tensors: Sequence[Any], cotangents: Sequence[Any], **options: Any
     ) -> list[Any]:
-        """[gradient or None] of the tensors. options: retain_graph, create_graph."""
         return list(grad(outs, tensors, cotangents, allow_unused=True, **options))
 
-    def jvp(self, f: Callable[..., Any], tensors: list[Any], tangents: list[Any]) -> list[Array]:
-        """The tangents of the results of f."""
+    def jvp(self, f: Callable[..., Any], tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
         return list(jvp(f, tuple(tensors), tuple(tangents))[1])
 
-    def other_leaves(self, outs: list[Any], tensors: list[Any]) -> list[Shape]:
-        """The shapes of the leaves that the results depend on, beside the tensors."""
+    def other_leaves(self, outs: list[Any], tensors: Sequence[Any]) -> list[Shape]:
         own = {t._edge[0] for t in tensors}
         nodes = topological_order([y._edge for y in outs])
         return [node.outputs[0][0] for node in nodes if not node.parents and node not in own]
 
     def custom(self, outs: Sequence[Any]) -> list[Custom]:
-        """The calls of custom VJPs that the results depend on, but for those of this package."""
         found = []
         for node in topological_order([y._edge for y in outs]):
             f = getattr(node, "operation", None)  # a leaf has none
@@ -116,6 +148,7 @@ class Differentiated:
     """A function of tensors: NumPy arrays go in and come out, whatever happens in between. likes:
     for each input a tensor of its kind, or None."""
 
+    library: Library  # (JAX has none: JaxFunction calls it directly)
     order = 1
     # The results of the call whose gradient was the last to be computed.
     recorded: list[Array] | None = None
@@ -147,7 +180,7 @@ class Differentiated:
         gradient.compare_recorded(xs + us)
         return gradient
 
-    def call(self, tensors: list[Any]) -> list[Any]:
+    def call(self, tensors: Sequence[Any]) -> list[Any]:
         """The floating results, in one list."""
         outs, library = list(flat(self.evaluate(*tensors))), self.library
         for out in outs:
@@ -267,7 +300,7 @@ class Differentiated:
             if a.shape != b.shape or not _alike(a, b):
                 raise self.error(i, text, "unknown")
 
-    def _unchanged(self, tensors: list[Any], xs: list[Array], read_backwards: str = "") -> None:
+    def _unchanged(self, tensors: Sequence[Any], xs: list[Array], read_backwards: str = "") -> None:
         """Refuses a function that changed an array; a rule that did is wrong, as others read it."""
         for i, (t, x) in enumerate(zip(tensors, xs)):
             if np.array_equal(self.library.numpy(t), x):
@@ -327,7 +360,7 @@ class Gradient(Differentiated):
         self.first, self.count, self.calls = first, len(xs), first.calls
         self.name = f"the gradient of {first.name}"
 
-    def call(self, tensors: list[Any]) -> list[Any]:
+    def call(self, tensors: Sequence[Any]) -> list[Any]:
         xs, us = tensors[: self.count], tensors[self.count :]
         recorded = xs[0].requires_grad
         if not recorded:  # plain values are wanted
