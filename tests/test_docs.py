@@ -105,7 +105,9 @@ def public_names():
     for module in (nag.functional, nag.nn, nag.optim, nag.testing, nag.cuda):
         names = getattr(module, "__all__", [n for n in vars(module) if n[0].isupper()])
         public |= {name for name in names if getattr(module, name).__doc__}
-    return public - {*"autograd backends checkpoint cuda functional nn optim testing".split()}
+    return public - {
+        *"autograd backends checkpoint cuda functional nn optim testing typing".split()
+    }
 
 
 @pytest.mark.slow

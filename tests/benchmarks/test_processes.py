@@ -117,6 +117,7 @@ def test_a_signal_to_the_program_alone_ends_all_of_its_processes(number, tmp_pat
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # no terminal sends the signal to the others too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may ignore it
     )
     try:
         account, begun = psutil.Process(program.pid), tmp_path / "slow.py.begun"
