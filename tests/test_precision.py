@@ -662,3 +662,12 @@ def test_a_trace_is_added_in_float32(name):
     """Of an array and of a Tensor: more ones than the dtype counts."""
     x = np.eye(4000).astype(DTYPES[name])
     assert float(nag.trace(x)) == float(nag.trace(nag.Tensor(x)).data) == 4000
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_the_gradient_of_a_square_is_in_range_where_twice_the_number_is_not(name):
+    largest = np.finfo(name).max
+    x = nag.Tensor(np.array([largest, 1.0], name), requires_grad=True)
+    with np.errstate(over="ignore"):
+        nag.square(x).backward(np.array([0.25, 1.0], name))
+    np.testing.assert_array_equal(x.grad.data, np.array([largest / 2, 2.0], name))

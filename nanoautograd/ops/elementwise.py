@@ -181,7 +181,7 @@ def square(x: ArrayLike) -> Tensor:
     return array_namespace(x).square(x)
 
 
-square.defvjp(x=lambda g, x: g * (2 * x))
+square.defvjp(x=lambda g, x: 2 * (g * x))  # 2 x alone may be out of range
 
 
 @function

@@ -178,5 +178,5 @@ def test_sequential_is_pytorchs(rng):
     x = rng.standard_normal((5, 3)).astype(np.float32)
     np.testing.assert_array_equal(named(x).data, ours[:2](x).data)
     assert repr(nn.Sequential(nn.ReLU())) == "Sequential(\n  (0): ReLU()\n)"
-    with pytest.raises(TypeError, match="takes Modules; '1' is of type Primitive"):
+    with pytest.raises(TypeError, match="takes Modules; '1' is a function, tanh"):
         nn.Sequential(nn.ReLU(), nag.tanh)
