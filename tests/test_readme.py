@@ -219,6 +219,11 @@ def test_a_debugger_steps_from_backward_into_a_rule():
     )
 
 
+def test_the_example_of_a_gradient_check_is_short():
+    code = next(b for b in blocks("README.md", "python") if "gradcheck(cube" in b)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+
+
 def test_the_example_of_the_package_docstring_runs():
     scope = {}
     code = [line[4:] for line in nag.__doc__.splitlines() if line.startswith("    ")]

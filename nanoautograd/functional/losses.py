@@ -171,17 +171,23 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Te
     check_operand(target, "mse_loss")
     input = as_input(input, "mse_loss")
     target = as_array_like(target, input)
-    got = f"got input {input.shape} {input.dtype} and target {target.shape} {target.dtype}"
-    if not is_float(input.dtype) or target.dtype.kind not in "iu" and not is_float(target.dtype):
-        raise TypeError(f"mse_loss: input must be floating, and target real numbers; {got}")
-    if input.shape != target.shape:
-        raise ValueError(
-            f"mse_loss: input and target must have one shape; {got}: reshape one to the other's, "
-            "as target.reshape(input.shape)"
-        )
+    check_pairs("mse_loss", input, target, "iu")
     if dtype := of_16_bits((input, target)):  # squares may be out of its range
         return astype(mse_loss(wide(input), wide(target), reduction), dtype)
     return reduced(square(input - target), reduction)
+
+
+def check_pairs(name: str, x: Any, y: Any, kinds: str) -> None:
+    """Raises the error that says why x, an input, and y, its targets, are not compared one by one.
+    kinds: of the targets' dtypes, beside floating ones."""
+    got = f"got input {x.shape} {x.dtype} and target {y.shape} {y.dtype}"
+    if not is_float(x.dtype) or y.dtype.kind not in kinds and not is_float(y.dtype):
+        raise TypeError(f"{name}: input must be floating, and target real numbers; {got}")
+    if x.shape != y.shape:
+        raise ValueError(
+            f"{name}: input and target must have one shape; {got}: reshape one to the other's, "
+            "as target.reshape(input.shape)"
+        )
 
 
 def binary_cross_entropy_with_logits(
@@ -230,14 +236,7 @@ def binary_cross_entropy_with_logits(
 
 
 def check_binary(name: str, x: Any, y: Any, w: Any, p: Any) -> None:
-    got = f"got input {x.shape} {x.dtype} and target {y.shape} {y.dtype}"
-    if not is_float(x.dtype) or y.dtype.kind not in "iub" and not is_float(y.dtype):
-        raise TypeError(f"{name}: input must be floating, and target real numbers; {got}")
-    if x.shape != y.shape:
-        raise ValueError(
-            f"{name}: input and target must have one shape; {got}: reshape one to the other's, "
-            "as target.reshape(input.shape)"
-        )
+    check_pairs(name, x, y, "iub")
     for key, a in (("weight", w), ("pos_weight", p)):
         if a is not None and a.dtype.kind not in "iu" and not is_float(a.dtype):
             raise TypeError(f"{name}: {key} must be real numbers; got {a.dtype}")
