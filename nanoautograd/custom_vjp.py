@@ -299,7 +299,7 @@ def _is_among(y: Any, arrays: list) -> bool:
     for a in arrays:
         if y is a:
             return True
-        other = _owner(a)
+        other = a if a.base is None else _owner(a)
         if owner is other or owner is None or other is None:
             if bool(array_namespace(y).may_share_memory(y, a)):
                 return True

@@ -225,15 +225,17 @@ def _called_in_future(f, *args):
         _this_thread.in_future = before
 
 
-def parallel_rows(f, xp, rows, width):
+def parallel_rows(f, xp, rows, width, least=0):
     """Calls f(slice) for blocks of a few rows that together are range(rows); a row has `width`
-    numbers. Returns what f returned, in order."""
+    numbers. Returns what f returned, in order. least: of fewer numbers one thread computes all
+    blocks."""
     size = max(1, BLOCK // max(1, width)) if xp is np else max(1, rows)
     if rows <= size:
         return [f(slice(0, rows))] if rows else []
     blocks = -(-rows // (EVEN * size)) * EVEN  # as many for each of 2 or of 4 threads
     size = -(-rows // blocks)
-    return parallel_map(f, [slice(i, min(i + size, rows)) for i in range(0, rows, size)])
+    slices = [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
+    return parallel_map(f, slices) if rows * width >= least else list(map(f, slices))
 
 
 def slices_for_product(xp, n, multiplications):

@@ -24,7 +24,7 @@ from typing import Any
 from numpy import ndarray
 
 from ..backends.sums import unbroadcast_as
-from ..safety.in_place import LARGE, is_new
+from ..safety.in_place import LARGE, new_among
 from .grad_mode import enable_grad
 
 Edge = tuple[Any, int]  # (node, number of the result)
@@ -78,8 +78,8 @@ def backpropagate(
     # edges of leaves whose gradient is an array that nobody else holds.
     targets = leaves if wanted is None else {node for node, _ in wanted}
     useful = set(order) - leaves if targets >= leaves else _leading_to(targets, order)
-    sums, found = GradientAccumulator(), dict[Any, list]()  # found: what arrived at the targets
-    add, totals, new = sums.add, sums.totals, set[Edge]()
+    sums, found = GradientAccumulator(), {}  # found: what arrived at the targets
+    add, totals, new, large = sums.add, sums.totals, set(), []  # large: gradients of leaves
     with enable_grad() if create_graph else nullcontext():
         for edge, g in zip(roots, gradients):
             add(edge, g, create_graph)
@@ -100,9 +100,11 @@ def backpropagate(
                     if type(d) is not ndarray or (d.shape, d.dtype) != target.outputs[i]:
                         d = unbroadcast_as(d, *target.outputs[i])
                     add(edge, d, create_graph)
-                    at_leaf = not (target.parents or create_graph)
-                    if at_leaf and d.size > LARGE and is_new(d, node, gs, pairs):
-                        new.add(edge)  # if nothing else arrives, the leaf need not copy it
+                    if d.size > LARGE and not (target.parents or create_graph):
+                        large.append((edge, d))
+                if large:  # if nothing else arrives, the leaf need not copy it
+                    new.update(new_among(large, node, gs, pairs))
+                    large.clear()
             except Exception as error:
                 if rule_hook is not None:
                     rule_hook.failed(node, error)

@@ -155,7 +155,7 @@ class Primitive(Generic[P, R]):
                     is_new = False
             storage = Storage() if is_new else storage_of(out, args)
             result = _new(Tensor)
-            result._array, result._edge = out, (node, 0)
+            result._array, result._edge, result._leaf = out, (node, 0), None
             result._storage, result._version = storage, storage.version
         else:
             result = tensors(self.name, args, out, node)
@@ -231,7 +231,8 @@ def tensors(name: str, args: tuple, out: Any, node: Any = None) -> Any:
     """The result `out` of an operation as a Tensor or a tuple of them; that of a node, if given."""
     if node is None and type(out) is ndarray and out.dtype.kind in "fiub":  # as most are
         return wrap(out, None, storage_of(out, args))
-    is_tuple, outputs, results = type(out) is tuple, [], list[Tensor]()
+    is_tuple, outputs = type(out) is tuple, []
+    results: list[Tensor] = []
     for y in out if is_tuple else (out,):
         y = checks.result(name, y, node is not None)
         edge = (node, len(results)) if node is not None and is_float(y.dtype) else None

@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 
-from ..backends import array_namespace, to_device
+from ..backends import to_device
 from ..interface.array_interface import ArrayInterface
 from ..safety import checks
 from ..safety.in_place import Storage, check_version, replace_data
@@ -50,7 +50,7 @@ class Tensor(ArrayInterface):
     __slots__ = ("_array", "_edge", "_leaf", "_storage", "_version", "__weakref__")
     _array: Array
     _edge: Edge | None  # where it came from; None for a constant
-    _leaf: Leaf  # set once it required a gradient; kept, with its grad, if requires_grad is unset
+    _leaf: Leaf | None  # once it required a gradient; kept, with its grad, if that is unset
     _storage: Storage  # its memory, which other Tensors may share
     _version: int  # the version of the storage for which its edge is right (safety/in_place.py)
 
@@ -62,11 +62,9 @@ class Tensor(ArrayInterface):
         dtype: DTypeLike | None = None,
         device: str | None = None,
     ) -> None:
-        data = checks.without_tensors(data)
-        array = array_namespace(data).array(data, dtype=dtype)
-        checks.check_numbers(array, data)
+        array = checks.new_array(data, dtype)
         self._array = array if device is None else to_device(array, device)
-        self._edge, self._storage, self._version = None, Storage(), 0
+        self._edge, self._leaf, self._storage, self._version = None, None, Storage(), 0
         self.requires_grad = requires_grad
 
     @property
@@ -94,7 +92,7 @@ class Tensor(ArrayInterface):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if checks.changes_requires_grad(self, value):
-            self._leaf = getattr(self, "_leaf", None) or Leaf(self._array)
+            self._leaf = self._leaf or Leaf(self._array)
             self._edge = (self._leaf, 0) if value else None
 
     @property
@@ -108,15 +106,14 @@ class Tensor(ArrayInterface):
         that require a gradient collect one; for others there is `nag.autograd.grad`.)"""
         if not self.is_leaf:
             checks.warn_of_grad(self)
-        return getattr(getattr(self, "_leaf", None), "grad", None)
+        return self._leaf.grad if self._leaf else None
 
     @grad.setter
     def grad(self, value: ArrayLike | None) -> None:
-        # (None for a constant: nothing to do.)
-        if value is not None or self._edge is not None or self.grad is not None:
-            if value is not None and not isinstance(value, Tensor):
-                value = Tensor(value, dtype=self.dtype)
-            checks.check_grad(self, value)
+        if value is not None and not isinstance(value, Tensor):
+            value = Tensor(value, dtype=self.dtype)
+        checks.check_grad(self, value)
+        if self._leaf:
             self._leaf.grad = value
 
     def backward(
@@ -140,7 +137,7 @@ def wrap(array: Array, edge: Edge | None = None, storage: Storage | None = None)
     """A Tensor around an array itself, without a copy."""
     t = object.__new__(Tensor)
     t._array = np.asarray(array) if isinstance(array, np.generic) else array  # no NumPy scalar
-    t._edge = edge
+    t._edge, t._leaf = edge, None
     t._storage = storage or Storage()
     t._version = t._storage.version
     return t

@@ -13,6 +13,8 @@ from ..typing import Array, ArrayLike, Shape, ShapeLike
 
 def as_shape(name: str, n: ShapeLike) -> Shape:
     """The sizes of some axes, or of one, as a tuple. Raises TypeError for what are no integers."""
+    if type(n) is int:  # as most are
+        return (n,)
     try:
         return tuple(map(index, n if isinstance(n, Iterable) else (n,)))
     except TypeError:

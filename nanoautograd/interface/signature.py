@@ -49,8 +49,9 @@ class Signature:
         Raises TypeError for what does not fit the signature.
         """
         for key, value in given.items():
-            if key in self.keyword_set and type(value) not in IMMUTABLE:  # no Tensor
-                given = given | {key: option(self.name, key, value)}
+            if key in self.keyword_set and type(value) not in IMMUTABLE:
+                if (plain := option(self.name, key, value)) is not value:
+                    given = given | {key: plain}
         options = given if len(given) == len(self.keyword_set) else self.option_defaults | given
         if len(args) == len(self.names) and options.keys() == self.keyword_set:  # as most calls are
             return args, options

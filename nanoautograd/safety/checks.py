@@ -15,11 +15,17 @@ from .data import DEEPEST, check_depth, holds_numbers, no_numbers, without_tenso
 from .in_place import IMMUTABLE, arrays_in
 
 
-def check_numbers(array: Any, data: Any) -> None:
-    """Raises TypeError if the array made of `data` does not hold numbers, or not all of them."""
+def new_array(data: Any, dtype: Any) -> Any:
+    """A new array for a Tensor. Raises TypeError if it does not hold numbers, or not all of those
+    of `data`."""
+    if dtype is None and type(data) is np.ndarray and data.dtype.kind in "fiu":  # as most are
+        return np.array(data)
+    data = without_tensors(data)
+    array = array_namespace(data).array(data, dtype=dtype)
     if not holds_numbers(array):
         raise no_numbers("a Tensor", array)
     check_complex(data, array.dtype)
+    return array
 
 
 def check_complex(data: Any, dtype: Any) -> None:
@@ -36,6 +42,10 @@ def check_complex(data: Any, dtype: Any) -> None:
 def changes_requires_grad(t: Any, value: Any) -> bool:
     """Whether the Tensor t requires a gradient now and will not with `value`, or the reverse.
     Raises if that cannot be."""
+    if value is True and t._edge is None and t._array.dtype.kind == "f":  # as most often
+        return True
+    if value is False and t._edge is None:
+        return False
     if not isinstance(value, (bool, np.bool)):
         raise TypeError(f"requires_grad is True or False; got {value!r}")
     if value == t.requires_grad:
@@ -65,7 +75,9 @@ def warn_of_grad(t: Any) -> None:
 
 def check_grad(t: Any, value: Any) -> None:
     """Raises if the Tensor `value`, or None, cannot be the gradient of t."""
-    if not t.is_leaf or not (t.requires_grad or value is None):
+    if value is None and t.is_leaf:
+        return
+    if not t.is_leaf or not t.requires_grad:
         raise GraphError("only a leaf that requires a gradient has a .grad to set")
     if value is not None and (value.shape, value.dtype) != (t.shape, t.dtype):
         raise ShapeError(

@@ -148,17 +148,19 @@ def arrays_in(nested: Any) -> list:
 
 
 PACKAGE = __name__.partition(".")[0] + "."
-LARGE = 4096  # elements: a smaller array is copied in less time than `is_new` takes
+LARGE = 4096  # elements: a smaller array is copied in less time than `new_among` takes
 
 
-def is_new(d: Any, node: Any, gs: list, pairs: list) -> bool:
-    """Whether nobody else holds d, one of the gradients `pairs` that the rules of a node gave: it
-    is no view, none of the gradients gs that they got, nothing saved, and no other's gradient. (The
-    rules of this package keep none elsewhere; a user's may give one array at every call.)"""
-    if d.base is not None or not node.operation.__module__.startswith(PACKAGE):
-        return False
+def new_among(found: list, node: Any, gs: list, pairs: list) -> list:
+    """The edges of those (edge, gradient) in `found`, some of the `pairs` that the rules of a node
+    gave, whose gradient nobody else holds: it is no view, none of the gradients gs that they got,
+    nothing saved, and no other's gradient. (The rules of this package keep none elsewhere; a user's
+    may give one array at every call.)"""
+    if not node.operation.__module__.startswith(PACKAGE):
+        return []
     held = arrays_in([gs, node.saved, pairs])
-    return sum(x is d for x in held) < 2  # in pairs it is once, or not at all after a cast
+    # In pairs it is once, or not at all after a cast.
+    return [edge for edge, d in found if d.base is None and sum(x is d for x in held) < 2]
 
 
 def check_version(t: Any, name: str) -> None:
@@ -217,7 +219,7 @@ def replace_data(t: Any, value: Any) -> None:
             )
         t._array, t._storage = new, storage
         if (new.shape, new.dtype, type(new)) != (old.shape, old.dtype, type(old)):
-            leaf = getattr(t, "_leaf", None)  # what was computed before leads to the old one
+            leaf = t._leaf  # what was computed before leads to the old one
             if leaf is not None:  # what still arrives there does not fit any more
                 leaf.add = partial(_dropped, old.shape, old.dtype)
                 t._leaf = type(leaf)(new)

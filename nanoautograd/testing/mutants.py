@@ -131,7 +131,7 @@ def sites() -> list[Site]:
 def engine() -> set[Any]:
     """The functions and methods of core/backward.py, and those that add up gradients elsewhere."""
     found: set[Any] = {backends.scatter_add, backends._add_rows, operation.with_zeros, Leaf.add}
-    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference, in_place.is_new, in_place.unpack}
+    found |= {CustomVJP.apply_vjp, CustomVJP.apply_reference, in_place.new_among, in_place.unpack}
     found |= {Primitive.apply_vjp, ops.indexing.IndexedGradient.add_to, sums.unbroadcast}
     found |= {linear_cross_entropy.backward, linear_cross_entropy.add_linear}
     found.add(to_delta)

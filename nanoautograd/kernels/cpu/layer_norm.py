@@ -25,6 +25,7 @@ from ...manual.layer_norm import flat, layer_norm, sizes
 FEW = 16  # rows whose numbers are added one after the other
 WIDE = 8192  # numbers of a row from which on NumPy loses no time between rows
 LARGE = 1 << 15
+SHARED = 1 << 20  # numbers from which on threads gain: the lines of a block are short
 
 
 def forward(
@@ -54,7 +55,7 @@ def forward(
             with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
-    if not all(parallel_rows(y_of, np, M, N)) and N:
+    if not all(parallel_rows(y_of, np, M, N, SHARED)) and N:
         options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, bias, residual, **options)
         return out, (cache,)
@@ -92,7 +93,7 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w, column_dots(ones[m], dy_m) if need_b else None
 
-    terms = parallel_rows(dx_of, np, M, N) or [(np.zeros(N, z.dtype),) * 2]
+    terms = parallel_rows(dx_of, np, M, N, SHARED) or [(np.zeros(N, z.dtype),) * 2]
     dw = total([of_w for of_w, _ in terms]).reshape(weight.shape) if need_w else None
     db = total([of_b for _, of_b in terms]).reshape(bias.shape) if need_b else None
     return dx if need_x else None, dw, db, dx if need_a else None

@@ -15,7 +15,7 @@ from ...backends.threads import parallel_rows
 from ...manual import rms_norm as manual
 from ...manual.layer_norm import sizes
 from ...manual.rms_norm import epsilon, rms_norm
-from .layer_norm import column_dots, fits, matrices, repeated, with_columns
+from .layer_norm import SHARED, column_dots, fits, matrices, repeated, with_columns
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
@@ -38,7 +38,7 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
             with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
-    if not all(parallel_rows(y_of, np, M, N)) and N:
+    if not all(parallel_rows(y_of, np, M, N, SHARED)) and N:
         options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, residual, **options)
         return out, (cache,)
@@ -73,7 +73,7 @@ def backward(dy, cache, needs=None):
                 dx_m += dz[m]
         return of_w
 
-    terms = parallel_rows(dx_of, np, M, N) or [np.zeros(N, z.dtype)]
+    terms = parallel_rows(dx_of, np, M, N, SHARED) or [np.zeros(N, z.dtype)]
     dw = total(terms).reshape(weight.shape) if need_w else None
     return dx if need_x else None, dw, dx if need_a else None
 
