@@ -378,25 +378,24 @@ def mutants(site: Site) -> Iterator[Mutant]:
     places: list[Any] = [
         n for n in ast.walk(site.tree) if n is not site.tree or isinstance(n, ast.Lambda)
     ]
-    hidden = {id(n) for n in _without_effect(site.tree)}
+    hidden, slots = {id(n) for n in _without_effect(site.tree)}, _slots(site.tree)
     for node in places:
         if id(node) in hidden:
             continue
         for kind, new in changes(node, arguments):
-            tree = _replaced(site.tree, node, new)
-            text = ast.dump(tree)
-            if text in seen:
-                continue
-            seen.add(text)
-            try:
-                code = _compiled(site, tree)
-            except (SyntaxError, ValueError):
-                continue
-            before, after = (
-                ast.unparse(ast.fix_missing_locations(copy.deepcopy(n))) for n in (node, new)
-            )
-            lines = range(node.lineno, node.end_lineno + 1)
-            yield Mutant(site, kind, f"{_line(before)}  ->  {_line(after)}", code, lines)
+            ast.fix_missing_locations(ast.copy_location(new, node))
+            before = ast.unparse(node)
+            with _replaced(site.tree, slots, node, new) as tree:
+                text = ast.dump(tree)
+                if text in seen:
+                    continue
+                seen.add(text)
+                try:
+                    code = _compiled(site, tree)
+                except (SyntaxError, ValueError):
+                    continue
+                change = f"{_line(before)}  ->  {_line(ast.unparse(new))}"
+            yield Mutant(site, kind, change, code, range(node.lineno, node.end_lineno + 1))
 
 
 def _without_effect(tree: Tree) -> Iterator[ast.AST]:
@@ -408,16 +407,40 @@ def _without_effect(tree: Tree) -> Iterator[ast.AST]:
             yield from ast.walk(node)
 
 
-def _replaced(tree: Tree, old: ast.AST, new: ast.AST) -> Any:
-    class Replace(ast.NodeTransformer):
-        def visit(self, node: Any) -> ast.AST:
-            return copy.deepcopy(new) if node is old else self.generic_visit(node)
+Slots = dict[int, tuple[Any, str, int | None]]
 
-    # deepcopy first would lose `old`: so the copy remembers what became of it
-    memo: dict[int, Any] = {}
-    copied = copy.deepcopy(tree, memo)
-    old = memo[id(old)]
-    return ast.fix_missing_locations(Replace().visit(copied))
+
+def _slots(tree: Tree) -> Slots:
+    """{id of a node: where it hangs in the tree, as (parent, field, place if that is a list)}."""
+    found: Slots = {}
+    for parent in ast.walk(tree):
+        for field, value in ast.iter_fields(parent):
+            if isinstance(value, list):
+                found |= {id(node): (parent, field, k) for k, node in enumerate(value)}
+            elif isinstance(value, ast.AST):
+                found[id(value)] = parent, field, None
+    return found
+
+
+@contextmanager
+def _replaced(tree: Tree, slots: Slots, old: Any, new: Any) -> Iterator[Tree]:
+    """The tree with a node replaced, for as long as the block lasts: it is not copied."""
+    if old is tree:
+        yield new
+        return
+    parent, field, k = slots[id(old)]
+
+    def hang(node: Any) -> None:
+        if k is None:
+            setattr(parent, field, node)
+        else:
+            getattr(parent, field)[k] = node
+
+    hang(new)
+    try:
+        yield tree
+    finally:
+        hang(old)
 
 
 def _line(text: str) -> str:
@@ -430,8 +453,9 @@ def _compiled(site: Site, tree: Tree) -> types.CodeType:
     space = dict(site.namespace)
     if isinstance(tree, ast.Lambda):
         return eval(compile(ast.Expression(tree), "<mutant>", "eval"), space).__code__
-    tree.decorator_list = []
-    exec(compile(ast.Module([tree], []), "<mutant>", "exec"), space)
+    bare = copy.copy(tree)
+    bare.decorator_list = []
+    exec(compile(ast.Module([bare], []), "<mutant>", "exec"), space)
     return space[tree.name].__code__
 
 
