@@ -22,6 +22,7 @@ from . import adam_fast
 from .adam import Adam, AdamW
 from .averages import AveragedModel
 from .clipping import clip_grad_norm_
+from .muon import Muon
 from .optimizer import Optimizer
 from .schedule import learning_rate
 from .sgd import SGD
@@ -31,6 +32,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "AveragedModel",
+    "Muon",
     "Optimizer",
     "clip_grad_norm_",
     "learning_rate",

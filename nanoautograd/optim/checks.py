@@ -138,15 +138,35 @@ def check_options(name: str, group: dict[str, Any], known: dict[str, Any]) -> No
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas!r}")
         group["betas"] = tuple(number(name, "each of betas", b, high=BELOW_1) for b in betas)
+    if "ns_steps" in group:
+        check_iteration(name, group)
+    if "nesterov" in group and not isinstance(group["nesterov"], (bool, np.bool_)):
+        raise TypeError(f"{name}: nesterov must be True or False, got {group['nesterov']!r}")
     if group.keys() >= {"momentum", "dampening", "nesterov"}:
         mu, dampening, nesterov = (group[o] for o in ("momentum", "dampening", "nesterov"))
-        if not isinstance(nesterov, (bool, np.bool_)):
-            raise TypeError(f"{name}: nesterov must be True or False, got {nesterov!r}")
         if nesterov and (mu == 0.0 or dampening != 0.0):
             raise ValueError(
                 f"{name}: nesterov needs a momentum above 0 and no dampening, got "
                 f"momentum {mu} and dampening {dampening}"
             )
+
+
+def check_iteration(name: str, group: dict[str, Any]) -> None:
+    """What check_options does, for the options that only Muon has."""
+    steps, abc, how = (group[o] for o in ("ns_steps", "ns_coefficients", "adjust_lr_fn"))
+    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool):
+        raise TypeError(f"{name}: ns_steps must be an integer, got {steps!r}")
+    if not 0 < steps < 100:
+        raise ValueError(f"{name}: ns_steps must be from 1 to 99, got {steps}")
+    if not isinstance(abc, (tuple, list)) or len(abc) != 3:
+        raise ValueError(f"{name}: ns_coefficients must be three numbers, got {abc!r}")
+    group["ns_coefficients"] = tuple(
+        number(name, "each of ns_coefficients", x, low=-LARGEST) for x in abc
+    )
+    if how not in (None, "original", "match_rms_adamw"):
+        raise ValueError(
+            f'{name}: adjust_lr_fn must be None, "original" or "match_rms_adamw", got {how!r}'
+        )
 
 
 def _is_same(a: dict, b: dict) -> bool:

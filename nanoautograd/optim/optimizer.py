@@ -33,6 +33,7 @@ class Optimizer:
     """
 
     buffers: tuple[str, ...] = ()  # names of the arrays in a parameter's state that `update` takes
+    elementwise = True  # whether `update` may be given parts of a parameter, or several end to end
     # options of PyTorch that are on where they mean what this optimiser is
     elsewhere: dict[str, bool] = {}
     # forms of just this class that are fast (adam_fast.py)
@@ -87,7 +88,7 @@ class Optimizer:
         if not (jobs or self._warned) and any(p.requires_grad for p in self._params):
             self._warned = True
             checks.warn_of_no_gradient(type(self).__name__)
-        if MANUAL.get():
+        if MANUAL.get() or not self.elementwise:
             self.change(jobs)
         else:
             fast.change(self, jobs)
@@ -113,9 +114,9 @@ class Optimizer:
 
         def update(self, group: dict[str, Any], t: Any, theta: Any, g: Any, *buffers: Any) -> None:
             """Change theta and the buffers in place, given the gradient g; elementwise, as the
-            arrays, of one shape, may be a part of a parameter, or several end to end. t: what
-            `begin` returned. On a GPU group["lr"] is an array () of θ's dtype, and t may be one of
-            int64.
+            arrays, of one shape, may be a part of a parameter, or several end to end (unless the
+            class says `elementwise = False`). t: what `begin` returned. On a GPU group["lr"] is an
+            array () of θ's dtype, and t may be one of int64.
             """
             raise NotImplementedError(f"{type(self).__name__} does not define update")
 
