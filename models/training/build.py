@@ -13,8 +13,10 @@ from nanoautograd.optim import AveragedModel
 from ..data import DataError, generator
 from .best import Best
 from .finetune import check_options, is_run, prepare, state_of
-from .options import OptionError, make_task, parse, parser
+from .options import OptionError, make_task, option, parse, parser, renamed
 from .state import under, unpack
+
+FREE = {"dropout", "block_size", "longest"}  # weights that fit mean the same with any of these
 
 
 def make_model(task, o, tensors=None, behind=()):
@@ -43,6 +45,7 @@ def make_model(task, o, tensors=None, behind=()):
         behind = (*behind, os.path.realpath(o.out))
         if tensors is None and is_run(o.pretrained):
             check_numbering(task, o.pretrained)
+            check_fields(Config, Model, own, o.pretrained)
         prepare(model, o, tensors is None, lambda folder: model_of(folder, behind))
     except (CheckpointError, DataError):
         raise
@@ -63,6 +66,25 @@ def check_numbering(task, folder):
         raise DataError(
             f"the run in {folder}, of the preset {state['options'].get('preset')}, has another "
             "vocabulary, or other classes or tags, so its weights are of no use here"
+        )
+
+
+def check_fields(Config, Model, own, folder):
+    """Raises DataError where the weights of the run in a folder would mean something else in this
+    model, though they may fit: they were learnt with as many numbers, but with other heads of
+    attention, say. own: {field of the Config: value}, those that are options."""
+    if getattr(Model, "pretrained_part", ""):  # what the Config adds is of the part that is new
+        Config = [c for c in Config.__mro__ if dataclasses.is_dataclass(c)][-1]
+    learnt = renamed(state_of(folder)["options"])
+    names = {f.name for f in dataclasses.fields(Config)} & own.keys() & learnt.keys() - FREE
+    if others := sorted(name for name in names if own[name] != learnt[name]):
+        there, here = (
+            " ".join(f"{option(name)} {values[name]}" for name in others)
+            for values in (learnt, own)
+        )
+        raise DataError(
+            f"the weights of the run in {folder} were learnt with {there}, so they are of no use "
+            f"with {here}: give the same"
         )
 
 

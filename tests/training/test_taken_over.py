@@ -4,6 +4,7 @@ tags are taken over, or the run is refused by its name."""
 import json
 import random
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ pytest.importorskip("safetensors")
 pytest.importorskip("tokenizers")
 
 import train  # noqa: E402
+from models.data import DataError  # noqa: E402
 from models.data.tagging import Tagged  # noqa: E402
 from models.tasks import PRESETS, classification, dates, tagging  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
+from models.training.build import FREE, check_fields  # noqa: E402
+from models.training.options import parse  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
 pytestmark = [
@@ -31,6 +35,7 @@ SIZES = {
     "tagger": "--hidden 8 --embedding 8 --spelling 4",
     "tagger-pos": "--hidden 8 --embedding 8 --spelling 4",
     "dates": "--hidden 8 --embedding 8 --validation 0.5",
+    "rnn": "--hidden 8 --embedding 8 --block-size 8",
     "gpt": "--d-model 8 --heads 2 --layers 1 --block-size 8",
     "llama": "--d-model 8 --heads 2 --kv-heads 1 --layers 1 --block-size 8",
 }
@@ -189,6 +194,53 @@ def test_the_last_net(run, tmp_path, monkeypatch):
         f"the run in {tmp_path / 'first'}, of the preset sentiment, has another vocabulary"
         in message
     )
+
+
+# ---- what the weights mean beside their shapes
+
+
+@pytest.mark.parametrize(
+    "preset, option, value, other",
+    [
+        ("gpt", "heads", 2, 4),
+        ("llama", "heads", 2, 4),
+        ("llama", "base", 10000, 100),
+        ("llama", "eps", 1e-5, 1e-3),
+        ("rnn", "nonlinearity", "tanh", "relu"),
+        ("sentiment", "pooling", "max", "mean"),
+    ],
+)
+def test_options_that_fit_but_mean_something_else_are_refused(
+    run, tmp_path, text, preset, option, value, other
+):
+    """With other heads of attention all shapes are the same, and the score was that of others."""
+    more = ["--data", text, "--length", 5] * (preset != "sentiment")
+    first = tmp_path / "first"
+    assert run(preset, "first", "--steps", 1, f"--{option}", value, *more) is None
+    begin = ["--steps", 1, "--pretrained", first, *more]
+    message = run(preset, "second", *begin, f"--{option}", other)
+    assert f"the weights of the run in {first} were learnt with --{option} {value}" in message
+    assert f"with --{option} {other}: give the same" in message
+    assert run(preset, "third", *begin, f"--{option}", value) is None
+
+
+@pytest.mark.parametrize("preset", [p for p, task in PRESETS.items() if p != "ngram"])
+def test_every_option_of_a_model_is_compared(preset, tmp_path):
+    """But for those with which weights that fit mean the same, and those of a head that is new."""
+    task, model = PRESETS[preset], PRESETS[preset].presets[preset]["model"]
+    Config, Model = task.models[model]
+    o, _ = parse([preset])
+    names = [f.name for f in fields(Config)]
+    own = {name: getattr(o, name) for name in names if hasattr(o, name)}
+    free = FREE | ({"pooling"} if getattr(Model, "pretrained_part", "") else set())
+    for name, value in own.items():
+        learnt = {**own, name: not value if isinstance(value, bool) else f"not {value}"}
+        save_checkpoint(tmp_path, {}, {"options": learnt, "known": []})
+        if name in free:
+            check_fields(Config, Model, own, tmp_path)
+        else:
+            with pytest.raises(DataError, match="were learnt with --"):
+                check_fields(Config, Model, own, tmp_path)
 
 
 # ---- tokens of language models
