@@ -52,7 +52,7 @@ def choose(
     generation", section 4.1, which divides all x, and so makes tokens with x < 0 likelier).
 
     One number is drawn from `rng` for a token, so the same seed makes the same choices on every
-    device; greedily none, and rng may be None. Raises TypeError and ValueError for options that
+    device; greedily none, and rng may be None. Raises TypeError and ValueError for arguments that
     cannot be, LogitsError, a ValueError, for logits of which none is the largest.
     """
     check_options(
@@ -62,14 +62,19 @@ def choose(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
     )
-    logits = np.asarray(logits, dtype=np.float64)
-    if logits.ndim != 1:
-        raise ValueError(f"choose: the logits of one token are (V,); got {logits.shape}")
+    logits = np.asarray(logits)
+    if logits.ndim != 1 or logits.dtype.kind not in "fiuV":  # V: bfloat16
+        raise ValueError(
+            f"choose: the logits of one token are numbers (V,); got {logits.dtype} {logits.shape}"
+        )
+    logits = logits.astype(np.float64)
     check_logits(logits)
     if repetition_penalty != 1.0:
         logits = penalized(logits, repetition_penalty, written)
     if temperature == 0.0:
         return int(logits.argmax())
+    if rng is None:
+        raise TypeError(f"choose: a temperature of {temperature} needs an rng; got None")
     order = np.argsort(-logits, kind="stable")[:top_k]  # likeliest first
     with np.errstate(over="ignore"):  # near 0 to -inf: never chosen
         p = np.exp((logits[order] - logits.max()) / temperature)
@@ -84,15 +89,22 @@ def choose(
 
 
 def penalized(logits, penalty, written):
-    """The logits (V,), those of the tokens `written` less likely by this penalty."""
-    tokens = np.unique(np.asarray(written, dtype=np.int64))
+    """The logits (V,), those of the tokens `written` less likely by this penalty; what would be out
+    of the range of floats is its end."""
+    tokens = np.unique(np.asarray(written))
+    if tokens.size and tokens.dtype.kind not in "iu":
+        raise TypeError(f"choose: the tokens written must be integers; got {tokens.dtype}")
+    tokens = tokens.astype(np.int64)
     if tokens.size and not 0 <= tokens[0] <= tokens[-1] < len(logits):
         raise ValueError(
             f"choose: the tokens written are from 0 to {len(logits) - 1}, of which there are "
             f"logits; got {tokens[0]} to {tokens[-1]}"
         )
     logits, x = logits.copy(), logits[tokens]
-    logits[tokens] = np.where(x > 0, x / penalty, x * penalty)
+    with np.errstate(over="ignore"):
+        less = np.where(x > 0, x / penalty, x * penalty)
+    end = np.finfo(np.float64).max
+    logits[tokens] = np.where(x > -np.inf, less.clip(-end, end), x)  # ruled out: stays so
     return logits
 
 

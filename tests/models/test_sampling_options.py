@@ -3,6 +3,7 @@ same; min-p and the penalty of repetitions, to their definitions."""
 
 import math
 from argparse import ArgumentTypeError
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -125,6 +126,29 @@ def test_one_token_that_is_possible_is_chosen():
         assert choose([-np.inf, 1.0, -np.inf], Draws(0.99), **options) == 1
 
 
+@pytest.mark.parametrize(
+    "logits", [[1j, 2.0], ["1", "2"], [1, None], [True, False], np.array(["2020"], "M8")]
+)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_are_numbers(logits, temperature):
+    """Of complex ones half would be lost, and texts would be read as numbers."""
+    with pytest.raises(ValueError, match="the logits of one token are numbers"):
+        choose(np.array(logits), Draws(0.5), temperature)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "uint8", "int64", "uint64"])
+def test_logits_of_every_dtype(dtype):
+    kind = np.finfo if np.dtype(dtype).kind == "f" else np.iinfo
+    logits = np.array([kind(dtype).min, 0, kind(dtype).max], dtype)
+    for options in dict(temperature=0.0), dict(top_k=1), dict(min_p=1.0), dict(temperature=5e-324):
+        assert choose(logits, Draws(0.99), **options) == 2
+
+
+def test_chance_needs_numbers_to_draw():
+    with pytest.raises(TypeError, match="a temperature of 0.8 needs an rng; got None"):
+        choose(np.zeros(3), None, 0.8)
+
+
 @pytest.mark.parametrize("shape", [(0,), (), (1, 3)])
 def test_logits_are_those_of_one_token(shape):
     with pytest.raises(ValueError, match="logits of"):
@@ -238,7 +262,38 @@ def test_the_penalty_is_its_definition(logits, penalty, written, u):
     np.testing.assert_array_equal(logits, before)
 
 
+@given(
+    arrays(np.float64, 4, elements=st.floats(width=64, allow_nan=False, allow_infinity=False)),
+    st.sampled_from([5e-324, 1e-310, 1e-200, 1e200, 1e308]),
+    st.sets(st.integers(0, 3)),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_no_penalty_is_so_large_that_a_token_is_chosen_by_nothing(logits, penalty, written, t):
+    """What would be beyond the range of floats is at its end, and a token is still possible."""
+    token = choose(logits, Draws(0.0), t, repetition_penalty=penalty, written=list(written))
+    exact = [
+        (Fraction(x) / Fraction(penalty) if x > 0 else Fraction(x) * Fraction(penalty))
+        if i in written
+        else Fraction(x)
+        for i, x in enumerate(logits.tolist())
+    ]
+    end = Fraction(np.finfo(np.float64).max)
+    near = [min(max(x, -end), end) for x in exact]
+    assert near[token] == pytest.approx(max(near), rel=1e-12)
+
+
+def test_what_is_ruled_out_stays_so():
+    logits = [-np.inf, 1.0, -1e300]
+    for penalty in 1e-310, 0.5, 1e308:
+        for t in 0.0, 1e308:
+            options = dict(repetition_penalty=penalty, written=[0, 1, 2])
+            assert 0 not in drawn(logits, temperature=t, **options)
+
+
 def test_what_was_written_are_tokens():
+    for written in ([0.7], [True], ["a"]):
+        with pytest.raises(TypeError, match="the tokens written must be integers"):
+            choose(np.zeros(3), None, 0.0, repetition_penalty=2.0, written=written)
     for written in ([-1], [0, 3]):
         with pytest.raises(ValueError, match="the tokens written are from 0 to 2"):
             choose(np.zeros(3), None, 0.0, repetition_penalty=2.0, written=written)
