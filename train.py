@@ -56,6 +56,7 @@ try:
         describe,
         make_task,
         notes,
+        notes_on_answers,
         parse,
         presets,
     )
@@ -170,6 +171,8 @@ def train(o, checkpoint):
 def generate(o, checkpoint):
     """Print what the model in the checkpoint answers to --generate, to several texts with an empty
     line between."""
+    for line in notes_on_answers(o):
+        print(line, file=sys.stderr)
     task, model = trained(o, checkpoint)
     with nag.no_grad():
         for i, answer in enumerate(task.generate_all(model, o.generate)):

@@ -26,7 +26,15 @@ from ..tasks.language import Language
 from ..tasks.smollm import SmolLM
 from ..tasks.task import number, sampling, sampling_options
 from ..training.build import trained
-from ..training.options import OptionError, Parser, cores, folder_path, option, parse
+from ..training.options import (
+    OptionError,
+    Parser,
+    cores,
+    folder_path,
+    notes_on_answers,
+    option,
+    parse,
+)
 from ..training.terminal import out_of_memory
 from .conversation import SYSTEM, Chat
 from .sampling import OPTIONS, LogitsError, Sampler, as_text
@@ -83,6 +91,8 @@ def continuation(o):
             f"{o.folder} is a run of the preset {ours.preset}, which is no language "
             "model; ask it with train.py --generate"
         )
+    for line in notes_on_answers(ours):
+        note(line)
     task, model = trained(ours, checkpoint)
 
     def reply(text):

@@ -39,12 +39,13 @@ from ..inference.decoder import Decoder
 from ..inference.sampling import as_text
 from ..training.finetune import beginning, state_of
 from ..training.scores import bits, perplexity
-from .task import Task, number, sampler, sampling_options, share_or_fold
+from .task import Task, note_cut, number, sampler, sampling_options, share_or_fold, typed
 
 WIKI = {"wiki": ("en", "fr", "es"), "wiki-en": ("en",)}  # the languages of the articles
 TEXTS = "python", "shakespeare", *WIKI  # those with a name
 AT_ONCE = 4096  # tokens of a text held out that are read by one call, about
 MANY = 1 << 24  # logits, 64 MiB: with fewer one product takes no longer, nor too much memory
+UNITS = {"characters": "characters", "bpe": "byte pairs"}  # --tokens, in words
 SHOWN, WIDTH = 300, 80  # tokens of a sample at the end of a run, and characters of its lines
 TRANSFORMER = dict(
     steps=2000, batch=12, lr=3e-3, warmup=100, lr_floor=3e-4, betas=[0.9, 0.99], weight_decay=0.1
@@ -95,9 +96,19 @@ def cross_entropy(model, z, y):
     return F.linear_cross_entropy(z, weight, y, bias)
 
 
-def continued(task, model, prompts, beginnings, ends=()):
+def note_forgotten(model, length, what):
+    """Says on stderr that the beginning of a text of so many tokens is not read, where it is longer
+    than the block of a Decoder."""
+    if isinstance(model, Decoder):
+        note_cut(length, model.config.block_size, what, "last")
+
+
+def continued(task, model, prompts, beginnings, what, ends=()):
     """The prompts, each with the --length tokens, or those up to one of `ends`, that a Decoder adds
-    to it, all in one batch. beginnings: the tokens of each."""
+    to it, all in one batch. beginnings: the tokens of each; what: a word for them."""
+    beginnings = list(beginnings)
+    for tokens in beginnings:
+        note_forgotten(model, len(tokens), what)
     choose = [sampler(task.o) for _ in prompts]
     written = model.write(beginnings, choose, task.o.length, ends)
     return [[a, task.vocabulary.decode(b)] for a, b in zip(prompts, written)]
@@ -338,12 +349,15 @@ class Language(Task):
         return []
 
     def generate(self, model, prompt):
+        prompt = typed(prompt)
+        note_forgotten(model, len(self.encode(prompt)), UNITS[self.o.tokens])
         return self.write(model, prompt, self.o.temperature)
 
     def generate_all(self, model, prompts):
         if len(prompts) == 1 or not isinstance(model, Decoder):
             return super().generate_all(model, prompts)
-        return continued(self, model, prompts, map(self.encode, prompts))
+        prompts = [typed(prompt) for prompt in prompts]
+        return continued(self, model, prompts, map(self.encode, prompts), UNITS[self.o.tokens])
 
     def write(self, model, prompt, temperature):
         """The prompt, and --length tokens that the model adds to it, one after another."""

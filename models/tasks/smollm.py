@@ -38,7 +38,7 @@ from ..data import (
 from ..inference.conversation import Chat
 from ..inference.sampling import as_text, choose
 from ..training.scores import bits, perplexity, rouge
-from .language import continued, cross_entropy, n_gram
+from .language import continued, cross_entropy, n_gram, note_forgotten
 from .summaries import print_summaries
 from .task import (
     Task,
@@ -48,6 +48,7 @@ from .task import (
     sampler,
     sampling_options,
     share_or_fold,
+    typed,
 )
 
 BLOCK = 2048  # tokens of a text, at most; SmolLM2 takes 8,192
@@ -202,7 +203,10 @@ class Extracts(SmolLM):
         return []
 
     def generate(self, model, prompt):
-        tokens = islice(model.generate(self.beginning(prompt), sampler(self.o)), self.o.length)
+        prompt = typed(prompt)
+        beginning = self.beginning(prompt)
+        note_forgotten(model, len(beginning), "tokens")
+        tokens = islice(model.generate(beginning, sampler(self.o)), self.o.length)
         yield prompt
         yield from as_text(
             takewhile(lambda token: token not in self.vocabulary.ends, tokens),
@@ -212,8 +216,9 @@ class Extracts(SmolLM):
     def generate_all(self, model, prompts):
         if len(prompts) == 1:
             return super().generate_all(model, prompts)
+        prompts = [typed(prompt) for prompt in prompts]
         beginnings = map(self.beginning, prompts)
-        return continued(self, model, prompts, beginnings, self.vocabulary.ends)
+        return continued(self, model, prompts, beginnings, "tokens", self.vocabulary.ends)
 
     def beginning(self, prompt):
         if not prompt:

@@ -104,10 +104,16 @@ def cut_off(lengths, most, what):
     return f"{n:,} of {len(lengths):,} {what} are longer than {most}, and are cut off there"
 
 
-def note_cut(length, most, what):
-    """Says on stderr of a text that was typed that its end is not read."""
+def note_cut(length, most, what, part="first"):
+    """Says on stderr of a text that was typed that its end is not read; or with "last" its
+    beginning."""
     if length > most:
-        print(f"the text has {length} {what}, of which the first {most} are read", file=sys.stderr)
+        print(f"the text has {length} {what}, of which the {part} {most} are read", file=sys.stderr)
+
+
+def typed(text):
+    """A text that was typed, its lines ending with \\n as those of all data do."""
+    return text.replace("\r\n", "\n")
 
 
 class Task(ABC):

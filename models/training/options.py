@@ -510,6 +510,23 @@ def notes(o):
     return lines
 
 
+def notes_on_answers(o):
+    """What is to be said of options of --generate that do nothing beside the others: lines."""
+    given, default = vars(o), parser(o.preset).get_default
+    if "temperature" not in given:
+        return []
+    idle, beside = ["beam"], f"with --temperature {o.temperature:g}"
+    if o.temperature == 0:
+        idle = ["top_k", "top_p", "min_p"]
+        if "beam" in given:  # the answer is searched for
+            idle.append("repetition_penalty")
+    return [
+        f"{option(name)} {given[name]} does nothing {beside}"
+        for name in idle
+        if given.get(name) not in (None, default(name))
+    ]
+
+
 def presets():
     """What --list prints, in at most 80 columns."""
     lines, known = ["task: its score", row("preset", "model", "data and weights from")], None

@@ -45,6 +45,25 @@ def test_several_texts_are_answered_as_each_alone(capsys, run, options):
     assert answer(capsys, run, *again) == "\n".join(alone)
 
 
+def test_what_a_decoder_forgets_is_said(capsys, run):
+    """Of a text longer than its block; the others read any text."""
+    task, model = trained(*parse(["--out", str(run), "--generate", "a"]))
+    block = getattr(model.config, "block_size", None)
+    for n in 11, 12, 13:
+        said = f"the text has {n} characters, of which the last 12 are read\n"
+        for words in ["a" * n], ["a" * n, "be"]:
+            capsys.readouterr()
+            assert train.main(["--out", str(run), "--generate", *words, "--length", "2"]) is None
+            assert capsys.readouterr().err == said * (block == 12 < n)
+
+
+def test_lines_that_end_as_on_windows(capsys, run):
+    """As in the data that it has read, where \\r\\n is \\n."""
+    for words in ["al\npha"], ["al\npha", "be"]:
+        typed = [word.replace("\n", "\r\n") for word in words]
+        assert answer(capsys, run, *typed) == answer(capsys, run, *words)
+
+
 def test_decoders_read_them_side_by_side(run, monkeypatch):
     task, model = trained(*parse(["--out", str(run), "--generate", "a", "b", "--length", "4"]))
     if not hasattr(model, "read_batch"):

@@ -8,7 +8,7 @@ pytest.importorskip("safetensors")
 
 import train  # noqa: E402
 from models.training.finetune import OF_STEPS  # noqa: E402
-from models.training.options import notes, option, parse, parser  # noqa: E402
+from models.training.options import notes, notes_on_answers, option, parse, parser  # noqa: E402
 
 OTHERS = {
     "accumulate": "3",
@@ -89,6 +89,36 @@ def test_what_is_refused(words, message):
 def test_what_is_said(words, said):
     found = notes(parse(words.split())[0])
     assert len(found) == bool(said) and all(said in line for line in found)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("gpt --temperature 0 --top-k 3", ["--top-k 3 does nothing with --temperature 0"]),
+        ("gpt --temperature 0 --top-p 0.5 --min-p 0.1", ["--top-p 0.5 ", "--min-p 0.1 "]),
+        ("gpt --temperature 0 --repetition-penalty 2", []),
+        ("gpt --top-k 3 --top-p 0.5 --min-p 0.1 --repetition-penalty 2", []),
+        ("gpt", []),
+        ("dates", []),
+        ("dates --beam 3", []),
+        ("dates --repetition-penalty 2", ["--repetition-penalty 2.0 does nothing with --temp"]),
+        ("dates --temperature 0.5 --beam 3", ["--beam 3 does nothing with --temperature 0.5"]),
+        ("translation --temperature 0.5 --repetition-penalty 2 --top-k 3", []),
+        ("translation --min-p 0.5", ["--min-p 0.5 does nothing with --temperature 0"]),
+        ("smollm --top-k 5 --repetition-penalty 2", ["--top-k 5 does nothing"]),
+        ("sentiment", []),
+    ],
+)
+def test_what_is_said_of_answers(words, said):
+    found = notes_on_answers(parse(words.split())[0])
+    assert len(found) == len(said) and all(map(str.startswith, found, said))
+
+
+def test_it_is_said_beside_the_answer(run, capsys):
+    run("--steps", 2)
+    capsys.readouterr()
+    assert run("--generate", "alpha", "--temperature", 0, "--top-k", 3) is None
+    assert capsys.readouterr().err == "--top-k 3 does nothing with --temperature 0\n"
 
 
 def test_it_is_printed_before_the_run(run, capsys):
