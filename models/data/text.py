@@ -1,6 +1,7 @@
 """Text to train on: where it comes from, and its characters or byte pairs as integers."""
 
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def _read_utf8(file):
         raise DataError(
             f"{str(file)!r} is not UTF-8: byte {data[e.start]:#04x} at offset "
             f"{e.start} ({e.reason}); convert it with iconv -f ENCODING -t UTF-8, where ENCODING "
-            "is what it was written in, such as LATIN1, CP1252 or GB18030"
+            "is what it was written in, such as UTF-16LE, GB18030 or CP1252"
         ) from None
 
 
@@ -67,27 +68,43 @@ MARKS = {  # what a text begins with; the longer ones first, for they begin like
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+SAMPLE = 1 << 16  # bytes that are looked at, each
+NONE = {"Cc", "Cn", "Co", "Cs"}  # the kinds of numbers that no text has: controls, and no character
 
 
 def wide_encoding(data):
     """The encoding of two or four bytes a character that a file is in, or None. Without a mark at
-    its beginning it is known by zeros: Latin letters have one in every second byte, or three in
-    four, and no text in UTF-8 has."""
+    its beginning it is known by zeros, which no text in UTF-8 has, and every longer one in these:
+    they are where its spaces and its ends of lines have the first half of their number.
+
+    In four bytes a number has one zero, and beside it at most 0x10. In two, either the bytes are
+    UTF-8 too, as of an alphabet with small numbers, whose first halves are all below 0x20; or they
+    are not, and what they stand for is read: in the wrong order it is hardly ever all characters.
+    """
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name
-    zeros = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4) == 0
-    if len(zeros):
-        a, b, c, d = zeros.mean(axis=0)
-        for name, some, others in (
-            ("UTF-32LE", (b, c, d), (a,)),
-            ("UTF-32BE", (a, b, c), (d,)),
-            ("UTF-16LE", (b, d), (a, c)),
-            ("UTF-16BE", (a, c), (b, d)),
-        ):
-            if min(some) > 0.5 and max(others) < 0.1:
-                return name
-    return None
+    quads = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4)
+    if quads.all():
+        return None
+    for name, first, second in (("UTF-32LE", 3, 2), ("UTF-32BE", 0, 1)):
+        if (quads[:, first] == 0).mean() > 0.99 and (quads[:, second] <= 0x10).mean() > 0.99:
+            return name
+    try:
+        data.decode()
+        even, odd = (quads < 0x20).reshape(-1, 2).mean(axis=0)
+        is_small = {"UTF-16LE": (odd, even), "UTF-16BE": (even, odd)}
+        found = [name for name, (a, b) in is_small.items() if a > max(0.5, b + 0.25)]
+    except UnicodeDecodeError:
+        found = [name for name in ("UTF-16LE", "UTF-16BE") if is_text(data[:SAMPLE], name)]
+    return found[0] if len(found) == 1 else None
+
+
+def is_text(data, encoding):
+    """Whether bytes are characters in an encoding, but for one in a hundred."""
+    text = data[: len(data) // 4 * 4].decode(encoding, "replace")
+    kinds = ("Zs" if c.isspace() else category(c) for c in text)
+    return sum(c == "\ufffd" or kind in NONE for c, kind in zip(text, kinds)) < 0.01 * len(text)
 
 
 class Characters:
