@@ -117,12 +117,12 @@ class SelfAttention(Module):
 
     def forward(self, z, seen):
         """z (B, T, D), and which positions are no padding, (B, 1, 1, T) -> (B, T, D)."""
-        B, T, D = z.shape
+        (B, T, D), H = z.shape, self.heads
         q, k, v = (
-            layer(z).reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, d)
+            layer(z).reshape(B, T, H, D // H).transpose(0, 2, 1, 3)  # (B, H, T, d)
             for layer in (self.query, self.key, self.value)
         )
-        dropped = self.dropout.options(B * self.heads * T * T, z)
+        dropped = self.dropout.options(B * H * T * T, z)
         o = F.scaled_dot_product_attention(q, k, v, seen, **dropped)
         return self.output(o.transpose(0, 2, 1, 3).reshape(B, T, D))
 

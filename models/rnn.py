@@ -149,7 +149,7 @@ class RNNLanguageModel(Module):
         x, h = prompt, None
         while True:
             with nag.no_grad():  # not around the yield: it would hold for the caller too
-                x = to_device(np.asarray(x, dtype=np.int64)[None], self.output.weight.device)
+                x = to_device(np.asarray(x)[None], self.output.weight.device)
                 logits, h = self(x, h)
                 token = choose(logits[0, -1].numpy())
             yield token

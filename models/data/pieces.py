@@ -35,10 +35,10 @@ class Pieces:
         return np.array([self.begin, *index, self.end]) if ends else index
 
     def decode(self, index):
-        """The text of these numbers, up to the first end."""
+        """The text of these numbers, up to the first end, without the space before it."""
         index = known_numbers(index, self)
         index = index[: index.index(self.end)] if self.end in index else index
-        return self.pairs.decode([i - 3 for i in index if i > self.end]).strip()
+        return self.pairs.decode([i - 3 for i in index if i > self.end]).removeprefix(" ")
 
     def show(self, index):
         """The pieces of these numbers one by one, a list of strings: for pictures."""

@@ -50,6 +50,10 @@ class Decoder(Module):
         """What `hidden` begins with: t; for each layer a cache of `past` that can grow; and which
         of the t + T positions are of a text, (B, 1, 1, t + T), None for all. Raises ValueError as
         `forward`."""
+        if x.ndim != 2:
+            raise ValueError(
+                f"{type(self).__name__}: tokens are (B, T), a row for each text; got {x.shape}"
+            )
         if past is None:
             t, after = 0, [KVCache(padding=padding) for _ in self.layers]
         elif padding is None:

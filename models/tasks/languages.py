@@ -54,9 +54,11 @@ class Languages(Language):
         loss, right, count = map(sum, zip(*sums.values()))
         scores = {**self.scores(loss / count), "accuracy": right / count}
         for language, (loss, _, count) in sums.items():
-            a_character = len(tokens[language]) / len(self.parts[language])
+            of_a_character = loss / count * len(tokens[language]) / len(self.parts[language])
             scores[f"perplexity_{language}"] = perplexity(loss / count)
-            scores[f"bits_{language}"] = bits(loss / count * a_character)
+            scores[f"bits_{language}"] = bits(of_a_character)
+            if self.o.tokens == "bpe":
+                scores[f"perplexity_character_{language}"] = perplexity(of_a_character)
         return scores
 
     def baseline(self):

@@ -185,7 +185,12 @@ class Extracts(SmolLM):
         return [self.vocabulary.special["<|endoftext|>"], *self.vocabulary.encode(text)], 1
 
     def scores(self, model, loss, n, final):
-        return {"perplexity": perplexity(loss / n), "bits": bits(loss) / sum(map(len, self.scored))}
+        of_a_character = loss / sum(map(len, self.scored))
+        return {
+            "perplexity": perplexity(loss / n),
+            "bits": bits(of_a_character),
+            "perplexity_character": perplexity(of_a_character),
+        }
 
     def baseline(self):
         log_p = n_gram(5, "\n".join(["", *self.training]), ["\n" + text for text in self.scored])

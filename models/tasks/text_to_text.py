@@ -224,7 +224,7 @@ class TextToText(Task):
                 else [best[0][1] for best in beam_search(*args, width=beam, alpha=1.0)]
             )
             for j, target in zip(i, targets):
-                answers[j] = self.pieces.decode(target)
+                answers[j] = self.pieces.decode(target).strip()
         return answers
 
     def decoding(self, model, sources):

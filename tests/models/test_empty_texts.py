@@ -86,6 +86,12 @@ def test_the_shortest_text_has_a_value(name):
     assert np.isfinite(np.array(found)).all()
 
 
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"tagger, softmax"}))  # a mean of nothing
+def test_of_no_texts_there_is_nothing(name):
+    with no_grad():
+        assert READERS[name](np.zeros((0, 4), int), np.zeros(0, int)).shape[0] == 0
+
+
 @given(st.integers(0, 3), st.integers(0, 4), st.data())
 def test_masks_refuse_what_are_no_lengths(B, T, data):
     lengths = data.draw(st.lists(st.integers(-1, 5), min_size=B, max_size=B))
@@ -172,6 +178,22 @@ def test_a_language_model_needs_a_token(model):
 def test_of_no_positions_there_are_no_logits(model, shape):
     logits, past = model(np.zeros(shape, int))
     assert logits.shape == (*shape, 7) and len(past[0]) == shape[1]
+
+
+@pytest.mark.parametrize("Model", [gpt.GPT, llama.Llama])
+def test_a_text_is_a_row(Model):
+    config = {gpt.GPT: gpt.Config(7, 8, 1, 2, 8), llama.Llama: llama.Config(7, 8, 1, 8, 2, 1, 8)}
+    for x in (np.zeros(3, int), np.zeros((1, 3, 1), int), np.array(1)):
+        with pytest.raises(ValueError, match=r"tokens are \(B, T\), a row for each text; got"):
+            Model(config[Model], 0)(x)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("prompt", [[1.5], [True], np.array([1.0]), [-1], [7]])
+def test_no_token_is_rounded(cell, prompt):
+    model = rnn.RNNLanguageModel(rnn.Config(7, 4, 4, cell=cell), 0)
+    with pytest.raises((TypeError, IndexError), match="must be integers|out of range"):
+        next(model.generate(prompt, np.argmax))
 
 
 def test_an_n_gram_goes_on_from_nothing():

@@ -43,6 +43,8 @@ def test_scores_by_language_add_up(task):
         # Nothing is learnt yet: all tokens are nearly equally probable.
         assert scores[f"perplexity_{language}"] == pytest.approx(300, rel=0.1)
         assert scores[f"bits_{language}"] > 3
+        a_character = scores[f"perplexity_character_{language}"]
+        assert math.log2(a_character) == pytest.approx(scores[f"bits_{language}"])
     characters = {language: len(text) for language, text in task.parts.items()}
     whole = sum(scores[f"bits_{language}"] * n for language, n in characters.items())
     assert whole / sum(characters.values()) == pytest.approx(scores["bits"], rel=0.02)

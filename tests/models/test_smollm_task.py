@@ -85,6 +85,7 @@ def test_the_loss_and_bits_are_those_of_each_token(model):
     assert scores["loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert scores["perplexity"] == pytest.approx(np.exp(losses.mean()), rel=1e-5)
     assert scores["bits"] == pytest.approx(losses.sum() / np.log(2) / characters, rel=1e-5)
+    assert scores["perplexity_character"] == pytest.approx(2.0 ** scores["bits"])
     what, bits = task.baseline()
     assert "Kneser-Ney" in what and 0 < bits < 2  # the texts differ in a number alone
     pieces = list(task.generate(model, "The number"))

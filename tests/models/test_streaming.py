@@ -59,6 +59,13 @@ def test_a_text_comes_back(text, name):
     assert streamed(vocabulary.encode(text).tolist(), vocabulary.decode) == text
 
 
+def test_white_space_of_several_bytes_at_an_end():
+    """A line separator, U+2028, that ended what came so far, was lost: decode stripped it."""
+    pieces = Pieces.of(["a"], 300)
+    ids = pieces.encode("a").tolist() + [3 + i for i in pieces.pairs.encode("\u2028:\u3000\n b ")]
+    assert pieces.decode(ids) == "a\u2028:\u3000\n b " == streamed(ids, pieces.decode)
+
+
 def test_chinese_whose_tokens_end_inside_characters_is_streamed_whole():
     pairs = BytePairs.of(CHINESE, 280)
     ids = pairs.encode(CHINESE).tolist()
