@@ -470,7 +470,7 @@ def parse(argv):
                     f"{typed[name]} afterwards"
                 )
             )
-    if checkpoint is None:
+    if checkpoint is None and "--tokens" not in (word.partition("=")[0] for word in words):
         take_tokens(o, p)
     return o, checkpoint
 
@@ -479,7 +479,7 @@ def take_tokens(o, p):
     """A run that begins with the weights of another reads what that read, characters or pieces,
     where nothing else is said. p: the parser of the options o."""
     action = p._option_string_actions.get("--tokens")
-    if action and is_run(o.pretrained) and o.tokens == action.default:
+    if action and is_run(o.pretrained):
         try:
             tokens = state_of(o.pretrained)["options"].get("tokens")
         except CheckpointError:  # said where the weights are read

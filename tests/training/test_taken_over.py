@@ -277,6 +277,15 @@ def test_characters_are_not_read_as_byte_pairs(run, tmp_path, text):
     assert re.search(f"the run in {tmp_path / 'first'} reads characters, and not bpe", message)
 
 
+@pytest.mark.parametrize("words", [["--tokens", "characters"], ["--tokens=characters"]])
+def test_byte_pairs_are_not_read_where_characters_are_asked_for(run, tmp_path, text, words):
+    """Also where this is the default, which says nothing when it is not typed."""
+    more = "--data", text, "--length", 5
+    run("gpt", "first", "--steps", 1, "--tokens", "bpe", "--vocab-size", 260, *more)
+    message = run("gpt", "second", "--steps", 1, "--pretrained", tmp_path / "first", *more, *words)
+    assert f"the run in {tmp_path / 'first'} reads bpe, and not characters" in message
+
+
 def test_every_language_model_takes_the_symbols_of_the_run(run, tmp_path, text):
     more = "--data", text, "--length", 5
     run("gpt", "first", "--steps", 1, *more)
