@@ -461,7 +461,9 @@ def parse(argv):
     p.set_defaults(**kept)
     o = p.parse_args(words)
     typed = {**vars(o), "preset": preset or o.preset}
-    for name in kept.keys() - CHANGEABLE - ({"seed"} if o.generate is not None else set()):
+    if o.resume and o.overwrite:
+        p.error("--resume goes on with the run in --out, --overwrite starts anew: give one of them")
+    for name in kept.keys() - (CHANGEABLE if o.generate is None else {"seed"}):
         if typed[name] != kept[name]:
             what = name if name == "preset" else option(name)
             p.error(
@@ -505,6 +507,14 @@ def notes(o):
         )
     if o.steps and o.decay == "constant" and o.lr_floor != default("lr_floor"):
         lines.append(f"--lr-floor {o.lr_floor:g} does nothing with --decay constant")
+    count = -(-o.steps // o.evaluate_every)  # evaluations
+    if count == 1 and o.keep == "best":
+        lines.append("--keep best does nothing: there is one evaluation, at the end")
+    if o.steps and o.patience >= count:
+        lines.append(
+            f"--patience {o.patience} does nothing: the number of evaluations is {count}, one "
+            f"after {o.evaluate_every} steps each"
+        )
     if vars(o).get("nonlinearity", "tanh") != "tanh" and o.cell != "rnn":
         lines.append(f"--nonlinearity {o.nonlinearity} does nothing with --cell {o.cell}")
     return lines

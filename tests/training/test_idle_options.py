@@ -80,6 +80,13 @@ def test_what_is_refused(words, message):
         ("smollm --batch 3 --freeze norm", ""),
         ("gru --nonlinearity relu", "--nonlinearity relu does nothing with --cell gru"),
         ("rnn --nonlinearity relu", ""),
+        ("rnn --steps 20 --warmup 0 --keep best", "--keep best does nothing: there is one eval"),
+        ("rnn --steps 201 --keep best", ""),
+        (
+            "rnn --steps 600 --patience 3",
+            "--patience 3 does nothing: the number of evaluations is 3",
+        ),
+        ("rnn --steps 601 --patience 3", ""),
         (
             "gru --decay constant --lr-floor 0.1",
             "--lr-floor 0.1 does nothing with --decay constant",
@@ -119,6 +126,18 @@ def test_it_is_said_beside_the_answer(run, capsys):
     capsys.readouterr()
     assert run("--generate", "alpha", "--temperature", 0, "--top-k", 3) is None
     assert capsys.readouterr().err == "--top-k 3 does nothing with --temperature 0\n"
+
+
+def test_what_cannot_be_asked_for_together(run, capsys):
+    run("--steps", 2)
+    with pytest.raises(SystemExit):
+        run("--steps", 2, "--resume", "--overwrite")
+    assert "--overwrite starts anew: give one of them" in capsys.readouterr().err
+    for words in ["--lr", 0.5], ["--steps", 9], ["--evaluate-every", 1]:
+        with pytest.raises(SystemExit):  # an answer makes no steps
+            run("--generate", "alpha", *words)
+        assert f"this run has {words[0]} " in capsys.readouterr().err
+    assert run("--generate", "alpha", "--steps", 2, "--seed", 3) is None
 
 
 def test_it_is_printed_before_the_run(run, capsys):
