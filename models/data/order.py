@@ -66,7 +66,7 @@ def in_order(tokens, B, T):
     """Blocks (x, y) of at most (B, T), in which each of the tokens but the first is once to be
     predicted. The rows of T go on one where the other ends, from the beginning of the text to its
     end, whatever B is; the last row may be shorter, and stands alone."""
-    rows, rest = divmod(len(tokens) - 1, T)
+    rows, rest = divmod(max(0, len(tokens) - 1), T)
     for i in range(0, rows, B):
         block = tokens[i * T : min(i + B, rows) * T + 1]
         yield block[:-1].reshape(-1, T), block[1:].reshape(-1, T)

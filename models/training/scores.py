@@ -41,7 +41,7 @@ def rouge(answers, targets, kinds=("rouge1", "rouge2", "rougeL"), words=None):
     scorer = library("rouge_score.rouge_scorer").RougeScorer(
         list(kinds), tokenizer=words and SimpleNamespace(tokenize=words)
     )
-    rows = [scorer.score(target, answer) for target, answer in zip(targets, answers)]
+    rows = [scorer.score(target, answer) for target, answer in zip(targets, answers, strict=True)]
     return {kind: sum(row[kind].fmeasure for row in rows) / len(rows) for kind in kinds}
 
 
@@ -62,8 +62,20 @@ def class_scores(names, truth, predicted):
         recall      of those of the class, the share that was found, of `count` in all
         F1          the harmonic mean of both
 
-    A ratio of nothing is 0. names: of the classes. truth, predicted: integers (n,) below C."""
-    truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+    A ratio of nothing is 0. names: of the classes. truth, predicted: integers (n,), from 0 to
+    C - 1. Raises ValueError for others."""
+    truth, predicted = (np.asarray(list(y)) for y in (truth, predicted))
+    for y in truth, predicted:
+        if (
+            y.shape != (len(truth),)
+            or y.size
+            and (y.dtype.kind not in "iu" or not 0 <= y.min() <= y.max() < len(names))
+        ):
+            raise ValueError(
+                f"class_scores: truth and predicted are integers (n,), from 0 to {len(names) - 1}, "
+                f"as many in both; got {truth.tolist()!r:.100} and {predicted.tolist()!r:.100}"
+            )
+    truth, predicted = truth.astype(np.int64), predicted.astype(np.int64)
     taken, there, right = (
         np.bincount(i, minlength=len(names)) for i in (predicted, truth, truth[truth == predicted])
     )

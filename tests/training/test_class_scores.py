@@ -51,6 +51,16 @@ def test_they_are_those_of_scikit_learn(pairs):
     np.testing.assert_allclose(np.transpose(found), right)
 
 
+@pytest.mark.parametrize(
+    "truth, guess",
+    [([5], [0]), ([0], [5]), ([-1], [0]), ([0, 1], [0]), ([0.5], [0]), ([True], [0]), ([[0]], [0])],
+)
+def test_what_are_no_classes_is_not_counted(truth, guess):
+    """An example of a class that has no name was left out of all, of two lists the longer cut."""
+    with pytest.raises(ValueError, match="truth and predicted are integers .n,., from 0 to 4, as"):
+        class_scores(NAMES, truth, guess)
+
+
 TEXTS = [f"{'good' if i % 5 else 'bad'} word{i % 7} thing{i % 3}" for i in range(100)]
 
 
