@@ -3,7 +3,7 @@
 import numpy as np
 
 from .sources import DataError
-from .text import require_tokenizers
+from .text import check_unicode, require_tokenizers
 from .vocabulary import known_numbers
 
 NORMAL = 1  # the type of a token that text is made of, in GGUF
@@ -83,10 +83,8 @@ class ByteLevel:
         """The numbers of the tokens, int64 of shape (tokens,). A byte that no token stands for, as
         some control characters may be, is left out. Raises DataError where the text is no
         Unicode."""
-        try:
-            return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
-        except (UnicodeError, TypeError) as e:
-            raise DataError(f"the text is not Unicode that UTF-8 can hold: {e}") from None
+        check_unicode(text)
+        return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
 
     def decode(self, index):
         """The text of these numbers, in which special tokens leave no trace; bytes that are not

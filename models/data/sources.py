@@ -1,6 +1,7 @@
 """Where data and weights come from: files in packages, of which no code is run, save babel's."""
 
 import hashlib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,6 +44,9 @@ DEBIAN = {
         "the German-English dictionary of TU Chemnitz, with 18,787 sentences, GPL-2+",
     ),
 }
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class DataError(ValueError):
@@ -101,6 +105,12 @@ def read_utf8(path, errors="strict"):
         raise DataError(
             f"{str(path)!r} is not UTF-8: byte {e.object[e.start]:#04x} at offset {e.start}"
         ) from None
+
+
+def is_unicode(text):
+    """Whether UTF-8 can hold a text: a surrogate alone, such as "\\ud800" in JSON or in a string of
+    Python, is no character."""
+    return not SURROGATE.search(text)
 
 
 def take_lines(file, path):

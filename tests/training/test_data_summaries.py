@@ -48,7 +48,13 @@ def test_docstrings_are_read_of_whole_modules_alone(tmp_path):
         (tmp_path / folder / "e.py").write_text('"""Elsewhere.\n\nMore."""')
     pairs, left_out = read_docstrings(tmp_path)
     assert pairs == (("What follows it.", "One line."), ("Deeper.", "Inside."))
-    assert left_out == "1 that come again and 3 files that are not Python left out"
+    assert left_out == (
+        "1 that come again, 0 that are no Unicode and 3 files that are not Python left out"
+    )
+    (tmp_path / "f.py").write_text('"""Half \\ud800.\n\nOf a character."""')
+    read_docstrings.cache_clear()
+    again, left_out = read_docstrings(tmp_path)
+    assert again == pairs and "1 that are no Unicode" in left_out
 
 
 def test_descriptions_are_cleaned_and_come_once(monkeypatch):

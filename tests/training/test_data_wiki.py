@@ -46,6 +46,14 @@ def test_what_is_no_article_is_counted(wiki):
     assert left_out == "4 malformed and 1 that come again left out"
 
 
+def test_half_a_character_is_malformed(wiki):
+    """JSON can write one; a tokenizer, or a check sum, cannot read it."""
+    articles = [article("One \ud800."), article("Two 🙂."), article("3.", title="\udfff")]
+    (wiki / "summaries_en-us.json").write_text(json.dumps(dict(enumerate(articles))))
+    read, malformed = read_articles("en")
+    assert [a["extract"] for a in read] == ["Two 🙂."] and malformed == 2
+
+
 def test_languages_are_mixed_in_an_order_from_the_seed(wiki):
     texts, languages, _ = read_wiki(["en", "fr", "es"], seed=1)
     assert len(set(texts)) == 60 and languages != sorted(languages)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.data import DataError, read_text
+from models.data import BytePairs, DataError, Pieces, WordPieces, read_text
 from models.data.text import wide_encoding
 
 WIDE = {
@@ -93,3 +93,24 @@ def test_what_cannot_be_known_is_asked_for(tmp_path, name):
     ) as e:
         read_text(path)
     assert "LATIN1" not in str(e.value)  # in which every byte is a letter: a mistake would not show
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: BytePairs.of(text, 300),
+        lambda text: Pieces.of([text], 300),
+        lambda text: WordPieces.of(["a", text], 300, 1),
+        lambda text: BytePairs.of("a", 256).encode(text),
+        lambda text: Pieces.of(["a"], 300).encode(text),
+        lambda text: WordPieces.of(["a"], 300, 1).encode(text),
+        lambda text: WordPieces.of(["a"], 300, 1).encode(["b", text]),
+    ],
+)
+def test_half_a_character_is_no_text(read):
+    """As bytes that are no UTF-8 come from a terminal, in Python's strings."""
+    pytest.importorskip("tokenizers")
+    read("a 🙂 b")
+    for text in "a \ud800 b", "\udfff", b"caf\xe9".decode(errors="surrogateescape"):
+        with pytest.raises(DataError, match="not Unicode that UTF-8 can hold"):
+            read(text)
