@@ -58,6 +58,7 @@ def _write(model, x, x_lengths, begin, end, longest, pick):
     ended = np.zeros(len(x), dtype=bool)
     while len(written) < longest and not ended.all():
         logits, state = model.next(to_device(tokens, device_of(x)), state)
+        check_end(end, logits.shape[-1])
         tokens = pick(logits.numpy())
         written.append(tokens)
         ended |= tokens == end
@@ -99,6 +100,7 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
     for _ in range(longest):
         logits, state = model.next(to_device(last, device_of(x)), state)
         logits, V = logits.numpy().astype(np.float64).reshape(B, W, -1), logits.shape[-1]
+        check_end(end, V)
         goes_on = ~ended & (log_p > -np.inf)  # (B, W)
         check_logits(logits[goes_on])
         new = np.full((B, W, V), -np.inf)
@@ -131,6 +133,12 @@ def beam_search(model, x, x_lengths, begin, end, longest, width=4, alpha=0.0):
         ]
         for b in range(B)
     ]
+
+
+def check_end(end, V):
+    """Raises ValueError for an end symbol that is none of V tokens, so that it would never come."""
+    if not 0 <= end < V:
+        raise ValueError(f"decoding: the end symbol must be from 0 to {V - 1}, a token; got {end}")
 
 
 def _take(state, rows):

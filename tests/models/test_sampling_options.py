@@ -183,6 +183,14 @@ def test_of_no_sources_there_are_no_targets(backend, name):
     assert SEARCHES[name](None, x, [], BEGIN, END, 5, **more) == []
 
 
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("end", [-1, 4])
+def test_an_end_that_never_comes(backend, name, end):
+    more = {"rng": np.random.default_rng(0)} if name == "sample" else {}
+    with pytest.raises(ValueError, match=f"the end symbol must be from 0 to 3, a token; got {end}"):
+        SEARCHES[name](Table(4), backend.array([[0, 0]]), [2], BEGIN, end, 5, **more)
+
+
 def test_no_place_in_the_beam_is_lost_to_a_token_that_cannot_be(backend):
     """A model may rule tokens out; what the search gives has a finite worth."""
     model = Table(4)
