@@ -132,7 +132,14 @@ class Digits(Task):
                 f"spaces in between; got {reprlib.repr(prompt)}"
             )
         z = np.pad(z, (0, self.o.latent - z.size))
-        for row in self.apply(model.decode, z[None]).reshape(self.side, self.side):
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = self.apply(model.decode, z[None]).reshape(self.side, self.side)
+        if not np.isfinite(x).all():
+            raise DataError(
+                f"the code {reprlib.repr(prompt)} is out of the range of {self.o.dtype}; those of "
+                "digits are near 0"
+            )
+        for row in x:
             yield "".join(2 * INK[round(v * (len(INK) - 1))] for v in row.tolist()).rstrip() + "\n"
 
     # -------------------------------------------------------------------------------- pictures

@@ -7,6 +7,8 @@ pronunciations, the one that needs the fewest. The words that are held out here 
 trained on by the authors of g2p-en, which favours the network as it was.
 """
 
+import sys
+
 from nanoautograd import functional as F
 
 from .. import g2p
@@ -145,6 +147,8 @@ class Phonemes(Task):
         if not words or not all(set(word) <= set(LETTERS) for word in words):
             raise DataError(f"only words of the letters a to z can be spoken; got {prompt!r}")
         for word, phonemes in zip(words, model.pronounce(words)):
+            if len(phonemes) == LONGEST:  # without an end
+                print(f"{word} ends after {LONGEST} phonemes, the most there are", file=sys.stderr)
             yield f"{word}  {' '.join(phonemes)}\n"
 
 

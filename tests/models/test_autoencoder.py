@@ -194,6 +194,8 @@ def test_a_task_from_data_to_pictures(tmp_path, monkeypatch, preset, latent):
         for wrong in ("", "a", "nan " * latent, "1 " * (latent + 1)):
             with pytest.raises(DataError, match=f"its code, 1 to {latent} numbers"):
                 next(task.generate(model, wrong))
+        with pytest.raises(DataError, match="the code '1e300' is out of the range of float32"):
+            next(task.generate(model, "1e300"))
     assert scores["error"] > baseline > 0 and what == f"PCA with {latent} components"
     assert len(lines) == 8 and all(line.endswith("\n") for line in lines)
     if preset == "vae":

