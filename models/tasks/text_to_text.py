@@ -257,4 +257,4 @@ class TextToText(Task):
             return
         rng = generator(self.o.seed, "sampling")
         (target,) = sample(*self.decoding(model, [prompt]), rng, **sampling(self.o))
-        yield self.pieces.decode(target)
+        yield self.pieces.decode(target).strip()
