@@ -202,8 +202,16 @@ class Language(Task):
         if known is None:
             self.text, held_out, left_out = self.read()
             text = self.text + held_out
-            self.vocabulary = self.tokens(self.symbols_taken_over() or self.symbols(text))
-            self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
+            taken = self.symbols_taken_over()
+            self.vocabulary = self.tokens(taken or self.symbols(text))
+            try:
+                self.training, self.validation = map(self.vocabulary.encode, (self.text, held_out))
+            except DataError as e:
+                if not taken:
+                    raise
+                raise DataError(
+                    f"what the run in {beginning(o)} reads is not enough: {e}"
+                ) from None
             if o.steps:
                 order = Streams if self.recurrent else Windows
                 self.order = order(self.training, o.batch, o.block_size, o.seed)

@@ -295,6 +295,15 @@ def test_every_language_model_takes_the_symbols_of_the_run(run, tmp_path, text):
     assert issubclass(PRESETS["languages"], Language)
 
 
+def test_letters_that_the_run_lacks_are_told_with_its_name(run, tmp_path, text):
+    more = "--data", text, "--length", 5
+    run("gpt", "first", "--steps", 1, *more)
+    text.write_text("tip über " * 100)
+    message = run("gpt", "second", "--steps", 1, "--pretrained", tmp_path / "first", *more)
+    assert f"what the run in {tmp_path / 'first'} reads is not enough: the vocabulary" in message
+    assert "lacks 'b' (U+0062), 'e' (U+0065), 'r' (U+0072), 'ü' (U+00FC)" in message
+
+
 # ---- a run that goes on
 
 
