@@ -35,7 +35,7 @@ if "numpy" not in sys.modules:
 import nanoautograd as nag
 from nanoautograd.backends import DeviceError
 from nanoautograd.checkpoint import CheckpointError, save_checkpoint, shortened
-from nanoautograd.optim import AdamW, AveragedModel, clip_grad_norm_, learning_rate
+from nanoautograd.optim import AveragedModel, clip_grad_norm_, learning_rate
 
 try:
     import safetensors.numpy  # noqa: F401 (what checkpoints are written with)
@@ -47,8 +47,8 @@ try:
     from models.training.best import Best
     from models.training.build import make_model, trained
     from models.training.evaluation import Diverged, check_finite, eval_mode, format_scores
-    from models.training.finetune import groups
     from models.training.history import history, remarks
+    from models.training.optimizers import make_optimizer
     from models.training.options import (
         OptionError,
         check_data,
@@ -78,9 +78,8 @@ def train(o, checkpoint):
     about = {**describe(o, task), **history(o, task, saved)}  # the run, for its checkpoints
     check_data(o, about, saved)
     model = make_model(task, o, arrays or None)
-    # Parameters, in groups, and the factors of their learning rates.
-    learning, factors = groups(model, o) if o.steps else ([], [])
-    optimizer = AdamW(learning, betas=o.betas) if o.steps else None
+    # factors: of the learning rate of each group of parameters.
+    optimizer, factors = make_optimizer(model, o) if o.steps else (None, [])
     average = AveragedModel(model, o.average) if o.average else None  # what is then evaluated
     if checkpoint:
         recurrent = unpack(arrays, model, optimizer, average, start, task.recurrent_spec(model))

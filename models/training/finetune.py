@@ -42,8 +42,8 @@ from ..data import generator, purpose
 ADAPTERS = purpose("adapters", 7)  # of the weights that are pretrained
 NOTHING = "none"  # of --pretrained
 OF_STEPS = (
-    "accumulate lr warmup decay lr_floor weight_decay betas clip average evaluate_every keep "
-    "patience freeze"
+    "accumulate optimizer lr warmup decay lr_floor weight_decay betas clip average "
+    "evaluate_every keep patience freeze"
 ).split()  # options of a loop that a model without gradients does not run through
 
 

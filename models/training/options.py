@@ -99,6 +99,7 @@ ELSEWHERE = {
 ADDED = {
     "class_weights": "none",
     "keep": "last",
+    "optimizer": "adamw",
     "patience": 0,
 }  # options that older runs lack: what these did
 
@@ -281,6 +282,13 @@ def parser(preset):
     add("--steps", number(int, least=0), 1000, "updates of the weights")
     add("--batch", number(int, least=1), 64, "examples in a batch")
     add("--accumulate", number(int, least=1), 1, "batches whose gradients are summed for a step")
+    add(
+        "--optimizer",
+        str,
+        "adamw",
+        "muon: the matrices inside the model by Muon; embeddings, output and vectors by AdamW",
+        choices=["adamw", "muon"],
+    )
     add("--lr", number(float, above=0), 1e-3, "highest learning rate")
     add("--warmup", number(int, least=0), 50, "steps in which the learning rate rises to --lr")
     add(

@@ -81,9 +81,9 @@ def unpack(tensors, model, optimizer=None, average=None, step=None, recurrent_sp
         state = {}
         for name, array in under("optimizer.", tensors).items():
             i, _, name = name.partition(".")
-            if tensors[f"optimizer.{i}.step"]:  # else it has no state yet
+            if tensors.get(f"optimizer.{i}.step", 1):  # else it has no state yet
                 state.setdefault(int(i), {})[name] = array
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        optimizer.load_state(state)
     return tensors.get(RECURRENT, zero_recurrent_state(recurrent_spec))
 
 
@@ -126,14 +126,14 @@ def wrong_moments(found, optimizer, step, recurrent_spec):
     """Where {name: array} is not what `pack` makes at this step beside the weights: a list of
     lines."""
     wanted = {}
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, p in enumerate(params):
-        name = f"optimizer.{i}."
-        taken = found.get(f"{name}step", np.array(step))  # older versions wrote no step 0
+    for i, (p, names) in enumerate(optimizer.remembered()):
+        step_of = f"optimizer.{i}.step"
+        taken = found.get(step_of, np.array(step))  # older versions wrote no step 0
         if taken.shape or taken.dtype != np.int64 or taken:
-            wanted |= {name + buffer: (p.shape, p.dtype) for buffer in optimizer.buffers}
-        if step or f"{name}step" in found:
-            wanted[f"{name}step"] = ((), np.dtype(np.int64))
+            wanted |= {f"optimizer.{i}.{name}": (p.shape, p.dtype) for name in names}
+        wanted.pop(step_of, None)
+        if step and "step" in names or step_of in found:
+            wanted[step_of] = ((), np.dtype(np.int64))
     if recurrent_spec and step:
         wanted[RECURRENT] = recurrent_spec
     lines = [f"missing: {name}" for name in wanted.keys() - found.keys()]
@@ -146,7 +146,7 @@ def wrong_moments(found, optimizer, step, recurrent_spec):
             lines.append(f"{name} is {a}")
         elif name.endswith(".exp_avg_sq") and (a < 0).any():
             lines.append(f"{name} has negative squares")
-    if step and not any(name.endswith(".exp_avg") for name in wanted):
+    if step and not any(name.endswith((".exp_avg", ".momentum_buffer")) for name in wanted):
         lines.append("no parameter has ever had a gradient")
     return sorted(lines) + [f"not finite: {name}" for name in not_finite(found)]
 
