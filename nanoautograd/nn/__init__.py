@@ -6,6 +6,7 @@ weights. Initial weights are drawn on the host with NumPy, so a seed gives the s
 device.
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 from .. import functional
@@ -89,3 +90,5 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a checker finds what is missing
     __getattr__, __dir__ = names.public(__name__)
+
+sys.modules[f"{__name__}.functional"] = functional  # import nanoautograd.nn.functional as F

@@ -3,6 +3,7 @@
 import inspect
 import pydoc
 import re
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -61,6 +62,111 @@ def test_the_table_covers_every_place():
     assert INSTEAD.keys() == owners().keys()
 
 
+# ---- what follows from the names that are here
+
+
+def said(place, name):
+    """What an error says to type for a name that a place does not have."""
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; write ") as error:
+        getattr(owners()[place], name)
+    return str(error.value).partition("; write ")[2]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_a_name_of_another_module(module):
+    for other in MODULES:
+        for name in {*other.__all__} - {*dir(module), *INSTEAD[module.__name__]}:
+            if hasattr(module, name):  # what it imports
+                continue
+            found = said(module.__name__, name)
+            assert found.startswith("nag.") and f".{name}" in found
+            assert eval(found, scope()) is not None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_a_name_in_other_letters(module):
+    place = f"nag{module.__name__.removeprefix('nanoautograd')}"
+    for name in {name for name in module.__all__ if name.lower() != name.replace("_", "")}:
+        for letters in {name.upper(), name.capitalize(), name.replace("_", "")} - {name}:
+            assert said(module.__name__, letters) in (f"{place}.{name}", f"nag.{name}")
+    assert said("nanoautograd.optim", "RMSProp") == INSTEAD["nanoautograd.optim"]["RMSprop"]
+    assert said("Tensor", "requiresGrad") == "t.requires_grad"
+
+
+NO_METHODS = {*nag.ops.__all__, *nag.functional.__all__} - {*dir(nag.Tensor), *INSTEAD["Tensor"]}
+OF_OTHER_ARRAYS = {"bincount", "invert", "rotary_embedding"}  # than t
+
+
+@pytest.mark.parametrize("name", sorted(NO_METHODS - OF_OTHER_ARRAYS))
+def test_a_function_that_is_no_method(name):
+    instead = said("Tensor", name)
+    call = f"nag.{name}(t" if hasattr(nag, name) else f"nag.functional.{name}(t"
+    assert instead in (f"{call})", f"{call}, ...)")
+    if instead == f"{call})":
+        assert eval(instead, scope()) is not None
+    else:
+        with pytest.raises((TypeError, ValueError, IndexError)):
+            eval(f"{call})", scope())
+
+
+IN_PLACE = (
+    "abs acos asin atan ceil cos cosh erf exp expm1 floor frac log log10 log1p log2 logit neg "
+    "reciprocal relu round rsqrt sgn sigmoid sign sin sinh sqrt square tan tanh tril triu trunc"
+)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", IN_PLACE.split())
+def test_a_form_in_place(name):
+    torch = pytest.importorskip("torch")
+    instead, found = said("Tensor", f"{name}_"), scope()
+    assert instead.startswith("t[...] = ")
+    t = getattr(torch.tensor(found["x"]), f"{name}_")()
+    exec(instead, found)
+    np.testing.assert_allclose(found["t"].numpy(), t.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", "copysign cov gcd heaviside percentile quantile unwrap".split())
+def test_a_function_of_numpy_alone(name):
+    call = rf"np\.{name}\(t\.detach\(\)\.numpy\(\)(, \.\.\.)?\)  # without a gradient"
+    assert re.fullmatch(call, said("nanoautograd", name))
+    assert re.fullmatch(call, said("Tensor", name))
+
+
+def test_a_type_of_numpy():
+    for name in ("int8", "uint64", "longdouble", "complex128"):
+        assert eval(said("nanoautograd", name), scope()).dtype == np.dtype(name)
+
+
+@pytest.mark.parametrize(
+    "statement, instead",
+    {
+        "from nanoautograd.utils.data import DataLoader": INSTEAD["nanoautograd"]["utils"],
+        "from nanoautograd.optim.lr_scheduler import StepLR": "optimizer.param_groups",
+        "from nanoautograd.nn.utils import clip_grad_norm_": "nag.optim.clip_grad_norm_",
+        "import nanoautograd.numpy as jnp": "nag.tanh(t)",
+        "from nanoautograd.nn import Relu": "nag.nn.ReLU",
+        "from nanoautograd import Linear": "nag.nn.Linear",
+    }.items(),
+)
+def test_an_import_of_pytorch_or_jax(statement, instead):
+    with pytest.raises(ImportError, match=re.escape(f"; write {instead}")):
+        exec(statement)
+
+
+def test_the_functions_under_the_name_that_pytorch_has():
+    import nanoautograd.nn.functional as F
+
+    assert F is nag.functional and F.relu is nag.nn.functional.relu
+
+
+def test_a_submodule_is_imported_without_a_search():
+    code = "import sys, nanoautograd; from nanoautograd import interop; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "nanoautograd.interop" in found.stdout.split(), found.stderr
+    assert "nanoautograd.testing" not in found.stdout.split()
+
+
 @pytest.mark.oracle
 def test_the_names_in_the_table_are_those_that_others_have():
     state = np.random.get_state()  # which the import of JAX changes
@@ -74,7 +180,7 @@ def test_the_names_in_the_table_are_those_that_others_have():
         "nanoautograd.functional": [torch.nn.functional, jax.nn],
         "nanoautograd.nn": [torch.nn],
         "nanoautograd.optim": [torch.optim, torch.nn.utils],
-        "Tensor": [torch.ones(1, 1), np.ones(1), jax.numpy.ones(1)],
+        "Tensor": [torch.ones(1, 1), np.ones(1), jax.numpy.ones(1), torch, np],
         "Module": [torch.nn.Linear(1, 1)],
     }
     of_old = {"Variable", "NLLLoss"}  # torch.autograd.Variable
@@ -92,7 +198,25 @@ IN_TORCH = {
         rsqrt t.rsqrt(); sub a.sub(b); t t.t(); unsqueeze t.unsqueeze(0); view t.view(3, 2);
         flatten t.flatten(1); expand t.expand(4, 2, 3); mT t.mT; numel t.numel(); dim t.dim();
         roll t.roll(1, 0); tile t.tile(2); flip t.flip(0); pow t.pow(2);
-        log_softmax t.log_softmax(-1)
+        log_softmax t.log_softmax(-1); acosh T.acosh(1 + t); absolute t.abs();
+        arccosh T.acosh(1 + t); arcsinh t.asinh(); asinh t.asinh(); atanh t.atanh();
+        arctanh t.atanh(); addmm T.addmm(a, b, a); adjoint t.adjoint();
+        argwhere t.argwhere(); baddbmm T.addmm(a, b, a); erfc t.erfc();
+        clamp_max t.clamp_max(1.0); clamp_min t.clamp_min(0.0); cumprod t.cumprod(-1);
+        deg2rad t.deg2rad(); det a.det(); diag T.diag(a[0]); diff t.diff(); dist a.dist(b);
+        exp2 t.exp2(); fliplr t.fliplr(); flipud t.flipud(); float_power t.float_power(2);
+        fmod t.fmod(0.7); frac t.frac(); hypot a.hypot(b); inverse (b + T.eye(3)).inverse();
+        is_floating_point T.tensor(t.is_floating_point()); is_complex T.tensor(t.is_complex());
+        isneginf t.isneginf(); isposinf t.isposinf(); kron T.kron(a, b); lerp a.lerp(b, 0.3);
+        logaddexp a.logaddexp(b); logit t.logit(); median t.median(-1).values;
+        movedim t.movedim(0, 1); nan_to_num t.nan_to_num(); nanmean t.nanmean();
+        nansum t.nansum(); rad2deg t.rad2deg(); repeat_interleave t.repeat_interleave(2, 0);
+        rsub T.rsub(a, b); scatter t.scatter(1, i, 1.0); select t.select(1, 1); sgn t.sgn();
+        std_mean T.stack(T.std_mean(t)); var_mean T.stack(T.var_mean(t)); topk t.topk(2).values;
+        take_along_dim t.take_along_dim(i, 1); unflatten t.unflatten(1, (3, 1));
+        vdot T.vdot(a.ravel(), b.ravel()); xlogy a.xlogy(b); squeeze_ t.squeeze(); t_ t.t();
+        unsqueeze_ t.unsqueeze(0); nelement T.tensor(t.nelement()); type_as a.type_as(b);
+        new_ones t.new_ones((2, 3)); new_zeros t.new_zeros((2, 3))
         """,
     "nanoautograd": """
         cat T.cat([a, b]); hstack T.hstack([a, b]); vstack T.vstack([a, b]);
@@ -105,7 +229,15 @@ IN_TORCH = {
         logsigmoid TF.logsigmoid(t); nll_loss TF.nll_loss(TF.log_softmax(a, -1), labels);
         normalize TF.normalize(t, dim=-1); one_hot TF.one_hot(labels, 3);
         avg_pool1d TF.avg_pool1d(t, 2); max_pool1d TF.max_pool1d(t, 2); pad TF.pad(t, (1, 1));
-        smooth_l1_loss TF.smooth_l1_loss(a, b)
+        smooth_l1_loss TF.smooth_l1_loss(a, b); celu TF.celu(t); glu TF.glu(a[:, :2]);
+        gaussian_nll_loss TF.gaussian_nll_loss(a, t[:1].expand(3, 3), b);
+        hardsigmoid TF.hardsigmoid(t); hardtanh TF.hardtanh(t);
+        kl_div TF.kl_div(a, b, reduction="batchmean"); mish TF.mish(t);
+        margin_ranking_loss TF.margin_ranking_loss(a, b, T.ones(3, 3), margin=0.1);
+        poisson_nll_loss TF.poisson_nll_loss(a, b); relu6 TF.relu6(t); selu TF.selu(t);
+        prelu TF.prelu(t, 0.25 * T.ones(1).double()); softmin TF.softmin(t, dim=-1);
+        softsign TF.softsign(t); threshold TF.threshold(t, 0.1, 0.0);
+        triplet_margin_loss TF.triplet_margin_loss(a, b, 0 * a, eps=0)
         """,
 }
 
@@ -119,11 +251,10 @@ def test_what_to_type_instead_computes_the_same_as_pytorch(place):
         theirs[name] = torch.tensor(np.asarray(scope()[name]))
     for line in IN_TORCH[place].split(";"):
         name, code = line.strip().split(" ", 1)
-        last = INSTEAD[place][name].partition("  #")[0].split("; ")
-        found = scope()
-        exec("; ".join(last[:-1]), found)
-        found, expected = eval(last[-1], found), np.asarray(eval(code, theirs))
-        found = np.asarray(found.data if isinstance(found, nag.Tensor) else found)
+        *before, last = INSTEAD[place][name].partition("  #")[0].split("; ")
+        found, expected = scope(), np.asarray(eval(code, theirs))
+        exec("; ".join([*before, f"_ = {last}"]), found)
+        found = np.asarray(found["_"])
         np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=f"{place}.{name}")
         assert found.shape == expected.shape, name
 
