@@ -99,8 +99,7 @@ class _Call:
         argnums: int | tuple[int, ...],
         has_aux: bool = False,
     ) -> None:
-        if not callable(f):
-            raise TypeError(f"{name}: f must be a function of Tensors, not {type(f).__name__}")
+        _check_function(name, f)
         self.argnums = argnums if isinstance(argnums, tuple) else (argnums,)
         self.records = is_grad_enabled()  # if not, no result has a history
         leaves: list[_Input] = []
@@ -232,10 +231,23 @@ def _check_tangents(name: str, tangents: Sequence, primals: Sequence) -> None:
         )
 
 
-def _check_argnums(name: str, argnums: Any) -> None:
+def _check_function(name: str, f: Any) -> None:
+    if not callable(f):
+        hint = "; for the gradient of what is computed: nag.autograd.grad(loss, [w])"
+        raise TypeError(
+            f"{name}: f must be a function of Tensors, not {type(f).__name__}"
+            + (hint if isinstance(f, Tensor) else "")
+        )
+
+
+def _check_argnums(name: str, f: Any, argnums: Any) -> None:
+    _check_function(name, f)
     for i in argnums if isinstance(argnums, tuple) else (argnums,):
         if not isinstance(i, (int, np.integer)) or isinstance(i, bool):
-            raise TypeError(f"{name}: argnums is an integer, or a tuple of them; not {argnums!r}")
+            hint = f"; {name}(f) is a function, {name}(f)(x)" if hasattr(i, "shape") else ""
+            raise TypeError(
+                f"{name}: argnums is an integer, or a tuple of them; not {argnums!r}{hint}"
+            )
 
 
 # ---- the transforms (for checkers: of one Tensor, of a nested argument, of anything else)
@@ -264,7 +276,7 @@ def value_and_grad(
         >>> value_and_grad(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
         (tensor(5.), tensor([2., 4.]))
     """
-    _check_argnums("grad", argnums)
+    _check_argnums("grad", f, argnums)
 
     @wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -353,7 +365,7 @@ def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable[..., A
 
     argnums: as for `grad`; a tuple gives a tuple of Jacobians. f returns one Tensor.
     """
-    _check_argnums("jacobian", argnums)
+    _check_argnums("jacobian", f, argnums)
 
     @wraps(f)
     def jacobian_of_f(*args: Any, **kwargs: Any) -> Any:

@@ -118,7 +118,7 @@ STUB = ast.parse((PACKAGE / "interface/attached.pyi").read_text(encoding="utf-8"
 (CLASS,) = [node for node in STUB.body if isinstance(node, ast.ClassDef)]
 DECLARED = {node.name: node for node in CLASS.body if isinstance(node, ast.FunctionDef)}
 # What NumPy and Python ask for, and nobody calls.
-PROTOCOLS = {"__array_function__", "__array_ufunc__", "__getattr__"}
+PROTOCOLS = {"__array_function__", "__array_ufunc__", "__getattr__", "__torch_function__"}
 
 
 def attached():

@@ -184,7 +184,7 @@ def to_device(array: Array, device: str) -> Array:
     if name != "cuda" or not (number.isdigit() or not number):
         raise DeviceError(
             f"no device is called {str(device)!r}; "
-            "there are 'cpu', 'cuda', 'cuda:0', 'cuda:1', ... and 'strict'"
+            "there are 'cpu', 'cuda', 'cuda:0', 'cuda:1', ... and 'strict'" + _of_dtype(device)
         )
     status = _cupy_status()
     if not status.usable:
@@ -199,6 +199,15 @@ def to_device(array: Array, device: str) -> Array:
         )
     with cupy.cuda.Device(int(number or 0)):
         return cupy.asarray(array)
+
+
+def _of_dtype(device: Any) -> str:
+    """What to write where a dtype was given for a device."""
+    try:
+        name = "" if device is None else np.dtype(device).name
+    except TypeError:
+        return ""
+    return name and f". For a dtype: t.astype({name!r}), or a layer made with dtype={name!r}"
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ from ..manual.softmax import softmax as _softmax
 from ..ops import sign
 from ..ops.elementwise import namespace_of_reals
 from ..ops.shaping import checked
+from ..safety.names import explained
 from ..typing import Array, ArrayLike
 
 
@@ -76,6 +77,7 @@ def check_silu(x: Array) -> None:
         raise TypeError(f"silu: the input must be floating; got {x.dtype}")
 
 
+@explained
 def softmax(input: ArrayLike, dim: int = -1) -> Tensor:
     """exp(x_i) / Σ_j exp(x_j) along the axis `dim`; any shape, floating.
 
@@ -90,6 +92,7 @@ def check_softmax(x: Array, *, axis: int = -1, name: str = "softmax") -> None:
     checked(axis, x.ndim, name)
 
 
+@explained
 def log_softmax(input: ArrayLike, dim: int = -1) -> Tensor:
     """log softmax(x) along the axis `dim`, also where softmax is 0.
 

@@ -188,12 +188,18 @@ def _transpose(self: Tensor, *axes: int | Sequence[int] | None) -> Tensor:
     return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
 
+def _round(self: Tensor, digits: int | None = None) -> Tensor:
+    """round(t, 2): the operation `round`, and so a Tensor."""
+    return ops.round(self, digits or 0)
+
+
 Tensor.reshape, Tensor.transpose, Tensor.requires_grad_ = _reshape, _transpose, _requires_grad
+Tensor.__round__ = _round
 
 
 Tensor.__getattr__ = explain_missing("Tensor")
 
-# ---- NumPy's functions and ufuncs
+# ---- the functions of others
 
 
 def _fabs(x: Any) -> Tensor:
@@ -265,5 +271,16 @@ def _array_function(self: Tensor, f: Any, types: Any, args: tuple, kwargs: dict)
     return NUMPY[f](*args, **kwargs)
 
 
+def _torch_function(cls: type, f: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """Called by PyTorch for torch.sin(t), torch_tensor + t and the like: gradients do not pass."""
+    name = getattr(f, "__name__", "a function")
+    raise TypeError(
+        f"PyTorch's {name} was given a Tensor of nanoautograd; gradients do not pass from one to "
+        "the other. torch.from_dlpack(t.detach()) shares its memory; here functions have NumPy's "
+        "names, nag.sin(t)"
+    )
+
+
+Tensor.__torch_function__ = classmethod(_torch_function)
 Tensor.__array_ufunc__ = _array_ufunc
 Tensor.__array_function__ = _array_function

@@ -19,6 +19,7 @@ from ..backends import is_array
 from ..core.tensor import Tensor
 from ..custom_vjp import MANUAL
 from ..kernels.cuda.runtime.capture_context import CaptureError, current
+from ..safety.names import INSTEAD, missing
 from ..typing import Params
 from . import checks, fast, states
 from .master import master, wide
@@ -53,6 +54,24 @@ class Optimizer:
         self._params = self.parameters()
         self._together: list = []  # small parameters (fast.py)
         self._warned = False  # of a step without a gradient
+
+    if not TYPE_CHECKING:  # a checker says so itself
+
+        def __setattr__(self, name, value):
+            """Raises AttributeError for an option: no step would read it."""
+            if name in vars(self).get("defaults", ()):
+                kind = type(self).__name__
+                raise AttributeError(
+                    f"{kind} has its options in groups, which may differ: "
+                    f'for group in optimizer.param_groups: group["{name}"] = ...'
+                )
+            super().__setattr__(name, value)
+
+        def __getattr__(self, name):
+            instead = INSTEAD["Optimizer"].get(name)
+            if name in vars(self).get("defaults", ()):
+                instead = f'optimizer.param_groups[0]["{name}"]'
+            raise missing(f"{type(self).__name__!r} object", name, instead, self)
 
     def parameters(self) -> list[Tensor]:
         """All parameters, in the order of `state`."""

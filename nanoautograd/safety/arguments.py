@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends import array_namespace, is_array, is_float
 from ..interface.array_interface import ArrayInterface
-from .data import holds_numbers, no_numbers, without_tensors
+from .data import array_of_lists, holds_numbers, no_numbers, to_listed, without_tensors
 
 __all__ = [
     "as_array",
@@ -49,10 +49,11 @@ def check_operand(x: Any, name: str) -> None:
                 f"{name} was given an array of another library, {kind}; gradients do not pass from "
                 "one to the other. nag.from_dlpack(x) is a Tensor that shares its memory"
             )
+        right = to_listed(x)
+        hint = f"give {right}" if right else "convert it first, with np.asarray or float"
         raise TypeError(
             f"{name} takes Tensors, arrays of NumPy or CuPy, numbers and sequences of numbers, not "
-            f"{kind}"
-            + ("" if x is None else "; convert it first, with nag.from_dlpack, np.asarray or float")
+            f"{kind}" + ("" if x is None else f"; {hint}")
         )
 
 
@@ -99,7 +100,7 @@ def _made(x: Any, xp: Any, first: list, name: str) -> Any:
     """A number or a sequence as an array of xp; `first` holds the first array, if there is one."""
     check_operand(x, name)
     if is_sequence(x) or isinstance(x, np.generic):
-        return xp.asarray(without_tensors(x))
+        return array_of_lists(xp, without_tensors(x))
     dtype = first[0].dtype if first else None
     if dtype is not None and not (is_float(dtype) and isinstance(x, (int, float))):
         dtype = np.result_type(dtype, x)

@@ -11,7 +11,14 @@ import numpy as np
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
 from ..interface.array_interface import array_of
-from .data import DEEPEST, check_depth, holds_numbers, no_numbers, without_tensors
+from .data import (
+    DEEPEST,
+    array_of_lists,
+    check_depth,
+    holds_numbers,
+    no_numbers,
+    without_tensors,
+)
 from .in_place import IMMUTABLE, arrays_in
 
 
@@ -21,7 +28,7 @@ def new_array(data: Any, dtype: Any) -> Any:
     if dtype is None and type(data) is np.ndarray and data.dtype.kind in "fiu":  # as most are
         return np.array(data)
     data = without_tensors(data)
-    array = array_namespace(data).array(data, dtype=dtype)
+    array = array_of_lists(array_namespace(data), data, dtype)
     if not holds_numbers(array):
         raise no_numbers("a Tensor", array)
     check_complex(data, array.dtype)

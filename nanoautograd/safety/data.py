@@ -1,13 +1,22 @@
 """What a Tensor may be made of: numbers, and nested lists of them."""
 
 from collections import UserList, deque
+from collections.abc import Iterator, Mapping, MappingView, Set
 from typing import Any
 
 import numpy as np
 
 from ..backends import is_array, is_float
 
-__all__ = ["DEEPEST", "check_depth", "holds_numbers", "no_numbers", "without_tensors"]
+__all__ = [
+    "DEEPEST",
+    "check_depth",
+    "holds_numbers",
+    "no_numbers",
+    "array_of_lists",
+    "to_listed",
+    "without_tensors",
+]
 
 DEEPEST = 64  # so many axes an array of NumPy has at most
 
@@ -35,6 +44,8 @@ def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> 
         return data._array
     if data is None or isinstance(data, (str, bytes)):
         raise TypeError(f"a Tensor takes numbers; got {data!r:.99}")
+    if right := to_listed(data):
+        raise TypeError(f"a Tensor takes numbers; got {type(data).__name__}: give {right}")
     if isinstance(data, (np.ndarray, np.generic)):
         is_array(data)  # raises for a masked one
         if not holds_numbers(data):
@@ -45,6 +56,25 @@ def without_tensors(data: Any, forget: bool = False, deepest: int = DEEPEST) -> 
             "requires a gradient there, would lose it silently; give its .detach()"
         )
     return data
+
+
+def to_listed(data: Any) -> str | None:
+    """How what NumPy takes for one object is made a list: a generator, a dict, a set, ..."""
+    if isinstance(data, Mapping):
+        return "list(x.values())"
+    return "list(x)" if isinstance(data, (Iterator, MappingView, Set)) else None
+
+
+def array_of_lists(xp: Any, data: Any, dtype: Any = None) -> Any:
+    """A new array of numbers, or of nested lists of them. Raises ValueError for lists that are
+    shorter than others beside them."""
+    try:
+        return xp.array(data, dtype=dtype)
+    except ValueError as error:
+        if isinstance(data, list):
+            hint = "lists beside each other need one length: fill up the shorter ones"
+            raise ValueError(f"{hint} ({error})") from None
+        raise
 
 
 def holds_numbers(array: Any) -> bool:

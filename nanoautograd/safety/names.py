@@ -23,7 +23,15 @@ import numpy as np
 
 from ..typing import F
 
-__all__ = ["INSTEAD", "explain_missing", "explained", "instead_of", "keyword_hint", "public"]
+__all__ = [
+    "INSTEAD",
+    "explain_missing",
+    "explained",
+    "instead_of",
+    "keyword_hint",
+    "missing",
+    "public",
+]
 
 NEW_NUMBERS = {
     "arange": "nag.Tensor(np.arange(3.0))",
@@ -471,6 +479,13 @@ INSTEAD: dict[str, dict[str, str]] = {
         "where": "nag.where(t > 0, t, 0.0)",
         "zero_": "t[...] = 0.0",
     },
+    "Optimizer": {
+        "add_param_group": (
+            'nag.optim.SGD([{"params": [model.weight], "lr": 0.1}, {"params": [model.bias]}])'
+        ),
+        "register_step_post_hook": "optimizer.step(); print(optimizer)  # there are no hooks",
+        "register_step_pre_hook": "print(optimizer); optimizer.step()  # there are no hooks",
+    },
     "Module": {
         "add_module": "model.second = nag.nn.Linear(2, 3)",
         "apply": "for _, m in model.named_modules(): print(m)",
@@ -596,7 +611,7 @@ def _of_numpy(place: str, name: str) -> str | None:
     return f"np.{name}({arguments})  # without a gradient"
 
 
-# Arguments of PyTorch by keyword, and what they are called here.
+# Arguments by keyword as others call them, and what they are called here.
 KEYWORDS = {
     "dim": ("axis", "axes"),
     "dims": ("axis", "axes"),
@@ -606,6 +621,7 @@ KEYWORDS = {
     "tensors": ("arrays",),
     "dim0": ("axis1",),
     "dim1": ("axis2",),
+    "axis": ("dim",),
 }
 OTHERWISE = {
     "descending": "nag.flip(nag.sort(t), axis=-1), or nag.argsort(-t)",
@@ -615,7 +631,7 @@ OTHERWISE = {
 
 
 def keyword_hint(f: Callable, given: dict[str, Any]) -> str:
-    """What to write in place of keywords of PyTorch that f does not take; "" where there are none.
+    """What to write in place of keywords of others that f does not take; "" where there are none.
     (Of f(*args, **kwargs), which NumPy's function of its name computes, the arguments are its.)"""
     known = inspect.signature(f).parameters
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):
@@ -628,7 +644,7 @@ def keyword_hint(f: Callable, given: dict[str, Any]) -> str:
 
 
 def explained(f: F) -> F:
-    """A function of this package, with an error for PyTorch's keywords that says what to write. (A
+    """A function of this package, with an error for the keywords of others: what to write. (A
     primitive says it itself, where it binds its arguments.)"""
     if not isinstance(f, FunctionType) or not _may_be_misnamed(f):
         return f

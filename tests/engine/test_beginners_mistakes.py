@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import nanoautograd as nag
 from nanoautograd import functional as F
@@ -209,7 +211,100 @@ def test_a_tensor_of_pytorch_mixed_in():
             call()
 
 
+@pytest.mark.oracle
+def test_a_tensor_given_to_pytorch():
+    torch = pytest.importorskip("torch")
+    t = leaf([[1.0, 2.0]])
+    for name, call in {
+        "sin": lambda: torch.sin(t),
+        "cat": lambda: torch.cat([t, t]),
+        "linear": lambda: torch.nn.Linear(2, 1)(t),
+        "mse_loss": lambda: torch.nn.functional.mse_loss(t, torch.ones(1, 2)),
+    }.items():
+        with pytest.raises(TypeError, match=rf"PyTorch's {name} was.*from_dlpack\(t.detach\(\)\)"):
+            call()
+    assert torch.equal(torch.from_dlpack(t.detach()), torch.tensor([[1.0, 2.0]]).double())
+
+
+@pytest.mark.parametrize("kind", (nag.Tensor, nn.Parameter))
+def test_a_shape_or_options_in_the_place_of_numbers(kind):
+    for args in ((2, 3), ([1.0], True), ([1.0], np.float32, "cpu")):
+        with pytest.raises(TypeError, match=r"takes one array.*np.zeros\(\(2, 3\)\).*by keyword"):
+            kind(*args)
+
+
+TAKERS = [nag.Tensor, nn.Parameter, nag.sum, nag.tanh, lambda x: leaf(1.0) * x, nn.ReLU()]
+
+
+@pytest.mark.parametrize("take", TAKERS)
+@pytest.mark.parametrize(
+    "make, right",
+    [
+        (lambda x: (n for n in x), "list(x)"),
+        (lambda x: map(float, x), "list(x)"),
+        (set, "list(x)"),
+        (lambda x: dict.fromkeys(x), "list(x.values())"),
+        (lambda x: dict.fromkeys(x).keys(), "list(x)"),
+    ],
+)
+def test_what_numpy_takes_for_one_object(take, make, right):
+    if take is TAKERS[4]:
+        with pytest.raises(TypeError):  # Python's, that names the types
+            take(make([1.0, 2.0]))
+        return
+    with pytest.raises(TypeError, match=rf"give {re.escape(right)}$|give {re.escape(right)}\n"):
+        take(make([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("take", TAKERS)
+@given(st.lists(st.lists(st.floats(-1, 1), max_size=3), min_size=2, max_size=4))
+def test_lists_of_different_lengths(take, rows):
+    assume(len({len(row) for row in rows}) > 1)
+    with pytest.raises(ValueError, match="need one length: fill up the shorter ones"):
+        take(rows)
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float32, np.dtype("int8"), float])
+def test_a_dtype_in_the_place_of_a_device(dtype):
+    name = np.dtype(dtype).name
+    for call in (leaf([1.0]).to, nn.Linear(2, 3).to, lambda d: nag.Tensor([1.0], device=d)):
+        with pytest.raises(nag.backends.DeviceError, match=rf"t.astype\('{name}'\), or a layer"):
+            call(dtype)
+    with pytest.raises(nag.backends.DeviceError, match=r"'strict'$"):
+        leaf([1.0]).to("gpu")
+
+
+@pytest.mark.parametrize("name", ["grad", "value_and_grad", "jacobian", "hessian", "vjp"])
+def test_a_loss_in_the_place_of_a_function(name):
+    w = leaf([1.0, 2.0])
+    for args in ([w], [[w]], []) if name != "hessian" else ([],):
+        with pytest.raises(
+            TypeError, match=r"f must be a function.*nag.autograd.grad\(loss, \[w\]"
+        ):
+            getattr(nag, name)((w * w).sum(), *args)
+    with pytest.raises(TypeError, match=r"jacobian\(f\) is a function, jacobian\(f\)\(x\)"):
+        nag.jacobian(nag.tanh, np.ones(3))
+
+
+def test_numpys_name_of_the_argument_dim():
+    for f in (F.softmax, F.log_softmax):
+        with pytest.raises(TypeError, match="write dim=1"):
+            f(leaf([[1.0, 2.0]]), axis=1)
+
+
 # ---- layers and optimisers
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_an_option_of_an_optimiser_as_an_attribute(kind):
+    optimizer = kind([leaf([1.0])])
+    for name in optimizer.defaults:
+        with pytest.raises(AttributeError, match=rf'param_groups: group\["{name}"\] = '):
+            setattr(optimizer, name, 0.5)
+        with pytest.raises(AttributeError, match=rf'write optimizer.param_groups\[0\]\["{name}"\]'):
+            getattr(optimizer, name)
+    optimizer.name = "mine"
+    assert optimizer.name == "mine" and not hasattr(optimizer, "nonsense")
 
 
 def test_layers_in_a_plain_list_are_found():
@@ -447,6 +542,11 @@ def test_seeds():
 
 
 # ---- looking at numbers
+
+
+def test_a_tensor_rounded_by_python():
+    assert round(leaf([1.234, -2.346]), 2).tolist() == [1.23, -2.35]
+    assert round(leaf(2.5)).item() == 2.0
 
 
 def test_a_number_and_a_vector_in_a_text():

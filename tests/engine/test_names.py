@@ -37,7 +37,9 @@ def scope():
 def owners():
     """{place in the table: what stands there}."""
     found = {module.__name__: module for module in MODULES}
-    return found | {"Tensor": nag.Tensor([1.0]), "Module": nag.nn.Identity()}
+    optimizer = nag.optim.SGD([nag.Tensor([1.0], requires_grad=True)])
+    objects = {"Tensor": nag.Tensor([1.0]), "Module": nag.nn.Identity(), "Optimizer": optimizer}
+    return found | objects
 
 
 @pytest.mark.parametrize("place, name", ROWS)
@@ -182,6 +184,7 @@ def test_the_names_in_the_table_are_those_that_others_have():
         "nanoautograd.optim": [torch.optim, torch.nn.utils],
         "Tensor": [torch.ones(1, 1), np.ones(1), jax.numpy.ones(1), torch, np],
         "Module": [torch.nn.Linear(1, 1)],
+        "Optimizer": [torch.optim.SGD(torch.nn.Linear(1, 1).parameters())],
     }
     of_old = {"Variable", "NLLLoss"}  # torch.autograd.Variable
     for place, name in ROWS:
