@@ -75,19 +75,31 @@ def test_the_wheel_gives_the_engine_and_gradient_tests_and_no_more(checkout, bui
     run(sys.executable, "-c", ENGINE, str(tmp_path), cwd=tmp_path)
 
 
+PROGRAM = """
+import nanoautograd as nag
+import nanoautograd.nn.functional as F
+
+reveal_type(nag.tanh(1.0))
+reveal_type(F.relu(nag.tanh(1)).sum())
+"""
+
+
 @pytest.mark.slow
-def test_a_checker_reads_the_types_of_an_installation(built, tmp_path):
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_a_checker_reads_the_types_of_an_installation(kind, built, tmp_path):
     pytest.importorskip("mypy", reason="needs mypy")
     run(sys.executable, "-m", "venv", "--without-pip", "env", cwd=tmp_path)
     (packages,) = tmp_path.glob("env/[lL]ib/**/site-packages")
-    with zipfile.ZipFile(built[1]) as wheel:
-        wheel.extractall(packages)
+    source, wheel = built
+    if kind == "editable":  # as pip install -e, which has a path in the place of the package
+        call = "from setuptools import build_meta; build_meta.build_editable('.')"
+        run(sys.executable, "-c", call, cwd=source)
+        (wheel,) = source.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(packages)
     (python,) = [*tmp_path.glob("env/bin/python"), *tmp_path.glob("env/Scripts/python.exe")]
-    program = (
-        "import nanoautograd as nag\nreveal_type(nag.tanh(1.0))\nreveal_type(nag.tanh(1).sum())"
-    )
     options = "--config-file=", "--cache-dir=cache", f"--python-executable={python}"
-    said = run(sys.executable, "-m", "mypy", *options, "-c", program, cwd=tmp_path)
+    said = run(sys.executable, "-m", "mypy", *options, "-c", PROGRAM, cwd=tmp_path)
     assert said.count('Revealed type is "nanoautograd.core.tensor.Tensor"') == 2
 
 
