@@ -22,16 +22,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .backends import to_numpy
 from .core.tensor import Tensor
+from .safety.names import public
 from .typing import ArrayLike, File
+
+__all__ = [
+    "CheckpointError",
+    "load",
+    "load_checkpoint",
+    "load_metadata",
+    "save",
+    "save_checkpoint",
+]
 
 LONGEST = 100_000_000  # bytes of JSON, as in the header of a safetensors file
 MOST_LETTERS = 4_000  # of a message
+
+if not TYPE_CHECKING:  # a checker finds what is missing
+    __getattr__, __dir__ = public(__name__)
 
 # dtype in a safetensors file -> in NumPy; the file has it little-endian
 DTYPES = {

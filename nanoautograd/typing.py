@@ -90,3 +90,7 @@ else:
         _Name(name, object)
         for name in "Array ArrayLike DTypeLike File Gradient Index Params Seed ShapeLike".split()
     ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

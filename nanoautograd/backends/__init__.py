@@ -168,6 +168,10 @@ def available() -> dict[str, Status]:
     }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def to_device(array: Array, device: str) -> Array:
     """`array` on `device` ("cpu", "cuda", "cuda:N", "strict"); itself if it is there already.
 

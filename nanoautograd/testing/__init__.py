@@ -4,8 +4,9 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..safety.names import public
 from .gradcheck import (
     Passed,
     PrecisionWarning,
@@ -16,6 +17,9 @@ from .gradcheck import (
 )
 from .report import GradientError, Inconclusive, KinkNearby
 from .subjects import CheckRefused
+
+if TYPE_CHECKING:
+    from . import operations, programs, shrink, strategies
 
 __all__ = [
     "CheckRefused",
@@ -31,8 +35,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in {"operations", "programs", "shrink", "strategies"}:
+NEED_HYPOTHESIS = {"operations", "programs", "shrink", "strategies"}
+_missing, _ = public(__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *NEED_HYPOTHESIS})
+
+
+if not TYPE_CHECKING:  # a checker knows the modules above, and finds what is missing
+
+    def __getattr__(name: str) -> Any:
+        if name not in NEED_HYPOTHESIS:
+            return _missing(name)
         try:
             return importlib.import_module(f".{name}", __name__)
         except ModuleNotFoundError as error:
@@ -42,4 +57,3 @@ def __getattr__(name: str) -> Any:
                 f"{__name__}.{name} needs the package hypothesis: pip install hypothesis",
                 name="hypothesis",
             ) from None
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

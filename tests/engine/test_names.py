@@ -384,15 +384,25 @@ def test_a_layer_of_ones_own_says_its_name():
 # ---- what completion shows
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+OTHERS = [nag.backends, nag.checkpoint, nag.testing, nag.typing]
+
+
+def test_every_module_that_completion_shows_shows_its_own():
+    shown = {value for name in dir(nag) if inspect.ismodule(value := getattr(nag, name))}
+    assert shown == {*MODULES, *OTHERS} - {nag}
+
+
+@pytest.mark.parametrize("module", MODULES + OTHERS, ids=lambda m: m.__name__)
 def test_completion_shows_what_is_for_users(module):
-    assert dir(module) == sorted({*module.__all__})
+    needs_more = {"operations", "programs", "shrink", "strategies"}  # Hypothesis
+    assert {*dir(module)} - (needs_more if module is nag.testing else set()) == {*module.__all__}
+    assert dir(module) == sorted(dir(module))
     for name in dir(module):
         value = getattr(module, name)
         assert name[0] != "_" and value is not None
         if inspect.ismodule(value):
-            assert f"nag.{name}" in README or value in MODULES, name
-        else:
+            assert f"nag.{name}" in README or value in MODULES or module is nag.testing, name
+        elif module is not nag.typing:
             assert (value.__module__ or "").partition(".")[0] == "nanoautograd", name
 
 
