@@ -260,6 +260,7 @@ def _to_bytes(tensors: Any, metadata: Mapping[str, str] | None = None) -> bytes:
         raise TypeError(
             f"save: takes {{name: array}}, got {type(tensors).__name__}"
             + "; give its arrays: nag.save(model.state_dict(), path)" * is_module
+            + "; the arrays come first: nag.save(arrays, path)" * isinstance(tensors, (str, Path))
         )
     arrays = {}
     for name, value in tensors.items():
@@ -273,7 +274,11 @@ def _to_bytes(tensors: Any, metadata: Mapping[str, str] | None = None) -> bytes:
         array = to_numpy(value.data if isinstance(value, Tensor) else value)
         kind = array.dtype.name if isinstance(array, np.ndarray) else type(array).__name__
         if kind not in SAVED:
-            raise TypeError(f"save: {name!r:.100} must be a real numeric array, got {kind}")
+            raise TypeError(
+                f"save: {name!r:.100} must be a real numeric array, got {kind}"
+                + f"; the arrays within a dict need names here, as '{name}.weight'"
+                * isinstance(value, Mapping)
+            )
         arrays[name] = np.array(array, order="C")  # dense: the format knows no strides
     safetensors = _safetensors()
     try:
@@ -294,7 +299,11 @@ def _parts(data: bytes, path: File) -> list[tuple[str, dict[str, Any]]]:
     try:
         return safetensors.deserialize(data)
     except (safetensors.SafetensorError, ValueError) as e:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error_text(e)}") from None
+        hint = "; a file of torch.save is a pickle: write it with safetensors.torch.save_file"
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {error_text(e)}"
+            + hint * data.startswith((b"PK\x03\x04", b"\x80"))
+        ) from None
 
 
 def _from_bytes(data: bytes, path: File) -> dict[str, np.ndarray]:

@@ -3,8 +3,10 @@
 import builtins
 import json
 import os
+import pickle
 import random
 import sys
+import zipfile
 
 import ml_dtypes
 import numpy as np
@@ -117,6 +119,21 @@ def test_a_dtype_that_is_not_known(tmp_path):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(CheckpointError, match="'x' is of the dtype F8_E5M2.*known are F64, F32"):
         load(tmp_path / "a")
+
+
+def test_arguments_in_another_order_and_files_of_pytorch(tmp_path):
+    arrays = {"weight": np.ones(2)}
+    for path in (str(tmp_path / "a"), tmp_path / "a"):
+        with pytest.raises(TypeError, match=r"come first: nag.save\(arrays, path\)"):
+            save(path, arrays)
+    with pytest.raises(TypeError, match=r"got object; the arrays.*as 'model.weight'"):
+        save({"model": arrays}, tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as file:
+        file.writestr("data.pkl", pickle.dumps(arrays))
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps(arrays))
+    for name in ("b.pt", "c.pkl"):
+        with pytest.raises(CheckpointError, match="a pickle: write it with safetensors.torch"):
+            load(tmp_path / name)
 
 
 @pytest.mark.parametrize(
