@@ -20,7 +20,7 @@ from ..core.tensor import Tensor, wrap
 from ..interface.array_interface import array_of
 from ..safety.arguments import as_array, as_arrays, as_input, check_operand, is_sequence
 from ..safety.checks import check_complex
-from ..safety.data import without_tensors
+from ..safety.data import to_listed, without_tensors
 from ..safety.in_place import check_assignment, check_version, completes, write
 from ..typing import ArrayLike, Index, Shape, ShapeLike
 from .shaping import broadcast_to, checked, copy, integer, integers, ravel, reshape, single
@@ -269,7 +269,8 @@ def take(a: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Tensor:
 def _positions(indices, a, name, kinds="iu"):
     """`indices` as an array of integers on a's device. Raises TypeError unless they were of these
     kinds: "b" for booleans, which are 0 and 1."""
-    i = None if isinstance(indices, (str, bytes)) else _plain_part(indices, a)
+    is_none = isinstance(indices, (str, bytes)) or to_listed(indices)
+    i = None if is_none else _plain_part(indices, a)
     if getattr(getattr(i, "dtype", None), "kind", "none") not in kinds:
         raise TypeError(f"{name}: integers are wanted, not {indices!r}")
     return i.astype("int64") if i.dtype == bool else i

@@ -11,6 +11,7 @@ import numpy as np
 from ..backends import array_namespace, is_array, is_float
 from ..errors import GraphError, ShapeError
 from ..interface.array_interface import array_of
+from .arguments import USUAL
 from .data import (
     DEEPEST,
     array_of_lists,
@@ -25,7 +26,7 @@ from .in_place import IMMUTABLE, arrays_in
 def new_array(data: Any, dtype: Any) -> Any:
     """A new array for a Tensor. Raises TypeError if it does not hold numbers, or not all of those
     of `data`."""
-    if dtype is None and type(data) is np.ndarray and data.dtype.kind in "fiu":  # as most are
+    if dtype is None and type(data) is np.ndarray and data.dtype.char in USUAL:  # as most are
         return np.array(data)
     data = without_tensors(data)
     array = array_of_lists(array_namespace(data), data, dtype)
