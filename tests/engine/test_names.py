@@ -36,7 +36,7 @@ def scope():
 
 def owners():
     """{place in the table: what stands there}."""
-    found = {module.__name__: module for module in MODULES}
+    found = {module.__name__: module for module in [*MODULES, nag.testing]}
     optimizer = nag.optim.SGD([nag.Tensor([1.0], requires_grad=True)])
     objects = {"Tensor": nag.Tensor([1.0]), "Module": nag.nn.Identity(), "Optimizer": optimizer}
     return found | objects
@@ -182,6 +182,7 @@ def test_the_names_in_the_table_are_those_that_others_have():
         "nanoautograd.functional": [torch.nn.functional, jax.nn],
         "nanoautograd.nn": [torch.nn],
         "nanoautograd.optim": [torch.optim, torch.nn.utils],
+        "nanoautograd.testing": [torch.testing],
         "Tensor": [torch.ones(1, 1), np.ones(1), jax.numpy.ones(1), torch, np],
         "Module": [torch.nn.Linear(1, 1)],
         "Optimizer": [torch.optim.SGD(torch.nn.Linear(1, 1).parameters())],
@@ -219,7 +220,8 @@ IN_TORCH = {
         take_along_dim t.take_along_dim(i, 1); unflatten t.unflatten(1, (3, 1));
         vdot T.vdot(a.ravel(), b.ravel()); xlogy a.xlogy(b); squeeze_ t.squeeze(); t_ t.t();
         unsqueeze_ t.unsqueeze(0); nelement T.tensor(t.nelement()); type_as a.type_as(b);
-        new_ones t.new_ones((2, 3)); new_zeros t.new_zeros((2, 3))
+        new_ones t.new_ones((2, 3)); new_zeros t.new_zeros((2, 3));
+        kthvalue t.kthvalue(2).values; broadcast_tensors t.expand(4, 2, 3)
         """,
     "nanoautograd": """
         cat T.cat([a, b]); hstack T.hstack([a, b]); vstack T.vstack([a, b]);
@@ -240,6 +242,11 @@ IN_TORCH = {
         poisson_nll_loss TF.poisson_nll_loss(a, b); relu6 TF.relu6(t); selu TF.selu(t);
         prelu TF.prelu(t, 0.25 * T.ones(1).double()); softmin TF.softmin(t, dim=-1);
         softsign TF.softsign(t); threshold TF.threshold(t, 0.1, 0.0);
+        hardswish TF.hardswish(t); tanhshrink TF.tanhshrink(t);
+        interpolate TF.interpolate(t[None], scale_factor=2)[0];
+        multilabel_soft_margin_loss TF.multilabel_soft_margin_loss(a, b);
+        pairwise_distance TF.pairwise_distance(a, b, eps=0);
+        soft_margin_loss TF.soft_margin_loss(a, b);
         triplet_margin_loss TF.triplet_margin_loss(a, b, 0 * a, eps=0)
         """,
 }
