@@ -35,17 +35,6 @@ class ArrayInterface(Attached):
     _array: Any
     _edge: Any
 
-    if not TYPE_CHECKING:  # a checker says so itself
-
-        def __new__(cls, *data, **options):
-            if len(data) > 1:
-                raise TypeError(
-                    f"{cls.__name__} takes one array, or a list: [2, 3], or np.zeros((2, 3)) for a "
-                    f"shape; got {len(data)} arguments. Options are given by keyword: "
-                    "requires_grad=True, dtype=np.float32, device='cpu'"
-                )
-            return super().__new__(cls)
-
     @property
     def shape(self) -> Shape:
         """The length of each axis, a tuple."""

@@ -226,13 +226,6 @@ def test_a_tensor_given_to_pytorch():
     assert torch.equal(torch.from_dlpack(t.detach()), torch.tensor([[1.0, 2.0]]).double())
 
 
-@pytest.mark.parametrize("kind", (nag.Tensor, nn.Parameter))
-def test_a_shape_or_options_in_the_place_of_numbers(kind):
-    for args in ((2, 3), ([1.0], True), ([1.0], np.float32, "cpu")):
-        with pytest.raises(TypeError, match=r"takes one array.*np.zeros\(\(2, 3\)\).*by keyword"):
-            kind(*args)
-
-
 TAKERS = [nag.Tensor, nn.Parameter, nag.sum, nag.tanh, lambda x: leaf(1.0) * x, nn.ReLU()]
 
 
