@@ -72,11 +72,13 @@ class use_manual(Mode):
 
 class Form(NamedTuple):
     """One way to compute an operation. early: whether `forward` computes gradients, too, and so
-    takes the keyword `needs`, which says of which arguments; () where nothing is recorded."""
+    takes the keyword `needs`, which says of which arguments; () where nothing is recorded. is_ours:
+    whether both functions are of this package."""
 
     forward: Callable
     backward: Callable
     early: bool = False
+    is_ours: bool = False
 
 
 class Saved(NamedTuple):
@@ -113,7 +115,7 @@ class CustomVJP(Generic[P, R]):
     ) -> None:
         checks.check_return(name, forward, backward, reference)
         self.name = self.__name__ = self.__qualname__ = name
-        self.__doc__, self.__module__ = forward.__doc__, forward.__module__
+        self.__doc__, self.__module__ = forward.__doc__, forward.__module__ or ""
         self.__wrapped__, self.in_float32 = forward, in_float32
         self.signature = Signature(name, forward)
         self.backward, self.forward = backward, checks.watched(self, forward)
@@ -131,10 +133,16 @@ class CustomVJP(Generic[P, R]):
         """Two functions as a Form of this operation: with arrays of 16 bits in float32, if so."""
         # (An operation may have an option of that name.)
         early = "needs" in {*parameters(forward)[1]} - self.signature.keyword_set
+        is_ours = checks.are_ours(forward, backward)
         backward = given_needs(checks.watched_backward(f"the backward of {self.name}", backward))
         if self.in_float32:
             forward, backward = functions_in_float32(forward, backward)
-        return Form(forward, backward, early)
+        return Form(forward, backward, early, is_ours)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all its forms are of this package."""
+        return all(form.is_ours for form in (self.manual, self.cpu, self.cuda) if form)
 
     def form_for(self, xp: Any) -> Form:
         """The Form that computes on the arrays of a namespace."""

@@ -74,10 +74,9 @@ class Primitive(Generic[P, R]):
 
     def __init__(self, forward: Callable[P, R]) -> None:
         self.name = self.__name__ = self.__qualname__ = forward.__name__.lstrip("_")
-        self.__doc__, self.__module__ = forward.__doc__, forward.__module__
+        self.__doc__, self.__module__ = forward.__doc__, forward.__module__ or ""
         # (A user's may not write into its arguments, and may return anything.)
         self.__wrapped__, self.forward = forward, checks.watched(self, forward)
-        self.is_ours = checks.is_ours(forward)
         self.signature = s = Signature(self.name, forward)
         self.arity = -1 if s.variadic or s.keywords else len(s.names)  # -1: always to be bound
         self.rules: dict[str, Callable] = {}  # argument -> rule
@@ -98,6 +97,7 @@ class Primitive(Generic[P, R]):
         self.rules |= checks.watched_rules(self.name, rules)
         self.reads |= {name: read[1:] for name, read in reads.items()}
         self.plans.clear()
+        self.is_ours = checks.are_ours(self.__wrapped__, *self.rules.values())
         # A tuple may be axes or a shape; where every argument has a rule, it is numbers.
         self.plain = PLAIN - {tuple} if self.rules.keys() >= {*self.signature.names} else PLAIN
         return self

@@ -206,8 +206,16 @@ def check_rules(name: str, signature: Any, reads: dict) -> None:
 
 
 def is_ours(f: Any) -> bool:
-    """Whether a function or an operation is of this package."""
-    return (f.__module__ or "").partition(".")[0] == __name__.partition(".")[0]
+    """Whether a function or an operation is of this package: also by where it was written, as
+    functools.wraps gives it the name of another's module."""
+    written = getattr(f, "__globals__", {}).get("__name__", __name__)
+    modules = getattr(f, "__module__", None) or "", written or ""
+    return all(name.partition(".")[0] == __name__.partition(".")[0] for name in modules)
+
+
+def are_ours(*functions: Any) -> bool:
+    """Whether all are, so that none keeps what it returns elsewhere."""
+    return all(map(is_ours, functions))
 
 
 def check_differentiable(operation: Any, wanted: list) -> None:

@@ -147,7 +147,6 @@ def arrays_in(nested: Any) -> list:
     return found
 
 
-PACKAGE = __name__.partition(".")[0] + "."
 LARGE = 4096  # elements: a smaller array is copied in less time than `new_among` takes
 
 
@@ -156,7 +155,7 @@ def new_among(found: list, node: Any, gs: list, pairs: list) -> list:
     gave, whose gradient nobody else holds: it is no view, none of the gradients gs that they got,
     nothing saved, and no other's gradient. (The rules of this package keep none elsewhere; a user's
     may give one array at every call.)"""
-    if not node.operation.__module__.startswith(PACKAGE):
+    if not node.operation.is_ours:
         return []
     held = arrays_in([gs, node.saved, pairs])
     # In pairs it is once, or not at all after a cast.

@@ -2,12 +2,14 @@
 
 import gc
 import tracemalloc
+from functools import wraps
 
 import numpy as np
 import pytest
 
 import nanoautograd as nag
 from nanoautograd.core.backward import topological_order
+from nanoautograd.manual import softmax
 
 
 def leaf(x, backend):
@@ -226,28 +228,57 @@ def test_the_walks_order_takes_steps_in_proportion_to_the_size(n):
 KEPT = np.full((100, 100), 2.0)  # more than LARGE numbers
 
 
-@nag.function
-def total_of_doubles(a):
-    return (a * KEPT).sum()
+def _of_a_user(kind):
+    """An operation with the gradient KEPT."""
+
+    def weighted(a):
+        return (a * KEPT).sum()
+
+    def rule(g):
+        return KEPT
+
+    def backward(dy, cache):
+        return (KEPT,)
+
+    if kind == "custom VJP":
+        return nag.custom_vjp(
+            "f", lambda a: (weighted(a), None), backward, lambda a: nag.sum(a * KEPT)
+        )
+    if kind in ("backward of a user", "form of a user"):
+        f, b, r = softmax.forward, softmax.backward, softmax.reference
+        operation = nag.custom_vjp("f", f, b if kind == "form of a user" else backward, r)
+        if kind == "form of a user":
+            operation.cpu = operation.form(f, backward)
+        return operation
+    if kind == "of no module":
+        weighted.__module__ = rule.__module__ = None
+    if kind == "named as one of the package":
+        weighted, rule = map(wraps(nag.negative.__wrapped__), (weighted, rule))
+        rule.__wrapped__ = lambda g: None
+    if kind == "rule of a user":
+        weighted = nag.negative.__wrapped__
+    return nag.function(weighted).defvjp(rule)
 
 
-total_of_doubles.defvjp(a=lambda g: KEPT)
-by_hand = nag.custom_vjp(
-    "by_hand",
-    lambda a: ((a * KEPT).sum(), None),
-    lambda dy, cache: (KEPT,),
-    lambda a: nag.sum(a * KEPT),
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "primitive",
+        "custom VJP",
+        "of no module",
+        "named as one of the package",
+        "rule of a user",
+        "backward of a user",
+        "form of a user",
+    ],
 )
-
-
-@pytest.mark.parametrize("f", [total_of_doubles, by_hand])
-def test_a_gradient_that_a_users_rule_keeps_is_not_given_away(f):
-    w = nag.Tensor(np.ones(KEPT.shape), requires_grad=True)
-    f(w).backward()
+def test_a_gradient_that_a_users_rule_keeps_is_not_given_away(kind):
+    f, w = _of_a_user(kind), nag.Tensor(np.ones(KEPT.shape), requires_grad=True)
+    f(w).sum().backward()
     assert not np.shares_memory(w.grad.numpy(), KEPT)
     with nag.no_grad():
         w.grad *= 0.5
-    f(w).backward()
+    f(w).sum().backward()
     assert (KEPT == 2).all() and (w.grad.numpy() == 3).all()
 
 

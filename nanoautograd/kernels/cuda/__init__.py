@@ -54,6 +54,8 @@ class Kernel:
     """The form of an operation for arrays that are not NumPy's: by its kernels where they take the
     call, by the lines of manual/ elsewhere. name: of the file in launchers/. early: see Form."""
 
+    is_ours = True
+
     def __init__(self, name, operation, early=False):
         self.name, self.operation, self.early, self._module = name, operation, early, None
 
