@@ -44,6 +44,7 @@ from .safety.in_place import (
     arrays_in,
     check_version,
     copied,
+    holds_objects,
     overwritten,
     save,
     storage_of,
@@ -83,8 +84,9 @@ class Form(NamedTuple):
 
 class Saved(NamedTuple):
     """What a node of a CustomVJP saves. backward: that of the form that computed it. inputs: the
-    arguments, for `reference`; outs: the results whose memory the cache holds, so that a write into
-    one is an error. Both as `save` gives them, with versions."""
+    arguments, for `reference`; outs: the results whose memory the cache holds, or may hold in an
+    object of a user, so that a write into one is an error. Both as `save` gives them, with
+    versions."""
 
     backward: Callable
     cache: Any
@@ -224,11 +226,11 @@ class CustomVJP(Generic[P, R]):
             (x, a._storage, a._version, a._edge) if isinstance(a, Tensor) else (x, None, 0, None)
             for a, x in zip(args, arrays)
         ]
-        kept = arrays_in(cache)
+        kept, unseen = arrays_in(cache), not self.is_ours and holds_objects(cache)
         outs = [
             save(y, node)
             for y in (result if type(result) is tuple else (result,))
-            if _is_among(y._array, kept)
+            if unseen or _is_among(y._array, kept)
         ]
         node.saved = [(Saved(backward, cache, options, inputs, outs), None, 0, None)]
         return result

@@ -147,6 +147,20 @@ def arrays_in(nested: Any) -> list:
     return found
 
 
+def holds_objects(nested: Any) -> bool:
+    """Whether `arrays_in` may miss an array, as something of another kind may hold one."""
+    parts = [nested]
+    for part in parts:  # it grows
+        if isinstance(part, (tuple, list)):
+            parts += part
+        elif isinstance(part, dict):
+            parts += part.values()
+        elif type(part) not in IMMUTABLE and not isinstance(part, (np.generic, np.dtype, type)):
+            if not is_array(part):
+                return True
+    return False
+
+
 LARGE = 4096  # elements: a smaller array is copied in less time than `new_among` takes
 
 

@@ -393,3 +393,33 @@ def test_a_function_may_return_the_array_of_which_its_argument_is_a_view():
     v[0] = 100.0
     with pytest.raises(nag.GraphError, match="overwritten"):
         z.sum().backward()
+
+
+class Holder:
+    def __init__(self, array):
+        self.array = array
+
+
+@pytest.mark.parametrize(
+    "hold, get",
+    [
+        (lambda a: a, lambda cache: cache),
+        (lambda a: {"a": [a[:]]}, lambda cache: cache["a"][0]),
+        (Holder, lambda cache: cache.array),
+        (lambda a: [1.0, (Holder(a[:]), None)], lambda cache: cache[1][0].array),
+        (lambda a: lambda: a, lambda cache: cache()),
+    ],
+    ids=["array", "dict", "object", "object in a list", "closure"],
+)
+def test_a_result_that_a_users_cache_holds_may_not_be_written_to(hold, get):
+    def forward(a):
+        y = np.exp(a)
+        return y, hold(y)
+
+    f = nag.custom_vjp("f", forward, lambda dy, cache: (dy * get(cache),), nag.exp)
+    x = nag.Tensor([0.0, 1.0], requires_grad=True)
+    y = f(x)
+    z = y * 1.0
+    y[0] = 5.0
+    with pytest.raises(nag.GraphError, match="needs its result"):
+        z.sum().backward()
