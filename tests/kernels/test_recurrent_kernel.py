@@ -84,3 +84,21 @@ def test_a_gradient_by_kernels_is_that_of_the_fallback(kind, precision):
         model.zero_grad()
     for a, b in zip(*found):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 if precision == "float32" else 3e-2)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_weight_that_is_not_finite_reaches_no_padding(kind):
+    if not emulator.available():
+        pytest.skip("the emulator needs g++")
+    rng = np.random.default_rng(0)
+    net = getattr(nn, kind)(3, 4, rng=0, dtype="float32")
+    with nag.no_grad():
+        net.weight_ih_l0[1, 1] = np.inf
+    net.to("strict")
+    x = nag.Tensor(rng.standard_normal((4, 2, 3)), dtype="float32", device="strict")
+    x.requires_grad = True
+    with emulator.emulated(seed=1):
+        out, _ = net(x, lengths=[4, 1])
+        out.sum().backward()
+    assert not to_numpy(x.grad.data)[1:, 1].any()

@@ -12,7 +12,7 @@ import numpy as np
 from ...manual.gru import gru
 from ...manual.recurrent import arrange
 from . import recurrent
-from .recurrent import memory
+from .recurrent import memory, padding
 
 
 def forward(
@@ -92,7 +92,7 @@ def _run(this, steps, valid):
 def _bptt(this, steps, valid, dout, dstates, UT, da, de_n):
     """Backward through them: fills da (T', 3H, B) and de_n (T', H, B); and dh before them."""
     y, h_prev, e_n, first = this.a, this.h_prev, this.e_n, min(steps)
-    H = len(h_prev[0])
+    H, pad = len(h_prev[0]), padding(valid)
     d, slope, scratch = np.empty_like(y[0]), np.empty_like(y[0, : 2 * H]), np.empty_like(e_n[0])
     da_rz, da_n, (da_r, da_z) = d[: 2 * H], d[2 * H :], _halves(d[: 2 * H])
     (dh,) = dstates
@@ -107,10 +107,10 @@ def _bptt(this, steps, valid, dout, dstates, UT, da, de_n):
         da_z *= dh
         slope *= rz
         da_rz *= slope
-        if valid is not None:
-            d *= valid[t]
         da[t - first] = d
         da_n *= r  # which is de_n: d is now de_t
+        if valid is not None:
+            da[t - first, :, pad[t]] = d[:, pad[t]] = 0.0
         de_n[t - first] = da_n
         new = np.matmul(UT, d)
         new += np.multiply(z, dh, out=scratch)

@@ -21,7 +21,7 @@ import numpy as np
 from ...manual.lstm import lstm
 from ...manual.recurrent import arrange
 from . import recurrent
-from .recurrent import memory
+from .recurrent import memory, padding
 
 
 def forward(
@@ -97,7 +97,7 @@ def _run(this, steps, valid):
 
 def _bptt(this, steps, valid, dout, dstates, UT, da):
     """Backward through them: fills da (T', 4H, B), which is also de; and dh, dc before them."""
-    y, c, c_prev, first = this.a, this.c, this.c_prev, min(steps)
+    y, c, c_prev, first, pad = this.a, this.c, this.c_prev, min(steps), padding(valid)
     k = 2.0 * this.s - 1.0
     dh, dc = dstates
     slope, scratch = np.empty_like(k), np.empty_like(k)
@@ -112,7 +112,9 @@ def _bptt(this, steps, valid, dout, dstates, UT, da):
         np.multiply(da_o, tanh_c, out=step)
         np.subtract(dh, step, out=step)  # dh (1 - tanh²(c)) o
         step *= o
-        dc += step if valid is None else step * valid[t]
+        if valid is not None:
+            step[:, pad[t]] = 0.0
+        dc += step
         np.multiply(dc, g, out=da_i)
         np.multiply(dc, c_prev[t], out=da_f)
         np.multiply(dc, i, out=da_g)
@@ -123,7 +125,7 @@ def _bptt(this, steps, valid, dout, dstates, UT, da):
             dc *= f
             np.matmul(UT, da_t, out=dh)
         else:
-            da_t *= valid[t]
+            da_t[:, pad[t]] = 0.0
             dc = np.where(valid[t], dc * f, dc)
             dh = np.where(valid[t], np.matmul(UT, da_t), dh)
     return dh, dc

@@ -161,13 +161,14 @@ def backward(bptt, gradients, cache, needs=None, apart=False):
             def weights(steps, da, de_n=None):
                 """The gradients of the weights, as far as they come from these steps; and dx."""
                 t, da = _slice(steps), _matrix(da)
+                h = this.h_prev[t] if valid is None else np.where(valid_c[t], this.h_prev[t], 0.0)
                 de = da if de_n is None else np.concatenate([da[:-H], _matrix(de_n)])
                 if below:
                     dx_t = dxs[d][t, c]
                     dx_t[...] = np.matmul(da.T, W).reshape(dx_t.shape)
                 terms = (
                     lambda: np.matmul(da, x[t, c].reshape(da.shape[1], x.shape[2])),
-                    lambda: np.matmul(de, _matrix(this.h_prev[t]).T),
+                    lambda: np.matmul(de, _matrix(h).T),
                     lambda: row_sums(da),
                     lambda: row_sums(de),
                 )
@@ -224,6 +225,11 @@ def memory(start, times):
     after, before = (buffer[1:], buffer[:-1]) if times.step == 1 else (buffer[:-1], buffer[1:])
     before[times[0]] = start
     return after, before
+
+
+def padding(valid):
+    """(T, B), True at padding, where a gradient is set to 0: 0 times what is not finite is NaN."""
+    return None if valid is None else ~valid[:, 0]
 
 
 def _times(T, d):

@@ -12,7 +12,7 @@ import numpy as np
 from ...manual.recurrent import arrange
 from ...manual.rnn import rnn
 from . import recurrent
-from .recurrent import memory
+from .recurrent import memory, padding
 
 
 def forward(
@@ -80,7 +80,7 @@ def _run(this, steps, valid):
 
 def _bptt(this, steps, valid, dout, dstates, UT, da):
     """Backward through them: fills da (T', H, B), which is also de; and dh before them (H, B)."""
-    h, df, (dh,), first = this.h, this.df, dstates, min(steps)
+    h, df, (dh,), first, pad = this.h, this.df, dstates, min(steps), padding(valid)
     for t in reversed(steps):
         da_t = da[t - first]
         dh += dout[t - first]
@@ -93,6 +93,6 @@ def _bptt(this, steps, valid, dout, dstates, UT, da):
         if valid is None:
             np.matmul(UT, da_t, out=dh)
         else:
-            da_t *= valid[t]
+            da_t[:, pad[t]] = 0.0
             dh = np.where(valid[t], np.matmul(UT, da_t), dh)
     return (dh,)

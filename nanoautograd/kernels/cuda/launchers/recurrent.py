@@ -276,6 +276,8 @@ def backward(cell, gradients, cache, needs=None):
         if not below:
             break
         dx = total(dxs)
+        if valid is not None:  # 0 · w is NaN if w is not finite
+            dx = xp.where(valid[:, :, None], dx, 0.0)
         dout = xp.ascontiguousarray(layers.dropout(dx, i))  # of the layer below
     dx = as_given(dx, layers) if need_x else None
     return dx, *[s[:, 0] if alone and s is not None else s for s in dstarts], *dweights
