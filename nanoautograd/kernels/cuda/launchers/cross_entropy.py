@@ -36,28 +36,30 @@ def forward(
     N, C = x.size // x.shape[-1], x.shape[-1]
     kernels = source("cross_entropy.cu", T=type_of(x), TargetT=type_of(y))
     A = sum_dtype(x)
-    lse, ell = xp.empty(N, dtype=A), xp.empty(N, dtype=A)
+    m, log_Z, ell = (xp.empty(N, dtype=A) for _ in range(3))
     kernels.launch(
         "forward",
         N,
         _threads(C),
         x,
         y,
-        lse,
+        m,
+        log_Z,
         ell,
         reported.array,
         0,
         C,
         ignore_index,
         label_smoothing,
-        shared=3 * 32 * lse.itemsize,
+        shared=3 * 32 * m.itemsize,
     )
     device_assertions.check(xp, device_of(x))
     if reduction == "none":
         return ell.astype(x.dtype, copy=False).reshape(target.shape), (
             x,
             y,
-            lse,
+            m,
+            log_Z,
             None,
             logits.shape,
             ignore_index,
@@ -77,12 +79,13 @@ def forward(
         C,
         ignore_index,
         reduction == "mean",
-        shared=32 * lse.itemsize,
+        shared=32 * m.itemsize,
     )
     return loss, (
         x,
         y,
-        lse,
+        m,
+        log_Z,
         W if reduction == "mean" else None,
         logits.shape,
         ignore_index,
@@ -92,7 +95,7 @@ def forward(
 
 
 def backward(dL, cache, needs=None):
-    x, y, lse, W, shape, ignore_index, ε, each = cache
+    x, y, m, log_Z, W, shape, ignore_index, ε, each = cache
     if needs is not None and not needs[0]:
         return None, None, None
     xp, C = array_namespace(x), x.shape[-1]
@@ -104,7 +107,8 @@ def backward(dL, cache, needs=None):
         _threads(C),
         x,
         y,
-        lse,
+        m,
+        log_Z,
         xp.ascontiguousarray(dL),
         W,
         dx,

@@ -52,8 +52,9 @@ def forward(
     kept = y != ignore_index
     S = kept.astype(A).sum()
     S = xp.where(S == 0, float("nan"), S)
-    lse, b = xp.empty(len(y), dtype=A), None if bias is None else bias.astype(A, copy=False)
-    kernels = source("cross_entropy.cu", T=type_of(lse), TargetT=type_of(y))
+    m, log_Z = xp.empty((2, len(y)), dtype=A)
+    b = None if bias is None else bias.astype(A, copy=False)
+    kernels = source("cross_entropy.cu", T=type_of(m), TargetT=type_of(y))
     device, of_options = device_of(hidden), (V, ignore_index, label_smoothing)
     reported = device_assertions.assertions(xp, device)
 
@@ -61,7 +62,7 @@ def forward(
         if b is not None:
             z += b
         ell = xp.empty(len(z), dtype=A)
-        of_rows, size = (len(z), _threads(V), z, y[n], lse[n]), 3 * 32 * lse.itemsize
+        of_rows, size = (len(z), _threads(V), z, y[n], m[n], log_Z[n]), 3 * 32 * m.itemsize
         kernels.launch("forward", *of_rows, ell, reported.array, n.start, *of_options, shared=size)
         if g is not None:
             kernels.launch("backward", *of_rows, g, None, z, *of_options, True)

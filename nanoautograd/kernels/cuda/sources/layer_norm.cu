@@ -1,8 +1,11 @@
 // Layer normalisation of rows (derived in manual/layer_norm.py, where the letters are).
 //
-//     z = x + a          d = z - μ          y = w d r + b
-//     e = dy d           dw_i = Σ_m r_m e_mi         db_i = Σ_m dy_mi
-//     dx = dz  +  r (w dy  -  1/N Σ_i w_i dy_i  -  d r²/N Σ_i w_i e_i)
+//     z = x + a          d = z - μ          x̂ = d r          y = w x̂ + b
+//     e = dy x̂           dw_i = Σ_m e_mi         db_i = Σ_m dy_mi
+//     dx = dz  +  r (w dy  -  1/N Σ_i w_i dy_i  -  x̂/N Σ_i w_i e_i)
+//
+// Where the squares of d leave the range of their type, d is first divided by s, its largest number; r
+// is then (s r)/s.
 //
 // Without a residual a and z are null, and z is x. A row is held in registers (rows.cuh), so it is read
 // once: on the way there x, of which first μ and then the squares of d are added up; on the way back
@@ -12,8 +15,8 @@
 // (columns.cuh): so every run gives the same bits.
 //
 // A row has room for ITEMS_PER_THREAD · THREADS_PER_ROW columns, N or more. Those beyond N are read
-// as 0 and not written. Only d = z - μ is not 0 there: on the way there it is set to 0, on the way back it is multiplied by
-// dy, which is. So they add nothing to any sum.
+// as 0 and not written. Only d = z - μ is not 0 there: on the way there it is set to 0, on the way back
+// it is multiplied by dy, which is. So they add nothing to any sum.
 
 #include "columns.cuh"
 
@@ -23,7 +26,7 @@ forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, AccumT* mu, 
     SHARED(AccumT, scratch);                            // 32
     long long m = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     if (m >= M) return;         // a warp that has no row: row_sum has no barrier where rows are warps
-    AccumT d[ITEMS_PER_THREAD], mean = 0, v = 0;
+    AccumT d[ITEMS_PER_THREAD], mean = 0, s = 1;
     read_row(d, x + m * N, N);
     if (a) {
         add_row(d, a + m * N, N);
@@ -32,18 +35,20 @@ forward(const T* x, const T* a, const T* w, const T* b, T* z, T* y, AccumT* mu, 
     }
     UNROLL_FOR(i, ITEMS_PER_THREAD) mean += d[i];
     mean = row_sum(mean, scratch) / N;
-    UNROLL_FOR(i, ITEMS_PER_THREAD) {
-        d[i] = column(i) < N ? d[i] - mean : AccumT(0);
-        v += d[i] * d[i];
+    UNROLL_FOR(i, ITEMS_PER_THREAD) d[i] = column(i) < N ? d[i] - mean : AccumT(0);
+    AccumT v = row_sum(squares(d), scratch) / N + eps;
+    if (!in_range(v)) {
+        s = into_range(d, sqrt_(eps), scratch);
+        v = row_sum(squares(d), scratch) / N + eps / s / s;
     }
-    AccumT r_m = 1 / sqrt_(row_sum(v, scratch) / N + eps);
-    UNROLL_FOR(i, ITEMS_PER_THREAD) d[i] *= r_m;
+    AccumT r_m = 1 / sqrt_(v);
+    UNROLL_FOR(i, ITEMS_PER_THREAD) d[i] *= r_m;        // x̂
     if (w) scale_row(d, w, N);
     if (b) add_row(d, b, N);
     write_row(y + m * N, d, N);
     if (threadIdx.x == 0) {
         mu[m] = mean;
-        r[m] = r_m;
+        r[m] = r_m / s;
     }
 }
 
@@ -62,8 +67,8 @@ backward(const T* z, const T* w, const AccumT* mu, const AccumT* r, const T* dy,
         read_row(d, z + m * N, N);
         read_row(g, dy + m * N, N);
         UNROLL_FOR(i, ITEMS_PER_THREAD) {
-            d[i] -= mean;
-            dw[i] += r_m * (g[i] * d[i]);
+            d[i] = (d[i] - mean) * r_m;                 // x̂
+            dw[i] += g[i] * d[i];
             db[i] += g[i];
         }
         if (w) scale_row(g, w, N);                      // from here on dx̂ = w dy
@@ -71,7 +76,7 @@ backward(const T* z, const T* w, const AccumT* mu, const AccumT* r, const T* dy,
             sum_g += g[i];
             sum_e += g[i] * d[i];
         }
-        AccumT mean_g = row_sum(sum_g, scratch) / N, c = row_sum(sum_e, scratch) / N * r_m * r_m;
+        AccumT mean_g = row_sum(sum_g, scratch) / N, c = row_sum(sum_e, scratch) / N;
         UNROLL_FOR(i, ITEMS_PER_THREAD) g[i] = r_m * (g[i] - mean_g - d[i] * c);
         if (dz) add_row(g, dz + m * N, N);
         if (dx) write_row(dx + m * N, g, N);

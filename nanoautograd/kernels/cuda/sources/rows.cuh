@@ -67,10 +67,31 @@ __device__ inline void round_row(AccumT* a) {
     }
 }
 
+// Σ a², of the numbers of a thread.
+__device__ inline AccumT squares(const AccumT* a) {
+    AccumT sum = 0;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) sum += a[i] * a[i];
+    return sum;
+}
+
 // Over the threads of a row. scratch: 32 numbers of shared memory, for all calls.
 __device__ inline AccumT row_sum(AccumT x, AccumT* scratch) {
     return THREADS_PER_ROW == 32 ? warp_sum(x) : block_sum(x, scratch);
 }
 __device__ inline AccumT row_max(AccumT x, AccumT* scratch) {
     return THREADS_PER_ROW == 32 ? warp_max(x) : block_max(x, scratch);
+}
+
+// Whether a mean of squares has all its digits: none was above the range, or all far below it.
+__device__ inline bool in_range(AccumT v) {
+    return v > (sizeof(AccumT) == 8 ? AccumT(1e-280) : AccumT(1e-30)) && v < AccumT(INFINITY_F);
+}
+// Divides a row by its largest number, or by `least` if that is larger, and returns what it divided by.
+__device__ inline AccumT into_range(AccumT* a, AccumT least, AccumT* scratch) {
+    AccumT s = least;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) s = max_(max_(a[i], -a[i]), s);
+    s = row_max(s, scratch);
+    if (!(s > 0 && s < AccumT(INFINITY_F))) return 1;
+    UNROLL_FOR(i, ITEMS_PER_THREAD) a[i] /= s;
+    return s;
 }
