@@ -75,10 +75,10 @@ def forward(
 def softmax_of_scores(q, k, mask, c, causal):
     """P, of arrays or of Tensors."""
     A = matmul(c * q, swapaxes(k, -1, -2))
-    if causal:
-        A = where(array_namespace(array_of(A)).tri(*A.shape[-2:], dtype=bool), A, -INF)
     if mask is not None:
         A = A + mask if is_float(mask.dtype) else where(mask, A, -INF)
+    if causal:
+        A = where(array_namespace(array_of(A)).tri(*A.shape[-2:], dtype=bool), A, -INF)
     if A.size == 0:  # no row has a maximum
         return A
     m = max(A, axis=-1, keepdims=True)

@@ -24,6 +24,9 @@ products.
 
 Keys meet the queries of several blocks: what these give to dk and dv is added up from the last
 block to the first.
+
+A key is hidden by an addition of -inf, which takes less time than to put -inf in the place of the
+score. If that score is inf or NaN the sum is NaN, and all is computed by the lines of manual/.
 """
 
 from functools import lru_cache
@@ -34,6 +37,7 @@ import numpy as np
 
 from ...backends import is_float, threads
 from ...backends.sums import row_dots, row_sums, unbroadcast
+from ...manual import attention as manual
 from ...manual.attention import INF, scale_of, scaled_dot_product_attention
 from ...manual.dropout import factors
 
@@ -50,6 +54,7 @@ def forward(
     of_o = _broadcast(of_A, v.shape[:-2])
     blocks = _Blocks(of_A, T, S, q.dtype, causal, (p, seed, offset))
     shapes = [None if x is None else x.shape for x in (q, k, v, mask)]
+    given = q, k, v, mask
     q, k, v = _of(q, of_A), _of(k, of_A), _of(v, of_o)
     if mask is not None:
         mask = np.broadcast_to(mask, (*of_A, T, S))
@@ -57,11 +62,14 @@ def forward(
     W = np.zeros((*of_A, T, S), dtype=q.dtype) if return_weights else None
 
     def o_of(h):
-        """Of these heads. Returns what is kept of each block: (P, r), or (m, Z)."""
+        """Of these heads. Returns what is kept of each block: (P, r), or (m, Z). None where -inf
+        was added to what is not finite."""
         kept = []
         for t, s in blocks.rows:
             A = blocks.scores(c * q[*h, t, :], k[*h, s, :], mask, h, t, s)
             m = A.max(axis=-1, keepdims=True)
+            if (causal or mask is not None) and np.isnan(m).any():
+                return None
             if mask is not None:  # else every query sees a key
                 m = np.where(m == -INF, 0.0, m)
             A -= m
@@ -84,11 +92,17 @@ def forward(
         return kept
 
     kept = threads.parallel_map(o_of, blocks.heads)
+    if None in kept:
+        options = {"scale": scale, "causal": causal, "return_weights": return_weights}
+        out, cache = manual.forward(*given, **options, p=p, seed=seed, offset=offset)
+        return out, (cache,)
     cache = q, k, v, mask, c, shapes, blocks, kept, return_weights
     return ((o, W) if return_weights else o), cache
 
 
 def backward(dout, cache, needs=None):
+    if len(cache) == 1:
+        return manual.backward(dout, *cache)
     q, k, v, mask, c, shapes, blocks, kept, return_weights = cache
     need_q, need_k, need_v, need_mask = needs or (True,) * 4
     need_mask = need_mask and mask is not None and is_float(mask.dtype)

@@ -12,7 +12,7 @@ and with s_n = k_n + Σ_c a_c and e_nc = exp(x_nc - m_n)
 
 so e is the one array that is made of x, and dx is made of e, in blocks that threads share. Without
 weights and smoothing k and s are 1, and a is 0. Distributions are computed by the lines of manual/,
-and so are infinite a_c and the gradient of the class weights, which hardly anybody needs.
+and so are ε = 1, infinite a_c, and the gradient of the class weights, which hardly anybody needs.
 """
 
 import numpy as np
@@ -93,9 +93,10 @@ cross_entropy.cpu = cross_entropy.form(forward, backward)
 
 
 def is_smoothing_finite(weight, options):
-    """Whether all a_c are. Where one is not, there would be an ∞ · 0 at the largest score, as its
-    x_nc - m_n is 0."""
-    return weight is None or not options.get("label_smoothing") or bool(np.isfinite(weight).all())
+    """Whether there is no ∞ · 0: all a_c are finite, as x_nc - m_n is 0 at the largest score, and
+    1 - ε is not 0, as x_nc - m_n may be -∞ at the target."""
+    ε = options.get("label_smoothing", 0.0)
+    return ε == 0 or ε < 1 and (weight is None or bool(np.isfinite(weight).all()))
 
 
 def factors(target, weight, C, dtype, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):

@@ -9,8 +9,8 @@ d = z - μ, x̂ = d r and e_mi = dy_mi d_mi it is
     dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d/q Σ_i e_i w_i)
 
 and the sums along a row are products with w, which the BLAS computes. No row is divided by s: where
-q shows that the squares of one have left the range of the dtype, all is computed again by the lines
-of manual/.
+q shows that the squares of one have left the range of the dtype, or a sum of e is not finite, all is
+computed again by the lines of manual/.
 """
 
 from math import sqrt
@@ -55,35 +55,37 @@ def forward(
             with_columns(np.add, y_m, b, y_m)
         return fits(root, r_m)
 
+    options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
     if not all(parallel_rows(y_of, np, M, N, SHARED)) and N:
-        options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, bias, residual, **options)
         return out, (cache,)
-    cache = z_, mu, r, q, weight, bias, residual is not None, return_sum
+    cache = z_, mu, r, q, weight, bias, residual is not None, options
     return (y, z) if return_sum else y, cache
 
 
 def backward(dy, cache, needs=None):
     if len(cache) == 1:
         return manual.backward(dy, *cache)
-    z, mu, r, q, weight, bias, is_sum, return_sum = cache
+    z, mu, r, q, weight, bias, is_sum, options = cache
     need_x, need_w, need_b, need_a = needs or (True,) * 4
     need_w, need_b = need_w and weight is not None, need_b and bias is not None
     need_a = need_a and is_sum
-    dy, dz = dy if return_sum else (dy, None)
+    dout, (dy, dz) = dy, dy if options["return_sum"] else (dy, None)
     M, N = z.shape
     dx = np.empty(dy.shape, z.dtype) if need_x or need_a else None
-    dy, dz, dx_ = matrices(M, N, dy, dz, dx)
+    shape, (dy, dz, dx_) = dy.shape, matrices(M, N, dy, dz, dx)
     w, n, ones = repeated(weight, M), max(N, 1), np.ones(M, z.dtype)
 
     def dx_of(m):
-        """Returns what these rows add to dw and db."""
+        """Returns what these rows add to dw and db, and whether their sums of e are finite."""
         dy_m, r_m = dy[m], r[m]
         d = np.subtract(z[m], mu[m, None], out=None if dx is None else dx_[m])
         e = dy_m * d
         of_w = column_dots(r_m, e) if need_w else None
+        finite = of_w is None or are_finite(of_w)
         if dx is not None:
             e_w, dy_w = [row_sums(a) if w is None else row_dots(a, w[:N]) for a in (e, dy_m)]
+            finite &= are_finite(e_w)
             d *= (e_w / q[m])[:, None]
             d += (dy_w / n)[:, None]
             dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, e)
@@ -91,11 +93,15 @@ def backward(dy, cache, needs=None):
             dx_m *= r_m[:, None]
             if dz is not None:
                 dx_m += dz[m]
-        return of_w, column_dots(ones[m], dy_m) if need_b else None
+        return of_w, column_dots(ones[m], dy_m) if need_b else None, finite
 
-    terms = parallel_rows(dx_of, np, M, N, SHARED) or [(np.zeros(N, z.dtype),) * 2]
-    dw = total([of_w for of_w, _ in terms]).reshape(weight.shape) if need_w else None
-    db = total([of_b for _, of_b in terms]).reshape(bias.shape) if need_b else None
+    terms = parallel_rows(dx_of, np, M, N, SHARED) or [(np.zeros(N, z.dtype),) * 2 + (True,)]
+    of_ws, of_bs, finite = zip(*terms)
+    if not all(finite):
+        _, of_manual = manual.forward(z.reshape(shape), weight, bias, **options)
+        return manual.backward(dout, of_manual)
+    dw = total(of_ws).reshape(weight.shape) if need_w else None
+    db = total(of_bs).reshape(bias.shape) if need_b else None
     return dx if need_x else None, dw, db, dx if need_a else None
 
 
@@ -129,6 +135,10 @@ def with_columns(f, a, w, out):
 def fits(root, r):
     """Whether sums of squares are in range: so are the sums of all and of their reciprocals."""
     return root.dot(root) + r.dot(r) < 1 / limits(r.dtype)[0]
+
+
+def are_finite(sums):
+    return bool(np.isfinite(sums).all())
 
 
 def column_dots(w, a):

@@ -15,7 +15,7 @@ from ...backends.threads import parallel_rows
 from ...manual import rms_norm as manual
 from ...manual.layer_norm import sizes
 from ...manual.rms_norm import epsilon, rms_norm
-from .layer_norm import SHARED, column_dots, fits, matrices, repeated, with_columns
+from .layer_norm import SHARED, are_finite, column_dots, fits, matrices, repeated, with_columns
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
@@ -38,43 +38,49 @@ def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return
             with_columns(np.multiply, y_m, w, y_m)
         return fits(root, r_m)
 
+    options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
     if not all(parallel_rows(y_of, np, M, N, SHARED)) and N:
-        options = {"normalized_shape": normalized_shape, "eps": eps, "return_sum": return_sum}
         out, cache = manual.forward(x, weight, residual, **options)
         return out, (cache,)
-    cache = z_, r, q, weight, residual is not None, return_sum
+    cache = z_, r, q, weight, residual is not None, options
     return (y, z) if return_sum else y, cache
 
 
 def backward(dy, cache, needs=None):
     if len(cache) == 1:
         return manual.backward(dy, *cache)
-    z, r, q, weight, is_sum, return_sum = cache
+    z, r, q, weight, is_sum, options = cache
     need_x, need_w, need_a = needs or (True,) * 3
     need_w, need_a = need_w and weight is not None, need_a and is_sum
-    dy, dz = dy if return_sum else (dy, None)
+    dout, (dy, dz) = dy, dy if options["return_sum"] else (dy, None)
     M, N = z.shape
     dx = np.empty(dy.shape, z.dtype) if need_x or need_a else None
-    dy, dz, dx_ = matrices(M, N, dy, dz, dx)
+    shape, (dy, dz, dx_) = dy.shape, matrices(M, N, dy, dz, dx)
     w = repeated(weight, M)
 
     def dx_of(m):
-        """Returns what these rows add to dw."""
+        """Returns what these rows add to dw, and whether their sums of e are finite."""
         dy_m, z_m, r_m = dy[m], z[m], r[m]
         e = dy_m * z_m
         of_w = column_dots(r_m, e) if need_w else None
+        finite = of_w is None or are_finite(of_w)
         if dx is not None:
             e_w = row_sums(e) if w is None else row_dots(e, w[:N])
+            finite &= are_finite(e_w)
             dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, dx_[m])
             np.multiply(z_m, (e_w / q[m])[:, None], out=e)
             dx_m = np.subtract(dxhat, e, out=dx_[m])
             dx_m *= r_m[:, None]
             if dz is not None:
                 dx_m += dz[m]
-        return of_w
+        return of_w, finite
 
-    terms = parallel_rows(dx_of, np, M, N, SHARED) or [np.zeros(N, z.dtype)]
-    dw = total(terms).reshape(weight.shape) if need_w else None
+    terms = parallel_rows(dx_of, np, M, N, SHARED) or [(np.zeros(N, z.dtype), True)]
+    of_ws, finite = zip(*terms)
+    if not all(finite):
+        _, of_manual = manual.forward(z.reshape(shape), weight, **options)
+        return manual.backward(dout, of_manual)
+    dw = total(of_ws).reshape(weight.shape) if need_w else None
     return dx if need_x else None, dw, dx if need_a else None
 
 
