@@ -56,9 +56,10 @@ from .typing import P, R
 __all__ = ["CustomVJP", "Form", "custom_vjp", "use_manual"]
 
 
-MANUAL: ContextVar[int] = ContextVar(
-    "manual", default=os.environ.get("NANOAUTOGRAD_MANUAL", "0") == "1"
-)
+ASKED = os.environ.get("NANOAUTOGRAD_MANUAL", "")
+if ASKED not in ("", "0", "1"):
+    raise ValueError(f"the environment variable NANOAUTOGRAD_MANUAL is 1 or 0; got {ASKED!r}")
+MANUAL: ContextVar[int] = ContextVar("manual", default=int(ASKED == "1"))
 
 
 class use_manual(Mode):

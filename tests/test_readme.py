@@ -161,6 +161,21 @@ def test_contributing_names_files_that_there_are():
             assert [*ROOT.glob(name), *ROOT.joinpath(first).parent.glob(name)], row
 
 
+def test_a_name_is_in_the_file_that_it_is_said_to_be_in():
+    """As `save` in safety/in_place.py, in a docstring, or with a link to the file."""
+    found = 0
+    pattern = r"`(\w+)` in (?:\[[^\]]*\]\()?((?:\.\./|\w+/)*\w+\.(?:py|cuh?))\b"
+    for page in [*ours("*.md"), *ours("*.py"), *ours("*.cu*")]:
+        text = re.sub(r"\s*\n\s*(?:#|//)?\s*", " ", page.read_text(encoding="utf-8"))
+        for name, file in re.findall(pattern, text):
+            places = [page.parent / file, ROOT / "nanoautograd" / file, ROOT / file]
+            there = [place for place in places if place.exists()]
+            assert there, f"{page}: {file}"
+            assert re.search(rf"\b{name}\b", there[0].read_text(encoding="utf-8")), (page, name)
+            found += 1
+    assert found > 20
+
+
 def test_an_output_that_is_not_printed_is_seen():
     assert_shown("a 1\n...\nb", "a 1\nc\nb")
     for shown in ("a 2", "b\na 1"):

@@ -98,6 +98,13 @@ def test_the_variable_of_the_environment(value, on):
     assert done.stdout.strip() == str(on)
 
 
+def test_another_value_of_the_variable_is_refused():
+    environment = {"NANOAUTOGRAD_MANUAL": "true", "PYTHONPATH": ":".join(sys.path)}
+    command = [sys.executable, "-c", "import nanoautograd"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode and "NANOAUTOGRAD_MANUAL is 1 or 0; got 'true'" in done.stderr
+
+
 def test_training_gives_the_same_losses():
     def losses():
         rng = np.random.default_rng(0)
