@@ -9,7 +9,7 @@ d = z - μ, x̂ = d r and e_mi = dy_mi d_mi it is
     dx = dz  +  r (w dy  -  1/N Σ_i dx̂_i  -  d/q Σ_i e_i w_i)
 
 and the sums along a row are products with w, which the BLAS computes. No row is divided by s. Where
-q shows that the squares of one have left the range of the dtype, or a sum of e is not finite, all is
+the squares of one have left the range of the dtype, as q shows, or a sum of e is not finite, all is
 computed again by the lines of manual/.
 """
 
