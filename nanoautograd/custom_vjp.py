@@ -196,7 +196,7 @@ class CustomVJP(Generic[P, R]):
             raise checks.no_pair(self.name, pair)
         out, cache = pair
         if is_recorded:
-            out = self.record(edges, args, arrays, options, out, form.backward, cache)
+            out = self.record(edges, args, arrays, options, out, form, cache)
         elif is_tensor:
             out = tensors(self.name, args, out)
         if is_tensor and hook is not None and hook.watching:
@@ -210,7 +210,7 @@ class CustomVJP(Generic[P, R]):
         arrays: list,
         options: dict,
         out: Any,
-        backward: Callable,
+        form: Form,
         cache: Any,
     ) -> Any:
         """The result `out` of a call as Tensors, which know the node that the call leaves. edges,
@@ -227,13 +227,13 @@ class CustomVJP(Generic[P, R]):
             (x, a._storage, a._version, a._edge) if isinstance(a, Tensor) else (x, None, 0, None)
             for a, x in zip(args, arrays)
         ]
-        kept, unseen = arrays_in(cache), not self.is_ours and holds_objects(cache)
+        kept, unseen = arrays_in(cache), not form.is_ours and holds_objects(cache)
         outs = [
             save(y, node)
             for y in (result if type(result) is tuple else (result,))
             if unseen or _is_among(y._array, kept)
         ]
-        node.saved = [(Saved(backward, cache, options, inputs, outs), None, 0, None)]
+        node.saved = [(Saved(form.backward, cache, options, inputs, outs), None, 0, None)]
         return result
 
     def apply_vjp(self, node: Any, gs: list, create_graph: bool) -> list[tuple[Edge, Any]]:

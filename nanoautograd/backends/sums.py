@@ -224,6 +224,11 @@ def total(arrays):
     return result
 
 
+def are_finite(a):
+    """Whether no number of an array of NumPy is infinite or NaN."""
+    return bool(np.isfinite(a).all())
+
+
 def _squares(a, axis):
     """Σ a² over axes, which stay with length 1; where it can be, without an array of all a²."""
     whole = tuple(range(a.ndim))

@@ -36,7 +36,7 @@ from math import ceil, prod
 import numpy as np
 
 from ...backends import is_float, threads
-from ...backends.sums import row_dots, row_sums, unbroadcast
+from ...backends.sums import are_finite, row_dots, row_sums, unbroadcast
 from ...manual import attention as manual
 from ...manual.attention import INF, scale_of, scaled_dot_product_attention
 from ...manual.dropout import factors
@@ -68,10 +68,10 @@ def forward(
         for t, s in blocks.rows:
             A = blocks.scores(c * q[*h, t, :], k[*h, s, :], mask, h, t, s)
             m = A.max(axis=-1, keepdims=True)
-            if (causal or mask is not None) and np.isnan(m).any():
-                return None
             if mask is not None:  # else every query sees a key
                 m = np.where(m == -INF, 0.0, m)
+            if (causal or mask is not None) and not are_finite(m):
+                return None
             A -= m
             E = np.exp(A, out=A)
             Z = row_sums(E)[..., None]

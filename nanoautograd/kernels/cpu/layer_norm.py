@@ -17,7 +17,7 @@ from math import sqrt
 
 import numpy as np
 
-from ...backends.sums import ROWS, column_sums, limits, row_dots, row_sums, total
+from ...backends.sums import ROWS, are_finite, column_sums, limits, row_dots, row_sums, total
 from ...backends.threads import parallel_rows
 from ...manual import layer_norm as manual
 from ...manual.layer_norm import flat, layer_norm, sizes
@@ -82,10 +82,8 @@ def backward(dy, cache, needs=None):
         d = np.subtract(z[m], mu[m, None], out=None if dx is None else dx_[m])
         e = dy_m * d
         of_w = column_dots(r_m, e) if need_w else None
-        finite = of_w is None or are_finite(of_w)
         if dx is not None:
             e_w, dy_w = [row_sums(a) if w is None else row_dots(a, w[:N]) for a in (e, dy_m)]
-            finite &= are_finite(e_w)
             d *= (e_w / q[m])[:, None]
             d += (dy_w / n)[:, None]
             dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, e)
@@ -93,6 +91,8 @@ def backward(dy, cache, needs=None):
             dx_m *= r_m[:, None]
             if dz is not None:
                 dx_m += dz[m]
+        sums = of_w if dx is None else e_w
+        finite = sums is None or are_finite(sums)
         return of_w, column_dots(ones[m], dy_m) if need_b else None, finite
 
     terms = parallel_rows(dx_of, np, M, N, SHARED) or [(np.zeros(N, z.dtype),) * 2 + (True,)]
@@ -135,10 +135,6 @@ def with_columns(f, a, w, out):
 def fits(root, r):
     """Whether sums of squares are in range: so are the sums of all and of their reciprocals."""
     return root.dot(root) + r.dot(r) < 1 / limits(r.dtype)[0]
-
-
-def are_finite(sums):
-    return bool(np.isfinite(sums).all())
 
 
 def column_dots(w, a):

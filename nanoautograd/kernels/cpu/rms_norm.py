@@ -10,12 +10,12 @@ from math import sqrt
 
 import numpy as np
 
-from ...backends.sums import row_dots, row_sums, total
+from ...backends.sums import are_finite, row_dots, row_sums, total
 from ...backends.threads import parallel_rows
 from ...manual import rms_norm as manual
 from ...manual.layer_norm import sizes
 from ...manual.rms_norm import epsilon, rms_norm
-from .layer_norm import SHARED, are_finite, column_dots, fits, matrices, repeated, with_columns
+from .layer_norm import SHARED, column_dots, fits, matrices, repeated, with_columns
 
 
 def forward(x, weight=None, residual=None, *, normalized_shape, eps=None, return_sum=False):
@@ -63,17 +63,16 @@ def backward(dy, cache, needs=None):
         dy_m, z_m, r_m = dy[m], z[m], r[m]
         e = dy_m * z_m
         of_w = column_dots(r_m, e) if need_w else None
-        finite = of_w is None or are_finite(of_w)
         if dx is not None:
             e_w = row_sums(e) if w is None else row_dots(e, w[:N])
-            finite &= are_finite(e_w)
             dxhat = dy_m if w is None else with_columns(np.multiply, dy_m, w, dx_[m])
             np.multiply(z_m, (e_w / q[m])[:, None], out=e)
             dx_m = np.subtract(dxhat, e, out=dx_[m])
             dx_m *= r_m[:, None]
             if dz is not None:
                 dx_m += dz[m]
-        return of_w, finite
+        sums = of_w if dx is None else e_w
+        return of_w, sums is None or are_finite(sums)
 
     terms = parallel_rows(dx_of, np, M, N, SHARED) or [(np.zeros(N, z.dtype), True)]
     of_ws, finite = zip(*terms)
