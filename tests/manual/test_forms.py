@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import nanoautograd as nag
 from nanoautograd import manual
-from nanoautograd.backends import is_float, to_numpy
+from nanoautograd.backends import is_float, to_device, to_numpy
 from nanoautograd.custom_vjp import CustomVJP
 from nanoautograd.kernels.cuda import Kernel, emulator, use_kernels
 from nanoautograd.testing import gradcheck
@@ -464,6 +464,79 @@ def test_what_is_finite_by_hand_is_so_in_each_form(name, form):
                 np.testing.assert_allclose(a[where], b[where], **CLOSE[dtype])
 
     check()
+
+
+F = nag.functional
+HIDDEN = np.array([[True, False], [True, True]])
+TARGET = np.array([0, 1])
+SMOOTHED = {"label_smoothing": 1.0, "reduction": "none"}  # nothing is left of the target itself
+OVERFLOW = np.array([[1e30], [1e-30]]), np.array([[1e-30], [1e30]]), np.ones((2, 3))
+EDGES = {  # (function, which is given what puts an array on the device; inputs)
+    "causal attention": (
+        lambda put, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+        OVERFLOW,  # of a product that no query may see
+    ),
+    "masked attention": (
+        lambda put, q, k, v: F.scaled_dot_product_attention(q, k, v, put(HIDDEN)),
+        OVERFLOW,
+    ),
+    "cross_entropy": (
+        lambda put, x: F.cross_entropy(x, put(TARGET), **SMOOTHED),
+        [np.array([[-np.inf, 1.0], [2.0, 0.5]])],
+    ),
+    "linear_cross_entropy": (
+        lambda put, h, W, b: F.linear_cross_entropy(h, W, put(TARGET), b, **SMOOTHED),
+        [np.zeros((2, 1)), np.zeros((2, 1)), np.array([-np.inf, 1.0])],
+    ),
+    "large scores": (
+        lambda put, x: F.cross_entropy(x, put(TARGET), label_smoothing=0.1),
+        [np.array([[1e7, 1e7 + 1], [-1e30, -1e30]])],
+    ),
+    "layer_norm": (
+        lambda put, x, w: F.layer_norm(x, (2,), w),
+        [np.array([[1e16, -2e16]]), np.array([1e23, 1e23])],
+    ),
+    "rms_norm": (
+        lambda put, x, w: F.rms_norm(x, (2,), w),
+        [np.array([[1e16, -2e16]]), np.array([1e23, 1e22])],
+    ),
+    "large rms_norm": (lambda put, x: F.rms_norm(x, (2,)), [np.array([[1e25, -2e25]])]),
+    "padding": (  # of the second sequence, in which 0 meets an infinite weight
+        lambda put, W, U: F.rnn(
+            put(np.ones((2, 2, 1), "float32")),
+            None,
+            W,
+            U,
+            nonlinearity="relu",
+            bias=False,
+            lengths=[2, 1],
+        )[0],
+        [np.array([[-np.inf], [0.5]]), np.array([[0.5, 0.0], [0.0, 0.5]])],
+    ),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("form", ["cpu", "cuda"])
+@pytest.mark.filterwarnings("ignore")
+def test_at_the_edges_of_the_range_each_form_is_that_by_hand(form, edge):
+    if form == "cuda" and not emulator.available():
+        pytest.skip("the emulator needs g++")
+    f, inputs = EDGES[edge]
+
+    def found(device):
+        xs = [nag.Tensor(x, dtype="float32", device=device, requires_grad=True) for x in inputs]
+        y = f(lambda a: to_device(a, device), *xs)
+        y.sum().backward()
+        return [to_numpy(a.data) for a in (y.detach(), *[x.grad for x in xs])]
+
+    with nag.use_manual():
+        expected = found("cpu")
+    with emulator.emulated(seed=1) if form == "cuda" else nullcontext():
+        ours = found("strict" if form == "cuda" else "cpu")
+    assert any(np.isfinite(b).all() for b in expected)
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
 @each_operation
