@@ -143,11 +143,14 @@ def test_an_assertion_has_one_number_and_one_message():
     del device_assertions._messages[number]
 
 
-@pytest.mark.parametrize("file", [p.name for p in HERE.glob("*.cu") if "report(" in p.read_text()])
+@pytest.mark.parametrize(
+    "file",
+    [path.name for path in HERE.glob("*.cu") if "fail_assertion(" in path.read_text("utf-8")],
+)
 def test_what_a_kernel_asserts_is_entered_by_its_launcher(file):
-    (number,) = re.findall(r"constexpr int REPORT = (\d+);", (HERE / file).read_text("utf-8"))
+    (number,) = re.findall(r"constexpr int ASSERTION = (\d+);", (HERE / file).read_text("utf-8"))
     launcher = inspect.getsource(import_module(f"{launchers.__name__}.{file[:-3]}"))
-    assert f"    {number},  # REPORT in {file}\n" in launcher
+    assert f"    {number},  # ASSERTION in {file}\n" in launcher
     assert int(number) in device_assertions._messages
 
 
