@@ -48,15 +48,15 @@ def backward(dL, cache, needs=None):
     """dL like the loss -> dhidden, dweight, None, dbias (None if not given), None.
 
     What `forward` has computed is given away, so that nothing is copied: it leaves the cache, and
-    another call, where a graph is walked twice, computes it again.
+    another call, where a graph is walked twice, computes it again. (In threads they may meet here:
+    each takes what it finds.)
     """
     losses_of_rows, arrays, kept, g, ready, per_row = cache
     needed, dL = wanted(arrays, needs or (True,) * 5), dL.astype(g.dtype)
     if per_row:
         g, dL = array_namespace(g).where(kept, dL.reshape(-1), 0.0), 1
-    if not per_row and ready.keys() >= set(needed):
-        ds = {x: ready.pop(x) for x in needed}
-    else:
+    ds = {x: ready.pop(x, None) for x in needed}
+    if any(d is None for d in ds.values()):
         _, ds = by_chunks(losses_of_rows, arrays, g, needed)
     for d in ds.values():
         d *= dL

@@ -413,6 +413,31 @@ def test_gradients_that_were_given_away_are_not_changed_by_another_walk(backend)
     np.testing.assert_allclose(backend.numpy(W.grad), 2 * once, rtol=1e-14)
 
 
+def test_a_graph_that_is_walked_by_two_threads_at_once():
+    """The second begins while the first takes what was computed in the forward pass."""
+    rng = np.random.default_rng(0)
+    h, W, b = (nag.Tensor(rng.standard_normal(s), requires_grad=True) for s in ((9, 4), (7, 4), 7))
+    loss, found = F.linear_cross_entropy(h, W, rng.integers(0, 7, 9), b), []
+
+    def walk():
+        return nag.autograd.grad(loss, [h, W, b], retain_graph=True)
+
+    class Ready(dict):
+        def pop(self, *args):
+            if not found:
+                found.append(None)
+                found[0] = walk()
+            return super().pop(*args)
+
+    node = loss._edge[0]
+    (saved, *rest), (computed, *others) = node.saved[0], node.saved[0][0].cache
+    *parts, ready, per_row = computed
+    cache = (*parts, Ready(ready), per_row), *others
+    node.saved = [(saved._replace(cache=cache), *rest)]
+    for a, d in zip(walk(), found[0], strict=True):
+        np.testing.assert_allclose(a.data, d.data)
+
+
 def test_weights_that_are_tied(backend):
     """The weights are also those of the embedding: both gradients are added up."""
     rng = np.random.default_rng(0)
