@@ -23,6 +23,7 @@ OTHERS = {
     "evaluate_every": "2",
     "patience": "5",
     "keep": "best",
+    "optimizer": "muon",
     "freeze": "x",
 }
 
