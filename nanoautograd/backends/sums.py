@@ -59,11 +59,6 @@ def _ones(n, dtype):
     return np.ones(n, dtype)
 
 
-@lru_cache(64)
-def _zeros(n, dtype):
-    return np.zeros(n, dtype)
-
-
 @lru_cache
 def limits(dtype):
     """The smallest normal and the largest number of a floating dtype; of a longer one than float64
@@ -230,8 +225,9 @@ def total(arrays):
 
 
 def are_finite(a):
-    """Whether no number of an array of NumPy is infinite or NaN: 0 times such a number is NaN."""
-    return bool(a.reshape(-1).dot(_zeros(a.size, a.dtype)) == 0)
+    """Whether no number of an array of NumPy is infinite or NaN, or so large that its square is."""
+    a = a.reshape(-1)
+    return a.dot(a) < np.inf
 
 
 def _squares(a, axis):

@@ -1,6 +1,6 @@
 """Normalisation of features."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from typing import Any
 
@@ -83,75 +83,55 @@ def rms_norm(
     )
 
 
-def check_layer_norm(
-    x: Array,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    residual: Array | None = None,
-    *,
-    normalized_shape: Shape,
-    eps: float = 1e-5,
-    return_sum: bool = False,
-) -> None:
-    check_rows(
-        "layer_norm", x, normalized_shape, eps, residual, return_sum, weight=weight, bias=bias
-    )
+def check_of(name: str, *names: str) -> Callable:
+    """The check of a norm. What it is given is x, parameters of these names, a residual, and
+    options."""
 
+    def check(
+        x: Array,
+        *arrays: Array | None,
+        normalized_shape: Shape,
+        eps: float | None,
+        return_sum: bool,
+    ) -> None:
+        """Raises the error that names what does not fit."""
+        *parameters, residual = arrays
+        shape = tuple(normalized_shape)
 
-def check_rms_norm(
-    x: Array,
-    weight: Array | None = None,
-    residual: Array | None = None,
-    *,
-    normalized_shape: Shape,
-    eps: float | None = None,
-    return_sum: bool = False,
-) -> None:
-    check_rows("rms_norm", x, normalized_shape, eps, residual, return_sum, weight=weight)
+        def got() -> str:
+            return f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
 
-
-def check_rows(
-    name: str,
-    x: Array,
-    normalized_shape: Shape,
-    eps: float | None,
-    residual: Array | None,
-    return_sum: bool,
-    **parameters: Array | None,
-) -> None:
-    """Raises the error that names what does not fit."""
-    shape = tuple(normalized_shape)
-
-    def got() -> str:
-        return f"got input {x.shape} {x.dtype} and normalized_shape {shape}"
-
-    if not shape or x.shape[-len(shape) :] != shape:
-        raise ValueError(
-            f"{name}: normalized_shape must be the last axes of the input, one or more; {got()}"
-        )
-    if not is_float(x.dtype):
-        raise TypeError(f"{name}: the input must be floating; {got()}")
-    if residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype):
-        raise (ValueError if residual.shape != x.shape else TypeError)(
-            f"{name}: the residual must have the shape and dtype of the input; {got()} and "
-            f"residual {residual.shape} {residual.dtype}"
-        )
-    if return_sum is not False:
-        check_flags(name, return_sum=return_sum)
-        if return_sum and residual is None:
-            raise ValueError(f"{name}: return_sum returns input + residual; there is no residual")
-    for what, a in parameters.items():
-        if a is None:
-            continue
-        if a.shape != shape:
+        if not shape or x.shape[-len(shape) :] != shape:
             raise ValueError(
-                f"{name}: {what} must have the normalized_shape; {got()} and {what} {a.shape}"
+                f"{name}: normalized_shape must be the last axes of the input, one or more; {got()}"
             )
-        if a.dtype != x.dtype:
-            raise TypeError(
-                f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
+        if not is_float(x.dtype):
+            raise TypeError(f"{name}: the input must be floating; {got()}")
+        if residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype):
+            raise (ValueError if residual.shape != x.shape else TypeError)(
+                f"{name}: the residual must have the shape and dtype of the input; {got()} and "
+                f"residual {residual.shape} {residual.dtype}"
             )
-    check_eps(name, eps)
+        if return_sum is not False:
+            check_flags(name, return_sum=return_sum)
+            if return_sum and residual is None:
+                raise ValueError(
+                    f"{name}: return_sum returns input + residual; there is no residual"
+                )
+        for what, a in zip(names, parameters):
+            if a is None:
+                continue
+            if a.shape != shape:
+                raise ValueError(
+                    f"{name}: {what} must have the normalized_shape; {got()} and {what} {a.shape}"
+                )
+            if a.dtype != x.dtype:
+                raise TypeError(
+                    f"{name}: {what} must have the dtype of the input; {got()} and {what} {a.dtype}"
+                )
+        check_eps(name, eps)
+
+    return check
 
 
 def check_eps(name: str, eps: Any) -> None:
@@ -159,4 +139,5 @@ def check_eps(name: str, eps: Any) -> None:
         raise ValueError(f"{name}: eps must be a number, 0 or more; got {eps!r}")
 
 
-_layer_norm.check, _rms_norm.check = check_layer_norm, check_rms_norm
+_layer_norm.check = check_of("layer_norm", "weight", "bias")
+_rms_norm.check = check_of("rms_norm", "weight")
