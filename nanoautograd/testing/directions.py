@@ -182,7 +182,7 @@ def by_size(x: Array, ratio: float) -> list[tuple[float, NDArray[np.bool]]]:
 def across_zero(xs: Sequence[Array], vs: Sequence[Array]) -> list[Array]:
     """A wide step nearer to zero, and beyond it: most of what is selected by values is selected by
     sign. (Looks cross zero where it is near.)"""
-    largest = [float(np.abs(x).max(initial=0.0)) for x in xs]
+    largest = [float(np.abs(x).max(initial=0.0)) or 1.0 for x in xs]
     return [x - STEPS[0] * s * np.copysign(v, x) for x, v, s in zip(xs, vs, largest)]
 
 

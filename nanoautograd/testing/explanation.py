@@ -167,10 +167,27 @@ class Explanation:
             key, text = report.guess(
                 A, N, tolerance, known, dict, lambda: nothing, lambda distance: [A] * 9
             )
+        if key == "unknown":
+            key, text = self.kept() or (key, text)
         seen = np.isfinite(N)
         if not seen.all() and "examined" not in text:
             text += f" (of {int(seen.sum())} examined)"
         return key, text
+
+    def kept(self) -> tuple[str, str] | None:
+        """Is the gradient that of the first call, which was at another point?"""
+        begun = self.point.subject.begun
+        if begun is None or (g := begun[self.i]) is None or not g.any():
+            return None
+        with suppress(Spent):
+            point = self.point
+            now = point.subject.gradients(point.xs, [np.ones_like(u) for u in point.us])[self.i]
+            if now is not None and np.array_equal(now, g):
+                return "kept", (
+                    "the gradient is the same at another point, where the function was called "
+                    "first: it leaves the point out, or something is kept from that call"
+                )
+        return None
 
     def fail(self, j: int, key: str, text: str) -> NoReturn:
         __tracebackhide__ = True

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core.tensor import Tensor
 from ..typing import Shape
+from .budget import Spent
 from .report import shape_guess
 from .subjects import (
     BROADCAST,
@@ -144,10 +145,9 @@ class Torch:
         return self.torch.tensor(x, dtype=like.dtype, device=like.device)
 
     def numpy(self, t: Any) -> Array:
-        t = t.detach().resolve_conj().resolve_neg().cpu()
         if not t.is_complex() and t.dtype.itemsize < 4:
             t = t.float()  # NumPy has no bfloat16
-        return as_pairs(np.array(t.numpy()))
+        return as_pairs(np.array(t.numpy(force=True)))
 
     def is_tensor(self, y: Any) -> bool:
         return isinstance(y, self.torch.Tensor)
@@ -192,24 +192,38 @@ class TorchFunction(Differentiated):
         for what, lay in others.items():
             with noted(what):
                 found = self.laid_out(xs, us, lay)
-            self.compare(gs, found, f"is another one with {what}")
+                self.compare(xs, us, gs, found, f"is another one with {what}")
         if all(u.size < 2 for u in us):
             return  # nothing is broadcast
         ones = [np.ones(u.shape) for u in us]
-        with_ones = self.laid_out(xs, ones, _same)
+        tensors = self.tensors(xs, True)  # no inputs are broadcast: they could not be moved
+        outs = self.call(tensors)
+        with_ones = self.pulled(tensors, outs, ones, _same)
         with noted(BROADCAST):
-            found = self.laid_out(xs, ones, _broadcast)
-        self.compare(with_ones, found, f"is another one with {BROADCAST}")
+            found = self.pulled(tensors, outs, ones, _broadcast)
+            self.compare(xs, ones, with_ones, found, f"is another one with {BROADCAST}")
 
     def laid_out(self, xs: list[Array], us: list[Array], lay: Callable[[Any], Any]) -> Gradients:
         tensors = [lay(t).detach().requires_grad_() for t in self.tensors(xs, False)]
-        if lay is _broadcast:  # no inputs are: they could not be moved one by one
+        try:
+            outs = self.call(tensors)
+        except Spent:
+            raise
+        except Exception:  # f refuses such inputs, as `view` does: then such cotangents alone
             tensors = self.tensors(xs, True)
-        pairs = [(y, u) for y, u in zip(self.call(tensors), us) if y.requires_grad]
+            outs = self.call(tensors)
+        return self.pulled(tensors, outs, us, lay)
+
+    def pulled(
+        self, tensors: list[Any], outs: list[Any], us: list[Array], lay: Callable[[Any], Any]
+    ) -> Gradients:
+        """The gradients, of a graph that is kept."""
+        pairs = [(y, u) for y, u in zip(outs, us) if y.requires_grad]
         if not pairs:
-            return [None] * len(xs)
-        outs, us = zip(*pairs)
-        gs = self.library.grad(outs, tensors, [lay(u) for u in self.cotangents(outs, us)])
+            return [None] * len(tensors)
+        ys, given = zip(*pairs)
+        laid = [lay(u) for u in self.cotangents(ys, given)]
+        gs = self.library.grad(ys, tensors, laid, retain_graph=True)
         return [None if g is None else self.library.numpy(g) for g in gs]
 
 
@@ -305,19 +319,26 @@ class JaxFunction(Differentiated):
         outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
         self.recorded = list(map(self.numpy, outs))
         self.disturb(xs, elsewhere)
-        # Of a complex y JAX's cotangent is the conjugate; see the text above.
-        cotangents = [u.conj() for u in self.arrays(us, outs)]
-        first, again = pull(cotangents), pull(cotangents)
-        return [self.examined(i, x, g, h) for i, (x, g, h) in enumerate(zip(xs, first, again))]
 
-    def examined(self, i: int, x: Array, g: Any, again: Any) -> Array:
-        g, again = self.numpy(g.conj()), self.numpy(again.conj())
+        def pulled(us: list[Array]) -> list[Any]:
+            # Of a complex y JAX's cotangent is the conjugate; see the text above.
+            return [g.conj() for g in pull([u.conj() for u in self.arrays(us, outs)])]
+
+        gs = [self.examined(i, *pair) for i, pair in enumerate(zip(xs, pulled(us)))]
+        self.compare_negated(xs, gs, us, lambda us: list(map(self.numpy, pulled(us))))
+        return gs
+
+    def examined(self, i: int, x: Array, g: Any) -> Array:
+        g = self.numpy(g)
         if g.shape != x.shape:
             key = shape_guess(g.shape, x.shape)
             raise self.error(i, f"has shape {g.shape}, but the argument has {x.shape}", key)
-        if not np.array_equal(g, again, equal_nan=True):
-            raise self.error(i, "is not the same when it is computed a second time", "unknown")
         return g
+
+    def once(self, xs: list[Array], us: list[Array] | None = None) -> Gradients:
+        outs, pull = self.jax.vjp(self.leaves, *self.arrays(xs, self.likes))
+        us = [np.ones(self.numpy(y).shape) for y in outs] if us is None else us
+        return [self.numpy(g.conj()) for g in pull([u.conj() for u in self.arrays(us, outs)])]
 
     def jvp(self, xs: list[Array], vs: list[Array]) -> list[Array]:
         primals, tangents = self.arrays(xs, self.likes), self.arrays(vs, self.likes)

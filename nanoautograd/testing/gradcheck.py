@@ -166,7 +166,10 @@ def gradcheck(
 
     def checked(subject: Differentiated, xs: list[Array]) -> Point:
         __tracebackhide__ = True
-        return check(subject, xs, tally, entries, directions, rng)
+        point = check(subject, xs, tally, entries, directions, rng)
+        if subject.doubt is not None:
+            raise subject.doubt
+        return point
 
     try:
         if vjp is not None:
@@ -176,7 +179,7 @@ def gradcheck(
         else:
             make, exact, xs, precision = subjects(f, listed(inputs), framework, backend)
             subject = make(f)
-        counted(subject)
+        counted(subject).begin(xs)
         if precision != "float64":
             if reference is None:
                 raise wrong_dtype(None, precision)

@@ -85,6 +85,7 @@ GUESSES = {
     "detached": "the result is not connected to the argument, or its gradient is zero",
     "duplicates": "some contributions are lost, as where repeated indices overwrite each other",
     "factor": "a constant factor",
+    "kept": "the gradient is that of another point, where the function was called first",
     "kink": "the function has a kink here",
     "missing factor": "the gradient lacks a factor (or has one too many) that is known by name",
     "not finite": "the gradient is infinite where the derivative is not",

@@ -399,3 +399,47 @@ def test_a_page_about_a_module_shows_its_forward():
         gradcheck_module(Scaled(), torch.tensor(X))
     shown = html.unescape(page.html(failure.value))
     assert "return Cubed.apply(self.weight * x)" in shown and "7 * u * ctx" in shown
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("library", [torch, jax])
+def test_what_a_rule_keeps_of_its_first_call_is_refused(library, where):
+    kept = {}
+
+    def keep(x, here):
+        return here == where and kept.setdefault(x.shape, 2 * np.asarray(x))
+
+    def forward(module, x):
+        keep(x.detach() if library is torch else x, "forward")
+        return x * x
+
+    def backward(module, u, x):
+        keep(x, "backward")
+        return u * array(library, kept[x.shape])
+
+    with pytest.raises(GradientError) as failure:
+        gradcheck(planted(library, forward, backward), [array(library, X)])
+    assert failure.value.guess == "kept"
+
+
+def test_a_function_that_refuses_a_layout_is_checked_with_others():
+    def f(x):
+        return x.view(-1).sin()  # an error where x has gaps
+
+    x = torch.tensor(A)
+    gradcheck(f, [x])
+
+    def wrong(x, u):
+        return 2 * x * torch.as_strided(u, x.shape, (3, 1))
+
+    g = planted(torch, lambda module, x: x * x, lambda module, u, x: wrong(x, u))
+    with pytest.raises(GradientError, match="every second number") as failure:
+        gradcheck(lambda x: g(x.view(2, 3)), [x])
+    assert any("layouts=False" in note for note in failure.value.__notes__)
+
+
+def test_a_gradient_that_is_rounding_may_depend_on_the_layout():
+    x = torch.tensor(np.random.default_rng(0).standard_normal((2, 1)))
+    gradcheck(lambda x: torch.nn.functional.batch_norm(x, None, None, training=True), [x])
+    y = torch.tensor(np.random.default_rng(0).standard_normal((3, 2, 3, 4)))
+    gradcheck(lambda x: torch.nn.functional.batch_norm(x, None, None, training=True), [y])

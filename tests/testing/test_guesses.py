@@ -75,6 +75,7 @@ CAUSES = {  # guesses at a cause, which no relation of two arrays proves
     "cancellation": {"cancellation"},
     "duplicates": set(),
     "broadcast": set(),
+    "kept": {"the sine left out"},  # which leaves the cotangent alone
 }
 
 
@@ -127,10 +128,10 @@ def test_a_guess_holds_of_what_was_planted(kind, shape, c, seed):
     a, b = (rng.uniform(0.2, 1.3, shape) * rng.choice([-1.0, 1.0], shape) for _ in "ab")
     seen = {}
 
-    def vjp(u, a, b):
-        gs = PLANTED[kind](u, a, b, c)
-        seen.setdefault("u", u.copy())
-        return gs
+    def vjp(u, x, y):
+        if np.array_equal(x, a):  # the first call is at another point
+            seen.setdefault("u", u.copy())
+        return PLANTED[kind](u, x, y, c)
 
     try:
         gradcheck(product, [a, b], vjp=vjp, seed=seed, layouts=False)
