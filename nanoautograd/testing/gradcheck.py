@@ -24,7 +24,7 @@ from . import low_precision
 from .budget import Calls, Spent
 from .check import PrecisionWarning, Tally, check
 from .directions import Array, Point
-from .frameworks import subjects
+from .frameworks import numbers, subjects
 from .report import GradientError, Inconclusive, plural
 from .second_opinions import compare_complex, compare_custom, compare_forward, compare_reference
 from .source import remembered
@@ -33,7 +33,6 @@ from .subjects import (
     CheckRefused,
     Differentiated,
     Ours,
-    accepted,
     listed,
     name_of,
     our_inputs,
@@ -115,7 +114,8 @@ def gradcheck(
                 analytic functions of which each operation accepts complex arrays
     reference   a second formula for f; its results and gradients must equal those of f. With it,
                 inputs may be float32, float16 or bfloat16: the gradient of the reference is checked
-                in float64, and that of f beside it (low_precision.py). It may be f itself
+                in float64, and that of f beside it (low_precision.py). It may be f itself, but
+                beside vjp, where it is a function of Tensors
     framework   "torch" or "jax", where inputs are NumPy's; else it is that of the inputs
     layouts     False: f and its rules need not bear inputs and cotangents that lie in memory with
                 gaps, by columns, or as one number that is broadcast. (Of functions by hand, and of
@@ -173,9 +173,12 @@ def gradcheck(
 
     try:
         if vjp is not None:
-            xs, precision = accepted(our_inputs(listed(inputs))), "float64"
-            subject: Differentiated = ByHand(f, vjp, jvp)
+            likes = our_inputs(listed(inputs))
+            xs, precision = numbers(likes, False)
+            low = precision != "float64"
+            subject: Differentiated = ByHand(f, vjp, jvp, likes if low else None)
             make: Callable[[Any], Differentiated] = lambda g: Differentiated(g, Ours("cpu"))
+            exact = make
         else:
             make, exact, xs, precision = subjects(f, listed(inputs), framework, backend)
             subject = make(f)
@@ -183,11 +186,11 @@ def gradcheck(
         if precision != "float64":
             if reference is None:
                 raise wrong_dtype(None, precision)
-            if order == 2 or complex_step or forward_mode:
+            if order == 2 or complex_step or forward_mode or jvp is not None:
                 raise ValueError(f"gradcheck: in {precision} first derivatives alone are checked")
             second = counted(exact(reference))
             compare_custom(checked(second, xs))
-            sharpness = low_precision.compare(subject, second, xs, precision, rng)
+            sharpness = low_precision.compare(subject, second, xs, precision, rng, layouts)
             return Passed(max(tally.sharpness, sharpness), tally.checks + len(xs), calls.count)
         if vjp is None:
             refuse_foreign_calls(subject, xs)

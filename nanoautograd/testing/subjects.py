@@ -35,7 +35,6 @@ from ..safety.data import DEEPEST, check_depth
 from ..transforms import jvp
 from ..typing import Shape
 from .budget import Calls
-from .differences import EPS
 from .report import GUESSES, GradientError, plural, shape_guess
 
 Array = NDArray[np.float64]
@@ -152,6 +151,7 @@ class Differentiated:
     library: Library  # (JAX has none: JaxFunction calls it directly)
     order = 1
     begun: Gradients | None = None  # those of the first call; see `begin`
+    rounding = 1e-11  # by which two ways to one gradient may differ, relative to its largest entry
     doubt: GradientError | None = None  # raised where differences see no mistake
     # The results of the call whose gradient was the last to be computed.
     recorded: list[Array] | None = None
@@ -275,7 +275,7 @@ class Differentiated:
 
     def compare_alone(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         """The gradient of each input, when it is the only one that needs one, must be the same."""
-        rounding = 1e-14 * _largest([g for g in gs if g is not None])
+        rounding = 1e-3 * self.rounding * _largest([g for g in gs if g is not None])
         for i, expected in enumerate(gs):
             tensors = self.tensors(xs, False)
             tensors[i].requires_grad = True
@@ -289,7 +289,7 @@ class Differentiated:
             zero = np.zeros_like(xs[i])
             found = zero if found is None else self.library.numpy(found)
             expected = zero if expected is None else expected
-            close = 1e-11 * _largest([expected]) + rounding
+            close = self.rounding * _largest([expected]) + rounding
             same = found.shape == expected.shape
             off = found - expected if same else np.full(expected.shape, np.inf)
             if np.any(np.abs(off) > close) and not self.is_rounding(i, xs, us, off):
@@ -321,22 +321,22 @@ class Differentiated:
         us: list[Array],
         pull: Callable[[list[Array]], Gradients],
     ) -> None:
-        """A second call of the rules, for -1/2 of the cotangents, gives -1/2 of the gradients, to
-        the last digit. pull: the gradients for cotangents."""
-        halves = filled(xs, pull([-0.5 * u for u in us]))
-        again = None
-        for i, (g, h) in enumerate(zip(filled(xs, gs), halves)):
-            if alike(g, -2 * h):
+        """A second call of the rules, for minus the cotangents, gives minus the gradients: to the
+        last digit, as rounding is symmetric. pull: the gradients for cotangents."""
+        minus = [-u for u in us]
+        negated, again = filled(xs, pull(minus)), None
+        for i, (g, h) in enumerate(zip(filled(xs, gs), negated)):
+            if alike(g, -h):
                 continue
-            again = again or filled(xs, pull(us))
-            if not alike(g, again[i]):
+            again = again or filled(xs, pull(minus))
+            if not alike(h, again[i]):
                 raise self.error(
                     i,
                     "is not the same when it is computed a second time: a rule changes what it was "
                     "given, keeps something from an earlier call or adds to it, or is random",
                     "unknown",
                 )
-            text = "is not linear in the cotangent: for -1/2 of that it is not -1/2 of itself"
+            text = "is not linear in the cotangent: for minus that it is not minus itself"
             self.doubt = self.error(i, text, "unknown")
 
     def compare(
@@ -344,20 +344,19 @@ class Differentiated:
     ) -> None:
         """Raises the error that says `text` unless two ways give the same gradients at xs, us."""
         for i, (a, b) in enumerate(zip(filled(xs, expected), filled(xs, found))):
-            if a.shape != b.shape or not (alike(a, b) or self.is_rounding(i, xs, us, a - b)):
+            if a.shape != b.shape or not (
+                alike(a, b, self.rounding) or self.is_rounding(i, xs, us, a - b)
+            ):
                 raise self.error(i, text, "unknown")
 
     def is_rounding(self, i: int, xs: list[Array], us: list[Array], off: Array) -> bool:
         """Does gradient i jump by as much between points that are some roundings apart? It does
         where its terms cancel, as those of a normalisation of two numbers."""
-        near = [
-            filled(xs, self.once([x * (1 + 37 * EPS * k) for x in xs], us))[i] for k in range(1, 7)
-        ]
-        a, b, c = (
-            np.stack([np.zeros(xs[i].shape) if g is None else g for g in gs])
-            for gs in (near[:-2], near[1:-1], near[2:])
-        )
-        return bool(np.abs(off).max(initial=0.0) <= 3 * np.abs(a - 2 * b + c).max(initial=0.0))
+        step = self.rounding / 1000  # some roundings
+        moved = [[x * (1 + step * k) for x in xs] for k in range(1, 7)]
+        near = np.stack([filled(xs, self.once(there, us))[i] for there in moved])
+        jumps = np.abs(near[2:] - 2 * near[1:-1] + near[:-2])
+        return bool(np.abs(off).max(initial=0.0) <= 3 * jumps.max(initial=0.0))
 
     def _unchanged(self, tensors: Sequence[Any], xs: list[Array], read_backwards: str = "") -> None:
         """Refuses a function that changed an array; a rule that did is wrong, as others read it."""
@@ -457,35 +456,61 @@ class ByHand(Differentiated):
     """A function of plain arrays with a gradient written by hand."""
 
     def __init__(
-        self, f: Callable[..., Any], vjp: Callable[..., Any], jvp: Callable[..., Any] | None = None
+        self,
+        f: Callable[..., Any],
+        vjp: Callable[..., Any],
+        jvp: Callable[..., Any] | None = None,
+        likes: list[Any] | None = None,
     ) -> None:
-        super().__init__(f, Ours("cpu"))
+        super().__init__(f, Ours("cpu"), likes)
         self.vjp, self.forward_mode = vjp, jvp
+        self.dtypes: list[Any] = []  # of the results
+
+    def arguments(self, xs: list[Array]) -> list[Array]:
+        """Copies, of the dtypes of the inputs."""
+        return [x.astype(like.dtype) for x, like in zip(xs, self.likes or xs)]
 
     def values(self, xs: list[Array]) -> list[Array]:
-        copies = list(map(np.copy, xs))
-        found = self.evaluate(*copies)
+        given = self.arguments(xs)
+        copies = list(map(np.copy, given))
+        found = self.evaluate(*given)
+        if isinstance(found, dict):
+            raise CheckRefused(
+                f"{self.name} returns a dict. With vjp it is to return an array or a tuple of "
+                "arrays, as that is what the cotangent is that vjp is given"
+            )
         self.several = isinstance(found, (tuple, list))  # results, and so cotangents
         ys = [np.array(y) for y in flat(found)]
-        self._kept(xs, copies, CheckRefused, self.name)
-        return [y for y in ys if y.dtype.kind == "f"]
+        self._kept(copies, given, CheckRefused, self.name)
+        ys = [y for y in ys if y.dtype.kind == "f" or y.dtype.name in LOW]
+        self.dtypes = [y.dtype for y in ys]
+        return ys if self.likes is None else [y.astype(float) for y in ys]
 
     def gradients(
         self, xs: list[Array], us: list[Array], elsewhere: list[Array] | None = None
     ) -> Gradients:
-        gs = self.given(list(map(np.copy, xs)), list(map(np.copy, us)))
+        gs = self.given(xs, us)
         self.disturb(xs, elsewhere)
-        self.compare_negated(xs, gs, us, lambda us: self.given(list(map(np.copy, xs)), us))
+        self.compare_negated(xs, gs, us, lambda us: self.given(xs, us))
         return gs
 
     def once(self, xs: list[Array], us: list[Array] | None = None) -> Gradients:
         return self.given(xs, [np.ones(y.shape) for y in self.values(xs)] if us is None else us)
 
-    def given(self, xs: list[Array], us: list[Array]) -> Gradients:
-        """What `vjp` returns, checked and copied."""
-        copies, given = list(map(np.copy, xs)), list(map(np.copy, us))
-        gs = self.vjp(tuple(us) if self.several else us[0], *xs)
-        self._kept(copies + given, xs + us, GradientError, f"the gradient of {self.name}")
+    def given(
+        self,
+        xs: list[Array],
+        us: list[Array],
+        lay: Callable[[Array], Array] = np.copy,
+        lay_cotangent: Callable[[Array], Array] | None = None,
+    ) -> Gradients:
+        """What `vjp` returns, checked and copied. lay: how what it is given lies in memory."""
+        given = list(map(lay, self.arguments(xs)))
+        narrow = us if self.likes is None else [u.astype(t) for u, t in zip(us, self.dtypes)]
+        cotangents = list(map(lay_cotangent or lay, narrow))
+        before = list(map(np.copy, given + cotangents))
+        gs = self.vjp(tuple(cotangents) if self.several else cotangents[0], *given)
+        self._kept(before, given + cotangents, GradientError, f"the gradient of {self.name}")
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != len(xs):
             raise CheckRefused(
@@ -493,20 +518,20 @@ class ByHand(Differentiated):
                 f"{plural(len(xs), 'input')}; it is to return one for each (None for zero)"
             )
         return [
-            None if g is None else self._shaped(i, x, np.array(g))
+            None if g is None else self._shaped(i, x, np.array(g, dtype=float))
             for i, (x, g) in enumerate(zip(xs, gs))
         ]
 
     def compare_layouts(self, xs: list[Array], us: list[Array], gs: Gradients) -> None:
         for what, lay in LAYOUTS.items():
             with noted(what):
-                found = self.given(list(map(lay, xs)), list(map(lay, us)))
+                found = self.given(xs, us, lay)
                 self.compare(xs, us, gs, found, f"is another one with {what}")
         ones = [np.ones(u.shape) for u in us]
-        with_ones = self.given(list(map(np.copy, xs)), ones)
+        with_ones = self.given(xs, ones)
         with noted(BROADCAST):
             found = self.given(
-                list(map(read_only, xs)), [np.broadcast_to(1.0, u.shape) for u in us]
+                xs, ones, read_only, lambda u: np.broadcast_to(u.dtype.type(1), u.shape)
             )
             self.compare(xs, ones, with_ones, found, f"is another one with {BROADCAST}")
 
@@ -534,7 +559,7 @@ SMALL = 1e-300
 
 def spread(a: Array) -> Array:
     """The same numbers, which are every second of a larger array."""
-    larger = np.full((*a.shape, 2), np.nan)
+    larger = np.full((*a.shape, 2), np.nan, a.dtype)
     larger[..., 0] = a
     return larger[..., 0]
 
@@ -569,14 +594,14 @@ def noted(what: str) -> Iterator[None]:
         raise
 
 
-def alike(a: Array, b: Array) -> bool:
+def alike(a: Array, b: Array, rounding: float = 1e-11) -> bool:
     """Are two gradients the same, but for rounding? NaN and inf have to be in the same places."""
     with np.errstate(invalid="ignore"):
         off = np.abs(a - b).max(initial=0.0)
     if np.isfinite(off):
-        return bool(off <= 1e-11 * _largest([a]) + SMALL)
+        return bool(off <= rounding * _largest([a]) + SMALL)
     size = _largest([a[np.isfinite(a)]])
-    return np.allclose(a, b, rtol=0, atol=1e-11 * size + SMALL, equal_nan=True)
+    return np.allclose(a, b, rtol=0, atol=rounding * size + SMALL, equal_nan=True)
 
 
 def _largest(arrays: Iterable[Array]) -> float:

@@ -56,7 +56,7 @@ def test_right_gradients_pass_and_the_sharpness_is_that_of_the_precision(f, dtyp
 @pytest.mark.parametrize("dtype", EPS)
 def test_a_factor_in_one_precision_alone_is_found(dtype):
     gradcheck(wrong_where_narrow(lambda d: d), [in_precision(X, dtype)], reference=nag.sin)
-    factor = 1.02 if dtype == "bfloat16" else 1 + 16 * EPS[dtype]
+    factor = 1.01 if dtype == "bfloat16" else 1 + 16 * EPS[dtype]
     f = wrong_where_narrow(lambda d: d * factor)
     gradcheck(f, [X])  # right in float64
     with pytest.raises(GradientError, match=f"in {dtype}") as failure:
@@ -89,6 +89,69 @@ def test_a_wrong_reference_a_wrong_value_and_a_nan_are_found():
         gradcheck(f, [x], reference=f)
     with pytest.raises(GradientError, match="shapes"):
         gradcheck(nag.sin, [x], reference=lambda x: nag.sin(x).sum())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_one_rounding_that_all_entries_share_is_no_mistake(dtype):
+    def f(x):
+        return nag.logsumexp(x.reshape(-1))
+
+    for seed in range(6):
+        x = in_precision(np.random.default_rng(seed).standard_normal(1000), dtype)
+        gradcheck(shares_its_result(1.0), [x], reference=f)
+        with pytest.raises(GradientError) as failure:
+            gradcheck(shares_its_result(1.01), [x], reference=f)
+        assert failure.value.guess == "factor"
+
+
+def shares_its_result(factor):
+    """logsumexp, of which the gradient is computed from the rounded result."""
+
+    @nag.function
+    def f(x):
+        wide = np.asarray(x, np.float64)
+        return np.asarray(np.log(np.exp(wide).sum()), x.dtype)
+
+    def rule(g, out, x):
+        return (factor * g * np.exp((np.asarray(x) - out).astype(np.float64))).astype(x.dtype)
+
+    return f.defvjp(x=rule)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_gradient_by_hand_beside_a_reference(dtype):
+    x, y = X.astype(dtype), (X + 0.5).astype(dtype)
+
+    def product(x, y):
+        assert x.dtype == y.dtype == dtype
+        return x * y, x.sum(dtype="float64").astype(dtype)
+
+    def check(change=lambda d: d, **options):
+        def vjp(us, x, y):
+            u, v = us
+            assert u.dtype == v.dtype == dtype
+            return change(u * y) + v, u * x
+
+        return gradcheck(
+            product, [x, y], vjp=vjp, reference=lambda x, y: (x * y, x.sum()), **options
+        )
+
+    assert EPS[dtype] < check().sharpness < 1e-2
+    for wrong in (lambda d: d * x.dtype.type(1.01), lambda d: d * np.arange(30) / 30, np.abs):
+        with pytest.raises(GradientError):
+            check(wrong)
+    kept = []
+
+    def first(d):
+        kept.append(d)
+        return kept[0]
+
+    with pytest.raises(GradientError):
+        check(first)
+    by_place = lambda d: np.ravel(d, order="K").reshape(d.shape)  # noqa: E731
+    check(by_place, layouts=False)
+    with pytest.raises(GradientError, match="by columns"):
+        check(by_place)
 
 
 def test_what_cannot_be_seen_is_inconclusive():
