@@ -20,7 +20,7 @@ the package only when a test asks for the fixture.)
 
 import re
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
             options |= marker.kwargs
         if more.get("vjp") is not None and "order" not in more:
             more["order"] = 1  # by hand there is no other
+        inputs = list(inputs) if isinstance(inputs, Iterator) else inputs  # read twice
         try:
             result = check(f, inputs, **options | more)
         except GradientError as error:

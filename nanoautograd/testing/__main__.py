@@ -117,7 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{type(e).__name__}: {e} ({advice})", file=sys.stderr)
         return 2
     except (CheckRefused, ValueError, TypeError) as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        is_known = isinstance(e, CheckRefused) or o.framework or o.vjp
+        advice = "" if is_known else " (a function of PyTorch or JAX takes --framework)"
+        print(f"{type(e).__name__}: {e}{advice}", file=sys.stderr)
         return 2
     print(
         f"right: {plural(result.checks, 'derivative')}; a relative mistake of "

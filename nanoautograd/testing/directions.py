@@ -53,7 +53,16 @@ class Point:
         self.undecided: list[GradientError] = []  # raised if no mistake is found elsewhere
         for i, g in enumerate(self.gs):
             if np.isnan(g).any():
-                raise subject.error(i, "holds nan where the function is finite", "unknown")
+                first = tuple(int(k[0]) for k in np.atleast_1d(np.isnan(g)).nonzero())[: g.ndim]
+                raise subject.error(
+                    i,
+                    f"holds nan where the function is finite, at entry {first}",
+                    "not finite",
+                    index=first,
+                    analytic=np.nan,
+                    gradient=g,
+                    numeric_gradient=np.full(g.shape, np.nan),
+                )
 
     def scale(self, i: int, j: int) -> float:
         """The size of entry j of argument i, or, where it is zero, that of the largest."""

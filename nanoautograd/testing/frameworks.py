@@ -12,7 +12,7 @@ A library is imported only where it is asked for, or has been imported by whoeve
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -90,7 +90,7 @@ def library_of(inputs: list[Any], framework: str | None) -> str | None:
     if framework not in (None, "torch", "jax"):
         raise ValueError(f"gradcheck: framework is 'torch', 'jax' or None; got {framework!r:.100}")
     found = {framework} if framework else set()
-    for x in flat(inputs):
+    for x in leaves_of(inputs):
         if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
             found.add("torch")
         elif "jax" in sys.modules and isinstance(x, sys.modules["jax"].Array):
@@ -103,6 +103,16 @@ def library_of(inputs: list[Any], framework: str | None) -> str | None:
             "differentiates, and it is given its own arrays, or NumPy's"
         )
     return next(iter(found - {"nanoautograd"}), None)
+
+
+def leaves_of(inputs: list[Any]) -> Iterator[Any]:
+    """Those of nested lists, tuples and dicts, and of what JAX knows as a pytree, such as a
+    dataclass that is registered with it, if JAX is there."""
+    for x in flat(inputs):
+        if "jax" in sys.modules and not hasattr(x, "shape"):
+            yield from sys.modules["jax"].tree_util.tree_leaves(x)
+        else:
+            yield x
 
 
 def numbers(arrays: list[Array], pairs: bool = True) -> tuple[list[Array], str]:
@@ -391,7 +401,8 @@ def jax_subjects(inputs: list[Any]) -> Subjects:
         if np.asarray(leaf).dtype.kind not in "biufcV":
             raise wrong_dtype(i, np.asarray(leaf).dtype)
     likes = list(map(jax.numpy.asarray, leaves))
-    xs, precision = numbers(list(map(np.asarray, likes)))
+    # (Copies: what cannot be written to may share memory, and be two arguments.)
+    xs, precision = numbers(list(map(np.array, likes)))
     exact = [x.astype("float64") if x.dtype.name in LOW else x for x in likes]
     return Subjects(
         lambda g: JaxFunction(g, likes, tree),

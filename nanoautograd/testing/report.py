@@ -6,7 +6,7 @@ mistakes leave a relation between the two, such as A = -N, A = cN or A = N trans
 """
 
 from collections.abc import Callable, Sequence
-from itertools import permutations
+from itertools import chain, permutations
 from math import isfinite, prod
 from os import PathLike
 from typing import Any, cast
@@ -88,7 +88,7 @@ GUESSES = {
     "kept": "the gradient is that of another point, where the function was called first",
     "kink": "the function has a kink here",
     "missing factor": "the gradient lacks a factor (or has one too many) that is known by name",
-    "not finite": "the gradient is infinite where the derivative is not",
+    "not finite": "the gradient is infinite or nan where the derivative is not",
     "offset": "a constant is missing or too much",
     "other factor": "one factor of the gradient stands in the place of another",
     "precision": "something has too few digits, as if it were computed in float32",
@@ -263,14 +263,23 @@ def _exchanged(
     same: Callable[[np.ndarray, np.ndarray], bool],
     known: dict[str, np.ndarray],
 ) -> tuple[str, str] | None:
-    """Is one of the factors that derivatives often have in the place of another?"""
+    """Is one of the factors that derivatives often have in the place of another? Those of tanh are
+    tried first, then those of arctan and arcsinh as well."""
+    own = {name: B[seen] for name, B in known.items() if B.shape == seen.shape}
     factors = {"1": np.ones(A1.shape)}
-    for name, B in known.items():
-        if B.shape == seen.shape:
-            b = B[seen]
-            factors |= {name: b, f"{name}²": b**2}
-            factors |= {f"(1 - {name})": 1 - b, f"(1 - {name}²)": 1 - b**2}
-    for (p, P), (q, Q) in permutations(factors.items(), 2) if A1.size > 2 else ():
+    for name, b in own.items():
+        factors |= {name: b, f"{name}²": b**2}
+        factors |= {f"(1 - {name})": 1 - b, f"(1 - {name}²)": 1 - b**2}
+    more = dict(factors)
+    for name, b in own.items():
+        more |= {f"(1 + {name})": 1 + b, f"(1 + {name}²)": 1 + b**2}
+    with np.errstate(invalid="ignore"):  # a root that is nan is in no derivative
+        more |= {f"√{name}": np.sqrt(b) for name, b in more.items() if name != "1"}
+    one_first = sorted(
+        permutations(more.items(), 2), key=lambda pair: "1" not in (pair[0][0], pair[1][0])
+    )
+    pairs = chain(permutations(factors.items(), 2), one_first)
+    for (p, P), (q, Q) in pairs if A1.size > 2 else ():
         if P.all() and same(A1 * (Q / P), N1):
             left, right = (f" × {name}" if name != "1" else "" for name in (q, p))
             return "other factor", (

@@ -17,6 +17,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from itertools import combinations
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
@@ -697,7 +698,7 @@ def refuse_nested(inputs: list) -> None:
     """CheckRefused for inputs that hold arrays: those of all libraries but JAX are single ones. A
     list of numbers, or of equally long lists of them, is an array."""
     for i, x in enumerate(inputs):
-        if isinstance(x, dict) or isinstance(x, (list, tuple)) and any(map(_is_one, flat(x))):
+        if isinstance(x, dict) or _parts(x) and any(map(_is_one, flat(_parts(x)))):
             raise CheckRefused(
                 f"input {i} is a {type(x).__name__} of arrays, and each array has to be an "
                 "argument of its own, as nests of them are for functions of JAX alone:"
@@ -716,6 +717,20 @@ def _is_one(x: Any) -> bool:
     return hasattr(x, "shape") and not isinstance(x, np.generic)
 
 
+def _names(x: Any) -> list[str]:
+    """Of the fields of a named tuple, or of a dataclass."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return [field.name for field in fields(x)]
+    return list(getattr(x, "_fields", ())) if isinstance(x, tuple) else []
+
+
+def _parts(x: Any) -> list[Any]:
+    """What a list, a tuple or a dataclass holds; of anything else, nothing."""
+    if names := _names(x):
+        return [getattr(x, name) for name in names]
+    return list(x) if isinstance(x, (list, tuple)) else []
+
+
 def _unnested(arguments: dict) -> str:
     """Code that checks a function of these arguments, {code: value}, one array at a time."""
     arrays: list[str] = []
@@ -724,9 +739,12 @@ def _unnested(arguments: dict) -> str:
         if isinstance(x, dict):
             items = (f"{k!r}: {written(f'{code}[{k!r}]', item)}" for k, item in x.items())
             return f"{{{', '.join(items)}}}"
-        if isinstance(x, (list, tuple)) and any(map(_is_one, flat(x))):
-            items = (written(f"{code}[{k}]", item) for k, item in enumerate(x))
-            parts = ", ".join(items)
+        if _parts(x) and any(map(_is_one, flat(_parts(x)))):
+            names = _names(x)
+            places = [f".{name}" for name in names] or [f"[{k}]" for k in range(len(x))]
+            parts = ", ".join(written(code + at, y) for at, y in zip(places, _parts(x)))
+            if names:
+                return f"{type(x).__name__}({parts})"
             return f"[{parts}]" if isinstance(x, list) else f"({parts},)"
         if not _is_one(x):
             return code

@@ -218,8 +218,9 @@ class Direction:
 
 
 def has_no_digits(change: float, point: Point, found: Sweep | Look) -> bool:
-    """Does x's own rounding move f by all of its size? change: of f, where x moves by its size."""
-    return bool(change * EPS > max(point.size, found.size))
+    """Does x's own rounding move f by all of its size? change: of f, where x moves by its size. (An
+    f that is zero at every step has no size to lose.)"""
+    return bool(change * EPS > max(point.size, found.size) > 0)
 
 
 def beside(phi: Along, a: float) -> Callable[[float], float]:

@@ -17,6 +17,7 @@ from nanoautograd.testing import (
     Inconclusive,
     KinkNearby,
     gradcheck,
+    page,
 )
 
 
@@ -337,3 +338,29 @@ def test_what_is_undecided_does_not_hide_a_mistake_elsewhere():
 def test_a_zero_gradient_does_not_pass_where_the_function_varies_within_each_step(f, x, shape):
     with pytest.raises(Inconclusive):
         gradcheck(f, [np.full(shape, x)], vjp=lambda u, x: 0 * u)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_slope_of_a_function_that_is_zero_everywhere_is_wrong(order):
+    x = np.array([[0.3, -1.2], [2.0, 0.0]])
+    straight_through = nag.function(lambda x: 0.0 * x).defvjp(x=lambda g: g)
+    with pytest.raises(GradientError) as failure:
+        gradcheck(straight_through, [x], order=order)
+    assert not isinstance(failure.value, Inconclusive)
+    gradcheck(lambda x: 0.0 * x, [x], order=order)
+
+
+@given(st.integers(0, 3), st.integers(0, 3))
+def test_a_nan_says_where_it_is(row, column):
+    x, place = np.ones((4, 4)), (row, column)
+
+    def vjp(u, x):
+        g = 2 * u * x
+        g[place] = np.nan
+        return g
+
+    with pytest.raises(GradientError) as failure:
+        gradcheck(lambda x: x * x, [x], vjp=vjp)
+    error = failure.value
+    assert error.index == place and error.guess == "not finite" and f"{place}" in str(error)
+    assert np.isnan(error.gradient[place]) and f"entry {place}" in page.html(error)

@@ -4,6 +4,7 @@ import html
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,21 @@ def test_jax_takes_pytrees_and_compiled_functions():
     with pytest.raises(GradientError) as failure:
         gradcheck(lambda parameters: wrong(parameters["layer"]["w"]), inputs[:1])
     assert failure.value.name == "parameters['layer']['w']"
+
+
+def test_jax_takes_what_is_registered_with_it_and_one_array_twice():
+    @jax.tree_util.register_dataclass
+    @dataclass
+    class Layer:
+        w: jax.Array
+        b: jax.Array
+
+    x = jnp.asarray(X)
+    gradcheck(lambda layer, x: jnp.tanh(layer.w * x + layer.b), [Layer(x, x), x])
+    wrong = planted(jax, lambda xp, w: w * w, lambda xp, u, w: u * w)
+    with pytest.raises(GradientError) as failure:
+        gradcheck(lambda layer: wrong(layer.b) + layer.w, [Layer(x, x)])
+    assert failure.value.name == "layer.b"
 
 
 def test_a_wrong_custom_jvp_is_found_by_reverse_and_by_forward_mode():

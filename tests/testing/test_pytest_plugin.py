@@ -261,3 +261,8 @@ def test_wrong(gradcheck, x):
     assert "4 passed" in printed and "1 failed" in printed
     assert "guess: a constant factor: analytic = 3/2" in printed and "FailedHealth" not in printed
     assert re.search(r"gradcheck: 18 derivatives in 10 checks agree", printed)
+
+
+def test_inputs_that_are_read_once_are_pasted(tmp_path):
+    tests = TESTS.replace("[X], vjp=lambda", "(x for x in [X]), vjp=lambda")
+    assert "x0 = np.array([[" in run(tmp_path, "-k", "wrong", tests=tests)
