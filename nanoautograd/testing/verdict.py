@@ -91,6 +91,12 @@ class Direction:
                 word = "kink"
         if word == "wrong" and self.between_kinks(found):
             word = "unknown"
+        if word in ("right", "wrong") and self.g.any():
+            gap = abs(self.analytic - found.value)
+            within = 0.2 * gap if word == "wrong" else 2 * PROMISE * abs(self.analytic)
+            slope = self.narrow_slope(found, measured, within)
+            if slope is not None and (abs(slope - self.analytic) <= within) == (word == "wrong"):
+                word = "unknown"
         if word == "unknown" and self.at_rest(near):
             word = "right"
         return Verdict(word, found, sharpness)
@@ -155,6 +161,46 @@ class Direction:
             agreed, bends = agrees, abs(ahead + behind) > 0.2 * bend * h
             h /= 2
         return False
+
+    def narrow_slope(
+        self, found: Sweep, measured: tuple[float, float], within: float
+    ) -> float | None:
+        """The slope that three narrow steps in a row see, as near to one another as `within`, where
+        what passed for noise may be a part of f that varies fast, as sin(1e9 x) / 1e9.
+
+        (Noise is measured again, as narrowly. An f that is rounded coarsely, if only in a part,
+        jumps: see `jumps`.)"""
+        if max(measured) < 100 * EPS * found.size:
+            return None
+        phi, x, d, scale = self.phi(), self.x, self.d, self.scale
+        several = np.count_nonzero(self.moved) > 1
+        slopes: list[float] = []
+        narrow, _ = noise(phi, 1e-4 * scale)
+        for k in range(2, 20):
+            h = 1e-8 * scale / 2**k
+            ahead, behind = phi(h), phi(-h)
+            step = np.vdot(d, (x + h * d) - (x - h * d)) / np.vdot(d, d)  # as rounded
+            slope = float((ahead - behind) / step) if step else 0.0
+            error = 4 * (EPS * phi.changed() + narrow + SMALLEST)
+            error += several * EPS * scale * abs(slope)
+            slopes = [*slopes, slope][-3:] if slope and error < within * h else []
+            if len(slopes) == 3 and max(slopes) - min(slopes) < within:
+                return None if self.jumps(phi, slopes[-1]) else slopes[-1]
+        return None
+
+    def jumps(self, phi: Along, slope: float) -> bool:
+        """Does f leave the line of this slope at once, as a rounded one does, and not gradually?
+        What is off by most is halved, down to a few spacings of x."""
+        a, b = 0.0, 1e-8 * self.scale
+        there = {a: 0.0, b: phi(b)}
+        first = last = abs(there[b] - slope * b)
+        while b - a > 16 * np.spacing(self.scale):
+            middle = (a + b) / 2
+            there[middle] = phi(middle)
+            halves = [(a, middle), (middle, b)]
+            off = [abs(there[y] - there[x] - slope * (y - x)) for x, y in halves]
+            last, (a, b) = max(zip(off, halves))
+        return last > 1e-4 * first
 
     def at_rest(self, near: Sweep) -> bool:
         """Is f constant here, and the gradient zero, but for rounding?

@@ -364,3 +364,24 @@ def test_a_nan_says_where_it_is(row, column):
     error = failure.value
     assert error.index == place and error.guess == "not finite" and f"{place}" in str(error)
     assert np.isnan(error.gradient[place]) and f"entry {place}" in page.html(error)
+
+
+@given(st.floats(5, 9), st.floats(0.3, 2), st.integers(0, 99))
+def test_a_part_that_varies_fast_hides_no_mistake_and_no_right_gradient_is_wrong(power, x, seed):
+    w, x = 10.0**power, np.asarray(x)
+
+    def f(x):
+        return x + np.sin(w * x) / w
+
+    assert verdict(f, x, lambda u, x: u * (1 + np.cos(w * x)), seed) != "wrong"
+    if abs(np.cos(w * x)) > 0.1:
+        assert verdict(f, x, lambda u, x: u, seed) != "passes"
+
+
+@given(st.integers(6, 10), st.floats(0.3, 2), st.integers(0, 99))
+def test_a_part_that_is_rounded_coarsely_is_no_such_part(power, x, seed):
+    def f(x):
+        return np.round(x, power) + np.sin(x)
+
+    assert verdict(f, np.asarray(x), lambda u, x: u * (1 + np.cos(x)), seed) != "wrong"
+    assert verdict(f, np.asarray(x), lambda u, x: u * np.cos(x), seed) != "passes"
