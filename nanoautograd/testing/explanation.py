@@ -195,6 +195,13 @@ class Explanation:
         found, advice = self.judged[j], ""
         if found.kink() and j in self.wrong:
             advice = "\n  (There is a kink here as well, but it does not explain this value.)"
+        if lost := self.point.subject.detached:
+            names = ", ".join(f"out[{k}]" for k in lost)
+            advice += (
+                f"\n  (Of what is returned, {names} requires no gradient: where it depends on the "
+                "inputs, that counts as a mistake. If it is meant, leave it out, as "
+                "lambda *xs: f(*xs)[0] does.)"
+            )
         raise failure(
             GradientError,
             self.point,

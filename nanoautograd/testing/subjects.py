@@ -152,6 +152,7 @@ class Differentiated:
     library: Library  # (JAX has none: JaxFunction calls it directly)
     order = 1
     begun: Gradients | None = None  # those of the first call; see `begin`
+    detached: Sequence[int] = ()  # the results that require no gradient, where others do
     rounding = 1e-11  # by which two ways to one gradient may differ, relative to its largest entry
     doubt: GradientError | None = None  # raised where differences see no mistake
     # The results of the call whose gradient was the last to be computed.
@@ -217,6 +218,7 @@ class Differentiated:
                 f"the result of {self.name} does not depend on any input: it was computed from "
                 f"detached values ({library.detached}) or not from the inputs"
             )
+        self.detached = [k for k, y in enumerate(outs) if not y.requires_grad]
         outs, given = map(list, zip(*connected))
         self.others = library.other_leaves(outs, tensors)
         self.custom = library.custom(outs)

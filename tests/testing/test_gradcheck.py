@@ -675,3 +675,9 @@ def test_a_forward_mode_by_hand_is_compared_with_the_vjp():
 def test_forward_mode_of_this_package_is_compared_with_reverse_mode():
     x = np.array([[0.3, -1.2, 2.0]])
     assert gradcheck(lambda a, b: nag.sin(a) @ b, [x, x.T.copy()], forward_mode=True).checks == 2
+
+
+def test_a_result_that_is_detached_beside_others_is_named():
+    with pytest.raises(GradientError, match=r"out\[1\] requires no gradient.*leave it out"):
+        gradcheck(lambda x: (nag.sin(x), nag.cos(x).detach()), [np.ones(3)])
+    gradcheck(lambda x: (nag.sin(x), nag.Tensor(2.0)), [np.ones(3)])  # a constant
