@@ -185,21 +185,22 @@ class Direction:
             error += several * EPS * scale * abs(slope)
             slopes = [*slopes, slope][-3:] if slope and error < within * h else []
             if len(slopes) == 3 and max(slopes) - min(slopes) < within:
-                return None if self.jumps(phi, slopes[-1]) else slopes[-1]
+                # As far as what passed for noise may set f off the line.
+                reach = 16 * max(measured) / max(abs(found.value - slope), within)
+                return None if self.jumps(phi, reach) else slopes[-1]
         return None
 
-    def jumps(self, phi: Along, slope: float) -> bool:
-        """Does f leave the line of this slope at once, as a rounded one does, and not gradually?
-        What is off by most is halved, down to a few spacings of x."""
-        a, b = 0.0, 1e-8 * self.scale
+    def jumps(self, phi: Along, reach: float) -> bool:
+        """Does f change at once, as a rounded one does, and not gradually? The half within which it
+        changes by more is halved again, from `reach` down to a few spacings of x."""
+        a, b = 0.0, float(np.clip(reach, 1e-8 * self.scale, 0.1 * self.scale))
         there = {a: 0.0, b: phi(b)}
-        first = last = abs(there[b] - slope * b)
+        first = last = abs(there[b])
         while b - a > 16 * np.spacing(self.scale):
             middle = (a + b) / 2
             there[middle] = phi(middle)
             halves = [(a, middle), (middle, b)]
-            off = [abs(there[y] - there[x] - slope * (y - x)) for x, y in halves]
-            last, (a, b) = max(zip(off, halves))
+            last, (a, b) = max((abs(there[y] - there[x]), (x, y)) for x, y in halves)
         return last > 1e-4 * first
 
     def at_rest(self, near: Sweep) -> bool:

@@ -378,10 +378,10 @@ def test_a_part_that_varies_fast_hides_no_mistake_and_no_right_gradient_is_wrong
         assert verdict(f, x, lambda u, x: u, seed) != "passes"
 
 
-@given(st.integers(6, 10), st.floats(0.3, 2), st.integers(0, 99))
+@given(st.integers(9, 11), st.floats(0.3, 2), st.integers(0, 99))
 def test_a_part_that_is_rounded_coarsely_is_no_such_part(power, x, seed):
     def f(x):
         return np.round(x, power) + np.sin(x)
 
-    assert verdict(f, np.asarray(x), lambda u, x: u * (1 + np.cos(x)), seed) != "wrong"
+    assert verdict(f, np.asarray(x), lambda u, x: u * (1 + np.cos(x)), seed) == "passes"
     assert verdict(f, np.asarray(x), lambda u, x: u * np.cos(x), seed) != "passes"
