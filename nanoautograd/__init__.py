@@ -22,8 +22,10 @@ from .core.tensor import Tensor
 from .custom_vjp import custom_vjp, use_manual
 from .errors import AnomalyError, GraphError, ShapeError
 from .interface import deprecated, methods
+from .interface.creation import arange, eye, full, linspace, ones, zeros
 from .interface.dlpack import from_dlpack
 from .interface.printing import graph_text
+from .interface.torch_names import cat, clone, flatten, numel, unsqueeze
 from .ops import *  # noqa: F403
 from .safety import hooks
 from .safety.anomaly import detect_anomaly
@@ -34,6 +36,7 @@ from .typing import ArrayLike, DTypeLike
 if TYPE_CHECKING:
     from . import checkpoint, cuda, functional, nn, optim, testing, typing
     from .checkpoint import load, save
+    from .functional import log_softmax, relu, softmax
 
 __version__ = "0.2.0"
 
@@ -41,21 +44,28 @@ hooks.attach()
 
 # Loaded when they are first asked for: `import nanoautograd` takes hardly longer than NumPy.
 _LAZY = ("checkpoint", "cuda", "functional", "nn", "optim", "testing")
-_LAZY_NAMES = {"save": "checkpoint", "load": "checkpoint"}
+_LAZY_NAMES = dict.fromkeys(("save", "load"), "checkpoint")
+_LAZY_NAMES |= dict.fromkeys(("log_softmax", "relu", "softmax"), "functional")
 
 __all__ = [
     "AnomalyError",
     "GraphError",
     "ShapeError",
     "Tensor",
+    "arange",
     "autograd",
     "backends",
+    "cat",
     "checkpoint",
+    "clone",
     "cuda",
     "custom_vjp",
     "detect_anomaly",
     "enable_grad",
+    "eye",
+    "flatten",
     "from_dlpack",
+    "full",
     "function",
     "functional",
     "get_num_threads",
@@ -67,18 +77,26 @@ __all__ = [
     "jacobian",
     "jvp",
     "keep_memory",
+    "linspace",
     "load",
+    "log_softmax",
     "nn",
     "no_grad",
+    "numel",
+    "ones",
     "optim",
+    "relu",
     "save",
     "set_num_threads",
+    "softmax",
     "tensor",
     "testing",
     "typing",
+    "unsqueeze",
     "use_manual",
     "value_and_grad",
     "vjp",
+    "zeros",
 ]
 __all__ += ops.__all__
 

@@ -69,6 +69,15 @@ X, M, S = LEAVES[:3]
 WEIGHTS = [Leaf(np.array([0.5, -0.2])), Leaf(np.array([[0.1]]))]
 # Calls that work, of what is not in the table of operations.
 BASES = {
+    "arange": [([3], {"dtype": "float32"}), ([0.5, 3.0, 0.25], {"requires_grad": True})],
+    "cat": [([[X, X]], {}), ([[M, M]], {"dim": 1})],
+    "eye": [([2, 3], {"requires_grad": True})],
+    "flatten": [([M], {"start_dim": 0, "end_dim": -1})],
+    "full": [([(2, 3), 0.5], {"dtype": "float32"}), ([2, FLOATS[:2]], {})],
+    "linspace": [([0.0, 1.0, 5], {"device": "cpu"})],
+    "ones": [([2, 3], {"dtype": "float32"})],
+    "unsqueeze": [([M, 1], {})],
+    "zeros": [([2, 3], {}), ([(2, 3)], {"requires_grad": True})],
     "Tensor": [([FLOATS], {"dtype": "float32"}), ([FLOATS], {"requires_grad": True})],
     "array_equal": [([X, X], {})],
     "allclose": [([X, X], {"rtol": 0.1})],
@@ -95,6 +104,10 @@ BASES = {
     "optim.clip_grad_norm_": [([WEIGHTS, 0.5], {"norm_type": 2.0})],
     "optim.learning_rate": [([3, 0.1, 10], {"warmup": 2, "decay": "linear"})],
     "Tensor.backward": [([S], {}), ([X], {"gradient": FLOATS})],
+    "Tensor.flatten": [([M], {"start_dim": 0, "end_dim": -1})],
+    "Tensor.type_as": [([M, made("np.float32(1)")], {})],
+    "Tensor.unsqueeze": [([M, 1], {})],
+    "Tensor.view": [([M, 3, 2], {})],
     "Tensor.requires_grad_": [([X, True], {})],
     "Tensor.grad=": [([X, made("x.copy()")], {})],
     "Tensor.data=": [([X, made("x.copy()")], {})],

@@ -112,11 +112,13 @@ def test_errors_and_repr_show_signatures_without_types():
     assert repr(nag.sum) == "<function sum(a, axis=None, dtype=None, *, keepdims=False)>"
 
 
-# ---- attached.pyi declares what methods.py attaches
+# ---- attached.pyi declares what methods.py and torch_names.py attach
 
 STUB = ast.parse((PACKAGE / "interface/attached.pyi").read_text(encoding="utf-8"))
-(CLASS,) = [node for node in STUB.body if isinstance(node, ast.ClassDef)]
-DECLARED = {node.name: node for node in CLASS.body if isinstance(node, ast.FunctionDef)}
+CLASSES = [node for node in STUB.body if isinstance(node, ast.ClassDef)]
+DECLARED = {
+    node.name: node for c in CLASSES for node in c.body if isinstance(node, ast.FunctionDef)
+}
 # What NumPy and Python ask for, and nobody calls.
 PROTOCOLS = {"__array_function__", "__array_ufunc__", "__getattr__", "__torch_function__"}
 
@@ -251,6 +253,10 @@ REVEALED = {
     "[row for row in x][0]": TENSOR,
     "x.grad": f"{TENSOR} | None",
     "x.shape": "tuple[int, ...]",
+    "x.float().view(-1).softmax(dim=0)": TENSOR,
+    "x.std(ddof=0.5).numel()": "int",
+    "nag.cat([x, array], dim=1).relu()": TENSOR,
+    "nag.softmax(nag.zeros(2, 3, dtype='float32'), 0)": TENSOR,
     "x.detach().numpy()": "numpy.ndarray[tuple[Any, ...], numpy.dtype[Any]]",
     "nag.split(x, 2, axis=1)": f"tuple[{TENSOR}, ...]",
     "nag.nonzero(x)": f"tuple[{TENSOR}, ...]",

@@ -8,6 +8,7 @@ from unicodedata import normalize
 import pytest
 
 from nanoautograd import functional, ops
+from nanoautograd.interface import torch_names
 
 MANUAL = Path(functional.__file__).parents[1] / "manual"
 FORMULA = re.compile(
@@ -18,6 +19,10 @@ PATH = re.compile(r"\bmanual/(\w+\.py)\b")
 
 OPERATIONS = {f"nag.{name}": getattr(ops, name) for name in ops.DIFFERENTIABLE}
 FUNCTIONS = {f"functional.{name}": getattr(functional, name) for name in functional.__all__}
+FUNCTIONS |= {
+    f"torch_names.{name}": getattr(torch_names, name)
+    for name in ("cat", "clone", "flatten", "type_as", "unsqueeze", "view")
+}
 
 
 def states_a_gradient(docstring):
