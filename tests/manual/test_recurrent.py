@@ -301,7 +301,7 @@ def test_memory_is_linear_in_the_steps(module, B):
         finally:
             tracemalloc.stop()
 
-    T = 600 if module.where == "cpu" else 300
+    T = 300 if module.where == "cpu" else 150
     peak(T)  # what is made once
     a, b, c = (peak(n * T) for n in (1, 2, 4))
     assert c - b == pytest.approx(2 * (b - a), rel=0.2)

@@ -202,7 +202,9 @@ def test_what_is_no_result_is_made_anew(arguments, tmp_path, capsys):
     assert len(scores) == 3 and all(map(math.isfinite, scores)) and scores == sorted(scores)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_stopped_and_taken_up_again(how, arguments, tmp_path, capsys):
     folder = tmp_path / "search"
     words = arguments("--grid", "steps=2,900", "--jobs", "1", "--evaluate-every", "1000")
