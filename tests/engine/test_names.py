@@ -301,6 +301,14 @@ IN_KEYWORDS = {
     "softmax(t, axis=0)": "dim=0",
     "log_softmax(t, axis=0)": "dim=0",
 }
+DESCENDING = "descending" in inspect.signature(np.argsort).parameters  # from NumPy 2.5 on
+if DESCENDING:
+    del IN_KEYWORDS["argsort(t, descending=True)"]
+
+
+@pytest.mark.skipif(not DESCENDING, reason="NumPy has no argsort(descending=)")
+def test_positions_from_the_largest_on():
+    assert nag.argsort([1.0, 3.0, 2.0], descending=True).data.tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("call", IN_KEYWORDS)
