@@ -51,7 +51,7 @@ class KVCache:
         where B, K, d or the dtype are not those of the positions before."""
         if self.k is None:
             self.k, self.v = k, v
-        elif (kind_of(k), kind_of(v)) != (kind_of(self.k), kind_of(self.v)):
+        elif not (same_kind(k, self.k) and same_kind(v, self.v)):
             raise ValueError(
                 f"KVCache: holds keys {self.k.shape} {self.k.dtype} and values {self.v.shape} "
                 f"{self.v.dtype}, and can be extended along axis 2 by others of that kind; got "
@@ -68,9 +68,9 @@ class KVCache:
         return self.k, self.v
 
 
-def kind_of(a: Any) -> tuple:
-    """What all keys of a cache have in common."""
-    return a.shape[:2], a.shape[3], a.dtype
+def same_kind(a: Any, b: Any) -> bool:
+    """Whether a and b have what all keys of a cache have in common."""
+    return a.shape[:2] == b.shape[:2] and a.shape[3] == b.shape[3] and a.dtype == b.dtype
 
 
 class Buffer:

@@ -125,7 +125,7 @@ class Dropout(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = as_input(x, "Dropout")
-        if not self.training or self.p == 0:
+        if not (self.training and self.p):
             return x
         return F.dropout(x, self.p, seed=self.seed, offset=self.take(x.size, x))
 

@@ -63,7 +63,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if (arrays := _arrays(x, weight, bias)) is None:
         return F.linear(x, weight, bias)
     a, W, b = arrays
-    y = W @ a if b is None else W @ a + b
+    y = W.dot(a)  # a third of a microsecond, where W @ a takes one and a half
+    if b is not None:
+        y += b
     return y.reshape(*x.shape[:-1], len(y))
 
 
@@ -72,10 +74,13 @@ def layer_norm(x: Any, normalized_shape: Shape, weight: Any, bias: Any, eps: Any
     if (arrays := _arrays(x, weight, bias)) is not None:
         a, w, b = arrays
         d = a - np.add.reduce(a) / len(a)
-        v = float(d @ d) / len(d) + eps
+        v = float(d.dot(d)) / len(d) + eps
         if LEAST < v < MOST and eps >= 0:
-            y = d * (1 / sqrt(v)) * w
-            return (y if b is None else y + b).reshape(x.shape)
+            d *= 1 / sqrt(v)
+            d *= w
+            if b is not None:
+                d += b
+            return d.reshape(x.shape)
     return F.layer_norm(x, normalized_shape, weight, bias, eps)
 
 
@@ -84,7 +89,7 @@ def rms_norm(x: Any, normalized_shape: Shape, weight: Any, eps: Any) -> Any:
     if (arrays := _arrays(x, weight)) is not None:
         a, w, _ = arrays
         eps = float(np.finfo(a.dtype).eps if eps is None else eps)
-        v = float(a @ a) / len(a) + eps
+        v = float(a.dot(a)) / len(a) + eps
         if LEAST < v < MOST and eps >= 0:
             return (a * (1 / sqrt(v)) * w).reshape(x.shape)
     return F.rms_norm(x, normalized_shape, weight, eps)
@@ -94,14 +99,25 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     """x Φ(x), elementwise. See manual/gelu.py."""
     if approximate != "tanh" or not _is_usual(x):
         return F.gelu(x, approximate)
-    v = np.maximum(x, -40.0)
-    u = np.minimum(v, 40.0)  # beyond, Φ is 0 or 1
-    u *= sqrt(2 / pi) * (1 + 0.044715 * (u * u))
+    c, a, half, one, most = _gelu_constants(x.dtype)
+    v = np.maximum(x, -most)
+    u = np.minimum(v, most)  # beyond, Φ is 0 or 1
+    w = u * u
+    w *= a
+    w += c
+    u *= w
     np.tanh(u, out=u)
-    u += 1
+    u += one
     u *= v
-    u *= 0.5
+    u *= half
     return u
+
+
+@lru_cache(maxsize=2)
+def _gelu_constants(dtype: Any) -> tuple:
+    """As arrays: NumPy takes twice as long to multiply by a number of Python."""
+    c = sqrt(2 / pi)
+    return tuple(np.array(n, dtype) for n in (c, c * 0.044715, 0.5, 1.0, 40.0))
 
 
 def silu(x: Any) -> Any:
@@ -177,13 +193,18 @@ def _is_usual(x: Any) -> bool:
     return type(x) is np.ndarray and x.dtype.char in "fd" and _is_on()
 
 
-def _arrays(x: Any, weight: Any, bias: Any = None) -> list | None:
+def _arrays(x: Any, weight: Any, bias: Any = None) -> tuple | None:
     """x (..., n), for a weight (n,) or (m, n), as an array (n,), and the arrays of both parameters,
     where it is one position that is to be computed here; else None."""
-    if not _is_on() or weight is None:
+    if weight is None or not ON_ARRAYS.get() or GRAD_ENABLED.get():
         return None
-    a, W, b = array_of(x), weight._array, None if bias is None else bias._array
-    if not a.size or not (a.size,) == a.shape[-1:] == W.shape[-1:]:
+    a, W = x if type(x) is np.ndarray else array_of(x), weight._array
+    n, dtype = a.size, a.dtype
+    if not n or a.shape[-1:] != (n,) or W.shape[-1] != n or W.dtype != dtype:
         return None
-    same = a.dtype == W.dtype and (b is None or (b.shape, b.dtype) == (W.shape[:1], a.dtype))
-    return (a.reshape(-1), W, b) if same and a.dtype.char in "fd" else None
+    if dtype.char not in "fd":
+        return None
+    if bias is None:
+        return a.reshape(-1), W, None
+    b = bias._array
+    return (a.reshape(-1), W, b) if b.shape == W.shape[:1] and b.dtype == dtype else None

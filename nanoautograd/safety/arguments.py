@@ -76,6 +76,8 @@ def check_no_results(x: Any, name: str) -> None:
 
 def as_input(x: Any, name: str) -> Any:
     """The same for the input of `name`. Raises TypeError for what is no array."""
+    if isinstance(x, ArrayInterface) or type(x) is np.ndarray and x.dtype.char in USUAL:
+        return x  # as most are
     check_no_results(x, name)
     check_operand(x, name)
     return as_array(x, name)
