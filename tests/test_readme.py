@@ -145,6 +145,19 @@ def test_how_long_the_tests_take_is_one_figure():
     assert said == [["five"]] * 3
 
 
+def test_the_versions_claimed_are_those_of_the_workflow():
+    setup, readme, workflow = [
+        (ROOT / path).read_text(encoding="utf-8")
+        for path in ("setup.cfg", "README.md", ".github/workflows/test.yml")
+    ]
+    numpy = re.search(r"numpy>=([\d.]+)\n", setup)[1]
+    pythons = re.findall(r"Python :: (3\.\d+)", setup)
+    assert f"python_requires = >={pythons[0]}\n" in setup
+    assert f"Python {pythons[0]} or later; the engine alone needs only NumPy, {numpy} or" in readme
+    assert set(re.findall(r'numpy: "([\d.]+)\.\*"', workflow)) == {numpy}
+    assert re.findall(r"3\.\d+", re.search(r"python: \[(.*)\]", workflow)[1]) == pythons
+
+
 def test_commands_name_modules_that_there_are():
     called = {words[0] for page in PAGES for words in commands(page, "-m")}
     assert "models.chat" in called

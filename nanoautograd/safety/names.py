@@ -14,7 +14,8 @@ optimisers have PyTorch's.
 import dis
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, wraps
 from importlib import import_module
 from types import FunctionType
@@ -609,15 +610,25 @@ def _of_t(typed: str, name: str) -> str:
     f = getattr(module, name, None)
     if not typed.endswith(f".{name}") or not callable(f) or isinstance(f, type):
         return typed
-    return f"{typed}({_arguments(getattr(np, name, f), 't')})"
+    return f"{typed}({_arguments('t', getattr(np, name, f), f)})"
 
 
-def _arguments(f: Any, first: str) -> str:
-    """The first argument of a call, and `...` for more that must be given."""
-    if isinstance(f, np.ufunc):
-        return first + ", ..." * (f.nin > 1)
-    needed = [p for p in inspect.signature(f).parameters.values() if p.default is p.empty]
+def _arguments(first: str, *fs: Any) -> str:
+    """The first argument of a call, and `...` for more that must be given: by the first of these
+    forms of the function that tells."""
+    if isinstance(fs[0], np.ufunc):
+        return first + ", ..." * (fs[0].nin > 1)
+    needed = [p for p in _parameters(*fs).values() if p.default is p.empty]
     return first + ", ..." * (len(needed) > 1)
+
+
+def _parameters(*fs: Any) -> Mapping[str, inspect.Parameter]:
+    """Those of the first function that tells them: what NumPy has written in C does so from its
+    version 2.4 on."""
+    for f in fs:
+        with suppress(ValueError):
+            return inspect.signature(f).parameters
+    return {}
 
 
 def _in_place(place: str, name: str) -> str | None:
@@ -640,7 +651,7 @@ def _of_numpy(place: str, name: str) -> str | None:
         return f"nag.Tensor(x, dtype=np.{name})"
     if place not in ("nanoautograd", "Tensor") or not isinstance(found, DISPATCHED):
         return None
-    arguments = _arguments(found, "t.detach().numpy()")
+    arguments = _arguments("t.detach().numpy()", found)
     return f"np.{name}({arguments})  # without a gradient"
 
 
@@ -671,7 +682,7 @@ def keyword_hint(f: Callable, given: dict[str, Any]) -> str:
     (Of f(*args, **kwargs), which NumPy's function of its name computes, the arguments are its.)"""
     known = inspect.signature(f).parameters
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        known = inspect.signature(getattr(np, f.__name__)).parameters
+        known = _parameters(getattr(np, f.__name__), f)
     here, otherwise = [], []
     for key in [key for key in given if key not in known]:
         here += [f"{name}={given[key]!r:.40}" for name in KEYWORDS.get(key, ()) if name in known]

@@ -393,6 +393,8 @@ class Differentiated:
         """Names of the arguments, as f declares them."""
         if hasattr(self.f, "__arguments__"):  # of gradcheck_module
             return self.f.__arguments__
+        if isinstance(self.f, np.ufunc):  # which says so itself from NumPy 2.4 on
+            return ["x"] if self.f.nin == 1 else [f"x{k + 1}" for k in range(count)]
         try:
             parameters = list(inspect.signature(_declared(self.f)).parameters.values())
         except (TypeError, ValueError):

@@ -248,7 +248,7 @@ ZERO_DIMENSIONAL = {
     "zero": lambda u, x: 0 * x,
     "none": lambda u, x: None,
     "offset": lambda u, x: u * np.cos(x) + 0.5,
-    "float32": lambda u, x: np.float64(np.float32(u * np.cos(x))),
+    "float32": lambda u, x: np.asarray(u * np.cos(x), "float32").astype("float64"),
 }
 
 
