@@ -49,7 +49,8 @@ from .options import (
     parser,
     preset_name,
 )
-from .table import command, doubt, markdown, read_result
+from .results import read_result
+from .table import command, doubt, markdown
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 LONGEST = 100_000  # bytes at the end of a log, in which its last line is

@@ -1,45 +1,50 @@
-"""The table of all models: what each reaches, beside its baseline.
+"""The table of all models: what each reaches over several seeds, beside its baseline.
 
-    python -m models.table                      runs every preset, one after another, in some hours,
-                                                and prints the table
+    python -m models.table                      runs every preset with each seed, one after another,
+                                                in many hours, and prints the table
     python -m models.table --texts python FILE  the language models on both texts
     python -m models.table rnn gpt              these presets alone
+    python -m models.table --save RESULTS       and writes what they reached to a file
+    python -m models.table --from RESULTS       prints the table of such a file, and runs nothing
 
 Each run goes to a folder of its own in --runs. What has finished with these options is not run
 again, and what was interrupted goes on, so the command can be repeated. Presets whose data is not
 installed are left out, and named with the command that installs it.
+
+A score is the mean over the seeds ± their standard deviation. "better by" is what it is better than
+its baseline by, in the same way, from the differences of the same runs.
 """
 
-import json
-import math
 import subprocess
 import sys
 from pathlib import Path
-
-from nanoautograd.checkpoint import read_file
+from statistics import mean, median, stdev
 
 from ..data import install
 from ..tasks import PRESETS
+from ..tasks.language import TEXTS
+from ..tasks.task import number
 from .finetune import NOTHING, is_run
-from .options import Parser, completed, folder_path, parse, preset_name
+from .options import Parser, folder_path, preset_name
+from .results import Run, learns, on_any_text, read_result, save_results, up_to_date
 
-LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
-HEAD = ("task", "preset", "parameters", "score", "baseline", "published", "seconds", "command")
+HEAD = (
+    "task",
+    "preset",
+    "parameters",
+    "score",
+    "baseline",
+    "better by",
+    "published",
+    "seconds",
+    "command",
+)
 
 
-def on_any_text(preset):
-    return PRESETS[preset].__module__.endswith(".language")
-
-
-def runs(presets, texts, folder):
-    """(folder of the run, preset, words of its command) of every row."""
-    for preset in presets:
-        if on_any_text(preset):
-            for text in texts:
-                words = [preset] if text == "python" else [preset, "--data", text]
-                yield folder / f"{preset}-{Path(text).stem}", preset, words
-        else:
-            yield folder / preset, preset, [preset]
+def runs_of(preset, texts, seeds):
+    """All runs of a preset: on each text if it is a language model, and with each seed."""
+    texts, seeds = texts if on_any_text(preset) else [None], seeds if learns(preset) else [None]
+    return [Run(preset, text, seed) for text in texts for seed in seeds]
 
 
 def doubt(result):
@@ -51,57 +56,39 @@ def doubt(result):
     return f" ({share:.2%} of what is held out seen before)" if share else ""
 
 
-def row(run, result, preset, words):
-    """The cells of a finished run."""
-    task, (what, score) = PRESETS[preset], result["baseline"]
-    about = task.about + (f" ({run.partition('-')[2]})" if on_any_text(preset) else "")
-    metric, seconds = result["metric"], result["seconds"]
+def spread(values):
+    """The mean of some numbers, and their standard deviation, to two digits of it."""
+    if len(set(values)) == 1:
+        return f"{values[0]:.4g}"
+    deviation = f"{stdev(values):#.2g}".removesuffix(".")
+    decimals = len(deviation.partition("e")[0].partition(".")[2])
+    return f"{mean(values):.{decimals}f} ± {deviation}"
+
+
+def row(results):
+    """The cells of the runs of a row that have finished: {run: result}."""
+    run, first = next(iter(results.items()))
+    task, text, (what, _) = PRESETS[run.preset], run.text, first["baseline"]
+    scores = [result["scores"][task.metric] for result in results.values()]
+    baselines = [result["baseline"][1] for result in results.values()]
+    sign = 1 if task.larger_is_better else -1
+    gains = [sign * (ours - theirs) for ours, theirs in zip(scores, baselines)]
+    is_clear = mean(gains) > (stdev(gains) if len(gains) > 1 else 0)
+    seconds = [result["seconds"] for result in results.values() if result["seconds"] is not None]
+    words = [run.preset, *(["--data", text if text in TEXTS else "FILE"] if text else [])]
+    if text == "python":  # which is read without being asked for
+        del words[1:]
     return (
-        about,
-        preset,
-        f"{result['parameters']:,}",
-        f"{metric} **{result['scores'][metric]:.4g}**{doubt(result)}",
-        f"{score:.4g} ({what})",
-        task.published.get(run, ""),
-        "resumed" if seconds is None else f"{seconds:,}",
+        task.about + (f" ({text})" if text else ""),
+        run.preset,
+        f"{first['parameters']:,}",
+        f"{task.metric} **{spread(scores)}**{doubt(first)}",
+        f"{spread(baselines)} ({what})",
+        spread(gains) + ("" if is_clear else " (not clear)"),
+        task.published.get(f"{run.preset}-{text}" if text else run.preset, ""),
+        f"{median(seconds):,.0f}" if seconds else "resumed",
         f"`python train.py {' '.join(words)}`",
     )
-
-
-def steps_of(result, wanted):
-    """How many steps a run of these options takes: fewer than were asked for only where it has
-    waited for a better score as long as --patience says."""
-    best = result.get("best") or {"waited": 0}
-    if 0 < wanted.patience <= best["waited"]:
-        return min(result["to_step"], wanted.steps)
-    return wanted.steps
-
-
-def read_result(path, words):
-    """The content of the result.json that the run of these words has written; None where it has
-    not: there is none, or it is damaged, of other options or other steps than were taken, or has
-    scores that are no numbers."""
-    if not path.exists():
-        return None
-    wanted, _ = parse(words)
-    try:
-        result = json.loads(read_file(path, LONGEST))
-        metric, (what, score) = result["metric"], result["baseline"]
-        numbers = [result["scores"][metric], score, result["parameters"]]
-        if result["seconds"] is not None:
-            numbers.append(result["seconds"])
-        is_whole = (
-            completed(result["options"], vars(wanted)).items() <= vars(wanted).items()
-            and result.get("to_step", wanted.steps) == steps_of(result, wanted)
-            and not result.get("changed")  # its options, on the way
-            and metric == PRESETS[wanted.preset].metric
-            and isinstance(what, str)
-            and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
-            and (result.get("seen") is None or 0 <= result["seen"] <= 1)
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None
-    return result if is_whole else None
 
 
 def command(words, folder):
@@ -116,13 +103,32 @@ def command(words, folder):
     ]
 
 
+def finished(run, folder):
+    """The result of a run, which is begun, or goes on, if it has not finished. Raises RuntimeError
+    where there is none in the end."""
+    result = read_result(folder / "result.json", run.words)
+    if result is not None:
+        return result
+    print(f"=== {run.name}: {folder}", file=sys.stderr, flush=True)
+    status = subprocess.run(command(run.words, folder), stdout=sys.stderr).returncode
+    if status:
+        raise RuntimeError(f"{run.name} ended with status {status}")
+    result = read_result(folder / "result.json", run.words)
+    if result is None:
+        raise RuntimeError(
+            f"{run.name} has left no whole result in {folder}, or one of steps or options that "
+            "were changed on the way: delete the folder to run it anew"
+        )
+    return result
+
+
 def markdown(rows):
     """A table, its head first, of tuples of strings."""
     head, *others = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *others])
 
 
-def main(argv=None):
+def read_arguments(argv):
     p = Parser("python -m models.table", description=__doc__.partition("\n")[0])
     p.add_argument(
         "presets",
@@ -135,9 +141,17 @@ def main(argv=None):
     p.add_argument(
         "--texts",
         nargs="+",
-        default=["python"],
         metavar="TEXT",
-        help="what the language models learn to write on: each as --data (default: python)",
+        help="what the language models learn to write on: each as --data (default: python; with "
+        "--from, those of the file)",
+    )
+    p.add_argument(
+        "--seeds",
+        nargs="+",
+        type=number(int, least=0),
+        default=[0, 1, 2],
+        metavar="N",
+        help="each run is made with each of these seeds (default: 0 1 2)",
     )
     p.add_argument(
         "--runs",
@@ -146,32 +160,67 @@ def main(argv=None):
         metavar="FOLDER",
         help="folder of the runs (default: runs/table)",
     )
+    file = p.add_mutually_exclusive_group()
+    file.add_argument(
+        "--save",
+        type=Path,
+        metavar="RESULTS",
+        help="write what the runs reached to this file, beside what it holds of others",
+    )
+    file.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="RESULTS",
+        help="print the table of this file, and run nothing",
+    )
     o = p.parse_args(argv)
-    names = [Path(text).stem for text in o.texts]
-    if len(set(names)) < len(names):
-        p.error(f"two of the --texts have the same name: {', '.join(names)}")
-    rows, missing, failed = [HEAD], [], []
-    for folder, preset, words in runs(o.presets, o.texts, o.runs):
+    for what, values in (
+        ("--seeds", o.seeds),
+        ("--texts", [Path(text).stem for text in o.texts or ()]),
+    ):
+        if len(set(values)) < len(values):
+            p.error(f"two of the {what} are the same: {', '.join(map(str, values))}")
+    if o.source and not o.source.exists():
+        p.error(f"--from {o.source}: there is no such file")
+    return o
+
+
+def run_all(o):
+    """({run: result} of those that have finished, what is to be said of the others)."""
+    results, notes = {}, []
+    for preset in o.presets:
         if packages := PRESETS[preset].missing(preset):
-            missing.append(f"{preset} is left out: {install(*packages)}")
+            notes.append(f"{preset} is left out: {install(*packages)}")
             continue
-        result = read_result(folder / "result.json", words)
-        if result is None:
-            print(f"=== {preset}: {folder}", file=sys.stderr, flush=True)
-            status = subprocess.run(command(words, folder), stdout=sys.stderr).returncode
-            if status:
-                failed.append(f"{preset} ended with status {status}")
-                continue
-            result = read_result(folder / "result.json", words)
-            if result is None:
-                failed.append(
-                    f"{preset} has left no whole result in {folder}, or one of steps or options "
-                    "that were changed on the way: delete the folder to run it anew"
-                )
-                continue
-        if len(words) > 1 and Path(words[-1]).exists():  # a file on this machine
-            words = [*words[:-1], "FILE"]
-        rows.append(row(folder.name, result, preset, words))
-    print(markdown(rows))
-    print(*missing, *failed, sep="\n")
-    return 1 if failed else 0
+        for run in runs_of(preset, o.texts or ["python"], o.seeds):
+            try:
+                results[run] = finished(run, o.runs / run.name)
+            except RuntimeError as error:
+                notes.append(str(error))
+            else:
+                if o.save:
+                    save_results(o.save, {run: results[run]})
+    return results, notes
+
+
+def read_all(o):
+    """The same, of those in the file --from that were asked for."""
+    found, notes = up_to_date(o.source)
+    texts = o.texts or list(dict.fromkeys(run.text for run in found if run.text))
+    wanted = [run for preset in o.presets for run in runs_of(preset, texts, o.seeds)]
+    named = {run.name: result for run, result in found.items()}
+    if lacking := [run.name for run in wanted if run.name not in named]:
+        notes.append(f"{o.source} has no result of {', '.join(lacking)}")
+    return {run: named[run.name] for run in wanted if run.name in named}, notes
+
+
+def main(argv=None):
+    o = read_arguments(argv)
+    results, notes = read_all(o) if o.source else run_all(o)
+    rows = {}
+    for run, result in results.items():
+        rows.setdefault((run.preset, run.text), {})[run] = result
+    print(markdown([HEAD, *map(row, rows.values())]))
+    print(*notes, sep="\n")
+    return 1 if notes and not o.source else 0

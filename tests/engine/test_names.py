@@ -95,6 +95,13 @@ def test_a_name_in_other_letters(module):
     assert said("Tensor", "requiresGrad") == "t.requires_grad"
 
 
+@pytest.mark.parametrize("name", ["optim_", "nn_", "Tensor_", "testing_", "_"])
+def test_what_is_no_function_has_no_form_in_place(name):
+    with pytest.raises(AttributeError) as error:
+        getattr(nag, name)
+    assert "t[...]" not in str(error.value)
+
+
 NO_METHODS = {*nag.ops.__all__, *nag.functional.__all__} - {*dir(nag.Tensor), *INSTEAD["Tensor"]}
 OF_OTHER_ARRAYS = {"bincount", "invert", "rotary_embedding"}  # than t
 

@@ -14,7 +14,7 @@ from runs import TINY, metrics  # noqa: E402
 
 import train  # noqa: E402
 from models.tasks.language import Language  # noqa: E402
-from models.training.table import read_result  # noqa: E402
+from models.training.results import read_result  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

@@ -24,8 +24,8 @@ from models.training import search  # noqa: E402
 from models.training.compare import Setting, draw, rank, rows, standard_error, tied, verdict  # noqa: E402
 from models.training.folder import lock  # noqa: E402
 from models.training.options import OptionError, parse  # noqa: E402
+from models.training.results import read_result  # noqa: E402
 from models.training.search import plan, read_grid  # noqa: E402
-from models.training.table import read_result  # noqa: E402
 
 TINY = ["--embedding", "4", "--batch", "2", "--block-size", "8", "--length", "5", "--warmup", "0"]
 

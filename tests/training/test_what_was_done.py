@@ -13,7 +13,7 @@ from runs import TINY, result  # noqa: E402
 
 from models.training import search, table  # noqa: E402
 from models.training.options import ADDED, CHANGEABLE, option  # noqa: E402
-from models.training.table import read_result  # noqa: E402
+from models.training.results import read_result  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
