@@ -20,7 +20,7 @@ from nanoautograd.kernels.cuda.runtime.capture_context import (
     current,
 )
 from nanoautograd.kernels.cuda.runtime.precision import matmul_precision
-from nanoautograd.optim import SGD, AdamW, clip_grad_norm_
+from nanoautograd.optim import SGD, AdamW, Muon, clip_grad_norm_
 
 # Before `gpu` replaces it.
 ASSERTIONS = device_assertions.assertions
@@ -97,17 +97,24 @@ def gpu_with_kernels(gpu, monkeypatch):
 
 
 @pytest.mark.skipif(not emulator.available(), reason="needs g++")
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels, monkeypatch, whole):
+@pytest.mark.parametrize("whole, muon", [(True, False), (False, False), (True, True)])
+def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels, monkeypatch, whole, muon):
     """Replays of attention, norms, gelu, dropout, embedding, cross-entropy, clipping and AdamW: the
     losses and weights of NumPy, with a rate that changes and masks that do. whole: whether there
-    are all logits at once, or those of 10 of the 24 rows at a time."""
+    are all logits at once, or those of 10 of the 24 rows at a time. muon: whether the matrices
+    inside learn by Muon."""
+    from models.training.optimizers import Several, inner_matrices
+
     monkeypatch.setattr(shared, "CHUNK", 10 * 11)
     rng = np.random.default_rng(0)
     data, found = rng.integers(0, 11, (7, 2, 3, 8)), []
     for device in ("cpu", "gpu"):
         net = gpt() if device == "cpu" else on(gpu_with_kernels, gpt())
-        optimizer = AdamW(net.parameters(), lr=1e-2)
+        inside = {id(p) for p in inner_matrices(net)} if muon else ()
+        matrices = [p for p in net.parameters() if id(p) in inside]
+        optimizer = AdamW([p for p in net.parameters() if id(p) not in inside], lr=1e-2)
+        if muon:
+            optimizer = Several([optimizer, Muon(matrices, adjust_lr_fn="match_rms_adamw")])
 
         def step(x, y):
             optimizer.zero_grad()
@@ -122,7 +129,8 @@ def test_a_gpt_that_is_captured_with_kernels_trains(gpu_with_kernels, monkeypatc
 
         captured = capture.Captured(step)
         for lr, (x, y) in zip(rates(7), data):
-            optimizer.param_groups[0]["lr"] = lr
+            for group in optimizer.param_groups:
+                group["lr"] = lr
             if device == "cpu":
                 found.append([float(getattr(v, "data", v)) for v in step(x, y)])
             else:
