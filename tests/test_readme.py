@@ -287,8 +287,3 @@ def test_every_folder_has_a_map_and_every_link_leads_somewhere():
                 target = file / "README.md" if file.is_dir() else file
                 titles = re.findall(r"^#+ .*$", target.read_text(encoding="utf-8"), re.MULTILINE)
                 assert anchor in map(heading, titles), f"{page}: {link}#{anchor}"
-
-
-def test_the_table_of_models_is_what_its_command_printed():
-    table = (ROOT / "docs" / "models.txt").read_text(encoding="utf-8")
-    assert table.strip() in (ROOT / "models" / "README.md").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ its baseline by, in the same way, from the differences of the same runs.
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -204,14 +205,26 @@ def run_all(o):
     return results, notes
 
 
+def in_words(name, seeds, wanted):
+    """A row of which the results of some seeds are lacking, or of all."""
+    if seeds == [None] or len(seeds) == len(wanted):
+        return name
+    return f"{name} (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})"
+
+
 def read_all(o):
     """The same, of those in the file --from that were asked for."""
     found, notes = up_to_date(o.source)
     texts = o.texts or list(dict.fromkeys(run.text for run in found if run.text))
     wanted = [run for preset in o.presets for run in runs_of(preset, texts, o.seeds)]
     named = {run.name: result for run, result in found.items()}
-    if lacking := [run.name for run in wanted if run.name not in named]:
-        notes.append(f"{o.source} has no result of {', '.join(lacking)}")
+    lacking = {}  # {row: seeds}
+    for run in wanted:
+        if run.name not in named:
+            lacking.setdefault(replace(run, seed=None).name, []).append(run.seed)
+    if lacking:
+        rows = [in_words(name, seeds, o.seeds) for name, seeds in lacking.items()]
+        notes.append(f"{o.source} has no result of {', '.join(rows)}")
     return {run: named[run.name] for run in wanted if run.name in named}, notes
 
 
