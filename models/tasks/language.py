@@ -203,6 +203,10 @@ class Language(Task):
     def answer_options(add):
         sampling_options(add, 0.8, 500)
 
+    @staticmethod
+    def uses_seed(o):
+        return o.steps > 0 or o.data in WIKI  # of another text its end is held out
+
     def __init__(self, o, known=None):
         super().__init__(o)
         Model = self.models[self.presets[o.preset]["model"]][1]

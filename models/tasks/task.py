@@ -136,7 +136,7 @@ class Task(ABC):
     metric = "loss"  # the score, of those that evaluate gives, that stands in the table
     larger_is_better = False  # of that score
     by_class = {}  # scores of each class (training/scores.py, class_scores), after `show`
-    published = {}  # name of a run in models/training/table.py: what others report for the same
+    published = {}  # preset, with the text behind a "-" if there is one: what others report
 
     @staticmethod
     def options(add):
@@ -150,6 +150,12 @@ class Task(ABC):
     def missing(cls, preset):
         """Those of the packages that a preset needs which are not installed."""
         return [package for package in cls.needs.get(preset, ()) if not installed(package)]
+
+    @staticmethod
+    def uses_seed(o):
+        """Whether runs of these options that differ by their seeds may differ in their results: by
+        what is held out, by the order of the data, or by the weights at the beginning."""
+        return True
 
     def __init__(self, o, known=None):
         """o: all options of the run, those of this task, of the model and of the loop (o.seed,
