@@ -1,8 +1,8 @@
 """What finished runs have reached: result.json of a run, and the results of many in one file.
 
-A line of such a file is the result of one run, with its name, PRESET-TEXT-SEED of a language model
-and PRESET-SEED of others. A text that is a file is named without its folder, which says nothing on
-another machine.
+Such a file is a list in JSON, a result a line, of what the table is made of. Its options say which
+run it is of; "run", the name of that, is for people. A text that is a file is named without its
+folder, which says nothing on another machine.
 """
 
 import json
@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanoautograd.checkpoint import read_file, write_whole
+from nanoautograd.checkpoint import error_text, read_file, write_whole
 
 from ..data import DataError
 from ..tasks import PRESETS
@@ -18,12 +18,23 @@ from .options import completed, option, parse
 
 LONGEST = 1_000_000  # bytes of a result.json; it has a thousand
 MOST = 100 * LONGEST  # of a file of results
+KEPT = (  # of a result, beside its options, in a file of results
+    "metric",
+    "scores",
+    "baseline",
+    "parameters",
+    "seconds",
+    "to_step",
+    "best",
+    "changed",
+    "seen",
+)
 
 
 @dataclass(frozen=True)
 class Run:
     """A run of train.py. data: what a language model learns to write on, as --data; None for
-    others. seed: None where nothing is drawn from it, as where nothing learns."""
+    others. seed: None where it makes no difference."""
 
     preset: str
     data: str | None = None
@@ -40,7 +51,7 @@ class Run:
     @property
     def words(self):
         """Its preset and options, for train.py."""
-        data = [] if self.data in (None, "python") else ["--data", self.data]
+        data = [] if self.data in (None, "python") else [f"--data={self.data}"]
         return [self.preset, *data, *([] if self.seed is None else ["--seed", str(self.seed)])]
 
 
@@ -48,9 +59,24 @@ def on_any_text(preset):
     return PRESETS[preset].__module__.endswith(".language")
 
 
-def learns(preset):
-    """Whether a run of the preset takes steps: else all its seeds give the same."""
-    return PRESETS[preset].presets[preset].get("steps") != 0
+def uses_seed(preset, data=None):
+    """Whether runs of the preset, on this data, differ by their seeds."""
+    return PRESETS[preset].uses_seed(parse(Run(preset, data).words)[0])
+
+
+def run_of(options):
+    """The run that has these options; one of a preset that is no more is as they say. Raises
+    LookupError, TypeError or ValueError where they are none of a run."""
+    preset, seed, data = options["preset"], options["seed"], options.get("data")
+    if not isinstance(preset, str) or type(seed) is not int or seed < 0:
+        raise TypeError("no preset, or no seed")
+    if preset not in PRESETS:
+        return Run(preset, data and str(data), seed)
+    if not on_any_text(preset):
+        data = None
+    elif not isinstance(data, str) or not data:
+        raise TypeError("no data")
+    return Run(preset, data, seed if uses_seed(preset, data) else None)
 
 
 def steps_of(result, wanted):
@@ -109,46 +135,37 @@ def read_result(path, words):
 
 
 def save_results(path, results):
-    """Writes {run: result} to a file, whole or not at all. What it holds of other runs stays."""
+    """Writes {run: result} to a file, whole or not at all. What it holds of other runs stays.
+    Raises DataError where it is damaged."""
     lines = {}
-    for run, result in [*read_results(path), *results.items()]:
+    for run, result in [*read_results(path).items(), *results.items()]:
         options = result["options"] | ({"data": run.text} if run.text else {})
-        content = {"run": run.name, **result, "options": options}
-        lines[run.name] = json.dumps(content, sort_keys=True) + "\n"
-    write_whole(path, "".join(lines[name] for name in sorted(lines)).encode())
+        kept = {name: result[name] for name in KEPT if name in result}
+        content = {"run": run.name, **kept, "options": dict(sorted(options.items()))}
+        lines[run.name] = json.dumps(content, ensure_ascii=False)
+    inside = ",\n".join(lines[name] for name in sorted(lines))
+    write_whole(path, f"[\n{inside}\n]\n".encode())
 
 
 def read_results(path):
-    """[(run, result)] of a file of results; of none where there is none. Raises DataError for what
+    """{run: result} of a file of results; of none where there is no file. Raises DataError for what
     is no such file."""
     if not Path(path).exists():
-        return []
-    found = []
-    for i, line in enumerate(read_file(path, MOST).decode(errors="replace").splitlines(), start=1):
-        try:
-            result = json.loads(line)
-            options = result["options"]
-            preset, seed = options["preset"], options["seed"]
-            data = options["data"] if on_any_text(preset) else None
-            run = Run(preset, data, seed if learns(preset) else None)
-            if result.pop("run") != run.name:
-                raise ValueError
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise DataError(
-                f"{path}, line {i}: no result of a run; make the file again: "
-                f"python -m models.table --save {path}"
-            ) from None
-        found.append((run, result))
+        return {}
+    found, n = {}, 0
+    try:
+        listed = json.loads(read_file(path, MOST).decode())
+        if not isinstance(listed, list):
+            raise TypeError(f"got a {type(listed).__name__}")
+        for n, result in enumerate(listed, start=1):
+            run = run_of(result["options"])
+            if run in found:
+                raise ValueError(f"{run.name} comes twice")
+            found[run] = result
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        where = f"result {n}" if n else "no list of results"
+        raise DataError(
+            f"{path} is damaged ({where}: {error_text(error)}); make it again: delete it, and give "
+            f"python -m models.table --save {path}"
+        ) from None
     return found
-
-
-def up_to_date(path):
-    """({run: result} of a file, what is to be said of those that are left out, for the preset is
-    another by now)."""
-    current, notes = {}, []
-    for run, result in read_results(path):
-        if others := differences(result, run.words, () if run.text is None else ("data",)):
-            notes.append(f"{run.name} is left out: {', '.join(others)}")
-        else:
-            current[run] = result
-    return current, notes

@@ -32,6 +32,7 @@ from nanoautograd.checkpoint import CheckpointError, load_checkpoint, open_file,
 from ..data import install
 from ..tasks import PRESETS
 from ..tasks.task import number
+from .cells import doubt, markdown
 from .compare import Setting, draw, rank, rows, verdict
 from .folder import lock
 from .metrics import save_figure
@@ -50,7 +51,7 @@ from .options import (
     preset_name,
 )
 from .results import read_result
-from .table import command, doubt, markdown
+from .table import command
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 LONGEST = 100_000  # bytes at the end of a log, in which its last line is

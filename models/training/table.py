@@ -4,92 +4,52 @@
                                                 in many hours, and prints the table
     python -m models.table --texts python FILE  the language models on both texts
     python -m models.table rnn gpt              these presets alone
-    python -m models.table --save RESULTS       and writes what they reached to a file
+    python -m models.table --seeds 0 1 2 3 4    more seeds
+    python -m models.table --save RESULTS       and writes what they reached to a file, beside what
+                                                it holds of others
     python -m models.table --from RESULTS       prints the table of such a file, and runs nothing
 
-Each run goes to a folder of its own in --runs. What has finished with these options is not run
-again, and what was interrupted goes on, so the command can be repeated. Presets whose data is not
-installed are left out, and named with the command that installs it.
+Each run goes to a folder of its own in --runs, such as gpt-python-1. What has finished with these
+options is not run again, and what was interrupted goes on, so the command can be repeated, and the
+table completed over days. Where the seed makes no difference, as in counting, one run is made.
+Presets whose data is not installed are left out, and named with the command that installs it; so
+are results in a file that were made with other options than the presets have now.
 
 A score is the mean over the seeds ± their standard deviation. "better by" is what it is better than
-its baseline by, in the same way, from the differences of the same runs.
+its baseline by, in the same way, from the differences of the same runs: above 0 is better, and
+"not clear" says that it is no more than the deviation. The seconds are the median.
 """
 
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median, stdev
 
-from ..data import install
+from ..data import DataError, install
 from ..tasks import PRESETS
 from ..tasks.language import TEXTS
 from ..tasks.task import number
-from .finetune import NOTHING, is_run
+from .cells import HEAD, markdown, row
 from .options import Parser, folder_path, preset_name
-from .results import Run, learns, on_any_text, read_result, save_results, up_to_date
-
-HEAD = (
-    "task",
-    "preset",
-    "parameters",
-    "score",
-    "baseline",
-    "better by",
-    "published",
-    "seconds",
-    "command",
+from .results import (
+    Run,
+    differences,
+    on_any_text,
+    read_result,
+    read_results,
+    save_results,
+    uses_seed,
 )
 
 
 def runs_of(preset, texts, seeds):
-    """All runs of a preset: on each text if it is a language model, and with each seed."""
-    texts, seeds = texts if on_any_text(preset) else [None], seeds if learns(preset) else [None]
-    return [Run(preset, text, seed) for text in texts for seed in seeds]
-
-
-def doubt(result):
-    """What is to be said beside the score of a result, in a few words; "" where there is nothing:
-    of what is held out, the share that the weights it began with had read before."""
-    share = result.get("seen")  # None in those of older versions, too
-    if share is None and is_run(result["options"].get("pretrained", NOTHING)):
-        return " (whether seen before is not known)"
-    return f" ({share:.2%} of what is held out seen before)" if share else ""
-
-
-def spread(values):
-    """The mean of some numbers, and their standard deviation, to two digits of it."""
-    if len(set(values)) == 1:
-        return f"{values[0]:.4g}"
-    deviation = f"{stdev(values):#.2g}".removesuffix(".")
-    decimals = len(deviation.partition("e")[0].partition(".")[2])
-    return f"{mean(values):.{decimals}f} ± {deviation}"
-
-
-def row(results):
-    """The cells of the runs of a row that have finished: {run: result}."""
-    run, first = next(iter(results.items()))
-    task, text, (what, _) = PRESETS[run.preset], run.text, first["baseline"]
-    scores = [result["scores"][task.metric] for result in results.values()]
-    baselines = [result["baseline"][1] for result in results.values()]
-    sign = 1 if task.larger_is_better else -1
-    gains = [sign * (ours - theirs) for ours, theirs in zip(scores, baselines)]
-    is_clear = mean(gains) > (stdev(gains) if len(gains) > 1 else 0)
-    seconds = [result["seconds"] for result in results.values() if result["seconds"] is not None]
-    words = [run.preset, *(["--data", text if text in TEXTS else "FILE"] if text else [])]
-    if text == "python":  # which is read without being asked for
-        del words[1:]
-    return (
-        task.about + (f" ({text})" if text else ""),
-        run.preset,
-        f"{first['parameters']:,}",
-        f"{task.metric} **{spread(scores)}**{doubt(first)}",
-        f"{spread(baselines)} ({what})",
-        spread(gains) + ("" if is_clear else " (not clear)"),
-        task.published.get(f"{run.preset}-{text}" if text else run.preset, ""),
-        f"{median(seconds):,.0f}" if seconds else "resumed",
-        f"`python train.py {' '.join(words)}`",
-    )
+    """All runs of a preset: on each text if it is a language model, and with each seed if that
+    makes a difference."""
+    return [
+        Run(preset, text, seed)
+        for text in (texts if on_any_text(preset) else [None])
+        for seed in (seeds if uses_seed(preset, text) else [None])
+    ]
 
 
 def command(words, folder):
@@ -121,12 +81,6 @@ def finished(run, folder):
             "were changed on the way: delete the folder to run it anew"
         )
     return result
-
-
-def markdown(rows):
-    """A table, its head first, of tuples of strings."""
-    head, *others = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *others])
 
 
 def read_arguments(argv):
@@ -182,14 +136,20 @@ def read_arguments(argv):
     ):
         if len(set(values)) < len(values):
             p.error(f"two of the {what} are the same: {', '.join(map(str, values))}")
+    for text in o.texts or ():
+        if text not in TEXTS and Path(text).stem in TEXTS:
+            p.error(f"--texts {text}: {Path(text).stem} is another text; rename the file")
     if o.source and not o.source.exists():
         p.error(f"--from {o.source}: there is no such file")
     return o
 
 
 def run_all(o):
-    """({run: result} of those that have finished, what is to be said of the others)."""
+    """({run: result} of those that have finished, what is to be said of the others). Raises
+    DataError, and OSError, where the file to --save to is damaged or cannot be written."""
     results, notes = {}, []
+    if o.save:
+        save_results(o.save, {})  # rather than after hours
     for preset in o.presets:
         if packages := PRESETS[preset].missing(preset):
             notes.append(f"{preset} is left out: {install(*packages)}")
@@ -213,27 +173,37 @@ def in_words(name, seeds, wanted):
 
 
 def read_all(o):
-    """The same, of those in the file --from that were asked for."""
-    found, notes = up_to_date(o.source)
-    texts = o.texts or list(dict.fromkeys(run.text for run in found if run.text))
-    wanted = [run for preset in o.presets for run in runs_of(preset, texts, o.seeds)]
-    named = {run.name: result for run, result in found.items()}
-    lacking = {}  # {row: seeds}
-    for run in wanted:
-        if run.name not in named:
-            lacking.setdefault(replace(run, seed=None).name, []).append(run.seed)
+    """The same, of those in the file --from that were asked for. Raises DataError."""
+    found = {run.name: (run, result) for run, result in read_results(o.source).items()}
+    unknown = [name for name, (run, _) in found.items() if run.preset not in PRESETS]
+    texts = dict.fromkeys(run.text for run, _ in found.values() if run.text)
+    texts = o.texts or list(texts) or ["python"]
+    results, others, lacking = {}, {}, {}  # others: {(row, why): seeds}, lacking: {row: seeds}
+    for run in (run for preset in o.presets for run in runs_of(preset, texts, o.seeds)):
+        name, (_, result) = replace(run, seed=None).name, found.get(run.name, (None, None))
+        if result is None:
+            lacking.setdefault(name, []).append(run.seed)
+        elif why := differences(result, run.words, () if run.text is None else ("data",)):
+            others.setdefault((name, ", ".join(why)), []).append(run.seed)
+        else:
+            results[run] = result
+    notes = [f"{name} is left out: there is no such preset" for name in unknown]
+    for (name, why), seeds in others.items():
+        notes.append(f"{in_words(name, seeds, o.seeds)} is left out: {why}")
     if lacking:
         rows = [in_words(name, seeds, o.seeds) for name, seeds in lacking.items()]
         notes.append(f"{o.source} has no result of {', '.join(rows)}")
-    return {run: named[run.name] for run in wanted if run.name in named}, notes
+    return results, notes
 
 
 def main(argv=None):
     o = read_arguments(argv)
-    results, notes = read_all(o) if o.source else run_all(o)
+    try:
+        results, notes = read_all(o) if o.source else run_all(o)
+    except (DataError, OSError) as error:
+        return f"models.table: {error}"
     rows = {}
     for run, result in results.items():
         rows.setdefault((run.preset, run.text), {})[run] = result
-    print(markdown([HEAD, *map(row, rows.values())]))
-    print(*notes, sep="\n")
+    print("\n".join([markdown([HEAD, *map(row, rows.values())]), *notes]))
     return 1 if notes and not o.source else 0

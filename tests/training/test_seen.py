@@ -15,7 +15,7 @@ pytest.importorskip("safetensors")
 import train  # noqa: E402
 from models.data import DataError, seen, split  # noqa: E402
 from models.training import search  # noqa: E402
-from models.training.table import doubt  # noqa: E402
+from models.training.cells import doubt  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

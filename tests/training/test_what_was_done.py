@@ -11,7 +11,7 @@ pytest.importorskip("safetensors")
 
 from runs import TINY, result  # noqa: E402
 
-from models.training import search, table  # noqa: E402
+from models.training import cells, search  # noqa: E402
 from models.training.options import ADDED, CHANGEABLE, option  # noqa: E402
 from models.training.results import read_result  # noqa: E402
 from nanoautograd.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -137,9 +137,9 @@ def test_the_search_takes_no_run_that_was_changed(run, text, tmp_path, capsys):
 
 def test_what_stands_beside_a_score_in_the_table():
     options = {"pretrained": "none"}
-    assert table.doubt({"options": options, "seen": 0.0}) == ""
-    assert table.doubt({"options": options}) == ""
-    assert "12.30%" in table.doubt({"options": options, "seen": 0.123})
+    assert cells.doubt({"options": options, "seen": 0.0}) == ""
+    assert cells.doubt({"options": options}) == ""
+    assert "12.30%" in cells.doubt({"options": options, "seen": 0.123})
     begun = {"pretrained": "/runs/first"}
-    assert "not known" in table.doubt({"options": begun, "seen": None})
-    assert "not known" in table.doubt({"options": begun})
+    assert "not known" in cells.doubt({"options": begun, "seen": None})
+    assert "not known" in cells.doubt({"options": begun})
