@@ -52,12 +52,12 @@ TRANSFORMER = dict(
     block_size=128,
     batch=16,
     optimizer="muon",
-    steps=2500,
+    steps=2000,
     lr=0.012,
     lr_floor=5e-4,
     warmup=100,
     betas=[0.9, 0.99],
-    weight_decay=0.1,
+    weight_decay=1.0,
     evaluate_every=250,
 )  # the same loop for gpt and llama
 
