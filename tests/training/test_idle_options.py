@@ -82,12 +82,12 @@ def test_what_is_refused(words, message):
         ("gru --nonlinearity relu", "--nonlinearity relu does nothing with --cell gru"),
         ("rnn --nonlinearity relu", ""),
         ("rnn --steps 20 --warmup 0 --keep best", "--keep best does nothing: there is one eval"),
-        ("rnn --steps 201 --keep best", ""),
+        ("rnn --steps 251 --keep best", ""),
         (
-            "rnn --steps 600 --patience 3",
+            "rnn --steps 750 --patience 3",
             "--patience 3 does nothing: the number of evaluations is 3",
         ),
-        ("rnn --steps 601 --patience 3", ""),
+        ("rnn --steps 751 --patience 3", ""),
         (
             "gru --decay constant --lr-floor 0.1",
             "--lr-floor 0.1 does nothing with --decay constant",
