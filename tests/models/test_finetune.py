@@ -143,9 +143,10 @@ def test_adapters_learn_alone_resume_to_the_bit_and_answer(run, pretrained, tmp_
         )
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1] and outputs[0].startswith("ti")
-    # The optimiser has moments of the adapters and of nothing else.
+    # Muon has momentum of the adapters, and there is none of anything else.
     moments = arrays(tmp_path / "straight", "optimizer.")
-    assert sum(a.size for name, a in moments.items() if "exp_avg" in name) == 2 * ADAPTERS
+    assert all(name.endswith("momentum_buffer") for name in moments)
+    assert sum(a.size for a in moments.values()) == ADAPTERS
 
 
 def test_rates_of_what_is_pretrained_and_what_is_new(pretrained):
