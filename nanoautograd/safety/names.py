@@ -637,8 +637,8 @@ def _in_place(place: str, name: str) -> str | None:
         return None
     tensor = import_module("nanoautograd.core.tensor").Tensor
     typed = f"t.{name[:-1]}()" if hasattr(tensor, name[:-1]) else instead_of("Tensor", name[:-1])
-    is_call = typed is not None and typed.endswith(")") and not {"#", ";"} & {*typed}
-    return f"t[...] = {typed}" if is_call else None
+    is_array = typed is not None and ("(" in typed or "-" in typed) and not {"#", ";"} & {*typed}
+    return f"t[...] = {typed}" if is_array else None
 
 
 def _of_numpy(place: str, name: str) -> str | None:
