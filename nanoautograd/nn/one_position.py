@@ -63,7 +63,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if (arrays := _arrays(x, weight, bias)) is None:
         return F.linear(x, weight, bias)
     a, W, b = arrays
-    y = W.dot(a)  # a third of a microsecond, where W @ a takes one and a half
+    y = W.dot(a)  # begins a microsecond sooner than W @ a
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], len(y))
@@ -200,7 +200,7 @@ def _arrays(x: Any, weight: Any, bias: Any = None) -> tuple | None:
         return None
     a, W = x if type(x) is np.ndarray else array_of(x), weight._array
     n, dtype = a.size, a.dtype
-    if not n or a.shape[-1:] != (n,) or W.shape[-1] != n or W.dtype != dtype:
+    if not n or not (n,) == a.shape[-1:] == W.shape[-1:] or W.dtype != dtype:
         return None
     if dtype.char not in "fd":
         return None

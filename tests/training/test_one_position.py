@@ -217,3 +217,14 @@ def test_what_many_positions_refuse_one_position_refuses():
         for layer, says in ((linear, "bias must be"), (norm, "eps must be"), (rms, "eps must be")):
             with pytest.raises(ValueError, match=says):
                 layer(np.array([[1.0, 2.0, 4.0]], "float32"))
+
+
+def test_a_weight_without_axes_is_refused_alike():
+    layer, x = nn.Linear(1, 1, rng=0), np.ones((1, 1, 1), np.float32)
+    layer.weight = nn.Parameter(np.float32(2.0))
+    with nag.no_grad():
+        with pytest.raises(ValueError) as error:
+            layer(x)
+        with on_arrays(), pytest.raises(ValueError) as here:
+            layer(x)
+    assert str(here.value) == str(error.value)
